@@ -1,0 +1,174 @@
+//! The one error type of the library.
+//!
+//! Every variant says what was wrong, what was expected and what was met, in words that may leave
+//! the process. Causes that must not leave it (paths, engine messages) travel as `source` and reach
+//! the log only. Protocols map [`Error::kind`] to their own status in one place each.
+
+use std::path::PathBuf;
+
+use crate::ids::{ModelName, Version};
+
+/// A result with the library's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A cause that is logged and never shown to a client.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a caller can do about an [`enum@Error`]: the closed list that protocols map to a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The model, version or alias does not exist.
+    NotFound,
+    /// The request is not well formed: syntax, encoding, unknown fields.
+    Malformed,
+    /// The request is well formed but does not fit the model.
+    InvalidInput,
+    /// The content is of a type that is not accepted.
+    UnsupportedMedia,
+    /// A documented limit was exceeded.
+    TooLarge,
+    /// No capacity now; the same request may succeed later.
+    Overloaded,
+    /// The answer was not ready in time.
+    DeadlineExceeded,
+    /// The client was too slow in sending its request.
+    SlowClient,
+    /// The model or the server is not ready, or shuts down.
+    Unavailable,
+    /// The client went away.
+    Cancelled,
+    /// The request conflicts with the present state.
+    Conflict,
+    /// A fault of the server or the model.
+    Internal,
+}
+
+/// Everything that can fail in Weir.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No model of this name is in the repository.
+    #[error("no model is called \"{name}\"; GET /models lists the models there are")]
+    ModelNotFound { name: ModelName },
+    /// The model exists, the version does not.
+    #[error("model \"{name}\" has no version {version}; GET /models/{name} lists its versions")]
+    VersionNotFound { name: ModelName, version: Version },
+    /// The request names no model and the server has no default.
+    #[error(
+        "the request names no model and there is no default; use /models/{{model}}/predict with one of: {available}, or start the server with --default-model"
+    )]
+    NoDefaultModel { available: String },
+    /// The version exists but does not serve.
+    #[error("model \"{name}\" version {version} is not available: {reason}")]
+    NotAvailable { name: ModelName, version: Version, reason: String },
+    /// A name, version or setting does not parse.
+    #[error("{what} is not valid: expected {expected}, got {got}")]
+    InvalidName { what: &'static str, expected: &'static str, got: String },
+    /// The request cannot be read.
+    #[error("{0}")]
+    Malformed(String),
+    /// The request can be read but does not fit the model.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// The content type or file format is not accepted.
+    #[error("{0}")]
+    UnsupportedMedia(String),
+    /// A limit was exceeded.
+    #[error("{what} is too large: the limit is {limit}, got {got}")]
+    TooLarge { what: &'static str, limit: u64, got: String },
+    /// No capacity left.
+    #[error("the server is at capacity ({what}); try again in {retry_after_seconds} s")]
+    Overloaded { what: &'static str, retry_after_seconds: u32 },
+    /// The deadline passed before an answer was ready.
+    #[error("no answer within {limit_ms} ms")]
+    DeadlineExceeded { limit_ms: u64 },
+    /// The server does not want traffic now.
+    #[error("not ready: {reason}")]
+    NotReady { reason: &'static str },
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The client did not send its request in time.
+    #[error("the request body did not arrive within {limit_seconds} s")]
+    SlowClient { limit_seconds: f64 },
+    /// The caller went away.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// The model failed on this request.
+    #[error("model \"{name}\" version {version} failed on this request")]
+    ModelFailed {
+        name: ModelName,
+        version: Version,
+        #[source]
+        source: Source,
+    },
+    /// A fault that is ours.
+    #[error("internal error: {message}")]
+    Internal {
+        message: &'static str,
+        #[source]
+        source: Source,
+    },
+    /// A model file, manifest or repository folder cannot be used.
+    #[error("{what}: {problem}")]
+    Repository { what: String, problem: String },
+    /// Training or evaluation data cannot be used.
+    #[error("{file}: {problem}")]
+    Data { file: String, problem: String },
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A setting is not usable.
+    #[error("setting {setting}: {problem}")]
+    Config { setting: String, problem: String },
+    /// Training produced a loss that is not a number.
+    #[error("training diverged: the loss is {loss} in epoch {epoch}, batch {batch}; try a smaller --learning-rate")]
+    Diverged { loss: f64, epoch: usize, batch: usize },
+    /// A trained model missed a gate, so nothing was published.
+    #[error("not published: {0}")]
+    GateMissed(String),
+    /// The user interrupted the run; its state is saved in `run`.
+    #[error("interrupted; the run is saved: continue it with `weir train --resume {run}`", run = run.display())]
+    Interrupted { run: PathBuf },
+}
+
+impl Error {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::ModelNotFound { .. } | Self::VersionNotFound { .. } => Kind::NotFound,
+            Self::InvalidName { .. } | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,
+            Self::InvalidInput(_) => Kind::InvalidInput,
+            Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,
+            Self::TooLarge { .. } => Kind::TooLarge,
+            Self::Overloaded { .. } => Kind::Overloaded,
+            Self::DeadlineExceeded { .. } => Kind::DeadlineExceeded,
+            Self::SlowClient { .. } => Kind::SlowClient,
+            Self::NotAvailable { .. } | Self::NotReady { .. } | Self::ShuttingDown => Kind::Unavailable,
+            Self::Cancelled | Self::Interrupted { .. } => Kind::Cancelled,
+            Self::GateMissed(_) => Kind::Conflict,
+            Self::ModelFailed { .. }
+            | Self::Internal { .. }
+            | Self::Repository { .. }
+            | Self::Data { .. }
+            | Self::Io { .. }
+            | Self::Config { .. }
+            | Self::Diverged { .. } => Kind::Internal,
+        }
+    }
+
+    /// Wraps an I/O error with what was being done to which path.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An internal error with a cause for the log.
+    pub fn internal(message: &'static str, source: impl Into<Source>) -> Self {
+        Self::Internal { message, source: source.into() }
+    }
+}

@@ -1,0 +1,186 @@
+//! Names and identifiers, parsed once at the edge and trusted afterwards.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The name of a model: 1 to 64 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit.
+///
+/// The alphabet leaves no room for path separators, `..`, escapes or look-alikes, so a name can be
+/// used as a folder name, a metric label and a URL segment as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ModelName(String);
+
+impl ModelName {
+    const MAX_BYTES: usize = 64;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ModelName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bytes = text.as_bytes();
+        let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let starts_well = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
+        if starts_well && bytes.len() <= Self::MAX_BYTES && bytes.iter().all(legal) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::InvalidName {
+                what: "model name",
+                expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter or digit",
+                got: quote(text),
+            })
+        }
+    }
+}
+
+impl TryFrom<String> for ModelName {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ModelName> for String {
+    fn from(name: ModelName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The version of a model: a positive integer, written without sign or leading zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+impl FromStr for Version {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let canonical = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if canonical => Ok(Self(number)),
+            _ => Err(Error::InvalidName {
+                what: "model version",
+                expected: "a positive integer without leading zeros",
+                got: quote(text),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which version of a model a request wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionSpec {
+    /// The newest version that is available.
+    Latest,
+    /// This one.
+    Specific(Version),
+}
+
+/// Which model and version a request wants; no name means the server's default model.
+#[derive(Debug, Clone)]
+pub struct ModelRef {
+    /// The model, or `None` for the default.
+    pub name: Option<ModelName>,
+    /// The version of it.
+    pub version: VersionSpec,
+}
+
+/// The identifier of a request: the caller's own, if it is 1 to 64 of `A-Z a-z 0-9 . _ : -`, or a
+/// fresh UUIDv7 (RFC 9562), which sorts by time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    const MAX_BYTES: usize = 64;
+
+    /// A fresh identifier.
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// The caller's identifier, if it may be echoed into headers, bodies and logs.
+    pub fn from_client(bytes: &[u8]) -> Option<Self> {
+        let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+        let usable = (1..=Self::MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(legal);
+        usable.then(|| Self(String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Client text made fit for a message: escaped, quoted, at most 40 characters.
+pub fn quote(text: &str) -> String {
+    format!("\"{}\"", printable(text, 40))
+}
+
+/// Client text without control characters, and no longer than it may be.
+pub fn printable(text: &str, max_chars: usize) -> String {
+    let short: String = text.chars().take(max_chars).collect();
+    let dots = if short.len() < text.len() { "…" } else { "" };
+    format!("{}{dots}", short.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_their_folder_or_forge_output_are_refused() {
+        for bad in ["", " ", ".", "..", "../x", "a/b", "a\\b", "%2e%2e", "a\0", "a b", "\u{202e}x", "é", "-x"] {
+            assert!(bad.parse::<ModelName>().is_err(), "{bad:?}");
+        }
+        assert!("x".repeat(65).parse::<ModelName>().is_err());
+        for good in ["mnist-mlp", "A.1_b", "0", &"x".repeat(64)] {
+            assert_eq!(good.parse::<ModelName>().unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn versions_are_canonical_positive_integers() {
+        for bad in ["", "0", "01", "+1", "-1", "1.0", "1e3", " 1", "18446744073709551616"] {
+            assert!(bad.parse::<Version>().is_err(), "{bad:?}");
+        }
+        assert_eq!("12".parse::<Version>().unwrap(), Version(12));
+    }
+
+    #[test]
+    fn request_ids_from_clients_cannot_carry_control_characters() {
+        assert!(RequestId::from_client(b"abc-1:2").is_some());
+        for bad in [&b""[..], b"a b", b"a\r\nb", b"\x1b[31m", &[b'x'; 65]] {
+            assert!(RequestId::from_client(bad).is_none());
+        }
+        assert_ne!(RequestId::generate(), RequestId::generate());
+    }
+
+    #[test]
+    fn quoted_text_is_escaped_and_short() {
+        assert_eq!(quote("a\r\n\x1b"), "\"a\\r\\n\\u{1b}\"");
+        assert!(quote(&"x".repeat(1000)).chars().count() < 50);
+    }
+}

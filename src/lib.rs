@@ -1,0 +1,14 @@
+//! Weir trains neural networks, serves them and any other ONNX model over HTTP, and watches how
+//! well they do in production.
+//!
+//! The modules, from the bottom up; each imports only from layers below its own, and a test keeps
+//! it so. See `ARCHITECTURE.md`.
+#![recursion_limit = "512"]
+
+// L0: words everything else is made of.
+pub mod error;
+pub mod ids;
+pub mod layers;
+pub mod signature;
+pub mod stats;
+pub mod tensor;
