@@ -12,3 +12,13 @@ pub mod layers;
 pub mod signature;
 pub mod stats;
 pub mod tensor;
+
+// L1: settings, metrics, logs.
+pub mod config;
+pub mod metrics;
+pub mod telemetry;
+
+// L2: engines, transforms, the repository on disk.
+pub mod engine;
+pub mod repository;
+pub mod transform;

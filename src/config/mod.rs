@@ -1,0 +1,83 @@
+//! Settings: flags over `WEIR_*` environment over a TOML file over defaults, checked once and then
+//! passed down as plain structs, one for each area.
+
+mod serve;
+
+pub use serve::{ServeConfig, ServeOptions};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+/// How predictions are made and models kept.
+#[derive(Debug, Clone)]
+pub struct ServingConfig {
+    /// The model repository.
+    pub models: PathBuf,
+    /// The model for requests that name none.
+    pub default_model: Option<crate::ids::ModelName>,
+    /// Compute threads.
+    pub threads: usize,
+    /// Requests that wait for a compute thread at the most.
+    pub queue_capacity: usize,
+    /// A model cheaper than this runs on the calling thread while nothing waits.
+    pub inline_below: Duration,
+    /// The time a prediction may take.
+    pub request_timeout: Duration,
+    /// Samples that one request may bring.
+    pub max_samples: usize,
+    /// Width × height of the largest image that is decoded.
+    pub max_image_pixels: u64,
+    /// The largest model file.
+    pub max_model_bytes: u64,
+    /// How often the probe sets are replayed; `None` for never.
+    pub probe_interval: Option<Duration>,
+}
+
+/// Connections and bodies.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Where to listen.
+    pub listen: std::net::SocketAddr,
+    /// Connections held at the most; further ones wait in the system's backlog.
+    pub max_connections: usize,
+    /// The time a client has for sending a request's head.
+    pub header_timeout: Duration,
+    /// The time a client has for sending a request's body.
+    pub body_timeout: Duration,
+    /// The largest body.
+    pub max_body_bytes: usize,
+    /// All bodies in memory together.
+    pub max_buffered_bytes: usize,
+    /// After SIGTERM: how long to go on accepting while readiness is already false.
+    pub grace: Duration,
+    /// After that: how long requests under way may take.
+    pub drain: Duration,
+    /// A request slower than this is logged.
+    pub slow_request: Duration,
+    /// Whether every request is logged.
+    pub access_log: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged: a level, or directives as `weir=debug,hyper=warn`.
+    pub filter: String,
+}

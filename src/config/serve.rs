@@ -1,0 +1,269 @@
+//! The settings of `weir serve`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::{HttpConfig, LogConfig, LogFormat, ServingConfig};
+use crate::error::{Error, Result};
+use crate::ids::ModelName;
+
+/// Each setting as given by one source; `None` where that source is silent.
+///
+/// The same names in kebab case are the flags, in snake case the keys of the TOML file, and in
+/// upper case behind `WEIR_` the environment variables.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeOptions {
+    /// TOML file with any of these settings (keys in snake_case)
+    #[arg(long, env = "WEIR_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Model repository: models/<name>/<version>/model.onnx [default: models]
+    #[arg(long, env = "WEIR_MODELS", value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Model that answers requests which name none [default: the only one]
+    #[arg(long, env = "WEIR_DEFAULT_MODEL", value_name = "NAME")]
+    pub default_model: Option<ModelName>,
+    /// Address for HTTP; 0.0.0.0:8080 to be reached from other machines [default: 127.0.0.1:8080]
+    #[arg(long, env = "WEIR_HTTP", value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+
+    /// Compute threads [default: the cores this process may use]
+    #[arg(long, env = "WEIR_THREADS", value_name = "N", help_heading = "Prediction")]
+    pub threads: Option<usize>,
+    /// Requests that may wait for a compute thread; more are refused with 503 [default: 256]
+    #[arg(long, env = "WEIR_QUEUE_CAPACITY", value_name = "N", help_heading = "Prediction")]
+    pub queue_capacity: Option<usize>,
+    /// Models cheaper than this run on the thread that received the request while nothing waits;
+    /// 0 sends all work to the compute threads [default: 200]
+    #[arg(long, env = "WEIR_INLINE_BELOW_MICROSECONDS", value_name = "US", help_heading = "Prediction")]
+    pub inline_below_microseconds: Option<u64>,
+    /// Time for one prediction; later ones are answered with 504 [default: 10]
+    #[arg(long, env = "WEIR_REQUEST_TIMEOUT_SECONDS", value_name = "S", help_heading = "Prediction")]
+    pub request_timeout_seconds: Option<f64>,
+    /// Images or instances in one request [default: 256]
+    #[arg(long, env = "WEIR_MAX_SAMPLES", value_name = "N", help_heading = "Prediction")]
+    pub max_samples: Option<usize>,
+    /// Width × height of the largest image that is decoded [default: 25000000]
+    #[arg(long, env = "WEIR_MAX_IMAGE_PIXELS", value_name = "N", help_heading = "Prediction")]
+    pub max_image_pixels: Option<u64>,
+    /// Largest model file in bytes [default: 2147483648]
+    #[arg(long, env = "WEIR_MAX_MODEL_BYTES", value_name = "BYTES", help_heading = "Prediction")]
+    pub max_model_bytes: Option<u64>,
+    /// How often each version's probe set is replayed for the live loss and accuracy; 0 for never
+    /// [default: 60]
+    #[arg(long, env = "WEIR_PROBE_INTERVAL_SECONDS", value_name = "S", help_heading = "Prediction")]
+    pub probe_interval_seconds: Option<f64>,
+
+    /// Connections held at once; more wait in the system's backlog [default: 1024]
+    #[arg(long, env = "WEIR_MAX_CONNECTIONS", value_name = "N", help_heading = "Connections")]
+    pub max_connections: Option<usize>,
+    /// Largest request body in bytes [default: 10485760]
+    #[arg(long, env = "WEIR_MAX_BODY_BYTES", value_name = "BYTES", help_heading = "Connections")]
+    pub max_body_bytes: Option<usize>,
+    /// All request bodies in memory together, in bytes; more are refused with 503
+    /// [default: 268435456]
+    #[arg(long, env = "WEIR_MAX_BUFFERED_BYTES", value_name = "BYTES", help_heading = "Connections")]
+    pub max_buffered_bytes: Option<usize>,
+    /// Time a client has for sending the head of a request [default: 10]
+    #[arg(long, env = "WEIR_HEADER_TIMEOUT_SECONDS", value_name = "S", help_heading = "Connections")]
+    pub header_timeout_seconds: Option<f64>,
+    /// Time a client has for sending the body of a request [default: 30]
+    #[arg(long, env = "WEIR_BODY_TIMEOUT_SECONDS", value_name = "S", help_heading = "Connections")]
+    pub body_timeout_seconds: Option<f64>,
+    /// After SIGTERM: how long to go on answering while /readyz already says no [default: 2]
+    #[arg(long, env = "WEIR_GRACE_SECONDS", value_name = "S", help_heading = "Connections")]
+    pub grace_seconds: Option<f64>,
+    /// After that: how long requests under way may still take [default: 20]
+    #[arg(long, env = "WEIR_DRAIN_SECONDS", value_name = "S", help_heading = "Connections")]
+    pub drain_seconds: Option<f64>,
+
+    /// Look of the log: auto is text on a terminal and JSON elsewhere [default: auto]
+    #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, value_name = "FORMAT", help_heading = "Logs")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or directives as weir=debug [default: info]
+    #[arg(long, env = "WEIR_LOG", value_name = "FILTER", help_heading = "Logs")]
+    pub log: Option<String>,
+    /// Log every request, not only failures and slow ones
+    #[arg(long, env = "WEIR_ACCESS_LOG", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Logs")]
+    pub access_log: Option<bool>,
+    /// A request slower than this is logged [default: 1]
+    #[arg(long, env = "WEIR_SLOW_REQUEST_SECONDS", value_name = "S", help_heading = "Logs")]
+    pub slow_request_seconds: Option<f64>,
+}
+
+/// The checked settings of `weir serve`.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Prediction.
+    pub serving: ServingConfig,
+    /// Connections.
+    pub http: HttpConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+impl ServeOptions {
+    /// Adds the file that `config` names, if it names one, below what is given already.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the file's name and the line at fault.
+    pub fn with_file(self) -> Result<Self> {
+        match &self.config {
+            Some(path) => {
+                let file = Self::read(path)?;
+                Ok(self.over(file))
+            }
+            None => Ok(self),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let refuse = |problem: String| Error::Config { setting: path.display().to_string(), problem };
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| refuse(error.to_string()))
+    }
+
+    /// These settings, and `lower`'s where these are silent.
+    fn over(self, lower: Self) -> Self {
+        Self {
+            config: self.config.or(lower.config),
+            models: self.models.or(lower.models),
+            default_model: self.default_model.or(lower.default_model),
+            http: self.http.or(lower.http),
+            threads: self.threads.or(lower.threads),
+            queue_capacity: self.queue_capacity.or(lower.queue_capacity),
+            inline_below_microseconds: self.inline_below_microseconds.or(lower.inline_below_microseconds),
+            request_timeout_seconds: self.request_timeout_seconds.or(lower.request_timeout_seconds),
+            max_samples: self.max_samples.or(lower.max_samples),
+            max_image_pixels: self.max_image_pixels.or(lower.max_image_pixels),
+            max_model_bytes: self.max_model_bytes.or(lower.max_model_bytes),
+            probe_interval_seconds: self.probe_interval_seconds.or(lower.probe_interval_seconds),
+            max_connections: self.max_connections.or(lower.max_connections),
+            max_body_bytes: self.max_body_bytes.or(lower.max_body_bytes),
+            max_buffered_bytes: self.max_buffered_bytes.or(lower.max_buffered_bytes),
+            header_timeout_seconds: self.header_timeout_seconds.or(lower.header_timeout_seconds),
+            body_timeout_seconds: self.body_timeout_seconds.or(lower.body_timeout_seconds),
+            grace_seconds: self.grace_seconds.or(lower.grace_seconds),
+            drain_seconds: self.drain_seconds.or(lower.drain_seconds),
+            log_format: self.log_format.or(lower.log_format),
+            log: self.log.or(lower.log),
+            access_log: self.access_log.or(lower.access_log),
+            slow_request_seconds: self.slow_request_seconds.or(lower.slow_request_seconds),
+        }
+    }
+
+    /// Fills in the defaults and checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the setting.
+    pub fn resolve(self) -> Result<ServeConfig> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let probe_interval = self.probe_interval_seconds.unwrap_or(60.0);
+        let serving = ServingConfig {
+            models: self.models.unwrap_or_else(|| "models".into()),
+            default_model: self.default_model,
+            threads: at_least_one("threads", self.threads.unwrap_or(cores))?,
+            queue_capacity: at_least_one("queue-capacity", self.queue_capacity.unwrap_or(256))?,
+            inline_below: Duration::from_micros(self.inline_below_microseconds.unwrap_or(200)),
+            request_timeout: seconds("request-timeout-seconds", self.request_timeout_seconds.unwrap_or(10.0))?,
+            max_samples: at_least_one("max-samples", self.max_samples.unwrap_or(256))?,
+            max_image_pixels: self.max_image_pixels.unwrap_or(25_000_000).max(1),
+            max_model_bytes: self.max_model_bytes.unwrap_or(2 << 30),
+            probe_interval: if probe_interval == 0.0 {
+                None
+            } else {
+                Some(seconds("probe-interval-seconds", probe_interval)?)
+            },
+        };
+        let max_body_bytes = at_least_one("max-body-bytes", self.max_body_bytes.unwrap_or(10 << 20))?;
+        let http = HttpConfig {
+            listen: self.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            max_connections: at_least_one("max-connections", self.max_connections.unwrap_or(1024))?,
+            header_timeout: seconds("header-timeout-seconds", self.header_timeout_seconds.unwrap_or(10.0))?,
+            body_timeout: seconds("body-timeout-seconds", self.body_timeout_seconds.unwrap_or(30.0))?,
+            max_body_bytes,
+            max_buffered_bytes: self.max_buffered_bytes.unwrap_or(256 << 20).max(max_body_bytes),
+            grace: zero_or_seconds("grace-seconds", self.grace_seconds.unwrap_or(2.0))?,
+            drain: seconds("drain-seconds", self.drain_seconds.unwrap_or(20.0))?,
+            slow_request: zero_or_seconds("slow-request-seconds", self.slow_request_seconds.unwrap_or(1.0))?,
+            access_log: self.access_log.unwrap_or(false),
+        };
+        let log = LogConfig {
+            format: self.log_format.unwrap_or(LogFormat::Auto),
+            filter: self.log.unwrap_or_else(|| "info".into()),
+        };
+        Ok(ServeConfig { serving, http, log })
+    }
+}
+
+fn at_least_one(setting: &str, value: usize) -> Result<usize> {
+    if value == 0 { Err(refuse(setting, "must be at least 1, got 0".into())) } else { Ok(value) }
+}
+
+fn seconds(setting: &str, value: f64) -> Result<Duration> {
+    match zero_or_seconds(setting, value)? {
+        Duration::ZERO => Err(refuse(setting, "must be more than 0".into())),
+        duration => Ok(duration),
+    }
+}
+
+fn zero_or_seconds(setting: &str, value: f64) -> Result<Duration> {
+    const DAY: f64 = 86_400.0;
+    if !(0.0..=DAY).contains(&value) {
+        return Err(refuse(setting, format!("must be a number of seconds from 0 to {DAY}, got {value}")));
+    }
+    Ok(Duration::from_secs_f64(value))
+}
+
+fn refuse(setting: &str, problem: String) -> Error {
+    Error::Config { setting: setting.into(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> std::result::Result<ServeOptions, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_given_first_wins_and_silence_falls_through() {
+        let flags = ServeOptions { threads: Some(3), ..ServeOptions::default() };
+        let both = flags.over(file("threads = 7\nqueue_capacity = 9").unwrap()).resolve().unwrap();
+        assert_eq!((both.serving.threads, both.serving.queue_capacity), (3, 9));
+        assert_eq!(both.http.listen.port(), 8080);
+    }
+
+    #[test]
+    fn a_file_may_set_everything_but_not_misspell_it() {
+        assert!(file("log_format = \"json\"\nhttp = \"[::1]:1\"\naccess_log = true\ndefault_model = \"m\"").is_ok());
+        for bad in ["thread = 1", "threads = -1", "http = \"nowhere\"", "default_model = \"../x\"", "config = \"x\""] {
+            assert!(file(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_name() {
+        for (options, name) in [
+            (ServeOptions { threads: Some(0), ..ServeOptions::default() }, "threads"),
+            (ServeOptions { request_timeout_seconds: Some(0.0), ..ServeOptions::default() }, "request-timeout-seconds"),
+            (ServeOptions { grace_seconds: Some(f64::NAN), ..ServeOptions::default() }, "grace-seconds"),
+            (ServeOptions { drain_seconds: Some(-1.0), ..ServeOptions::default() }, "drain-seconds"),
+            (
+                ServeOptions { probe_interval_seconds: Some(f64::INFINITY), ..ServeOptions::default() },
+                "probe-interval-seconds",
+            ),
+        ] {
+            assert!(options.resolve().unwrap_err().to_string().contains(name), "{name}");
+        }
+        let never = ServeOptions { probe_interval_seconds: Some(0.0), ..ServeOptions::default() };
+        assert_eq!(never.resolve().unwrap().serving.probe_interval, None);
+    }
+}

@@ -1,0 +1,110 @@
+//! Every Prometheus metric family, declared once; handles are bound when a version loads or a run
+//! starts, so that recording is an atomic add and never a label look-up.
+//!
+//! Units are base units. Labels are closed sets: `model`, `version`, `stage`, `outcome`,
+//! `protocol`, `source`.
+
+mod http;
+mod serving;
+mod training;
+
+use prometheus::core::Collector;
+use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+pub use http::{HttpMetrics, Protocol};
+pub use serving::{Outcome, ServableMetrics, Source, Stage, Stages};
+pub use training::TrainingMetrics;
+
+use crate::error::{Error, Result};
+
+/// Buckets for latencies in seconds: 10 µs to 10 s, three to a decade. An inference of the smallest
+/// bundled model and a request that waits for the deadline both fall inside.
+const LATENCY_SECONDS: &[f64] =
+    &[1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+/// The content type of the exposition.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// All metrics of this process, in a registry of their own.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// HTTP requests and connections.
+    pub http: HttpMetrics,
+    serving: serving::ServingFamilies,
+}
+
+impl Metrics {
+    /// Declares and registers every family.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when two families share a name, which a test would have shown.
+    pub fn new() -> Result<Self> {
+        let registry = Registry::new();
+        let http = HttpMetrics::register(&registry)?;
+        let serving = serving::ServingFamilies::register(&registry)?;
+        register_process(&registry)?;
+        Ok(Self { registry, http, serving })
+    }
+
+    /// Binds the handles of one model version; its series vanish when the handles are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a label does not fit its family, which a test would have shown.
+    pub fn bind_servable(&self, model: &str, version: &str) -> Result<ServableMetrics> {
+        ServableMetrics::bind(&self.serving, model, version).map_err(register_error)
+    }
+
+    /// The text exposition (format 0.0.4).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when encoding fails.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        encode(&self.registry)
+    }
+}
+
+fn encode(registry: &Registry) -> Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(16 * 1024);
+    TextEncoder::new().encode(&registry.gather(), &mut text).map_err(register_error)?;
+    Ok(text)
+}
+
+/// What every Weir process says of itself: `weir_build_info`, start time, memory, file descriptors.
+fn register_process(registry: &Registry) -> Result<()> {
+    let build_info = IntGaugeVec::new(Opts::new("weir_build_info", "Always 1; the version of Weir."), &["version"])
+        .map_err(register_error)?;
+    build_info.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")]).map_err(register_error)?.set(1);
+    registry.register(Box::new(build_info)).map_err(register_error)?;
+    let process = prometheus::process_collector::ProcessCollector::for_self();
+    registry.register(Box::new(process)).map_err(register_error)
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::Result<C>) -> Result<C> {
+    let family = family.map_err(register_error)?;
+    registry.register(Box::new(family.clone())).map_err(register_error)?;
+    Ok(family)
+}
+
+fn register_error(source: prometheus::Error) -> Error {
+    Error::internal("a metric could not be declared", source)
+}
+
+/// Adds one to a gauge for as long as it lives, so that no path out of a function can forget to
+/// take it away again.
+#[derive(Debug)]
+pub struct GaugeGuard(Gauge);
+
+impl GaugeGuard {
+    /// Adds one now and takes it away on drop.
+    pub fn hold(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

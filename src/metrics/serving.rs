@@ -1,0 +1,307 @@
+//! What each model version does: requests, stages, batches, queue, quality.
+
+use std::time::Duration;
+
+use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+
+use super::{LATENCY_SECONDS, register};
+use crate::error::Result;
+use crate::stats::Summary;
+
+/// How a prediction request ended. Every request ends in exactly one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered.
+    Success,
+    /// The input was refused.
+    InvalidInput,
+    /// Refused for want of capacity.
+    Overloaded,
+    /// Not answered in time.
+    DeadlineExceeded,
+    /// The caller left first.
+    Cancelled,
+    /// The model or the server failed.
+    Error,
+    /// A sample of the probe set, replayed by the server itself.
+    Probe,
+}
+
+impl Outcome {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Success, "success"),
+        (Self::InvalidInput, "invalid_input"),
+        (Self::Overloaded, "overloaded"),
+        (Self::DeadlineExceeded, "deadline_exceeded"),
+        (Self::Cancelled, "cancelled"),
+        (Self::Error, "error"),
+        (Self::Probe, "probe"),
+    ];
+}
+
+/// A stage of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Bytes to tensor.
+    Decode,
+    /// Waiting for a compute thread.
+    Queue,
+    /// The model itself.
+    Infer,
+    /// Tensor to response body.
+    Encode,
+}
+
+impl Stage {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Decode, "decode"), (Self::Queue, "queue"), (Self::Infer, "infer"), (Self::Encode, "encode")];
+}
+
+/// How long each stage before encoding took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Bytes to tensor.
+    pub decode: Duration,
+    /// Waiting for a compute thread; zero when the calling thread did the work.
+    pub queue: Duration,
+    /// The model itself.
+    pub infer: Duration,
+}
+
+/// Where a quality figure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The training data, as the manifest reports it.
+    Training,
+    /// The validation data, as the manifest reports it.
+    Validation,
+    /// The test data, as the manifest reports it.
+    Test,
+    /// The version's probe set, replayed through the live path.
+    Probe,
+}
+
+impl Source {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Validation => "validation",
+            Self::Test => "test",
+            Self::Probe => "probe",
+        }
+    }
+
+    const ALL: [Self; 4] = [Self::Training, Self::Validation, Self::Test, Self::Probe];
+}
+
+const MODEL: [&str; 2] = ["model", "version"];
+
+#[derive(Debug, Clone)]
+pub(super) struct ServingFamilies {
+    requests: IntCounterVec,
+    stages: HistogramVec,
+    batch_size: HistogramVec,
+    queue_depth: GaugeVec,
+    in_flight: GaugeVec,
+    info: GaugeVec,
+    load_seconds: GaugeVec,
+    loss: GaugeVec,
+    accuracy: GaugeVec,
+    probe_time: GaugeVec,
+}
+
+impl ServingFamilies {
+    pub(super) fn register(registry: &Registry) -> Result<Self> {
+        let gauge =
+            |name: &str, help: &str, labels: &[&str]| register(registry, GaugeVec::new(Opts::new(name, help), labels));
+        let quality = ["model", "version", "source"];
+        Ok(Self {
+            requests: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new("weir_inference_requests_total", "Prediction requests by how they ended."),
+                    &["model", "version", "outcome"],
+                ),
+            )?,
+            stages: register(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "weir_inference_stage_duration_seconds",
+                        "Time spent in each stage of a prediction.",
+                    )
+                    .buckets(LATENCY_SECONDS.to_vec()),
+                    &["model", "version", "stage"],
+                ),
+            )?,
+            batch_size: register(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::new("weir_inference_batch_size", "Samples per execution of the model.")
+                        .buckets(prometheus::exponential_buckets(1.0, 2.0, 11).map_err(super::register_error)?),
+                    &MODEL,
+                ),
+            )?,
+            queue_depth: gauge("weir_queue_depth", "Requests waiting for a compute thread.", &MODEL)?,
+            in_flight: gauge("weir_inference_in_flight", "Prediction requests being worked on or waiting.", &MODEL)?,
+            info: gauge("weir_model_info", "Always 1; the model versions that serve.", &MODEL)?,
+            load_seconds: gauge(
+                "weir_model_load_duration_seconds",
+                "Time the version took to load and warm up.",
+                &MODEL,
+            )?,
+            loss: gauge(
+                "weir_model_loss",
+                "Mean cross-entropy in nats; source training, validation and test are the manifest's, probe is live.",
+                &quality,
+            )?,
+            accuracy: gauge(
+                "weir_model_accuracy",
+                "Share of right answers, 0 to 1; source training, validation and test are the manifest's, probe is live.",
+                &quality,
+            )?,
+            probe_time: gauge(
+                "weir_probe_last_success_timestamp_seconds",
+                "When the probe set was last replayed in full, as Unix time.",
+                &MODEL,
+            )?,
+        })
+    }
+}
+
+/// The bound handles of one model version.
+#[derive(Debug)]
+pub struct ServableMetrics {
+    families: ServingFamilies,
+    model: String,
+    version: String,
+    requests: Vec<IntCounter>,
+    stages: Vec<Histogram>,
+    /// Samples per execution.
+    pub batch_size: Histogram,
+    /// Requests waiting for a compute thread.
+    pub queue_depth: Gauge,
+    /// Requests being worked on or waiting.
+    pub in_flight: Gauge,
+    probe_time: Gauge,
+}
+
+impl ServableMetrics {
+    pub(super) fn bind(families: &ServingFamilies, model: &str, version: &str) -> prometheus::Result<Self> {
+        let labels = [model, version];
+        let request =
+            |(_, outcome): &(_, &str)| families.requests.get_metric_with_label_values(&[model, version, outcome]);
+        let stage = |(_, stage): &(_, &str)| families.stages.get_metric_with_label_values(&[model, version, stage]);
+        Ok(Self {
+            requests: Outcome::ALL.iter().map(request).collect::<prometheus::Result<_>>()?,
+            stages: Stage::ALL.iter().map(stage).collect::<prometheus::Result<_>>()?,
+            batch_size: families.batch_size.get_metric_with_label_values(&labels)?,
+            queue_depth: families.queue_depth.get_metric_with_label_values(&labels)?,
+            in_flight: families.in_flight.get_metric_with_label_values(&labels)?,
+            probe_time: families.probe_time.get_metric_with_label_values(&labels)?,
+            families: families.clone(),
+            model: model.to_owned(),
+            version: version.to_owned(),
+        })
+    }
+
+    /// Says that the version serves and how long it took to load.
+    pub fn announce(&self, load: Duration) {
+        let labels = [self.model.as_str(), self.version.as_str()];
+        if let Ok(info) = self.families.info.get_metric_with_label_values(&labels) {
+            info.set(1.0);
+        }
+        if let Ok(seconds) = self.families.load_seconds.get_metric_with_label_values(&labels) {
+            seconds.set(load.as_secs_f64());
+        }
+    }
+
+    /// Counts how a request ended.
+    pub fn count(&self, outcome: Outcome) {
+        self.requests[outcome as usize].inc();
+    }
+
+    /// How many requests ended this way.
+    pub fn counted(&self, outcome: Outcome) -> u64 {
+        self.requests[outcome as usize].get()
+    }
+
+    /// Records the time one stage took.
+    pub fn observe(&self, stage: Stage, elapsed: Duration) {
+        self.stages[stage as usize].observe(elapsed.as_secs_f64());
+    }
+
+    /// Sets loss and accuracy as known from `source`.
+    pub fn set_quality(&self, source: Source, summary: Summary) {
+        let labels = [self.model.as_str(), self.version.as_str(), source.label()];
+        if let Ok(loss) = self.families.loss.get_metric_with_label_values(&labels) {
+            loss.set(summary.loss);
+        }
+        if let Ok(accuracy) = self.families.accuracy.get_metric_with_label_values(&labels) {
+            accuracy.set(summary.accuracy);
+        }
+    }
+
+    /// Records a whole replay of the probe set, done at this Unix time.
+    pub fn record_probe(&self, summary: Summary, unix_seconds: f64) {
+        self.set_quality(Source::Probe, summary);
+        self.probe_time.set(unix_seconds);
+    }
+}
+
+/// A version that is gone leaves no series behind.
+impl Drop for ServableMetrics {
+    fn drop(&mut self) {
+        let labels = [self.model.as_str(), self.version.as_str()];
+        let f = &self.families;
+        // An absent series is as good as a removed one.
+        for family in [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time] {
+            drop(family.remove_label_values(&labels));
+        }
+        drop(f.batch_size.remove_label_values(&labels));
+        for (_, outcome) in Outcome::ALL {
+            drop(f.requests.remove_label_values(&[labels[0], labels[1], outcome]));
+        }
+        for (_, stage) in Stage::ALL {
+            drop(f.stages.remove_label_values(&[labels[0], labels[1], stage]));
+        }
+        for source in Source::ALL {
+            for family in [&f.loss, &f.accuracy] {
+                drop(family.remove_label_values(&[labels[0], labels[1], source.label()]));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.encode().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_dropped_version_leaves_no_series() {
+        let metrics = Metrics::new().unwrap();
+        let empty = text(&metrics).lines().filter(|line| line.contains("m\",")).count();
+        let bound = metrics.bind_servable("m", "1").unwrap();
+        bound.announce(Duration::from_millis(5));
+        bound.record_probe(Summary { samples: 1, loss: 0.5, accuracy: 1.0 }, 1.0);
+        bound.count(Outcome::Success);
+        bound.observe(Stage::Infer, Duration::from_micros(7));
+        let live = text(&metrics);
+        assert!(live.contains("weir_model_loss{model=\"m\",source=\"probe\",version=\"1\"} 0.5"));
+        assert!(live.contains("weir_inference_requests_total{model=\"m\",outcome=\"success\",version=\"1\"} 1"));
+        drop(bound);
+        let after = text(&metrics);
+        assert_eq!(after.lines().filter(|line| line.contains("model=\"m\"")).count(), empty);
+    }
+
+    #[test]
+    fn handles_are_stored_in_the_order_of_their_enums() {
+        assert!(Outcome::ALL.iter().enumerate().all(|(index, (outcome, _))| *outcome as usize == index));
+        assert!(Stage::ALL.iter().enumerate().all(|(index, (stage, _))| *stage as usize == index));
+    }
+}

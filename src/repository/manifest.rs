@@ -1,0 +1,151 @@
+//! `manifest.json`: what a version is, where it comes from, how good it is, and how to check it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::ids::{ModelName, Version};
+use crate::layers::Architecture;
+use crate::signature::{Signature, Transform};
+use crate::stats::{Evaluation, Summary};
+
+/// The version of the manifest's own shape; a reader refuses a greater one.
+pub const MANIFEST_SCHEMA: u32 = 1;
+
+/// The manifest of one model version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_SCHEMA`] of the writer.
+    pub manifest_schema: u32,
+    /// The model.
+    pub model: ModelName,
+    /// The version.
+    pub version: Version,
+    /// One sentence about it.
+    pub description: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub created: String,
+    /// The Weir that made it.
+    pub weir_version: String,
+    /// Names, dtypes and shapes of inputs and outputs.
+    pub signature: Signature,
+    /// The transforms around the graph.
+    pub transform: Transform,
+    /// The labels, by class index.
+    pub labels: Vec<String>,
+    /// The layers, when Weir trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
+    /// Trainable numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<usize>,
+    /// Multiply-adds for one sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiply_adds: Option<usize>,
+    /// How good it is, by data set.
+    #[serde(default)]
+    pub metrics: ModelMetrics,
+    /// What it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataProvenance>,
+    /// How it was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingProvenance>,
+    /// How well the exported graph agrees with the trainer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<Parity>,
+    /// Inputs with the answers they must give, checked at every load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub golden: Vec<Golden>,
+    /// The files of the version but this one, by name.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+/// Quality by data set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ModelMetrics {
+    /// On the training data, with dropout off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Summary>,
+    /// On data held out of training, used for choices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Summary>,
+    /// On data never used for any choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Evaluation>,
+}
+
+/// Where the training data came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DataProvenance {
+    /// The name of the data set.
+    pub name: String,
+    /// SHA-256 of each of its files as read, by name.
+    pub sha256: BTreeMap<String, String>,
+    /// Samples trained on.
+    pub training_samples: usize,
+    /// Samples held out.
+    pub validation_samples: usize,
+    /// Samples tested on.
+    pub test_samples: usize,
+}
+
+/// How the version was trained: enough to do it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrainingProvenance {
+    /// The preset.
+    pub preset: String,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Samples per step.
+    pub batch_size: usize,
+    /// The optimiser and its settings, in words.
+    pub optimizer: String,
+    /// Step size.
+    pub learning_rate: f64,
+    /// Wall time of the epochs, validation included.
+    pub duration_seconds: f64,
+}
+
+/// How well the exported graph, run in the serving engine, agrees with the trainer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Parity {
+    /// The engine that ran the graph.
+    pub engine: String,
+    /// Samples compared, in batches of several sizes.
+    pub samples: usize,
+    /// The largest difference of any logit.
+    pub max_abs_logit_difference: f64,
+    /// Samples whose most probable class differed.
+    pub argmax_mismatches: usize,
+}
+
+/// An input and the answer it must give.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Golden {
+    /// A PNG file in base64.
+    pub image: String,
+    /// The distribution over classes.
+    pub probabilities: Vec<f32>,
+}
+
+/// One file of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileEntry {
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// One line of `probe.jsonl`: a labelled sample that the server replays through its live path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSample {
+    /// A PNG file in base64.
+    pub image: String,
+    /// The true class.
+    pub label: usize,
+}

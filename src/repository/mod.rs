@@ -1,0 +1,16 @@
+//! The model repository: `models/<name>/<version>/{model.onnx, manifest.json, card.md, probe.jsonl}`.
+//!
+//! Where training and serving meet. A `model.onnx` alone is enough to be served; the files beside
+//! it refine. Knows files and nothing of engines.
+
+mod layout;
+mod manifest;
+mod publish;
+mod version;
+
+pub use layout::{FoundVersion, Problem, Scan, scan};
+pub use manifest::{
+    DataProvenance, FileEntry, Golden, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity, ProbeSample, TrainingProvenance,
+};
+pub use publish::{Publication, publish};
+pub use version::{CARD_FILE, MANIFEST_FILE, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex};

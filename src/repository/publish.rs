@@ -1,0 +1,87 @@
+//! Publishing a version: staged beside its place, flushed to disk, renamed into it. A reader sees
+//! all of it or nothing, also after a power cut.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::manifest::Manifest;
+use super::version::{MANIFEST_FILE, sha256_hex};
+use super::{FileEntry, scan};
+use crate::error::{Error, Result};
+use crate::ids::Version;
+
+/// Publishers that may race for a number before one of them gives up.
+const ATTEMPTS: usize = 16;
+
+/// What is to be published; the version number in `manifest` is set by [`publish`], and so is its
+/// list of files.
+#[derive(Debug)]
+pub struct Publication {
+    /// The manifest, complete but for `version` and `files`.
+    pub manifest: Manifest,
+    /// The other files, by name.
+    pub files: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Publishes the next version of a model and returns its number and folder.
+///
+/// # Errors
+/// [`Error::Io`] when a step fails; nothing is visible then, and the staging folder is removed.
+pub fn publish(root: &Path, mut publication: Publication) -> Result<(Version, PathBuf)> {
+    let model = root.join(publication.manifest.model.as_str());
+    fs::create_dir_all(&model).map_err(Error::io("create", &model))?;
+    let entry = |(name, bytes): &(&str, Vec<u8>)| {
+        ((*name).to_owned(), FileEntry { sha256: sha256_hex(bytes), bytes: bytes.len() as u64 })
+    };
+    publication.manifest.files = publication.files.iter().map(entry).collect();
+    let staging = Staging(model.join(format!(".staging-{}", uuid::Uuid::now_v7())));
+    fs::create_dir(&staging.0).map_err(Error::io("create", &staging.0))?;
+    for (name, bytes) in &publication.files {
+        write_durably(&staging.0.join(name), bytes)?;
+    }
+    for attempt in 1.. {
+        publication.manifest.version = next_version(root, &publication.manifest)?;
+        let text = serde_json::to_string_pretty(&publication.manifest)
+            .map_err(|error| Error::internal("the manifest could not be written", error))?;
+        write_durably(&staging.0.join(MANIFEST_FILE), format!("{text}\n").as_bytes())?;
+        sync_folder(&staging.0)?;
+        let place = model.join(publication.manifest.version.to_string());
+        match fs::rename(&staging.0, &place) {
+            Ok(()) => {
+                sync_folder(&model)?;
+                return Ok((publication.manifest.version, place));
+            }
+            // Somebody else published this number in between.
+            Err(_) if attempt < ATTEMPTS && place.exists() => {}
+            Err(error) => return Err(Error::io("publish", place)(error)),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn next_version(root: &Path, manifest: &Manifest) -> Result<Version> {
+    let taken =
+        scan(root)?.versions.into_iter().filter(|found| found.name == manifest.model).map(|found| found.version.0);
+    Ok(Version(taken.max().unwrap_or(0) + 1))
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create(path).map_err(Error::io("create", path))?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.sync_all().map_err(Error::io("flush", path))
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", path))
+}
+
+/// A staging folder that vanishes unless it was renamed away.
+struct Staging(PathBuf);
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // After a successful rename there is nothing left to remove.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}

@@ -1,0 +1,129 @@
+//! The files of one version, read once into memory and checked against the manifest: the bytes that
+//! were hashed are the bytes that run.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::{MANIFEST_SCHEMA, Manifest, ProbeSample};
+use crate::error::{Error, Result};
+
+/// The graph.
+pub const MODEL_FILE: &str = "model.onnx";
+/// What the version is.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// The model card.
+pub const CARD_FILE: &str = "card.md";
+/// The labelled samples for the live probe.
+pub const PROBE_FILE: &str = "probe.jsonl";
+
+/// A manifest or probe set larger than this is a mistake.
+const MAX_SIDE_FILE_BYTES: u64 = 64 << 20;
+
+/// The files of a version that serving needs.
+#[derive(Debug)]
+pub struct VersionFiles {
+    /// The graph.
+    pub onnx: Vec<u8>,
+    /// The manifest, if there is one.
+    pub manifest: Option<Manifest>,
+    /// The probe set; empty if there is none.
+    pub probe: Vec<ProbeSample>,
+}
+
+impl VersionFiles {
+    /// Reads a version folder.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] when a file is missing, too large, not a plain file, not what the
+    /// manifest's hash says, or not readable as what it should be; [`Error::Io`] when reading fails.
+    pub fn read(folder: &Path, max_model_bytes: u64) -> Result<Self> {
+        let onnx = read_file(folder, MODEL_FILE, max_model_bytes)?.ok_or_else(|| problem(MODEL_FILE, "is missing"))?;
+        let manifest =
+            read_file(folder, MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| parse_manifest(&bytes)).transpose()?;
+        let Some(manifest) = manifest else {
+            return Ok(Self { onnx, manifest: None, probe: Vec::new() });
+        };
+        verify(&manifest, MODEL_FILE, &onnx)?;
+        let probe = match read_file(folder, PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
+            Some(bytes) => {
+                verify(&manifest, PROBE_FILE, &bytes)?;
+                parse_probe(&bytes, manifest.labels.len())?
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { onnx, manifest: Some(manifest), probe })
+    }
+}
+
+/// The SHA-256 of some bytes in hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    let path = folder.join(name);
+    let kind = match fs::symlink_metadata(&path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    if !kind.is_file() {
+        return Err(problem(name, "is a link, folder or special file, not a plain file"));
+    }
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+    if bytes.len() as u64 > limit {
+        return Err(problem(name, &format!("is larger than the limit of {limit} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+fn parse_manifest(bytes: &[u8]) -> Result<Manifest> {
+    let manifest: Manifest =
+        serde_json::from_slice(bytes).map_err(|error| problem(MANIFEST_FILE, &error.to_string()))?;
+    if manifest.manifest_schema > MANIFEST_SCHEMA {
+        let newer = format!(
+            "has schema {}, this Weir reads up to {MANIFEST_SCHEMA}; use a newer Weir",
+            manifest.manifest_schema
+        );
+        return Err(problem(MANIFEST_FILE, &newer));
+    }
+    Ok(manifest)
+}
+
+fn verify(manifest: &Manifest, name: &str, bytes: &[u8]) -> Result<()> {
+    let entry = manifest.files.get(name).ok_or_else(|| problem(MANIFEST_FILE, &format!("does not list {name}")))?;
+    let found = sha256_hex(bytes);
+    if entry.sha256 != found {
+        let differs =
+            format!("has SHA-256 {found}, the manifest says {}; the copy is incomplete or was changed", entry.sha256);
+        return Err(problem(name, &differs));
+    }
+    Ok(())
+}
+
+fn parse_probe(bytes: &[u8], classes: usize) -> Result<Vec<ProbeSample>> {
+    let text = std::str::from_utf8(bytes).map_err(|error| problem(PROBE_FILE, &error.to_string()))?;
+    let parse = |(index, line): (usize, &str)| {
+        let at = |what: String| problem(PROBE_FILE, &format!("line {}: {what}", index + 1));
+        let sample: ProbeSample = serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
+        if sample.label >= classes {
+            return Err(at(format!("label {} of {classes} classes", sample.label)));
+        }
+        Ok(sample)
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect()
+}
+
+fn problem(file: &str, problem: &str) -> Error {
+    Error::Repository { what: file.to_owned(), problem: problem.to_owned() }
+}

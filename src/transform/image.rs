@@ -1,0 +1,205 @@
+//! An encoded image → the grey pixels that a model takes.
+
+use std::io::Cursor;
+
+use ::image::codecs::{jpeg::JpegDecoder, png::PngDecoder};
+use ::image::metadata::Orientation;
+use ::image::{ColorType, DynamicImage, ImageDecoder, ImageError, Limits};
+use fast_image_resize as fir;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::background::Background;
+use super::centre;
+use super::container::{self, Format};
+use crate::error::{Error, Result};
+use crate::signature::{Fit, ImageTransform, Polarity};
+
+/// What an image may cost before it is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageLimits {
+    /// Width × height that is decoded at the most.
+    pub max_pixels: u64,
+}
+
+/// Bytes that a decoder may allocate beside the picture itself, for each pixel of the limit.
+const DECODER_BYTES_PER_PIXEL: u64 = 8;
+
+/// A grey picture, row by row, 0 black to 255 white.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Luma {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// `width * height` pixels.
+    pub pixels: Vec<u8>,
+}
+
+/// What the caller says about the polarity of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PolarityChoice {
+    /// Find out: the border shows the background, and what differs from it most is the drawing.
+    #[default]
+    Auto,
+    /// Bright strokes on a dark background.
+    LightOnDark,
+    /// Dark strokes on a bright background.
+    DarkOnLight,
+}
+
+/// A picture in the size, colour and polarity of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The pixels, `width * height` of the transform.
+    pub pixels: Vec<u8>,
+    /// Whether black and white were exchanged to reach the model's polarity.
+    pub inverted: bool,
+}
+
+/// Whether the file is certain, by its header alone, to hold no more than this many pixels.
+///
+/// Only PNG says so at a fixed place; every other file answers no.
+pub fn pixels_at_most(bytes: &[u8], pixels: u64) -> bool {
+    container::png_dimensions(bytes).is_some_and(|(width, height)| u64::from(width) * u64::from(height) <= pixels)
+}
+
+/// Decodes a PNG or JPEG file to grey (ITU-R BT.709 luma), with its EXIF orientation applied.
+///
+/// Transparent pixels take the colour, black or white, that contrasts with the visible ones.
+/// Animations yield their first frame. The file's bytes decide its format.
+///
+/// # Errors
+/// [`Error::UnsupportedMedia`] for another format or CMYK, [`Error::TooLarge`] above the pixel
+/// limit (checked before any pixel is allocated), [`Error::InvalidInput`] for a damaged file.
+pub fn decode(bytes: &[u8], limits: ImageLimits) -> Result<Luma> {
+    let format = container::sniff(bytes)?;
+    container::check_whole(format, bytes)?;
+    match format {
+        Format::Png => {
+            let mut allowed = Limits::no_limits();
+            allowed.max_alloc = Some(limits.max_pixels.saturating_mul(DECODER_BYTES_PER_PIXEL));
+            read(PngDecoder::with_limits(Cursor::new(bytes), allowed).map_err(damaged)?, limits)
+        }
+        Format::Jpeg => read(JpegDecoder::new(Cursor::new(bytes)).map_err(damaged)?, limits),
+    }
+}
+
+fn read(mut decoder: impl ImageDecoder, limits: ImageLimits) -> Result<Luma> {
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(Error::TooLarge {
+            what: "the image",
+            limit: limits.max_pixels,
+            got: format!("{width} × {height} pixels"),
+        });
+    }
+    // A damaged EXIF block costs the orientation, not the picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    if decoder.color_type() == ColorType::L8 && orientation == Orientation::NoTransforms {
+        let mut pixels = vec![0; decoder.total_bytes() as usize];
+        decoder.read_image(&mut pixels).map_err(damaged)?;
+        return Ok(Luma { width, height, pixels });
+    }
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    picture.apply_orientation(orientation);
+    if picture.color().has_alpha() {
+        picture = flatten_alpha(&picture);
+    }
+    let grey = picture.into_luma8();
+    Ok(Luma { width: grey.width(), height: grey.height(), pixels: grey.into_raw() })
+}
+
+/// Lays a transparent picture on black or white, whichever its visible pixels stand out from.
+fn flatten_alpha(picture: &DynamicImage) -> DynamicImage {
+    let mut grey = picture.to_luma_alpha8();
+    let (sum, weight) = grey.pixels().fold((0u64, 0u64), |(sum, weight), pixel| {
+        let alpha = u64::from(pixel.0[1]);
+        (sum + u64::from(pixel.0[0]) * alpha, weight + alpha)
+    });
+    let behind = if sum > weight * 127 { 0 } else { 255 };
+    for pixel in grey.pixels_mut() {
+        let [value, alpha] = pixel.0.map(u32::from);
+        pixel.0 = [((value * alpha + behind * (255 - alpha) + 127) / 255) as u8, 255];
+    }
+    DynamicImage::ImageLumaA8(grey)
+}
+
+fn damaged(error: ImageError) -> Error {
+    match error {
+        ImageError::Limits(_) => Error::TooLarge {
+            what: "the decoded image",
+            limit: 0,
+            got: "more memory than an image of the allowed size needs".into(),
+        },
+        ImageError::Unsupported(_) => {
+            Error::UnsupportedMedia("the image uses a feature of its format that is not supported".into())
+        }
+        _ => Error::InvalidInput("the image is damaged and cannot be decoded".into()),
+    }
+}
+
+/// Brings a picture to the model's size and polarity.
+///
+/// A picture of the model's very size keeps every pixel, but for an exchange of black and white
+/// when its polarity is the other one.
+///
+/// # Errors
+/// [`Error::Internal`] when resizing fails, which valid sizes exclude.
+pub fn prepare(picture: Luma, transform: &ImageTransform, choice: PolarityChoice) -> Result<Prepared> {
+    let background = Background::estimate(&picture);
+    let polarity = match choice {
+        PolarityChoice::LightOnDark => Polarity::LightOnDark,
+        PolarityChoice::DarkOnLight => Polarity::DarkOnLight,
+        PolarityChoice::Auto => background.polarity(&picture),
+    };
+    let inverted = polarity != transform.polarity;
+    if (picture.width, picture.height) == (transform.width, transform.height) {
+        let mut pixels = picture.pixels;
+        if inverted {
+            pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+        }
+        return Ok(Prepared { pixels, inverted });
+    }
+    let mut pixels = match transform.fit {
+        Fit::Stretch => {
+            let mut pixels = resize(&picture, whole(&picture), (transform.width, transform.height))?;
+            if inverted {
+                pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+            }
+            return Ok(Prepared { pixels, inverted });
+        }
+        Fit::CentreOfMass => centre::fit(picture, polarity, transform.width, transform.height)?,
+    };
+    // Centring yields light strokes on black.
+    if transform.polarity == Polarity::DarkOnLight {
+        pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+    }
+    Ok(Prepared { pixels, inverted })
+}
+
+/// A rectangle of a picture: left, top, width, height.
+pub(super) type Crop = (u32, u32, u32, u32);
+
+pub(super) fn whole(picture: &Luma) -> Crop {
+    (0, 0, picture.width, picture.height)
+}
+
+/// Resamples a part of a picture with a box filter, which averages areas when shrinking.
+pub(super) fn resize(picture: &Luma, crop: Crop, (width, height): (u32, u32)) -> Result<Vec<u8>> {
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| Error::internal("the image could not be resized", source);
+    let source = fir::images::ImageRef::new(picture.width, picture.height, &picture.pixels, fir::PixelType::U8)
+        .map_err(|error| failed(error.into()))?;
+    let mut target = fir::images::Image::new(width, height, fir::PixelType::U8);
+    let (left, top, crop_width, crop_height) = crop;
+    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Box)).crop(
+        left.into(),
+        top.into(),
+        crop_width.into(),
+        crop_height.into(),
+    );
+    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(error.into()))?;
+    Ok(target.into_vec())
+}

@@ -1,0 +1,14 @@
+//! Bytes → tensor before a model, tensor → answer after it; the same code in training and serving.
+//!
+//! Knows nothing of HTTP and nothing of engines.
+
+mod background;
+mod centre;
+mod container;
+mod image;
+mod numbers;
+mod output;
+
+pub use image::{ImageLimits, Luma, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
+pub use numbers::{Instances, instances_to_tensor};
+pub use output::{Classification, ScoredClass, classify};

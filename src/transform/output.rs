@@ -1,0 +1,79 @@
+//! Output tensor → answer.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::{Error, Result};
+
+/// A class and how probable it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ScoredClass {
+    /// The index of the class.
+    pub class: usize,
+    /// Its label.
+    pub label: String,
+    /// Its probability, 0 to 1.
+    pub confidence: f32,
+}
+
+/// The classes of one sample, most probable first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Classification {
+    /// The most probable class.
+    #[serde(flatten)]
+    pub best: ScoredClass,
+    /// The most probable classes, best first.
+    pub top_k: Vec<ScoredClass>,
+}
+
+/// The `top_k` most probable classes of one sample; ties go to the lower index.
+///
+/// # Errors
+/// [`Error::Internal`] when the model gave something that is not a finite number, or nothing.
+pub fn classify(probabilities: &[f32], labels: &[String], top_k: usize) -> Result<Classification> {
+    if probabilities.is_empty() || probabilities.iter().any(|value| !value.is_finite()) {
+        return Err(Error::internal("the model's output is not a finite number", "NaN, infinity or no classes"));
+    }
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    let count = top_k.clamp(1, order.len());
+    let by_probability = |a: &usize, b: &usize| probabilities[*b].total_cmp(&probabilities[*a]).then(a.cmp(b));
+    if count < order.len() {
+        order.select_nth_unstable_by(count, by_probability);
+        order.truncate(count);
+    }
+    order.sort_unstable_by(by_probability);
+    let scored = |class: usize| ScoredClass {
+        class,
+        label: labels.get(class).cloned().unwrap_or_else(|| class.to_string()),
+        confidence: probabilities[class],
+    };
+    Ok(Classification { best: scored(order[0]), top_k: order.into_iter().map(scored).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn output_that_is_not_a_number_is_an_error_and_not_an_answer() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(classify(&[0.5, bad], &[], 1).is_err());
+        }
+        assert!(classify(&[], &[], 1).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn top_k_is_the_head_of_the_sorted_classes(values in prop::collection::vec(0f32..1.0, 1..20), k in 0usize..30) {
+            let labels: Vec<String> = (0..values.len()).map(|class| format!("label {class}")).collect();
+            let answer = classify(&values, &labels, k).unwrap();
+            let mut order: Vec<usize> = (0..values.len()).collect();
+            order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+            let expected: Vec<usize> = order.into_iter().take(k.max(1)).collect();
+            prop_assert_eq!(answer.top_k.iter().map(|scored| scored.class).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(&answer.best, &answer.top_k[0]);
+            prop_assert_eq!(&answer.best.label, &labels[answer.best.class]);
+        }
+    }
+}
