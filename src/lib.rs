@@ -22,3 +22,6 @@ pub mod telemetry;
 pub mod engine;
 pub mod repository;
 pub mod transform;
+
+// L3: training.
+pub mod trainer;

@@ -1,0 +1,84 @@
+//! Saving a run and going on with it: weights, moments and place in one safetensors file.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+
+use super::fit::{Cursor, FitState};
+use crate::error::{Error, Result};
+
+/// The metadata key of the place in the run.
+const CURSOR: &str = "weir.cursor";
+
+/// A run's state on disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Checkpoint;
+
+impl Checkpoint {
+    /// Writes the state; a reader sees the old file or the new one, never half of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(state: &FitState, path: &Path) -> Result<()> {
+        let cursor = serde_json::to_string(&state.cursor)
+            .map_err(|error| Error::internal("the checkpoint could not be written", error))?;
+        let mut arrays: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+        for (parameter, moments) in state.network.parameters().iter().zip(&state.moments) {
+            let columns = [("", &parameter.values), (".adam.first", &moments.first), (".adam.second", &moments.second)];
+            for (suffix, values) in columns {
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                arrays.push((format!("{}{suffix}", parameter.name), parameter.shape.clone(), bytes));
+            }
+        }
+        let broken = |error| Error::internal("the checkpoint could not be written", error);
+        let mut views = Vec::with_capacity(arrays.len());
+        for (name, shape, bytes) in &arrays {
+            views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(broken)?));
+        }
+        let file = serialize(views, Some(HashMap::from([(CURSOR.to_owned(), cursor)]))).map_err(broken)?;
+        let partial = path.with_extension("partial");
+        fs::write(&partial, file).map_err(Error::io("write", &partial))?;
+        fs::File::open(&partial).and_then(|file| file.sync_all()).map_err(Error::io("flush", &partial))?;
+        fs::rename(&partial, path).map_err(Error::io("replace", path))
+    }
+
+    /// Reads a state into one made for the same network.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Data`] when the file is damaged or of another network.
+    pub fn load(state: &mut FitState, path: &Path) -> Result<()> {
+        let file = fs::read(path).map_err(Error::io("read", path))?;
+        let damaged = |problem: String| Error::Data { file: path.display().to_string(), problem };
+        let tensors = SafeTensors::deserialize(&file).map_err(|error| damaged(error.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|error| damaged(error.to_string()))?;
+        let cursor = metadata.metadata().as_ref().and_then(|entries| entries.get(CURSOR));
+        let cursor =
+            cursor.ok_or_else(|| damaged(format!("has no \"{CURSOR}\" entry; it is not a Weir checkpoint")))?;
+        let cursor: Cursor = serde_json::from_str(cursor).map_err(|error| damaged(error.to_string()))?;
+        let read = |name: String, into: &mut Vec<f32>| {
+            let view = tensors.tensor(&name).map_err(|error| damaged(format!("{name}: {error}")))?;
+            if view.dtype() != Dtype::F32 || view.data().len() != into.len() * 4 {
+                return Err(damaged(format!(
+                    "{name} is {:?} {:?}, expected {} 32-bit floats",
+                    view.dtype(),
+                    view.shape(),
+                    into.len()
+                )));
+            }
+            for (value, bytes) in into.iter_mut().zip(view.data().chunks_exact(4)) {
+                *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+            Ok(())
+        };
+        for (parameter, moments) in state.network.parameters_mut().iter_mut().zip(&mut state.moments) {
+            read(parameter.name.clone(), &mut parameter.values)?;
+            read(format!("{}.adam.first", parameter.name), &mut moments.first)?;
+            read(format!("{}.adam.second", parameter.name), &mut moments.second)?;
+        }
+        state.cursor = cursor;
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! From labelled data to a published version: dataset → fit → export → parity → evaluation → publish.
+//!
+//! Knows nothing of serving; the two meet in the repository.
+
+pub mod batches;
+mod card;
+mod checkpoint;
+pub mod dataset;
+mod evaluate;
+mod export;
+mod fit;
+mod network;
+mod optimizer;
+mod parity;
+mod plots;
+mod presets;
+mod release;
+mod report;
+mod run_dir;
+mod train;
+
+pub use checkpoint::Checkpoint;
+pub use dataset::{Dataset, Mnist};
+pub use evaluate::evaluate_version;
+pub use export::to_onnx;
+pub use fit::{EpochReport, FitSettings, FitState, StepReport, Watch, fit};
+pub use network::Network;
+pub use optimizer::AdamSettings;
+pub use presets::{PRESETS, Preset, preset};
+pub use report::report_markdown;
+pub use run_dir::RunDir;
+pub use train::{TrainOutcome, TrainRequest, train};

@@ -1,0 +1,63 @@
+//! The parity gate: what was exported must be what was trained, in the engine that will serve it.
+
+use super::dataset::Dataset;
+use super::export::LOGITS;
+use super::network::Network;
+use crate::engine::{ENGINE, Plan};
+use crate::error::{Error, Result};
+use crate::repository::Parity;
+use crate::stats::argmax;
+use crate::tensor::Tensor;
+
+/// Samples compared in all, at least; every batch size takes part.
+const SAMPLES: usize = 1500;
+
+/// Batch sizes: the plan for one sample, an odd batch, a full one.
+const BATCH_SIZES: [usize; 3] = [1, 7, 64];
+
+/// The largest difference of a logit that rounding explains.
+const TOLERANCE: f64 = 1e-4;
+
+/// Compares network and exported graph on images.
+///
+/// # Errors
+/// [`Error::GateMissed`] when a logit differs by more than 1e-4 or an answer differs at all.
+pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Parity> {
+    let output = plan.signature().outputs.iter().position(|output| output.name == LOGITS);
+    let output = output.ok_or_else(|| Error::GateMissed(format!("the exported graph has no output \"{LOGITS}\"")))?;
+    let mut session = plan.session()?;
+    let mut parity = Parity { engine: ENGINE.into(), samples: 0, max_abs_logit_difference: 0.0, argmax_mismatches: 0 };
+    let mut next = 0;
+    for size in BATCH_SIZES {
+        let until = parity.samples + SAMPLES.div_ceil(BATCH_SIZES.len());
+        while parity.samples < until {
+            let pixels: Vec<f32> = (0..size)
+                .flat_map(|row| data.image((next + row) % data.len()))
+                .map(|pixel| f32::from(*pixel))
+                .collect();
+            next += size;
+            let trained = network.logits(&pixels)?;
+            let shape = std::iter::once(size).chain(network.architecture().input.iter().copied()).collect();
+            let served = session.run(&Tensor::new(shape, pixels)?)?;
+            let classes = trained.len() / size;
+            for (row, expected) in served[output].rows_iter().zip(trained.chunks_exact(classes)) {
+                for (a, b) in row.iter().zip(expected) {
+                    // Written so that NaN becomes the maximum.
+                    let difference = f64::from(a - b).abs();
+                    if !(difference <= parity.max_abs_logit_difference) {
+                        parity.max_abs_logit_difference = difference;
+                    }
+                }
+                parity.argmax_mismatches += usize::from(argmax(row) != argmax(expected));
+            }
+            parity.samples += size;
+        }
+    }
+    if !(parity.max_abs_logit_difference <= TOLERANCE) || parity.argmax_mismatches > 0 {
+        return Err(Error::GateMissed(format!(
+            "the exported graph disagrees with the trainer: largest logit difference {:.1e} (allowed {TOLERANCE:.0e}), {} different answers in {} samples",
+            parity.max_abs_logit_difference, parity.argmax_mismatches, parity.samples
+        )));
+    }
+    Ok(parity)
+}

@@ -1,0 +1,160 @@
+//! A finished fit → a checked, evaluated, published version.
+
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::card;
+use super::dataset::{Dataset, Mnist};
+use super::evaluate::evaluate;
+use super::export::{PROBABILITIES, to_onnx};
+use super::fit::FitState;
+use super::parity;
+use super::report::report_markdown;
+use super::train::TrainRequest;
+use crate::engine::Plan;
+use crate::error::{Error, Result};
+use crate::ids::{ModelName, Version};
+use crate::repository::{
+    CARD_FILE, DataProvenance, Golden, MANIFEST_SCHEMA, MODEL_FILE, Manifest, ModelMetrics, PROBE_FILE, ProbeSample,
+    Publication, TrainingProvenance,
+};
+use crate::signature::{Fit, ImageTransform, OutputTransform, Polarity, Transform};
+use crate::stats::Evaluation;
+use crate::tensor::Tensor;
+
+/// Labelled test samples that a version carries for the live probe.
+const PROBE_SAMPLES: usize = 250;
+
+/// Examples that every load checks.
+const GOLDEN_SAMPLES: usize = 8;
+
+/// The data of a run, as split.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) train: &'a Dataset,
+    pub(super) validation: &'a Dataset,
+    pub(super) source: &'a Mnist,
+}
+
+/// What there is to publish.
+#[derive(Debug)]
+pub(super) struct Release {
+    pub(super) publication: Publication,
+    pub(super) evaluation: Evaluation,
+    pub(super) report: String,
+    pub(super) card: String,
+}
+
+/// Exports, checks parity, evaluates in the serving engine and writes the manifest.
+///
+/// # Errors
+/// [`Error::GateMissed`] when the exported graph is not what was trained.
+pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_>) -> Result<Release> {
+    let preset = request.preset;
+    let network = &state.network;
+    let onnx = to_onnx(network, preset.name)?;
+    let plan = Plan::load(&onnx)?;
+    let parity = parity::check(network, &plan, parts.train)?;
+    let test = &parts.source.test;
+    let evaluation = evaluate(&plan, PROBABILITIES, test)?;
+    let summary = |data: &Dataset| -> Result<_> {
+        if data.is_empty() { Ok(None) } else { Ok(Some(evaluate(&plan, PROBABILITIES, data)?.summary)) }
+    };
+    let architecture = network.architecture();
+    let labels: Vec<String> = (0..test.classes).map(|class| class.to_string()).collect();
+    let manifest = Manifest {
+        manifest_schema: MANIFEST_SCHEMA,
+        model: preset.name.parse::<ModelName>()?,
+        version: Version(0),
+        description: preset.description.into(),
+        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        weir_version: env!("CARGO_PKG_VERSION").into(),
+        signature: plan.signature().clone(),
+        transform: Transform {
+            image: Some(ImageTransform {
+                width: test.width as u32,
+                height: test.height as u32,
+                polarity: Polarity::LightOnDark,
+                fit: Fit::CentreOfMass,
+            }),
+            output: OutputTransform::Classification { probabilities: PROBABILITIES.into() },
+        },
+        labels: labels.clone(),
+        parameters: Some(architecture.parameters()?),
+        multiply_adds: Some(architecture.multiply_adds()?),
+        architecture: Some(architecture.clone()),
+        metrics: ModelMetrics {
+            training: summary(parts.train)?,
+            validation: summary(parts.validation)?,
+            test: Some(evaluation.clone()),
+        },
+        data: Some(DataProvenance {
+            name: request.data_name(),
+            sha256: parts.source.sha256.clone(),
+            training_samples: parts.train.len(),
+            validation_samples: parts.validation.len(),
+            test_samples: test.len(),
+        }),
+        training: Some(TrainingProvenance {
+            preset: preset.name.into(),
+            seed: request.fit.seed,
+            epochs: request.fit.epochs,
+            batch_size: request.fit.batch_size,
+            optimizer: format!(
+                "Adam (β₁ {}, β₂ {}, ε {:e})",
+                request.fit.adam.beta_1, request.fit.adam.beta_2, request.fit.adam.epsilon
+            ),
+            learning_rate: request.fit.adam.learning_rate,
+            duration_seconds: round_ms(state.history().iter().map(|epoch| epoch.duration_seconds).sum()),
+        }),
+        parity: Some(parity),
+        golden: golden(&plan, test)?,
+        files: std::collections::BTreeMap::new(),
+    };
+    let report = report_markdown(&format!("{} on its {} test samples", preset.name, test.len()), &labels, &evaluation);
+    let card = card::markdown(&manifest, &report);
+    let probe = probe(test, request.fit.seed)?;
+    let files = vec![(MODEL_FILE, onnx), (PROBE_FILE, probe.into_bytes()), (CARD_FILE, card.clone().into_bytes())];
+    Ok(Release { publication: Publication { manifest, files }, evaluation, report, card })
+}
+
+fn round_ms(seconds: f64) -> f64 {
+    (seconds * 1e3).round() / 1e3
+}
+
+fn golden(plan: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
+    let mut session = plan.session()?;
+    let output = plan.signature().outputs.iter().position(|output| output.name == PROBABILITIES).unwrap_or(0);
+    let shape: Vec<usize> =
+        std::iter::once(1).chain(plan.signature().inputs[0].sample_shape().unwrap_or_default()).collect();
+    let example = |index: usize| {
+        let pixels = test.image(index).iter().map(|pixel| f32::from(*pixel)).collect();
+        let outputs = session.run(&Tensor::new(shape.clone(), pixels)?)?;
+        Ok(Golden { image: png_base64(test, index)?, probabilities: outputs[output].data().to_vec() })
+    };
+    (0..GOLDEN_SAMPLES.min(test.len())).map(example).collect()
+}
+
+fn probe(test: &Dataset, seed: u64) -> Result<String> {
+    let mut lines = String::new();
+    for index in test.sample(PROBE_SAMPLES, seed) {
+        let sample = ProbeSample { image: png_base64(test, index)?, label: usize::from(test.labels[index]) };
+        let line = serde_json::to_string(&sample)
+            .map_err(|error| Error::internal("the probe set could not be written", error))?;
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+fn png_base64(data: &Dataset, index: usize) -> Result<String> {
+    let mut png = Cursor::new(Vec::new());
+    PngEncoder::new(&mut png)
+        .write_image(data.image(index), data.width as u32, data.height as u32, ExtendedColorType::L8)
+        .map_err(|error| Error::internal("an image could not be encoded", error))?;
+    Ok(STANDARD.encode(png.into_inner()))
+}

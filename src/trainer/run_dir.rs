@@ -1,0 +1,140 @@
+//! The directory of a run, `runs/<preset>/<number>`: everything the run was told, did and made.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::fit::EpochReport;
+use crate::error::{Error, Result};
+use crate::stats::Evaluation;
+
+/// The resolved arguments.
+pub(super) const ARGUMENTS_FILE: &str = "args.toml";
+/// The state to go on from.
+pub(super) const STATE_FILE: &str = "state.safetensors";
+
+const CSV_HEADER: &str =
+    "epoch,loss,accuracy,validation_loss,validation_accuracy,learning_rate,images_per_second,duration_seconds";
+
+/// The directory of a run.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes a new directory, `<runs>/<preset>/<name>` or the next free number; never reuses one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the name is taken, [`Error::Io`].
+    pub fn create(runs: &Path, preset: &str, name: Option<&str>) -> Result<Self> {
+        let parent = runs.join(preset);
+        fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+        if let Some(name) = name {
+            // The alphabet of model names keeps a run inside its folder.
+            name.parse::<crate::ids::ModelName>()?;
+            let path = parent.join(name);
+            return match fs::create_dir(&path) {
+                Ok(()) => Ok(Self { path }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Config {
+                    setting: "name".into(),
+                    problem: format!(
+                        "{} exists and runs are never overwritten; choose another name, or go on with --resume",
+                        path.display()
+                    ),
+                }),
+                Err(error) => Err(Error::io("create", path)(error)),
+            };
+        }
+        for number in 1.. {
+            let path = parent.join(number.to_string());
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create", path)(error)),
+            }
+        }
+        unreachable!("there is always a next number")
+    }
+
+    /// The directory of an earlier run.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it holds no saved state.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.join(STATE_FILE).is_file() && path.join(ARGUMENTS_FILE).is_file() {
+            return Ok(Self { path: path.to_owned() });
+        }
+        let problem = format!(
+            "{} holds no {STATE_FILE} and {ARGUMENTS_FILE}; it is not the directory of an interrupted run",
+            path.display()
+        );
+        Err(Error::Config { setting: "resume".into(), problem })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The state to go on from.
+    pub fn state_file(&self) -> PathBuf {
+        self.path.join(STATE_FILE)
+    }
+
+    /// Writes one file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path.join(name);
+        fs::write(&path, text).map_err(Error::io("write", path))
+    }
+
+    /// Appends an epoch to `metrics.jsonl` and `metrics.csv`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append_epoch(&self, report: &EpochReport) -> Result<()> {
+        let json =
+            serde_json::to_string(report).map_err(|error| Error::internal("an epoch could not be written", error))?;
+        self.append("metrics.jsonl", "", &json)?;
+        let validation = report.validation.map_or_else(|| ",".to_owned(), |v| format!("{},{}", v.loss, v.accuracy));
+        let row = format!(
+            "{},{},{},{validation},{},{},{}",
+            report.epoch,
+            report.loss,
+            report.accuracy,
+            report.learning_rate,
+            report.images_per_second,
+            report.duration_seconds
+        );
+        self.append("metrics.csv", CSV_HEADER, &row)
+    }
+
+    fn append(&self, name: &str, header: &str, line: &str) -> Result<()> {
+        let path = self.path.join(name);
+        let fresh = !path.exists() && !header.is_empty();
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
+        let text = if fresh { format!("{header}\n{line}\n") } else { format!("{line}\n") };
+        file.write_all(text.as_bytes()).map_err(Error::io("write", &path))
+    }
+
+    /// Writes the evaluation: `report.json`, `report.md`, `confusion_matrix.csv`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_evaluation(&self, markdown: &str, labels: &[String], evaluation: &Evaluation) -> Result<()> {
+        let json = serde_json::to_string_pretty(evaluation)
+            .map_err(|error| Error::internal("the report could not be written", error))?;
+        self.write("report.json", &format!("{json}\n"))?;
+        self.write("report.md", markdown)?;
+        let mut csv = format!("true\\predicted,{}\n", labels.join(","));
+        for (label, row) in labels.iter().zip(&evaluation.confusion) {
+            let counts: Vec<String> = row.iter().map(u64::to_string).collect();
+            csv.push_str(&format!("{label},{}\n", counts.join(",")));
+        }
+        self.write("confusion_matrix.csv", &csv)
+    }
+}
