@@ -23,5 +23,13 @@ pub mod engine;
 pub mod repository;
 pub mod transform;
 
-// L3: training.
+// L3: serving and training never import each other; they meet in the repository.
+pub mod serving;
 pub mod trainer;
+
+// L4: wire formats.
+pub mod api;
+
+// L5: composition; only these see everything.
+pub mod app;
+pub mod cli;

@@ -1,0 +1,87 @@
+//! Reading a request body whole, within limits of size, time, pieces and memory.
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use super::budget::Held;
+use super::state::ApiState;
+use crate::error::{Error, Result};
+use crate::ids::quote;
+
+/// Pieces that a body may come in. A body of tiny chunks costs far more than its bytes.
+const MAX_FRAMES: usize = 65_536;
+
+/// A body in memory, with its share of the budget.
+#[derive(Debug)]
+pub(super) struct Buffered {
+    pub(super) bytes: Bytes,
+    _held: Held,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Error::TooLarge`], [`Error::SlowClient`], [`Error::Overloaded`] when the bodies of all requests
+/// together need too much memory, [`Error::UnsupportedMedia`] for a compressed body,
+/// [`Error::Malformed`] when it breaks off.
+pub(super) async fn read_body(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Buffered> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        let encoding = quote(&String::from_utf8_lossy(encoding.as_bytes()));
+        return Err(Error::UnsupportedMedia(format!(
+            "content-encoding {encoding} is not accepted; send the body uncompressed"
+        )));
+    }
+    let limit = state.settings().max_body_bytes;
+    let declared = body.size_hint().lower();
+    if declared > limit as u64 {
+        return Err(too_large(limit, &format!("{declared} bytes")));
+    }
+    let timeout = state.settings().body_timeout;
+    let held = state.buffered().open();
+    match tokio::time::timeout(timeout, collect(body, limit, held)).await {
+        Ok(read) => read,
+        Err(_) => Err(Error::SlowClient { limit_seconds: timeout.as_secs_f64() }),
+    }
+}
+
+async fn collect(mut body: Body, limit: usize, mut held: Held) -> Result<Buffered> {
+    let mut first: Option<Bytes> = None;
+    let mut joined = BytesMut::new();
+    let mut length = 0usize;
+    let mut frames = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::Malformed("the request body breaks off before its end".into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        frames += 1;
+        if frames > MAX_FRAMES {
+            return Err(Error::TooLarge { what: "the number of chunks", limit: MAX_FRAMES as u64, got: "more".into() });
+        }
+        length += data.len();
+        if length > limit {
+            return Err(too_large(limit, "more"));
+        }
+        if !held.grow(data.len()) {
+            return Err(Error::Overloaded {
+                what: "request bodies fill the memory set aside for them",
+                retry_after_seconds: 1,
+            });
+        }
+        // A body in one piece, the usual case, is passed on without a copy.
+        match first.take() {
+            None if joined.is_empty() => first = Some(data),
+            None => joined.extend_from_slice(&data),
+            Some(earlier) => {
+                joined.extend_from_slice(&earlier);
+                joined.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(Buffered { bytes: first.unwrap_or_else(|| joined.freeze()), _held: held })
+}
+
+fn too_large(limit: usize, got: &str) -> Error {
+    Error::TooLarge { what: "the request body", limit: limit as u64, got: got.to_owned() }
+}

@@ -1,0 +1,173 @@
+//! The one place where errors meet HTTP: status, problem document (RFC 9457), headers, log.
+
+use std::error::Error as _;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::{Error, Kind};
+use crate::ids::RequestId;
+
+/// The media type of a problem document.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(super) struct Problem {
+    /// Identifies the kind of problem.
+    #[schema(example = "about:blank#invalid_input")]
+    pub r#type: String,
+    /// The kind of problem in words.
+    #[schema(example = "The input does not fit the model")]
+    pub title: String,
+    /// The HTTP status.
+    #[schema(example = 422)]
+    pub status: u16,
+    /// What was wrong, what was expected and what was met.
+    pub detail: String,
+    /// The identifier of the request, as in the header `x-request-id`.
+    pub request_id: String,
+}
+
+/// An error on its way to a client. The response gets its body where the request id is known.
+#[derive(Debug)]
+pub(super) struct ApiError(pub(super) Error);
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// What is wrong, carried in the extensions of a response without a body.
+#[derive(Debug, Clone)]
+struct Wrong {
+    kind: Kind,
+    detail: String,
+    /// The cause for the log, outermost first.
+    cause: Option<String>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self(error) = self;
+        let kind = error.kind();
+        let mut response = status_of(kind).into_response();
+        if let Error::Overloaded { retry_after_seconds, .. } = error {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
+        }
+        if kind == Kind::Unavailable {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        // What is ours to mend is not the client's to read.
+        let detail = match &error {
+            Error::Repository { .. } | Error::Data { .. } | Error::Io { .. } | Error::Config { .. } => {
+                "internal error".to_owned()
+            }
+            shown => shown.to_string(),
+        };
+        response.extensions_mut().insert(Wrong { kind, detail, cause: causes(&error) });
+        response
+    }
+}
+
+fn causes(error: &Error) -> Option<String> {
+    let mut texts = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    (!texts.is_empty()).then(|| texts.join(": "))
+}
+
+fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Malformed => StatusCode::BAD_REQUEST,
+        Kind::InvalidInput => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::SlowClient => StatusCode::REQUEST_TIMEOUT,
+        Kind::Overloaded | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        // Nobody reads this answer; nginx's code keeps it apart in the metrics.
+        Kind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The kind's name in the problem's type, and its title.
+fn describe(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::NotFound => ("not_found", "Not found"),
+        Kind::Malformed => ("malformed", "The request cannot be read"),
+        Kind::InvalidInput => ("invalid_input", "The input does not fit the model"),
+        Kind::UnsupportedMedia => ("unsupported_media", "The content is of a type that is not accepted"),
+        Kind::TooLarge => ("too_large", "A limit was exceeded"),
+        Kind::SlowClient => ("slow_client", "The request did not arrive in time"),
+        Kind::Overloaded => ("overloaded", "The server is at capacity"),
+        Kind::Unavailable => ("unavailable", "Not available now"),
+        Kind::DeadlineExceeded => ("deadline_exceeded", "No answer in time"),
+        Kind::Cancelled => ("cancelled", "The request was cancelled"),
+        Kind::Conflict => ("conflict", "The request conflicts with the present state"),
+        Kind::Internal => ("internal", "Internal error"),
+    }
+}
+
+/// Gives every failed response a problem document: those of our errors, and those of the router and
+/// layers, whose bodies would be plain text.
+pub(super) fn finish(response: Response, method_and_path: &str, request_id: &RequestId) -> Response {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let wrong = response.extensions().get::<Wrong>().cloned().unwrap_or_else(|| foreign(status, method_and_path));
+    log(&wrong, status, request_id);
+    let (name, title) = describe(wrong.kind);
+    let problem = Problem {
+        r#type: format!("about:blank#{name}"),
+        title: title.to_owned(),
+        status: status.as_u16(),
+        detail: wrong.detail,
+        request_id: request_id.as_str().to_owned(),
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    Response::from_parts(parts, Body::from(serde_json::to_vec(&problem).unwrap_or_default()))
+}
+
+/// What a status means that did not come from an error of ours.
+fn foreign(status: StatusCode, method_and_path: &str) -> Wrong {
+    let (kind, detail) = match status {
+        StatusCode::NOT_FOUND => {
+            (Kind::NotFound, format!("there is nothing at {method_and_path}; / and /docs say what there is"))
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            (Kind::Malformed, format!("{method_and_path} is not allowed; the header Allow lists the methods that are"))
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => (Kind::TooLarge, "the request is too large".to_owned()),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (Kind::UnsupportedMedia, "the content type is not accepted".to_owned()),
+        status if status.is_server_error() => (Kind::Internal, "internal error".to_owned()),
+        _ => (Kind::Malformed, "the request cannot be read".to_owned()),
+    };
+    Wrong { kind, detail, cause: None }
+}
+
+/// Failures of ours are logged once, here. Refusals are the client's business and show in the
+/// metrics; logging each would hand a flood of them the disk.
+fn log(wrong: &Wrong, status: StatusCode, request_id: &RequestId) {
+    let request_id = request_id.as_str();
+    let status = status.as_u16();
+    match wrong.kind {
+        Kind::Internal | Kind::DeadlineExceeded => {
+            tracing::error!(request_id, status, detail = %wrong.detail, cause = wrong.cause.as_deref(), "request failed");
+        }
+        _ => tracing::debug!(request_id, status, detail = %wrong.detail, "request refused"),
+    }
+}

@@ -1,0 +1,69 @@
+//! Weir's own HTTP API: the routes, and the OpenAPI document that is made from the very same list.
+
+mod landing;
+mod models;
+mod operations;
+mod predict;
+mod predict_input;
+mod predict_types;
+pub mod training;
+
+use axum::Router;
+use http::{HeaderValue, header};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::observe::observe;
+use super::state::ApiState;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Weir",
+        description = "Serves models over HTTP and says how well they do. Errors are problem documents (RFC 9457).",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    tags(
+        (name = "predict", description = "Ask a model"),
+        (name = "models", description = "What is loaded"),
+        (name = "operations", description = "Health and metrics")
+    )
+)]
+struct Document;
+
+fn documented() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(predict::predict_default))
+        .routes(routes!(predict::predict_model))
+        .routes(routes!(predict::predict_version))
+        .routes(routes!(models::list))
+        .routes(routes!(models::show))
+        .routes(routes!(operations::livez))
+        .routes(routes!(operations::healthz))
+        .routes(routes!(operations::readyz))
+        .routes(routes!(operations::metrics))
+}
+
+/// The OpenAPI document, as served at `/openapi.json` and kept in `openapi/openapi.json`.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().split_for_parts().1
+}
+
+/// The whole router.
+pub fn router(state: ApiState) -> Router {
+    let (routes, document) = documented().split_for_parts();
+    let swagger = SwaggerUi::new("/docs").url("/openapi.json", document);
+    let no_sniff =
+        SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    routes
+        .route("/", axum::routing::get(landing::page))
+        .merge(Router::from(swagger))
+        .layer(CatchPanicLayer::new())
+        .layer(no_sniff)
+        .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
+        .with_state(state)
+}

@@ -1,0 +1,143 @@
+//! `GET /models` and `GET /models/{model}`: what is loaded.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::error::{ApiError, Problem};
+use crate::api::state::ApiState;
+use crate::engine::ENGINE;
+use crate::ids::{ModelName, Version};
+use crate::repository::{Manifest, ModelMetrics};
+use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, VersionEntry};
+use crate::signature::{Signature, Transform};
+
+/// All models.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ModelList {
+    /// The model that `/predict` asks, if there is one.
+    default_model: Option<String>,
+    /// By name.
+    models: Vec<ModelInfo>,
+}
+
+/// One model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ModelInfo {
+    /// Its name.
+    name: String,
+    /// The version that answers when none is asked for.
+    latest_available: Option<u64>,
+    /// Oldest first.
+    versions: Vec<VersionInfo>,
+}
+
+/// One version.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VersionInfo {
+    /// Its number.
+    version: u64,
+    /// Where it is in its life.
+    state: VersionState,
+    /// Why it does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// What it is, exactly while it serves.
+    #[serde(flatten)]
+    serving: Option<ServingInfo>,
+}
+
+/// What a version is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ServingInfo {
+    /// What executes it.
+    engine: &'static str,
+    /// The median time of the model alone on one sample, measured at load, in microseconds.
+    batch_1_us: f64,
+    /// Inputs and outputs.
+    signature: Signature,
+    #[serde(flatten)]
+    described: Option<Described>,
+}
+
+/// What the manifest says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Described {
+    /// One sentence.
+    description: String,
+    /// When it was made, RFC 3339.
+    created: String,
+    /// The transforms around the graph.
+    transform: Transform,
+    /// By class.
+    labels: Vec<String>,
+    /// Trainable numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<usize>,
+    /// Quality by data set.
+    metrics: ModelMetrics,
+}
+
+/// What is loaded
+#[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, description = "All models and versions", body = ModelList)))]
+pub(super) async fn list(State(state): State<ApiState>) -> Json<ModelList> {
+    let catalog = state.predictor().catalog();
+    Json(ModelList {
+        default_model: catalog.default_model().map(ToString::to_string),
+        models: catalog.models().iter().map(|(name, model)| info(name, model)).collect(),
+    })
+}
+
+/// One model and its versions
+#[utoipa::path(
+    get, path = "/models/{model}", tag = "models",
+    params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp")),
+    responses(
+        (status = 200, description = "The model", body = ModelInfo),
+        (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such model", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    Path(model): Path<String>,
+) -> Result<Json<ModelInfo>, ApiError> {
+    let name: ModelName = model.parse()?;
+    let catalog: &Catalog = &state.predictor().catalog();
+    Ok(Json(info(&name, catalog.model(&name)?)))
+}
+
+fn info(name: &ModelName, model: &ModelEntry) -> ModelInfo {
+    ModelInfo {
+        name: name.to_string(),
+        latest_available: model.latest().map(|servable| servable.version.0),
+        versions: model.versions.iter().map(|(version, entry)| version_info(*version, entry)).collect(),
+    }
+}
+
+fn version_info(version: Version, entry: &VersionEntry) -> VersionInfo {
+    VersionInfo {
+        version: version.0,
+        state: entry.state,
+        reason: entry.reason.clone(),
+        serving: entry.servable.as_deref().map(serving_info),
+    }
+}
+
+fn serving_info(servable: &Servable) -> ServingInfo {
+    let described = |manifest: &Manifest| Described {
+        description: manifest.description.clone(),
+        created: manifest.created.clone(),
+        transform: manifest.transform.clone(),
+        labels: manifest.labels.clone(),
+        parameters: manifest.parameters,
+        metrics: manifest.metrics.clone(),
+    };
+    ServingInfo {
+        engine: ENGINE,
+        batch_1_us: servable.cost.as_nanos() as f64 / 1e3,
+        signature: servable.signature().clone(),
+        described: servable.manifest.as_ref().map(described),
+    }
+}

@@ -1,0 +1,120 @@
+//! `POST /predict` and its forms with a model and a version.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, Request, State};
+use axum::response::Response;
+use http::{HeaderValue, header};
+
+use super::predict_input::read_input;
+use super::predict_types::{PredictAnswer, PredictBody, PredictFailure, PredictForm, PredictQuery, Timings};
+use crate::api::error::ApiError;
+use crate::api::state::ApiState;
+use crate::error::Error;
+use crate::ids::{ModelRef, RequestId, VersionSpec};
+use crate::metrics::Stage;
+
+type Answer = Result<Response, ApiError>;
+type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
+
+/// Ask the default model
+///
+/// The body is one PNG or JPEG file, a form with any number of them, or JSON. What it is, is judged
+/// by its bytes; only a form needs its content type.
+#[utoipa::path(
+    post, path = "/predict", tag = "predict", params(PredictQuery),
+    request_body(description = "Images or numbers", content(
+        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json")
+    )),
+    responses(
+        (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
+        PredictFailure
+    )
+)]
+pub(super) async fn predict_default(
+    State(state): State<ApiState>,
+    Extension(id): Extension<RequestId>,
+    query: QueryResult,
+    request: Request,
+) -> Answer {
+    predict(&state, &id, &ModelRef { name: None, version: VersionSpec::Latest }, query, request).await
+}
+
+/// Ask a model by name
+///
+/// Its newest available version answers. The body is as of `/predict`.
+#[utoipa::path(
+    post, path = "/models/{model}/predict", tag = "predict",
+    params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictQuery),
+    request_body(description = "Images or numbers", content(
+        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json")
+    )),
+    responses(
+        (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
+        PredictFailure
+    )
+)]
+pub(super) async fn predict_model(
+    State(state): State<ApiState>,
+    Extension(id): Extension<RequestId>,
+    Path(model): Path<String>,
+    query: QueryResult,
+    request: Request,
+) -> Answer {
+    let target = ModelRef { name: Some(model.parse()?), version: VersionSpec::Latest };
+    predict(&state, &id, &target, query, request).await
+}
+
+/// Ask one version of a model
+///
+/// The body is as of `/predict`.
+#[utoipa::path(
+    post, path = "/models/{model}/versions/{version}/predict", tag = "predict",
+    params(
+        ("model" = String, Path, description = "The name of the model", example = "mnist-mlp"),
+        ("version" = String, Path, description = "The version, a positive integer", example = "1"),
+        PredictQuery
+    ),
+    request_body(description = "Images or numbers", content(
+        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json")
+    )),
+    responses(
+        (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
+        PredictFailure
+    )
+)]
+pub(super) async fn predict_version(
+    State(state): State<ApiState>,
+    Extension(id): Extension<RequestId>,
+    Path((model, version)): Path<(String, String)>,
+    query: QueryResult,
+    request: Request,
+) -> Answer {
+    let target = ModelRef { name: Some(model.parse()?), version: VersionSpec::Specific(version.parse()?) };
+    predict(&state, &id, &target, query, request).await
+}
+
+async fn predict(state: &ApiState, id: &RequestId, target: &ModelRef, query: QueryResult, request: Request) -> Answer {
+    let start = Instant::now();
+    let Query(query) =
+        query.map_err(|rejection| Error::Malformed(format!("the query cannot be read: {}", rejection.body_text())))?;
+    let servable = state.predictor().resolve(target)?;
+    let (input, options, held) = read_input(state, &servable, query, request).await?;
+    let predicted = state.predictor().predict(servable, input, options).await?;
+    drop(held);
+    let answering = Instant::now();
+    let body = serde_json::to_vec(&PredictAnswer {
+        request_id: id.as_str(),
+        model: predicted.servable.name.as_str(),
+        version: predicted.servable.version.0,
+        predictions: &predicted.predictions,
+        timings_ms: Timings::new(predicted.stages, start.elapsed()),
+    })
+    .map_err(|error| Error::internal("the answer could not be written", error))?;
+    predicted.servable.metrics.observe(Stage::Encode, answering.elapsed());
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

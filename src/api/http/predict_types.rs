@@ -1,0 +1,138 @@
+//! The bodies of `/predict`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
+
+use crate::api::error::Problem;
+use crate::metrics::Stages;
+use crate::serving::Prediction;
+use crate::transform::{Instances, PolarityChoice};
+
+/// How many classes are named unless the request says otherwise.
+pub(super) const DEFAULT_TOP_K: usize = 3;
+
+/// The query of `/predict`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PredictQuery {
+    /// How many classes to name for each sample, most probable first.
+    #[param(minimum = 1, maximum = 1000, example = 3)]
+    pub(super) top_k: Option<u16>,
+    /// The polarity of the images. `auto` takes the border for the background, and what differs
+    /// from it most for the drawing.
+    #[param(inline)]
+    pub(super) polarity: Option<PolarityChoice>,
+}
+
+/// The JSON body of `/predict`: either `images` or `instances`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PredictBody {
+    /// PNG or JPEG files in base64 (RFC 4648, section 4, with padding).
+    #[serde(default)]
+    pub(super) images: Option<Vec<String>>,
+    /// Numbers in the model's own input shape, one element for each sample; a sample may be nested
+    /// as the signature says, without its dimensions of 1, or flat.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!([[0.0, 255.0]]))]
+    pub(super) instances: Option<Instances>,
+    /// As the query parameter; the body wins.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub(super) top_k: Option<u16>,
+    /// As the query parameter; the body wins.
+    #[serde(default)]
+    #[schema(inline)]
+    pub(super) polarity: Option<PolarityChoice>,
+}
+
+/// The form body of `/predict`: each file part is one image, whatever its name.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form in the document; the form is read part by part")]
+pub(super) struct PredictForm {
+    /// PNG or JPEG files.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    image: Vec<u8>,
+}
+
+/// The answer of `/predict`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PredictAnswer<'a> {
+    /// The identifier of the request, as in the header `x-request-id`.
+    pub(super) request_id: &'a str,
+    /// The model that answered.
+    pub(super) model: &'a str,
+    /// The version that answered.
+    pub(super) version: u64,
+    /// One for each sample, in order.
+    pub(super) predictions: &'a [Prediction],
+    /// Where the time went.
+    pub(super) timings_ms: Timings,
+}
+
+/// Where the time of a request went, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(super) struct Timings {
+    /// Bytes to tensor.
+    decode: f64,
+    /// Waiting for a compute thread.
+    queue: f64,
+    /// The model itself.
+    infer: f64,
+    /// From the head of the request to the answer, reading the body included.
+    total: f64,
+}
+
+impl Timings {
+    pub(super) fn new(stages: Stages, total: std::time::Duration) -> Self {
+        // Microseconds are as fine as the clock is worth reading.
+        let milliseconds = |duration: std::time::Duration| duration.as_micros() as f64 / 1e3;
+        Self {
+            decode: milliseconds(stages.decode),
+            queue: milliseconds(stages.queue),
+            infer: milliseconds(stages.infer),
+            total: milliseconds(total),
+        }
+    }
+}
+
+/// The ways in which `/predict` can fail.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes the failures in the document; they are made from errors")]
+pub(super) enum PredictFailure {
+    #[response(status = 400, description = "The request cannot be read", content_type = "application/problem+json")]
+    Malformed(#[to_schema] Problem),
+    #[response(status = 404, description = "No such model or version", content_type = "application/problem+json")]
+    NotFound(#[to_schema] Problem),
+    #[response(
+        status = 408,
+        description = "The body did not arrive in time",
+        content_type = "application/problem+json"
+    )]
+    SlowClient(#[to_schema] Problem),
+    #[response(status = 413, description = "A limit was exceeded", content_type = "application/problem+json")]
+    TooLarge(#[to_schema] Problem),
+    #[response(
+        status = 415,
+        description = "Neither PNG nor JPEG nor JSON, or a model that takes no images",
+        content_type = "application/problem+json"
+    )]
+    UnsupportedMedia(#[to_schema] Problem),
+    #[response(
+        status = 422,
+        description = "The input does not fit the model, or an image is damaged",
+        content_type = "application/problem+json"
+    )]
+    InvalidInput(#[to_schema] Problem),
+    #[response(status = 500, description = "The model failed", content_type = "application/problem+json")]
+    Internal(#[to_schema] Problem),
+    #[response(
+        status = 503,
+        description = "At capacity, loading or shutting down; see Retry-After",
+        content_type = "application/problem+json"
+    )]
+    Overloaded(#[to_schema] Problem),
+    #[response(status = 504, description = "No answer in time", content_type = "application/problem+json")]
+    DeadlineExceeded(#[to_schema] Problem),
+}

@@ -1,0 +1,14 @@
+//! Wire formats. A protocol module parses, calls the predictor and formats; what a second protocol
+//! would need again lives in serving.
+
+mod body;
+mod budget;
+mod error;
+pub mod http;
+mod observe;
+mod server;
+mod state;
+
+pub use http::{openapi, router};
+pub use server::{Shutdown, serve, serve_page};
+pub use state::{ApiSettings, ApiState, Health};

@@ -1,0 +1,124 @@
+//! The accept loop. Unlike `axum::serve` it has a timer, so that a client cannot take for ever over
+//! the head of a request, a cap on connections, and a deadline for the drain.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+use crate::config::HttpConfig;
+use crate::metrics::{GaugeGuard, HttpMetrics};
+
+/// Header lines in one request; more are answered with 431.
+const MAX_HEADERS: usize = 100;
+
+/// Bytes of a request's head; more are answered with 431. A request line of 64 KiB still fits, so
+/// that it gets its own answer, 414.
+const MAX_HEAD_BYTES: usize = 80 * 1024;
+
+/// How long to wait after accepting failed, as it does when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How the shutdown went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Every accepted request was answered.
+    Clean,
+    /// The drain deadline passed with requests still under way.
+    Forced,
+}
+
+/// Accepts connections until `stop` turns true, then lets those under way finish, at the longest
+/// for the drain time.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: &HttpConfig,
+    metrics: &HttpMetrics,
+    mut stop: watch::Receiver<bool>,
+) -> Shutdown {
+    let permits = Arc::new(Semaphore::new(config.max_connections));
+    let graceful = GracefulShutdown::new();
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &permits) => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(error = %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for more to send; a socket that refuses is about to fail anyway.
+        drop(stream.set_nodelay(true));
+        let router = router.clone();
+        let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let open = GaugeGuard::hold(&metrics.connections);
+        tokio::spawn(async move {
+            // What goes wrong with one connection is its client's doing and has been answered.
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "connection ended early");
+            }
+            drop((open, permit));
+        });
+    }
+    drop(listener);
+    let under_way = graceful.count();
+    tracing::info!(connections = under_way, "draining");
+    match tokio::time::timeout(config.drain, graceful.shutdown()).await {
+        Ok(()) => Shutdown::Clean,
+        Err(_) => Shutdown::Forced,
+    }
+}
+
+/// The next connection, as soon as there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+/// Serves a router on every connection, without limits of its own, until the task is dropped: for
+/// the metrics page of a training run.
+pub async fn serve_page(listener: TcpListener, router: Router) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let router = router.clone();
+        let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+        tokio::spawn(async move {
+            let served =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            if let Err(error) = served {
+                tracing::debug!(error = %error, "connection ended early");
+            }
+        });
+    }
+}
+
+async fn answer(router: Router, request: Request<Incoming>) -> Result<axum::response::Response, Infallible> {
+    router.oneshot(request.map(Body::new)).await
+}

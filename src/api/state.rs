@@ -1,0 +1,103 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::budget::ByteBudget;
+use crate::config::HttpConfig;
+use crate::metrics::Metrics;
+use crate::serving::Predictor;
+
+/// The limits and habits of the HTTP side.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// The largest body.
+    pub max_body_bytes: usize,
+    /// The time a client has for sending it.
+    pub body_timeout: Duration,
+    /// Images or instances in one request.
+    pub max_samples: usize,
+    /// A request slower than this is logged.
+    pub slow_request: Duration,
+    /// Whether every request is logged.
+    pub access_log: bool,
+}
+
+/// Whether the server wants traffic.
+#[derive(Debug, Default)]
+pub struct Health {
+    draining: AtomicBool,
+}
+
+impl Health {
+    /// Says that the server is going away; readiness is false from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server is going away.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    predictor: Arc<Predictor>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    settings: ApiSettings,
+    buffered: Arc<ByteBudget>,
+    started: Instant,
+}
+
+impl ApiState {
+    /// The state of a server.
+    pub fn new(predictor: Arc<Predictor>, metrics: Arc<Metrics>, http: &HttpConfig, max_samples: usize) -> Self {
+        let settings = ApiSettings {
+            max_body_bytes: http.max_body_bytes,
+            body_timeout: http.body_timeout,
+            max_samples,
+            slow_request: http.slow_request,
+            access_log: http.access_log,
+        };
+        let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
+        let health = Arc::default();
+        Self(Arc::new(Inner { predictor, metrics, health, settings, buffered, started: Instant::now() }))
+    }
+
+    /// The way to predictions.
+    pub fn predictor(&self) -> &Predictor {
+        &self.0.predictor
+    }
+
+    /// All metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Whether the server wants traffic.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.0.health
+    }
+
+    /// Limits and habits.
+    pub fn settings(&self) -> &ApiSettings {
+        &self.0.settings
+    }
+
+    /// The bytes of all request bodies in memory.
+    pub(super) fn buffered(&self) -> &Arc<ByteBudget> {
+        &self.0.buffered
+    }
+
+    /// How long the server has been up.
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+}

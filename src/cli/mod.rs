@@ -1,0 +1,96 @@
+//! The command line. Each subcommand has a file; this one dispatches and turns errors into one
+//! clear line and an exit code.
+
+mod evaluate;
+mod healthcheck;
+mod openapi;
+mod progress;
+mod serve;
+mod train;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Kind, Result};
+
+/// Train neural networks, serve them and any other ONNX model, and watch how well they do.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+The whole loop:
+  weir train mnist-mlp        train on the bundled digits and publish into models/
+  weir serve                  serve models/ on http://127.0.0.1:8080
+  curl --data-binary @digit.png http://127.0.0.1:8080/predict
+  curl http://127.0.0.1:8080/metrics
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 unusable data, 4 training diverged,
+5 a gate was missed and nothing was published, 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve every model of a repository over HTTP
+    Serve(Box<serve::ServeArgs>),
+    /// Train a network and publish it as the next version of its model
+    Train(Box<train::TrainArgs>),
+    /// Score a published version on labelled data, in the engine that serves it
+    Evaluate(evaluate::EvaluateArgs),
+    /// Ask a running server whether it is ready: exit 0 if it is (for containers)
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the OpenAPI document of the server
+    Openapi,
+}
+
+/// Parses the arguments and does what they say.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Printing to a closed pipe fails, and then nobody is reading.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Train(args) => train::run(*args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Openapi => openapi::run(),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            progress::error_line(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Config { .. } | Error::InvalidName { .. } => 2,
+        Error::Data { .. } => 3,
+        Error::Diverged { .. } => 4,
+        Error::GateMissed(_) => 5,
+        Error::Interrupted { .. } => 130,
+        _ if error.kind() == Kind::NotFound => 2,
+        _ => 1,
+    }
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// [`Error::Io`] when the reader has gone away.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("write to", "standard output"))
+}

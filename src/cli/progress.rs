@@ -1,0 +1,159 @@
+//! What a person sees while something takes long: a bar on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::error::Error;
+use crate::stats::Summary;
+use crate::trainer::{EpochReport, Network, StepReport};
+
+/// Plain output says something at least this often.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Steps between two updates of the bar.
+const BAR_STEPS: usize = 25;
+
+/// One clear line on standard error, red on a terminal.
+pub(super) fn error_line(error: &Error) {
+    let mut err = std::io::stderr().lock();
+    let (red, plain) = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    // With standard error closed there is no way left to say anything.
+    drop(writeln!(err, "{red}error:{plain} {error}"));
+}
+
+/// Shows a training run on standard error.
+#[derive(Debug)]
+pub(super) struct TrainingProgress {
+    epochs: usize,
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    spoken: Instant,
+}
+
+impl TrainingProgress {
+    pub(super) fn new(epochs: usize, quiet: bool) -> Self {
+        Self { epochs, quiet, bar: None, spoken: Instant::now() }
+    }
+
+    /// The model, before the first step: layers, shapes, parameters, multiply-adds.
+    pub(super) fn summary(&self, network: &Network, training: usize, validation: usize) {
+        let mut parameters = 0;
+        let mut multiply_adds = 0;
+        self.say(&format!("{:<10} {:>16} {:>12} {:>14}", "layer", "output", "parameters", "multiply-adds"));
+        for layer in network.layers() {
+            parameters += layer.parameters;
+            multiply_adds += layer.multiply_adds;
+            let output = format!("{:?}", layer.output);
+            self.say(&format!(
+                "{:<10} {output:>16} {:>12} {:>14}",
+                layer.spec.name(),
+                grouped(layer.parameters),
+                grouped(layer.multiply_adds)
+            ));
+        }
+        self.say(&format!("{:<10} {:>16} {:>12} {:>14}", "total", "", grouped(parameters), grouped(multiply_adds)));
+        self.say(&format!("training on {} images, {} held out for validation", grouped(training), grouped(validation)));
+    }
+
+    pub(super) fn step(&mut self, report: &StepReport) {
+        if self.quiet {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| bar(report, self.epochs));
+        let last = report.step == report.steps;
+        if !bar.is_hidden() {
+            if report.step % BAR_STEPS == 0 || last {
+                bar.set_position(report.step as u64);
+                bar.set_message(format!(
+                    "loss {:.4}  accuracy {:.2} %  {} images/s",
+                    report.loss,
+                    report.accuracy * 100.0,
+                    grouped(report.images_per_second as usize)
+                ));
+            }
+        } else if self.spoken.elapsed() >= PLAIN_INTERVAL && !last {
+            self.spoken = Instant::now();
+            let left = (report.steps - report.step) as f64 / report.step as f64;
+            let images_left = left * report.images_per_second.recip().max(0.0);
+            self.say(&format!(
+                "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:.2} %  {} images/s{}",
+                report.epoch,
+                self.epochs,
+                report.step,
+                report.steps,
+                report.loss,
+                report.accuracy * 100.0,
+                grouped(report.images_per_second as usize),
+                if images_left.is_finite() {
+                    format!("  {:.0} % of the epoch done", 100.0 * report.step as f64 / report.steps as f64)
+                } else {
+                    String::new()
+                }
+            ));
+        }
+    }
+
+    pub(super) fn epoch(&mut self, report: &EpochReport) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let validation = report.validation.map_or_else(String::new, |Summary { loss, accuracy, .. }| {
+            format!("  validation loss {loss:.4} accuracy {:.2} %", accuracy * 100.0)
+        });
+        self.say(&format!(
+            "epoch {}/{}  loss {:.4} accuracy {:.2} %{validation}  {} images/s  {:.1} s",
+            report.epoch,
+            self.epochs,
+            report.loss,
+            report.accuracy * 100.0,
+            grouped(report.images_per_second as usize),
+            report.duration_seconds
+        ));
+        self.spoken = Instant::now();
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        if !self.quiet {
+            // Progress is for whoever watches; if nobody can, training goes on.
+            drop(writeln!(std::io::stderr().lock(), "{line}"));
+        }
+    }
+}
+
+fn bar(report: &StepReport, epochs: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(report.steps as u64), ProgressDrawTarget::stderr());
+    let template = "{prefix} {bar:30.cyan/dim} {percent:>3} %  {msg}  ETA {eta}";
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━╌"),
+    );
+    bar.set_prefix(format!("epoch {}/{epochs}", report.epoch));
+    bar
+}
+
+/// 101770 → 101,770
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_in_threes() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (101_770, "101,770"), (1_000_000, "1,000,000")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

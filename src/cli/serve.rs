@@ -1,0 +1,77 @@
+//! `weir serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::api::Shutdown;
+use crate::app::{App, StopReason, bind};
+use crate::config::{ServeConfig, ServeOptions};
+use crate::error::{Error, Result};
+use crate::telemetry;
+
+/// Every setting can also be given as WEIR_<NAME> in the environment or as a key of the TOML file;
+/// a flag wins over the environment, the environment over the file.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  weir serve\n  weir serve --models /srv/models --http 0.0.0.0:8080 --default-model mnist-mlp\n  WEIR_LOG=debug weir serve --access-log"
+)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
+    let config = args.options.with_file()?.resolve()?;
+    telemetry::init(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal("the runtime could not be started", error))?;
+    let shutdown = runtime.block_on(serve(config))?;
+    match shutdown {
+        Shutdown::Clean => Ok(ExitCode::SUCCESS),
+        Shutdown::Forced => {
+            tracing::error!("requests were still under way when the drain time was over");
+            // A compute thread may hang; waiting for it would be for ever.
+            std::process::exit(1);
+        }
+    }
+}
+
+async fn serve(config: ServeConfig) -> Result<Shutdown> {
+    let listen = config.http.listen;
+    let models = config.serving.models.display().to_string();
+    // Before anything is announced: a signal must never meet the default action.
+    let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
+    let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let app = App::new(config)?;
+    let listener = bind(listen).await?;
+    let address = listener.local_addr().map_or_else(|_| listen.to_string(), |address| address.to_string());
+    tracing::info!(address, models, version = env!("CARGO_PKG_VERSION"), "listening");
+    let app = Arc::new(app);
+    let loading = {
+        let app = app.clone();
+        tokio::task::spawn_blocking(move || app.load())
+    };
+    loading.await.map_err(|error| Error::internal("loading failed", error))??;
+    let app = Arc::into_inner(app).ok_or_else(|| Error::internal("loading failed", "the loader is still running"))?;
+    let available = app.state().predictor().catalog().servables().count();
+    if available == 0 {
+        tracing::warn!(
+            models,
+            "no version serves; train one with `weir train mnist-mlp`, or put model.onnx into <models>/<name>/1/"
+        );
+    } else {
+        tracing::info!(available, "ready: open http://{address}/");
+    }
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => StopReason::Terminate,
+            _ = interrupt.recv() => StopReason::Interrupt,
+        }
+    };
+    Ok(app.run(listener, stop).await)
+}

@@ -1,0 +1,67 @@
+//! The live probe: each version's labelled samples, replayed through the server's own path, give
+//! the loss and accuracy that a client would see now.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::predictor::Predictor;
+use super::servable::{Input, Options, Prediction, Servable};
+use crate::error::Result;
+use crate::stats::{Evaluator, Summary};
+use crate::transform::PolarityChoice;
+
+/// Replays every probe set at once and then at each interval, until `stop` turns true.
+pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let servables: Vec<_> = predictor.catalog().servables().cloned().collect();
+        for servable in servables.into_iter().filter(|servable| !servable.probe.is_empty()) {
+            tokio::select! {
+                outcome = replay(&predictor, &servable) => record(&servable, outcome),
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+}
+
+/// Scores one version on its probe set; gives way to real requests when the server is at capacity.
+async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<Summary> {
+    let classes = servable.labels().len();
+    let options = Options { top_k: classes, polarity: PolarityChoice::Auto };
+    let mut evaluator = Evaluator::new(classes);
+    for (image, label) in &servable.probe {
+        let predicted = predictor.probe(servable.clone(), Input::Images(vec![image.clone()]), options).await?;
+        let mut probabilities = vec![0.0; classes];
+        for prediction in &predicted.predictions {
+            if let Prediction::Classified { classification, .. } = prediction {
+                for scored in &classification.top_k {
+                    probabilities[scored.class] = scored.confidence;
+                }
+            }
+        }
+        evaluator.add(*label, &probabilities);
+        tokio::task::yield_now().await;
+    }
+    Ok(evaluator.summary())
+}
+
+fn record(servable: &Servable, outcome: Result<Summary>) {
+    let (model, version) = (servable.name.as_str(), servable.version.0);
+    match outcome {
+        Ok(summary) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            servable.metrics.record_probe(summary, now.as_secs_f64());
+            tracing::debug!(model, version, loss = summary.loss, accuracy = summary.accuracy, "probe replayed");
+        }
+        Err(error) => {
+            tracing::warn!(model, version, error = %error, "probe not replayed in full; the last figures stand")
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The program itself: what it prints, where, and with which exit code.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::fixtures::small_data;
+use crate::support::{bundled_data, bundled_models};
+
+fn weir(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.args(args).env_remove("WEIR_HTTP").env_remove("WEIR_MODELS").stdin(Stdio::null());
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    weir(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_teaches_and_usage_errors_exit_2() {
+    let help = output(&["--help"]);
+    assert!(help.status.success());
+    assert!(text(&help.stdout).contains("weir train mnist-mlp"));
+    for args in [&["serve"][..], &["train"], &["evaluate"], &["healthcheck"], &["openapi"]] {
+        let help = output(&[args, &["--help"]].concat());
+        assert!(help.status.success() && help.stdout.len() > 60, "{args:?}");
+    }
+    for (args, hint) in [
+        (&["train"][..], "<PRESET>"),
+        (&["train", "no-such"], "mnist-mlp"),
+        (&["train", "mnist-mlp", "--epochs", "0"], "at least 1"),
+        (&["train", "mnist-mlp", "--learning-rate", "nan"], "learning-rate"),
+        (&["train", "--resume", "/nowhere"], "not the directory"),
+        (&["evaluate", "no-such"], "no model"),
+        (&["serve", "--threads", "0"], "threads"),
+        (&["serve", "--config", "/nowhere.toml"], "/nowhere.toml"),
+        (&["serve", "--http", "elsewhere"], "elsewhere"),
+    ] {
+        let refused = output(args);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(hint) && refused.stdout.is_empty(), "{args:?}: {said}");
+        assert!(!said.contains('\x1b'), "no colour when piped: {said}");
+    }
+}
+
+#[test]
+fn data_errors_exit_3_and_divergence_exits_4() {
+    let work = TempDir::new().unwrap();
+    let path = |name: &str| work.path().join(name).display().to_string();
+    let bad =
+        output(&["train", "mnist-mlp", "--data", &path("none"), "--runs", &path("runs"), "--models", &path("models")]);
+    assert_eq!(bad.status.code(), Some(3), "{}", text(&bad.stderr));
+    let data = small_data(300, 100);
+    let data = data.path().display().to_string();
+    let args = [
+        "train",
+        "mnist-mlp",
+        "--data",
+        &data,
+        "--validation",
+        "0",
+        "--learning-rate",
+        "1e30",
+        "--runs",
+        &path("runs"),
+        "--models",
+        &path("models"),
+    ];
+    let diverged = output(&args);
+    assert_eq!(diverged.status.code(), Some(4), "{}", text(&diverged.stderr));
+}
+
+#[test]
+fn training_prints_a_summary_and_lines_and_json_for_machines() {
+    let work = TempDir::new().unwrap();
+    let data = small_data(500, 100);
+    let path = |name: &str| work.path().join(name).display().to_string();
+    let (data, runs, models) = (data.path().display().to_string(), path("runs"), path("models"));
+    let base = [
+        "train",
+        "mnist-mlp",
+        "--data",
+        &data,
+        "--validation",
+        "50",
+        "--runs",
+        &runs,
+        "--models",
+        &models,
+        "--epochs",
+        "1",
+    ];
+    let run = output(&[&base[..], &["--name", "first", "--json"]].concat());
+    let said = text(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    for expected in ["101,770", "epoch 1/1", "test accuracy", "published version 1"] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert!(json["accuracy"].as_f64().unwrap() > 0.2);
+    let again = output(&[&base[..], &["--name", "first"]].concat());
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("never overwritten"));
+    let quiet = output(&[&base[..], &["--quiet", "--no-publish"]].concat());
+    assert!(quiet.status.success() && quiet.stderr.is_empty() && quiet.stdout.is_empty());
+    let evaluated = output(&["evaluate", "mnist-mlp", "--models", &models, "--data", &data]);
+    assert!(
+        text(&evaluated.stdout).contains("to the last image"),
+        "{}{}",
+        text(&evaluated.stdout),
+        text(&evaluated.stderr)
+    );
+}
+
+/// A child that does not outlive its test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    /// Starts a server on a free port and returns it with its address, once it says it is ready.
+    fn start() -> (Self, String) {
+        let models = bundled_models().display().to_string();
+        let mut command = weir(&["serve", "--models", &models, "--http", "127.0.0.1:0", "--grace-seconds", "0"]);
+        let mut server = Self(command.stderr(Stdio::piped()).spawn().unwrap());
+        let mut address = None;
+        for line in BufReader::new(server.0.stderr.take().unwrap()).lines() {
+            let line: serde_json::Value = serde_json::from_str(&line.unwrap()).expect("logs are JSON when piped");
+            if line["message"] == "listening" {
+                address = line["address"].as_str().map(str::to_owned);
+            }
+            if line["message"].as_str().is_some_and(|message| message.starts_with("ready")) {
+                return (server, address.unwrap());
+            }
+        }
+        panic!("the server ended before it was ready");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap().success());
+    }
+}
+
+#[test]
+fn a_server_answers_its_healthcheck_and_leaves_cleanly_on_either_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let (mut server, address) = Server::start();
+        let healthy = output(&["healthcheck", "--http", &address]);
+        assert_eq!((healthy.status.code(), text(&healthy.stdout).as_str()), (Some(0), "ready\n"));
+        server.signal(signal);
+        assert_eq!(server.0.wait().unwrap().code(), Some(0));
+        assert_eq!(output(&["healthcheck", "--http", &address]).status.code(), Some(1));
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line_and_exit_2() {
+    let (_server, address) = Server::start();
+    let models = bundled_models().display().to_string();
+    let second = output(&["serve", "--models", &models, "--http", &address]);
+    assert_eq!(second.status.code(), Some(2));
+    assert!(text(&second.stderr).contains(&format!("cannot listen on {address}")), "{}", text(&second.stderr));
+}
+
+#[test]
+fn a_missing_repository_is_one_clear_line() {
+    let refused = output(&["serve", "--models", "/nowhere/models", "--http", "127.0.0.1:0"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("/nowhere/models"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn the_metrics_of_a_running_job_can_be_scraped_and_ctrl_c_saves() {
+    let work = TempDir::new().unwrap();
+    let path = |name: &str| work.path().join(name).display().to_string();
+    let data = bundled_data().display().to_string();
+    let (runs, models) = (path("runs"), path("models"));
+    let args = [
+        "train",
+        "mnist-mlp",
+        "--data",
+        &data,
+        "--runs",
+        &runs,
+        "--models",
+        &models,
+        "--epochs",
+        "1000",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ];
+    let mut job = Server(weir(&args).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(job.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let listening = lines.by_ref().find(|line| line.contains("/metrics")).unwrap();
+    let address = listening.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    lines.by_ref().find(|line| line.starts_with("epoch 1/")).unwrap();
+    let page = get(&address, "/metrics");
+    for family in [
+        "weir_training_epoch",
+        "weir_training_steps_total",
+        "weir_training_learning_rate",
+        "weir_training_images_per_second",
+    ] {
+        assert!(page.contains(family), "{page}");
+    }
+    for source in ["training", "validation"] {
+        assert!(page.contains(&format!("weir_training_loss{{model=\"mnist-mlp\",source=\"{source}\"}}")), "{page}");
+    }
+    job.signal("-INT");
+    let last: Vec<String> = lines.collect();
+    assert_eq!(job.0.wait().unwrap().code(), Some(130), "{last:?}");
+    assert!(last.last().unwrap().contains("weir train --resume"), "{last:?}");
+    assert!(work.path().join("runs/mnist-mlp/1/state.safetensors").is_file());
+}
+
+fn get(address: &str, path: &str) -> String {
+    use std::io::Write as _;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

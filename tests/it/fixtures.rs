@@ -1,0 +1,166 @@
+//! Small models and images for tests, made on the spot.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use prost::Message;
+use tempfile::TempDir;
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, attribute_proto, type_proto,
+};
+use weir::trainer::{Dataset, Mnist};
+
+use crate::support::bundled_data;
+
+/// The bundled data, read once.
+pub(crate) fn mnist() -> &'static Mnist {
+    static DATA: OnceLock<Mnist> = OnceLock::new();
+    DATA.get_or_init(|| Mnist::read(&bundled_data()).unwrap())
+}
+
+/// Grey pixels as a PNG file.
+pub(crate) fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    PngEncoder::new(&mut file).write_image(pixels, width, height, ExtendedColorType::L8).unwrap();
+    file.into_inner()
+}
+
+/// One of the test images as a PNG file; the first is a 7.
+pub(crate) fn png_of_test_image(index: usize) -> Vec<u8> {
+    png(28, 28, mnist().test.image(index))
+}
+
+/// The first images of a data set, in the proportions they come in.
+pub(crate) fn head(data: &Dataset, count: usize) -> Dataset {
+    data.select(&(0..count).collect::<Vec<_>>())
+}
+
+/// Writes a data set as plain IDX files, as the trainer reads them.
+pub(crate) fn write_idx(folder: &Path, prefix: &str, data: &Dataset) {
+    let be = |number: usize| (number as u32).to_be_bytes();
+    let images = [&[0, 0, 8, 3][..], &be(data.len()), &be(data.height), &be(data.width), &data.pixels].concat();
+    let labels = [&[0, 0, 8, 1][..], &be(data.len()), &data.labels].concat();
+    std::fs::write(folder.join(format!("{prefix}-images-idx3-ubyte")), images).unwrap();
+    std::fs::write(folder.join(format!("{prefix}-labels-idx1-ubyte")), labels).unwrap();
+}
+
+/// A small data folder: the first images of MNIST.
+pub(crate) fn small_data(train: usize, test: usize) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    write_idx(folder.path(), "train", &head(&mnist().train, train));
+    write_idx(folder.path(), "t10k", &head(&mnist().test, test));
+    folder
+}
+
+/// A repository with one bare model, version 1, without any file beside it.
+pub(crate) fn bare_model(name: &str, onnx: &[u8]) -> TempDir {
+    let root = TempDir::new().unwrap();
+    add_bare_model(root.path(), name, 1, onnx);
+    root
+}
+
+pub(crate) fn add_bare_model(root: &Path, name: &str, version: u64, onnx: &[u8]) {
+    let folder = root.join(name).join(version.to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("model.onnx"), onnx).unwrap();
+}
+
+const FLOAT: i32 = 1;
+const INT64: i64 = 7;
+
+/// A graph from `x: [N, sample…]` to `y`.
+pub(crate) fn onnx(sample: &[i64], nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Vec<u8> {
+    let dim = |value| Dimension { value: Some(value), ..Dimension::default() };
+    let batch = dim(dimension::Value::DimParam("N".into()));
+    let dims = std::iter::once(batch).chain(sample.iter().map(|&size| dim(dimension::Value::DimValue(size)))).collect();
+    let value = |name: &str, shape| ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type: FLOAT, shape })),
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
+    };
+    let graph = GraphProto {
+        name: "test".into(),
+        node: nodes,
+        initializer: constants,
+        input: vec![value("x", Some(TensorShapeProto { dim: dims }))],
+        output: vec![value("y", None)],
+        ..GraphProto::default()
+    };
+    let opset = OperatorSetIdProto { domain: String::new(), version: 18 };
+    ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
+}
+
+pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: op.into(),
+        name: format!("{op}_{output}"),
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    }
+}
+
+fn cast(input: &str, output: &str, to: i64) -> NodeProto {
+    let attribute = AttributeProto {
+        name: "to".into(),
+        r#type: attribute_proto::AttributeType::Int as i32,
+        i: to,
+        ..AttributeProto::default()
+    };
+    NodeProto { attribute: vec![attribute], ..node("Cast", &[input], output) }
+}
+
+pub(crate) fn constant(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: dims.into(),
+        data_type: FLOAT,
+        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    }
+}
+
+/// y = x / 2 + 2, TensorFlow Serving's example.
+pub(crate) fn half_plus_two() -> Vec<u8> {
+    let nodes = vec![node("Mul", &["x", "half"], "h"), node("Add", &["h", "two"], "y")];
+    onnx(&[1], nodes, vec![constant("half", &[], &[0.5]), constant("two", &[], &[2.0])])
+}
+
+/// y = table[x] of four entries; the engine does not check the index.
+pub(crate) fn panics_on_seven() -> Vec<u8> {
+    let nodes = vec![cast("x", "i", INT64), node("Gather", &["table", "i"], "y")];
+    onnx(&[1], nodes, vec![constant("table", &[4], &[0.0, 1.0, 2.0, 3.0])])
+}
+
+/// y = x / x: NaN for x = 0, which warm-up runs, so the input is moved by one.
+pub(crate) fn nan_on_minus_one() -> Vec<u8> {
+    let nodes = vec![node("Add", &["x", "one"], "a"), node("Div", &["a", "a"], "y")];
+    onnx(&[1], nodes, vec![constant("one", &[], &[1.0])])
+}
+
+/// Some tens of milliseconds of matrix products for each sample.
+pub(crate) fn slow() -> Vec<u8> {
+    const SIDE: usize = 512;
+    let matrix = vec![1e-3f32; SIDE * SIDE];
+    let mut nodes = vec![node("Mul", &["x", "m"], "p0")];
+    for index in 0..12 {
+        nodes.push(node("MatMul", &[&format!("p{index}"), "m"], &format!("p{}", index + 1)));
+    }
+    nodes.push(node("ReduceMax", &["p12", "axes"], "y"));
+    let axes = TensorProto {
+        name: "axes".into(),
+        dims: vec![2],
+        data_type: INT64 as i32,
+        raw_data: [1i64, 2].iter().flat_map(|axis| axis.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    };
+    onnx(&[1, 1], nodes, vec![constant("m", &[SIDE as i64, SIDE as i64], &matrix), axes])
+}

@@ -1,0 +1,15 @@
+//! Everything that is tested from outside, in one binary.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod cli;
+mod fixtures;
+mod layers;
+mod lifecycle;
+mod mnist;
+mod openapi;
+mod photos;
+mod predict;
+mod repository;
+mod scheduling;
+mod support;
+mod training;

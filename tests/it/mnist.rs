@@ -1,0 +1,28 @@
+//! The bundled model on all test images, through the whole server.
+
+use weir::stats::Evaluator;
+use weir::trainer::evaluate_version;
+
+use crate::fixtures::{mnist, png_of_test_image};
+use crate::support::{TestApp, bundled_models};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_images_as_png_give_the_manifest_s_evaluation_to_the_last_image() {
+    let app = TestApp::start().await;
+    let test = &mnist().test;
+    let mut evaluator = Evaluator::new(10);
+    for index in 0..test.len() {
+        let answer = app.post("/predict?top_k=10", "image/png", png_of_test_image(index)).await.json();
+        let mut probabilities = [0.0; 10];
+        for scored in answer["predictions"][0]["top_k"].as_array().unwrap() {
+            probabilities[scored["class"].as_u64().unwrap() as usize] = scored["confidence"].as_f64().unwrap() as f32;
+        }
+        evaluator.add(usize::from(test.labels[index]), &probabilities);
+    }
+    let served = evaluator.finish();
+    let (manifest, evaluated) = evaluate_version(&bundled_models().join("mnist-mlp/1"), 1 << 30, test).unwrap();
+    let reported = manifest.metrics.test.unwrap();
+    assert_eq!(served.confusion, reported.confusion);
+    assert_eq!(evaluated.confusion, reported.confusion);
+    assert!((served.summary.loss - reported.summary.loss).abs() < 1e-5);
+}

@@ -1,0 +1,37 @@
+//! The committed document is the served one.
+
+use std::path::Path;
+
+use crate::support::TestApp;
+
+/// After a change of the API: `cargo run -- openapi > openapi/openapi.json`.
+#[tokio::test]
+async fn the_committed_document_is_the_served_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/openapi.json");
+    let committed: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let app = TestApp::start().await;
+    let served = app.get("/openapi.json").await.json();
+    assert_eq!(served, committed, "run `cargo run -- openapi > openapi/openapi.json` and look at the difference");
+}
+
+#[tokio::test]
+async fn the_documentation_works_offline() {
+    let app = TestApp::start().await;
+    let page = app.get("/docs/").await;
+    assert_eq!(page.status, 200);
+    for outside in ["http://", "https://", "//cdn"] {
+        assert!(!page.text().contains(outside), "{}", page.text());
+    }
+    for asset in ["/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/swagger-initializer.js"] {
+        assert_eq!(app.get(asset).await.status, 200, "{asset}");
+    }
+}
+
+#[tokio::test]
+async fn the_landing_page_says_what_is_loaded_and_runs_no_script() {
+    let app = TestApp::start().await;
+    let page = app.get("/").await;
+    assert!(page.text().contains("mnist-mlp") && page.text().contains("available"), "{}", page.text());
+    assert!(!page.text().contains("{{") && !page.text().contains("<script"), "{}", page.text());
+    assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+}

@@ -1,0 +1,159 @@
+//! The pool: overload, deadlines, callers that leave, models that panic.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use weir::api::Shutdown;
+use weir::app::StopReason;
+
+use crate::fixtures::{add_bare_model, bare_model, half_plus_two, nan_on_minus_one, panics_on_seven, slow};
+use crate::support::{TestApp, until};
+
+fn series(family: &str, model: &str) -> String {
+    format!("{family}{{model=\"{model}\",version=\"1\"}}")
+}
+
+fn outcome(app: &TestApp, model: &str, outcome: &str) -> f64 {
+    app.metric(&format!("weir_inference_requests_total{{model=\"{model}\",outcome=\"{outcome}\",version=\"1\"}}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_at_once_and_everything_is_accounted_for() {
+    let app = TestApp::with_temp(bare_model("slow", &slow()), |options| {
+        options.threads = Some(1);
+        options.queue_capacity = Some(2);
+    })
+    .await;
+    let app = Arc::new(app);
+    let requests: Vec<_> = (0..12)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { app.post_json("/predict", &json!({"instances": [[[1.0]]]})).await })
+        })
+        .collect();
+    let (mut answered, mut refused) = (0, 0);
+    for request in requests {
+        let answer = request.await.unwrap();
+        match answer.status.as_u16() {
+            200 => answered += 1,
+            _ => {
+                answer.assert_problem(503);
+                assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() >= 1);
+                refused += 1;
+            }
+        }
+    }
+    assert!(
+        answered >= 2 && refused >= 1,
+        "what fits into the queue is served, the rest refused: {answered}, {refused}"
+    );
+    assert_eq!(outcome(&app, "slow", "success"), f64::from(answered));
+    assert_eq!(outcome(&app, "slow", "overloaded"), f64::from(refused));
+    assert_eq!(app.metric(&series("weir_inference_in_flight", "slow")), 0.0);
+    assert_eq!(app.metric(&series("weir_queue_depth", "slow")), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_past_its_deadline_is_answered_504_and_never_run() {
+    let app = TestApp::with_temp(bare_model("slow", &slow()), |options| {
+        options.threads = Some(1);
+        options.request_timeout_seconds = Some(0.004);
+    })
+    .await;
+    let app = Arc::new(app);
+    let executed = || app.metric(&series("weir_inference_batch_size_count", "slow"));
+    let before = executed();
+    let requests: Vec<_> = (0..6)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { app.post_json("/predict", &json!({"instances": [[[1.0]]]})).await })
+        })
+        .collect();
+    for request in requests {
+        request.await.unwrap().assert_problem(504);
+    }
+    until("the queue is empty", || app.metric(&series("weir_queue_depth", "slow")) == 0.0).await;
+    assert!(executed() - before <= 1.0, "only the first can have begun in time");
+    assert_eq!(outcome(&app, "slow", "deadline_exceeded"), 6.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_left_is_not_computed_for() {
+    let app = TestApp::with_temp(bare_model("slow", &slow()), |options| options.threads = Some(1)).await;
+    let app = Arc::new(app);
+    let executed = || app.metric(&series("weir_inference_batch_size_count", "slow"));
+    let before = executed();
+    let requests: Vec<_> = (0..8)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { app.post_json("/predict", &json!({"instances": [[[1.0]]]})).await })
+        })
+        .collect();
+    until("one runs and seven wait", || app.metric(&series("weir_queue_depth", "slow")) == 7.0).await;
+    requests.iter().for_each(tokio::task::JoinHandle::abort);
+    until("all are gone", || app.metric(&series("weir_queue_depth", "slow")) == 0.0).await;
+    until("all are counted", || outcome(&app, "slow", "cancelled") == 8.0).await;
+    assert_eq!(executed() - before, 1.0, "only the one that was running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_connection_cancels_its_request() {
+    use tokio::io::AsyncWriteExt as _;
+    let app = TestApp::with_temp(bare_model("slow", &slow()), |options| options.threads = Some(1)).await;
+    let body = r#"{"instances":[[[1.0]]]}"#;
+    let request = format!("POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tokio::net::TcpStream::connect(app.addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    until("one runs and three wait", || app.metric(&series("weir_queue_depth", "slow")) == 3.0).await;
+    drop(streams);
+    until("all are counted as cancelled", || outcome(&app, "slow", "cancelled") == 4.0).await;
+}
+
+/// Both the thread that received the request and the compute threads run models.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_model_is_one_answer_500_and_nothing_else() {
+    for inline_below in [0, 1_000_000] {
+        let app = TestApp::with_temp(bare_model("bomb", &panics_on_seven()), |options| {
+            options.threads = Some(2);
+            options.inline_below_microseconds = Some(inline_below);
+        })
+        .await;
+        for round in 0..100 {
+            let detail = app.post_json("/predict", &json!({"instances": [[7.0]]})).await.assert_problem(500);
+            assert!(!detail.contains("divide") && !detail.contains("src/"), "{detail}");
+            let fine = app.post_json("/predict", &json!({"instances": [[3.0]]})).await;
+            assert_eq!(fine.json()["predictions"][0]["outputs"]["y"], json!([3.0]), "round {round}");
+        }
+        assert_eq!((outcome(&app, "bomb", "error"), outcome(&app, "bomb", "success")), (100.0, 100.0));
+        assert_eq!(app.stop(StopReason::Interrupt).await, Shutdown::Clean);
+    }
+}
+
+#[tokio::test]
+async fn output_that_is_not_a_number_is_an_error() {
+    let app = TestApp::with_temp(bare_model("nan", &nan_on_minus_one()), |_| {}).await;
+    app.post_json("/predict", &json!({"instances": [[-1.0]]})).await.assert_problem(500);
+    assert_eq!(app.post_json("/predict", &json!({"instances": [[1.0]]})).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_model_does_not_delay_health_or_another_model_s_inline_work() {
+    let models = bare_model("slow", &slow());
+    add_bare_model(models.path(), "tiny", 1, &half_plus_two());
+    let app = Arc::new(TestApp::with_temp(models, |options| options.threads = Some(1)).await);
+    let busy = {
+        let app = app.clone();
+        tokio::spawn(async move {
+            app.post_json("/models/slow/predict", &json!({"instances": [[[1.0]], [[2.0]], [[3.0]]]})).await
+        })
+    };
+    until("the slow one runs", || app.metric(&series("weir_inference_in_flight", "slow")) == 1.0).await;
+    assert_eq!(app.get("/livez").await.status, 200);
+    let tiny = app.post_json("/models/tiny/predict", &json!({"instances": [[4.0]]})).await;
+    assert_eq!(tiny.json()["predictions"][0]["outputs"]["y"], json!([4.0]));
+    assert_eq!(busy.await.unwrap().status, 200);
+}

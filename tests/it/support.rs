@@ -1,0 +1,195 @@
+//! A whole server on a port of its own, and ways to talk to it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+use weir::api::{ApiState, Shutdown};
+use weir::app::{App, StopReason};
+use weir::config::ServeOptions;
+
+/// The models that the repository ships.
+pub(crate) fn bundled_models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+/// The data that the repository ships.
+pub(crate) fn bundled_data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/mnist")
+}
+
+/// Copies a folder with everything in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A running server; stops when dropped.
+pub(crate) struct TestApp {
+    pub(crate) addr: SocketAddr,
+    pub(crate) state: ApiState,
+    router: axum::Router,
+    stop: Option<oneshot::Sender<StopReason>>,
+    served: JoinHandle<Shutdown>,
+    _models: Option<TempDir>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The label of each prediction.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        let predictions = self.json()["predictions"].as_array().cloned().unwrap_or_else(|| panic!("{}", self.text()));
+        predictions.iter().map(|prediction| prediction["label"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Asserts that this is a well-formed problem of this status.
+    pub(crate) fn assert_problem(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["request_id"].as_str().unwrap(), self.headers["x-request-id"].to_str().unwrap());
+        for key in ["type", "title", "detail"] {
+            assert!(problem[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {problem}");
+        }
+        problem["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+impl TestApp {
+    /// The bundled models with default settings.
+    pub(crate) async fn start() -> Self {
+        Self::with(&bundled_models(), |_| {}).await
+    }
+
+    /// A folder of models with settings of the test's choice.
+    pub(crate) async fn with(models: &Path, change: impl FnOnce(&mut ServeOptions)) -> Self {
+        let mut options =
+            ServeOptions { models: Some(models.to_owned()), grace_seconds: Some(0.0), ..ServeOptions::default() };
+        options.probe_interval_seconds = Some(0.0);
+        change(&mut options);
+        let app = App::new(options.resolve().unwrap()).unwrap();
+        app.load().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        Self {
+            addr: listener.local_addr().unwrap(),
+            state: app.state().clone(),
+            router: app.router(),
+            served: tokio::spawn(app.run(listener, async move { stopped.await.unwrap_or(StopReason::Interrupt) })),
+            stop: Some(stop),
+            _models: None,
+        }
+    }
+
+    /// Models in a folder that goes with the server.
+    pub(crate) async fn with_temp(models: TempDir, change: impl FnOnce(&mut ServeOptions)) -> Self {
+        let mut app = Self::with(models.path(), change).await;
+        app._models = Some(models);
+        app
+    }
+
+    /// Sends a request through the production router, without a socket.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, content_type: &str, body: impl Into<Body>) -> Answer {
+        let mut request = Request::post(path);
+        if !content_type.is_empty() {
+            request = request.header("content-type", content_type);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn post_json(&self, path: &str, body: &serde_json::Value) -> Answer {
+        self.post(path, "application/json", body.to_string()).await
+    }
+
+    /// Writes bytes to a fresh connection and reads until the server closes it.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        // The server may refuse and close before everything is written.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// The value of one series, written as in the exposition.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = String::from_utf8(self.state.metrics().encode().unwrap()).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no series {series} in\n{text}")).parse().unwrap()
+    }
+
+    /// What must hold after any abuse: alive, ready, a known digit is known, nothing is left over.
+    pub(crate) async fn assert_unharmed(&self) {
+        assert_eq!(self.get("/livez").await.status, 200);
+        assert_eq!(self.get("/readyz").await.status, 200);
+        let seven = self.post("/predict", "image/png", crate::fixtures::png_of_test_image(0)).await;
+        assert_eq!(seven.labels(), ["7"]);
+        assert_eq!(self.metric("weir_inference_in_flight{model=\"mnist-mlp\",version=\"1\"}"), 0.0);
+        assert_eq!(self.metric("weir_queue_depth{model=\"mnist-mlp\",version=\"1\"}"), 0.0);
+    }
+
+    /// Asks the server to stop and waits until it has.
+    pub(crate) async fn stop(mut self, reason: StopReason) -> Shutdown {
+        self.ask_to_stop(reason);
+        (&mut self.served).await.unwrap()
+    }
+
+    /// Asks the server to stop and goes on.
+    pub(crate) fn ask_to_stop(&mut self, reason: StopReason) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(reason);
+        }
+    }
+}
+
+/// Waits until a condition holds, without a guess at how long that takes.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !condition() {
+        assert!(std::time::Instant::now() < patience, "never: {what}");
+        tokio::task::yield_now().await;
+    }
+}
