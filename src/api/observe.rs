@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use super::error;
 use super::state::ApiState;
@@ -37,6 +37,7 @@ pub(super) async fn observe(State(state): State<ApiState>, mut request: Request,
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let elapsed = start.elapsed();
     state.metrics().http.record(protocol, response.status().as_u16(), elapsed);
     let settings = state.settings();

@@ -21,12 +21,12 @@ const WARM_RUNS: usize = 5;
 const TIMED_RUNS: usize = 15;
 const TIME_LIMIT: Duration = Duration::from_millis(50);
 
-/// Runs one sample of zeros until the session is warm and returns the median time of a run.
+/// Runs a batch of zeros until the session is warm and returns the median time of a run.
 ///
 /// # Errors
 /// Whatever the model fails with: a version that cannot run zeros is not fit to serve.
-pub fn measure(session: &mut Session, sample: &[usize]) -> Result<Duration> {
-    let shape: Vec<usize> = std::iter::once(1).chain(sample.iter().copied()).collect();
+pub fn measure(session: &mut Session, sample: &[usize], batch: usize) -> Result<Duration> {
+    let shape: Vec<usize> = std::iter::once(batch).chain(sample.iter().copied()).collect();
     let input = Tensor::new(shape.clone(), vec![0.0; shape.iter().product()])?;
     let begun = Instant::now();
     let mut times = Vec::with_capacity(TIMED_RUNS);

@@ -94,6 +94,11 @@ impl Catalog {
         self.settled = true;
     }
 
+    /// Whether every version found has either loaded or ended.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// Whether all loading is done and something serves.
     pub fn is_ready(&self) -> bool {
         self.settled && self.servables().next().is_some()

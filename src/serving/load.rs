@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::catalog::{Catalog, State, VersionEntry};
+use super::gather::Gather;
 use super::predictor::Predictor;
 use super::servable::{Input, Options, Prediction, Servable};
 use super::sessions::Sessions;
@@ -23,6 +24,11 @@ use crate::transform::{ImageLimits, PolarityChoice};
 /// How far an answer to a golden example may be from the recorded one: kernels of another CPU round
 /// differently, a wrong model is off by far more.
 const GOLDEN_TOLERANCE: f32 = 1e-3;
+
+/// The batch that shows whether a model gains by batching, and the share of the single cost that a
+/// sample of it may take at the most.
+const GATHER_PROBE: usize = 8;
+const GATHER_GAIN: f64 = 0.8;
 
 /// What loading needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -97,14 +103,22 @@ pub fn load(found: &FoundVersion, settings: LoadSettings, metrics: &Metrics) -> 
         None => None,
     };
     let mut session = plan.session()?;
-    let batch = plan.fixed_batch().unwrap_or(1);
-    let cost = if batch == 1 { engine::measure(&mut session, &sample_shape)? } else { start.elapsed() };
+    let (cost, gather) = match plan.fixed_batch() {
+        None => {
+            let single = engine::measure(&mut session, &sample_shape, 1)?;
+            let batch = engine::measure(&mut session, &sample_shape, GATHER_PROBE)?;
+            (single, batch < single.mul_f64(GATHER_PROBE as f64 * GATHER_GAIN))
+        }
+        Some(size) => (engine::measure(&mut session, &sample_shape, size)?, false),
+    };
     let servable = Servable {
         metrics: metrics.bind_servable(found.name.as_str(), &found.version.to_string())?,
         name: found.name.clone(),
         version: found.version,
         probe: probe.iter().map(decode_probe).collect::<Result<_>>()?,
+        live: arc_swap::ArcSwapOption::empty(),
         sessions: Sessions::new(settings.threads),
+        gather: gather.then(|| Gather::new(settings.threads)),
         manifest,
         cost,
         plan,
@@ -177,8 +191,8 @@ fn check_golden(servable: &Servable) -> Result<()> {
         };
         for scored in &classification.top_k {
             let expected = probabilities.get(scored.class).copied().unwrap_or(f32::NAN);
-            // Written so that NaN fails.
-            if !((scored.confidence - expected).abs() <= GOLDEN_TOLERANCE) {
+            let difference = (scored.confidence - expected).abs();
+            if difference.is_nan() || difference > GOLDEN_TOLERANCE {
                 return Err(unusable(format!(
                     "golden example {index}: class {} has probability {}, recorded {expected}",
                     scored.class, scored.confidence

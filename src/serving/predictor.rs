@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::catalog::Catalog;
 use super::pool::{Job, Pool};
@@ -43,6 +43,7 @@ pub struct Predicted {
 #[derive(Debug)]
 pub struct Predictor {
     catalog: ArcSwap<Catalog>,
+    settled: watch::Sender<bool>,
     pool: Arc<Pool>,
     settings: PredictorSettings,
 }
@@ -50,7 +51,7 @@ pub struct Predictor {
 impl Predictor {
     /// A predictor over an empty catalog.
     pub fn new(pool: Arc<Pool>, settings: PredictorSettings) -> Self {
-        Self { catalog: ArcSwap::from_pointee(Catalog::default()), pool, settings }
+        Self { catalog: ArcSwap::from_pointee(Catalog::default()), settled: watch::Sender::new(false), pool, settings }
     }
 
     /// The present catalog.
@@ -60,7 +61,14 @@ impl Predictor {
 
     /// Replaces the catalog; requests under way keep the servable they have.
     pub fn publish(&self, catalog: Catalog) {
+        let settled = catalog.is_settled();
         self.catalog.store(Arc::new(catalog));
+        self.settled.send_replace(settled);
+    }
+
+    /// Turns true when every version found has either loaded or ended.
+    pub(super) fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
     }
 
     /// The servable that a request means.
@@ -128,7 +136,7 @@ impl Predictor {
         }
         let _in_flight = GaugeGuard::hold(&servable.metrics.in_flight);
         if self.runs_inline(servable, &input) {
-            return servable.execute(input, options);
+            return servable.execute_inline(input, options).await;
         }
         let (reply, answer) = oneshot::channel();
         let submitted = Instant::now();

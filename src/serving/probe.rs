@@ -12,8 +12,14 @@ use crate::error::Result;
 use crate::stats::{Evaluator, Summary};
 use crate::transform::PolarityChoice;
 
-/// Replays every probe set at once and then at each interval, until `stop` turns true.
+/// Replays every probe set as soon as all is loaded and then at each interval, until `stop` turns true.
 pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop: watch::Receiver<bool>) {
+    let mut settled = predictor.settled();
+    tokio::select! {
+        // The predictor outlives this task, so the wait ends with the value.
+        _ = settled.wait_for(|settled| *settled) => {}
+        _ = stop.wait_for(|stop| *stop) => return,
+    }
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -57,6 +63,7 @@ fn record(servable: &Servable, outcome: Result<Summary>) {
     match outcome {
         Ok(summary) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            servable.live.store(Some(Arc::new(summary)));
             servable.metrics.record_probe(summary, now.as_secs_f64());
             tracing::debug!(model, version, loss = summary.loss, accuracy = summary.accuracy, "probe replayed");
         }

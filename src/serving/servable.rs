@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::gather::Gather;
 use super::sessions::Sessions;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -15,6 +17,7 @@ use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stages};
 use crate::repository::Manifest;
 use crate::signature::{ImageTransform, Signature};
+use crate::stats::Summary;
 use crate::tensor::Tensor;
 use crate::transform::{self, Classification, ImageLimits, PolarityChoice};
 
@@ -79,8 +82,10 @@ pub struct Servable {
     /// Its metric handles.
     pub metrics: ServableMetrics,
     pub(super) probe: Vec<(Bytes, usize)>,
+    pub(super) live: ArcSwapOption<Summary>,
     pub(super) plan: Plan,
     pub(super) sessions: Sessions,
+    pub(super) gather: Option<Gather>,
     pub(super) sample_shape: Vec<usize>,
     pub(super) probabilities: Option<usize>,
     pub(super) image_limits: ImageLimits,
@@ -107,25 +112,51 @@ impl Servable {
         self.manifest.as_ref().map_or(&[], |manifest| &manifest.labels)
     }
 
+    /// Loss and accuracy of the last whole replay of the probe set.
+    pub fn live_quality(&self) -> Option<Summary> {
+        self.live.load().as_deref().copied()
+    }
+
     /// Answers a request on this thread.
     ///
     /// # Errors
     /// What is wrong with the input, or [`Error::ModelFailed`].
     pub fn execute(&self, input: Input, options: Options) -> Result<(Vec<Prediction>, Stages)> {
         let start = Instant::now();
-        let (tensor, inverted) = match input {
-            Input::Tensor(tensor) => (tensor, None),
-            Input::Images(images) => {
-                let (tensor, inverted) = self.images_to_tensor(&images, options.polarity)?;
-                (tensor, Some(inverted))
-            }
-        };
+        let (tensor, inverted) = self.tensor(input, options.polarity)?;
         let decoded = Instant::now();
         let outputs = self.infer(&tensor)?;
         let inferred = Instant::now();
         let predictions = self.predictions(&outputs, tensor.rows(), inverted.as_deref(), options.top_k)?;
         let stages = Stages { decode: decoded - start, queue: Duration::ZERO, infer: inferred - decoded };
         Ok((predictions, stages))
+    }
+
+    /// Answers a request of one sample on this thread, together with those that are ready beside it
+    /// if the model gains by that.
+    ///
+    /// # Errors
+    /// As [`Servable::execute`].
+    pub(super) async fn execute_inline(&self, input: Input, options: Options) -> Result<(Vec<Prediction>, Stages)> {
+        let Some(gather) = &self.gather else { return self.execute(input, options) };
+        let start = Instant::now();
+        let (tensor, inverted) = self.tensor(input, options.polarity)?;
+        let decoded = Instant::now();
+        let (outputs, infer) = gather.run(self, tensor).await?;
+        let queue = decoded.elapsed().saturating_sub(infer);
+        let predictions = self.predictions(&outputs, 1, inverted.as_deref(), options.top_k)?;
+        Ok((predictions, Stages { decode: decoded - start, queue, infer }))
+    }
+
+    /// The input as a tensor, and of images whether each was inverted.
+    fn tensor(&self, input: Input, polarity: PolarityChoice) -> Result<(Tensor, Option<Vec<bool>>)> {
+        match input {
+            Input::Tensor(tensor) => Ok((tensor, None)),
+            Input::Images(images) => {
+                let (tensor, inverted) = self.images_to_tensor(&images, polarity)?;
+                Ok((tensor, Some(inverted)))
+            }
+        }
     }
 
     /// Runs the model alone. A model of a fixed batch gets the samples in pieces of that size.
@@ -138,7 +169,7 @@ impl Servable {
         let Some(size) = self.plan.fixed_batch().filter(|size| *size != rows) else {
             return run(tensor);
         };
-        if size == 0 || rows % size != 0 {
+        if size == 0 || !rows.is_multiple_of(size) {
             return Err(Error::InvalidInput(format!("the model takes batches of exactly {size}, got {rows} samples")));
         }
         let mut joined: Vec<(Vec<usize>, Vec<f32>)> = Vec::new();

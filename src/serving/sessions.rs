@@ -8,7 +8,7 @@ use crate::engine::{Plan, Session};
 use crate::error::Result;
 
 /// A number for each thread that ever ran a model, counted from 0.
-fn thread_number() -> usize {
+pub(super) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static NUMBER: Cell<Option<usize>> = const { Cell::new(None) });
     NUMBER.with(|number| {

@@ -9,7 +9,7 @@ use tract_onnx::pb::{
 
 use super::network::{Network, Parameter};
 use crate::error::Result;
-use crate::layers::LayerSpec;
+use crate::layers::{LayerSpec, PlannedLayer};
 
 /// The input: raw pixels.
 pub(super) const INPUT: &str = "image";
@@ -30,9 +30,14 @@ pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
     let mut parameters = network.parameters().iter();
     let last = network.layers().iter().rposition(|layer| !matches!(layer.spec, LayerSpec::Dropout { .. }));
     let mut value = INPUT.to_owned();
+    let mut folded = 1.0;
     for (index, layer) in network.layers().iter().enumerate() {
         let next = if Some(index) == last { LOGITS.to_owned() } else { format!("{}_{index}", layer.spec.name()) };
         match &layer.spec {
+            LayerSpec::Rescale { scale } if is_before_dense(&network.layers()[index + 1..]) => {
+                folded *= scale;
+                continue;
+            }
             LayerSpec::Rescale { scale } => {
                 let factor = format!("{next}.scale");
                 graph.constant(&factor, &[], &[*scale]);
@@ -41,8 +46,11 @@ pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
             LayerSpec::Flatten => graph.node("Flatten", &[&value], &next, vec![integer("axis", 1)]),
             LayerSpec::Dense { .. } => {
                 let mut inputs = vec![value.clone()];
-                for Parameter { name, shape, values } in parameters.by_ref().take(2) {
-                    graph.constant(name, shape, values);
+                // Weight, then bias; a scale before the product is part of the weight.
+                let scales = [std::mem::replace(&mut folded, 1.0), 1.0];
+                for (scale, Parameter { name, shape, values }) in scales.into_iter().zip(parameters.by_ref()) {
+                    let scaled: Vec<f32> = values.iter().map(|value| value * scale).collect();
+                    graph.constant(name, shape, &scaled);
                     inputs.push(name.clone());
                 }
                 let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
@@ -73,6 +81,13 @@ pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
         ..ModelProto::default()
     };
     Ok(prost::Message::encode_to_vec(&model))
+}
+
+/// Whether a dense layer is next but for layers that a scale passes through: then the scale can be
+/// folded into its weight, which saves a pass over the input at every inference.
+fn is_before_dense(rest: &[PlannedLayer]) -> bool {
+    let transparent = |layer: &&PlannedLayer| matches!(layer.spec, LayerSpec::Flatten | LayerSpec::Dropout { .. });
+    rest.iter().find(|layer| !transparent(layer)).is_some_and(|layer| matches!(layer.spec, LayerSpec::Dense { .. }))
 }
 
 #[derive(Default)]

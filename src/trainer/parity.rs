@@ -42,18 +42,17 @@ pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Pa
             let classes = trained.len() / size;
             for (row, expected) in served[output].rows_iter().zip(trained.chunks_exact(classes)) {
                 for (a, b) in row.iter().zip(expected) {
-                    // Written so that NaN becomes the maximum.
                     let difference = f64::from(a - b).abs();
-                    if !(difference <= parity.max_abs_logit_difference) {
-                        parity.max_abs_logit_difference = difference;
-                    }
+                    // `f64::max` would lose a NaN.
+                    let difference = if difference.is_nan() { f64::INFINITY } else { difference };
+                    parity.max_abs_logit_difference = parity.max_abs_logit_difference.max(difference);
                 }
                 parity.argmax_mismatches += usize::from(argmax(row) != argmax(expected));
             }
             parity.samples += size;
         }
     }
-    if !(parity.max_abs_logit_difference <= TOLERANCE) || parity.argmax_mismatches > 0 {
+    if parity.max_abs_logit_difference > TOLERANCE || parity.argmax_mismatches > 0 {
         return Err(Error::GateMissed(format!(
             "the exported graph disagrees with the trainer: largest logit difference {:.1e} (allowed {TOLERANCE:.0e}), {} different answers in {} samples",
             parity.max_abs_logit_difference, parity.argmax_mismatches, parity.samples

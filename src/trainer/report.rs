@@ -7,9 +7,11 @@ use crate::stats::{Evaluation, Scores};
 /// The evaluation as Markdown: the headline figures, a row for each class, the confusion matrix.
 pub fn report_markdown(title: &str, labels: &[String], evaluation: &Evaluation) -> String {
     let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_report(&mut text, title, labels, evaluation);
-    text
+    match write_report(&mut text, title, labels, evaluation) {
+        Ok(()) => text,
+        // Writing to a String cannot fail.
+        Err(std::fmt::Error) => String::new(),
+    }
 }
 
 fn write_report(text: &mut String, title: &str, labels: &[String], evaluation: &Evaluation) -> std::fmt::Result {

@@ -22,14 +22,11 @@ impl Background {
     /// Fits the plane to the pixels of the border, starting from their median so that strokes
     /// touching the border do not tilt it.
     pub(super) fn estimate(picture: &Luma) -> Self {
-        let border = border(picture);
-        let mut levels: Vec<u8> = border.iter().map(|(_, _, level)| *level).collect();
-        let middle = levels.len() / 2;
-        let median = if levels.is_empty() { 0 } else { *levels.select_nth_unstable(middle).1 };
-        let mut plane = Self { level: f32::from(median), across: 0.0, down: 0.0 };
+        let mut plane = Self { level: border_median(picture), across: 0.0, down: 0.0 };
         // The median is exact for an even background; only pictures with room for a gradient,
         // larger than any model's input, are worth a slope.
         if picture.width.min(picture.height) >= 64 {
+            let border: Vec<_> = border(picture).collect();
             for _ in 0..3 {
                 plane = plane.refit(&border, picture);
             }
@@ -46,17 +43,25 @@ impl Background {
     /// Whether the drawing is darker or brighter than the background: the side with the greater sum
     /// of differences, beyond noise, wins. An empty picture counts as light on dark.
     pub(super) fn polarity(&self, picture: &Luma) -> Polarity {
+        if self.is_even() {
+            return even_polarity(&picture.pixels, self.level as u8);
+        }
         let (mut darker, mut brighter) = (0.0, 0.0);
-        for (index, level) in picture.pixels.iter().enumerate() {
-            let (x, y) = (index as u32 % picture.width, index as u32 / picture.width);
-            let difference = f32::from(*level) - self.at(picture, x, y);
-            if difference > NOISE {
-                brighter += difference;
-            } else if difference < -NOISE {
-                darker -= difference;
+        for (y, row) in picture.pixels.chunks_exact(picture.width as usize).enumerate() {
+            for (x, level) in row.iter().enumerate() {
+                let difference = f32::from(*level) - self.at(picture, x as u32, y as u32);
+                if difference > NOISE {
+                    brighter += difference;
+                } else if difference < -NOISE {
+                    darker -= difference;
+                }
             }
         }
         if darker > brighter { Polarity::DarkOnLight } else { Polarity::LightOnDark }
+    }
+
+    fn is_even(&self) -> bool {
+        self.across == 0.0 && self.down == 0.0
     }
 
     /// One step of least squares over the border pixels that lie near the present plane. On a
@@ -110,17 +115,100 @@ fn centred(at: u32, size: u32) -> f32 {
 }
 
 /// The outermost ring of pixels with their places.
-fn border(picture: &Luma) -> Vec<(u32, u32, u8)> {
+fn border(picture: &Luma) -> impl Iterator<Item = (u32, u32, u8)> + '_ {
     let (width, height) = (picture.width, picture.height);
-    let mut ring = Vec::with_capacity(2 * (width + height) as usize);
-    for y in 0..height {
-        let row = &picture.pixels[(y * width) as usize..][..width as usize];
-        if y == 0 || y + 1 == height {
-            ring.extend(row.iter().enumerate().map(|(x, level)| (x as u32, y, *level)));
-        } else {
-            ring.push((0, y, row[0]));
-            ring.push((width - 1, y, row[width as usize - 1]));
+    let rows = picture.pixels.chunks_exact(width.max(1) as usize).enumerate();
+    rows.flat_map(move |(y, row)| {
+        let y = y as u32;
+        let step = if y == 0 || y + 1 == height { 1 } else { (width as usize - 1).max(1) };
+        row.iter().enumerate().step_by(step).map(move |(x, level)| (x as u32, y, *level))
+    })
+}
+
+/// The polarity before an even background, in integers and with the widest vectors the CPU has: the
+/// usual case, and on the hot path.
+fn even_polarity(pixels: &[u8], level: u8) -> Polarity {
+    let (level, noise) = (i32::from(level), NOISE as i32);
+    let (mut darker, mut brighter) = (0i64, 0i64);
+    // The sums of 4096 differences fit 32 bits, which vectorise better than 64.
+    for part in pixels.chunks(4096) {
+        let (dark, bright) = pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                part.iter().fold((0i32, 0i32), |(dark, bright), pixel| {
+                    let difference = i32::from(*pixel) - level;
+                    let dark = dark - if difference < -noise { difference } else { 0 };
+                    (dark, bright + if difference > noise { difference } else { 0 })
+                })
+            },
+        );
+        darker += i64::from(dark);
+        brighter += i64::from(bright);
+    }
+    if darker > brighter { Polarity::DarkOnLight } else { Polarity::LightOnDark }
+}
+
+/// The median level of the border; 0 for a picture without pixels.
+fn border_median(picture: &Luma) -> f32 {
+    let counts = histogram(border(picture).map(|(_, _, level)| level));
+    let half = counts.iter().sum::<u32>() / 2;
+    let mut below = 0;
+    let median = counts.iter().position(|count| {
+        below += count;
+        below > half
+    });
+    median.unwrap_or(0) as f32
+}
+
+fn histogram(levels: impl Iterator<Item = u8>) -> [u32; 256] {
+    let mut counts = [0; 256];
+    levels.for_each(|level| counts[usize::from(level)] += 1);
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: u32, height: u32, level: impl Fn(u32, u32) -> u8) -> Luma {
+        let pixels = (0..width * height).map(|index| level(index % width, index / width)).collect();
+        Luma { width, height, pixels }
+    }
+
+    #[test]
+    fn the_border_is_every_outer_pixel_once() {
+        for (width, height) in [(1, 1), (1, 5), (5, 1), (2, 2), (3, 4), (28, 28)] {
+            let all = picture(width, height, |x, y| (x + y) as u8);
+            let expected = (0..height)
+                .flat_map(|y| (0..width).map(move |x| (x, y)))
+                .filter(|&(x, y)| x == 0 || y == 0 || x + 1 == width || y + 1 == height);
+            let found: Vec<_> = border(&all).map(|(x, y, _)| (x, y)).collect();
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{width} {height}");
         }
     }
-    ring
+
+    #[test]
+    fn light_that_falls_off_is_background_and_not_drawing() {
+        let shaded = picture(100, 80, |x, y| (220 - x - y / 2) as u8);
+        let plane = Background::estimate(&shaded);
+        for (x, y) in [(0, 0), (99, 0), (0, 79), (99, 79), (50, 40)] {
+            let level = f32::from(shaded.pixels[(y * 100 + x) as usize]);
+            assert!((plane.at(&shaded, x, y) - level).abs() < 3.0, "{x} {y}");
+        }
+    }
+
+    #[test]
+    fn the_drawing_is_what_differs_most() {
+        let stroke = |x: u32| (10..14).contains(&x);
+        for (paper, ink, polarity) in [
+            (250, 20, Polarity::DarkOnLight),
+            (110, 20, Polarity::DarkOnLight),
+            (0, 255, Polarity::LightOnDark),
+            (140, 240, Polarity::LightOnDark),
+            (90, 90, Polarity::LightOnDark),
+        ] {
+            let drawn = picture(28, 28, |x, y| if stroke(x) && (4..24).contains(&y) { ink } else { paper });
+            assert_eq!(Background::estimate(&drawn).polarity(&drawn), polarity, "{ink} on {paper}");
+        }
+    }
 }

@@ -2,11 +2,13 @@
 //! whether it is whole, and how large it says it is.
 //!
 //! Decoders of both formats fill what is missing with grey; scoring half a picture would be a wrong
-//! answer without an error, so a file that does not end as its format demands is refused here.
+//! answer without an error, so a file that does not end as its format demands is refused here. (A
+//! JPEG cut in the middle of a scan and then closed again by some tool still passes: no decoder at
+//! hand tells.)
 
 use crate::error::{Error, Result};
 
-const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+pub(super) const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_START: &[u8] = &[0xff, 0xd8, 0xff];
 
 /// The image formats that are accepted.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::background::Background;
 use super::centre;
 use super::container::{self, Format};
+use super::small_png;
 use crate::error::{Error, Result};
 use crate::signature::{Fit, ImageTransform, Polarity};
 
@@ -74,6 +75,9 @@ pub fn pixels_at_most(bytes: &[u8], pixels: u64) -> bool {
 /// [`Error::UnsupportedMedia`] for another format or CMYK, [`Error::TooLarge`] above the pixel
 /// limit (checked before any pixel is allocated), [`Error::InvalidInput`] for a damaged file.
 pub fn decode(bytes: &[u8], limits: ImageLimits) -> Result<Luma> {
+    if let Some(picture) = small_png::decode(bytes, limits.max_pixels) {
+        return Ok(picture);
+    }
     let format = container::sniff(bytes)?;
     container::check_whole(format, bytes)?;
     match format {
@@ -126,6 +130,7 @@ fn flatten_alpha(picture: &DynamicImage) -> DynamicImage {
     DynamicImage::ImageLumaA8(grey)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn damaged(error: ImageError) -> Error {
     match error {
         ImageError::Limits(_) => Error::TooLarge {

@@ -8,6 +8,7 @@ mod container;
 mod image;
 mod numbers;
 mod output;
+mod small_png;
 
 pub use image::{ImageLimits, Luma, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
 pub use numbers::{Instances, instances_to_tensor};

@@ -3,6 +3,8 @@
 
 mod cli;
 mod fixtures;
+mod http;
+mod images;
 mod layers;
 mod lifecycle;
 mod mnist;
@@ -12,4 +14,5 @@ mod predict;
 mod repository;
 mod scheduling;
 mod support;
+mod tensors;
 mod training;

@@ -2,10 +2,14 @@
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use http::header;
+use http::{HeaderMap, header};
 
 use crate::api::state::ApiState;
-use crate::serving::{Catalog, ModelEntry, State as VersionState, VersionEntry};
+use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, VersionEntry};
+use crate::stats::Summary;
+
+/// What stands where nothing is known.
+const NOTHING: &str = "—";
 
 const TEMPLATE: &str = include_str!("landing.html");
 
@@ -13,15 +17,23 @@ const TEMPLATE: &str = include_str!("landing.html");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-pub(super) async fn page(State(state): State<ApiState>) -> Response {
+pub(super) async fn page(State(state): State<ApiState>, headers: HeaderMap) -> Response {
     let catalog = state.predictor().catalog();
     let default_model = catalog.default_model().map_or_else(|| "—".to_owned(), |name| escape(name.as_str()));
     let page = TEMPLATE
         .replace("{{version}}", env!("CARGO_PKG_VERSION"))
         .replace("{{uptime}}", &uptime(state.uptime().as_secs()))
         .replace("{{default_model}}", &default_model)
+        .replace("{{host}}", host(&headers))
         .replace("{{rows}}", &rows(&catalog));
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
+}
+
+/// The host that the browser asked for, for the command to copy; only if it looks like one.
+fn host(headers: &HeaderMap) -> &str {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'[' | b']');
+    let given = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    given.filter(|host| host.bytes().all(legal)).unwrap_or("127.0.0.1:8080")
 }
 
 fn rows(catalog: &Catalog) -> String {
@@ -43,19 +55,25 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
         VersionState::Start | VersionState::Loading => ("loading", "loading"),
         VersionState::End => ("end", "cannot serve"),
     };
-    let manifest = entry.servable.as_ref().and_then(|servable| servable.manifest.as_ref());
-    let test = manifest.and_then(|manifest| manifest.metrics.test.as_ref());
-    let accuracy = test.map_or_else(|| "—".to_owned(), |test| format!("{:.2} %", test.summary.accuracy * 100.0));
-    let loss = test.map_or_else(|| "—".to_owned(), |test| format!("{:.4}", test.summary.loss));
-    let cost = entry
-        .servable
-        .as_ref()
-        .map_or_else(|| "—".to_owned(), |servable| format!("{:.1} µs", servable.cost.as_nanos() as f64 / 1e3));
+    let servable = entry.servable.as_deref();
+    let manifest = servable.and_then(|servable| servable.manifest.as_ref());
+    let test = manifest.and_then(|manifest| manifest.metrics.test.as_ref()).map(|test| test.summary);
+    let (test, live) = (quality(test), quality(servable.and_then(Servable::live_quality)));
+    let cost = servable.map(|servable| format!("{:.1} µs", servable.cost.as_nanos() as f64 / 1e3));
+    let cost = cost.unwrap_or_else(|| NOTHING.to_owned());
     let about = manifest.map(|manifest| manifest.description.as_str()).or(entry.reason.as_deref()).unwrap_or_default();
     format!(
         "<tr><td><a href=\"/models/{name}\">{name}</a><small>{}</small></td><td>{version}</td>\
-         <td><span class=\"{class}\">{state}</span></td><td>{accuracy}</td><td>{loss}</td><td>{cost}</td></tr>",
+         <td><span class=\"{class}\">{state}</span></td><td>{test}</td><td>{live}</td><td>{cost}</td></tr>",
         escape(about)
+    )
+}
+
+/// Accuracy, with the loss below it.
+fn quality(summary: Option<Summary>) -> String {
+    summary.map_or_else(
+        || NOTHING.to_owned(),
+        |summary| format!("{:.2} %<small>loss {:.4}</small>", summary.accuracy * 100.0, summary.loss),
     )
 }
 

@@ -9,9 +9,7 @@ mod predict_types;
 pub mod training;
 
 use axum::Router;
-use http::{HeaderValue, header};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -57,13 +55,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented().split_for_parts();
     let swagger = SwaggerUi::new("/docs").url("/openapi.json", document);
-    let no_sniff =
-        SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     routes
         .route("/", axum::routing::get(landing::page))
         .merge(Router::from(swagger))
         .layer(CatchPanicLayer::new())
-        .layer(no_sniff)
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
         .with_state(state)
 }

@@ -12,6 +12,7 @@ use crate::ids::{ModelName, Version};
 use crate::repository::{Manifest, ModelMetrics};
 use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, VersionEntry};
 use crate::signature::{Signature, Transform};
+use crate::stats::Summary;
 
 /// All models.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,6 +56,9 @@ pub(super) struct ServingInfo {
     engine: &'static str,
     /// The median time of the model alone on one sample, measured at load, in microseconds.
     batch_1_us: f64,
+    /// Loss and accuracy of the last replay of the probe set through the live path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<Summary>,
     /// Inputs and outputs.
     signature: Signature,
     #[serde(flatten)]
@@ -137,6 +141,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
     ServingInfo {
         engine: ENGINE,
         batch_1_us: servable.cost.as_nanos() as f64 / 1e3,
+        probe: servable.live_quality(),
         signature: servable.signature().clone(),
         described: servable.manifest.as_ref().map(described),
     }

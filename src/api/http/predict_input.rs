@@ -61,7 +61,7 @@ fn content(headers: &HeaderMap, body: &[u8]) -> Result<Content> {
     let declared = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let is =
         |media: &str| declared.len() >= media.len() && declared[..media.len()].eq_ignore_ascii_case(media.as_bytes());
-    let looks_like_json = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let looks_like_json = first_visible(body) == Some(b'{');
     if is("multipart/form-data") {
         Ok(Content::Form)
     } else if body.is_empty() {
@@ -78,7 +78,15 @@ fn content(headers: &HeaderMap, body: &[u8]) -> Result<Content> {
     }
 }
 
+fn first_visible(body: &[u8]) -> Option<u8> {
+    body.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
 fn parse_json(body: &[u8]) -> Result<PredictBody> {
+    // A derived struct would take a list of its fields, too.
+    if first_visible(body) != Some(b'{') {
+        return Err(Error::Malformed("the JSON body cannot be read: expected an object".into()));
+    }
     serde_json::from_slice(body).map_err(|error| {
         Error::Malformed(format!("the JSON body cannot be read: {error}; expected {{\"images\": [\"<base64>\", …]}} or {{\"instances\": [[numbers], …]}}"))
     })

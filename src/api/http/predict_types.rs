@@ -1,6 +1,9 @@
 //! The bodies of `/predict`.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::api::error::Problem;
@@ -42,9 +45,15 @@ pub(super) struct PredictBody {
     #[schema(minimum = 1, maximum = 1000)]
     pub(super) top_k: Option<u16>,
     /// As the query parameter; the body wins.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "by_name")]
     #[schema(inline)]
     pub(super) polarity: Option<PolarityChoice>,
+}
+
+/// A polarity written as a string; a derived enum would take `{"auto": null}`, too.
+fn by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PolarityChoice>, D::Error> {
+    let name = Option::<Cow<'de, str>>::deserialize(deserializer)?;
+    name.map(|name| PolarityChoice::deserialize(name.as_ref().into_deserializer())).transpose()
 }
 
 /// The form body of `/predict`: each file part is one image, whatever its name.

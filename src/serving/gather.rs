@@ -1,0 +1,123 @@
+//! Batches without a hand-off: requests that are ready on the same thread at the same time run as
+//! one batch on that very thread.
+//!
+//! A request leaves its sample in its thread's slot and yields once, which lets the other requests
+//! that are ready there do the same. The first to be polled again runs all that lie in the slot and
+//! answers the others. Under load this makes batches of what is there; a lone request waits for
+//! nobody. A dense network gains twofold, since each weight is read once for many samples.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::servable::Servable;
+use super::sessions::thread_number;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// Samples that one run takes at the most.
+pub(super) const MAX_BATCH: usize = 32;
+
+/// The outputs for one sample, and how long the run that made them took.
+pub(super) type Gathered = Result<(Vec<Tensor>, Duration)>;
+
+#[derive(Debug)]
+struct Waiting {
+    sample: Tensor,
+    reply: oneshot::Sender<Gathered>,
+}
+
+/// A slot on cache lines of its own; only requests of the same thread meet at its lock.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Slot(Mutex<Vec<Waiting>>);
+
+impl Slot {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        // The lock is held for a push or a drain, neither of which leaves it half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The slots of one servable.
+#[derive(Debug)]
+pub(super) struct Gather {
+    slots: Box<[Slot]>,
+}
+
+impl Gather {
+    /// Slots for this many threads.
+    pub(super) fn new(threads: usize) -> Self {
+        Self { slots: (0..threads.max(1)).map(|_| Slot::default()).collect() }
+    }
+
+    /// Runs one sample, together with those that are ready beside it.
+    ///
+    /// # Errors
+    /// What the model fails with on this sample; another's failure is not ours.
+    pub(super) async fn run(&self, servable: &Servable, sample: Tensor) -> Gathered {
+        let slot = &self.slots[thread_number() % self.slots.len()];
+        let (reply, mut answer) = oneshot::channel();
+        slot.lock().push(Waiting { sample, reply });
+        tokio::task::yield_now().await;
+        loop {
+            if let Ok(gathered) = answer.try_recv() {
+                return gathered;
+            }
+            let batch: Vec<Waiting> = {
+                let mut waiting = slot.lock();
+                let count = waiting.len().min(MAX_BATCH);
+                waiting.drain(..count).collect()
+            };
+            // Whoever took our sample is about to answer.
+            if batch.is_empty() {
+                return answer.await.unwrap_or_else(|_| Err(Error::Cancelled));
+            }
+            run_batch(servable, batch);
+        }
+    }
+}
+
+/// Runs a batch and answers each of its requests. If the batch fails, each sample is run by itself,
+/// so that one that breaks the model does not break its neighbours.
+fn run_batch(servable: &Servable, mut batch: Vec<Waiting>) {
+    batch.retain(|waiting| !waiting.reply.is_closed());
+    let start = Instant::now();
+    if batch.len() > 1
+        && let Ok(outputs) = run_joined(servable, &batch)
+    {
+        let elapsed = start.elapsed();
+        for (waiting, outputs) in batch.into_iter().zip(outputs) {
+            // A caller that has left meanwhile has been counted.
+            drop(waiting.reply.send(Ok((outputs, elapsed))));
+        }
+        return;
+    }
+    for Waiting { sample, reply } in batch {
+        let start = Instant::now();
+        let outputs = servable.infer(&sample);
+        drop(reply.send(outputs.map(|outputs| (outputs, start.elapsed()))));
+    }
+}
+
+/// The outputs of each sample of a batch that runs as one.
+fn run_joined(servable: &Servable, batch: &[Waiting]) -> Result<Vec<Vec<Tensor>>> {
+    let rows = batch.len();
+    let mut data = Vec::with_capacity(batch.iter().map(|waiting| waiting.sample.data().len()).sum());
+    batch.iter().for_each(|waiting| data.extend_from_slice(waiting.sample.data()));
+    let shape = std::iter::once(rows).chain(batch[0].sample.shape()[1..].iter().copied()).collect();
+    let outputs = servable.infer(&Tensor::new(shape, data)?)?;
+    if outputs.iter().any(|output| output.rows() != rows) {
+        return Err(Error::internal("the model lost samples", "an output has another number of rows"));
+    }
+    let row = |row: usize| {
+        let slice = |output: &Tensor| {
+            let shape = std::iter::once(1).chain(output.shape()[1..].iter().copied()).collect();
+            let width = output.row_elements();
+            Tensor::new(shape, output.data()[row * width..(row + 1) * width].to_vec())
+        };
+        outputs.iter().map(slice).collect()
+    };
+    (0..rows).map(row).collect()
+}
