@@ -49,19 +49,21 @@ impl App {
         Ok(Self { config, metrics, pool, predictor, state })
     }
 
-    /// Loads every version of the repository.
+    /// What loads every version of the repository when called; it takes its time, and the server can
+    /// run meanwhile.
     ///
     /// # Errors
-    /// [`Error::Io`] when the repository folder cannot be read.
-    pub fn load(&self) -> Result<()> {
-        let serving = &self.config.serving;
+    /// Calling it gives [`Error::Io`] when the repository folder cannot be read.
+    pub fn loader(&self) -> impl FnOnce() -> Result<()> + Send + use<> {
+        let serving = self.config.serving.clone();
+        let (metrics, predictor) = (self.metrics.clone(), self.predictor.clone());
         let settings = LoadSettings {
             // Compute threads, the runtime's workers (one a core) and the loading thread.
             threads: serving.threads + std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
         };
-        load_all(&serving.models, serving.default_model.clone(), settings, &self.metrics, &self.predictor)
+        move || load_all(&serving.models, serving.default_model, settings, &metrics, &predictor)
     }
 
     /// What the handlers share.

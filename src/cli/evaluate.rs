@@ -32,7 +32,7 @@ pub(super) struct EvaluateArgs {
     json: bool,
 }
 
-pub(super) fn run(args: EvaluateArgs) -> Result<ExitCode> {
+pub(super) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let versions = scan(&args.models)?.versions;
     let mut of_model = versions.into_iter().filter(|found| found.name == args.model).peekable();
     if of_model.peek().is_none() {

@@ -59,8 +59,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(args) => serve::run(*args),
-        Command::Train(args) => train::run(*args),
-        Command::Evaluate(args) => evaluate::run(args),
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),
     };

@@ -64,7 +64,7 @@ impl TrainingProgress {
         let bar = self.bar.get_or_insert_with(|| bar(report, self.epochs));
         let last = report.step == report.steps;
         if !bar.is_hidden() {
-            if report.step % BAR_STEPS == 0 || last {
+            if report.step.is_multiple_of(BAR_STEPS) || last {
                 bar.set_position(report.step as u64);
                 bar.set_message(format!(
                     "loss {:.4}  accuracy {:.2} %  {} images/s",
@@ -137,7 +137,7 @@ fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

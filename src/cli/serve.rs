@@ -1,7 +1,6 @@
 //! `weir serve`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,14 +50,19 @@ async fn serve(config: ServeConfig) -> Result<Shutdown> {
     let listener = bind(listen).await?;
     let address = listener.local_addr().map_or_else(|_| listen.to_string(), |address| address.to_string());
     tracing::info!(address, models, version = env!("CARGO_PKG_VERSION"), "listening");
-    let app = Arc::new(app);
-    let loading = {
-        let app = app.clone();
-        tokio::task::spawn_blocking(move || app.load())
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => StopReason::Terminate,
+            _ = interrupt.recv() => StopReason::Interrupt,
+        }
     };
-    loading.await.map_err(|error| Error::internal("loading failed", error))??;
-    let app = Arc::into_inner(app).ok_or_else(|| Error::internal("loading failed", "the loader is still running"))?;
-    let available = app.state().predictor().catalog().servables().count();
+    let (state, mut loading) = (app.state().clone(), tokio::task::spawn_blocking(app.loader()));
+    let mut running = std::pin::pin!(app.run(listener, stop));
+    tokio::select! {
+        loaded = &mut loading => loaded.map_err(|error| Error::internal("loading failed", error))??,
+        shutdown = &mut running => return Ok(shutdown),
+    }
+    let available = state.predictor().catalog().servables().count();
     if available == 0 {
         tracing::warn!(
             models,
@@ -67,11 +71,5 @@ async fn serve(config: ServeConfig) -> Result<Shutdown> {
     } else {
         tracing::info!(available, "ready: open http://{address}/");
     }
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => StopReason::Terminate,
-            _ = interrupt.recv() => StopReason::Interrupt,
-        }
-    };
-    Ok(app.run(listener, stop).await)
+    Ok(running.await)
 }

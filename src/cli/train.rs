@@ -39,16 +39,16 @@ pub(super) struct TrainArgs {
     resume: Option<PathBuf>,
 
     /// Folder with the four MNIST files, or files in their likeness
-    #[arg(long, env = "WEIR_DATA", value_name = "DIR", default_value = "data/mnist", conflicts_with = "resume")]
+    #[arg(long, env = "WEIR_DATA", value_name = "DIR", default_value = "data/mnist")]
     data: PathBuf,
     /// Model repository to publish into
-    #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models", conflicts_with = "resume")]
+    #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
     models: PathBuf,
     /// Train, check and report, but publish nothing
     #[arg(long, conflicts_with = "resume")]
     no_publish: bool,
     /// Folder for run directories; each run gets its own and none is overwritten
-    #[arg(long, env = "WEIR_RUNS", value_name = "DIR", default_value = "runs", conflicts_with = "resume")]
+    #[arg(long, env = "WEIR_RUNS", value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
     /// Name of the run directory [default: the next number]
     #[arg(long)]
@@ -84,7 +84,7 @@ pub(super) struct TrainArgs {
     quiet: bool,
 }
 
-pub(super) fn run(args: TrainArgs) -> Result<ExitCode> {
+pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if args.list {
         let row = |preset: &crate::trainer::Preset| format!("{:<12} {}\n", preset.name, preset.description);
         super::print(&PRESETS.iter().map(row).collect::<String>())?;
@@ -102,7 +102,7 @@ pub(super) fn run(args: TrainArgs) -> Result<ExitCode> {
             let run = RunDir::open(path)?;
             (TrainRequest::of_run(&run)?, run)
         }
-        None => new_run(&args)?,
+        None => new_run(args)?,
     };
     let metrics = Arc::new(TrainingMetrics::new(request.preset.name)?);
     let exporter = args.metrics_listen.map(|address| export_metrics(address, metrics.clone())).transpose()?;

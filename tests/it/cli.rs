@@ -124,8 +124,9 @@ struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // It may be gone already, and then there is nothing to end.
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 

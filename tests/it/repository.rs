@@ -20,6 +20,9 @@ fn two_versions() -> (TempDir, PathBuf) {
     (models, second)
 }
 
+/// What is done to a version folder.
+type Damage = fn(&Path);
+
 fn edit_manifest(folder: &Path, edit: impl FnOnce(&mut serde_json::Value)) {
     let path = folder.join("manifest.json");
     let mut manifest = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -53,7 +56,7 @@ async fn an_undamaged_second_version_answers_from_then_on() {
 
 #[tokio::test]
 async fn a_damaged_version_ends_with_a_reason_and_the_other_serves() {
-    let cases: [(&str, fn(&Path)); 9] = [
+    let cases: [(&str, Damage); 9] = [
         ("SHA-256", |folder| {
             let path = folder.join("model.onnx");
             let bytes = fs::read(&path).unwrap();

@@ -100,7 +100,7 @@ impl TestApp {
         options.probe_interval_seconds = Some(0.0);
         change(&mut options);
         let app = App::new(options.resolve().unwrap()).unwrap();
-        app.load().unwrap();
+        app.loader()().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
@@ -148,9 +148,9 @@ impl TestApp {
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         // The server may refuse and close before everything is written.
-        let _ = stream.write_all(bytes).await;
+        drop(stream.write_all(bytes).await);
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
+        drop(stream.read_to_end(&mut answer).await);
         String::from_utf8_lossy(&answer).into_owned()
     }
 
@@ -180,7 +180,7 @@ impl TestApp {
     /// Asks the server to stop and goes on.
     pub(crate) fn ask_to_stop(&mut self, reason: StopReason) {
         if let Some(stop) = self.stop.take() {
-            let _ = stop.send(reason);
+            stop.send(reason).unwrap_or_else(|_| panic!("the server ended before it was asked to"));
         }
     }
 }

@@ -156,9 +156,12 @@ fn a_run_that_diverges_names_the_batch_and_publishes_nothing() {
     assert!(workshop.nothing_is_published());
 }
 
+/// What is done to a data folder.
+type Damage = fn(&Path);
+
 #[test]
 fn unusable_data_is_named_and_publishes_nothing() {
-    let damages: [(&str, fn(&Path)); 7] = [
+    let damages: [(&str, Damage); 7] = [
         ("does not exist", |folder| fs::remove_file(folder.join("train-labels-idx1-ubyte")).unwrap()),
         ("truncated", |folder| fs::write(folder.join("train-images-idx3-ubyte"), [0, 0, 8]).unwrap()),
         ("its dimensions", |folder| {
