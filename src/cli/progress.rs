@@ -75,22 +75,14 @@ impl TrainingProgress {
             }
         } else if self.spoken.elapsed() >= PLAIN_INTERVAL && !last {
             self.spoken = Instant::now();
-            let left = (report.steps - report.step) as f64 / report.step as f64;
-            let images_left = left * report.images_per_second.recip().max(0.0);
             self.say(&format!(
-                "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:.2} %  {} images/s{}",
+                "epoch {}/{}  {:.0} %  loss {:.4}  accuracy {:.2} %  {} images/s",
                 report.epoch,
                 self.epochs,
-                report.step,
-                report.steps,
+                100.0 * report.step as f64 / report.steps as f64,
                 report.loss,
                 report.accuracy * 100.0,
-                grouped(report.images_per_second as usize),
-                if images_left.is_finite() {
-                    format!("  {:.0} % of the epoch done", 100.0 * report.step as f64 / report.steps as f64)
-                } else {
-                    String::new()
-                }
+                grouped(report.images_per_second as usize)
             ));
         }
     }

@@ -23,7 +23,7 @@ use crate::trainer::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   weir train mnist-mlp
-  weir train mnist-mlp --seed 7 --epochs 10 --metrics-listen 127.0.0.1:9100
+  weir train mnist-mlp --seed 7 --epochs 10 --metrics-listen 127.0.0.1:9464
   weir train --resume runs/mnist-mlp/3
 
 Ctrl-C saves the run; --resume goes on as if it had never stopped.")]
