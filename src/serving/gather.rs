@@ -72,7 +72,9 @@ impl Gather {
             };
             // Whoever took our sample is about to answer.
             if batch.is_empty() {
-                return answer.await.unwrap_or_else(|_| Err(Error::Cancelled));
+                return answer.await.unwrap_or_else(|_| {
+                    Err(Error::internal("the batch was lost", "the thread that ran it did not answer"))
+                });
             }
             run_batch(servable, batch);
         }

@@ -84,9 +84,9 @@ pub fn decode(bytes: &[u8], limits: ImageLimits) -> Result<Luma> {
         Format::Png => {
             let mut allowed = Limits::no_limits();
             allowed.max_alloc = Some(limits.max_pixels.saturating_mul(DECODER_BYTES_PER_PIXEL));
-            read(PngDecoder::with_limits(Cursor::new(bytes), allowed).map_err(damaged)?, limits)
+            read(PngDecoder::with_limits(Cursor::new(bytes), allowed).map_err(|error| damaged(error, limits))?, limits)
         }
-        Format::Jpeg => read(JpegDecoder::new(Cursor::new(bytes)).map_err(damaged)?, limits),
+        Format::Jpeg => read(JpegDecoder::new(Cursor::new(bytes)).map_err(|error| damaged(error, limits))?, limits),
     }
 }
 
@@ -103,10 +103,10 @@ fn read(mut decoder: impl ImageDecoder, limits: ImageLimits) -> Result<Luma> {
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     if decoder.color_type() == ColorType::L8 && orientation == Orientation::NoTransforms {
         let mut pixels = vec![0; decoder.total_bytes() as usize];
-        decoder.read_image(&mut pixels).map_err(damaged)?;
+        decoder.read_image(&mut pixels).map_err(|error| damaged(error, limits))?;
         return Ok(Luma { width, height, pixels });
     }
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| damaged(error, limits))?;
     picture.apply_orientation(orientation);
     if picture.color().has_alpha() {
         picture = flatten_alpha(&picture);
@@ -131,12 +131,12 @@ fn flatten_alpha(picture: &DynamicImage) -> DynamicImage {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn damaged(error: ImageError) -> Error {
+fn damaged(error: ImageError, limits: ImageLimits) -> Error {
     match error {
         ImageError::Limits(_) => Error::TooLarge {
-            what: "the decoded image",
-            limit: 0,
-            got: "more memory than an image of the allowed size needs".into(),
+            what: "the image",
+            limit: limits.max_pixels,
+            got: "a file that takes more memory to decode than so many pixels".into(),
         },
         ImageError::Unsupported(_) => {
             Error::UnsupportedMedia("the image uses a feature of its format that is not supported".into())

@@ -24,9 +24,6 @@ pub(super) struct Ready {
     /// True when everything found has been loaded or refused, something serves, and the server is
     /// not shutting down.
     ready: bool,
-    /// Why not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
     /// Versions that serve.
     available_versions: usize,
 }
@@ -60,7 +57,7 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Response {
     let available_versions = catalog.servables().count();
     let ready = catalog.is_ready() && !state.health().is_draining();
     if ready {
-        return Json(Ready { ready, reason: None, available_versions }).into_response();
+        return Json(Ready { ready, available_versions }).into_response();
     }
     let reason = if state.health().is_draining() {
         "the server is shutting down"
