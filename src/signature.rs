@@ -3,15 +3,84 @@
 //! These are the parts of `manifest.json` that both the trainer (which writes them) and the server
 //! (which obeys them) must understand alike.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// The name of the batch dimension, whatever the file calls it.
+pub const BATCH: &str = "N";
+
 /// The element type of a tensor, by its NumPy name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DType {
+    /// Truth value.
+    Bool,
+    /// Unsigned, 8 bits.
+    Uint8,
+    /// Unsigned, 16 bits.
+    Uint16,
+    /// Unsigned, 32 bits.
+    Uint32,
+    /// Unsigned, 64 bits.
+    Uint64,
+    /// Signed, 8 bits.
+    Int8,
+    /// Signed, 16 bits.
+    Int16,
+    /// Signed, 32 bits.
+    Int32,
+    /// Signed, 64 bits.
+    Int64,
+    /// 16-bit IEEE 754.
+    Float16,
+    /// 16-bit brain floating point.
+    Bfloat16,
     /// 32-bit IEEE 754.
     Float32,
+    /// 64-bit IEEE 754.
+    Float64,
+    /// Text in UTF-8.
+    String,
+}
+
+impl DType {
+    /// The size of one element in bytes; `None` for strings.
+    pub fn bytes(self) -> Option<usize> {
+        match self {
+            Self::Bool | Self::Uint8 | Self::Int8 => Some(1),
+            Self::Uint16 | Self::Int16 | Self::Float16 | Self::Bfloat16 => Some(2),
+            Self::Uint32 | Self::Int32 | Self::Float32 => Some(4),
+            Self::Uint64 | Self::Int64 | Self::Float64 => Some(8),
+            Self::String => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Uint8 => "uint8",
+            Self::Uint16 => "uint16",
+            Self::Uint32 => "uint32",
+            Self::Uint64 => "uint64",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Float16 => "float16",
+            Self::Bfloat16 => "bfloat16",
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::String => "string",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// One dimension of a shape: a number, or a symbol such as `"N"` that each request may choose.
@@ -24,6 +93,22 @@ pub enum Dim {
     Symbol(String),
 }
 
+impl Dim {
+    /// Whether it is the batch.
+    pub fn is_batch(&self) -> bool {
+        matches!(self, Self::Symbol(name) if name == BATCH)
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(size) => size.fmt(f),
+            Self::Symbol(name) => name.fmt(f),
+        }
+    }
+}
+
 /// One input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TensorSpec {
@@ -31,19 +116,42 @@ pub struct TensorSpec {
     pub name: String,
     /// Its element type.
     pub dtype: DType,
-    /// Its dimensions; the first is the batch.
+    /// Its dimensions; the first is the batch, if the model has one.
     pub shape: Vec<Dim>,
 }
 
 impl TensorSpec {
     /// The dimensions of one sample: all but the batch; `None` if one of them is not fixed.
     pub fn sample_shape(&self) -> Option<Vec<usize>> {
-        let fixed = |dim: &Dim| match dim {
-            Dim::Fixed(size) => Some(*size),
-            Dim::Symbol(_) => None,
-        };
-        self.shape.iter().skip(1).map(fixed).collect()
+        self.sample_dims().iter().map(|dim| if let Dim::Fixed(size) = dim { Some(*size) } else { None }).collect()
     }
+
+    /// The dimensions of one sample: all but the first.
+    pub fn sample_dims(&self) -> &[Dim] {
+        self.shape.get(1..).unwrap_or_default()
+    }
+
+    /// The shape in words: `[N, 28, 28]`.
+    pub fn shape_text(&self) -> String {
+        shape_text(&self.shape)
+    }
+}
+
+/// A shape in words: `[N, 28, 28]`.
+pub fn shape_text(dims: &[Dim]) -> String {
+    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+/// How samples go into one run of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batching {
+    /// Any number at once: the first dimension of every input and output is the batch.
+    Any,
+    /// Exactly this many at once.
+    Fixed(usize),
+    /// One at a time, and it is the whole of every input: there is no batch dimension.
+    Whole,
 }
 
 /// The inputs and outputs of a model, in the graph's order.
@@ -53,6 +161,20 @@ pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     /// What it gives.
     pub outputs: Vec<TensorSpec>,
+}
+
+impl Signature {
+    /// How samples go into one run.
+    pub fn batching(&self) -> Batching {
+        let mut firsts = self.inputs.iter().chain(&self.outputs).map(|tensor| tensor.shape.first());
+        let Some(Some(first)) = firsts.next() else { return Batching::Whole };
+        match first {
+            _ if !firsts.all(|other| other == Some(first)) => Batching::Whole,
+            Dim::Fixed(size) if *size > 0 => Batching::Fixed(*size),
+            symbol if symbol.is_batch() => Batching::Any,
+            _ => Batching::Whole,
+        }
+    }
 }
 
 /// The transforms around a model: bytes → tensor before it, tensor → answer after it.
@@ -115,4 +237,37 @@ pub enum OutputTransform {
     },
     /// The first output as it is.
     Raw,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(dims: &[&str]) -> TensorSpec {
+        let dim = |dim: &&str| dim.parse().map_or_else(|_| Dim::Symbol((*dim).into()), Dim::Fixed);
+        TensorSpec { name: "t".into(), dtype: DType::Float32, shape: dims.iter().map(dim).collect() }
+    }
+
+    #[test]
+    fn a_batch_is_what_every_tensor_begins_with() {
+        let batching = |inputs: &[&[&str]], outputs: &[&[&str]]| {
+            let specs = |shapes: &[&[&str]]| shapes.iter().map(|dims| spec(dims)).collect();
+            Signature { inputs: specs(inputs), outputs: specs(outputs) }.batching()
+        };
+        assert_eq!(batching(&[&["N", "4"]], &[&["N", "2"]]), Batching::Any);
+        assert_eq!(batching(&[&["N", "4"], &["N"]], &[&["N"]]), Batching::Any);
+        assert_eq!(batching(&[&["8", "4"]], &[&["8", "2"]]), Batching::Fixed(8));
+        assert_eq!(batching(&[&["N", "4"]], &[&["2*N"]]), Batching::Whole);
+        assert_eq!(batching(&[&["N", "4"], &[]], &[&["N"]]), Batching::Whole);
+        assert_eq!(batching(&[&["seq"]], &[&["seq"]]), Batching::Whole);
+        assert_eq!(batching(&[&["0", "4"]], &[&["0"]]), Batching::Whole);
+        assert_eq!(batching(&[&[]], &[&[]]), Batching::Whole);
+    }
+
+    #[test]
+    fn every_type_is_named_as_in_numpy() {
+        let json = serde_json::to_string(&[DType::Float32, DType::Bfloat16, DType::Uint8, DType::String]).unwrap();
+        assert_eq!(json, r#"["float32","bfloat16","uint8","string"]"#);
+        assert_eq!(DType::Int64.to_string(), "int64");
+    }
 }

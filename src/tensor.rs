@@ -1,28 +1,220 @@
-//! A dense tensor of 32-bit floats, row-major: what moves between transforms and engines.
+//! A dense tensor, row-major: what moves between transforms, schedulers and engines.
+
+use std::ops::Range;
+
+use half::{bf16, f16};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use crate::error::{Error, Result};
+use crate::signature::DType;
 
-/// A dense, row-major tensor of `f32`; the first dimension of a batch is the sample.
+/// The elements of a tensor, by type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    /// Truth values.
+    Bool(Vec<bool>),
+    /// Unsigned, 8 bits.
+    Uint8(Vec<u8>),
+    /// Unsigned, 16 bits.
+    Uint16(Vec<u16>),
+    /// Unsigned, 32 bits.
+    Uint32(Vec<u32>),
+    /// Unsigned, 64 bits.
+    Uint64(Vec<u64>),
+    /// Signed, 8 bits.
+    Int8(Vec<i8>),
+    /// Signed, 16 bits.
+    Int16(Vec<i16>),
+    /// Signed, 32 bits.
+    Int32(Vec<i32>),
+    /// Signed, 64 bits.
+    Int64(Vec<i64>),
+    /// IEEE 754, 16 bits.
+    Float16(Vec<f16>),
+    /// Brain floating point, 16 bits.
+    Bfloat16(Vec<bf16>),
+    /// IEEE 754, 32 bits.
+    Float32(Vec<f32>),
+    /// IEEE 754, 64 bits.
+    Float64(Vec<f64>),
+    /// Text in UTF-8.
+    String(Vec<String>),
+}
+
+/// A type that a tensor can hold.
+pub trait Element: Clone + Default + Send + 'static {
+    /// Its name.
+    const DTYPE: DType;
+    /// The elements, if they are of this type.
+    fn of(data: &Data) -> Option<&[Self]>;
+    /// Elements of this type.
+    fn data(elements: Vec<Self>) -> Data;
+    /// A vector to add elements to, if they are of this type.
+    fn of_mut(data: &mut Data) -> Option<&mut Vec<Self>>;
+}
+
+macro_rules! elements {
+    ($($variant:ident: $ty:ty),* $(,)?) => {
+        $(impl Element for $ty {
+            const DTYPE: DType = DType::$variant;
+            fn of(data: &Data) -> Option<&[Self]> {
+                if let Data::$variant(elements) = data { Some(elements) } else { None }
+            }
+            fn data(elements: Vec<Self>) -> Data {
+                Data::$variant(elements)
+            }
+            fn of_mut(data: &mut Data) -> Option<&mut Vec<Self>> {
+                if let Data::$variant(elements) = data { Some(elements) } else { None }
+            }
+        })*
+
+        /// Does the same for whatever the elements are.
+        macro_rules! each_data {
+            ($data:expr, $elements:ident => $body:expr) => {
+                match $data { $($crate::tensor::Data::$variant($elements) => $body,)* }
+            };
+        }
+
+        impl Data {
+            /// The type of the elements.
+            pub fn dtype(&self) -> DType {
+                match self { $(Self::$variant(_) => DType::$variant,)* }
+            }
+
+            /// No elements of this type, with room for some.
+            pub fn with_capacity(dtype: DType, capacity: usize) -> Self {
+                match dtype { $(DType::$variant => Self::$variant(Vec::with_capacity(capacity)),)* }
+            }
+
+            /// As many zeros (`false`, empty strings) of this type.
+            pub fn zeros(dtype: DType, count: usize) -> Self {
+                match dtype { $(DType::$variant => Self::$variant(vec![<$ty>::default(); count]),)* }
+            }
+
+            /// Copies some of the elements.
+            pub fn slice(&self, range: Range<usize>) -> Self {
+                match self { $(Self::$variant(elements) => Self::$variant(elements[range].to_vec()),)* }
+            }
+
+            /// Appends the elements of another of the same type; says whether it was of that type.
+            pub fn extend(&mut self, other: &Self) -> bool {
+                match (self, other) {
+                    $((Self::$variant(elements), Self::$variant(more)) => elements.extend_from_slice(more),)*
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+elements! {
+    Bool: bool, Uint8: u8, Uint16: u16, Uint32: u32, Uint64: u64,
+    Int8: i8, Int16: i16, Int32: i32, Int64: i64,
+    Float16: f16, Bfloat16: bf16, Float32: f32, Float64: f64, String: String,
+}
+
+impl Data {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        each_data!(self, elements => elements.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory that the elements take, strings with their text.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::String(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
+            other => other.len() * other.dtype().bytes().unwrap_or(0),
+        }
+    }
+
+    /// Whether a floating-point element is NaN or infinite.
+    pub fn has_non_finite(&self) -> bool {
+        match self {
+            Self::Float16(elements) => elements.iter().any(|element| !element.is_finite()),
+            Self::Bfloat16(elements) => elements.iter().any(|element| !element.is_finite()),
+            Self::Float32(elements) => elements.iter().any(|element| !element.is_finite()),
+            Self::Float64(elements) => elements.iter().any(|element| !element.is_finite()),
+            _ => false,
+        }
+    }
+}
+
+/// A flat list of JSON numbers, truth values or strings.
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        fn widened<S: Serializer>(
+            serializer: S,
+            numbers: impl ExactSizeIterator<Item = f32>,
+        ) -> std::result::Result<S::Ok, S::Error> {
+            let mut list = serializer.serialize_seq(Some(numbers.len()))?;
+            for number in numbers {
+                list.serialize_element(&number)?;
+            }
+            list.end()
+        }
+        match self {
+            Self::Bool(elements) => elements.serialize(serializer),
+            Self::Uint8(elements) => elements.serialize(serializer),
+            Self::Uint16(elements) => elements.serialize(serializer),
+            Self::Uint32(elements) => elements.serialize(serializer),
+            Self::Uint64(elements) => elements.serialize(serializer),
+            Self::Int8(elements) => elements.serialize(serializer),
+            Self::Int16(elements) => elements.serialize(serializer),
+            Self::Int32(elements) => elements.serialize(serializer),
+            Self::Int64(elements) => elements.serialize(serializer),
+            Self::Float16(elements) => widened(serializer, elements.iter().map(|element| element.to_f32())),
+            Self::Bfloat16(elements) => widened(serializer, elements.iter().map(|element| element.to_f32())),
+            Self::Float32(elements) => elements.serialize(serializer),
+            Self::Float64(elements) => elements.serialize(serializer),
+            Self::String(elements) => elements.serialize(serializer),
+        }
+    }
+}
+
+/// A dense, row-major tensor; the first dimension of a batch is the sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
-    data: Vec<f32>,
+    data: Data,
 }
 
 impl Tensor {
+    /// A tensor of `shape` over `elements`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when the shape's product overflows or is not the number of elements.
+    pub fn new<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> Result<Self> {
+        Self::from_data(shape, T::data(elements))
+    }
+
     /// A tensor of `shape` over `data`.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when the shape's product overflows or is not the length of `data`.
-    pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self> {
-        let elements = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
-        if elements != Some(data.len()) {
+    /// As [`Tensor::new`].
+    pub fn from_data(shape: Vec<usize>, data: Data) -> Result<Self> {
+        if elements_of(&shape) != Some(data.len()) {
             return Err(Error::InvalidInput(format!(
-                "a tensor of shape {shape:?} does not hold {} numbers",
+                "a tensor of shape {shape:?} does not hold {} elements",
                 data.len()
             )));
         }
         Ok(Self { shape, data })
+    }
+
+    /// A tensor of zeros, or of empty strings.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when the shape's product overflows.
+    pub fn zeros(dtype: DType, shape: Vec<usize>) -> Result<Self> {
+        let count = elements_of(&shape)
+            .ok_or_else(|| Error::InvalidInput(format!("a tensor of shape {shape:?} is too large")))?;
+        Ok(Self { shape, data: Data::zeros(dtype, count) })
     }
 
     /// The dimensions.
@@ -31,8 +223,30 @@ impl Tensor {
     }
 
     /// The elements, row by row.
-    pub fn data(&self) -> &[f32] {
+    pub fn data(&self) -> &Data {
         &self.data
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.data.dtype()
+    }
+
+    /// The elements as 32-bit floats.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when they are of another type.
+    pub fn floats(&self) -> Result<&[f32]> {
+        f32::of(&self.data)
+            .ok_or_else(|| Error::InvalidInput(format!("expected elements of float32, got {}", self.dtype())))
+    }
+
+    /// The samples of 32-bit floats, one slice each; none for a tensor without elements.
+    ///
+    /// # Errors
+    /// As [`Tensor::floats`].
+    pub fn float_rows(&self) -> Result<impl Iterator<Item = &[f32]>> {
+        Ok(self.floats()?.chunks_exact(self.row_elements().max(1)))
     }
 
     /// The number of samples: the first dimension, 1 for a scalar.
@@ -45,33 +259,88 @@ impl Tensor {
         self.shape.iter().skip(1).product()
     }
 
-    /// The samples, one slice each; none for a tensor without elements.
-    pub fn rows_iter(&self) -> impl Iterator<Item = &[f32]> {
-        self.data.chunks_exact(self.row_elements().max(1))
+    /// A copy of some samples, in the order they have.
+    pub fn slice_rows(&self, rows: Range<usize>) -> Self {
+        let width = self.row_elements();
+        let shape = std::iter::once(rows.len()).chain(self.shape.iter().skip(1).copied()).collect();
+        Self { shape, data: self.data.slice(rows.start * width..rows.end * width) }
+    }
+
+    /// The samples of several tensors, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when they differ in type or in the shape of a sample, or are none.
+    pub fn concat_rows<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Result<Self> {
+        let differ = || Error::InvalidInput("tensors of different samples cannot be joined".into());
+        let first = parts.clone().next().ok_or_else(differ)?;
+        let mut data = Data::with_capacity(first.dtype(), parts.clone().map(|part| part.data.len()).sum());
+        let mut rows = 0;
+        for part in parts {
+            if part.shape.is_empty() || part.shape[1..] != first.shape[1..] || !data.extend(&part.data) {
+                return Err(differ());
+            }
+            rows += part.shape[0];
+        }
+        let shape = std::iter::once(rows).chain(first.shape[1..].iter().copied()).collect();
+        Ok(Self { shape, data })
     }
 
     /// Gives up the elements.
-    pub fn into_data(self) -> Vec<f32> {
+    pub fn into_data(self) -> Data {
         self.data
     }
 }
 
+fn elements_of(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_shape_must_hold_exactly_the_data() {
-        assert!(Tensor::new(vec![2, 3], vec![0.0; 6]).is_ok());
-        assert!(Tensor::new(vec![2, 3], vec![0.0; 5]).is_err());
-        assert!(Tensor::new(vec![1 << 60, 1 << 60], vec![]).is_err());
-        assert!(Tensor::new(vec![0, 3], vec![]).is_ok());
+        assert!(Tensor::new(vec![2, 3], vec![0.0f32; 6]).is_ok());
+        assert!(Tensor::new(vec![2, 3], vec![0i64; 5]).is_err());
+        assert!(Tensor::new::<f32>(vec![1 << 60, 1 << 60], vec![]).is_err());
+        assert!(Tensor::zeros(DType::Float32, vec![1 << 60, 1 << 60]).is_err());
+        assert!(Tensor::new::<bool>(vec![0, 3], vec![]).is_ok());
+        assert_eq!(Tensor::new(vec![], vec![7u8]).unwrap().rows(), 1);
     }
 
     #[test]
-    fn rows_are_slices_of_the_first_dimension() {
-        let tensor = Tensor::new(vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap();
-        let rows: Vec<_> = tensor.rows_iter().collect();
-        assert_eq!(rows, [[1.0, 2.0], [3.0, 4.0]]);
+    fn only_tensors_of_like_samples_are_joined() {
+        let floats = Tensor::new(vec![1, 2], vec![1.0f32, 2.0]).unwrap();
+        let wider = Tensor::new(vec![1, 3], vec![0.0f32; 3]).unwrap();
+        let integers = Tensor::new(vec![1, 2], vec![1i32, 2]).unwrap();
+        let scalar = Tensor::new(vec![], vec![1.0f32]).unwrap();
+        for other in [&wider, &integers, &scalar] {
+            assert!(Tensor::concat_rows([&floats, other].into_iter()).is_err());
+        }
+        assert!(Tensor::concat_rows(std::iter::empty()).is_err());
+    }
+
+    #[test]
+    fn elements_are_written_as_json_of_their_own_kind() {
+        let json = |data: Data| serde_json::to_string(&data).unwrap();
+        assert_eq!(json(Data::Int64(vec![i64::MIN, 9_007_199_254_740_993])), "[-9223372036854775808,9007199254740993]");
+        assert_eq!(json(Data::Float16(vec![f16::from_f32(0.5)])), "[0.5]");
+        assert_eq!(json(Data::Bool(vec![true])), "[true]");
+        assert_eq!(json(Data::String(vec!["a\"b".into()])), r#"["a\"b"]"#);
+    }
+
+    proptest! {
+        #[test]
+        fn slices_joined_again_are_the_whole(rows in 1usize..9, width in 0usize..5, cut in 0usize..9) {
+            let cut = cut.min(rows);
+            let numbers = (0..rows * width).map(|number| number as u32).collect();
+            let whole = Tensor::new(vec![rows, width], numbers).unwrap();
+            let (head, tail) = (whole.slice_rows(0..cut), whole.slice_rows(cut..rows));
+            prop_assert_eq!(head.rows(), cut);
+            prop_assert_eq!(Tensor::concat_rows([&head, &tail].into_iter()).unwrap(), whole);
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(super) type Gathered = Result<(Vec<Tensor>, Duration)>;
 
 #[derive(Debug)]
 struct Waiting {
-    sample: Tensor,
+    sample: Vec<Tensor>,
     reply: oneshot::Sender<Gathered>,
 }
 
@@ -56,7 +56,7 @@ impl Gather {
     ///
     /// # Errors
     /// What the model fails with on this sample; another's failure is not ours.
-    pub(super) async fn run(&self, servable: &Servable, sample: Tensor) -> Gathered {
+    pub(super) async fn run(&self, servable: &Servable, sample: Vec<Tensor>) -> Gathered {
         let slot = &self.slots[thread_number() % self.slots.len()];
         let (reply, mut answer) = oneshot::channel();
         slot.lock().push(Waiting { sample, reply });
@@ -105,21 +105,9 @@ fn run_batch(servable: &Servable, mut batch: Vec<Waiting>) {
 
 /// The outputs of each sample of a batch that runs as one.
 fn run_joined(servable: &Servable, batch: &[Waiting]) -> Result<Vec<Vec<Tensor>>> {
-    let rows = batch.len();
-    let mut data = Vec::with_capacity(batch.iter().map(|waiting| waiting.sample.data().len()).sum());
-    batch.iter().for_each(|waiting| data.extend_from_slice(waiting.sample.data()));
-    let shape = std::iter::once(rows).chain(batch[0].sample.shape()[1..].iter().copied()).collect();
-    let outputs = servable.infer(&Tensor::new(shape, data)?)?;
-    if outputs.iter().any(|output| output.rows() != rows) {
-        return Err(Error::internal("the model lost samples", "an output has another number of rows"));
-    }
-    let row = |row: usize| {
-        let slice = |output: &Tensor| {
-            let shape = std::iter::once(1).chain(output.shape()[1..].iter().copied()).collect();
-            let width = output.row_elements();
-            Tensor::new(shape, output.data()[row * width..(row + 1) * width].to_vec())
-        };
-        outputs.iter().map(slice).collect()
-    };
-    (0..rows).map(row).collect()
+    let inputs = 0..batch[0].sample.len();
+    let join = |input: usize| Tensor::concat_rows(batch.iter().map(move |waiting| &waiting.sample[input]));
+    let outputs = servable.infer(&inputs.map(join).collect::<Result<Vec<_>>>()?)?;
+    let rows = 0..batch.len();
+    Ok(rows.map(|row| outputs.iter().map(|output| output.slice_rows(row..row + 1)).collect()).collect())
 }

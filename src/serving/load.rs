@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::metrics::{Metrics, Source};
 use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles, scan};
-use crate::signature::{OutputTransform, Signature};
+use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec};
 use crate::transform::{ImageLimits, PolarityChoice};
 
 /// How far an answer to a golden example may be from the recorded one: kernels of another CPU round
@@ -95,21 +95,16 @@ pub fn load(found: &FoundVersion, settings: LoadSettings, metrics: &Metrics) -> 
     }
     let plan = Plan::load(&onnx)?;
     let signature = plan.signature();
-    let sample_shape = signature.inputs[0]
-        .sample_shape()
-        .ok_or_else(|| unusable("a dimension of its input other than the batch is not fixed".into()))?;
+    let batching = signature.batching();
     let probabilities = match &manifest {
-        Some(manifest) => check_signature(manifest, signature, &sample_shape)?,
+        Some(manifest) => check_signature(manifest, signature)?,
         None => None,
     };
     let mut session = plan.session()?;
-    let (cost, gather) = match plan.fixed_batch() {
-        None => {
-            let single = engine::measure(&mut session, &sample_shape, 1)?;
-            let batch = engine::measure(&mut session, &sample_shape, GATHER_PROBE)?;
-            (single, batch < single.mul_f64(GATHER_PROBE as f64 * GATHER_GAIN))
-        }
-        Some(size) => (engine::measure(&mut session, &sample_shape, size)?, false),
+    let single = engine::measure(&mut session, &engine::zeros(signature, 1)?)?;
+    let gather = batching == Batching::Any && {
+        let batch = engine::measure(&mut session, &engine::zeros(signature, GATHER_PROBE)?)?;
+        batch < single.mul_f64(GATHER_PROBE as f64 * GATHER_GAIN)
     };
     let servable = Servable {
         metrics: metrics.bind_servable(found.name.as_str(), &found.version.to_string())?,
@@ -120,9 +115,9 @@ pub fn load(found: &FoundVersion, settings: LoadSettings, metrics: &Metrics) -> 
         sessions: Sessions::new(settings.threads),
         gather: gather.then(|| Gather::new(settings.threads)),
         manifest,
-        cost,
+        cost: single,
         plan,
-        sample_shape,
+        batching,
         probabilities,
         image_limits: settings.image_limits,
     };
@@ -143,7 +138,7 @@ fn check_identity(found: &FoundVersion, manifest: &Manifest) -> Result<()> {
 
 /// Compares what the manifest promises with what the graph is; returns the output that holds the
 /// probabilities.
-fn check_signature(manifest: &Manifest, graph: &Signature, sample: &[usize]) -> Result<Option<usize>> {
+fn check_signature(manifest: &Manifest, graph: &Signature) -> Result<Option<usize>> {
     if manifest.signature != *graph {
         return Err(unusable(format!(
             "the manifest's signature {:?} is not the graph's {graph:?}",
@@ -152,10 +147,17 @@ fn check_signature(manifest: &Manifest, graph: &Signature, sample: &[usize]) -> 
     }
     if let Some(image) = &manifest.transform.image {
         let pixels = image.width as usize * image.height as usize;
-        if pixels == 0 || pixels != sample.iter().product::<usize>() {
+        let fits = |input: &TensorSpec| {
+            let sample = input.sample_shape().map(|shape| shape.iter().product());
+            input.dtype == DType::Float32 && sample == Some(pixels)
+        };
+        if pixels == 0 || graph.batching() == Batching::Whole || graph.inputs.len() != 1 || !fits(&graph.inputs[0]) {
+            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
             return Err(unusable(format!(
-                "images of {} × {} grey pixels do not fill the input {sample:?}",
-                image.width, image.height
+                "images of {} × {} grey pixels do not fill the inputs {}",
+                image.width,
+                image.height,
+                inputs.join(", ")
             )));
         }
     }
@@ -163,6 +165,8 @@ fn check_signature(manifest: &Manifest, graph: &Signature, sample: &[usize]) -> 
     let index = graph.outputs.iter().position(|output| output.name == *probabilities);
     let index = index.ok_or_else(|| unusable(format!("the graph has no output \"{probabilities}\"")))?;
     let classes = graph.outputs[index].sample_shape().filter(|shape| shape.len() == 1).map(|shape| shape[0]);
+    let classes =
+        classes.filter(|_| graph.batching() != Batching::Whole && graph.outputs[index].dtype == DType::Float32);
     if classes != Some(manifest.labels.len()) {
         return Err(unusable(format!(
             "{} labels for an output of shape {:?}",

@@ -3,6 +3,7 @@
 //! Every protocol calls the [`Predictor`]; none of them is known here.
 
 mod catalog;
+mod execute;
 mod gather;
 mod load;
 mod pool;

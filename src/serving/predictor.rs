@@ -123,7 +123,7 @@ impl Predictor {
         input: Input,
         options: Options,
     ) -> Result<(Vec<Prediction>, Stages)> {
-        let samples = input.samples();
+        let samples = servable.samples(&input);
         if samples == 0 {
             return Err(Error::InvalidInput("the request holds no sample".into()));
         }
@@ -161,7 +161,7 @@ impl Predictor {
     fn runs_inline(&self, servable: &Servable, input: &Input) -> bool {
         let small = match input {
             Input::Images(images) => images.len() == 1 && pixels_at_most(&images[0], INLINE_PIXELS),
-            Input::Tensor(tensor) => tensor.rows() == 1,
+            Input::Tensors(_) => servable.samples(input) == 1,
         };
         small && servable.cost <= self.settings.inline_below && self.pool.is_idle()
     }

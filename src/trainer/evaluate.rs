@@ -46,8 +46,9 @@ pub(super) fn evaluate(plan: &Plan, probabilities: &str, data: &Dataset) -> Resu
     let mut evaluator = Evaluator::new(data.classes);
     for (images, labels) in data.pixels.chunks(BATCH * data.image_len()).zip(data.labels.chunks(BATCH)) {
         let shape = std::iter::once(labels.len()).chain(sample.iter().copied()).collect();
-        let outputs = session.run(&Tensor::new(shape, images.iter().map(|pixel| f32::from(*pixel)).collect())?)?;
-        for (row, label) in outputs[output].rows_iter().zip(labels) {
+        let pixels: Vec<f32> = images.iter().map(|pixel| f32::from(*pixel)).collect();
+        let outputs = session.run(&[Tensor::new(shape, pixels)?])?;
+        for (row, label) in outputs[output].float_rows()?.zip(labels) {
             if row.len() != data.classes {
                 return Err(misfit(format!("{} classes for a model of {}", data.classes, row.len())));
             }

@@ -3,7 +3,7 @@
 use super::dataset::Dataset;
 use super::export::LOGITS;
 use super::network::Network;
-use crate::engine::{ENGINE, Plan};
+use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::Parity;
 use crate::stats::argmax;
@@ -26,7 +26,8 @@ pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Pa
     let output = plan.signature().outputs.iter().position(|output| output.name == LOGITS);
     let output = output.ok_or_else(|| Error::GateMissed(format!("the exported graph has no output \"{LOGITS}\"")))?;
     let mut session = plan.session()?;
-    let mut parity = Parity { engine: ENGINE.into(), samples: 0, max_abs_logit_difference: 0.0, argmax_mismatches: 0 };
+    let mut parity =
+        Parity { engine: plan.engine().name().into(), samples: 0, max_abs_logit_difference: 0.0, argmax_mismatches: 0 };
     let mut next = 0;
     for size in BATCH_SIZES {
         let until = parity.samples + SAMPLES.div_ceil(BATCH_SIZES.len());
@@ -38,9 +39,9 @@ pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Pa
             next += size;
             let trained = network.logits(&pixels)?;
             let shape = std::iter::once(size).chain(network.architecture().input.iter().copied()).collect();
-            let served = session.run(&Tensor::new(shape, pixels)?)?;
+            let served = session.run(&[Tensor::new(shape, pixels)?])?;
             let classes = trained.len() / size;
-            for (row, expected) in served[output].rows_iter().zip(trained.chunks_exact(classes)) {
+            for (row, expected) in served[output].float_rows()?.zip(trained.chunks_exact(classes)) {
                 for (a, b) in row.iter().zip(expected) {
                     let difference = f64::from(a - b).abs();
                     // `f64::max` would lose a NaN.

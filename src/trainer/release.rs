@@ -132,9 +132,9 @@ fn golden(plan: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
     let shape: Vec<usize> =
         std::iter::once(1).chain(plan.signature().inputs[0].sample_shape().unwrap_or_default()).collect();
     let example = |index: usize| {
-        let pixels = test.image(index).iter().map(|pixel| f32::from(*pixel)).collect();
-        let outputs = session.run(&Tensor::new(shape.clone(), pixels)?)?;
-        Ok(Golden { image: png_base64(test, index)?, probabilities: outputs[output].data().to_vec() })
+        let pixels: Vec<f32> = test.image(index).iter().map(|pixel| f32::from(*pixel)).collect();
+        let outputs = session.run(&[Tensor::new(shape.clone(), pixels)?])?;
+        Ok(Golden { image: png_base64(test, index)?, probabilities: outputs[output].floats()?.to_vec() })
     };
     (0..GOLDEN_SAMPLES.min(test.len())).map(example).collect()
 }

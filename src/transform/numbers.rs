@@ -176,7 +176,7 @@ mod tests {
     fn an_instance_may_be_shaped_squeezed_or_flat() {
         for json in ["[[[[1,2],[3,4]]]]", "[[[1,2],[3,4]]]", "[[1,2,3,4]]"] {
             let tensor = instances_to_tensor(read(json).unwrap(), &[1, 2, 2]).unwrap();
-            assert_eq!((tensor.shape(), tensor.data()), (&[1, 1, 2, 2][..], &[1.0, 2.0, 3.0, 4.0][..]));
+            assert_eq!((tensor.shape(), tensor.floats().unwrap()), (&[1, 1, 2, 2][..], &[1.0, 2.0, 3.0, 4.0][..]));
         }
         for json in ["[]", "[[]]", "[1,2,3,4]", "[[1,2,3]]", "[[[1,2,3,4]]]"] {
             let refused = instances_to_tensor(read(json).unwrap(), &[1, 2, 2]);

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::api::error::{ApiError, Problem};
 use crate::api::state::ApiState;
-use crate::engine::ENGINE;
+use crate::engine::EngineKind;
 use crate::ids::{ModelName, Version};
 use crate::repository::{Manifest, ModelMetrics};
 use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, VersionEntry};
@@ -53,7 +53,7 @@ pub(super) struct VersionInfo {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServingInfo {
     /// What executes it.
-    engine: &'static str,
+    engine: EngineKind,
     /// The median time of the model alone on one sample, measured at load, in microseconds.
     batch_1_us: f64,
     /// Loss and accuracy of the last replay of the probe set through the live path.
@@ -139,7 +139,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         metrics: manifest.metrics.clone(),
     };
     ServingInfo {
-        engine: ENGINE,
+        engine: servable.engine(),
         batch_1_us: servable.cost.as_nanos() as f64 / 1e3,
         probe: servable.live_quality(),
         signature: servable.signature().clone(),

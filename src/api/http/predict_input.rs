@@ -13,7 +13,8 @@ use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
 use crate::serving::{Input, Options, Servable};
-use crate::transform::instances_to_tensor;
+use crate::signature::DType;
+use crate::transform::{Instances, instances_to_tensor};
 
 /// Reads and parses the body. The third part keeps the body's share of the memory budget; drop it
 /// when the input has been used up.
@@ -103,13 +104,25 @@ fn json_input(body: PredictBody, servable: &Servable, max_samples: usize) -> Res
                 .collect::<Result<_>>()
                 .map(Input::Images)
         }
-        (None, Some(instances)) => instances_to_tensor(instances, servable.sample_shape()).map(Input::Tensor),
+        (None, Some(instances)) => numbers_input(instances, servable),
         (Some(_), Some(_)) => {
             Err(Error::Malformed("\"images\" and \"instances\" exclude each other; send one of them".into()))
         }
         (None, None) => {
             Err(Error::Malformed("the JSON body has neither \"images\" nor \"instances\"; send one of them".into()))
         }
+    }
+}
+
+fn numbers_input(instances: Instances, servable: &Servable) -> Result<Input> {
+    match servable.signature().inputs.as_slice() {
+        [input] if input.dtype == DType::Float32 => {
+            let sample = input.sample_shape().ok_or_else(|| {
+                Error::InvalidInput(format!("input \"{}\" has open dimensions {}", input.name, input.shape_text()))
+            })?;
+            Ok(Input::Tensors(vec![instances_to_tensor(instances, &sample)?]))
+        }
+        _ => Err(Error::InvalidInput("\"instances\" are numbers for a model of one float32 input".into())),
     }
 }
 

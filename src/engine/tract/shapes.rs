@@ -1,0 +1,65 @@
+//! Names for the dimensions that a file leaves open, and the signature that follows from them.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::internal::{DimLike, TDim, ToDim};
+
+use super::convert::dtype;
+use crate::engine::contain::unusable;
+use crate::error::Result;
+use crate::signature::{BATCH, Dim, Signature, TensorSpec};
+
+/// Gives every open dimension of an input a symbol, and the first ones that of the batch if they are
+/// all the same or nameless; returns the batch's symbol if there is one.
+pub(super) fn name_symbols(graph: &mut InferenceModel) -> TractResult<Option<Symbol>> {
+    let batch = graph.symbols.sym(BATCH);
+    let firsts: Vec<Option<TDim>> =
+        (0..graph.inputs.len()).map(|input| open_dim(graph, input, 0)).collect::<TractResult<_>>()?;
+    let mut named = firsts.iter().flatten().filter(|dim| !matches!(dim, TDim::Val(_)));
+    let alike = match named.next() {
+        Some(first) => named.all(|other| other == first),
+        None => true,
+    };
+    let mut used = false;
+    for input in 0..graph.inputs.len() {
+        let mut fact = graph.input_fact(input)?.clone();
+        for axis in 0..fact.shape.rank().concretize().unwrap_or(0).max(0) as usize {
+            let known = fact.shape.dim(axis).and_then(|dim| dim.concretize());
+            let is_open = known.as_ref().is_none_or(|dim| dim.to_i64().is_err());
+            if is_open && axis == 0 && alike {
+                fact.shape.set_dim(axis, batch.to_dim());
+                used = true;
+            } else if known.is_none() {
+                fact.shape.set_dim(axis, graph.symbols.sym(&format!("d{input}_{axis}")).to_dim());
+            }
+        }
+        graph.set_input_fact(input, fact)?;
+    }
+    // Declared output shapes may spell the batch differently; they follow from the inputs.
+    for output in 0..graph.outputs.len() {
+        graph.set_output_fact(output, InferenceFact::default())?;
+    }
+    Ok(used.then_some(batch))
+}
+
+/// The dimension if the file names it by a symbol; a number stands for one that it leaves nameless
+/// or fixes.
+fn open_dim(graph: &InferenceModel, input: usize, axis: usize) -> TractResult<Option<TDim>> {
+    Ok(graph.input_fact(input)?.shape.dim(axis).and_then(|dim| dim.concretize()))
+}
+
+/// The signature of a graph whose shapes are known.
+pub(super) fn signature(model: &TypedModel) -> Result<Signature> {
+    let spec = |outlet: &OutletId, kind: &str| {
+        let fact = model.outlet_fact(*outlet).map_err(|error| unusable(format!("{error:#}")))?;
+        let name = model.outlet_label(*outlet).unwrap_or(&model.node(outlet.node).name).to_owned();
+        let dtype = dtype(fact.datum_type).ok_or_else(|| {
+            unusable(format!("{kind} \"{name}\" is of type {:?}, which tract cannot exchange", fact.datum_type))
+        })?;
+        let dim = |dim: &TDim| dim.to_usize().map_or_else(|_| Dim::Symbol(dim.to_string()), Dim::Fixed);
+        Ok(TensorSpec { name, dtype, shape: fact.shape.iter().map(dim).collect() })
+    };
+    let inputs = model.inputs.iter().map(|outlet| spec(outlet, "input")).collect::<Result<_>>()?;
+    let outputs = model.outputs.iter().map(|outlet| spec(outlet, "output")).collect::<Result<_>>()?;
+    Ok(Signature { inputs, outputs })
+}
