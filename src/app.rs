@@ -9,7 +9,7 @@ use crate::api::{self, ApiState, Shutdown};
 use crate::config::ServeConfig;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::serving::{LoadSettings, Pool, Predictor, PredictorSettings, load_all, run_probes};
+use crate::serving::{LoadSettings, Pool, Predictor, PredictorSettings, Tuner, TuningStore, load_all, run_probes};
 use crate::transform::ImageLimits;
 
 /// A server, built but not yet accepting.
@@ -18,6 +18,8 @@ pub struct App {
     config: ServeConfig,
     metrics: Arc<Metrics>,
     pool: Arc<Pool>,
+    tuner: Option<Arc<Tuner>>,
+    tuning: TuningStore,
     predictor: Arc<Predictor>,
     state: ApiState,
 }
@@ -38,15 +40,18 @@ impl App {
     /// [`Error::Internal`] when the system refuses threads.
     pub fn new(config: ServeConfig) -> Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
-        let pool = Arc::new(Pool::start(config.serving.threads, config.serving.queue_capacity)?);
-        let settings = PredictorSettings {
-            inline_below: config.serving.inline_below,
-            timeout: config.serving.request_timeout,
-            max_samples: config.serving.max_samples,
+        let pool = Pool::start(config.serving.threads, config.serving.hang_after, metrics.pool.clone())?;
+        let pool = Arc::new(pool);
+        let tuning = TuningStore::new(config.serving.state.as_ref().map(|state| state.join("tuning")));
+        let tuner = match config.serving.tune {
+            true => Some(Arc::new(Tuner::start(tuning.clone(), pool.clone())?)),
+            false => None,
         };
+        let settings =
+            PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let state = ApiState::new(predictor.clone(), metrics.clone(), &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, predictor, state })
+        Ok(Self { config, metrics, pool, tuner, tuning, predictor, state })
     }
 
     /// What loads every version of the repository when called; it takes its time, and the server can
@@ -62,8 +67,12 @@ impl App {
             threads: serving.threads + std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
+            scheduling: serving.scheduling,
+            pool: self.pool.clone(),
+            tuning: self.tuning.clone(),
         };
-        move || load_all(&serving.models, serving.default_model, settings, &metrics, &predictor)
+        let tuner = self.tuner.clone();
+        move || load_all(&serving.models, serving.default_model, &settings, &metrics, &predictor, tuner.as_deref())
     }
 
     /// What the handlers share.
@@ -97,6 +106,9 @@ impl App {
         let shutdown = server.await.unwrap_or(Shutdown::Forced);
         if let Some(probes) = probes {
             drop(probes.await);
+        }
+        if let Some(tuner) = &self.tuner {
+            tuner.close();
         }
         if shutdown == Shutdown::Clean {
             // Nothing is under way, so this ends at once.

@@ -57,6 +57,11 @@ impl DType {
         }
     }
 
+    /// Whether it is a floating-point type.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::Float16 | Self::Bfloat16 | Self::Float32 | Self::Float64)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
@@ -130,6 +131,58 @@ impl Data {
         match self {
             Self::String(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
             other => other.len() * other.dtype().bytes().unwrap_or(0),
+        }
+    }
+
+    /// Elements from their little-endian bytes; bytes beyond the last whole element are left out, a
+    /// truth value is true unless it is 0, and there are no strings in bytes.
+    pub fn from_le_bytes(dtype: DType, bytes: &[u8]) -> Self {
+        macro_rules! read {
+            ($variant:ident: $ty:ty) => {
+                Self::$variant(bytes.as_chunks().0.iter().map(|bytes| <$ty>::from_le_bytes(*bytes)).collect())
+            };
+        }
+        match dtype {
+            DType::Bool => Self::Bool(bytes.iter().map(|byte| *byte != 0).collect()),
+            DType::Uint8 => Self::Uint8(bytes.to_vec()),
+            DType::Uint16 => read!(Uint16: u16),
+            DType::Uint32 => read!(Uint32: u32),
+            DType::Uint64 => read!(Uint64: u64),
+            DType::Int8 => read!(Int8: i8),
+            DType::Int16 => read!(Int16: i16),
+            DType::Int32 => read!(Int32: i32),
+            DType::Int64 => read!(Int64: i64),
+            DType::Float16 => read!(Float16: f16),
+            DType::Bfloat16 => read!(Bfloat16: bf16),
+            DType::Float32 => read!(Float32: f32),
+            DType::Float64 => read!(Float64: f64),
+            DType::String => Self::String(Vec::new()),
+        }
+    }
+
+    /// Hands over the elements as bytes in the machine's order, so that no two lists of the same type
+    /// hand over the same.
+    pub fn feed(&self, mut take: impl FnMut(&[u8])) {
+        match self {
+            Self::Bool(elements) => elements.iter().for_each(|element| take(&[u8::from(*element)])),
+            Self::Uint8(elements) => take(elements),
+            Self::Uint16(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Uint32(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Uint64(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Int8(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Int16(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Int32(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Int64(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Float16(elements) => take(bytemuck::cast_slice(elements.reinterpret_cast())),
+            Self::Bfloat16(elements) => take(bytemuck::cast_slice(elements.reinterpret_cast())),
+            Self::Float32(elements) => take(bytemuck::cast_slice(elements)),
+            Self::Float64(elements) => take(bytemuck::cast_slice(elements)),
+            Self::String(texts) => {
+                for text in texts {
+                    take(&(text.len() as u64).to_le_bytes());
+                    take(text.as_bytes());
+                }
+            }
         }
     }
 

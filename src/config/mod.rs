@@ -20,10 +20,14 @@ pub struct ServingConfig {
     pub default_model: Option<crate::ids::ModelName>,
     /// Compute threads.
     pub threads: usize,
-    /// Requests that wait for a compute thread at the most.
-    pub queue_capacity: usize,
-    /// A model cheaper than this runs on the calling thread while nothing waits.
-    pub inline_below: Duration,
+    /// A run that takes longer costs its thread, which is replaced.
+    pub hang_after: Duration,
+    /// Whether versions are measured in the background.
+    pub tune: bool,
+    /// Where what must survive a restart is kept; `None` for nowhere.
+    pub state: Option<PathBuf>,
+    /// How the requests of each model are scheduled.
+    pub scheduling: SchedulingSettings,
     /// The time a prediction may take.
     pub request_timeout: Duration,
     /// Samples that one request may bring.
@@ -34,6 +38,30 @@ pub struct ServingConfig {
     pub max_model_bytes: u64,
     /// How often the probe sets are replayed; `None` for never.
     pub probe_interval: Option<Duration>,
+}
+
+/// How the requests of a model are scheduled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchedulingSettings {
+    /// Requests that wait for a compute thread at the most.
+    pub queue_capacity: usize,
+    /// Samples in one run at the most; `None` for what is measured to be best.
+    pub max_batch_size: Option<usize>,
+    /// How long a request may wait for others to share a run with.
+    pub max_queue_delay: Duration,
+    /// Batch sizes that are run without waiting any longer, ascending.
+    pub preferred_batch_sizes: Vec<usize>,
+    /// The model's share of compute time, relative to other models.
+    pub weight: f64,
+    /// Runs of the model at the same time; `None` for as many as there are compute threads.
+    pub concurrency: Option<usize>,
+    /// Whether a lone small request runs on the thread that received it; `None` for what is measured
+    /// to be best.
+    pub inline: Option<bool>,
+    /// A model cheaper than this runs on the calling thread while nothing waits.
+    pub inline_below: Duration,
+    /// Memory for answers that are already known; 0 for no cache.
+    pub cache_bytes: u64,
 }
 
 /// Connections and bodies.

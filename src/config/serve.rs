@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use super::{HttpConfig, LogConfig, LogFormat, ServingConfig};
+use super::{HttpConfig, LogConfig, LogFormat, SchedulingSettings, ServingConfig};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 
@@ -33,16 +33,37 @@ pub struct ServeOptions {
     #[arg(long, env = "WEIR_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
 
+    /// Folder for what must survive a restart; made when needed [default: state]
+    #[arg(long, env = "WEIR_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// Compute threads [default: the cores this process may use]
     #[arg(long, env = "WEIR_THREADS", value_name = "N", help_heading = "Prediction")]
     pub threads: Option<usize>,
-    /// Requests that may wait for a compute thread; more are refused with 503 [default: 256]
+    /// Requests of each model that may wait for a compute thread; more are refused with 503
+    /// [default: 256]
     #[arg(long, env = "WEIR_QUEUE_CAPACITY", value_name = "N", help_heading = "Prediction")]
     pub queue_capacity: Option<usize>,
     /// Models cheaper than this run on the thread that received the request while nothing waits;
     /// 0 sends all work to the compute threads [default: 200]
     #[arg(long, env = "WEIR_INLINE_BELOW_MICROSECONDS", value_name = "US", help_heading = "Prediction")]
     pub inline_below_microseconds: Option<u64>,
+    /// Samples in one run of a model [default: what is measured to be best, up to 32]
+    #[arg(long, env = "WEIR_MAX_BATCH_SIZE", value_name = "N", help_heading = "Prediction")]
+    pub max_batch_size: Option<usize>,
+    /// How long a request may wait for others to share a run with; 0 runs what is there as soon as
+    /// a thread is free [default: 0]
+    #[arg(long, env = "WEIR_MAX_QUEUE_DELAY_MICROSECONDS", value_name = "US", help_heading = "Prediction")]
+    pub max_queue_delay_microseconds: Option<u64>,
+    /// Measure versions in the background and choose the batch size by that [default: true]
+    #[arg(long, env = "WEIR_TUNE", value_name = "BOOL", help_heading = "Prediction")]
+    pub tune: Option<bool>,
+    /// Memory for each model's response cache, in bytes; 0 for none [default: 0]
+    #[arg(long, env = "WEIR_CACHE_BYTES", value_name = "BYTES", help_heading = "Prediction")]
+    pub cache_bytes: Option<u64>,
+    /// A run of a model that takes longer counts as hung: its thread is replaced [default: 60]
+    #[arg(long, env = "WEIR_HANG_SECONDS", value_name = "S", help_heading = "Prediction")]
+    pub hang_seconds: Option<f64>,
     /// Time for one prediction; later ones are answered with 504 [default: 10]
     #[arg(long, env = "WEIR_REQUEST_TIMEOUT_SECONDS", value_name = "S", help_heading = "Prediction")]
     pub request_timeout_seconds: Option<f64>,
@@ -139,6 +160,12 @@ impl ServeOptions {
             threads: self.threads.or(lower.threads),
             queue_capacity: self.queue_capacity.or(lower.queue_capacity),
             inline_below_microseconds: self.inline_below_microseconds.or(lower.inline_below_microseconds),
+            state_dir: self.state_dir.or(lower.state_dir),
+            tune: self.tune.or(lower.tune),
+            max_batch_size: self.max_batch_size.or(lower.max_batch_size),
+            max_queue_delay_microseconds: self.max_queue_delay_microseconds.or(lower.max_queue_delay_microseconds),
+            cache_bytes: self.cache_bytes.or(lower.cache_bytes),
+            hang_seconds: self.hang_seconds.or(lower.hang_seconds),
             request_timeout_seconds: self.request_timeout_seconds.or(lower.request_timeout_seconds),
             max_samples: self.max_samples.or(lower.max_samples),
             max_image_pixels: self.max_image_pixels.or(lower.max_image_pixels),
@@ -169,8 +196,20 @@ impl ServeOptions {
             models: self.models.unwrap_or_else(|| "models".into()),
             default_model: self.default_model,
             threads: at_least_one("threads", self.threads.unwrap_or(cores))?,
-            queue_capacity: at_least_one("queue-capacity", self.queue_capacity.unwrap_or(256))?,
-            inline_below: Duration::from_micros(self.inline_below_microseconds.unwrap_or(200)),
+            hang_after: seconds("hang-seconds", self.hang_seconds.unwrap_or(60.0))?,
+            tune: self.tune.unwrap_or(true),
+            state: Some(self.state_dir.unwrap_or_else(|| "state".into())),
+            scheduling: SchedulingSettings {
+                queue_capacity: at_least_one("queue-capacity", self.queue_capacity.unwrap_or(256))?,
+                max_batch_size: self.max_batch_size.map(|size| at_least_one("max-batch-size", size)).transpose()?,
+                max_queue_delay: Duration::from_micros(self.max_queue_delay_microseconds.unwrap_or(0)),
+                preferred_batch_sizes: Vec::new(),
+                weight: 1.0,
+                concurrency: None,
+                inline: None,
+                inline_below: Duration::from_micros(self.inline_below_microseconds.unwrap_or(200)),
+                cache_bytes: self.cache_bytes.unwrap_or(0),
+            },
             request_timeout: seconds("request-timeout-seconds", self.request_timeout_seconds.unwrap_or(10.0))?,
             max_samples: at_least_one("max-samples", self.max_samples.unwrap_or(256))?,
             max_image_pixels: self.max_image_pixels.unwrap_or(25_000_000).max(1),
@@ -237,7 +276,7 @@ mod tests {
     fn what_is_given_first_wins_and_silence_falls_through() {
         let flags = ServeOptions { threads: Some(3), ..ServeOptions::default() };
         let both = flags.over(file("threads = 7\nqueue_capacity = 9").unwrap()).resolve().unwrap();
-        assert_eq!((both.serving.threads, both.serving.queue_capacity), (3, 9));
+        assert_eq!((both.serving.threads, both.serving.scheduling.queue_capacity), (3, 9));
         assert_eq!(both.http.listen.port(), 8080);
     }
 

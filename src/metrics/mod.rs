@@ -5,6 +5,7 @@
 //! `protocol`, `source`.
 
 mod http;
+mod pool;
 mod serving;
 mod training;
 
@@ -12,7 +13,8 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use http::{HttpMetrics, Protocol};
-pub use serving::{Outcome, ServableMetrics, Source, Stage, Stages};
+pub use pool::PoolMetrics;
+pub use serving::{CacheMetrics, Outcome, ServableMetrics, Source, Stage, Stages};
 pub use training::TrainingMetrics;
 
 use crate::error::{Error, Result};
@@ -31,6 +33,8 @@ pub struct Metrics {
     registry: Registry,
     /// HTTP requests and connections.
     pub http: HttpMetrics,
+    /// Compute threads.
+    pub pool: PoolMetrics,
     serving: serving::ServingFamilies,
 }
 
@@ -42,9 +46,10 @@ impl Metrics {
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let http = HttpMetrics::register(&registry)?;
+        let pool = PoolMetrics::register(&registry)?;
         let serving = serving::ServingFamilies::register(&registry)?;
         register_process(&registry)?;
-        Ok(Self { registry, http, serving })
+        Ok(Self { registry, http, pool, serving })
     }
 
     /// Binds the handles of one model version; its series vanish when the handles are dropped.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
-use super::{LATENCY_SECONDS, register};
+use super::{LATENCY_SECONDS, register, register_error};
 use crate::error::Result;
 use crate::stats::Summary;
 
@@ -108,6 +108,10 @@ pub(super) struct ServingFamilies {
     loss: GaugeVec,
     accuracy: GaugeVec,
     probe_time: GaugeVec,
+    cache_requests: IntCounterVec,
+    cache_bytes: GaugeVec,
+    cost: GaugeVec,
+    max_batch: GaugeVec,
 }
 
 impl ServingFamilies {
@@ -165,9 +169,36 @@ impl ServingFamilies {
                 "When the probe set was last replayed in full, as Unix time.",
                 &MODEL,
             )?,
+            cache_requests: register(
+                registry,
+                IntCounterVec::new(
+                    Opts::new("weir_cache_requests_total", "Look-ups in the response cache, by outcome hit or miss."),
+                    &["model", "version", "outcome"],
+                ),
+            )?,
+            cache_bytes: gauge("weir_cache_bytes", "Memory that the response cache takes.", &MODEL)?,
+            cost: gauge(
+                "weir_model_single_run_seconds",
+                "The median time of the model alone on one sample, as measured on this machine.",
+                &MODEL,
+            )?,
+            max_batch: gauge("weir_model_max_batch_size", "Samples in one run at the most, as chosen.", &MODEL)?,
         })
     }
 }
+
+/// The bound handles of a response cache.
+#[derive(Debug, Clone)]
+pub struct CacheMetrics {
+    /// Answers found.
+    pub hits: IntCounter,
+    /// Answers not found.
+    pub misses: IntCounter,
+    /// Memory taken.
+    pub bytes: Gauge,
+}
+
+const CACHE_OUTCOMES: [&str; 2] = ["hit", "miss"];
 
 /// The bound handles of one model version.
 #[derive(Debug)]
@@ -184,6 +215,8 @@ pub struct ServableMetrics {
     /// Requests being worked on or waiting.
     pub in_flight: Gauge,
     probe_time: Gauge,
+    cost: Gauge,
+    max_batch: Gauge,
 }
 
 impl ServableMetrics {
@@ -199,6 +232,8 @@ impl ServableMetrics {
             queue_depth: families.queue_depth.get_metric_with_label_values(&labels)?,
             in_flight: families.in_flight.get_metric_with_label_values(&labels)?,
             probe_time: families.probe_time.get_metric_with_label_values(&labels)?,
+            cost: families.cost.get_metric_with_label_values(&labels)?,
+            max_batch: families.max_batch.get_metric_with_label_values(&labels)?,
             families: families.clone(),
             model: model.to_owned(),
             version: version.to_owned(),
@@ -214,6 +249,29 @@ impl ServableMetrics {
         if let Ok(seconds) = self.families.load_seconds.get_metric_with_label_values(&labels) {
             seconds.set(load.as_secs_f64());
         }
+    }
+
+    /// Binds the handles of the version's response cache.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Internal`] when a label does not fit its family, which a test would have shown.
+    pub fn cache(&self) -> Result<CacheMetrics> {
+        let (families, labels) = (&self.families, [self.model.as_str(), self.version.as_str()]);
+        let requests = |outcome| families.cache_requests.get_metric_with_label_values(&[labels[0], labels[1], outcome]);
+        let bind = || {
+            Ok(CacheMetrics {
+                hits: requests(CACHE_OUTCOMES[0])?,
+                misses: requests(CACHE_OUTCOMES[1])?,
+                bytes: families.cache_bytes.get_metric_with_label_values(&labels)?,
+            })
+        };
+        bind().map_err(register_error)
+    }
+
+    /// Says what was measured and chosen.
+    pub fn set_tuning(&self, single: Duration, max_batch: usize) {
+        self.cost.set(single.as_secs_f64());
+        self.max_batch.set(max_batch as f64);
     }
 
     /// Counts how a request ended.
@@ -255,12 +313,16 @@ impl Drop for ServableMetrics {
         let labels = [self.model.as_str(), self.version.as_str()];
         let f = &self.families;
         // An absent series is as good as a removed one.
-        for family in [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time] {
+        let gauges = [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time, &f.cache_bytes, &f.cost];
+        for family in gauges.into_iter().chain([&f.max_batch]) {
             drop(family.remove_label_values(&labels));
         }
         drop(f.batch_size.remove_label_values(&labels));
         for (_, outcome) in Outcome::ALL {
             drop(f.requests.remove_label_values(&[labels[0], labels[1], outcome]));
+        }
+        for outcome in CACHE_OUTCOMES {
+            drop(f.cache_requests.remove_label_values(&[labels[0], labels[1], outcome]));
         }
         for (_, stage) in Stage::ALL {
             drop(f.stages.remove_label_values(&[labels[0], labels[1], stage]));

@@ -1,13 +1,11 @@
 //! One request through a servable: decode, infer, answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::servable::{Input, Options, Prediction, Servable};
 use crate::error::{Error, Result};
-use crate::metrics::Stages;
 use crate::signature::{Batching, Dim, ImageTransform, TensorSpec, shape_text};
 use crate::tensor::Tensor;
 use crate::transform::{self, PolarityChoice};
@@ -20,32 +18,11 @@ impl Servable {
     ///
     /// # Errors
     /// What is wrong with the input, or [`Error::ModelFailed`].
-    pub fn execute(&self, input: Input, options: Options) -> Result<(Vec<Prediction>, Stages)> {
-        let start = Instant::now();
+    pub fn execute(&self, input: Input, options: Options) -> Result<Vec<Prediction>> {
         let samples = self.samples(&input);
         let (tensors, inverted) = self.decode(input, options.polarity)?;
-        let decoded = Instant::now();
         let outputs = self.infer(&tensors)?;
-        let inferred = Instant::now();
-        let predictions = self.predictions(&outputs, samples, inverted.as_deref(), options.top_k)?;
-        let stages = Stages { decode: decoded - start, queue: Duration::ZERO, infer: inferred - decoded };
-        Ok((predictions, stages))
-    }
-
-    /// Answers a request of one sample on this thread, together with those that are ready beside it
-    /// if the model gains by that.
-    ///
-    /// # Errors
-    /// As [`Servable::execute`].
-    pub(super) async fn execute_inline(&self, input: Input, options: Options) -> Result<(Vec<Prediction>, Stages)> {
-        let Some(gather) = &self.gather else { return self.execute(input, options) };
-        let start = Instant::now();
-        let (tensors, inverted) = self.decode(input, options.polarity)?;
-        let decoded = Instant::now();
-        let (outputs, infer) = gather.run(self, tensors).await?;
-        let queue = decoded.elapsed().saturating_sub(infer);
-        let predictions = self.predictions(&outputs, 1, inverted.as_deref(), options.top_k)?;
-        Ok((predictions, Stages { decode: decoded - start, queue, infer }))
+        self.predictions(&outputs, samples, inverted.as_deref(), options.top_k)
     }
 
     /// The inputs as tensors, checked against the signature.
@@ -98,8 +75,8 @@ impl Servable {
     /// One run in this thread's session, and a check that no sample was lost in it.
     fn run(&self, tensors: &[Tensor], samples: usize) -> Result<Vec<Tensor>> {
         self.metrics.batch_size.observe(samples as f64);
-        let outputs =
-            self.sessions.with(&self.plan, |session| session.run(tensors)).map_err(|error| self.failed(error))?;
+        let runtime = self.runtime.load();
+        let outputs = runtime.with(|session| session.run(tensors)).map_err(|error| self.failed(error))?;
         if self.batching != Batching::Whole
             && let Some(output) = outputs.iter().find(|output| output.shape().first() != Some(&samples))
         {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::servable::Servable;
 use super::sessions::thread_number;
+use super::work::run_joined;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -87,10 +88,10 @@ fn run_batch(servable: &Servable, mut batch: Vec<Waiting>) {
     batch.retain(|waiting| !waiting.reply.is_closed());
     let start = Instant::now();
     if batch.len() > 1
-        && let Ok(outputs) = run_joined(servable, &batch)
+        && let Ok(parts) = run_joined(servable, batch.iter().map(|waiting| waiting.sample.as_slice()))
     {
         let elapsed = start.elapsed();
-        for (waiting, outputs) in batch.into_iter().zip(outputs) {
+        for (waiting, outputs) in batch.into_iter().zip(parts) {
             // A caller that has left meanwhile has been counted.
             drop(waiting.reply.send(Ok((outputs, elapsed))));
         }
@@ -101,13 +102,4 @@ fn run_batch(servable: &Servable, mut batch: Vec<Waiting>) {
         let outputs = servable.infer(&sample);
         drop(reply.send(outputs.map(|outputs| (outputs, start.elapsed()))));
     }
-}
-
-/// The outputs of each sample of a batch that runs as one.
-fn run_joined(servable: &Servable, batch: &[Waiting]) -> Result<Vec<Vec<Tensor>>> {
-    let inputs = 0..batch[0].sample.len();
-    let join = |input: usize| Tensor::concat_rows(batch.iter().map(move |waiting| &waiting.sample[input]));
-    let outputs = servable.infer(&inputs.map(join).collect::<Result<Vec<_>>>()?)?;
-    let rows = 0..batch.len();
-    Ok(rows.map(|row| outputs.iter().map(|output| output.slice_rows(row..row + 1)).collect()).collect())
 }

@@ -4,34 +4,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use super::cache::ResponseCache;
 use super::catalog::{Catalog, State, VersionEntry};
 use super::gather::Gather;
+use super::lane::Lane;
+use super::pool::Pool;
 use super::predictor::Predictor;
 use super::servable::{Input, Options, Prediction, Servable};
-use super::sessions::Sessions;
-use crate::engine::{self, Plan};
+use super::sessions::Runtime;
+use super::tuner::{self, Tuner};
+use super::tuning::{BatchCost, GATHER_PROBE, Pinned, Tuning, TuningStage};
+use super::tuning_store::TuningStore;
+use crate::config::SchedulingSettings;
+use crate::engine::{self, Plan, Session};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::metrics::{Metrics, Source};
-use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles, scan};
+use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles, scan, sha256_hex};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec};
-use crate::transform::{ImageLimits, PolarityChoice};
+use crate::transform::ImageLimits;
 
 /// How far an answer to a golden example may be from the recorded one: kernels of another CPU round
 /// differently, a wrong model is off by far more.
 const GOLDEN_TOLERANCE: f32 = 1e-3;
 
-/// The batch that shows whether a model gains by batching, and the share of the single cost that a
-/// sample of it may take at the most.
-const GATHER_PROBE: usize = 8;
-const GATHER_GAIN: f64 = 0.8;
-
 /// What loading needs to know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LoadSettings {
     /// Threads that may run the model at once.
     pub threads: usize,
@@ -39,6 +42,12 @@ pub struct LoadSettings {
     pub max_model_bytes: u64,
     /// What an image may cost.
     pub image_limits: ImageLimits,
+    /// How requests are scheduled.
+    pub scheduling: SchedulingSettings,
+    /// The threads that will compute.
+    pub pool: Arc<Pool>,
+    /// What is known of earlier measurements.
+    pub tuning: TuningStore,
 }
 
 /// Loads every version of the repository into the predictor's catalog, one after the other; each
@@ -49,9 +58,10 @@ pub struct LoadSettings {
 pub fn load_all(
     root: &Path,
     default_model: Option<ModelName>,
-    settings: LoadSettings,
+    settings: &LoadSettings,
     metrics: &Metrics,
     predictor: &Predictor,
+    tuner: Option<&Tuner>,
 ) -> Result<()> {
     let found = scan(root)?;
     for problem in &found.problems {
@@ -66,8 +76,13 @@ pub fn load_all(
         let (model, number) = (version.name.as_str(), version.version.0);
         let entry = match load(version, settings, metrics) {
             Ok(servable) => {
-                tracing::info!(model, version = number, batch_1_us = servable.cost.as_micros() as u64, "available");
-                VersionEntry::available(Arc::new(servable))
+                let batch_1_us = servable.tuning().single().as_micros() as u64;
+                tracing::info!(model, version = number, batch_1_us, "available");
+                let servable = Arc::new(servable);
+                if let Some(tuner) = tuner {
+                    tuner.add(&servable);
+                }
+                VersionEntry::available(servable)
             }
             Err(error) => {
                 tracing::error!(model, version = number, error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "cannot be loaded");
@@ -87,7 +102,7 @@ pub fn load_all(
 /// # Errors
 /// [`Error::Repository`] saying what is wrong with its files, [`Error::ModelFailed`] when it fails
 /// on a golden example or while warming up.
-pub fn load(found: &FoundVersion, settings: LoadSettings, metrics: &Metrics) -> Result<Servable> {
+pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
     let VersionFiles { onnx, manifest, probe } = VersionFiles::read(&found.path, settings.max_model_bytes)?;
     if let Some(manifest) = &manifest {
@@ -100,23 +115,35 @@ pub fn load(found: &FoundVersion, settings: LoadSettings, metrics: &Metrics) -> 
         Some(manifest) => check_signature(manifest, signature)?,
         None => None,
     };
-    let mut session = plan.session()?;
-    let single = engine::measure(&mut session, &engine::zeros(signature, 1)?)?;
-    let gather = batching == Batching::Any && {
-        let batch = engine::measure(&mut session, &engine::zeros(signature, GATHER_PROBE)?)?;
-        batch < single.mul_f64(GATHER_PROBE as f64 * GATHER_GAIN)
+    let onnx_sha256 = sha256_hex(&onnx);
+    let pinned = Pinned::of(&settings.scheduling);
+    let (sessions, costs) = warm_sessions(&plan, settings.pool.size())?;
+    let tuning = match settings.tuning.recall(&onnx_sha256, plan.engine()) {
+        Some(costs) => Tuning::choose(TuningStage::Remembered, plan.engine(), costs, pinned),
+        None => Tuning::choose(TuningStage::Loading, plan.engine(), costs, pinned),
     };
+    let metrics = metrics.bind_servable(found.name.as_str(), &found.version.to_string())?;
+    let scheduling = settings.scheduling.clone();
+    let cache = match scheduling.cache_bytes {
+        0 => None,
+        bytes => Some(ResponseCache::new(bytes, metrics.cache()?)),
+    };
+    metrics.set_tuning(tuning.single(), tuning.max_batch);
     let servable = Servable {
-        metrics: metrics.bind_servable(found.name.as_str(), &found.version.to_string())?,
+        metrics,
         name: found.name.clone(),
         version: found.version,
         probe: probe.iter().map(decode_probe).collect::<Result<_>>()?,
         live: arc_swap::ArcSwapOption::empty(),
-        sessions: Sessions::new(settings.threads),
-        gather: gather.then(|| Gather::new(settings.threads)),
+        lane: Lane::new(settings.pool.clone(), scheduling.clone(), batching, tuning.max_batch),
+        gather: Gather::new(settings.threads),
+        tuning: ArcSwap::from_pointee(tuning),
+        settings: scheduling,
+        cache,
+        onnx_sha256,
         manifest,
-        cost: single,
-        plan,
+        signature: plan.signature().clone(),
+        runtime: ArcSwap::from_pointee(Runtime::new(plan, settings.threads, sessions)),
         batching,
         probabilities,
         image_limits: settings.image_limits,
@@ -124,6 +151,22 @@ pub fn load(found: &FoundVersion, settings: LoadSettings, metrics: &Metrics) -> 
     check_golden(&servable)?;
     announce(&servable, start);
     Ok(servable)
+}
+
+/// A session for each compute thread, each of which has run, and what a run costs.
+fn warm_sessions(plan: &Plan, count: usize) -> Result<(Vec<Session>, Vec<BatchCost>)> {
+    let signature = plan.signature();
+    let mut sessions = (0..count.max(1)).map(|_| plan.session()).collect::<Result<Vec<_>>>()?;
+    let (first, rest) = sessions.split_at_mut(1);
+    let mut costs = vec![tuner::cost(&mut first[0], signature, 1)?];
+    if signature.batching() == Batching::Any {
+        costs.push(tuner::cost(&mut first[0], signature, GATHER_PROBE)?);
+    }
+    let zeros = engine::zeros(signature, 1)?;
+    for session in rest {
+        session.run(&zeros)?;
+    }
+    Ok((sessions, costs))
 }
 
 fn check_identity(found: &FoundVersion, manifest: &Manifest) -> Result<()> {
@@ -188,8 +231,8 @@ fn decode_base64(text: &str) -> Result<Bytes> {
 fn check_golden(servable: &Servable) -> Result<()> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
     for (index, Golden { image, probabilities }) in golden.iter().enumerate() {
-        let options = Options { top_k: probabilities.len(), polarity: PolarityChoice::Auto };
-        let (answers, _) = servable.execute(Input::Images(vec![decode_base64(image)?]), options)?;
+        let options = Options { top_k: probabilities.len(), ..Options::default() };
+        let answers = servable.execute(Input::Images(vec![decode_base64(image)?]), options)?;
         let [Prediction::Classified { classification, .. }] = answers.as_slice() else {
             return Err(unusable("golden examples need a classification output".into()));
         };

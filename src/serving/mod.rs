@@ -2,19 +2,32 @@
 //!
 //! Every protocol calls the [`Predictor`]; none of them is known here.
 
+mod admission;
+mod batch;
+mod cache;
 mod catalog;
 mod execute;
 mod gather;
+mod lane;
+mod lanes;
 mod load;
 mod pool;
 mod predictor;
 mod probe;
+mod request;
 mod servable;
 mod sessions;
+mod tuner;
+mod tuning;
+mod tuning_store;
+mod work;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
 pub use load::{LoadSettings, load, load_all};
 pub use pool::Pool;
 pub use predictor::{Predicted, Predictor, PredictorSettings};
 pub use probe::run_probes;
-pub use servable::{Input, Options, Prediction, Servable};
+pub use servable::{DEFAULT_PRIORITY, Input, Options, Prediction, Servable};
+pub use tuner::Tuner;
+pub use tuning::{BatchCost, Tuning, TuningStage};
+pub use tuning_store::TuningStore;

@@ -1,64 +1,77 @@
-//! The compute threads, shared by all servables, behind one bounded queue.
+//! The compute threads, shared by all servables.
 //!
-//! A full queue refuses at once. Work whose caller has left or whose deadline has passed is dropped
-//! without being run. A panic costs one job its answer and the pool nothing.
+//! Each servable has a lane; [`super::lanes`] decides which of them runs next, here are the threads
+//! that do it. A thread whose run does not come back is written off and replaced, so that a model
+//! that hangs keeps nobody else from running; its lane keeps the run on its account.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-use tokio::sync::oneshot;
-
-use super::servable::{Input, Options, Prediction, Servable};
+use super::lanes::{Item, LaneId, LanePolicy, Lanes, Next};
+use super::work::Work;
 use crate::error::{Error, Result};
-use crate::metrics::{GaugeGuard, Stages};
+use crate::metrics::PoolMetrics;
 
-/// What a job answers with.
-pub(super) type Reply = Result<(Vec<Prediction>, Stages)>;
-
-/// One request for the pool.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) servable: Arc<Servable>,
-    pub(super) input: Input,
-    pub(super) options: Options,
-    pub(super) submitted: Instant,
-    pub(super) deadline: Instant,
-    pub(super) queued: GaugeGuard,
-    pub(super) reply: oneshot::Sender<Reply>,
-}
-
-/// The compute threads and their queue.
+/// The compute threads and what waits for them.
 #[derive(Debug)]
 pub struct Pool {
-    /// `None` once the pool is closed.
-    queue: arc_swap::ArcSwapOption<Sender<Job>>,
-    threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    shared: Arc<Shared>,
     size: usize,
 }
 
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Something was queued, or the pool closes.
+    work: Condvar,
+    /// A run began, or the pool closes.
+    watch: Condvar,
+    /// Requests in all lanes, to be read without the lock.
+    waiting: AtomicUsize,
+    hang_after: Duration,
+    metrics: PoolMetrics,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: Lanes<Work>,
+    /// The runs under way, by thread.
+    running: BTreeMap<u64, Instant>,
+    /// Threads that were written off; each ends when its run comes back.
+    lost: Vec<u64>,
+    threads: BTreeMap<u64, JoinHandle<()>>,
+    watchdog: Option<JoinHandle<()>>,
+    next_thread: u64,
+    is_closed: bool,
+}
+
 impl Pool {
-    /// Starts `threads` compute threads behind a queue of `capacity` jobs.
+    /// Starts `size` compute threads. A run that takes longer than `hang_after` costs its thread.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no thread.
-    pub fn start(threads: usize, capacity: usize) -> Result<Self> {
-        let (sender, receiver) = crossbeam_channel::bounded(capacity);
-        let spawn = |index: usize| {
-            let receiver = receiver.clone();
-            std::thread::Builder::new()
-                .name(format!("compute-{index}"))
-                .spawn(move || work(&receiver))
-                .map_err(|error| Error::internal("a compute thread could not be started", error))
-        };
-        let handles = (0..threads).map(spawn).collect::<Result<_>>()?;
-        Ok(Self {
-            queue: arc_swap::ArcSwapOption::from_pointee(sender),
-            threads: std::sync::Mutex::new(handles),
-            size: threads,
-        })
+    pub fn start(size: usize, hang_after: Duration, metrics: PoolMetrics) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            watch: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            hang_after,
+            metrics,
+        });
+        let mut state = shared.lock();
+        for _ in 0..size {
+            shared.spawn_worker(&mut state)?;
+        }
+        let watched = shared.clone();
+        let watchdog = std::thread::Builder::new().name("watchdog".into()).spawn(move || watched.watch());
+        state.watchdog = Some(watchdog.map_err(no_thread)?);
+        drop(state);
+        Ok(Self { shared, size })
     }
 
     /// How many threads compute.
@@ -66,64 +79,196 @@ impl Pool {
         self.size
     }
 
+    /// How many threads there are to compute now; those written off do not count.
+    pub fn threads(&self) -> usize {
+        let state = self.shared.lock();
+        state.threads.len() - state.lost.len()
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.load().as_ref().is_some_and(|queue| queue.is_empty())
+        self.shared.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// Queues a job.
+    pub(super) fn add_lane(&self, policy: LanePolicy) -> LaneId {
+        self.shared.lock().lanes.add(policy)
+    }
+
+    pub(super) fn set_policy(&self, lane: LaneId, policy: LanePolicy) {
+        self.shared.lock().lanes.set_policy(lane, policy);
+        self.shared.work.notify_all();
+    }
+
+    pub(super) fn remove_lane(&self, lane: LaneId) {
+        self.shared.lock().lanes.remove(lane);
+    }
+
+    /// Queues a request; its place is given up when the ticket is dropped.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when the queue is full, [`Error::ShuttingDown`] after [`Pool::close`].
-    pub(super) fn submit(&self, job: Job) -> Result<()> {
-        let queue = self.queue.load();
-        let queue = queue.as_ref().ok_or(Error::ShuttingDown)?;
-        queue.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(job) => Error::Overloaded {
-                what: "the queue is full",
-                retry_after_seconds: self.retry_after(&job, queue.len()),
-            },
-            TrySendError::Disconnected(_) => Error::ShuttingDown,
-        })
+    /// [`Error::ShuttingDown`] after [`Pool::close`].
+    pub(super) fn submit(self: &Arc<Self>, lane: LaneId, make: impl FnOnce(u64) -> Item<Work>) -> Result<Ticket> {
+        let mut state = self.shared.lock();
+        if state.is_closed {
+            return Err(Error::ShuttingDown);
+        }
+        let number = state.lanes.push(lane, make).ok_or(Error::ShuttingDown)?;
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(Ticket { pool: self.clone(), lane, number, is_answered: false })
     }
 
-    /// The time that the present queue needs at this model's cost, in whole seconds, 1 to 60.
-    fn retry_after(&self, job: &Job, waiting: usize) -> u32 {
-        let seconds = job.servable.cost.as_secs_f64() * waiting as f64 / self.size.max(1) as f64;
-        (seconds.ceil() as u32).clamp(1, 60)
-    }
-
-    /// Takes no more jobs, finishes those that wait, and joins the threads.
+    /// Takes no more requests, finishes those that wait, and joins the threads; not those that were
+    /// written off.
     pub fn close(&self) {
-        drop(self.queue.swap(None));
-        let handles = std::mem::take(&mut *self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for handle in handles {
-            // A compute thread contains every panic, so there is nothing to learn from joining it.
+        let mut state = self.shared.lock();
+        state.is_closed = true;
+        let mut threads = std::mem::take(&mut state.threads);
+        threads.retain(|number, _| !state.lost.contains(number));
+        let watchdog = state.watchdog.take();
+        drop(state);
+        self.shared.work.notify_all();
+        self.shared.watch.notify_all();
+        for handle in threads.into_values().chain(watchdog) {
+            // These threads contain every panic, so there is nothing to learn from joining them.
             drop(handle.join());
         }
     }
 }
 
-fn work(queue: &Receiver<Job>) {
-    for job in queue {
-        let Job { servable, input, options, submitted, deadline, queued, reply } = job;
-        drop(queued);
-        let begun = Instant::now();
-        if reply.is_closed() || begun >= deadline {
-            continue;
-        }
-        let run = || servable.execute(input, options);
-        let answer = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(answer) => {
-                answer.map(|(predictions, stages)| (predictions, Stages { queue: begun - submitted, ..stages }))
-            }
-            Err(_) => Err(Error::ModelFailed {
-                name: servable.name.clone(),
-                version: servable.version,
-                source: "a panic outside the engine".into(),
-            }),
-        };
-        // The caller may have left meanwhile; its own end has counted that.
-        drop(reply.send(answer));
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.work.notify_all();
+        self.shared.watch.notify_all();
     }
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pool: Arc<Pool>,
+    lane: LaneId,
+    number: u64,
+    is_answered: bool,
+}
+
+impl Ticket {
+    /// Says that there is nothing to withdraw any more.
+    pub(super) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let withdrawn = self.pool.shared.lock().lanes.withdraw(self.lane, self.number);
+        if withdrawn.is_some() {
+            self.pool.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn_worker(self: &Arc<Self>, state: &mut State) -> Result<()> {
+        let number = state.next_thread;
+        state.next_thread += 1;
+        let shared = self.clone();
+        let handle = std::thread::Builder::new()
+            .name(format!("compute-{number}"))
+            .spawn(move || shared.work(number))
+            .map_err(no_thread)?;
+        state.threads.insert(number, handle);
+        self.metrics.threads.set((state.threads.len() - state.lost.len()) as f64);
+        Ok(())
+    }
+
+    fn work(&self, number: u64) {
+        let mut state = self.lock();
+        loop {
+            let mut dead = Vec::new();
+            let next = state.lanes.next(Instant::now(), &mut dead);
+            let taken = dead.len() + if let Next::Run(_, batch) = &next { batch.len() } else { 0 };
+            self.waiting.fetch_sub(taken, Ordering::Relaxed);
+            state = match next {
+                Next::Run(lane, batch) => {
+                    let begun = Instant::now();
+                    state.running.insert(number, begun);
+                    drop(state);
+                    self.watch.notify_one();
+                    drop(dead);
+                    // Whatever is not contained closer to its cause is contained here.
+                    drop(catch_unwind(AssertUnwindSafe(|| Work::run(batch, begun))));
+                    let took = begun.elapsed();
+                    let mut state = self.lock();
+                    state.running.remove(&number);
+                    state.lanes.finish(lane, took);
+                    if let Some(place) = state.lost.iter().position(|lost| *lost == number) {
+                        state.lost.swap_remove(place);
+                        state.threads.remove(&number);
+                        drop(state);
+                        // The lane has room for a run again.
+                        self.work.notify_one();
+                        return;
+                    }
+                    state
+                }
+                Next::WaitUntil(_) | Next::Idle if !dead.is_empty() => {
+                    drop(state);
+                    drop(dead);
+                    self.lock()
+                }
+                Next::WaitUntil(time) => {
+                    let wait = time.saturating_duration_since(Instant::now());
+                    self.work
+                        .wait_timeout(state, wait)
+                        .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state)
+                }
+                Next::Idle if state.is_closed && state.lanes.is_empty() => return,
+                Next::Idle => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Writes off threads whose run does not come back.
+    fn watch(self: &Arc<Self>) {
+        let mut state = self.lock();
+        while !state.is_closed {
+            let now = Instant::now();
+            let State { running, lost, .. } = &*state;
+            let alive: Vec<(u64, Instant)> =
+                running.iter().filter(|(number, _)| !lost.contains(number)).map(|(n, begun)| (*n, *begun)).collect();
+            for (number, _) in alive.iter().filter(|(_, begun)| *begun + self.hang_after <= now) {
+                state.lost.push(*number);
+                self.metrics.hung.inc();
+                tracing::error!(
+                    thread = number,
+                    after_s = self.hang_after.as_secs_f64(),
+                    "a run hangs; its thread is replaced"
+                );
+                if let Err(error) = self.spawn_worker(&mut state) {
+                    tracing::error!(error = %error, "the pool is one thread short");
+                }
+            }
+            let first = alive.iter().map(|(_, begun)| *begun + self.hang_after).filter(|time| *time > now).min();
+            let wait = first.map_or(self.hang_after, |time| time - now);
+            state = self
+                .watch
+                .wait_timeout(state, wait)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        }
+    }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::internal("a thread could not be started", error)
 }

@@ -4,24 +4,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use super::cache::ResponseCache;
 use super::catalog::Catalog;
-use super::pool::{Job, Pool};
+use super::pool::Pool;
+use super::request::Request;
 use super::servable::{Input, Options, Prediction, Servable};
+use super::tuning::Tuning;
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
 use crate::metrics::{GaugeGuard, Outcome, Stage, Stages};
 use crate::transform::pixels_at_most;
 
 /// An image of no more than this many pixels is decoded on the calling thread; it takes microseconds.
-const INLINE_PIXELS: u64 = 128 * 128;
+pub(super) const INLINE_PIXELS: u64 = 128 * 128;
 
 /// How predictions are made.
 #[derive(Debug, Clone, Copy)]
 pub struct PredictorSettings {
-    /// A model that is cheaper than this runs on the calling thread while nothing waits.
-    pub inline_below: Duration,
     /// The time a request may take.
     pub timeout: Duration,
     /// Samples that one request may bring.
@@ -135,35 +136,59 @@ impl Predictor {
             });
         }
         let _in_flight = GaugeGuard::hold(&servable.metrics.in_flight);
-        if self.runs_inline(servable, &input) {
-            return servable.execute_inline(input, options).await;
+        let tuning = servable.tuning.load();
+        if tuning.inline && self.pool.is_idle() && is_small(servable, &input) {
+            return self.run_inline(servable, &tuning, input, options).await;
         }
-        let (reply, answer) = oneshot::channel();
-        let submitted = Instant::now();
-        self.pool.submit(Job {
-            servable: servable.clone(),
-            input,
-            options,
-            submitted,
-            deadline: submitted + self.settings.timeout,
-            queued: GaugeGuard::hold(&servable.metrics.queue_depth),
-            reply,
-        })?;
-        match tokio::time::timeout(self.settings.timeout, answer).await {
-            Ok(Ok(answer)) => answer,
-            // The pool drops a job unanswered only when its deadline has passed or it is closed.
-            Ok(Err(_)) if submitted.elapsed() < self.settings.timeout => Err(Error::ShuttingDown),
-            Ok(Err(_)) | Err(_) => Err(Error::DeadlineExceeded { limit_ms: self.settings.timeout.as_millis() as u64 }),
+        let timeout = options.timeout.map_or(self.settings.timeout, |wished| wished.min(self.settings.timeout));
+        let (submitted, single) = (Instant::now(), tuning.single());
+        drop(tuning);
+        let request = Request { servable, options, samples, submitted, deadline: submitted + timeout };
+        let permit = servable.lane.admit(&servable.metrics, single)?;
+        match tokio::time::timeout(timeout, request.run(input, permit)).await {
+            Ok(Err(Error::DeadlineExceeded { .. })) | Err(_) => {
+                Err(Error::DeadlineExceeded { limit_ms: timeout.as_millis() as u64 })
+            }
+            Ok(answer) => answer,
         }
     }
 
-    /// A request that costs less than handing it to another thread, while nobody waits before it.
-    fn runs_inline(&self, servable: &Servable, input: &Input) -> bool {
-        let small = match input {
-            Input::Images(images) => images.len() == 1 && pixels_at_most(&images[0], INLINE_PIXELS),
-            Input::Tensors(_) => servable.samples(input) == 1,
+    /// One sample on this thread, together with those that are ready beside it if the model gains by
+    /// that.
+    async fn run_inline(
+        &self,
+        servable: &Arc<Servable>,
+        tuning: &Tuning,
+        input: Input,
+        options: Options,
+    ) -> Result<(Vec<Prediction>, Stages)> {
+        let start = Instant::now();
+        let (tensors, inverted) = servable.decode(input, options.polarity)?;
+        let decoded = Instant::now();
+        let key = servable.cache.as_ref().map(|cache| (cache, ResponseCache::key(&tensors)));
+        if let Some(outputs) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
+            let predictions = servable.predictions(&outputs, 1, inverted.as_deref(), options.top_k)?;
+            return Ok((predictions, Stages { decode: decoded - start, ..Stages::default() }));
+        }
+        let (outputs, infer) = if tuning.gather {
+            servable.gather.run(servable, tensors).await?
+        } else {
+            (servable.infer(&tensors)?, decoded.elapsed())
         };
-        small && servable.cost <= self.settings.inline_below && self.pool.is_idle()
+        let queue = decoded.elapsed().saturating_sub(infer);
+        let predictions = servable.predictions(&outputs, 1, inverted.as_deref(), options.top_k)?;
+        if let Some((cache, key)) = key {
+            cache.insert(key, Arc::new(outputs));
+        }
+        Ok((predictions, Stages { decode: decoded - start, queue, infer }))
+    }
+}
+
+/// Whether a request is one sample that is decoded in no time.
+fn is_small(servable: &Servable, input: &Input) -> bool {
+    match input {
+        Input::Images(images) => images.len() == 1 && pixels_at_most(&images[0], INLINE_PIXELS),
+        Input::Tensors(_) => servable.samples(input) == 1,
     }
 }
 

@@ -10,7 +10,9 @@ use super::predictor::Predictor;
 use super::servable::{Input, Options, Prediction, Servable};
 use crate::error::Result;
 use crate::stats::{Evaluator, Summary};
-use crate::transform::PolarityChoice;
+
+/// Probes run when nothing else waits.
+const PROBE_PRIORITY: u8 = 9;
 
 /// Replays every probe set as soon as all is loaded and then at each interval, until `stop` turns true.
 pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop: watch::Receiver<bool>) {
@@ -40,7 +42,7 @@ pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop:
 /// Scores one version on its probe set; gives way to real requests when the server is at capacity.
 async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<Summary> {
     let classes = servable.labels().len();
-    let options = Options { top_k: classes, polarity: PolarityChoice::Auto };
+    let options = Options { top_k: classes, priority: PROBE_PRIORITY, ..Options::default() };
     let mut evaluator = Evaluator::new(classes);
     for (image, label) in &servable.probe {
         let predicted = predictor.probe(servable.clone(), Input::Images(vec![image.clone()]), options).await?;

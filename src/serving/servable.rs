@@ -1,16 +1,20 @@
 //! One version, loaded and runnable: transform, engine, transform.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cache::ResponseCache;
 use super::gather::Gather;
-use super::sessions::Sessions;
-use crate::engine::{EngineKind, Plan};
+use super::lane::Lane;
+use super::sessions::Runtime;
+use super::tuning::{Pinned, Tuning};
+use crate::config::SchedulingSettings;
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
 use crate::repository::Manifest;
@@ -35,6 +39,19 @@ pub struct Options {
     pub top_k: usize,
     /// The polarity of the images.
     pub polarity: PolarityChoice,
+    /// Which of those that wait for the model run first: 1 to 9, lower is earlier.
+    pub priority: u8,
+    /// The time that the answer may take, if it is less than the server's own limit.
+    pub timeout: Option<Duration>,
+}
+
+/// The priority of a request that states none.
+pub const DEFAULT_PRIORITY: u8 = 5;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { top_k: 1, polarity: PolarityChoice::Auto, priority: DEFAULT_PRIORITY, timeout: None }
+    }
 }
 
 /// The answer for one sample.
@@ -66,15 +83,18 @@ pub struct Servable {
     pub version: Version,
     /// The manifest, if the version has one.
     pub manifest: Option<Manifest>,
-    /// The median time of the model alone on one sample, measured on this machine at load.
-    pub cost: Duration,
     /// Its metric handles.
     pub metrics: ServableMetrics,
     pub(super) probe: Vec<(Bytes, usize)>,
     pub(super) live: ArcSwapOption<Summary>,
-    pub(super) plan: Plan,
-    pub(super) sessions: Sessions,
-    pub(super) gather: Option<Gather>,
+    pub(super) signature: Signature,
+    pub(super) runtime: ArcSwap<Runtime>,
+    pub(super) lane: Lane,
+    pub(super) gather: Gather,
+    pub(super) tuning: ArcSwap<Tuning>,
+    pub(super) settings: SchedulingSettings,
+    pub(super) cache: Option<ResponseCache>,
+    pub(super) onnx_sha256: String,
     pub(super) batching: Batching,
     pub(super) probabilities: Option<usize>,
     pub(super) image_limits: ImageLimits,
@@ -83,12 +103,24 @@ pub struct Servable {
 impl Servable {
     /// Inputs and outputs.
     pub fn signature(&self) -> &Signature {
-        self.plan.signature()
+        &self.signature
     }
 
-    /// What executes it.
-    pub fn engine(&self) -> EngineKind {
-        self.plan.engine()
+    /// What was measured of it and chosen.
+    pub fn tuning(&self) -> Arc<Tuning> {
+        self.tuning.load_full()
+    }
+
+    /// What the settings leave to be measured.
+    pub(super) fn pinned(&self) -> Pinned {
+        Pinned::of(&self.settings)
+    }
+
+    /// Puts a choice into force.
+    pub(super) fn apply(&self, tuning: Tuning) {
+        self.metrics.set_tuning(tuning.single(), tuning.max_batch);
+        self.lane.set_max_batch(tuning.max_batch);
+        self.tuning.store(Arc::new(tuning));
     }
 
     /// The shape of one sample of each input: all of it when the model has no batch.

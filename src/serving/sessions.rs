@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use crate::engine::{Plan, Session};
 use crate::error::Result;
@@ -25,37 +25,59 @@ pub(super) fn thread_number() -> usize {
 #[repr(align(128))]
 struct Slot(Mutex<Option<Session>>);
 
-/// The sessions of one plan. Each thread has its slot by number; the lock around it is only ever
-/// contended when there are more threads than slots, and then the thread works with a fresh session.
+impl Slot {
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Session>>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// A plan and the sessions that run it. Each thread keeps its session in its slot by number; a thread
+/// that has none yet takes one that nobody uses, so that those made ready before serving are used.
 #[derive(Debug)]
-pub(super) struct Sessions {
+pub(super) struct Runtime {
+    plan: Plan,
     slots: Box<[Slot]>,
 }
 
-impl Sessions {
-    /// Room for the sessions of this many threads; sessions are made when first used.
-    pub(super) fn new(threads: usize) -> Self {
-        Self { slots: (0..threads.max(1)).map(|_| Slot::default()).collect() }
+impl Runtime {
+    /// A plan with room for the sessions of this many threads, and the sessions that there are.
+    pub(super) fn new(plan: Plan, threads: usize, ready: Vec<Session>) -> Self {
+        let threads = threads.max(1).max(ready.len());
+        let mut ready = ready.into_iter();
+        Self { plan, slots: (0..threads).map(|_| Slot(Mutex::new(ready.next()))).collect() }
     }
 
-    /// Runs `work` with this thread's session. After a failure the session is thrown away: a panic
-    /// may have left it in any state.
+    /// The plan.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Runs `work` with a session. After a failure the session is thrown away: a panic may have left
+    /// it in any state.
     ///
     /// # Errors
     /// What `work` fails with, or the engine when a session cannot be made.
-    pub(super) fn with<T>(&self, plan: &Plan, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
-        let slot = &self.slots[thread_number() % self.slots.len()].0;
-        let mut guard = match slot.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
-            Err(TryLockError::WouldBlock) => return work(&mut plan.session()?),
-        };
-        let mut session = match guard.take() {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let own = thread_number() % self.slots.len();
+        // Held during the run: whoever shares the slot takes another session.
+        let mut guard = self.slots[own].try_lock();
+        let mut session = match guard.as_mut().and_then(|slot| slot.take()).or_else(|| self.unused(own)) {
             Some(session) => session,
-            None => plan.session()?,
+            None => self.plan.session()?,
         };
         let done = work(&mut session)?;
-        *guard = Some(session);
+        if let Some(slot) = &mut guard {
+            **slot = Some(session);
+        }
         Ok(done)
+    }
+
+    fn unused(&self, own: usize) -> Option<Session> {
+        let others = (1..self.slots.len()).map(|step| &self.slots[(own + step) % self.slots.len()]);
+        others.filter_map(Slot::try_lock).find_map(|mut slot| slot.take())
     }
 }

@@ -11,5 +11,5 @@ mod output;
 mod small_png;
 
 pub use image::{ImageLimits, Luma, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
-pub use numbers::{Instances, instances_to_tensor};
+pub use numbers::{Nested, NestedSeed};
 pub use output::{Classification, ScoredClass, classify};

@@ -75,27 +75,66 @@ const INT64: i64 = 7;
 
 /// A graph from `x: [N, sample…]` to `y`.
 pub(crate) fn onnx(sample: &[i64], nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Vec<u8> {
+    let sizes = sample.iter().map(|&size| dimension::Value::DimValue(size));
+    let shape = std::iter::once(dimension::Value::DimParam("N".into())).chain(sizes).collect();
+    graph(vec![value("x", FLOAT, Some(shape))], vec![value("y", FLOAT, None)], nodes, constants)
+}
+
+/// An input or output of a graph.
+pub(crate) fn value(name: &str, elem_type: i32, shape: Option<Vec<dimension::Value>>) -> ValueInfoProto {
     let dim = |value| Dimension { value: Some(value), ..Dimension::default() };
-    let batch = dim(dimension::Value::DimParam("N".into()));
-    let dims = std::iter::once(batch).chain(sample.iter().map(|&size| dim(dimension::Value::DimValue(size)))).collect();
-    let value = |name: &str, shape| ValueInfoProto {
+    let shape = shape.map(|shape| TensorShapeProto { dim: shape.into_iter().map(dim).collect() });
+    ValueInfoProto {
         name: name.into(),
         r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type: FLOAT, shape })),
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type, shape })),
             ..TypeProto::default()
         }),
         ..ValueInfoProto::default()
-    };
-    let graph = GraphProto {
-        name: "test".into(),
-        node: nodes,
-        initializer: constants,
-        input: vec![value("x", Some(TensorShapeProto { dim: dims }))],
-        output: vec![value("y", None)],
-        ..GraphProto::default()
-    };
+    }
+}
+
+/// Any graph.
+pub(crate) fn graph(
+    input: Vec<ValueInfoProto>,
+    output: Vec<ValueInfoProto>,
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+) -> Vec<u8> {
+    let graph = GraphProto { name: "test".into(), node, initializer, input, output, ..GraphProto::default() };
     let opset = OperatorSetIdProto { domain: String::new(), version: 18 };
     ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
+}
+
+fn symbol(name: &str) -> dimension::Value {
+    dimension::Value::DimParam(name.into())
+}
+
+/// sum = a + b and difference = a - b of 64-bit integers `[N, 2]`.
+pub(crate) fn sum_and_difference() -> Vec<u8> {
+    let shape = || Some(vec![symbol("batch"), dimension::Value::DimValue(2)]);
+    let inputs = vec![value("a", INT64 as i32, shape()), value("b", INT64 as i32, shape())];
+    let outputs = vec![value("sum", INT64 as i32, None), value("difference", INT64 as i32, None)];
+    graph(inputs, outputs, vec![node("Add", &["a", "b"], "sum"), node("Sub", &["a", "b"], "difference")], vec![])
+}
+
+/// y = the sum of each row of `x: [N, L]`, whatever L is.
+pub(crate) fn row_sums() -> Vec<u8> {
+    let input = value("x", FLOAT, Some(vec![symbol("N"), symbol("L")]));
+    let axes = TensorProto {
+        name: "axes".into(),
+        dims: vec![1],
+        data_type: INT64 as i32,
+        raw_data: 1i64.to_le_bytes().into(),
+        ..TensorProto::default()
+    };
+    graph(vec![input], vec![value("y", FLOAT, None)], vec![node("ReduceSum", &["x", "axes"], "y")], vec![axes])
+}
+
+/// y = x + 1 of a lone number, without any dimension.
+pub(crate) fn scalar_plus_one() -> Vec<u8> {
+    let (input, output) = (value("x", FLOAT, Some(vec![])), value("y", FLOAT, None));
+    graph(vec![input], vec![output], vec![node("Add", &["x", "one"], "y")], vec![constant("one", &[], &[1.0])])
 }
 
 pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {

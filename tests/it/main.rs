@@ -1,10 +1,12 @@
 //! Everything that is tested from outside, in one binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod batching;
 mod cli;
 mod fixtures;
 mod http;
 mod images;
+mod inputs;
 mod layers;
 mod lifecycle;
 mod mnist;

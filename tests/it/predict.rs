@@ -107,7 +107,7 @@ async fn what_is_loaded_is_described() {
     assert_eq!(list["default_model"], "mnist-mlp");
     assert_eq!(list["models"][0], app.get("/models/mnist-mlp").await.json());
     let version = &list["models"][0]["versions"][0];
-    assert_eq!((&version["state"], &version["engine"]), (&json!("AVAILABLE"), &json!("tract")));
+    assert_eq!((&version["state"], &version["tuning"]["engine"]), (&json!("AVAILABLE"), &json!("tract")));
     assert_eq!(version["signature"]["inputs"][0]["shape"], json!(["N", 1, 28, 28]));
     assert!(version["metrics"]["test"]["accuracy"].as_f64().unwrap() > 0.95);
 }

@@ -79,7 +79,11 @@ async fn work_past_its_deadline_is_answered_504_and_never_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_left_is_not_computed_for() {
-    let app = TestApp::with_temp(bare_model("slow", &slow()), |options| options.threads = Some(1)).await;
+    let one_at_a_time = |options: &mut weir::config::ServeOptions| {
+        options.threads = Some(1);
+        options.max_batch_size = Some(1);
+    };
+    let app = TestApp::with_temp(bare_model("slow", &slow()), one_at_a_time).await;
     let app = Arc::new(app);
     let executed = || app.metric(&series("weir_inference_batch_size_count", "slow"));
     let before = executed();

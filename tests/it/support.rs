@@ -98,6 +98,7 @@ impl TestApp {
         let mut options =
             ServeOptions { models: Some(models.to_owned()), grace_seconds: Some(0.0), ..ServeOptions::default() };
         options.probe_interval_seconds = Some(0.0);
+        options.tune = Some(false);
         change(&mut options);
         let app = App::new(options.resolve().unwrap()).unwrap();
         app.loader()().unwrap();

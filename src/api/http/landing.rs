@@ -59,7 +59,7 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
     let manifest = servable.and_then(|servable| servable.manifest.as_ref());
     let test = manifest.and_then(|manifest| manifest.metrics.test.as_ref()).map(|test| test.summary);
     let (test, live) = (quality(test), quality(servable.and_then(Servable::live_quality)));
-    let cost = servable.map(|servable| format!("{:.1} µs", servable.cost.as_nanos() as f64 / 1e3));
+    let cost = servable.map(|servable| format!("{:.1} µs", servable.tuning().single().as_nanos() as f64 / 1e3));
     let cost = cost.unwrap_or_else(|| NOTHING.to_owned());
     let about = manifest.map(|manifest| manifest.description.as_str()).or(entry.reason.as_deref()).unwrap_or_default();
     format!(

@@ -4,6 +4,7 @@ mod landing;
 mod models;
 mod operations;
 mod predict;
+mod predict_body;
 mod predict_input;
 mod predict_types;
 pub mod training;

@@ -7,10 +7,9 @@ use utoipa::ToSchema;
 
 use crate::api::error::{ApiError, Problem};
 use crate::api::state::ApiState;
-use crate::engine::EngineKind;
 use crate::ids::{ModelName, Version};
 use crate::repository::{Manifest, ModelMetrics};
-use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, VersionEntry};
+use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, Tuning, VersionEntry};
 use crate::signature::{Signature, Transform};
 use crate::stats::Summary;
 
@@ -52,10 +51,8 @@ pub(super) struct VersionInfo {
 /// What a version is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServingInfo {
-    /// What executes it.
-    engine: EngineKind,
-    /// The median time of the model alone on one sample, measured at load, in microseconds.
-    batch_1_us: f64,
+    /// What was measured of it on this machine, and what was chosen.
+    tuning: Tuning,
     /// Loss and accuracy of the last replay of the probe set through the live path.
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<Summary>,
@@ -139,8 +136,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         metrics: manifest.metrics.clone(),
     };
     ServingInfo {
-        engine: servable.engine(),
-        batch_1_us: servable.cost.as_nanos() as f64 / 1e3,
+        tuning: Tuning::clone(&servable.tuning()),
         probe: servable.live_quality(),
         signature: servable.signature().clone(),
         described: servable.manifest.as_ref().map(described),

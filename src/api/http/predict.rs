@@ -9,7 +9,9 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 
 use super::predict_input::read_input;
-use super::predict_types::{PredictAnswer, PredictBody, PredictFailure, PredictForm, PredictQuery, Timings};
+use super::predict_types::{
+    Binary, PredictAnswer, PredictBody, PredictFailure, PredictForm, PredictHeaders, PredictQuery, Timings,
+};
 use crate::api::error::ApiError;
 use crate::api::state::ApiState;
 use crate::error::Error;
@@ -24,9 +26,9 @@ type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
 /// The body is one PNG or JPEG file, a form with any number of them, or JSON. What it is, is judged
 /// by its bytes; only a form needs its content type.
 #[utoipa::path(
-    post, path = "/predict", tag = "predict", params(PredictQuery),
+    post, path = "/predict", tag = "predict", params(PredictHeaders, PredictQuery),
     request_body(description = "Images or numbers", content(
-        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json")
+        (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
@@ -47,9 +49,9 @@ pub(super) async fn predict_default(
 /// Its newest available version answers. The body is as of `/predict`.
 #[utoipa::path(
     post, path = "/models/{model}/predict", tag = "predict",
-    params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictQuery),
+    params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictHeaders, PredictQuery),
     request_body(description = "Images or numbers", content(
-        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json")
+        (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
@@ -75,10 +77,10 @@ pub(super) async fn predict_model(
     params(
         ("model" = String, Path, description = "The name of the model", example = "mnist-mlp"),
         ("version" = String, Path, description = "The version, a positive integer", example = "1"),
-        PredictQuery
+        PredictHeaders, PredictQuery
     ),
     request_body(description = "Images or numbers", content(
-        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json")
+        (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),

@@ -1,5 +1,7 @@
 //! A request to `/predict` → the input of a model: bytes decide what the body is.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use base64::Engine as _;
@@ -7,14 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use super::predict_types::{DEFAULT_TOP_K, PredictBody, PredictQuery};
+use super::predict_body::JsonBody;
+use super::predict_types::{DEFAULT_TOP_K, PRIORITY_HEADER, PredictQuery, TIMEOUT_HEADER};
 use crate::api::body::{Buffered, read_body};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::{Input, Options, Servable};
-use crate::signature::DType;
-use crate::transform::{Instances, instances_to_tensor};
+use crate::serving::{DEFAULT_PRIORITY, Input, Options, Servable};
+use crate::signature::{Batching, Dim};
+use crate::tensor::{Data, Tensor};
 
 /// Reads and parses the body. The third part keeps the body's share of the memory budget; drop it
 /// when the input has been used up.
@@ -30,18 +33,67 @@ pub(super) async fn read_input(
     let (parts, body) = request.into_parts();
     let body = read_body(state, &parts.headers, body).await?;
     let max_samples = state.settings().max_samples;
+    let mut wishes = Wishes::of_headers(&parts.headers)?;
     let (input, top_k, polarity) = match content(&parts.headers, &body.bytes)? {
         Content::Form => (Input::Images(read_form(&parts.headers, body.bytes.clone(), max_samples).await?), None, None),
         Content::Json => {
-            let json = parse_json(&body.bytes)?;
+            let json = JsonBody::read(&body.bytes, servable.signature())?;
             let (top_k, polarity) = (json.top_k, json.polarity);
+            wishes = Wishes {
+                priority: json.priority.or(wishes.priority),
+                timeout_ms: json.timeout_ms.or(wishes.timeout_ms),
+            };
             (json_input(json, servable, max_samples)?, top_k, polarity)
         }
         Content::Image => (Input::Images(vec![body.bytes.clone()]), None, None),
+        Content::Raw => match raw_input(&body.bytes, servable) {
+            // Most likely a file of an unknown kind.
+            Err(_) if servable.image_transform().is_some() => return Err(unknown_content(&parts.headers)),
+            input => (input?, None, None),
+        },
     };
     let top_k = top_k.or(query.top_k).map_or(Ok(DEFAULT_TOP_K), check_top_k)?;
-    let options = Options { top_k, polarity: polarity.or(query.polarity).unwrap_or_default() };
+    let options = Options {
+        top_k,
+        polarity: polarity.or(query.polarity).unwrap_or_default(),
+        priority: wishes.priority.map_or(Ok(DEFAULT_PRIORITY), check_priority)?,
+        timeout: wishes.timeout_ms.map(check_timeout).transpose()?,
+    };
     Ok((input, options, body))
+}
+
+/// What a request says about its scheduling.
+struct Wishes {
+    priority: Option<u64>,
+    timeout_ms: Option<u64>,
+}
+
+impl Wishes {
+    fn of_headers(headers: &HeaderMap) -> Result<Self> {
+        let number = |name: &'static str| {
+            let Some(value) = headers.get(name) else { return Ok(None) };
+            let number = value.to_str().ok().and_then(|text| text.parse().ok());
+            number.map(Some).ok_or_else(|| {
+                let got = quote(&String::from_utf8_lossy(value.as_bytes()));
+                Error::Malformed(format!("the header {name} must be a whole number, got {got}"))
+            })
+        };
+        Ok(Self { priority: number(PRIORITY_HEADER)?, timeout_ms: number(TIMEOUT_HEADER)? })
+    }
+}
+
+fn check_priority(priority: u64) -> Result<u8> {
+    match u8::try_from(priority) {
+        Ok(priority @ 1..=9) => Ok(priority),
+        _ => Err(Error::Malformed(format!("the priority must be from 1 (first) to 9 (last), got {priority}"))),
+    }
+}
+
+fn check_timeout(milliseconds: u64) -> Result<Duration> {
+    match milliseconds {
+        0 => Err(Error::Malformed("the timeout must be at least 1 ms, got 0".into())),
+        _ => Ok(Duration::from_millis(milliseconds)),
+    }
 }
 
 fn check_top_k(top_k: u16) -> Result<usize> {
@@ -56,6 +108,7 @@ enum Content {
     Form,
     Json,
     Image,
+    Raw,
 }
 
 fn content(headers: &HeaderMap, body: &[u8]) -> Result<Content> {
@@ -69,61 +122,74 @@ fn content(headers: &HeaderMap, body: &[u8]) -> Result<Content> {
         Err(Error::InvalidInput("the request has no body; send a PNG or JPEG file, a form with files, or JSON".into()))
     } else if body.starts_with(b"\x89PNG") || body.starts_with(b"\xff\xd8") {
         Ok(Content::Image)
+    } else if is("application/octet-stream") {
+        Ok(Content::Raw)
     } else if is("application/json") || looks_like_json {
         Ok(Content::Json)
     } else {
-        let declared = if declared.is_empty() { "none".to_owned() } else { quote(&String::from_utf8_lossy(declared)) };
-        Err(Error::UnsupportedMedia(format!(
-            "the body is neither a PNG or JPEG file, nor JSON, nor a form (content-type: {declared}); it is judged by its first bytes"
-        )))
+        Err(unknown_content(headers))
     }
+}
+
+fn unknown_content(headers: &HeaderMap) -> Error {
+    let declared = headers.get(header::CONTENT_TYPE).map(|value| quote(&String::from_utf8_lossy(value.as_bytes())));
+    Error::UnsupportedMedia(format!(
+        "the body is neither a PNG or JPEG file, nor JSON, nor a form (content-type: {}); it is judged by its first bytes",
+        declared.as_deref().unwrap_or("none")
+    ))
 }
 
 fn first_visible(body: &[u8]) -> Option<u8> {
     body.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
-fn parse_json(body: &[u8]) -> Result<PredictBody> {
-    // A derived struct would take a list of its fields, too.
-    if first_visible(body) != Some(b'{') {
-        return Err(Error::Malformed("the JSON body cannot be read: expected an object".into()));
+fn json_input(mut body: JsonBody, servable: &Servable, max_samples: usize) -> Result<Input> {
+    if body.is_ambiguous() {
+        let exclude = "\"images\", \"instances\" and \"inputs\" exclude each other; send one of them";
+        return Err(Error::Malformed(exclude.into()));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        Error::Malformed(format!("the JSON body cannot be read: {error}; expected {{\"images\": [\"<base64>\", …]}} or {{\"instances\": [[numbers], …]}}"))
+    if let Some(images) = body.images.take() {
+        check_count(images.len(), max_samples)?;
+        let decode = |(index, text): (usize, &String)| decode_base64(index, text);
+        return images.iter().enumerate().map(decode).collect::<Result<_>>().map(Input::Images);
+    }
+    let tensors = body.into_tensors(servable.signature())?;
+    tensors.map(Input::Tensors).ok_or_else(|| {
+        Error::Malformed(
+            "the JSON body has neither \"images\" nor \"instances\" nor \"inputs\"; send one of them".into(),
+        )
     })
 }
 
-fn json_input(body: PredictBody, servable: &Servable, max_samples: usize) -> Result<Input> {
-    match (body.images, body.instances) {
-        (Some(images), None) => {
-            check_count(images.len(), max_samples)?;
-            images
-                .iter()
-                .enumerate()
-                .map(|(index, text)| decode_base64(index, text))
-                .collect::<Result<_>>()
-                .map(Input::Images)
-        }
-        (None, Some(instances)) => numbers_input(instances, servable),
-        (Some(_), Some(_)) => {
-            Err(Error::Malformed("\"images\" and \"instances\" exclude each other; send one of them".into()))
-        }
-        (None, None) => {
-            Err(Error::Malformed("the JSON body has neither \"images\" nor \"instances\"; send one of them".into()))
-        }
+/// The elements of a model's only input, as they lie in memory on most machines: little-endian, row
+/// by row.
+fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
+    let signature = servable.signature();
+    let misfit = |why: String| Error::InvalidInput(format!("the model takes no raw bytes: {why}; send JSON"));
+    let [input] = signature.inputs.as_slice() else {
+        return Err(misfit(format!("it has {} inputs", signature.inputs.len())));
+    };
+    let element = input.dtype.bytes().ok_or_else(|| misfit("its input is of strings".into()))?;
+    let (dims, is_batched) = match signature.batching() {
+        Batching::Whole => (input.shape.as_slice(), false),
+        Batching::Any | Batching::Fixed(_) => (input.sample_dims(), true),
+    };
+    let sizes = dims.iter().map(|dim| if let Dim::Fixed(size) = dim { Some(*size) } else { None });
+    let mut shape = sizes.collect::<Option<Vec<usize>>>().ok_or_else(|| misfit("its shape is open".into()))?;
+    let bytes = shape.iter().product::<usize>() * element;
+    if bytes == 0 || !body.len().is_multiple_of(bytes) || (!is_batched && body.len() != bytes) {
+        return Err(Error::InvalidInput(format!(
+            "a sample of input \"{}\" is {bytes} bytes ({} of {}), got {} bytes",
+            input.name,
+            input.shape_text(),
+            input.dtype,
+            body.len()
+        )));
     }
-}
-
-fn numbers_input(instances: Instances, servable: &Servable) -> Result<Input> {
-    match servable.signature().inputs.as_slice() {
-        [input] if input.dtype == DType::Float32 => {
-            let sample = input.sample_shape().ok_or_else(|| {
-                Error::InvalidInput(format!("input \"{}\" has open dimensions {}", input.name, input.shape_text()))
-            })?;
-            Ok(Input::Tensors(vec![instances_to_tensor(instances, &sample)?]))
-        }
-        _ => Err(Error::InvalidInput("\"instances\" are numbers for a model of one float32 input".into())),
+    if is_batched {
+        shape.insert(0, body.len() / bytes);
     }
+    Ok(Input::Tensors(vec![Tensor::from_data(shape, Data::from_le_bytes(input.dtype, body))?]))
 }
 
 fn decode_base64(index: usize, text: &str) -> Result<Bytes> {

@@ -1,18 +1,36 @@
 //! The bodies of `/predict`.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use serde::de::IntoDeserializer;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::api::error::Problem;
 use crate::metrics::Stages;
 use crate::serving::Prediction;
-use crate::transform::{Instances, PolarityChoice};
+use crate::transform::PolarityChoice;
 
 /// How many classes are named unless the request says otherwise.
 pub(super) const DEFAULT_TOP_K: usize = 3;
+
+/// The header that says how long the answer may take.
+pub(super) const TIMEOUT_HEADER: &str = "x-timeout-ms";
+/// The header that says which of those that wait run first.
+pub(super) const PRIORITY_HEADER: &str = "x-priority";
+
+/// The headers of `/predict`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the headers in the document; they are read one by one")]
+pub(super) struct PredictHeaders {
+    /// Milliseconds that the answer may take, if that is less than the server's own limit; after
+    /// that it is 504, and what still waits is not run.
+    #[param(rename = "x-timeout-ms", minimum = 1, required = false)]
+    timeout_ms: Option<u64>,
+    /// Which of the requests that wait for the model run first: 1 is first, 9 is last.
+    #[param(rename = "x-priority", minimum = 1, maximum = 9, default = 5, required = false)]
+    priority: Option<u8>,
+}
 
 /// The query of `/predict`.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -28,32 +46,32 @@ pub(super) struct PredictQuery {
     pub(super) polarity: Option<PolarityChoice>,
 }
 
-/// The JSON body of `/predict`: either `images` or `instances`.
-#[derive(Debug, Deserialize, ToSchema)]
+/// The JSON body of `/predict`: one of `images`, `instances` and `inputs`.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes the body in the document; it is read by `predict_body`")]
 pub(super) struct PredictBody {
     /// PNG or JPEG files in base64 (RFC 4648, section 4, with padding).
-    #[serde(default)]
-    pub(super) images: Option<Vec<String>>,
-    /// Numbers in the model's own input shape, one element for each sample; a sample may be nested
+    images: Option<Vec<String>>,
+    /// Elements in the model's own input shape, one instance for each sample; a sample may be nested
     /// as the signature says, without its dimensions of 1, or flat.
-    #[serde(default)]
     #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!([[0.0, 255.0]]))]
-    pub(super) instances: Option<Instances>,
+    instances: Option<Vec<serde_json::Value>>,
+    /// All inputs of the model by name, each with all its samples: for models of several inputs.
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
+    inputs: Option<BTreeMap<String, serde_json::Value>>,
     /// As the query parameter; the body wins.
-    #[serde(default)]
     #[schema(minimum = 1, maximum = 1000)]
-    pub(super) top_k: Option<u16>,
+    top_k: Option<u16>,
     /// As the query parameter; the body wins.
-    #[serde(default, deserialize_with = "by_name")]
     #[schema(inline)]
-    pub(super) polarity: Option<PolarityChoice>,
-}
-
-/// A polarity written as a string; a derived enum would take `{"auto": null}`, too.
-fn by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PolarityChoice>, D::Error> {
-    let name = Option::<Cow<'de, str>>::deserialize(deserializer)?;
-    name.map(|name| PolarityChoice::deserialize(name.as_ref().into_deserializer())).transpose()
+    polarity: Option<PolarityChoice>,
+    /// As the header `x-timeout-ms`; the body wins.
+    #[schema(minimum = 1)]
+    timeout_ms: Option<u64>,
+    /// As the header `x-priority`; the body wins.
+    #[schema(minimum = 1, maximum = 9)]
+    priority: Option<u64>,
 }
 
 /// The form body of `/predict`: each file part is one image, whatever its name.
@@ -145,3 +163,9 @@ pub(super) enum PredictFailure {
     #[response(status = 504, description = "No answer in time", content_type = "application/problem+json")]
     DeadlineExceeded(#[to_schema] Problem),
 }
+
+/// The bytes of a file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes a body in the document")]
+pub(super) struct Binary(Vec<u8>);

@@ -1,0 +1,125 @@
+//! One request through the pool: decode, look up, infer, answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::admission::Permit;
+use super::cache::ResponseCache;
+use super::execute::Decoded;
+use super::lanes::Item;
+use super::pool::Ticket;
+use super::predictor::INLINE_PIXELS;
+use super::servable::{Input, Options, Prediction, Servable};
+use super::work::{Inferred, Work, rejoin, split};
+use crate::error::{Error, Result};
+use crate::metrics::Stages;
+use crate::signature::{Batching, Dim};
+use crate::tensor::Tensor;
+use crate::transform::pixels_at_most;
+
+/// Images that may be decoded on the thread that received them, if each is small.
+const INLINE_IMAGES: usize = 16;
+
+/// A request that has been admitted.
+pub(super) struct Request<'a> {
+    pub(super) servable: &'a Arc<Servable>,
+    pub(super) options: Options,
+    pub(super) samples: usize,
+    pub(super) submitted: Instant,
+    pub(super) deadline: Instant,
+}
+
+impl Request<'_> {
+    /// Answers it. Dropping the future withdraws what still waits.
+    ///
+    /// # Errors
+    /// What is wrong with the input, [`Error::ModelFailed`], [`Error::ShuttingDown`];
+    /// [`Error::DeadlineExceeded`] when the pool dropped it for that.
+    pub(super) async fn run(&self, input: Input, permit: Permit) -> Result<(Vec<Prediction>, Stages)> {
+        let (servable, top_k) = (self.servable, self.options.top_k);
+        let start = Instant::now();
+        let (tensors, inverted) = self.decode(input).await?;
+        let decode = start.elapsed();
+        let key = servable.cache.as_ref().map(|cache| (cache, ResponseCache::key(&tensors)));
+        if let Some(outputs) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
+            let predictions = servable.predictions(&outputs, self.samples, inverted.as_deref(), top_k)?;
+            return Ok((predictions, Stages { decode, ..Stages::default() }));
+        }
+        let Inferred { outputs, queue, infer } = self.infer(tensors, permit).await?;
+        let predictions = servable.predictions(&outputs, self.samples, inverted.as_deref(), top_k)?;
+        if let Some((cache, key)) = key {
+            cache.insert(key, Arc::new(outputs));
+        }
+        Ok((predictions, Stages { decode, queue, infer }))
+    }
+
+    /// Small images are decoded here, large ones by the pool.
+    async fn decode(&self, input: Input) -> Result<Decoded> {
+        let is_quick = match &input {
+            Input::Tensors(_) => true,
+            Input::Images(images) => {
+                images.len() <= INLINE_IMAGES && images.iter().all(|image| pixels_at_most(image, INLINE_PIXELS))
+            }
+        };
+        if is_quick {
+            return self.servable.decode(input, self.options.polarity);
+        }
+        let (reply, answer) = oneshot::channel();
+        let (servable, polarity) = (self.servable.clone(), self.options.polarity);
+        let ticket = self.submit(1, true, [].into(), Work::Decode { servable, input, polarity, reply })?;
+        self.answered(ticket, answer).await
+    }
+
+    async fn infer(&self, tensors: Vec<Tensor>, permit: Permit) -> Result<Inferred> {
+        let permit = Arc::new(permit);
+        let rows = tensors.first().map_or(1, Tensor::rows);
+        let pieces = match self.servable.batching {
+            Batching::Any => split(tensors, rows, self.servable.tuning.load().max_batch.max(1)),
+            Batching::Fixed(_) | Batching::Whole => vec![tensors],
+        };
+        let mut waiting = Vec::with_capacity(pieces.len());
+        for tensors in pieces {
+            let (reply, answer) = oneshot::channel();
+            let rows = tensors.first().map_or(1, Tensor::rows);
+            let (is_alone, shape) = (self.servable.batching != Batching::Any || rows == 0, self.open_shape(&tensors));
+            let work = Work::Infer { servable: self.servable.clone(), tensors, permit: permit.clone(), reply };
+            waiting.push((self.submit(rows, is_alone, shape, work)?, answer));
+        }
+        drop(permit);
+        let mut inferred = Vec::with_capacity(waiting.len());
+        for (ticket, answer) in waiting {
+            inferred.push(self.answered(ticket, answer).await?);
+        }
+        rejoin(inferred)
+    }
+
+    fn submit(&self, rows: usize, is_alone: bool, shape: Box<[usize]>, payload: Work) -> Result<Ticket> {
+        let (submitted, deadline, priority) = (self.submitted, self.deadline, self.options.priority);
+        self.servable.lane.submit(|id| Item { id, priority, rows, is_alone, shape, submitted, deadline, payload })
+    }
+
+    async fn answered<T>(&self, ticket: Ticket, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+        let answer = answer.await;
+        ticket.answered();
+        answer.unwrap_or_else(|_| {
+            // The pool drops work unanswered when its deadline has passed, or when it panicked.
+            if Instant::now() >= self.deadline {
+                let limit_ms = (self.deadline - self.submitted).as_millis() as u64;
+                return Err(Error::DeadlineExceeded { limit_ms });
+            }
+            Err(self.servable.failed(Error::internal("the run was lost", "a panic outside the engine")))
+        })
+    }
+
+    /// The dimensions in which samples of this model may differ.
+    fn open_shape(&self, tensors: &[Tensor]) -> Box<[usize]> {
+        let open = |(tensor, dims): (&Tensor, &[Dim])| {
+            let sizes: Vec<usize> = tensor.shape().iter().skip(tensor.shape().len() - dims.len()).copied().collect();
+            let is_open = |(_, dim): &(usize, &Dim)| matches!(dim, Dim::Symbol(_));
+            sizes.into_iter().zip(dims).filter(is_open).map(|(size, _)| size).collect::<Vec<_>>()
+        };
+        tensors.iter().zip(self.servable.sample_dims()).flat_map(open).collect()
+    }
+}
