@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::{self, ApiState, Shutdown};
-use crate::config::ServeConfig;
+use crate::config::{EngineChoice, ServeConfig};
+use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::serving::{LoadSettings, Pool, Predictor, PredictorSettings, load_all, run_probes};
+use crate::serving::{Candidates, Checker, LoadSettings, Pool, Predictor, PredictorSettings, load_all, run_probes};
 use crate::transform::ImageLimits;
 
 /// A server, built but not yet accepting.
@@ -20,6 +22,9 @@ pub struct App {
     pool: Arc<Pool>,
     predictor: Arc<Predictor>,
     state: ApiState,
+    /// Dropped when the server stops, which ends what waits for the other half.
+    stopping: Sender<()>,
+    stopped: Receiver<()>,
 }
 
 /// Why a server should stop.
@@ -46,7 +51,8 @@ impl App {
         };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let state = ApiState::new(predictor.clone(), metrics.clone(), &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, predictor, state })
+        let (stopping, stopped) = bounded(0);
+        Ok(Self { config, metrics, pool, predictor, state, stopping, stopped })
     }
 
     /// What loads every version of the repository when called; it takes its time, and the server can
@@ -62,8 +68,23 @@ impl App {
             threads: serving.threads + std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
+            candidates: Candidates {
+                choice: serving.engine,
+                engines: Engines::new(serving.onnxruntime.clone()),
+                checker: serving.check.clone().map(|check| Checker::new(check, self.stopped.clone())),
+            },
         };
-        move || load_all(&serving.models, serving.default_model, settings, &metrics, &predictor)
+        move || {
+            // Whoever asks for it should hear at once that it is not there.
+            if (serving.onnxruntime.is_some() && serving.engine == EngineChoice::Auto)
+                || serving.engine == EngineChoice::Onnxruntime
+            {
+                if let Err(error) = settings.candidates.engines.onnxruntime() {
+                    tracing::warn!(%error, "ONNX Runtime is absent");
+                }
+            }
+            load_all(&serving.models, serving.default_model, &settings, &metrics, &predictor)
+        }
     }
 
     /// What the handlers share.
@@ -89,6 +110,7 @@ impl App {
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &http, &metrics.http, closed).await });
         let reason = stop.await;
+        drop(self.stopping);
         self.state.health().drain();
         let grace = if reason == StopReason::Terminate { self.config.http.grace } else { std::time::Duration::ZERO };
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");

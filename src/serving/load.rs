@@ -9,11 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::catalog::{Catalog, State, VersionEntry};
+use super::engines::Candidates;
 use super::gather::Gather;
 use super::predictor::Predictor;
 use super::servable::{Input, Options, Prediction, Servable};
 use super::sessions::Sessions;
-use crate::engine::{self, Plan};
+use crate::engine;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::metrics::{Metrics, Source};
@@ -31,7 +32,7 @@ const GATHER_PROBE: usize = 8;
 const GATHER_GAIN: f64 = 0.8;
 
 /// What loading needs to know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LoadSettings {
     /// Threads that may run the model at once.
     pub threads: usize,
@@ -39,6 +40,8 @@ pub struct LoadSettings {
     pub max_model_bytes: u64,
     /// What an image may cost.
     pub image_limits: ImageLimits,
+    /// What runs a version.
+    pub candidates: Candidates,
 }
 
 /// Loads every version of the repository into the predictor's catalog, one after the other; each
@@ -49,7 +52,7 @@ pub struct LoadSettings {
 pub fn load_all(
     root: &Path,
     default_model: Option<ModelName>,
-    settings: LoadSettings,
+    settings: &LoadSettings,
     metrics: &Metrics,
     predictor: &Predictor,
 ) -> Result<()> {
@@ -66,7 +69,8 @@ pub fn load_all(
         let (model, number) = (version.name.as_str(), version.version.0);
         let entry = match load(version, settings, metrics) {
             Ok(servable) => {
-                tracing::info!(model, version = number, batch_1_us = servable.cost.as_micros() as u64, "available");
+                let (engine, batch_1_us) = (servable.engine().name(), servable.cost.as_micros() as u64);
+                tracing::info!(model, version = number, engine, batch_1_us, "available");
                 VersionEntry::available(Arc::new(servable))
             }
             Err(error) => {
@@ -87,13 +91,13 @@ pub fn load_all(
 /// # Errors
 /// [`Error::Repository`] saying what is wrong with its files, [`Error::ModelFailed`] when it fails
 /// on a golden example or while warming up.
-pub fn load(found: &FoundVersion, settings: LoadSettings, metrics: &Metrics) -> Result<Servable> {
+pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
     let VersionFiles { onnx, manifest, probe } = VersionFiles::read(&found.path, settings.max_model_bytes)?;
     if let Some(manifest) = &manifest {
         check_identity(found, manifest)?;
     }
-    let plan = Plan::load(&onnx)?;
+    let plan = settings.candidates.plan(&onnx)?;
     let signature = plan.signature();
     let batching = signature.batching();
     let probabilities = match &manifest {

@@ -3,6 +3,8 @@
 //! Every protocol calls the [`Predictor`]; none of them is known here.
 
 mod catalog;
+mod check;
+mod engines;
 mod execute;
 mod gather;
 mod load;
@@ -13,6 +15,8 @@ mod servable;
 mod sessions;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
+pub use check::Checker;
+pub use engines::Candidates;
 pub use load::{LoadSettings, load, load_all};
 pub use pool::Pool;
 pub use predictor::{Predicted, Predictor, PredictorSettings};

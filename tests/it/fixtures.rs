@@ -73,29 +73,63 @@ pub(crate) fn add_bare_model(root: &Path, name: &str, version: u64, onnx: &[u8])
 const FLOAT: i32 = 1;
 const INT64: i64 = 7;
 
+/// A tensor at the edge of a graph: its name, its type's number in onnx.proto and its dimensions,
+/// each a size, a symbol, or `?` if the file says nothing; no dimensions at all is no shape.
+pub(crate) type Edge<'e> = (&'e str, i32, Option<&'e [&'e str]>);
+
+/// A model of any graph.
+pub(crate) fn model(
+    inputs: &[Edge<'_>],
+    outputs: &[Edge<'_>],
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+    opset: i64,
+) -> Vec<u8> {
+    let graph = graph(inputs, outputs, nodes, constants);
+    let opset_import = ["", "com.microsoft"].iter().zip([opset, 1]);
+    let opset_import =
+        opset_import.map(|(domain, version)| OperatorSetIdProto { domain: (*domain).into(), version }).collect();
+    ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
+}
+
+pub(crate) fn graph(
+    inputs: &[Edge<'_>],
+    outputs: &[Edge<'_>],
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+) -> GraphProto {
+    let dim = |dim: &&str| Dimension {
+        value: match dim.parse() {
+            Ok(size) => Some(dimension::Value::DimValue(size)),
+            Err(_) if *dim == "?" => None,
+            Err(_) => Some(dimension::Value::DimParam((*dim).into())),
+        },
+        ..Dimension::default()
+    };
+    let edge = |(name, elem_type, dims): &Edge<'_>| {
+        let shape = dims.map(|dims| TensorShapeProto { dim: dims.iter().map(dim).collect() });
+        let tensor = type_proto::Tensor { elem_type: *elem_type, shape };
+        ValueInfoProto {
+            name: (*name).into(),
+            r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+            ..ValueInfoProto::default()
+        }
+    };
+    GraphProto {
+        name: "test".into(),
+        node,
+        initializer,
+        input: inputs.iter().map(edge).collect(),
+        output: outputs.iter().map(edge).collect(),
+        ..GraphProto::default()
+    }
+}
+
 /// A graph from `x: [N, sample…]` to `y`.
 pub(crate) fn onnx(sample: &[i64], nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Vec<u8> {
-    let dim = |value| Dimension { value: Some(value), ..Dimension::default() };
-    let batch = dim(dimension::Value::DimParam("N".into()));
-    let dims = std::iter::once(batch).chain(sample.iter().map(|&size| dim(dimension::Value::DimValue(size)))).collect();
-    let value = |name: &str, shape| ValueInfoProto {
-        name: name.into(),
-        r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type: FLOAT, shape })),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
-    };
-    let graph = GraphProto {
-        name: "test".into(),
-        node: nodes,
-        initializer: constants,
-        input: vec![value("x", Some(TensorShapeProto { dim: dims }))],
-        output: vec![value("y", None)],
-        ..GraphProto::default()
-    };
-    let opset = OperatorSetIdProto { domain: String::new(), version: 18 };
-    ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
+    let sample: Vec<String> = sample.iter().map(i64::to_string).collect();
+    let dims: Vec<&str> = std::iter::once("N").chain(sample.iter().map(String::as_str)).collect();
+    model(&[("x", FLOAT, Some(&dims))], &[("y", FLOAT, None)], nodes, constants, 18)
 }
 
 pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {

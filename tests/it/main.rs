@@ -1,7 +1,9 @@
 //! Everything that is tested from outside, in one binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod check;
 mod cli;
+mod engines;
 mod fixtures;
 mod http;
 mod images;
