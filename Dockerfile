@@ -3,9 +3,15 @@
 #   docker build -t weir .
 #   docker run --rm -p 127.0.0.1:8080:8080 --read-only --cap-drop ALL weir
 #
-# For the classic builder and for BuildKit, on x86_64 and aarch64.
+# With a second engine, ONNX Runtime, on glibc and nothing else:
+#
+#   docker build --target onnxruntime -t weir:onnxruntime .
+#
+# For the classic builder and for BuildKit, on x86_64 and aarch64. (The classic builder makes the
+# stages of the second image on its way to the first.)
 # tests/container/run.sh builds, checks and runs it.
 ARG BUILD_IMAGE=rust:1.95.0-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BUILD_IMAGE} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
@@ -64,6 +70,65 @@ RUN install -D -m 0755 "target/$(rustc --print host-tuple)/release/weir" /rootfs
  && printf '%s\n' 'root:x:0:0:root:/:/sbin/nologin' 'weir:x:65532:65532:weir:/:/sbin/nologin' > /rootfs/etc/passwd \
  && printf '%s\n' 'root:x:0:' 'weir:x:65532:' > /rootfs/etc/group \
  && install -d -m 1777 -o 65532 -g 65532 /rootfs/tmp
+
+# The library of ONNX Runtime, out of PyPI's wheel.
+FROM ${PYTHON_IMAGE} AS wheel
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+ARG ONNXRUNTIME=1.32.0
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+RUN python3 -m venv /venv \
+ && /venv/bin/pip install --no-cache-dir --no-deps --only-binary :all: --target /wheel "onnxruntime==${ONNXRUNTIME}" \
+ && install -D -m 0755 /wheel/onnxruntime/capi/libonnxruntime.so.* /onnxruntime/libonnxruntime.so \
+ && cp /wheel/onnxruntime/{LICENSE,ThirdPartyNotices.txt,Privacy.md} /onnxruntime/
+
+# Weir once more, linked dynamically: a static program cannot load a library.
+FROM build AS build-onnxruntime
+RUN RUSTFLAGS="" cargo build --locked --release --bin weir --target-dir target/dynamic
+
+# The same file system with that program, the library beside it, and what both ask the loader for.
+COPY --from=wheel /onnxruntime/ /onnxruntime/
+RUN root=/rootfs-onnxruntime \
+ && cp -a /rootfs "$root" \
+ && install -m 0755 target/dynamic/release/weir "$root/weir" \
+ && install -m 0755 /onnxruntime/libonnxruntime.so "$root/" \
+ && ldd "$root/weir" > needed.txt \
+ && ldd "$root/libonnxruntime.so" >> needed.txt \
+ && if grep 'not found' needed.txt; then exit 1; fi \
+ && grep -o '/[^ ]*' needed.txt | sort -u \
+    | while read -r file; do install -D -m 0755 "$file" "$root$file"; done \
+ && install -d "$root/licenses/onnxruntime" \
+ && cp /onnxruntime/{LICENSE,ThirdPartyNotices.txt,Privacy.md} "$root/licenses/onnxruntime/" \
+ && cat /usr/share/doc/gcc-*-base/copyright > "$root/licenses/gcc-runtime.txt" \
+ && chmod -R u=rwX,go=rX "$root/licenses"
+
+FROM scratch AS onnxruntime
+COPY --from=build-onnxruntime /rootfs-onnxruntime/ /
+
+# Builds of ONNX Runtime report to their maker unless the last one is set.
+ENV WEIR_HTTP=0.0.0.0:8080 \
+    WEIR_MODELS=/models \
+    WEIR_ONNXRUNTIME=/libonnxruntime.so \
+    ORT_DISABLE_TELEMETRY=1
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/weir", "healthcheck"]
+ENTRYPOINT ["/weir"]
+CMD ["serve"]
+
+ARG VERSION=dev
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=
+ARG DOCUMENTATION=
+LABEL org.opencontainers.image.title="weir" \
+      org.opencontainers.image.description="Train neural networks, serve ONNX models over HTTP, and watch how well they do in production; with ONNX Runtime." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.documentation="${DOCUMENTATION}" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
 FROM scratch
 COPY --from=build /rootfs/ /

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::{self, ApiState, Shutdown};
-use crate::config::ServeConfig;
+use crate::config::{EngineChoice, ServeConfig};
+use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::serving::{LoadSettings, Pool, Predictor, PredictorSettings, Tuner, TuningStore, load_all, run_probes};
+use crate::serving::{
+    Candidates, Checker, LoadSettings, Pool, Predictor, PredictorSettings, Tuner, TuningStore, load_all, run_probes,
+};
 use crate::transform::ImageLimits;
 
 /// A server, built but not yet accepting.
@@ -22,6 +26,9 @@ pub struct App {
     tuning: TuningStore,
     predictor: Arc<Predictor>,
     state: ApiState,
+    /// Dropped when the server stops, which ends what waits for the other half.
+    stopping: Sender<()>,
+    stopped: Receiver<()>,
 }
 
 /// Why a server should stop.
@@ -51,7 +58,8 @@ impl App {
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let state = ApiState::new(predictor.clone(), metrics.clone(), &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, tuning, predictor, state })
+        let (stopping, stopped) = bounded(0);
+        Ok(Self { config, metrics, pool, tuner, tuning, predictor, state, stopping, stopped })
     }
 
     /// What loads every version of the repository when called; it takes its time, and the server can
@@ -70,9 +78,24 @@ impl App {
             scheduling: serving.scheduling,
             pool: self.pool.clone(),
             tuning: self.tuning.clone(),
+            candidates: Candidates {
+                choice: serving.engine,
+                engines: Engines::new(serving.onnxruntime.clone()),
+                checker: serving.check.clone().map(|check| Checker::new(check, self.stopped.clone())),
+            },
         };
         let tuner = self.tuner.clone();
-        move || load_all(&serving.models, serving.default_model, &settings, &metrics, &predictor, tuner.as_deref())
+        move || {
+            // Whoever asks for it should hear at once that it is not there.
+            if (serving.onnxruntime.is_some() && serving.engine == EngineChoice::Auto)
+                || serving.engine == EngineChoice::Onnxruntime
+            {
+                if let Err(error) = settings.candidates.engines.onnxruntime() {
+                    tracing::warn!(%error, "ONNX Runtime is absent");
+                }
+            }
+            load_all(&serving.models, serving.default_model, &settings, &metrics, &predictor, tuner.as_deref())
+        }
     }
 
     /// What the handlers share.
@@ -98,6 +121,7 @@ impl App {
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &http, &metrics.http, closed).await });
         let reason = stop.await;
+        drop(self.stopping);
         self.state.health().drain();
         let grace = if reason == StopReason::Terminate { self.config.http.grace } else { std::time::Duration::ZERO };
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");

@@ -1,6 +1,7 @@
 //! The command line. Each subcommand has a file; this one dispatches and turns errors into one
 //! clear line and an exit code.
 
+mod check_model;
 mod evaluate;
 mod healthcheck;
 mod openapi;
@@ -45,6 +46,9 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the OpenAPI document of the server
     Openapi,
+    /// Try a model from standard input (the server does so before it trusts one)
+    #[command(hide = true)]
+    CheckModel(check_model::CheckModelArgs),
 }
 
 /// Parses the arguments and does what they say.
@@ -63,6 +67,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),
+        Command::CheckModel(args) => check_model::run(args),
     };
     match done {
         Ok(code) => code,

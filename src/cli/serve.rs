@@ -1,13 +1,15 @@
 //! `weir serve`.
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Shutdown;
 use crate::app::{App, StopReason, bind};
-use crate::config::{ServeConfig, ServeOptions};
+use crate::config::{EngineChoice, ServeConfig, ServeOptions};
 use crate::error::{Error, Result};
 use crate::telemetry;
 
@@ -23,7 +25,12 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
-    let config = args.options.with_file()?.resolve()?;
+    let mut options = args.options.with_file()?;
+    options.check_executable = own_program();
+    let config = options.resolve()?;
+    if config.serving.engine != EngineChoice::Tract {
+        without_telemetry();
+    }
     telemetry::init(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -38,6 +45,26 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
             std::process::exit(1);
         }
     }
+}
+
+/// Starts over with `ORT_DISABLE_TELEMETRY=1`, unless it is set to something: ONNX Runtime reports to its
+/// maker otherwise, and reads the variable so early that only the environment of the process will do.
+fn without_telemetry() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    // A static program cannot load the library at all.
+    if cfg!(target_feature = "crt-static") || std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // Only returns if it fails, and then the engine refuses to be loaded and says why.
+        drop(Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "1").exec());
+    }
+}
+
+/// This program, even if its file was replaced since it started.
+fn own_program() -> Option<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Some(running) } else { std::env::current_exe().ok() }
 }
 
 async fn serve(config: ServeConfig) -> Result<Shutdown> {

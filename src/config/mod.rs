@@ -38,6 +38,37 @@ pub struct ServingConfig {
     pub max_model_bytes: u64,
     /// How often the probe sets are replayed; `None` for never.
     pub probe_interval: Option<Duration>,
+    /// What runs the models.
+    pub engine: EngineChoice,
+    /// The library of ONNX Runtime, if one is named.
+    pub onnxruntime: Option<PathBuf>,
+    /// How models are tried before they are trusted; `None` for not at all.
+    pub check: Option<CheckConfig>,
+}
+
+/// What runs a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// The built-in engine, or ONNX Runtime for what it cannot run.
+    Auto,
+    /// The built-in engine.
+    Tract,
+    /// ONNX Runtime.
+    Onnxruntime,
+}
+
+/// How a model is tried in a process of its own.
+#[derive(Debug, Clone)]
+pub struct CheckConfig {
+    /// This program.
+    pub executable: PathBuf,
+    /// The memory it may take; `None` for 2 GiB and four times its file.
+    pub memory_bytes: Option<u64>,
+    /// The time it may take.
+    pub timeout: Duration,
+    /// What outlives the process; models that have passed are remembered there.
+    pub state_dir: PathBuf,
 }
 
 /// How the requests of a model are scheduled.

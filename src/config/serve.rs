@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use super::{HttpConfig, LogConfig, LogFormat, SchedulingSettings, ServingConfig};
+use super::{CheckConfig, EngineChoice, HttpConfig, LogConfig, LogFormat, SchedulingSettings, ServingConfig};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 
@@ -33,9 +33,29 @@ pub struct ServeOptions {
     #[arg(long, env = "WEIR_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
 
-    /// Folder for what must survive a restart; made when needed [default: state]
+    /// Folder for what outlives the process, if it can be written [default: state]
     #[arg(long, env = "WEIR_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// What runs the models; auto is tract, and ONNX Runtime for what tract cannot run [default: auto]
+    #[arg(long, env = "WEIR_ENGINE", value_enum, value_name = "ENGINE", help_heading = "Engines")]
+    pub engine: Option<EngineChoice>,
+    /// Library of ONNX Runtime 1.22 or newer [default: ORT_DYLIB_PATH, or libonnxruntime.so* beside weir]
+    #[arg(long, env = "WEIR_ONNXRUNTIME", value_name = "FILE", help_heading = "Engines")]
+    pub onnxruntime: Option<PathBuf>,
+    /// Try each model in a process of its own before it is trusted [default: true]
+    #[arg(long, env = "WEIR_CHECK_MODELS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Engines")]
+    pub check_models: Option<bool>,
+    /// Memory that a model may take there, in bytes [default: 2147483648 and four times its file]
+    #[arg(long, env = "WEIR_CHECK_MEMORY_BYTES", value_name = "BYTES", help_heading = "Engines")]
+    pub check_memory_bytes: Option<u64>,
+    /// Time that a model may take there [default: 60]
+    #[arg(long, env = "WEIR_CHECK_TIMEOUT_SECONDS", value_name = "S", help_heading = "Engines")]
+    pub check_timeout_seconds: Option<f64>,
+    /// The program that tries models, as `weir check-model`; without one they are not tried
+    #[arg(skip)]
+    #[serde(skip)]
+    pub check_executable: Option<PathBuf>,
 
     /// Compute threads [default: the cores this process may use]
     #[arg(long, env = "WEIR_THREADS", value_name = "N", help_heading = "Prediction")]
@@ -157,6 +177,12 @@ impl ServeOptions {
             models: self.models.or(lower.models),
             default_model: self.default_model.or(lower.default_model),
             http: self.http.or(lower.http),
+            engine: self.engine.or(lower.engine),
+            onnxruntime: self.onnxruntime.or(lower.onnxruntime),
+            check_models: self.check_models.or(lower.check_models),
+            check_memory_bytes: self.check_memory_bytes.or(lower.check_memory_bytes),
+            check_timeout_seconds: self.check_timeout_seconds.or(lower.check_timeout_seconds),
+            check_executable: self.check_executable.or(lower.check_executable),
             threads: self.threads.or(lower.threads),
             queue_capacity: self.queue_capacity.or(lower.queue_capacity),
             inline_below_microseconds: self.inline_below_microseconds.or(lower.inline_below_microseconds),
@@ -192,13 +218,21 @@ impl ServeOptions {
     pub fn resolve(self) -> Result<ServeConfig> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let probe_interval = self.probe_interval_seconds.unwrap_or(60.0);
+        let check_timeout = seconds("check-timeout-seconds", self.check_timeout_seconds.unwrap_or(60.0))?;
+        let state_dir = self.state_dir.unwrap_or_else(|| "state".into());
+        let check = self.check_executable.filter(|_| self.check_models.unwrap_or(true)).map(|executable| CheckConfig {
+            executable,
+            memory_bytes: self.check_memory_bytes,
+            timeout: check_timeout,
+            state_dir: state_dir.clone(),
+        });
         let serving = ServingConfig {
             models: self.models.unwrap_or_else(|| "models".into()),
             default_model: self.default_model,
             threads: at_least_one("threads", self.threads.unwrap_or(cores))?,
             hang_after: seconds("hang-seconds", self.hang_seconds.unwrap_or(60.0))?,
             tune: self.tune.unwrap_or(true),
-            state: Some(self.state_dir.unwrap_or_else(|| "state".into())),
+            state: Some(state_dir),
             scheduling: SchedulingSettings {
                 queue_capacity: at_least_one("queue-capacity", self.queue_capacity.unwrap_or(256))?,
                 max_batch_size: self.max_batch_size.map(|size| at_least_one("max-batch-size", size)).transpose()?,
@@ -219,6 +253,9 @@ impl ServeOptions {
             } else {
                 Some(seconds("probe-interval-seconds", probe_interval)?)
             },
+            engine: self.engine.unwrap_or(EngineChoice::Auto),
+            onnxruntime: self.onnxruntime,
+            check,
         };
         let max_body_bytes = at_least_one("max-body-bytes", self.max_body_bytes.unwrap_or(10 << 20))?;
         let http = HttpConfig {

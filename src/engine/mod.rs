@@ -4,12 +4,17 @@
 //! its own, because the engine's working memory is per session and is worth keeping.
 
 mod contain;
+mod external;
 mod measure;
+mod onnxruntime;
 mod tract;
+
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use external::refuse_external_data;
 pub use measure::{measure, zeros};
 
 use crate::error::Result;
@@ -22,6 +27,8 @@ use crate::tensor::Tensor;
 pub enum EngineKind {
     /// Built in.
     Tract,
+    /// A shared library that is there or not.
+    OnnxRuntime,
 }
 
 impl EngineKind {
@@ -29,6 +36,50 @@ impl EngineKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tract => "tract",
+            Self::OnnxRuntime => "onnxruntime",
+        }
+    }
+}
+
+/// The engines of this process.
+#[derive(Debug, Clone, Default)]
+pub struct Engines {
+    onnxruntime: Option<PathBuf>,
+}
+
+impl Engines {
+    /// The built-in engine, and ONNX Runtime from this library; without one, from the library that
+    /// `ORT_DYLIB_PATH` names, or else from the one beside the program.
+    pub fn new(onnxruntime: Option<PathBuf>) -> Self {
+        Self { onnxruntime }
+    }
+
+    /// The version of ONNX Runtime, which is loaded if it was not yet.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Config`] when it is not there or cannot be used; only this engine is
+    /// missing then.
+    pub fn onnxruntime(&self) -> Result<&'static str> {
+        onnxruntime::version(self.onnxruntime.as_deref())
+    }
+
+    /// The library that was named for ONNX Runtime.
+    pub fn onnxruntime_file(&self) -> Option<&Path> {
+        self.onnxruntime.as_deref()
+    }
+
+    /// Parses and optimises an ONNX file held in memory.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Repository`] when the file is no ONNX model, keeps data in other files
+    /// or uses what the engine cannot run; [`crate::error::Error::Config`] when the engine is not there.
+    pub fn load(&self, engine: EngineKind, onnx: &[u8]) -> Result<Plan> {
+        external::refuse_external_data(onnx)?;
+        match engine {
+            EngineKind::Tract => tract::TractPlan::load(onnx).map(Plan::Tract),
+            EngineKind::OnnxRuntime => {
+                onnxruntime::OrtPlan::load(self.onnxruntime.as_deref(), onnx).map(Plan::OnnxRuntime)
+            }
         }
     }
 }
@@ -38,31 +89,24 @@ impl EngineKind {
 pub enum Plan {
     /// In the built-in engine.
     Tract(tract::TractPlan),
+    /// In ONNX Runtime.
+    OnnxRuntime(onnxruntime::OrtPlan),
 }
 
 impl Plan {
     /// Parses and optimises an ONNX file held in memory, in the built-in engine.
     ///
     /// # Errors
-    /// As [`Plan::load_in`].
+    /// As [`Engines::load`].
     pub fn load(onnx: &[u8]) -> Result<Self> {
-        Self::load_in(EngineKind::Tract, onnx)
-    }
-
-    /// Parses and optimises an ONNX file held in memory.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Repository`] when the file is no ONNX model or uses what the engine cannot run.
-    pub fn load_in(engine: EngineKind, onnx: &[u8]) -> Result<Self> {
-        match engine {
-            EngineKind::Tract => tract::TractPlan::load(onnx).map(Self::Tract),
-        }
+        Engines::default().load(EngineKind::Tract, onnx)
     }
 
     /// What executes it.
     pub fn engine(&self) -> EngineKind {
         match self {
             Self::Tract(_) => EngineKind::Tract,
+            Self::OnnxRuntime(_) => EngineKind::OnnxRuntime,
         }
     }
 
@@ -70,6 +114,7 @@ impl Plan {
     pub fn signature(&self) -> &Signature {
         match self {
             Self::Tract(plan) => plan.signature(),
+            Self::OnnxRuntime(plan) => plan.signature(),
         }
     }
 
@@ -80,6 +125,7 @@ impl Plan {
     pub fn session(&self) -> Result<Session> {
         match self {
             Self::Tract(plan) => plan.session().map(Session::Tract),
+            Self::OnnxRuntime(plan) => plan.session().map(Session::OnnxRuntime),
         }
     }
 }
@@ -89,6 +135,8 @@ impl Plan {
 pub enum Session {
     /// Of the built-in engine.
     Tract(tract::TractSession),
+    /// Of ONNX Runtime.
+    OnnxRuntime(onnxruntime::OrtSession),
 }
 
 impl Session {
@@ -100,6 +148,7 @@ impl Session {
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         match self {
             Self::Tract(session) => session.run(inputs),
+            Self::OnnxRuntime(session) => session.run(inputs),
         }
     }
 }

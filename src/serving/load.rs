@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::cache::ResponseCache;
 use super::catalog::{Catalog, State, VersionEntry};
+use super::engines::Candidates;
 use super::gather::Gather;
 use super::lane::Lane;
 use super::pool::Pool;
@@ -48,6 +49,8 @@ pub struct LoadSettings {
     pub pool: Arc<Pool>,
     /// What is known of earlier measurements.
     pub tuning: TuningStore,
+    /// What runs a version.
+    pub candidates: Candidates,
 }
 
 /// Loads every version of the repository into the predictor's catalog, one after the other; each
@@ -77,7 +80,8 @@ pub fn load_all(
         let entry = match load(version, settings, metrics) {
             Ok(servable) => {
                 let batch_1_us = servable.tuning().single().as_micros() as u64;
-                tracing::info!(model, version = number, batch_1_us, "available");
+                let engine = servable.tuning().engine.name();
+                tracing::info!(model, version = number, engine, batch_1_us, "available");
                 let servable = Arc::new(servable);
                 if let Some(tuner) = tuner {
                     tuner.add(&servable);
@@ -108,7 +112,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     if let Some(manifest) = &manifest {
         check_identity(found, manifest)?;
     }
-    let plan = Plan::load(&onnx)?;
+    let plan = settings.candidates.plan(&onnx)?;
     let signature = plan.signature();
     let batching = signature.batching();
     let probabilities = match &manifest {

@@ -6,6 +6,8 @@ mod admission;
 mod batch;
 mod cache;
 mod catalog;
+mod check;
+mod engines;
 mod execute;
 mod gather;
 mod lane;
@@ -23,6 +25,8 @@ mod tuning_store;
 mod work;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
+pub use check::Checker;
+pub use engines::Candidates;
 pub use load::{LoadSettings, load, load_all};
 pub use pool::Pool;
 pub use predictor::{Predicted, Predictor, PredictorSettings};

@@ -3,8 +3,8 @@
 #
 # Each one is used as it is when it is there, else pulled. Where no image
 # registry can be reached, a stand-in of the same name is put together from this
-# Debian host's own files: the C compiler and what it depends on, a shell, the
-# certificates, and the Rust toolchain at the official image's paths. That takes
+# Debian host's own files: a shell, the certificates, and either the C compiler
+# and the Rust toolchain at the official image's paths, or Python. That takes
 # about 20 seconds; it is made anew when the host's toolchain or certificates
 # have changed since.
 #
@@ -20,21 +20,27 @@ die() { printf 'base-image: FAILED: %s\n' "$*" >&2; exit 1; }
 
 stand_in() {
     local name=$1 root=$2 sysroot host version chain
-    for tool in rustc cargo gcc ld dpkg-query apt-cache tar; do
+    local tools=(dpkg-query apt-cache tar) own=()
+    case $name in
+        rust:*) tools+=(rustc cargo gcc ld) own=(gcc libc6-dev) ;;
+        python:3*) tools+=(python3) own=(python3 python3-venv) ;;
+        *) die "$name: cannot be pulled, and there is no stand-in for it" ;;
+    esac
+    for tool in "${tools[@]}"; do
         command -v "$tool" >/dev/null || die "$name: cannot be pulled, and the stand-in needs '$tool' on this host"
     done
     sysroot=$(rustc --print sysroot)
     host=$(rustc -vV | sed -n 's/^host: //p')
     version=$(rustc -vV | sed -n 's/^release: //p')
     case $name in
-        rust:"${version%.*}"*) ;;
+        rust:"${version%.*}"* | python:*) ;;
         *) die "$name: cannot be pulled, and this host's rustc is $version, which is no stand-in for it" ;;
     esac
 
     # Debian: what the slim image has, package by package. Programs of /bin, /lib
     # and so on live under /usr; the links cc and awk belong to no package.
     local seeds=(base-files base-passwd bash coreutils dash debianutils diffutils findutils grep gzip
-                 libc-bin mawk sed tar ca-certificates gcc libc6-dev)
+                 libc-bin mawk sed tar ca-certificates "${own[@]}")
     local packages
     packages=$(apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts \
         --no-breaks --no-replaces --no-enhances "${seeds[@]}" | grep '^[a-z0-9]' | sort -u)
@@ -46,12 +52,21 @@ stand_in() {
             sed -nE 's,^/(bin|sbin|lib|lib64)/,/usr/\1/,; s,^/(.+),\1,p' |
             grep -Ev '^(\.|bin|sbin|lib|lib32|lib64|libx32)$|^usr/share/(man|info|locale|lintian|bash-completion)/|^usr/share/doc/'
         printf '%s\n' usr/share/doc usr/share/doc/libc6 usr/share/doc/libc6/copyright
+        for folder in /usr/share/doc/gcc-*-base; do printf '%s\n' "${folder#/}" "${folder#/}/copyright"; done
     } | sort -u | while read -r file; do if [ -e "/$file" ] || [ -L "/$file" ]; then printf '%s\n' "$file"; fi; done |
         tar -C / --no-recursion --verbatim-files-from -cf - -T - | tar -C "$root" -xf -
     mkdir -p "$root"/{proc,sys,dev,root,home,var/tmp,etc/ssl}
     install -d -m 1777 "$root/tmp"
     tar -C / -cf - etc/ssl/certs | tar -C "$root" -xf -
     cp --remove-destination "$ca_bundle" "$root/etc/ssl/certs/ca-certificates.crt"
+
+    if [ "${name%%:*}" = python ]; then
+        tar -C "$root" --numeric-owner -cf - . | docker import \
+            --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' \
+            --change "LABEL io.weir.stand-in=$fingerprint" \
+            --change 'CMD ["python3"]' - "$name" >/dev/null
+        return
+    fi
 
     # Rust, at the paths of the official image.
     chain=usr/local/rustup/toolchains/$version-$host

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image from the Dockerfile, looks at what is in it, runs it as it is
 # meant to be run (no privileges, nothing writable), and
-# uses it: health, a prediction, the metrics, SIGTERM.
+# uses it: health, a prediction, the metrics, SIGTERM. Then the same, shorter, for
+# the image that carries ONNX Runtime.
 #
 # Installs nothing. Everything it starts is gone when it ends; the image stays,
 # as WEIR_IMAGE (weir:test). Needs a docker engine; the base image is pulled, or
@@ -14,6 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 context=$(cd "${1:-$here/../..}" && pwd)
 image=${WEIR_IMAGE:-weir:test}
 max_mb=${WEIR_IMAGE_MAX_MB:-40}
+max_onnxruntime_mb=${WEIR_ONNXRUNTIME_IMAGE_MAX_MB:-90}
 container=weir-test-$$
 work=$(mktemp -d)
 
@@ -122,5 +124,34 @@ docker stop --time 30 "$container" >/dev/null
 code=$(docker inspect --format '{{.State.ExitCode}}' "$container")
 [ "$code" = 0 ] || die "exit code $code after SIGTERM"
 ok "SIGTERM: exit code 0 in $((SECONDS - started)) s"
+
+step "docker build --target onnxruntime -t $image-onnxruntime"
+started=$SECONDS
+docker build --force-rm --target onnxruntime --tag "$image-onnxruntime" "$context" >"$work/build.log" 2>&1 ||
+    { tail -n 60 "$work/build.log" >&2; die 'docker build --target onnxruntime'; }
+ok "built in $((SECONDS - started)) s"
+bytes=$(docker image inspect --format '{{.Size}}' "$image-onnxruntime")
+[ "$bytes" -le $((max_onnxruntime_mb * 1000000)) ] || die "image of $bytes bytes, more than $max_onnxruntime_mb MB"
+ok "size $(awk "BEGIN { printf \"%.1f\", $bytes / 1e6 }") MB, at most $max_onnxruntime_mb MB"
+docker rm -v "$container" >/dev/null
+docker run --detach --name "$container" --read-only --cap-drop ALL --security-opt no-new-privileges --env WEIR_ENGINE=onnxruntime \
+    --publish 127.0.0.1::8080 --health-interval 1s "$image-onnxruntime" >/dev/null
+for _ in $(seq 60); do
+    health=$(docker inspect --format '{{.State.Status}}/{{with .State.Health}}{{.Status}}{{end}}' "$container")
+    case $health in running/starting) sleep 0.5 ;; *) break ;; esac
+done
+[ "$health" = running/healthy ] || die "container with ONNX Runtime is $health after its start"
+address=$(docker port "$container" 8080/tcp | head -n 1)
+curl --fail-with-body --silent --show-error --max-time 10 "http://$address/models/mnist-mlp" >"$work/models.json"
+curl --fail-with-body --silent --show-error --max-time 10 --header 'content-type: image/png' \
+    --data-binary "@$here/digit-7.png" "http://$address/predict" >"$work/answer.json" ||
+    die "POST /predict: $(cat "$work/answer.json")"
+grep -Eq '"engine": ?"onnxruntime"' "$work/models.json" || die "ONNX Runtime does not run it: $(cat "$work/models.json")"
+grep -Eq '"label": ?"7"' "$work/answer.json" || die "the picture of a 7 was not read as 7: $(cat "$work/answer.json")"
+ok 'POST /predict: a 7 is read as 7, by ONNX Runtime'
+docker stop --time 30 "$container" >/dev/null
+code=$(docker inspect --format '{{.State.ExitCode}}' "$container")
+[ "$code" = 0 ] || die "exit code $code after SIGTERM"
+ok 'SIGTERM: exit code 0'
 
 printf '\n%s passed, 0 failed\n' "$passed"

@@ -73,54 +73,75 @@ pub(crate) fn add_bare_model(root: &Path, name: &str, version: u64, onnx: &[u8])
 const FLOAT: i32 = 1;
 const INT64: i64 = 7;
 
-/// A graph from `x: [N, sample…]` to `y`.
-pub(crate) fn onnx(sample: &[i64], nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Vec<u8> {
-    let sizes = sample.iter().map(|&size| dimension::Value::DimValue(size));
-    let shape = std::iter::once(dimension::Value::DimParam("N".into())).chain(sizes).collect();
-    graph(vec![value("x", FLOAT, Some(shape))], vec![value("y", FLOAT, None)], nodes, constants)
+/// A tensor at the edge of a graph: its name, its type's number in onnx.proto and its dimensions,
+/// each a size, a symbol, or `?` if the file says nothing; no dimensions at all is no shape.
+pub(crate) type Edge<'e> = (&'e str, i32, Option<&'e [&'e str]>);
+
+/// A model of any graph.
+pub(crate) fn model(
+    inputs: &[Edge<'_>],
+    outputs: &[Edge<'_>],
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+    opset: i64,
+) -> Vec<u8> {
+    let graph = graph(inputs, outputs, nodes, constants);
+    let opset_import = ["", "com.microsoft"].iter().zip([opset, 1]);
+    let opset_import =
+        opset_import.map(|(domain, version)| OperatorSetIdProto { domain: (*domain).into(), version }).collect();
+    ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
 }
 
-/// An input or output of a graph.
-pub(crate) fn value(name: &str, elem_type: i32, shape: Option<Vec<dimension::Value>>) -> ValueInfoProto {
-    let dim = |value| Dimension { value: Some(value), ..Dimension::default() };
-    let shape = shape.map(|shape| TensorShapeProto { dim: shape.into_iter().map(dim).collect() });
-    ValueInfoProto {
-        name: name.into(),
-        r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type, shape })),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
+pub(crate) fn graph(
+    inputs: &[Edge<'_>],
+    outputs: &[Edge<'_>],
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+) -> GraphProto {
+    let dim = |dim: &&str| Dimension {
+        value: match dim.parse() {
+            Ok(size) => Some(dimension::Value::DimValue(size)),
+            Err(_) if *dim == "?" => None,
+            Err(_) => Some(dimension::Value::DimParam((*dim).into())),
+        },
+        ..Dimension::default()
+    };
+    let edge = |(name, elem_type, dims): &Edge<'_>| {
+        let shape = dims.map(|dims| TensorShapeProto { dim: dims.iter().map(dim).collect() });
+        let tensor = type_proto::Tensor { elem_type: *elem_type, shape };
+        ValueInfoProto {
+            name: (*name).into(),
+            r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+            ..ValueInfoProto::default()
+        }
+    };
+    GraphProto {
+        name: "test".into(),
+        node,
+        initializer,
+        input: inputs.iter().map(edge).collect(),
+        output: outputs.iter().map(edge).collect(),
+        ..GraphProto::default()
     }
 }
 
-/// Any graph.
-pub(crate) fn graph(
-    input: Vec<ValueInfoProto>,
-    output: Vec<ValueInfoProto>,
-    node: Vec<NodeProto>,
-    initializer: Vec<TensorProto>,
-) -> Vec<u8> {
-    let graph = GraphProto { name: "test".into(), node, initializer, input, output, ..GraphProto::default() };
-    let opset = OperatorSetIdProto { domain: String::new(), version: 18 };
-    ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
-}
-
-fn symbol(name: &str) -> dimension::Value {
-    dimension::Value::DimParam(name.into())
+/// A graph from `x: [N, sample…]` to `y`.
+pub(crate) fn onnx(sample: &[i64], nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Vec<u8> {
+    let sample: Vec<String> = sample.iter().map(i64::to_string).collect();
+    let dims: Vec<&str> = std::iter::once("N").chain(sample.iter().map(String::as_str)).collect();
+    model(&[("x", FLOAT, Some(&dims))], &[("y", FLOAT, None)], nodes, constants, 18)
 }
 
 /// sum = a + b and difference = a - b of 64-bit integers `[N, 2]`.
 pub(crate) fn sum_and_difference() -> Vec<u8> {
-    let shape = || Some(vec![symbol("batch"), dimension::Value::DimValue(2)]);
-    let inputs = vec![value("a", INT64 as i32, shape()), value("b", INT64 as i32, shape())];
-    let outputs = vec![value("sum", INT64 as i32, None), value("difference", INT64 as i32, None)];
-    graph(inputs, outputs, vec![node("Add", &["a", "b"], "sum"), node("Sub", &["a", "b"], "difference")], vec![])
+    let edge = |name| (name, INT64 as i32, Some(&["batch", "2"][..]));
+    let outputs = [("sum", INT64 as i32, None), ("difference", INT64 as i32, None)];
+    let nodes = vec![node("Add", &["a", "b"], "sum"), node("Sub", &["a", "b"], "difference")];
+    model(&[edge("a"), edge("b")], &outputs, nodes, vec![], 18)
 }
 
 /// y = the sum of each row of `x: [N, L]`, whatever L is.
 pub(crate) fn row_sums() -> Vec<u8> {
-    let input = value("x", FLOAT, Some(vec![symbol("N"), symbol("L")]));
     let axes = TensorProto {
         name: "axes".into(),
         dims: vec![1],
@@ -128,13 +149,14 @@ pub(crate) fn row_sums() -> Vec<u8> {
         raw_data: 1i64.to_le_bytes().into(),
         ..TensorProto::default()
     };
-    graph(vec![input], vec![value("y", FLOAT, None)], vec![node("ReduceSum", &["x", "axes"], "y")], vec![axes])
+    let nodes = vec![node("ReduceSum", &["x", "axes"], "y")];
+    model(&[("x", FLOAT, Some(&["N", "L"]))], &[("y", FLOAT, None)], nodes, vec![axes], 18)
 }
 
 /// y = x + 1 of a lone number, without any dimension.
 pub(crate) fn scalar_plus_one() -> Vec<u8> {
-    let (input, output) = (value("x", FLOAT, Some(vec![])), value("y", FLOAT, None));
-    graph(vec![input], vec![output], vec![node("Add", &["x", "one"], "y")], vec![constant("one", &[], &[1.0])])
+    let nodes = vec![node("Add", &["x", "one"], "y")];
+    model(&[("x", FLOAT, Some(&[]))], &[("y", FLOAT, None)], nodes, vec![constant("one", &[], &[1.0])], 18)
 }
 
 pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod batching;
+mod check;
 mod cli;
+mod engines;
 mod fixtures;
 mod http;
 mod images;

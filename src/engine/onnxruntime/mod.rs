@@ -1,0 +1,147 @@
+//! ONNX Runtime, the second engine: a shared library that is there or not.
+//!
+//! The model comes as bytes: without a path there is no folder to read further files from, and
+//! [`super::external`] has refused every model that would. A session of the library runs for one
+//! thread at a time, so each thread has its own, with its own copy of the weights.
+
+mod convert;
+mod half;
+mod library;
+mod shapes;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use ort::session::{Session, SessionInputValue};
+
+use self::half::Halves;
+use self::library::Library;
+use super::contain::{contain, unusable};
+use super::measure::zeros;
+use crate::error::{Error, Result};
+use crate::signature::{BATCH, Dim, Signature};
+use crate::tensor::Tensor;
+
+/// Samples of the run that shows the shapes of the outputs; a number that is no size by accident.
+const PROBE: usize = 3;
+
+/// The version of the library; loads it if it was not yet.
+///
+/// # Errors
+/// [`Error::Config`] when it is not found or cannot be used.
+pub(super) fn version(library: Option<&Path>) -> Result<&'static str> {
+    library::open(library).map(|library| library.version.as_str())
+}
+
+/// A graph and what its sessions are made from.
+#[derive(Debug)]
+pub struct OrtPlan {
+    library: &'static Library,
+    signature: Signature,
+    onnx: Vec<u8>,
+    /// The session that showed the signature, for the first thread that wants one.
+    first: Mutex<Option<OrtSession>>,
+}
+
+impl OrtPlan {
+    pub(super) fn load(library: Option<&Path>, onnx: &[u8]) -> Result<Self> {
+        let library = library::open(library)?;
+        contain("the model crashed the engine while loading", || Self::build(library, onnx))?
+    }
+
+    fn build(library: &'static Library, onnx: &[u8]) -> Result<Self> {
+        let mut session = OrtSession { session: session(library, onnx)?, halves: Halves::new(library) };
+        let signature = signature(&mut session)?;
+        Ok(Self { library, signature, onnx: onnx.to_vec(), first: Mutex::new(Some(session)) })
+    }
+
+    pub(super) fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    pub(super) fn session(&self) -> Result<OrtSession> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match first {
+            Some(session) => Ok(session),
+            None => contain("the model crashed the engine while loading", || {
+                Ok(OrtSession { session: session(self.library, &self.onnx)?, halves: Halves::new(self.library) })
+            })?,
+        }
+    }
+}
+
+/// A session on the calling thread alone. No memory pattern: it is kept for each shape ever seen.
+fn session(library: &Library, onnx: &[u8]) -> Result<Session> {
+    let make = || -> ort::Result<Session> {
+        Session::builder(&library.environment)?
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_parallel_execution(false)?
+            .with_memory_pattern(false)?
+            // Never the library's own format, whose reader trusts the file.
+            .with_config_entry("session.load_model_format", "ONNX")?
+            .commit_from_memory(onnx)
+    };
+    make().map_err(|error| unusable(convert::brief(error.message())))
+}
+
+/// Finds the signature by what the file declares and what a run on zeros gives. A batch that the
+/// file leaves open and the graph does not bear is 1.
+fn signature(session: &mut OrtSession) -> Result<Signature> {
+    let (mut inputs, batch) = shapes::inputs(session.session.inputs())?;
+    let batch = batch.map(str::to_owned);
+    let mut run = |inputs: &[crate::signature::TensorSpec], samples| {
+        let known = Signature { inputs: inputs.to_vec(), outputs: Vec::new() };
+        let outputs = session.execute(&zeros(&known, samples)?)?;
+        Ok::<_, Error>(outputs.iter().map(|output| output.shape().to_vec()).collect::<Vec<_>>())
+    };
+    let seen = run(&inputs, if batch.is_some() { PROBE } else { 1 });
+    let (seen, batch) = match (seen, batch) {
+        (Ok(seen), batch) => (seen, batch),
+        (Err(_), Some(_)) => {
+            for dim in inputs.iter_mut().filter_map(|input| input.shape.first_mut()) {
+                if *dim == Dim::Symbol(BATCH.into()) {
+                    *dim = Dim::Fixed(1);
+                }
+            }
+            (run(&inputs, 1).map_err(refused)?, None)
+        }
+        (Err(error), None) => return Err(refused(error)),
+    };
+    let batch = batch.as_deref().map(|name| (name, PROBE));
+    let outputs = shapes::outputs(session.session.outputs(), &seen, batch)?;
+    Ok(Signature { inputs, outputs })
+}
+
+fn refused(error: Error) -> Error {
+    match error {
+        Error::Internal { source, .. } => {
+            unusable(format!("it fails on zeros: {}", convert::brief(&source.to_string())))
+        }
+        other => other,
+    }
+}
+
+/// One thread's session for an [`OrtPlan`].
+#[derive(Debug)]
+pub struct OrtSession {
+    session: Session,
+    halves: Halves,
+}
+
+impl OrtSession {
+    pub(super) fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        contain("the model crashed", || self.execute(inputs))?
+    }
+
+    fn execute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let (session, halves) = (&mut self.session, &mut self.halves);
+        let expected = session.outputs().len();
+        let inputs = inputs.iter().map(|input| convert::to_ort(input, halves)).collect::<Result<Vec<_>>>()?;
+        let outputs = session.run::<0>(inputs.as_slice() as &[SessionInputValue<'_>]).map_err(convert::failed)?;
+        if outputs.len() != expected {
+            return Err(Error::internal("the model failed", format!("{} of {expected} outputs", outputs.len())));
+        }
+        outputs.values().map(|output| convert::from_ort(&output, halves)).collect()
+    }
+}

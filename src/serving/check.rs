@@ -1,0 +1,242 @@
+//! Tries a model in a child process before the server trusts it: there it may crash, hang or eat
+//! memory. The child is this program as `weir check-model`.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded, select};
+use serde::Deserialize;
+
+use crate::config::CheckConfig;
+use crate::engine::{EngineKind, Engines};
+use crate::error::{Error, Result};
+use crate::repository::sha256_hex;
+
+/// What is read of the child's answer and of its last words.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+const MAX_WORDS_BYTES: u64 = 4 << 10;
+
+/// Checks that are remembered; with more, all are forgotten and paid for once more.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Runs the checks.
+#[derive(Debug, Clone)]
+pub struct Checker {
+    config: CheckConfig,
+    /// Where a file is remembered that has passed.
+    remembered: PathBuf,
+    /// Ends when the server stops.
+    stopped: Receiver<()>,
+}
+
+/// What the child says, as one line of JSON: a problem, or none.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    problem: Option<String>,
+}
+
+/// How a check ended.
+enum End {
+    Exited { status: ExitStatus, answer: Vec<u8>, words: String },
+    TimedOut,
+    Stopped,
+}
+
+impl Checker {
+    /// A checker that remembers in `<state>/checked` and gives up when `stopped` ends.
+    pub fn new(config: CheckConfig, stopped: Receiver<()>) -> Self {
+        Self { remembered: config.state_dir.join("checked"), config, stopped }
+    }
+
+    /// Loads a file in this engine and runs it once on zeros, elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] saying what became of it, [`Error::ShuttingDown`] when the server stops,
+    /// [`Error::Internal`] when no child can be started.
+    pub fn check(&self, engines: &Engines, engine: EngineKind, onnx: &[u8]) -> Result<()> {
+        let runtime = if engine == EngineKind::OnnxRuntime { engines.onnxruntime()? } else { "" };
+        let mark = format!("{}-{}{runtime}-weir{}", sha256_hex(onnx), engine.name(), env!("CARGO_PKG_VERSION"));
+        if self.remembered.join(&mark).exists() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let memory = self.config.memory_bytes.unwrap_or((2 << 30) + 4 * onnx.len() as u64);
+        let child = self.spawn(engines, engine, memory)?;
+        let end = self.attend(child, onnx).map_err(|error| Error::internal("a model could not be checked", error))?;
+        let problem = match end {
+            End::Stopped => return Err(Error::ShuttingDown),
+            End::TimedOut => Some(format!(
+                "it was not loaded and run within {} s (check-timeout-seconds)",
+                self.config.timeout.as_secs_f64()
+            )),
+            End::Exited { status, answer, words } => {
+                tracing::debug!(%status, words, "the check of a model has ended");
+                judge(status, &answer, &words, memory)
+            }
+        };
+        tracing::debug!(engine = engine.name(), elapsed_ms = begun.elapsed().as_millis() as u64, ?problem, "checked");
+        match problem {
+            Some(problem) => Err(Error::Repository { what: "model.onnx".into(), problem }),
+            None => {
+                self.remember(&mark);
+                Ok(())
+            }
+        }
+    }
+
+    fn spawn(&self, engines: &Engines, engine: EngineKind, memory: u64) -> Result<Child> {
+        let mut command = Command::new(&self.config.executable);
+        command.args(["check-model", "--engine", engine.name()]);
+        command.arg("--memory-bytes").arg(memory.to_string());
+        command.arg("--cpu-seconds").arg(self.config.timeout.as_secs_f64().ceil().to_string());
+        if let Some(file) = engines.onnxruntime_file() {
+            command.arg("--onnxruntime").arg(file);
+        }
+        // The model's process sees nothing of ours but what its engine needs. The allocator would
+        // otherwise claim a gigabyte at once, which counts against the limit.
+        command.env_clear().env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+        for name in ["LD_LIBRARY_PATH", "ORT_DYLIB_PATH", "ORT_DISABLE_TELEMETRY"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .spawn()
+            .map_err(|error| Error::internal("a model could not be checked: no process can be started", error))
+    }
+
+    /// Feeds the child, hears it and waits for its end, which comes in time or is brought about.
+    fn attend(&self, mut child: Child, onnx: &[u8]) -> io::Result<End> {
+        let deadline = Instant::now() + self.config.timeout;
+        let (mut input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (heard, hear) = bounded(1);
+        std::thread::scope(|scope| {
+            // A child that ends early does not read to the end.
+            scope.spawn(move || input.take().map(|mut input| input.write_all(onnx)));
+            let words = scope.spawn(move || read_head(errors, MAX_WORDS_BYTES));
+            scope.spawn(move || heard.send(read_head(output, MAX_ANSWER_BYTES)));
+            let answer = select! {
+                recv(hear) -> answer => answer.ok(),
+                recv(self.stopped) -> _ => None,
+                default(self.config.timeout) => None,
+            };
+            let status = match answer {
+                Some(_) => self.wait(&mut child, deadline)?,
+                None => None,
+            };
+            let Some(status) = status else {
+                child.kill()?;
+                child.wait()?;
+                return Ok(if self.is_stopped() { End::Stopped } else { End::TimedOut });
+            };
+            let words = String::from_utf8_lossy(&words.join().unwrap_or_default()).into_owned();
+            Ok(End::Exited { status, answer: answer.unwrap_or_default(), words })
+        })
+    }
+
+    /// Waits for a child that has said all it will say.
+    fn wait(&self, child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status));
+            }
+            if Instant::now() >= deadline || self.is_stopped() {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+    }
+
+    /// A state folder that cannot be written costs the next start a check and nothing else.
+    fn remember(&self, mark: &str) {
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.remembered)?;
+            if fs::read_dir(&self.remembered)?.count() >= MAX_REMEMBERED {
+                fs::remove_dir_all(&self.remembered)?;
+                fs::create_dir_all(&self.remembered)?;
+            }
+            fs::write(self.remembered.join(mark), [])
+        };
+        if let Err(error) = write() {
+            tracing::debug!(folder = %self.remembered.display(), %error, "a passed check is not remembered");
+        }
+    }
+}
+
+/// The head of what a child says; the rest is heard and forgotten, so that it never waits for us.
+fn read_head(from: Option<impl Read>, limit: u64) -> Vec<u8> {
+    let mut head = Vec::new();
+    if let Some(mut from) = from {
+        // What was heard before a pipe broke still counts.
+        drop(from.by_ref().take(limit).read_to_end(&mut head));
+        drop(io::copy(&mut from, &mut io::sink()));
+    }
+    head
+}
+
+/// What the end of a child says about the model; `None` if nothing is wrong with it.
+fn judge(status: ExitStatus, answer: &[u8], words: &str, memory: u64) -> Option<String> {
+    const SIGKILL: i32 = 9;
+    const SIGXCPU: i32 = 24;
+    const SIGXFSZ: i32 = 25;
+    let too_large = || Some(format!("it needs more memory than {memory} bytes (check-memory-bytes)"));
+    match (status.signal(), status.success()) {
+        (Some(SIGKILL), _) => Some("the system killed its check, as it does for want of memory".into()),
+        (Some(SIGXCPU), _) => Some("it takes too long (check-timeout-seconds)".into()),
+        (Some(SIGXFSZ), _) => Some("it makes the engine write a file".into()),
+        (Some(_), _) if words.contains("overflowed its stack") => {
+            Some("it is nested or chained so deeply that the engine's stack overflows".into())
+        }
+        (Some(_), _) if is_out_of_memory(words) => too_large(),
+        (Some(signal), _) => Some(format!("it crashes the engine (signal {signal})")),
+        (None, true) => match serde_json::from_slice::<Answer>(answer) {
+            Ok(Answer { problem: Some(problem) }) if is_out_of_memory(&problem) => too_large(),
+            Ok(answer) => answer.problem,
+            Err(_) => Some("its check gave no answer".into()),
+        },
+        (None, false) => Some(format!("its check failed with exit code {}", status.code().unwrap_or(-1))),
+    }
+}
+
+/// How the allocators of the engines say that they got nothing.
+fn is_out_of_memory(words: &str) -> bool {
+    let words = words.to_lowercase();
+    ["memory allocation of", "bad_alloc", "out of memory", "failed to allocate"]
+        .iter()
+        .any(|phrase| words.contains(phrase))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_of_a_child_is_a_reason_of_its_own() {
+        let signal = ExitStatus::from_raw;
+        let exit = |code: i32| ExitStatus::from_raw(code << 8);
+        for (status, answer, words, expected) in [
+            (exit(0), "{\"problem\":\"unknown op\"}", "", "unknown op"),
+            (exit(0), "{\"problem\":\"Failed to allocate memory for 4000 bytes\"}", "", "more memory than 7 bytes"),
+            (exit(0), "", "", "no answer"),
+            (exit(2), "", "", "exit code 2"),
+            (signal(9), "", "", "want of memory"),
+            (signal(24), "", "", "too long"),
+            (signal(6), "", "thread 'model' has overflowed its stack", "stack overflows"),
+            (signal(6), "", "memory allocation of 4000 bytes failed", "more memory than 7 bytes"),
+            (signal(11), "{\"problem\":null}", "", "signal 11"),
+        ] {
+            let problem = judge(status, answer.as_bytes(), words, 7).unwrap_or_default();
+            assert!(problem.contains(expected), "{status}: {problem}");
+        }
+        assert_eq!(judge(exit(0), b"{\"problem\":null}\n", "", 7), None);
+    }
+}
