@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -24,11 +24,11 @@ pub struct App {
     pool: Arc<Pool>,
     tuner: Option<Arc<Tuner>>,
     tuning: TuningStore,
+    candidates: Candidates,
     predictor: Arc<Predictor>,
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
-    stopped: Receiver<()>,
 }
 
 /// Why a server should stop.
@@ -50,16 +50,22 @@ impl App {
         let pool = Pool::start(config.serving.threads, config.serving.hang_after, metrics.pool.clone())?;
         let pool = Arc::new(pool);
         let tuning = TuningStore::new(config.serving.state.as_ref().map(|state| state.join("tuning")));
-        let tuner = match config.serving.tune {
-            true => Some(Arc::new(Tuner::start(tuning.clone(), pool.clone())?)),
-            false => None,
+        let (stopping, stopped) = bounded(0);
+        let candidates = Candidates {
+            choice: config.serving.engine,
+            engines: Engines::new(config.serving.onnxruntime.clone()),
+            checker: config.serving.check.clone().map(|check| Checker::new(check, stopped)),
         };
+        let start = || {
+            let max_model_bytes = config.serving.max_model_bytes;
+            Tuner::start(tuning.clone(), pool.clone(), candidates.clone(), max_model_bytes).map(Arc::new)
+        };
+        let tuner = config.serving.tune.then(start).transpose()?;
         let settings =
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let state = ApiState::new(predictor.clone(), metrics.clone(), &config.http, config.serving.max_samples);
-        let (stopping, stopped) = bounded(0);
-        Ok(Self { config, metrics, pool, tuner, tuning, predictor, state, stopping, stopped })
+        Ok(Self { config, metrics, pool, tuner, tuning, candidates, predictor, state, stopping })
     }
 
     /// What loads every version of the repository when called; it takes its time, and the server can
@@ -78,11 +84,7 @@ impl App {
             scheduling: serving.scheduling,
             pool: self.pool.clone(),
             tuning: self.tuning.clone(),
-            candidates: Candidates {
-                choice: serving.engine,
-                engines: Engines::new(serving.onnxruntime.clone()),
-                checker: serving.check.clone().map(|check| Checker::new(check, self.stopped.clone())),
-            },
+            candidates: self.candidates.clone(),
         };
         let tuner = self.tuner.clone();
         move || {

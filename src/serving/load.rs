@@ -16,13 +16,14 @@ use super::gather::Gather;
 use super::lane::Lane;
 use super::pool::Pool;
 use super::predictor::Predictor;
+use super::rival;
 use super::servable::{Input, Options, Prediction, Servable};
 use super::sessions::Runtime;
 use super::tuner::{self, Tuner};
 use super::tuning::{BatchCost, GATHER_PROBE, Pinned, Tuning, TuningStage};
 use super::tuning_store::TuningStore;
-use crate::config::SchedulingSettings;
-use crate::engine::{self, Plan, Session};
+use crate::config::{EngineChoice, SchedulingSettings};
+use crate::engine::{EngineKind, Plan, Session};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::metrics::{Metrics, Source};
@@ -51,6 +52,22 @@ pub struct LoadSettings {
     pub tuning: TuningStore,
     /// What runs a version.
     pub candidates: Candidates,
+}
+
+impl LoadSettings {
+    /// The plan of a file in the engine that was measured to be the better one, if both were; else
+    /// in the first that can run it.
+    fn plan(&self, onnx: &[u8], onnx_sha256: &str) -> Result<Plan> {
+        let known = |engine| self.tuning.recall(onnx_sha256, engine);
+        if self.candidates.choice == EngineChoice::Auto
+            && let (Some(tract), Some(other)) = (known(EngineKind::Tract), known(EngineKind::OnnxRuntime))
+            && rival::is_better(&tract, &other)
+            && let Ok(plan) = self.candidates.load(EngineKind::OnnxRuntime, onnx)
+        {
+            return Ok(plan);
+        }
+        self.candidates.plan(onnx)
+    }
 }
 
 /// Loads every version of the repository into the predictor's catalog, one after the other; each
@@ -112,14 +129,14 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     if let Some(manifest) = &manifest {
         check_identity(found, manifest)?;
     }
-    let plan = settings.candidates.plan(&onnx)?;
+    let onnx_sha256 = sha256_hex(&onnx);
+    let plan = settings.plan(&onnx, &onnx_sha256)?;
     let signature = plan.signature();
     let batching = signature.batching();
     let probabilities = match &manifest {
         Some(manifest) => check_signature(manifest, signature)?,
         None => None,
     };
-    let onnx_sha256 = sha256_hex(&onnx);
     let pinned = Pinned::of(&settings.scheduling);
     let (sessions, costs) = warm_sessions(&plan, settings.pool.size())?;
     let tuning = match settings.tuning.recall(&onnx_sha256, plan.engine()) {
@@ -145,6 +162,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         settings: scheduling,
         cache,
         onnx_sha256,
+        folder: found.path.clone(),
         manifest,
         signature: plan.signature().clone(),
         runtime: ArcSwap::from_pointee(Runtime::new(plan, settings.threads, sessions)),
@@ -159,16 +177,10 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
 
 /// A session for each compute thread, each of which has run, and what a run costs.
 fn warm_sessions(plan: &Plan, count: usize) -> Result<(Vec<Session>, Vec<BatchCost>)> {
-    let signature = plan.signature();
-    let mut sessions = (0..count.max(1)).map(|_| plan.session()).collect::<Result<Vec<_>>>()?;
-    let (first, rest) = sessions.split_at_mut(1);
-    let mut costs = vec![tuner::cost(&mut first[0], signature, 1)?];
-    if signature.batching() == Batching::Any {
-        costs.push(tuner::cost(&mut first[0], signature, GATHER_PROBE)?);
-    }
-    let zeros = engine::zeros(signature, 1)?;
-    for session in rest {
-        session.run(&zeros)?;
+    let mut sessions = rival::warm(plan, count)?;
+    let mut costs = vec![tuner::cost(&mut sessions[0], plan.signature(), 1)?];
+    if plan.signature().batching() == Batching::Any {
+        costs.push(tuner::cost(&mut sessions[0], plan.signature(), GATHER_PROBE)?);
     }
     Ok((sessions, costs))
 }
@@ -228,7 +240,7 @@ fn decode_probe(sample: &ProbeSample) -> Result<(Bytes, usize)> {
     Ok((decode_base64(&sample.image)?, sample.label))
 }
 
-fn decode_base64(text: &str) -> Result<Bytes> {
+pub(super) fn decode_base64(text: &str) -> Result<Bytes> {
     STANDARD.decode(text).map(Bytes::from).map_err(|error| unusable(format!("an image is not base64: {error}")))
 }
 

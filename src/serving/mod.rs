@@ -17,6 +17,7 @@ mod pool;
 mod predictor;
 mod probe;
 mod request;
+mod rival;
 mod servable;
 mod sessions;
 mod tuner;

@@ -1,6 +1,7 @@
 //! One version, loaded and runnable: transform, engine, transform.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ pub struct Servable {
     pub(super) settings: SchedulingSettings,
     pub(super) cache: Option<ResponseCache>,
     pub(super) onnx_sha256: String,
+    pub(super) folder: PathBuf,
     pub(super) batching: Batching,
     pub(super) probabilities: Option<usize>,
     pub(super) image_limits: ImageLimits,

@@ -56,6 +56,11 @@ impl Runtime {
         &self.plan
     }
 
+    /// How many threads may run it at once.
+    pub(super) fn threads(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Runs `work` with a session. After a failure the session is thrown away: a panic may have left
     /// it in any state.
     ///

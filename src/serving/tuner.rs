@@ -4,11 +4,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::engines::Candidates;
 use super::pool::Pool;
+use super::rival;
 use super::servable::Servable;
+use super::sessions::Runtime;
 use super::tuning::{BatchCost, Tuning, TuningStage};
 use super::tuning_store::TuningStore;
-use crate::engine::{self, Plan};
+use crate::engine::{self, EngineKind, Plan};
 use crate::error::{Error, Result};
 use crate::signature::{Batching, Signature};
 
@@ -33,6 +36,8 @@ struct Shared {
     changed: Condvar,
     store: TuningStore,
     pool: Arc<Pool>,
+    candidates: Candidates,
+    max_model_bytes: u64,
 }
 
 /// What is to be measured. A version that is gone before its turn is passed over, and each is in the
@@ -48,8 +53,9 @@ impl Tuner {
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no thread.
-    pub fn start(store: TuningStore, pool: Arc<Pool>) -> Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), store, pool });
+    pub fn start(store: TuningStore, pool: Arc<Pool>, candidates: Candidates, max_model_bytes: u64) -> Result<Self> {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { state, changed, store, pool, candidates, max_model_bytes });
         let working = shared.clone();
         let thread = std::thread::Builder::new()
             .name("tuner".into())
@@ -110,28 +116,42 @@ impl Shared {
 
     fn tune(&self, servable: &Servable) {
         let (model, version) = (servable.name.as_str(), servable.version.0);
-        let runtime = servable.runtime.load_full();
-        match self.costs(servable, runtime.plan()) {
-            Ok(Some(costs)) => {
-                let engine = runtime.plan().engine();
-                self.store.remember(&servable.onnx_sha256, engine, &costs);
-                let tuning = Tuning::choose(TuningStage::Measured, engine, costs, servable.pinned());
-                tracing::info!(
-                    model,
-                    version,
-                    engine = engine.name(),
-                    batch_1_us = tuning.single().as_micros() as u64,
-                    max_batch = tuning.max_batch,
-                    inline = tuning.inline,
-                    "tuned"
-                );
-                servable.apply(tuning);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(model, version, error = %error, "could not be measured; the first choice stands")
-            }
+        if let Err(error) = self.measure(servable) {
+            tracing::warn!(model, version, error = %error, "could not be measured; the first choice stands");
         }
+    }
+
+    fn measure(&self, servable: &Servable) -> Result<()> {
+        let runtime = servable.runtime.load_full();
+        let Some(costs) = self.costs(servable, runtime.plan())? else { return Ok(()) };
+        self.settle(servable, runtime.plan().engine(), costs.clone());
+        let Some(plan) = rival::agreeing_plan(&self.candidates, servable, self.max_model_bytes)? else { return Ok(()) };
+        let Some(others) = self.costs(servable, &plan)? else { return Ok(()) };
+        if rival::is_better(&costs, &others) {
+            let engine = plan.engine();
+            let sessions = rival::warm(&plan, self.pool.size())?;
+            servable.runtime.store(Arc::new(Runtime::new(plan, runtime.threads(), sessions)));
+            self.settle(servable, engine, others);
+        } else {
+            self.store.remember(&servable.onnx_sha256, plan.engine(), &others);
+        }
+        Ok(())
+    }
+
+    /// Puts what was measured into force.
+    fn settle(&self, servable: &Servable, engine: EngineKind, costs: Vec<BatchCost>) {
+        self.store.remember(&servable.onnx_sha256, engine, &costs);
+        let tuning = Tuning::choose(TuningStage::Measured, engine, costs, servable.pinned());
+        tracing::info!(
+            model = servable.name.as_str(),
+            version = servable.version.0,
+            engine = engine.name(),
+            batch_1_us = tuning.single().as_micros() as u64,
+            max_batch = tuning.max_batch,
+            inline = tuning.inline,
+            "tuned"
+        );
+        servable.apply(tuning);
     }
 
     /// The cost by batch size; `None` when the tuner closes.
