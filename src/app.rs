@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::api::{self, ApiState, Shutdown};
+use crate::api::{self, ApiParts, ApiState, Shutdown};
 use crate::config::ServeConfig;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::serving::{LoadSettings, Pool, Predictor, PredictorSettings, load_all, run_probes};
+use crate::serving::{LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, run_probes};
+use crate::store::Audit;
 use crate::transform::ImageLimits;
 
 /// A server, built but not yet accepting.
@@ -19,6 +20,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     pool: Arc<Pool>,
     predictor: Arc<Predictor>,
+    manager: Arc<Manager>,
     state: ApiState,
 }
 
@@ -45,25 +47,45 @@ impl App {
             max_samples: config.serving.max_samples,
         };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
-        let state = ApiState::new(predictor.clone(), metrics.clone(), &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, predictor, state })
-    }
-
-    /// What loads every version of the repository when called; it takes its time, and the server can
-    /// run meanwhile.
-    ///
-    /// # Errors
-    /// Calling it gives [`Error::Io`] when the repository folder cannot be read.
-    pub fn loader(&self) -> impl FnOnce() -> Result<()> + Send + use<> {
-        let serving = self.config.serving.clone();
-        let (metrics, predictor) = (self.metrics.clone(), self.predictor.clone());
-        let settings = LoadSettings {
-            // Compute threads, the runtime's workers (one a core) and the loading thread.
-            threads: serving.threads + std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
+        let serving = &config.serving;
+        let load = LoadSettings {
+            // Compute threads, the runtime's workers (one a core) and the load threads.
+            threads: serving.threads
+                + std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+                + config.lifecycle.load_threads,
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
         };
-        move || load_all(&serving.models, serving.default_model, settings, &metrics, &predictor)
+        let manager = Arc::new(Manager::new(ManagerParts {
+            config: config.lifecycle.clone(),
+            models: serving.models.clone(),
+            default_model: serving.default_model.clone(),
+            load,
+            metrics: metrics.clone(),
+            predictor: predictor.clone(),
+        }));
+        let parts = ApiParts {
+            predictor: predictor.clone(),
+            manager: manager.clone(),
+            metrics: metrics.clone(),
+            audit: Arc::new(Audit::open(&config.lifecycle.state_dir)),
+        };
+        let state = ApiState::new(parts, &config.http, config.serving.max_samples);
+        Ok(Self { config, metrics, pool, predictor, manager, state })
+    }
+
+    /// Begins to look at the repository and to load; the server can run meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the repository folder cannot be read.
+    pub fn load(&self) -> Result<()> {
+        self.manager.start()
+    }
+
+    /// Returns once every version found has either loaded or ended.
+    pub async fn settled(predictor: &Predictor) {
+        // It ends only with the predictor.
+        drop(predictor.published().wait_for(|settled| *settled).await);
     }
 
     /// What the handlers share.
@@ -98,6 +120,7 @@ impl App {
         if let Some(probes) = probes {
             drop(probes.await);
         }
+        self.manager.close();
         if shutdown == Shutdown::Clean {
             // Nothing is under way, so this ends at once.
             self.pool.close();

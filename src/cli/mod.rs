@@ -1,8 +1,10 @@
 //! The command line. Each subcommand has a file; this one dispatches and turns errors into one
 //! clear line and an exit code.
 
+mod client;
 mod evaluate;
 mod healthcheck;
+mod models;
 mod openapi;
 mod progress;
 mod serve;
@@ -41,6 +43,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Score a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
+    /// List, promote, roll back, load and unload the models of a running server
+    Models(models::ModelsArgs),
     /// Ask a running server whether it is ready: exit 0 if it is (for containers)
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the OpenAPI document of the server
@@ -61,6 +65,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),
     };

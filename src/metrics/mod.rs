@@ -5,6 +5,7 @@
 //! `protocol`, `source`.
 
 mod http;
+mod lifecycle;
 mod serving;
 mod training;
 
@@ -12,6 +13,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use http::{HttpMetrics, Protocol};
+pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use serving::{Outcome, ServableMetrics, Source, Stage, Stages};
 pub use training::TrainingMetrics;
 
@@ -31,6 +33,8 @@ pub struct Metrics {
     registry: Registry,
     /// HTTP requests and connections.
     pub http: HttpMetrics,
+    /// Versions that come and go.
+    pub lifecycle: LifecycleMetrics,
     serving: serving::ServingFamilies,
 }
 
@@ -43,8 +47,9 @@ impl Metrics {
         let registry = Registry::new();
         let http = HttpMetrics::register(&registry)?;
         let serving = serving::ServingFamilies::register(&registry)?;
+        let lifecycle = LifecycleMetrics::register(&registry)?;
         register_process(&registry)?;
-        Ok(Self { registry, http, serving })
+        Ok(Self { registry, http, lifecycle, serving })
     }
 
     /// Binds the handles of one model version; its series vanish when the handles are dropped.

@@ -1,23 +1,18 @@
 //! A version folder → a servable that has proved itself: hashes, signature, golden examples, warm-up.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::catalog::{Catalog, State, VersionEntry};
 use super::gather::Gather;
-use super::predictor::Predictor;
 use super::servable::{Input, Options, Prediction, Servable};
 use super::sessions::Sessions;
 use crate::engine::{self, Plan};
 use crate::error::{Error, Result};
-use crate::ids::ModelName;
 use crate::metrics::{Metrics, Source};
-use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles, scan};
+use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec};
 use crate::transform::{ImageLimits, PolarityChoice};
 
@@ -39,47 +34,6 @@ pub struct LoadSettings {
     pub max_model_bytes: u64,
     /// What an image may cost.
     pub image_limits: ImageLimits,
-}
-
-/// Loads every version of the repository into the predictor's catalog, one after the other; each
-/// serves as soon as it is ready. A version that fails ends with a reason, the others go on.
-///
-/// # Errors
-/// [`Error::Io`] when the repository folder itself cannot be read.
-pub fn load_all(
-    root: &Path,
-    default_model: Option<ModelName>,
-    settings: LoadSettings,
-    metrics: &Metrics,
-    predictor: &Predictor,
-) -> Result<()> {
-    let found = scan(root)?;
-    for problem in &found.problems {
-        tracing::warn!(place = %problem.place, problem = %problem.problem, "not part of the repository");
-    }
-    let mut catalog = Catalog::new(default_model);
-    for version in &found.versions {
-        catalog.set(version.name.clone(), version.version, VersionEntry::in_state(State::Start));
-    }
-    predictor.publish(catalog.clone());
-    for version in &found.versions {
-        let (model, number) = (version.name.as_str(), version.version.0);
-        let entry = match load(version, settings, metrics) {
-            Ok(servable) => {
-                tracing::info!(model, version = number, batch_1_us = servable.cost.as_micros() as u64, "available");
-                VersionEntry::available(Arc::new(servable))
-            }
-            Err(error) => {
-                tracing::error!(model, version = number, error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "cannot be loaded");
-                VersionEntry::ended(error.to_string())
-            }
-        };
-        catalog.set(version.name.clone(), version.version, entry);
-        predictor.publish(catalog.clone());
-    }
-    catalog.settle();
-    predictor.publish(catalog);
-    Ok(())
 }
 
 /// Loads one version.

@@ -1,4 +1,5 @@
-//! Keeps versions loaded and answers with them: catalog, compute pool, predictor, probe.
+//! Keeps versions loaded and answers with them: manager, catalog, compute pool, predictor,
+//! probe.
 //!
 //! Every protocol calls the [`Predictor`]; none of them is known here.
 
@@ -6,6 +7,8 @@ mod catalog;
 mod execute;
 mod gather;
 mod load;
+mod manager;
+mod policy;
 mod pool;
 mod predictor;
 mod probe;
@@ -13,7 +16,8 @@ mod servable;
 mod sessions;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
-pub use load::{LoadSettings, load, load_all};
+pub use load::{LoadSettings, load};
+pub use manager::{Manager, ManagerParts, Pointed};
 pub use pool::Pool;
 pub use predictor::{Predicted, Predictor, PredictorSettings};
 pub use probe::run_probes;
