@@ -6,14 +6,16 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::api::{self, ApiState, Shutdown};
+use crate::api::{self, ApiParts, ApiState, Shutdown};
 use crate::config::{EngineChoice, ServeConfig};
 use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::serving::{
-    Candidates, Checker, LoadSettings, Pool, Predictor, PredictorSettings, Tuner, TuningStore, load_all, run_probes,
+    Candidates, Checker, LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, Tuner, TuningStore,
+    run_probes,
 };
+use crate::store::Audit;
 use crate::transform::ImageLimits;
 
 /// A server, built but not yet accepting.
@@ -23,9 +25,9 @@ pub struct App {
     metrics: Arc<Metrics>,
     pool: Arc<Pool>,
     tuner: Option<Arc<Tuner>>,
-    tuning: TuningStore,
-    candidates: Candidates,
+    engines: Engines,
     predictor: Arc<Predictor>,
+    manager: Arc<Manager>,
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
@@ -51,9 +53,10 @@ impl App {
         let pool = Arc::new(pool);
         let tuning = TuningStore::new(config.serving.state.as_ref().map(|state| state.join("tuning")));
         let (stopping, stopped) = bounded(0);
+        let engines = Engines::new(config.serving.onnxruntime.clone());
         let candidates = Candidates {
             choice: config.serving.engine,
-            engines: Engines::new(config.serving.onnxruntime.clone()),
+            engines: engines.clone(),
             checker: config.serving.check.clone().map(|check| Checker::new(check, stopped)),
         };
         let start = || {
@@ -64,40 +67,60 @@ impl App {
         let settings =
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
-        let state = ApiState::new(predictor.clone(), metrics.clone(), &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, tuning, candidates, predictor, state, stopping })
-    }
-
-    /// What loads every version of the repository when called; it takes its time, and the server can
-    /// run meanwhile.
-    ///
-    /// # Errors
-    /// Calling it gives [`Error::Io`] when the repository folder cannot be read.
-    pub fn loader(&self) -> impl FnOnce() -> Result<()> + Send + use<> {
-        let serving = self.config.serving.clone();
-        let (metrics, predictor) = (self.metrics.clone(), self.predictor.clone());
-        let settings = LoadSettings {
-            // Compute threads, the runtime's workers (one a core) and the loading thread.
-            threads: serving.threads + std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
+        let serving = &config.serving;
+        let load = LoadSettings {
+            // Compute threads, the runtime's workers (one a core) and the load threads.
+            threads: serving.threads
+                + std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+                + config.lifecycle.load_threads,
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
-            scheduling: serving.scheduling,
-            pool: self.pool.clone(),
-            tuning: self.tuning.clone(),
-            candidates: self.candidates.clone(),
+            scheduling: serving.scheduling.clone(),
+            pool: pool.clone(),
+            tuning,
+            candidates,
+            tuner: tuner.clone(),
         };
-        let tuner = self.tuner.clone();
-        move || {
-            // Whoever asks for it should hear at once that it is not there.
-            if (serving.onnxruntime.is_some() && serving.engine == EngineChoice::Auto)
-                || serving.engine == EngineChoice::Onnxruntime
-            {
-                if let Err(error) = settings.candidates.engines.onnxruntime() {
-                    tracing::warn!(%error, "ONNX Runtime is absent");
-                }
-            }
-            load_all(&serving.models, serving.default_model, &settings, &metrics, &predictor, tuner.as_deref())
+        let manager = Arc::new(Manager::new(ManagerParts {
+            config: config.lifecycle.clone(),
+            models: serving.models.clone(),
+            default_model: serving.default_model.clone(),
+            load,
+            metrics: metrics.clone(),
+            predictor: predictor.clone(),
+        }));
+        let parts = ApiParts {
+            predictor: predictor.clone(),
+            manager: manager.clone(),
+            metrics: metrics.clone(),
+            audit: Arc::new(Audit::open(&config.lifecycle.state_dir)),
+        };
+        let state = ApiState::new(parts, &config.http, config.serving.max_samples);
+        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, state, stopping })
+    }
+
+    /// Begins to look at the repository and to load; the server can run meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the repository folder cannot be read.
+    pub fn load(&self) -> Result<()> {
+        let (serving, engines) = (&self.config.serving, &self.engines);
+        // Whoever asks for it should hear at once that it is not there.
+        let is_wanted = match serving.engine {
+            EngineChoice::Auto => serving.onnxruntime.is_some(),
+            EngineChoice::Onnxruntime => true,
+            EngineChoice::Tract => false,
+        };
+        if is_wanted && let Err(error) = engines.onnxruntime() {
+            tracing::warn!(%error, "ONNX Runtime is absent");
         }
+        self.manager.start()
+    }
+
+    /// Returns once every version found has either loaded or ended.
+    pub async fn settled(predictor: &Predictor) {
+        // It ends only with the predictor.
+        drop(predictor.published().wait_for(|settled| *settled).await);
     }
 
     /// What the handlers share.
@@ -136,6 +159,7 @@ impl App {
         if let Some(tuner) = &self.tuner {
             tuner.close();
         }
+        self.manager.close();
         if shutdown == Shutdown::Clean {
             // Nothing is under way, so this ends at once.
             self.pool.close();

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use crate::ids::{ModelName, Version};
+use crate::ids::{AliasName, ModelName, Version};
 
 /// A result with the library's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -39,6 +39,8 @@ pub enum Kind {
     Cancelled,
     /// The request conflicts with the present state.
     Conflict,
+    /// The settings do not allow it to this caller.
+    Forbidden,
     /// A fault of the server or the model.
     Internal,
 }
@@ -52,6 +54,9 @@ pub enum Error {
     /// The model exists, the version does not.
     #[error("model \"{name}\" has no version {version}; GET /models/{name} lists its versions")]
     VersionNotFound { name: ModelName, version: Version },
+    /// The model exists, the alias does not.
+    #[error("model \"{name}\" has no alias \"{alias}\"; GET /models/{name} lists its aliases")]
+    AliasNotFound { name: ModelName, alias: AliasName },
     /// The request names no model and the server has no default.
     #[error(
         "the request names no model and there is no default; use /models/{{model}}/predict with one of: {available}, or start the server with --default-model"
@@ -60,6 +65,12 @@ pub enum Error {
     /// The version exists but does not serve.
     #[error("model \"{name}\" version {version} is not available: {reason}")]
     NotAvailable { name: ModelName, version: Version, reason: String },
+    /// What is asked for cannot be done in the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The settings do not allow it to this caller.
+    #[error("{0}")]
+    Forbidden(String),
     /// A name, version or setting does not parse.
     #[error("{what} is not valid: expected {expected}, got {got}")]
     InvalidName { what: &'static str, expected: &'static str, got: String },
@@ -111,6 +122,9 @@ pub enum Error {
     /// A model file, manifest or repository folder cannot be used.
     #[error("{what}: {problem}")]
     Repository { what: String, problem: String },
+    /// A version's files do not belong together yet, as while they are being copied.
+    #[error("{what}: {problem}")]
+    Incomplete { what: String, problem: String },
     /// Training or evaluation data cannot be used.
     #[error("{file}: {problem}")]
     Data { file: String, problem: String },
@@ -140,7 +154,7 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::ModelNotFound { .. } | Self::VersionNotFound { .. } => Kind::NotFound,
+            Self::ModelNotFound { .. } | Self::VersionNotFound { .. } | Self::AliasNotFound { .. } => Kind::NotFound,
             Self::InvalidName { .. } | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,
             Self::InvalidInput(_) => Kind::InvalidInput,
             Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,
@@ -150,10 +164,12 @@ impl Error {
             Self::SlowClient { .. } => Kind::SlowClient,
             Self::NotAvailable { .. } | Self::NotReady { .. } | Self::ShuttingDown => Kind::Unavailable,
             Self::Cancelled | Self::Interrupted { .. } => Kind::Cancelled,
-            Self::GateMissed(_) => Kind::Conflict,
+            Self::GateMissed(_) | Self::Conflict(_) => Kind::Conflict,
+            Self::Forbidden(_) => Kind::Forbidden,
             Self::ModelFailed { .. }
             | Self::Internal { .. }
             | Self::Repository { .. }
+            | Self::Incomplete { .. }
             | Self::Data { .. }
             | Self::Io { .. }
             | Self::Config { .. }

@@ -90,13 +90,84 @@ impl fmt::Display for Version {
     }
 }
 
+/// A movable name for a version, as `stable`: in the alphabet of [`ModelName`], but not digits alone,
+/// which would read as a version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AliasName(String);
+
+impl AliasName {
+    /// The alias that answers requests which name no version, once it exists.
+    pub const STABLE: &'static str = "stable";
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AliasName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.parse::<ModelName>() {
+            Ok(name) if !text.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(name.0)),
+            _ => Err(Error::InvalidName {
+                what: "alias",
+                expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter or digit, and not digits alone",
+                got: quote(text),
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for AliasName {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<AliasName> for String {
+    fn from(name: AliasName) -> Self {
+        name.0
+    }
+}
+
+impl std::borrow::Borrow<str> for AliasName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AliasName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Which version of a model a request wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VersionSpec {
-    /// The newest version that is available.
+    /// The one that the alias `stable` points to, or without that alias the newest that is available.
     Latest,
     /// This one.
     Specific(Version),
+    /// The one that this alias points to.
+    Alias(AliasName),
+}
+
+impl FromStr for VersionSpec {
+    type Err = Error;
+
+    /// Digits alone are a version, anything else an alias.
+    fn from_str(text: &str) -> Result<Self> {
+        match text.parse::<AliasName>() {
+            Ok(alias) => Ok(Self::Alias(alias)),
+            Err(_) => text.parse().map(Self::Specific),
+        }
+    }
 }
 
 /// Which model and version a request wants; no name means the server's default model.
@@ -167,6 +238,15 @@ mod tests {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
         }
         assert_eq!("12".parse::<Version>().unwrap(), Version(12));
+    }
+
+    #[test]
+    fn an_alias_never_reads_as_a_version() {
+        assert_eq!("7".parse::<VersionSpec>().unwrap(), VersionSpec::Specific(Version(7)));
+        assert_eq!("7a".parse::<VersionSpec>().unwrap(), VersionSpec::Alias("7a".parse().unwrap()));
+        for bad in ["", "07", "0", "-1", "../1", "a b"] {
+            assert!(bad.parse::<VersionSpec>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

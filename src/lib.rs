@@ -18,9 +18,10 @@ pub mod config;
 pub mod metrics;
 pub mod telemetry;
 
-// L2: engines, transforms, the repository on disk.
+// L2: engines, transforms, the repository on disk, and what the server itself writes.
 pub mod engine;
 pub mod repository;
+pub mod store;
 pub mod transform;
 
 // L3: serving and training never import each other; they meet in the repository.

@@ -64,9 +64,11 @@ impl IntoResponse for ApiError {
         }
         // What is ours to mend is not the client's to read.
         let detail = match &error {
-            Error::Repository { .. } | Error::Data { .. } | Error::Io { .. } | Error::Config { .. } => {
-                "internal error".to_owned()
-            }
+            Error::Repository { .. }
+            | Error::Incomplete { .. }
+            | Error::Data { .. }
+            | Error::Io { .. }
+            | Error::Config { .. } => "internal error".to_owned(),
             shown => shown.to_string(),
         };
         response.extensions_mut().insert(Wrong { kind, detail, cause: causes(&error) });
@@ -97,6 +99,7 @@ fn status_of(kind: Kind) -> StatusCode {
         // Nobody reads this answer; nginx's code keeps it apart in the metrics.
         Kind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -115,6 +118,7 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
         Kind::DeadlineExceeded => ("deadline_exceeded", "No answer in time"),
         Kind::Cancelled => ("cancelled", "The request was cancelled"),
         Kind::Conflict => ("conflict", "The request conflicts with the present state"),
+        Kind::Forbidden => ("forbidden", "Not allowed"),
         Kind::Internal => ("internal", "Internal error"),
     }
 }

@@ -11,4 +11,4 @@ mod state;
 
 pub use http::{openapi, router};
 pub use server::{Shutdown, serve, serve_page};
-pub use state::{ApiSettings, ApiState, Health};
+pub use state::{ApiParts, ApiSettings, ApiState, Health};

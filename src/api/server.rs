@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,10 @@ const MAX_HEAD_BYTES: usize = 80 * 1024;
 
 /// How long to wait after accepting failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The address at the other end of a connection, in the extensions of its requests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// How the shutdown went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +67,7 @@ pub async fn serve(
             accepted = accept(&listener, &permits) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let (stream, permit) = match accepted {
+        let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection");
@@ -73,7 +78,10 @@ pub async fn serve(
         // Small answers must not wait for more to send; a socket that refuses is about to fail anyway.
         drop(stream.set_nodelay(true));
         let router = router.clone();
-        let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            answer(router.clone(), request)
+        });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         let open = GaugeGuard::hold(&metrics.connections);
         tokio::spawn(async move {
@@ -97,10 +105,10 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
 }
 
 /// Serves a router on every connection, without limits of its own, until the task is dropped: for

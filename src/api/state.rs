@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::budget::ByteBudget;
-use crate::config::HttpConfig;
+use crate::config::{Admin, HttpConfig};
 use crate::metrics::Metrics;
-use crate::serving::Predictor;
+use crate::serving::{Manager, Predictor};
+use crate::store::Audit;
 
 /// The limits and habits of the HTTP side.
 #[derive(Debug, Clone)]
@@ -22,6 +23,21 @@ pub struct ApiSettings {
     pub slow_request: Duration,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// Who may use the admin API.
+    pub admin: Admin,
+}
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub struct ApiParts {
+    /// The way to predictions.
+    pub predictor: Arc<Predictor>,
+    /// The owner of versions.
+    pub manager: Arc<Manager>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// What was done through the admin API.
+    pub audit: Arc<Audit>,
 }
 
 /// Whether the server wants traffic.
@@ -48,8 +64,7 @@ pub struct ApiState(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    predictor: Arc<Predictor>,
-    metrics: Arc<Metrics>,
+    parts: ApiParts,
     health: Arc<Health>,
     settings: ApiSettings,
     buffered: Arc<ByteBudget>,
@@ -58,27 +73,38 @@ struct Inner {
 
 impl ApiState {
     /// The state of a server.
-    pub fn new(predictor: Arc<Predictor>, metrics: Arc<Metrics>, http: &HttpConfig, max_samples: usize) -> Self {
+    pub fn new(parts: ApiParts, http: &HttpConfig, max_samples: usize) -> Self {
         let settings = ApiSettings {
             max_body_bytes: http.max_body_bytes,
             body_timeout: http.body_timeout,
             max_samples,
             slow_request: http.slow_request,
             access_log: http.access_log,
+            admin: http.admin,
         };
         let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
         let health = Arc::default();
-        Self(Arc::new(Inner { predictor, metrics, health, settings, buffered, started: Instant::now() }))
+        Self(Arc::new(Inner { parts, health, settings, buffered, started: Instant::now() }))
     }
 
     /// The way to predictions.
     pub fn predictor(&self) -> &Predictor {
-        &self.0.predictor
+        &self.0.parts.predictor
+    }
+
+    /// The owner of versions.
+    pub fn manager(&self) -> &Manager {
+        &self.0.parts.manager
+    }
+
+    /// What was done through the admin API.
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.0.parts.audit
     }
 
     /// All metrics.
     pub fn metrics(&self) -> &Metrics {
-        &self.0.metrics
+        &self.0.parts.metrics
     }
 
     /// Whether the server wants traffic.

@@ -20,7 +20,7 @@ pub(super) struct HealthcheckArgs {
     timeout_seconds: f64,
 }
 
-fn parse_seconds(text: &str) -> std::result::Result<f64, String> {
+pub(super) fn parse_seconds(text: &str) -> std::result::Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     if seconds > 0.0 && seconds <= 3600.0 { Ok(seconds) } else { Err("expected more than 0 and at most 3600".into()) }
 }

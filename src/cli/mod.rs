@@ -2,8 +2,10 @@
 //! clear line and an exit code.
 
 mod check_model;
+mod client;
 mod evaluate;
 mod healthcheck;
+mod models;
 mod openapi;
 mod progress;
 mod serve;
@@ -42,6 +44,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Score a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
+    /// List, promote, roll back, load and unload the models of a running server
+    Models(models::ModelsArgs),
     /// Ask a running server whether it is ready: exit 0 if it is (for containers)
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the OpenAPI document of the server
@@ -65,6 +69,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),
         Command::CheckModel(args) => check_model::run(args),

@@ -83,14 +83,17 @@ async fn serve(config: ServeConfig) -> Result<Shutdown> {
             _ = interrupt.recv() => StopReason::Interrupt,
         }
     };
-    let (state, mut loading) = (app.state().clone(), tokio::task::spawn_blocking(app.loader()));
+    app.load()?;
+    let state = app.state().clone();
     let mut running = std::pin::pin!(app.run(listener, stop));
     tokio::select! {
-        loaded = &mut loading => loaded.map_err(|error| Error::internal("loading failed", error))??,
+        () = App::settled(state.predictor()) => {}
         shutdown = &mut running => return Ok(shutdown),
     }
     let available = state.predictor().catalog().servables().count();
-    if available == 0 {
+    if available == 0 && state.predictor().catalog().is_ready() {
+        tracing::info!("ready: no version is loaded yet; `weir models load NAME` loads one");
+    } else if available == 0 {
         tracing::warn!(
             models,
             "no version serves; train one with `weir train mnist-mlp`, or put model.onnx into <models>/<name>/1/"

@@ -1,8 +1,10 @@
 //! Settings: flags over `WEIR_*` environment over a TOML file over defaults, checked once and then
 //! passed down as plain structs, one for each area.
 
+mod lifecycle;
 mod serve;
 
+pub use lifecycle::{Admin, Control, LifecycleConfig, LoadModel, VersionPolicy};
 pub use serve::{ServeConfig, ServeOptions};
 
 use std::path::PathBuf;
@@ -98,6 +100,8 @@ pub struct SchedulingSettings {
 /// Connections and bodies.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
+    /// Who may use the admin API.
+    pub admin: Admin,
     /// Where to listen.
     pub listen: std::net::SocketAddr,
     /// Connections held at the most; further ones wait in the system's backlog.

@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use super::{CheckConfig, EngineChoice, HttpConfig, LogConfig, LogFormat, SchedulingSettings, ServingConfig};
+use super::{
+    Admin, CheckConfig, Control, EngineChoice, HttpConfig, LifecycleConfig, LogConfig, LogFormat, SchedulingSettings,
+    ServingConfig, VersionPolicy,
+};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 
@@ -33,9 +36,31 @@ pub struct ServeOptions {
     #[arg(long, env = "WEIR_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
 
-    /// Folder for what outlives the process, if it can be written [default: state]
-    #[arg(long, env = "WEIR_STATE_DIR", value_name = "DIR")]
+    /// What makes versions load and unload: poll watches the repository; explicit loads what
+    /// --load-model and then the admin API name; none loads what is there at start [default: poll]
+    #[arg(long, env = "WEIR_CONTROL", value_enum, value_name = "MODE", help_heading = "Versions")]
+    pub control: Option<Control>,
+    /// In explicit mode: a model to load at start, * for all; can be given several times
+    #[arg(long, env = "WEIR_LOAD_MODEL", value_delimiter = ',', value_name = "NAME", help_heading = "Versions")]
+    pub load_model: Option<Vec<String>>,
+    /// Versions of a model to keep loaded: all, latest:2 or specific:1,3; model.toml says it for one
+    /// model, and a version that an alias points to is always kept [default: all]
+    #[arg(long, env = "WEIR_VERSION_POLICY", value_name = "POLICY", help_heading = "Versions")]
+    pub version_policy: Option<VersionPolicy>,
+    /// Time between two looks at the repository [default: 2]
+    #[arg(long, env = "WEIR_POLL_INTERVAL_SECONDS", value_name = "S", help_heading = "Versions")]
+    pub poll_interval_seconds: Option<f64>,
+    /// Versions that are loaded at once [default: 1]
+    #[arg(long, env = "WEIR_LOAD_THREADS", value_name = "N", help_heading = "Versions")]
+    pub load_threads: Option<usize>,
+    /// Folder that the server writes to, if it can: the audit trail, the aliases of a read-only
+    /// repository, measurements, and which models have passed their check [default: state]
+    #[arg(long, env = "WEIR_STATE_DIR", value_name = "DIR", help_heading = "Versions")]
     pub state_dir: Option<PathBuf>,
+    /// Who may promote, roll back, load, unload and read the audit trail: loopback (callers on this
+    /// machine), all or off [default: loopback]
+    #[arg(long, env = "WEIR_ADMIN", value_enum, value_name = "WHO", help_heading = "Versions")]
+    pub admin: Option<Admin>,
 
     /// What runs the models; auto is tract, and ONNX Runtime for what tract cannot run [default: auto]
     #[arg(long, env = "WEIR_ENGINE", value_enum, value_name = "ENGINE", help_heading = "Engines")]
@@ -143,6 +168,8 @@ pub struct ServeOptions {
 pub struct ServeConfig {
     /// Prediction.
     pub serving: ServingConfig,
+    /// How versions come and go.
+    pub lifecycle: LifecycleConfig,
     /// Connections.
     pub http: HttpConfig,
     /// Logs.
@@ -183,10 +210,16 @@ impl ServeOptions {
             check_memory_bytes: self.check_memory_bytes.or(lower.check_memory_bytes),
             check_timeout_seconds: self.check_timeout_seconds.or(lower.check_timeout_seconds),
             check_executable: self.check_executable.or(lower.check_executable),
+            control: self.control.or(lower.control),
+            load_model: self.load_model.or(lower.load_model),
+            version_policy: self.version_policy.or(lower.version_policy),
+            poll_interval_seconds: self.poll_interval_seconds.or(lower.poll_interval_seconds),
+            load_threads: self.load_threads.or(lower.load_threads),
+            state_dir: self.state_dir.or(lower.state_dir),
+            admin: self.admin.or(lower.admin),
             threads: self.threads.or(lower.threads),
             queue_capacity: self.queue_capacity.or(lower.queue_capacity),
             inline_below_microseconds: self.inline_below_microseconds.or(lower.inline_below_microseconds),
-            state_dir: self.state_dir.or(lower.state_dir),
             tune: self.tune.or(lower.tune),
             max_batch_size: self.max_batch_size.or(lower.max_batch_size),
             max_queue_delay_microseconds: self.max_queue_delay_microseconds.or(lower.max_queue_delay_microseconds),
@@ -216,6 +249,7 @@ impl ServeOptions {
     /// # Errors
     /// [`Error::Config`] naming the setting.
     pub fn resolve(self) -> Result<ServeConfig> {
+        let lifecycle = LifecycleConfig::resolve(&self)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let probe_interval = self.probe_interval_seconds.unwrap_or(60.0);
         let check_timeout = seconds("check-timeout-seconds", self.check_timeout_seconds.unwrap_or(60.0))?;
@@ -259,6 +293,7 @@ impl ServeOptions {
         };
         let max_body_bytes = at_least_one("max-body-bytes", self.max_body_bytes.unwrap_or(10 << 20))?;
         let http = HttpConfig {
+            admin: self.admin.unwrap_or_default(),
             listen: self.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             max_connections: at_least_one("max-connections", self.max_connections.unwrap_or(1024))?,
             header_timeout: seconds("header-timeout-seconds", self.header_timeout_seconds.unwrap_or(10.0))?,
@@ -274,15 +309,15 @@ impl ServeOptions {
             format: self.log_format.unwrap_or(LogFormat::Auto),
             filter: self.log.unwrap_or_else(|| "info".into()),
         };
-        Ok(ServeConfig { serving, http, log })
+        Ok(ServeConfig { serving, lifecycle, http, log })
     }
 }
 
-fn at_least_one(setting: &str, value: usize) -> Result<usize> {
+pub(super) fn at_least_one(setting: &str, value: usize) -> Result<usize> {
     if value == 0 { Err(refuse(setting, "must be at least 1, got 0".into())) } else { Ok(value) }
 }
 
-fn seconds(setting: &str, value: f64) -> Result<Duration> {
+pub(super) fn seconds(setting: &str, value: f64) -> Result<Duration> {
     match zero_or_seconds(setting, value)? {
         Duration::ZERO => Err(refuse(setting, "must be more than 0".into())),
         duration => Ok(duration),
@@ -297,7 +332,7 @@ fn zero_or_seconds(setting: &str, value: f64) -> Result<Duration> {
     Ok(Duration::from_secs_f64(value))
 }
 
-fn refuse(setting: &str, problem: String) -> Error {
+pub(super) fn refuse(setting: &str, problem: String) -> Error {
     Error::Config { setting: setting.into(), problem }
 }
 

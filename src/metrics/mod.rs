@@ -5,6 +5,7 @@
 //! `protocol`, `source`.
 
 mod http;
+mod lifecycle;
 mod pool;
 mod serving;
 mod training;
@@ -13,6 +14,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use http::{HttpMetrics, Protocol};
+pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use pool::PoolMetrics;
 pub use serving::{CacheMetrics, Outcome, ServableMetrics, Source, Stage, Stages};
 pub use training::TrainingMetrics;
@@ -35,6 +37,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Compute threads.
     pub pool: PoolMetrics,
+    /// Versions that come and go.
+    pub lifecycle: LifecycleMetrics,
     serving: serving::ServingFamilies,
 }
 
@@ -48,8 +52,9 @@ impl Metrics {
         let http = HttpMetrics::register(&registry)?;
         let pool = PoolMetrics::register(&registry)?;
         let serving = serving::ServingFamilies::register(&registry)?;
+        let lifecycle = LifecycleMetrics::register(&registry)?;
         register_process(&registry)?;
-        Ok(Self { registry, http, pool, serving })
+        Ok(Self { registry, http, pool, lifecycle, serving })
     }
 
     /// Binds the handles of one model version; its series vanish when the handles are dropped.

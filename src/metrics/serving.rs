@@ -1,5 +1,7 @@
 //! What each model version does: requests, stages, batches, queue, quality.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
@@ -112,6 +114,9 @@ pub(super) struct ServingFamilies {
     cache_bytes: GaugeVec,
     cost: GaugeVec,
     max_batch: GaugeVec,
+    /// How many copies of a version are bound: while one replaces another there are two, and the
+    /// series go with the last.
+    bound: Arc<Mutex<HashMap<(String, String), usize>>>,
 }
 
 impl ServingFamilies {
@@ -183,6 +188,7 @@ impl ServingFamilies {
                 &MODEL,
             )?,
             max_batch: gauge("weir_model_max_batch_size", "Samples in one run at the most, as chosen.", &MODEL)?,
+            bound: Arc::default(),
         })
     }
 }
@@ -221,11 +227,13 @@ pub struct ServableMetrics {
 
 impl ServableMetrics {
     pub(super) fn bind(families: &ServingFamilies, model: &str, version: &str) -> prometheus::Result<Self> {
+        // Held to the end, so that a copy that goes meanwhile does not take these series along.
+        let mut bound = families.bound.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = [model, version];
         let request =
             |(_, outcome): &(_, &str)| families.requests.get_metric_with_label_values(&[model, version, outcome]);
         let stage = |(_, stage): &(_, &str)| families.stages.get_metric_with_label_values(&[model, version, stage]);
-        Ok(Self {
+        let bind = Self {
             requests: Outcome::ALL.iter().map(request).collect::<prometheus::Result<_>>()?,
             stages: Stage::ALL.iter().map(stage).collect::<prometheus::Result<_>>()?,
             batch_size: families.batch_size.get_metric_with_label_values(&labels)?,
@@ -237,7 +245,9 @@ impl ServableMetrics {
             families: families.clone(),
             model: model.to_owned(),
             version: version.to_owned(),
-        })
+        };
+        *bound.entry((model.to_owned(), version.to_owned())).or_default() += 1;
+        Ok(bind)
     }
 
     /// Says that the version serves and how long it took to load.
@@ -312,6 +322,15 @@ impl Drop for ServableMetrics {
     fn drop(&mut self) {
         let labels = [self.model.as_str(), self.version.as_str()];
         let f = &self.families;
+        let mut bound = f.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.model.clone(), self.version.clone());
+        match bound.get_mut(&key) {
+            Some(copies) if *copies > 1 => {
+                *copies -= 1;
+                return;
+            }
+            _ => drop(bound.remove(&key)),
+        }
         // An absent series is as good as a removed one.
         let gauges = [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time, &f.cache_bytes, &f.cost];
         for family in gauges.into_iter().chain([&f.max_batch]) {
@@ -359,6 +378,20 @@ mod tests {
         drop(bound);
         let after = text(&metrics);
         assert_eq!(after.lines().filter(|line| line.contains("model=\"m\"")).count(), empty);
+    }
+
+    #[test]
+    fn a_copy_that_replaces_another_keeps_the_series() {
+        let metrics = Metrics::new().unwrap();
+        let old = metrics.bind_servable("m", "1").unwrap();
+        old.count(Outcome::Success);
+        let new = metrics.bind_servable("m", "1").unwrap();
+        drop(old);
+        new.count(Outcome::Success);
+        let series = "weir_inference_requests_total{model=\"m\",outcome=\"success\",version=\"1\"}";
+        assert!(text(&metrics).contains(&format!("{series} 2")));
+        drop(new);
+        assert!(!text(&metrics).contains(series));
     }
 
     #[test]

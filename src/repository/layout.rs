@@ -1,8 +1,11 @@
 //! Which models and versions a repository folder holds.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::settings::ModelSettings;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, quote};
 
@@ -10,7 +13,7 @@ use crate::ids::{ModelName, Version, quote};
 const MAX_ENTRIES: usize = 1000;
 
 /// A version folder that holds a model file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FoundVersion {
     /// The model.
     pub name: ModelName,
@@ -18,6 +21,8 @@ pub struct FoundVersion {
     pub version: Version,
     /// Its folder.
     pub path: PathBuf,
+    /// What `model.toml` says; all defaults from [`scan`], which does not read it.
+    pub settings: Arc<ModelSettings>,
 }
 
 /// A folder that looks like part of a repository and cannot be one.
@@ -34,6 +39,10 @@ pub struct Problem {
 pub struct Scan {
     /// Versions, by name and then ascending number.
     pub versions: Vec<FoundVersion>,
+    /// Models whose folder could be read, also those without a version.
+    pub models: BTreeSet<ModelName>,
+    /// Models whose folder could not be read.
+    pub unreadable: BTreeSet<ModelName>,
     /// What was passed over, and why.
     pub problems: Vec<Problem>,
 }
@@ -55,8 +64,14 @@ pub fn scan(root: &Path) -> Result<Scan> {
             }
         };
         match folders(&root.join(&name), model.as_str(), &mut scan.problems) {
-            Ok(versions) => scan_model(root, &model, &versions, &mut scan),
-            Err(error) => scan.problems.push(Problem { place, problem: error.to_string() }),
+            Ok(versions) => {
+                scan_model(root, &model, &versions, &mut scan);
+                scan.models.insert(model);
+            }
+            Err(error) => {
+                scan.problems.push(Problem { place, problem: error.to_string() });
+                scan.unreadable.insert(model);
+            }
         }
     }
     scan.versions.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
@@ -68,7 +83,10 @@ fn scan_model(root: &Path, model: &ModelName, versions: &[String], scan: &mut Sc
         let place = format!("{model}/{}", quote(folder));
         let path = root.join(model.as_str()).join(folder);
         match folder.parse::<Version>() {
-            Ok(version) => scan.versions.push(FoundVersion { name: model.clone(), version, path }),
+            Ok(version) => {
+                let settings = Arc::default();
+                scan.versions.push(FoundVersion { name: model.clone(), version, path, settings });
+            }
             Err(error) => scan.problems.push(Problem { place, problem: error.to_string() }),
         }
     }

@@ -3,14 +3,25 @@
 //! Where training and serving meet. A `model.onnx` alone is enough to be served; the files beside
 //! it refine. Knows files and nothing of engines.
 
+mod aliases;
+mod fingerprint;
 mod layout;
+mod look;
 mod manifest;
 mod publish;
+mod serving_settings;
+mod settings;
+mod source;
 mod version;
 
+pub use aliases::{ALIASES_FILE, Alias, AliasStore, Aliases};
+pub use fingerprint::{Fingerprint, Marks};
 pub use layout::{FoundVersion, Problem, Scan, scan};
+pub use look::{Found, FoundModel, Look};
 pub use manifest::{
     DataProvenance, FileEntry, Golden, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity, ProbeSample, TrainingProvenance,
 };
 pub use publish::{Publication, publish};
+pub use settings::{ModelSettings, SETTINGS_FILE, Versions};
+pub use source::{Looked, Origin, Source};
 pub use version::{CARD_FILE, MANIFEST_FILE, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex};

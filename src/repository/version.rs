@@ -37,10 +37,12 @@ impl VersionFiles {
     /// Reads a version folder.
     ///
     /// # Errors
-    /// [`Error::Repository`] when a file is missing, too large, not a plain file, not what the
-    /// manifest's hash says, or not readable as what it should be; [`Error::Io`] when reading fails.
+    /// [`Error::Incomplete`] when a file is missing, ends early or is not what the manifest's hash
+    /// says; [`Error::Repository`] when it is too large, not a plain file, or not readable as what it
+    /// should be; [`Error::Io`] when reading fails.
     pub fn read(folder: &Path, max_model_bytes: u64) -> Result<Self> {
-        let onnx = read_file(folder, MODEL_FILE, max_model_bytes)?.ok_or_else(|| problem(MODEL_FILE, "is missing"))?;
+        let onnx =
+            read_file(folder, MODEL_FILE, max_model_bytes)?.ok_or_else(|| incomplete(MODEL_FILE, "is missing"))?;
         let manifest =
             read_file(folder, MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| parse_manifest(&bytes)).transpose()?;
         let Some(manifest) = manifest else {
@@ -52,6 +54,7 @@ impl VersionFiles {
                 verify(&manifest, PROBE_FILE, &bytes)?;
                 parse_probe(&bytes, manifest.labels.len())?
             }
+            None if manifest.files.contains_key(PROBE_FILE) => return Err(incomplete(PROBE_FILE, "is missing")),
             None => Vec::new(),
         };
         Ok(Self { onnx, manifest: Some(manifest), probe })
@@ -65,7 +68,8 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| DIGITS[usize::from(nibble)]).collect()
 }
 
-fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+/// The bytes of a plain file, or `None` if there is none.
+pub(super) fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     let path = folder.join(name);
     let kind = match fs::symlink_metadata(&path) {
         Ok(metadata) => metadata.file_type(),
@@ -85,8 +89,10 @@ fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
 }
 
 fn parse_manifest(bytes: &[u8]) -> Result<Manifest> {
-    let manifest: Manifest =
-        serde_json::from_slice(bytes).map_err(|error| problem(MANIFEST_FILE, &error.to_string()))?;
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| match error.is_eof() {
+        true => incomplete(MANIFEST_FILE, &error.to_string()),
+        false => problem(MANIFEST_FILE, &error.to_string()),
+    })?;
     if manifest.manifest_schema > MANIFEST_SCHEMA {
         let newer = format!(
             "has schema {}, this Weir reads up to {MANIFEST_SCHEMA}; use a newer Weir",
@@ -103,7 +109,7 @@ fn verify(manifest: &Manifest, name: &str, bytes: &[u8]) -> Result<()> {
     if entry.sha256 != found {
         let differs =
             format!("has SHA-256 {found}, the manifest says {}; the copy is incomplete or was changed", entry.sha256);
-        return Err(problem(name, &differs));
+        return Err(incomplete(name, &differs));
     }
     Ok(())
 }
@@ -119,6 +125,10 @@ fn parse_probe(bytes: &[u8], classes: usize) -> Result<Vec<ProbeSample>> {
         Ok(sample)
     };
     text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect()
+}
+
+fn incomplete(file: &str, problem: &str) -> Error {
+    Error::Incomplete { what: file.to_owned(), problem: problem.to_owned() }
 }
 
 fn problem(file: &str, problem: &str) -> Error {

@@ -8,20 +8,36 @@ use utoipa::ToSchema;
 
 use super::servable::Servable;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, ModelRef, Version, VersionSpec};
+use crate::ids::{AliasName, ModelName, ModelRef, Version, VersionSpec};
+use crate::repository::Aliases;
 
-/// The life of a version, as in TensorFlow Serving; it moves one way only.
+/// The life of a version, as in TensorFlow Serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
-    /// Known, not yet begun.
+    /// Known and wanted, not yet begun; the reason says what it waits for.
     Start,
     /// Being read, checked and warmed up.
     Loading,
     /// Serving.
     Available,
-    /// Ended; the reason says why.
+    /// No longer asked; requests under way finish.
+    Unloading,
+    /// Not loaded; the reason says why.
     End,
+}
+
+impl State {
+    /// The number that stands for it in metrics.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Start => 10,
+            Self::Loading => 20,
+            Self::Available => 30,
+            Self::Unloading => 40,
+            Self::End => 50,
+        }
+    }
 }
 
 /// One version of a model, loaded or not.
@@ -29,27 +45,12 @@ pub enum State {
 pub struct VersionEntry {
     /// Where it is in its life.
     pub state: State,
-    /// Why it is not serving.
+    /// Why it is not serving; while it serves, what is wrong with its files.
     pub reason: Option<String>,
+    /// Failed attempts to load what its folder holds now.
+    pub attempts: u32,
     /// The version itself, exactly while it is available.
     pub servable: Option<Arc<Servable>>,
-}
-
-impl VersionEntry {
-    /// An entry in a state without a servable.
-    pub fn in_state(state: State) -> Self {
-        Self { state, reason: None, servable: None }
-    }
-
-    /// A version that serves.
-    pub fn available(servable: Arc<Servable>) -> Self {
-        Self { state: State::Available, reason: None, servable: Some(servable) }
-    }
-
-    /// A version that cannot serve.
-    pub fn ended(reason: String) -> Self {
-        Self { state: State::End, reason: Some(reason), servable: None }
-    }
 }
 
 /// The versions of one model.
@@ -57,11 +58,28 @@ impl VersionEntry {
 pub struct ModelEntry {
     /// All known versions.
     pub versions: BTreeMap<Version, VersionEntry>,
+    /// Where its aliases point to.
+    pub aliases: Arc<Aliases>,
+    /// What is wrong with its settings or aliases.
+    pub problem: Option<String>,
     /// The newest available one, resolved when the snapshot is built.
     latest: Option<Arc<Servable>>,
 }
 
 impl ModelEntry {
+    /// A model with these versions and aliases.
+    pub fn new(versions: BTreeMap<Version, VersionEntry>, aliases: Arc<Aliases>, problem: Option<String>) -> Self {
+        let latest = versions.values().rev().find_map(|entry| entry.servable.clone());
+        Self { versions, aliases, problem, latest }
+    }
+
+    /// The version that requests get which name none: that of the alias `stable`, or without it the
+    /// newest available one.
+    pub fn default_version(&self) -> Option<Version> {
+        let stable = self.aliases.aliases.get(AliasName::STABLE).map(|alias| alias.version);
+        stable.or_else(|| self.latest().map(|servable| servable.version))
+    }
+
     /// The newest available version.
     pub fn latest(&self) -> Option<&Arc<Servable>> {
         self.latest.as_ref()
@@ -74,6 +92,7 @@ pub struct Catalog {
     models: BTreeMap<ModelName, ModelEntry>,
     default_model: Option<ModelName>,
     settled: bool,
+    empty_is_ready: bool,
 }
 
 impl Catalog {
@@ -82,11 +101,14 @@ impl Catalog {
         Self { default_model, ..Self::default() }
     }
 
-    /// Enters or replaces one version.
-    pub fn set(&mut self, name: ModelName, version: Version, entry: VersionEntry) {
-        let model = self.models.entry(name).or_default();
-        model.versions.insert(version, entry);
-        model.latest = model.versions.values().rev().find_map(|entry| entry.servable.clone());
+    /// Enters or replaces one model.
+    pub fn set(&mut self, name: ModelName, model: ModelEntry) {
+        self.models.insert(name, model);
+    }
+
+    /// Says that the server is ready also while nothing serves: what serves is up to the admin API.
+    pub fn ready_when_empty(&mut self) {
+        self.empty_is_ready = true;
     }
 
     /// Says that every version found has either loaded or ended.
@@ -101,7 +123,7 @@ impl Catalog {
 
     /// Whether all loading is done and something serves.
     pub fn is_ready(&self) -> bool {
-        self.settled && self.servables().next().is_some()
+        self.settled && (self.empty_is_ready || self.servables().next().is_some())
     }
 
     /// All models by name.
@@ -142,16 +164,25 @@ impl Catalog {
             version,
             reason: entry.reason.clone().unwrap_or_else(|| "it is still loading".into()),
         };
-        match target.version {
-            VersionSpec::Specific(version) => {
-                let entry = model.versions.get(&version);
-                let entry = entry.ok_or_else(|| Error::VersionNotFound { name: name.clone(), version })?;
-                entry.servable.as_ref().ok_or_else(|| unavailable(version, entry))
-            }
-            VersionSpec::Latest => model.latest().ok_or_else(|| match model.versions.last_key_value() {
-                Some((version, entry)) => unavailable(*version, entry),
-                None => Error::ModelNotFound { name: name.clone() },
-            }),
+        let specific = |version: Version| {
+            let entry = model.versions.get(&version);
+            let entry = entry.ok_or_else(|| Error::VersionNotFound { name: name.clone(), version })?;
+            entry.servable.as_ref().ok_or_else(|| unavailable(version, entry))
+        };
+        match &target.version {
+            VersionSpec::Specific(version) => specific(*version),
+            VersionSpec::Alias(alias) => match model.aliases.aliases.get(alias) {
+                Some(entry) => specific(entry.version),
+                None => Err(Error::AliasNotFound { name: name.clone(), alias: alias.clone() }),
+            },
+            VersionSpec::Latest => match (model.aliases.aliases.get(AliasName::STABLE), model.latest()) {
+                (Some(stable), _) => specific(stable.version),
+                (None, Some(latest)) => Ok(latest),
+                (None, None) => Err(match model.versions.last_key_value() {
+                    Some((version, entry)) => unavailable(*version, entry),
+                    None => Error::ModelNotFound { name: name.clone() },
+                }),
+            },
         }
     }
 }

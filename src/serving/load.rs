@@ -1,6 +1,5 @@
 //! A version folder → a servable that has proved itself: hashes, signature, golden examples, warm-up.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,12 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::cache::ResponseCache;
-use super::catalog::{Catalog, State, VersionEntry};
 use super::engines::Candidates;
 use super::gather::Gather;
 use super::lane::Lane;
 use super::pool::Pool;
-use super::predictor::Predictor;
 use super::rival;
 use super::servable::{Input, Options, Prediction, Servable};
 use super::sessions::Runtime;
@@ -25,9 +22,8 @@ use super::tuning_store::TuningStore;
 use crate::config::{EngineChoice, SchedulingSettings};
 use crate::engine::{EngineKind, Plan, Session};
 use crate::error::{Error, Result};
-use crate::ids::ModelName;
 use crate::metrics::{Metrics, Source};
-use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles, scan, sha256_hex};
+use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles, sha256_hex};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec};
 use crate::transform::ImageLimits;
 
@@ -52,70 +48,24 @@ pub struct LoadSettings {
     pub tuning: TuningStore,
     /// What runs a version.
     pub candidates: Candidates,
+    /// What measures versions after they serve.
+    pub tuner: Option<Arc<Tuner>>,
 }
 
 impl LoadSettings {
     /// The plan of a file in the engine that was measured to be the better one, if both were; else
     /// in the first that can run it.
-    fn plan(&self, onnx: &[u8], onnx_sha256: &str) -> Result<Plan> {
+    fn plan(&self, candidates: &Candidates, onnx: &[u8], onnx_sha256: &str) -> Result<Plan> {
         let known = |engine| self.tuning.recall(onnx_sha256, engine);
-        if self.candidates.choice == EngineChoice::Auto
+        if candidates.choice == EngineChoice::Auto
             && let (Some(tract), Some(other)) = (known(EngineKind::Tract), known(EngineKind::OnnxRuntime))
             && rival::is_better(&tract, &other)
-            && let Ok(plan) = self.candidates.load(EngineKind::OnnxRuntime, onnx)
+            && let Ok(plan) = candidates.load(EngineKind::OnnxRuntime, onnx)
         {
             return Ok(plan);
         }
-        self.candidates.plan(onnx)
+        candidates.plan(onnx)
     }
-}
-
-/// Loads every version of the repository into the predictor's catalog, one after the other; each
-/// serves as soon as it is ready. A version that fails ends with a reason, the others go on.
-///
-/// # Errors
-/// [`Error::Io`] when the repository folder itself cannot be read.
-pub fn load_all(
-    root: &Path,
-    default_model: Option<ModelName>,
-    settings: &LoadSettings,
-    metrics: &Metrics,
-    predictor: &Predictor,
-    tuner: Option<&Tuner>,
-) -> Result<()> {
-    let found = scan(root)?;
-    for problem in &found.problems {
-        tracing::warn!(place = %problem.place, problem = %problem.problem, "not part of the repository");
-    }
-    let mut catalog = Catalog::new(default_model);
-    for version in &found.versions {
-        catalog.set(version.name.clone(), version.version, VersionEntry::in_state(State::Start));
-    }
-    predictor.publish(catalog.clone());
-    for version in &found.versions {
-        let (model, number) = (version.name.as_str(), version.version.0);
-        let entry = match load(version, settings, metrics) {
-            Ok(servable) => {
-                let batch_1_us = servable.tuning().single().as_micros() as u64;
-                let engine = servable.tuning().engine.name();
-                tracing::info!(model, version = number, engine, batch_1_us, "available");
-                let servable = Arc::new(servable);
-                if let Some(tuner) = tuner {
-                    tuner.add(&servable);
-                }
-                VersionEntry::available(servable)
-            }
-            Err(error) => {
-                tracing::error!(model, version = number, error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "cannot be loaded");
-                VersionEntry::ended(error.to_string())
-            }
-        };
-        catalog.set(version.name.clone(), version.version, entry);
-        predictor.publish(catalog.clone());
-    }
-    catalog.settle();
-    predictor.publish(catalog);
-    Ok(())
 }
 
 /// Loads one version.
@@ -130,21 +80,23 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         check_identity(found, manifest)?;
     }
     let onnx_sha256 = sha256_hex(&onnx);
-    let plan = settings.plan(&onnx, &onnx_sha256)?;
+    let scheduling = found.settings.scheduling_over(&settings.scheduling);
+    let choice = found.settings.engine.map_or(settings.candidates.choice, |table| table.kind);
+    let candidates = Candidates { choice, ..settings.candidates.clone() };
+    let plan = settings.plan(&candidates, &onnx, &onnx_sha256)?;
     let signature = plan.signature();
     let batching = signature.batching();
     let probabilities = match &manifest {
         Some(manifest) => check_signature(manifest, signature)?,
         None => None,
     };
-    let pinned = Pinned::of(&settings.scheduling);
+    let pinned = Pinned::of(&scheduling);
     let (sessions, costs) = warm_sessions(&plan, settings.pool.size())?;
     let tuning = match settings.tuning.recall(&onnx_sha256, plan.engine()) {
         Some(costs) => Tuning::choose(TuningStage::Remembered, plan.engine(), costs, pinned),
         None => Tuning::choose(TuningStage::Loading, plan.engine(), costs, pinned),
     };
     let metrics = metrics.bind_servable(found.name.as_str(), &found.version.to_string())?;
-    let scheduling = settings.scheduling.clone();
     let cache = match scheduling.cache_bytes {
         0 => None,
         bytes => Some(ResponseCache::new(bytes, metrics.cache()?)),
@@ -160,6 +112,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         gather: Gather::new(settings.threads),
         tuning: ArcSwap::from_pointee(tuning),
         settings: scheduling,
+        choice,
         cache,
         onnx_sha256,
         folder: found.path.clone(),

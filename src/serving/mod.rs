@@ -1,4 +1,5 @@
-//! Keeps versions loaded and answers with them: catalog, compute pool, predictor, probe.
+//! Keeps versions loaded and answers with them: manager, catalog, compute pool, predictor,
+//! probe.
 //!
 //! Every protocol calls the [`Predictor`]; none of them is known here.
 
@@ -13,6 +14,8 @@ mod gather;
 mod lane;
 mod lanes;
 mod load;
+mod manager;
+mod policy;
 mod pool;
 mod predictor;
 mod probe;
@@ -28,7 +31,8 @@ mod work;
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
 pub use check::Checker;
 pub use engines::Candidates;
-pub use load::{LoadSettings, load, load_all};
+pub use load::{LoadSettings, load};
+pub use manager::{Manager, ManagerParts, Pointed};
 pub use pool::Pool;
 pub use predictor::{Predicted, Predictor, PredictorSettings};
 pub use probe::run_probes;

@@ -44,7 +44,8 @@ pub struct Predicted {
 #[derive(Debug)]
 pub struct Predictor {
     catalog: ArcSwap<Catalog>,
-    settled: watch::Sender<bool>,
+    /// Whether the present catalog is settled; every publication is a change.
+    published: watch::Sender<bool>,
     pool: Arc<Pool>,
     settings: PredictorSettings,
 }
@@ -52,7 +53,8 @@ pub struct Predictor {
 impl Predictor {
     /// A predictor over an empty catalog.
     pub fn new(pool: Arc<Pool>, settings: PredictorSettings) -> Self {
-        Self { catalog: ArcSwap::from_pointee(Catalog::default()), settled: watch::Sender::new(false), pool, settings }
+        let published = watch::Sender::new(false);
+        Self { catalog: ArcSwap::from_pointee(Catalog::default()), published, pool, settings }
     }
 
     /// The present catalog.
@@ -64,12 +66,12 @@ impl Predictor {
     pub fn publish(&self, catalog: Catalog) {
         let settled = catalog.is_settled();
         self.catalog.store(Arc::new(catalog));
-        self.settled.send_replace(settled);
+        self.published.send_replace(settled);
     }
 
-    /// Turns true when every version found has either loaded or ended.
-    pub(super) fn settled(&self) -> watch::Receiver<bool> {
-        self.settled.subscribe()
+    /// Changes with every publication, and is true once every version found has either loaded or ended.
+    pub fn published(&self) -> watch::Receiver<bool> {
+        self.published.subscribe()
     }
 
     /// The servable that a request means.
@@ -215,7 +217,8 @@ fn outcome_of(error: &Error) -> Outcome {
         | Kind::InvalidInput
         | Kind::UnsupportedMedia
         | Kind::TooLarge
-        | Kind::Conflict => Outcome::InvalidInput,
+        | Kind::Conflict
+        | Kind::Forbidden => Outcome::InvalidInput,
         Kind::Internal => Outcome::Error,
     }
 }

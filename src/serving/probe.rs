@@ -9,28 +9,38 @@ use tokio::sync::watch;
 use super::predictor::Predictor;
 use super::servable::{Input, Options, Prediction, Servable};
 use crate::error::Result;
+use crate::ids::{ModelRef, VersionSpec};
 use crate::stats::{Evaluator, Summary};
 
 /// Probes run when nothing else waits.
 const PROBE_PRIORITY: u8 = 9;
 
-/// Replays every probe set as soon as all is loaded and then at each interval, until `stop` turns true.
+/// Replays every probe set as soon as all is loaded, then at each interval, and that of a version
+/// that appears later when it does; until `stop` turns true.
 pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop: watch::Receiver<bool>) {
-    let mut settled = predictor.settled();
+    let mut published = predictor.published();
     tokio::select! {
         // The predictor outlives this task, so the wait ends with the value.
-        _ = settled.wait_for(|settled| *settled) => {}
+        _ = published.wait_for(|settled| *settled) => {}
         _ = stop.wait_for(|stop| *stop) => return,
     }
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
+        let all = tokio::select! {
+            _ = ticks.tick() => true,
+            _ = published.changed() => false,
             _ = stop.wait_for(|stop| *stop) => return,
-        }
-        let servables: Vec<_> = predictor.catalog().servables().cloned().collect();
-        for servable in servables.into_iter().filter(|servable| !servable.probe.is_empty()) {
+        };
+        let due = |servable: &Arc<Servable>| !servable.probe.is_empty() && (all || servable.live.load().is_none());
+        let version = |servable: &Arc<Servable>| ModelRef {
+            name: Some(servable.name.clone()),
+            version: VersionSpec::Specific(servable.version),
+        };
+        let due: Vec<_> = predictor.catalog().servables().filter(|servable| due(servable)).map(version).collect();
+        for version in due {
+            // One that was unloaded meanwhile must not be held up by its probe.
+            let Ok(servable) = predictor.resolve(&version) else { continue };
             tokio::select! {
                 outcome = replay(&predictor, &servable) => record(&servable, outcome),
                 _ = stop.wait_for(|stop| *stop) => return,

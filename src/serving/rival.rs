@@ -25,7 +25,7 @@ const BATCHES: [usize; 2] = [1, 3];
 /// # Errors
 /// What is wrong with the file or the engine, in words for the log.
 pub(super) fn agreeing_plan(candidates: &Candidates, servable: &Servable, max_bytes: u64) -> Result<Option<Plan>> {
-    if candidates.choice != EngineChoice::Auto
+    if servable.choice != EngineChoice::Auto
         || servable.tuning().engine != EngineKind::Tract
         || candidates.engines.onnxruntime().is_err()
     {

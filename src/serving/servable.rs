@@ -15,7 +15,7 @@ use super::gather::Gather;
 use super::lane::Lane;
 use super::sessions::Runtime;
 use super::tuning::{Pinned, Tuning};
-use crate::config::SchedulingSettings;
+use crate::config::{EngineChoice, SchedulingSettings};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
 use crate::repository::Manifest;
@@ -97,6 +97,7 @@ pub struct Servable {
     pub(super) cache: Option<ResponseCache>,
     pub(super) onnx_sha256: String,
     pub(super) folder: PathBuf,
+    pub(super) choice: EngineChoice,
     pub(super) batching: Batching,
     pub(super) probabilities: Option<usize>,
     pub(super) image_limits: ImageLimits,

@@ -7,7 +7,7 @@ const LAYERS: [&[&str]; 6] = [
     &["main", "cli", "app"],
     &["api"],
     &["serving", "trainer"],
-    &["engine", "transform", "repository"],
+    &["engine", "transform", "repository", "store"],
     &["config", "metrics", "telemetry"],
     &["error", "ids", "tensor", "signature", "stats", "layers"],
 ];

@@ -18,5 +18,6 @@ mod predict;
 mod repository;
 mod scheduling;
 mod support;
+mod swaps;
 mod tensors;
 mod training;

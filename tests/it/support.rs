@@ -15,6 +15,8 @@ use tower::ServiceExt;
 use weir::api::{ApiState, Shutdown};
 use weir::app::{App, StopReason};
 use weir::config::ServeOptions;
+use weir::ids::Version;
+use weir::serving::State;
 
 /// The models that the repository ships.
 pub(crate) fn bundled_models() -> PathBuf {
@@ -48,6 +50,7 @@ pub(crate) struct TestApp {
     stop: Option<oneshot::Sender<StopReason>>,
     served: JoinHandle<Shutdown>,
     _models: Option<TempDir>,
+    state_dir: TempDir,
 }
 
 /// An answer, read whole.
@@ -97,11 +100,19 @@ impl TestApp {
     pub(crate) async fn with(models: &Path, change: impl FnOnce(&mut ServeOptions)) -> Self {
         let mut options =
             ServeOptions { models: Some(models.to_owned()), grace_seconds: Some(0.0), ..ServeOptions::default() };
+        let state_dir = TempDir::new().unwrap();
+        options.state_dir = Some(state_dir.path().join("state"));
         options.probe_interval_seconds = Some(0.0);
         options.tune = Some(false);
+        // The tests say when to look.
+        options.poll_interval_seconds = Some(86_400.0);
         change(&mut options);
         let app = App::new(options.resolve().unwrap()).unwrap();
-        app.loader()().unwrap();
+        app.load().unwrap();
+        // Files that were just written are read at the second look.
+        for _ in 0..2 {
+            app.state().manager().refresh().await.unwrap();
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
@@ -111,6 +122,7 @@ impl TestApp {
             served: tokio::spawn(app.run(listener, async move { stopped.await.unwrap_or(StopReason::Interrupt) })),
             stop: Some(stop),
             _models: None,
+            state_dir,
         }
     }
 
@@ -119,6 +131,38 @@ impl TestApp {
         let mut app = Self::with(models.path(), change).await;
         app._models = Some(models);
         app
+    }
+
+    /// Has the repository looked at, and waits until all that follows is done. Bare files that are new
+    /// or changed are read at the second look.
+    pub(crate) async fn refresh(&self) {
+        self.state.manager().refresh().await.unwrap();
+    }
+
+    /// The state of a version and the reason for it.
+    pub(crate) fn version_state(&self, model: &str, version: u64) -> Option<(State, Option<String>)> {
+        let catalog = self.state.predictor().catalog();
+        let entry = catalog.models().get(&model.parse().unwrap())?.versions.get(&Version(version))?;
+        Some((entry.state, entry.reason.clone()))
+    }
+
+    /// Waits until a version is in a state.
+    pub(crate) async fn wait_for(&self, model: &str, version: u64, state: State) {
+        let mut published = self.state.predictor().published();
+        let reached = async {
+            while self.version_state(model, version).is_none_or(|(present, _)| present != state) {
+                published.changed().await.unwrap();
+            }
+        };
+        let patience = std::time::Duration::from_secs(30);
+        let patient = tokio::time::timeout(patience, reached).await;
+        patient
+            .unwrap_or_else(|_| panic!("{model} {version} never {state:?}: {:?}", self.version_state(model, version)));
+    }
+
+    /// Where the server writes.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.state_dir.path().join("state")
     }
 
     /// Sends a request through the production router, without a socket.

@@ -43,7 +43,7 @@ fn rows(catalog: &Catalog) -> String {
     let rows: String = catalog.models().iter().map(|(name, model)| row(name.as_str(), model)).collect();
     if rows.is_empty() {
         return "<tr><td colspan=\"6\">No model yet. Train one with <code>weir train mnist-mlp</code>, or put a \
-                <code>model.onnx</code> into <code>models/&lt;name&gt;/1/</code>, and start again.</td></tr>"
+                <code>model.onnx</code> into <code>models/&lt;name&gt;/1/</code>.</td></tr>"
             .into();
     }
     rows
@@ -53,7 +53,8 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
     let (class, state) = match entry.state {
         VersionState::Available => ("available", "available"),
         VersionState::Start | VersionState::Loading => ("loading", "loading"),
-        VersionState::End => ("end", "cannot serve"),
+        VersionState::Unloading => ("loading", "unloading"),
+        VersionState::End => ("end", "not loaded"),
     };
     let servable = entry.servable.as_deref();
     let manifest = servable.and_then(|servable| servable.manifest.as_ref());

@@ -1,5 +1,7 @@
 //! Weir's own HTTP API: the routes, and the OpenAPI document that is made from the very same list.
 
+mod admin;
+mod admin_guard;
 mod landing;
 mod models;
 mod operations;
@@ -29,6 +31,7 @@ use super::state::ApiState;
     tags(
         (name = "predict", description = "Ask a model"),
         (name = "models", description = "What is loaded"),
+        (name = "admin", description = "Change what is loaded; see the setting --admin for who may"),
         (name = "operations", description = "Health and metrics")
     )
 )]
@@ -41,6 +44,11 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(predict::predict_version))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
+        .routes(routes!(admin::promote))
+        .routes(routes!(admin::rollback))
+        .routes(routes!(admin::load))
+        .routes(routes!(admin::unload))
+        .routes(routes!(admin::audit))
         .routes(routes!(operations::livez))
         .routes(routes!(operations::healthz))
         .routes(routes!(operations::readyz))

@@ -1,5 +1,7 @@
 //! `GET /models` and `GET /models/{model}`: what is loaded.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
@@ -27,8 +29,16 @@ pub(super) struct ModelList {
 pub(super) struct ModelInfo {
     /// Its name.
     name: String,
-    /// The version that answers when none is asked for.
+    /// The version that answers when none is asked for: that of the alias `stable`, or else the newest
+    /// available one.
+    default_version: Option<u64>,
+    /// The newest available version.
     latest_available: Option<u64>,
+    /// The version that each alias points to.
+    aliases: BTreeMap<String, u64>,
+    /// What is wrong with `model.toml` or `aliases.json`; what was last read of them stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     /// Oldest first.
     versions: Vec<VersionInfo>,
 }
@@ -40,9 +50,12 @@ pub(super) struct VersionInfo {
     version: u64,
     /// Where it is in its life.
     state: VersionState,
-    /// Why it does not serve.
+    /// Why it does not serve, or while it does, what is wrong with its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Failed attempts to load what its folder holds now.
+    #[serde(skip_serializing_if = "is_zero")]
+    attempts: u32,
     /// What it is, exactly while it serves.
     #[serde(flatten)]
     serving: Option<ServingInfo>,
@@ -112,6 +125,9 @@ pub(super) async fn show(
 fn info(name: &ModelName, model: &ModelEntry) -> ModelInfo {
     ModelInfo {
         name: name.to_string(),
+        default_version: model.default_version().map(|version| version.0),
+        aliases: model.aliases.aliases.iter().map(|(name, alias)| (name.to_string(), alias.version.0)).collect(),
+        problem: model.problem.clone(),
         latest_available: model.latest().map(|servable| servable.version.0),
         versions: model.versions.iter().map(|(version, entry)| version_info(*version, entry)).collect(),
     }
@@ -122,8 +138,13 @@ fn version_info(version: Version, entry: &VersionEntry) -> VersionInfo {
         version: version.0,
         state: entry.state,
         reason: entry.reason.clone(),
+        attempts: entry.attempts,
         serving: entry.servable.as_deref().map(serving_info),
     }
+}
+
+fn is_zero(attempts: &u32) -> bool {
+    *attempts == 0
 }
 
 fn serving_info(servable: &Servable) -> ServingInfo {

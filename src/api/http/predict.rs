@@ -46,7 +46,8 @@ pub(super) async fn predict_default(
 
 /// Ask a model by name
 ///
-/// Its newest available version answers. The body is as of `/predict`.
+/// The version that its alias `stable` points to answers, or without that alias its newest available
+/// one. The body is as of `/predict`.
 #[utoipa::path(
     post, path = "/models/{model}/predict", tag = "predict",
     params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictHeaders, PredictQuery),
@@ -69,14 +70,14 @@ pub(super) async fn predict_model(
     predict(&state, &id, &target, query, request).await
 }
 
-/// Ask one version of a model
+/// Ask one version of a model, by number or alias
 ///
 /// The body is as of `/predict`.
 #[utoipa::path(
     post, path = "/models/{model}/versions/{version}/predict", tag = "predict",
     params(
         ("model" = String, Path, description = "The name of the model", example = "mnist-mlp"),
-        ("version" = String, Path, description = "The version, a positive integer", example = "1"),
+        ("version" = String, Path, description = "The version, a positive integer, or an alias", example = "1"),
         PredictHeaders, PredictQuery
     ),
     request_body(description = "Images or numbers", content(
@@ -94,7 +95,7 @@ pub(super) async fn predict_version(
     query: QueryResult,
     request: Request,
 ) -> Answer {
-    let target = ModelRef { name: Some(model.parse()?), version: VersionSpec::Specific(version.parse()?) };
+    let target = ModelRef { name: Some(model.parse()?), version: version.parse()? };
     predict(&state, &id, &target, query, request).await
 }
 

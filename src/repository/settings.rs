@@ -1,0 +1,179 @@
+//! `models/<model>/model.toml`: what an operator says about one model. Every table is optional.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::serving_settings::{BatchingTable, CacheTable, EngineTable, SchedulingTable, Tables};
+use super::version::read_file;
+use crate::config::{SchedulingSettings, VersionPolicy};
+use crate::error::{Error, Result};
+use crate::ids::Version;
+
+/// The settings of a model.
+pub const SETTINGS_FILE: &str = "model.toml";
+
+/// A larger one is a mistake.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The tables of `model.toml`. A further table is a further field here; unless it is left out of
+/// [`ModelSettings::load_text`], the model's versions are loaded anew when it changes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Which versions should be loaded; `None` for the server's policy.
+    #[serde(default)]
+    pub versions: Option<Versions>,
+    /// What runs the model; `None` for the server's choice.
+    #[serde(default)]
+    pub engine: Option<EngineTable>,
+    /// How requests are put together.
+    #[serde(default)]
+    pub batching: Option<BatchingTable>,
+    /// How the model shares the compute threads.
+    #[serde(default)]
+    pub scheduling: Option<SchedulingTable>,
+    /// Whether answers are remembered.
+    #[serde(default)]
+    pub cache: Option<CacheTable>,
+}
+
+/// The table `[versions]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "VersionsTable")]
+pub struct Versions {
+    /// Which versions should be loaded.
+    pub policy: VersionPolicy,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionsTable {
+    policy: PolicyName,
+    count: Option<usize>,
+    specific: Option<BTreeSet<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PolicyName {
+    All,
+    Latest,
+    Specific,
+}
+
+impl TryFrom<VersionsTable> for Versions {
+    type Error = &'static str;
+
+    fn try_from(table: VersionsTable) -> std::result::Result<Self, Self::Error> {
+        let policy = match (table.policy, table.count, table.specific) {
+            (PolicyName::All, None, None) => VersionPolicy::All,
+            (PolicyName::Latest, Some(0), _) => return Err("count must be at least 1"),
+            (PolicyName::Latest, count, None) => VersionPolicy::Latest(count.unwrap_or(1)),
+            (PolicyName::Specific, None, Some(list)) if !list.is_empty() && !list.contains(&0) => {
+                VersionPolicy::Specific(list.into_iter().map(Version).collect())
+            }
+            (PolicyName::Specific, ..) => {
+                return Err("policy \"specific\" needs specific = [versions] and nothing else");
+            }
+            _ => return Err("count belongs to policy \"latest\", and specific to policy \"specific\""),
+        };
+        Ok(Self { policy })
+    }
+}
+
+impl ModelSettings {
+    /// Reads the file of a model's folder; all defaults if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] naming the line at fault, [`Error::Io`].
+    pub fn read(model: &Path) -> Result<Self> {
+        let refuse = |problem: String| Error::Repository { what: SETTINGS_FILE.into(), problem };
+        let Some(bytes) = read_file(model, SETTINGS_FILE, MAX_BYTES)? else { return Ok(Self::default()) };
+        let text = String::from_utf8(bytes).map_err(|error| refuse(error.to_string()))?;
+        let settings: Self = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        match settings.tables().problem() {
+            Some(problem) => Err(refuse(problem)),
+            None => Ok(settings),
+        }
+    }
+
+    /// How requests are scheduled: the server's settings with those of the model in their place.
+    pub fn scheduling_over(&self, server: &SchedulingSettings) -> SchedulingSettings {
+        self.tables().over(server)
+    }
+
+    fn tables(&self) -> Tables<'_> {
+        Tables { batching: self.batching.as_ref(), scheduling: self.scheduling.as_ref(), cache: self.cache }
+    }
+
+    /// What a loaded version depends on, as text to compare.
+    pub(super) fn load_text(&self) -> String {
+        format!("{:?}", Self { versions: None, ..self.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> std::result::Result<ModelSettings, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_policy_for_one_model() {
+        let policy = |text: &str| parse(text).unwrap().versions.unwrap().policy.to_string();
+        assert_eq!(policy("[versions]\npolicy = \"latest\"\ncount = 2"), "latest:2");
+        assert_eq!(policy("[versions]\npolicy = \"latest\""), "latest:1");
+        assert_eq!(policy("[versions]\npolicy = \"all\""), "all");
+        assert_eq!(policy("[versions]\npolicy = \"specific\"\nspecific = [3, 1]"), "specific:1,3");
+        assert_eq!(parse("").unwrap(), ModelSettings::default());
+    }
+
+    #[test]
+    fn what_a_model_says_stands_in_place_of_what_the_server_says() {
+        let server = crate::config::ServeOptions::default().resolve().unwrap().serving.scheduling;
+        assert_eq!(ModelSettings::default().scheduling_over(&server), server);
+        let text = "[engine]\nkind = \"tract\"\n[batching]\nmax_batch_size = 16\npreferred_batch_sizes = [8, 4]\n\
+            max_queue_delay_microseconds = 250\n[scheduling]\nweight = 2.0\nconcurrency = 1\nqueue_capacity = 7\n\
+            inline = false\n[cache]\nmax_bytes = 9";
+        let settings = parse(text).unwrap();
+        assert_eq!(settings.engine.unwrap().kind, crate::config::EngineChoice::Tract);
+        let model = settings.scheduling_over(&server);
+        assert_eq!((model.max_batch_size, model.preferred_batch_sizes.as_slice()), (Some(16), &[4, 8][..]));
+        assert_eq!((model.max_queue_delay.as_micros(), model.weight, model.concurrency), (250, 2.0, Some(1)));
+        assert_eq!((model.queue_capacity, model.inline, model.cache_bytes), (7, Some(false), 9));
+        assert_eq!(model.inline_below, server.inline_below);
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused() {
+        for (text, expected) in [
+            ("[batching]\nmax_batch_size = 0", "max_batch_size must be at least 1"),
+            ("[batching]\nmax_batch_size = 4\npreferred_batch_sizes = [8]", "holds 8, more than"),
+            ("[scheduling]\nweight = 0.0", "weight must be"),
+            ("[scheduling]\nconcurrency = 0", "concurrency must be at least 1"),
+        ] {
+            let problem = parse(text).unwrap().tables().problem().unwrap();
+            assert!(problem.contains(expected), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, expected) in [
+            ("\n[verions]\npolicy = \"all\"", "line 2"),
+            ("[versions]\npolicy = \"newest\"", "line 2"),
+            ("[versions]\npolicy = \"all\"\ncuont = 2", "line 3"),
+            ("[versions]\npolicy = \"latest\"\ncount = 0", "at least 1"),
+            ("[versions]\npolicy = \"all\"\ncount = 2", "belongs to"),
+            ("[versions]\npolicy = \"specific\"", "needs specific"),
+            ("[versions]\npolicy = \"specific\"\nspecific = [0]", "needs specific"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What the server itself writes, in its state directory.
+
+mod audit;
+
+pub use audit::{Audit, AuditEntry};
