@@ -10,6 +10,7 @@ use super::version::read_file;
 use crate::config::{SchedulingSettings, VersionPolicy};
 use crate::error::{Error, Result};
 use crate::ids::Version;
+use crate::signature::Transform;
 
 /// The settings of a model.
 pub const SETTINGS_FILE: &str = "model.toml";
@@ -22,6 +23,12 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
+    /// The names of the classes, for versions without a manifest.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// The transforms around the graph, for versions without a manifest.
+    #[serde(default)]
+    pub transform: Option<Transform>,
     /// Which versions should be loaded; `None` for the server's policy.
     #[serde(default)]
     pub versions: Option<Versions>,

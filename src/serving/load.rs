@@ -14,22 +14,19 @@ use super::gather::Gather;
 use super::lane::Lane;
 use super::pool::Pool;
 use super::rival;
-use super::servable::{Input, Options, Prediction, Servable};
+use super::servable::Servable;
 use super::sessions::Runtime;
 use super::tuner::{self, Tuner};
 use super::tuning::{BatchCost, GATHER_PROBE, Pinned, Tuning, TuningStage};
 use super::tuning_store::TuningStore;
+use super::verify;
 use crate::config::{EngineChoice, SchedulingSettings};
 use crate::engine::{EngineKind, Plan, Session};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::{Metrics, Source};
-use crate::repository::{FoundVersion, Golden, Manifest, ProbeSample, VersionFiles, sha256_hex};
-use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec};
+use crate::repository::{FoundVersion, ProbeSample, VersionFiles, sha256_hex};
+use crate::signature::Batching;
 use crate::transform::ImageLimits;
-
-/// How far an answer to a golden example may be from the recorded one: kernels of another CPU round
-/// differently, a wrong model is off by far more.
-const GOLDEN_TOLERANCE: f32 = 1e-3;
 
 /// What loading needs to know.
 #[derive(Debug, Clone)]
@@ -77,7 +74,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let start = Instant::now();
     let VersionFiles { onnx, manifest, probe } = VersionFiles::read(&found.path, settings.max_model_bytes)?;
     if let Some(manifest) = &manifest {
-        check_identity(found, manifest)?;
+        verify::identity(found, manifest)?;
     }
     let onnx_sha256 = sha256_hex(&onnx);
     let scheduling = found.settings.scheduling_over(&settings.scheduling);
@@ -86,8 +83,15 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let plan = settings.plan(&candidates, &onnx, &onnx_sha256)?;
     let signature = plan.signature();
     let batching = signature.batching();
-    let probabilities = match &manifest {
-        Some(manifest) => check_signature(manifest, signature)?,
+    let (transform, labels) = match &manifest {
+        Some(manifest) => {
+            verify::signature(manifest, signature)?;
+            (Some(manifest.transform.clone()), manifest.labels.clone())
+        }
+        None => (found.settings.transform.clone(), found.settings.labels.clone()),
+    };
+    let probabilities = match &transform {
+        Some(transform) => verify::transform(transform, &labels, signature)?,
         None => None,
     };
     let pinned = Pinned::of(&scheduling);
@@ -117,13 +121,15 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         onnx_sha256,
         folder: found.path.clone(),
         manifest,
+        transform,
+        labels,
         signature: plan.signature().clone(),
         runtime: ArcSwap::from_pointee(Runtime::new(plan, settings.threads, sessions)),
         batching,
         probabilities,
         image_limits: settings.image_limits,
     };
-    check_golden(&servable)?;
+    verify::golden(&servable)?;
     announce(&servable, start);
     Ok(servable)
 }
@@ -138,85 +144,12 @@ fn warm_sessions(plan: &Plan, count: usize) -> Result<(Vec<Session>, Vec<BatchCo
     Ok((sessions, costs))
 }
 
-fn check_identity(found: &FoundVersion, manifest: &Manifest) -> Result<()> {
-    if manifest.model != found.name || manifest.version != found.version {
-        return Err(unusable(format!(
-            "the manifest is of {} version {}, the folder says {} version {}",
-            manifest.model, manifest.version, found.name, found.version
-        )));
-    }
-    Ok(())
-}
-
-/// Compares what the manifest promises with what the graph is; returns the output that holds the
-/// probabilities.
-fn check_signature(manifest: &Manifest, graph: &Signature) -> Result<Option<usize>> {
-    if manifest.signature != *graph {
-        return Err(unusable(format!(
-            "the manifest's signature {:?} is not the graph's {graph:?}",
-            manifest.signature
-        )));
-    }
-    if let Some(image) = &manifest.transform.image {
-        let pixels = image.width as usize * image.height as usize;
-        let fits = |input: &TensorSpec| {
-            let sample = input.sample_shape().map(|shape| shape.iter().product());
-            input.dtype == DType::Float32 && sample == Some(pixels)
-        };
-        if pixels == 0 || graph.batching() == Batching::Whole || graph.inputs.len() != 1 || !fits(&graph.inputs[0]) {
-            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
-            return Err(unusable(format!(
-                "images of {} × {} grey pixels do not fill the inputs {}",
-                image.width,
-                image.height,
-                inputs.join(", ")
-            )));
-        }
-    }
-    let OutputTransform::Classification { probabilities } = &manifest.transform.output else { return Ok(None) };
-    let index = graph.outputs.iter().position(|output| output.name == *probabilities);
-    let index = index.ok_or_else(|| unusable(format!("the graph has no output \"{probabilities}\"")))?;
-    let classes = graph.outputs[index].sample_shape().filter(|shape| shape.len() == 1).map(|shape| shape[0]);
-    let classes =
-        classes.filter(|_| graph.batching() != Batching::Whole && graph.outputs[index].dtype == DType::Float32);
-    if classes != Some(manifest.labels.len()) {
-        return Err(unusable(format!(
-            "{} labels for an output of shape {:?}",
-            manifest.labels.len(),
-            graph.outputs[index].shape
-        )));
-    }
-    Ok(Some(index))
-}
-
 fn decode_probe(sample: &ProbeSample) -> Result<(Bytes, usize)> {
     Ok((decode_base64(&sample.image)?, sample.label))
 }
 
 pub(super) fn decode_base64(text: &str) -> Result<Bytes> {
-    STANDARD.decode(text).map(Bytes::from).map_err(|error| unusable(format!("an image is not base64: {error}")))
-}
-
-fn check_golden(servable: &Servable) -> Result<()> {
-    let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
-    for (index, Golden { image, probabilities }) in golden.iter().enumerate() {
-        let options = Options { top_k: probabilities.len(), ..Options::default() };
-        let answers = servable.execute(Input::Images(vec![decode_base64(image)?]), options)?;
-        let [Prediction::Classified { classification, .. }] = answers.as_slice() else {
-            return Err(unusable("golden examples need a classification output".into()));
-        };
-        for scored in &classification.top_k {
-            let expected = probabilities.get(scored.class).copied().unwrap_or(f32::NAN);
-            let difference = (scored.confidence - expected).abs();
-            if difference.is_nan() || difference > GOLDEN_TOLERANCE {
-                return Err(unusable(format!(
-                    "golden example {index}: class {} has probability {}, recorded {expected}",
-                    scored.class, scored.confidence
-                )));
-            }
-        }
-    }
-    Ok(())
+    STANDARD.decode(text).map(Bytes::from).map_err(|error| verify::unusable(format!("an image is not base64: {error}")))
 }
 
 fn announce(servable: &Servable, start: Instant) {
@@ -233,8 +166,4 @@ fn announce(servable: &Servable, start: Instant) {
             servable.metrics.set_quality(source, summary);
         }
     }
-}
-
-fn unusable(problem: String) -> Error {
-    Error::Repository { what: "the version".into(), problem }
 }

@@ -26,6 +26,7 @@ mod sessions;
 mod tuner;
 mod tuning;
 mod tuning_store;
+mod verify;
 mod work;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};

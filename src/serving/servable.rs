@@ -19,7 +19,7 @@ use crate::config::{EngineChoice, SchedulingSettings};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
 use crate::repository::Manifest;
-use crate::signature::{Batching, Dim, ImageTransform, Signature};
+use crate::signature::{Batching, Dim, ImageTransform, Signature, Transform};
 use crate::stats::Summary;
 use crate::tensor::{Data, Tensor};
 use crate::transform::{Classification, ImageLimits, PolarityChoice};
@@ -84,6 +84,9 @@ pub struct Servable {
     pub version: Version,
     /// The manifest, if the version has one.
     pub manifest: Option<Manifest>,
+    /// The transforms around the graph, of the manifest or else of `model.toml`.
+    pub transform: Option<Transform>,
+    pub(super) labels: Vec<String>,
     /// Its metric handles.
     pub metrics: ServableMetrics,
     pub(super) probe: Vec<(Bytes, usize)>,
@@ -145,12 +148,12 @@ impl Servable {
 
     /// How images become the input, if the model takes images.
     pub fn image_transform(&self) -> Option<&ImageTransform> {
-        self.manifest.as_ref()?.transform.image.as_ref()
+        self.transform.as_ref()?.image.as_ref()
     }
 
-    /// The labels, by class; empty without a manifest.
+    /// The labels, by class; empty where classes have no names.
     pub fn labels(&self) -> &[String] {
-        self.manifest.as_ref().map_or(&[], |manifest| &manifest.labels)
+        &self.labels
     }
 
     /// Loss and accuracy of the last whole replay of the probe set.

@@ -1,0 +1,105 @@
+//! Whether a version is what it says it is: identity, signature, transforms, golden examples.
+
+use super::servable::{Input, Options, Prediction, Servable};
+use crate::error::{Error, Result};
+use crate::repository::{FoundVersion, Golden, Manifest};
+use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
+
+/// How far an answer to a golden example may be from the recorded one: kernels of another CPU round
+/// differently, a wrong model is off by far more.
+const GOLDEN_TOLERANCE: f32 = 1e-3;
+
+/// Whether a manifest is of the folder it lies in.
+///
+/// # Errors
+/// [`Error::Repository`] naming both.
+pub(super) fn identity(found: &FoundVersion, manifest: &Manifest) -> Result<()> {
+    if manifest.model != found.name || manifest.version != found.version {
+        return Err(unusable(format!(
+            "the manifest is of {} version {}, the folder says {} version {}",
+            manifest.model, manifest.version, found.name, found.version
+        )));
+    }
+    Ok(())
+}
+
+/// Whether the graph is what the manifest promises.
+///
+/// # Errors
+/// [`Error::Repository`] with both.
+pub(super) fn signature(manifest: &Manifest, graph: &Signature) -> Result<()> {
+    if manifest.signature != *graph {
+        let promised = &manifest.signature;
+        return Err(unusable(format!("the manifest's signature {promised:?} is not the graph's {graph:?}")));
+    }
+    Ok(())
+}
+
+/// Whether transforms fit a graph; returns the output that holds the probabilities.
+///
+/// # Errors
+/// [`Error::Repository`] saying what does not fit.
+pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signature) -> Result<Option<usize>> {
+    if let Some(image) = &transform.image {
+        let pixels = image.width as usize * image.height as usize;
+        let fits = |input: &TensorSpec| {
+            let sample = input.sample_shape().map(|shape| shape.iter().product());
+            input.dtype == DType::Float32 && sample == Some(pixels)
+        };
+        if pixels == 0 || graph.batching() == Batching::Whole || graph.inputs.len() != 1 || !fits(&graph.inputs[0]) {
+            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
+            return Err(unusable(format!(
+                "images of {} × {} grey pixels do not fill the inputs {}",
+                image.width,
+                image.height,
+                inputs.join(", ")
+            )));
+        }
+    }
+    let OutputTransform::Classification { probabilities } = &transform.output else { return Ok(None) };
+    let index = graph.outputs.iter().position(|output| output.name == *probabilities);
+    let index = index.ok_or_else(|| unusable(format!("the graph has no output \"{probabilities}\"")))?;
+    let classes = graph.outputs[index].sample_shape().filter(|shape| shape.len() == 1).map(|shape| shape[0]);
+    let classes =
+        classes.filter(|_| graph.batching() != Batching::Whole && graph.outputs[index].dtype == DType::Float32);
+    let is_known = classes.is_some_and(|classes| labels.is_empty() || labels.len() == classes);
+    if !is_known {
+        return Err(unusable(format!(
+            "{} labels for output \"{probabilities}\" of shape {}",
+            labels.len(),
+            graph.outputs[index].shape_text()
+        )));
+    }
+    Ok(Some(index))
+}
+
+/// Whether the golden examples get the answers that were recorded, through the code that serves.
+///
+/// # Errors
+/// [`Error::Repository`] naming the example, [`Error::ModelFailed`].
+pub(super) fn golden(servable: &Servable) -> Result<()> {
+    let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
+    for (index, Golden { image, probabilities }) in golden.iter().enumerate() {
+        let options = Options { top_k: probabilities.len(), ..Options::default() };
+        let answers = servable.execute(Input::Images(vec![super::load::decode_base64(image)?]), options)?;
+        let [Prediction::Classified { classification, .. }] = answers.as_slice() else {
+            return Err(unusable("golden examples need a classification output".into()));
+        };
+        for scored in &classification.top_k {
+            let expected = probabilities.get(scored.class).copied().unwrap_or(f32::NAN);
+            let difference = (scored.confidence - expected).abs();
+            if difference.is_nan() || difference > GOLDEN_TOLERANCE {
+                return Err(unusable(format!(
+                    "golden example {index}: class {} has probability {}, recorded {expected}",
+                    scored.class, scored.confidence
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A version that cannot be served.
+pub(super) fn unusable(problem: String) -> Error {
+    Error::Repository { what: "the version".into(), problem }
+}
