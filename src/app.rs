@@ -76,12 +76,13 @@ impl App {
         };
         move || {
             // Whoever asks for it should hear at once that it is not there.
-            if (serving.onnxruntime.is_some() && serving.engine == EngineChoice::Auto)
-                || serving.engine == EngineChoice::Onnxruntime
-            {
-                if let Err(error) = settings.candidates.engines.onnxruntime() {
-                    tracing::warn!(%error, "ONNX Runtime is absent");
-                }
+            let asked = match serving.engine {
+                EngineChoice::Onnxruntime => true,
+                EngineChoice::Auto => serving.onnxruntime.is_some(),
+                EngineChoice::Tract => false,
+            };
+            if asked && let Err(error) = settings.candidates.engines.onnxruntime() {
+                tracing::warn!(%error, "ONNX Runtime is absent");
             }
             load_all(&serving.models, serving.default_model, &settings, &metrics, &predictor)
         }
