@@ -66,6 +66,7 @@ impl App {
         let settings = LoadSettings {
             // Compute threads, the runtime's workers (one a core) and the loading thread.
             threads: serving.threads + std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1,
+            compute_threads: serving.threads,
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
             candidates: Candidates {

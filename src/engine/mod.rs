@@ -118,6 +118,18 @@ impl Plan {
         }
     }
 
+    /// Makes the sessions of this many threads beforehand, where making one takes long.
+    ///
+    /// # Errors
+    /// As [`Plan::session`].
+    pub fn prepare(&self, threads: usize) -> Result<()> {
+        match self {
+            Self::Tract(_) => Ok(()),
+            // All at once; dropped, they stay with the plan.
+            Self::OnnxRuntime(plan) => (0..threads).map(|_| plan.session()).collect::<Result<Vec<_>>>().map(drop),
+        }
+    }
+
     /// Working memory for one thread.
     ///
     /// # Errors

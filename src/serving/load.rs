@@ -36,6 +36,8 @@ const GATHER_GAIN: f64 = 0.8;
 pub struct LoadSettings {
     /// Threads that may run the model at once.
     pub threads: usize,
+    /// Those among them that compute what is not tiny.
+    pub compute_threads: usize,
     /// The largest model file.
     pub max_model_bytes: u64,
     /// What an image may cost.
@@ -98,6 +100,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         check_identity(found, manifest)?;
     }
     let plan = settings.candidates.plan(&onnx)?;
+    plan.prepare(settings.compute_threads)?;
     let signature = plan.signature();
     let batching = signature.batching();
     let probabilities = match &manifest {
