@@ -79,10 +79,11 @@ ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 RUN python3 -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --no-deps --only-binary :all: --target /wheel "onnxruntime==${ONNXRUNTIME}" \
  && install -D -m 0755 /wheel/onnxruntime/capi/libonnxruntime.so.* /onnxruntime/libonnxruntime.so \
- && cp /wheel/onnxruntime/{LICENSE,ThirdPartyNotices.txt,Privacy.md} /onnxruntime/
+ && cp /wheel/onnxruntime/LICENSE /wheel/onnxruntime/ThirdPartyNotices.txt /onnxruntime/
 
 # Weir once more, linked dynamically: a static program cannot load a library.
 FROM build AS build-onnxruntime
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 RUN RUSTFLAGS="" cargo build --locked --release --bin weir --target-dir target/dynamic
 
 # The same file system with that program, the library beside it, and what both ask the loader for.
@@ -97,7 +98,7 @@ RUN root=/rootfs-onnxruntime \
  && grep -o '/[^ ]*' needed.txt | sort -u \
     | while read -r file; do install -D -m 0755 "$file" "$root$file"; done \
  && install -d "$root/licenses/onnxruntime" \
- && cp /onnxruntime/{LICENSE,ThirdPartyNotices.txt,Privacy.md} "$root/licenses/onnxruntime/" \
+ && cp /onnxruntime/LICENSE /onnxruntime/ThirdPartyNotices.txt "$root/licenses/onnxruntime/" \
  && cat /usr/share/doc/gcc-*-base/copyright > "$root/licenses/gcc-runtime.txt" \
  && chmod -R u=rwX,go=rX "$root/licenses"
 

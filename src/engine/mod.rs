@@ -124,7 +124,7 @@ impl Plan {
     /// [`crate::error::Error::Repository`] when the engine cannot set it up.
     pub fn session(&self) -> Result<Session> {
         match self {
-            Self::Tract(plan) => plan.session().map(Session::Tract),
+            Self::Tract(plan) => plan.session().map(|session| Session::Tract(Box::new(session))),
             Self::OnnxRuntime(plan) => plan.session().map(Session::OnnxRuntime),
         }
     }
@@ -134,7 +134,7 @@ impl Plan {
 #[derive(Debug)]
 pub enum Session {
     /// Of the built-in engine.
-    Tract(tract::TractSession),
+    Tract(Box<tract::TractSession>),
     /// Of ONNX Runtime.
     OnnxRuntime(onnxruntime::OrtSession),
 }

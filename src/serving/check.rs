@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded, select};
 use serde::Deserialize;
 
 use crate::config::CheckConfig;
@@ -19,6 +19,9 @@ use crate::repository::sha256_hex;
 /// What is read of the child's answer and of its last words.
 const MAX_ANSWER_BYTES: u64 = 64 << 10;
 const MAX_WORDS_BYTES: u64 = 4 << 10;
+
+/// Between its last word and its end a child takes a moment; this is how often it is looked at.
+const POLL: Duration = Duration::from_millis(1);
 
 /// Checks that are remembered; with more, all are forgotten and paid for once more.
 const MAX_REMEMBERED: usize = 4096;
@@ -66,6 +69,7 @@ impl Checker {
         let begun = Instant::now();
         let memory = self.config.memory_bytes.unwrap_or((2 << 30) + 4 * onnx.len() as u64);
         let child = self.spawn(engines, engine, memory)?;
+        tracing::debug!(engine = engine.name(), bytes = onnx.len(), "a model is being checked");
         let end = self.attend(child, onnx).map_err(|error| Error::internal("a model could not be checked", error))?;
         let problem = match end {
             End::Stopped => return Err(Error::ShuttingDown),
@@ -145,15 +149,15 @@ impl Checker {
             if let Some(status) = child.try_wait()? {
                 return Ok(Some(status));
             }
-            if Instant::now() >= deadline || self.is_stopped() {
+            let stopped = self.stopped.recv_timeout(POLL) == Err(RecvTimeoutError::Disconnected);
+            if stopped || Instant::now() >= deadline {
                 return Ok(None);
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
     fn is_stopped(&self) -> bool {
-        self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+        self.stopped.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// A state folder that cannot be written costs the next start a check and nothing else.

@@ -2,7 +2,9 @@
 //! reason, and the good model beside it serves.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use prost::Message;
 use serde_json::json;
@@ -279,4 +281,40 @@ async fn the_other_engine_is_tried_in_a_process_too() {
     }
     let fates = fates(&[("det", only_in_onnxruntime())], |_| {}).await;
     assert_eq!(fates[0].0, "AVAILABLE", "{fates:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_program_does_there_is_an_end() {
+    for (program, expected) in [("true", "no answer"), ("false", "exit code 1"), ("yes", "check-timeout-seconds")] {
+        let state = TempDir::new().unwrap();
+        let app = TestApp::with_temp(bare_model("good", &half_plus_two()), |options| {
+            checked(state.path())(options);
+            options.engine = Some(weir::config::EngineChoice::Tract);
+            options.check_executable = Some(program.into());
+            options.check_timeout_seconds = Some(0.5);
+        })
+        .await;
+        let version = app.get("/models/good").await.json()["versions"][0].clone();
+        assert_eq!(version["state"], "END", "{program}");
+        assert!(version["reason"].as_str().unwrap().contains(expected), "{program}: {version}");
+    }
+}
+
+#[test]
+fn a_server_that_stops_does_not_wait_for_a_check() {
+    let models = bare_model("chain", &chain(100_000));
+    let mut server = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["serve", "--http", "127.0.0.1:0", "--grace-seconds", "0", "--log", "weir=debug", "--engine", "tract"])
+        .args(["--check-timeout-seconds", "3600", "--models"])
+        .arg(models.path())
+        .arg("--state-dir")
+        .arg(models.path().join("state"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.by_ref().find(|line| line.contains("a model is being checked")).unwrap();
+    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
+    // Without the child's end this would be an hour away.
+    assert_eq!(server.wait().unwrap().code(), Some(0), "{:?}", lines.collect::<Vec<_>>());
 }

@@ -9,6 +9,7 @@ use crate::signature::DType;
 use crate::tensor::{Data, Tensor as WeirTensor};
 
 /// What ONNX Runtime says, for the log.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub(super) fn failed<R>(error: ort::Error<R>) -> Error {
     Error::internal("the model failed", error.message().to_owned())
 }

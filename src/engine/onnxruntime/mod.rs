@@ -10,7 +10,7 @@ mod library;
 mod shapes;
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::session::{Session, SessionInputValue};
 
@@ -39,9 +39,12 @@ pub struct OrtPlan {
     library: &'static Library,
     signature: Signature,
     onnx: Vec<u8>,
-    /// The session that showed the signature, for the first thread that wants one.
-    first: Mutex<Option<OrtSession>>,
+    spare: Spare,
 }
+
+/// Sessions that nobody uses: making one takes as long as loading the model, so they are kept, and
+/// there are never more than ever ran at once.
+type Spare = Arc<Mutex<Vec<Inner>>>;
 
 impl OrtPlan {
     pub(super) fn load(library: Option<&Path>, onnx: &[u8]) -> Result<Self> {
@@ -50,9 +53,9 @@ impl OrtPlan {
     }
 
     fn build(library: &'static Library, onnx: &[u8]) -> Result<Self> {
-        let mut session = OrtSession { session: session(library, onnx)?, halves: Halves::new(library) };
-        let signature = signature(&mut session)?;
-        Ok(Self { library, signature, onnx: onnx.to_vec(), first: Mutex::new(Some(session)) })
+        let mut inner = Inner::new(library, onnx)?;
+        let signature = signature(&mut inner)?;
+        Ok(Self { library, signature, onnx: onnx.to_vec(), spare: Arc::new(Mutex::new(vec![inner])) })
     }
 
     pub(super) fn signature(&self) -> &Signature {
@@ -60,13 +63,12 @@ impl OrtPlan {
     }
 
     pub(super) fn session(&self) -> Result<OrtSession> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match first {
-            Some(session) => Ok(session),
-            None => contain("the model crashed the engine while loading", || {
-                Ok(OrtSession { session: session(self.library, &self.onnx)?, halves: Halves::new(self.library) })
-            })?,
-        }
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let inner = match spare {
+            Some(inner) => inner,
+            None => contain("the model crashed the engine while loading", || Inner::new(self.library, &self.onnx))??,
+        };
+        Ok(OrtSession { inner: Some(inner), spare: self.spare.clone() })
     }
 }
 
@@ -87,7 +89,7 @@ fn session(library: &Library, onnx: &[u8]) -> Result<Session> {
 
 /// Finds the signature by what the file declares and what a run on zeros gives. A batch that the
 /// file leaves open and the graph does not bear is 1.
-fn signature(session: &mut OrtSession) -> Result<Signature> {
+fn signature(session: &mut Inner) -> Result<Signature> {
     let (mut inputs, batch) = shapes::inputs(session.session.inputs())?;
     let batch = batch.map(str::to_owned);
     let mut run = |inputs: &[crate::signature::TensorSpec], samples| {
@@ -122,16 +124,41 @@ fn refused(error: Error) -> Error {
     }
 }
 
-/// One thread's session for an [`OrtPlan`].
+/// One thread's session for an [`OrtPlan`]; goes back to the plan's spare ones when dropped.
 #[derive(Debug)]
 pub struct OrtSession {
-    session: Session,
-    halves: Halves,
+    /// Absent after a panic, which may have left it in any state.
+    inner: Option<Inner>,
+    spare: Spare,
 }
 
 impl OrtSession {
     pub(super) fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        contain("the model crashed", || self.execute(inputs))?
+        let gone = || Error::internal("the model crashed", "the session had crashed before");
+        let mut inner = self.inner.take().ok_or_else(gone)?;
+        let outputs = contain("the model crashed", || inner.execute(inputs))?;
+        self.inner = Some(inner);
+        outputs
+    }
+}
+
+impl Drop for OrtSession {
+    fn drop(&mut self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.extend(self.inner.take());
+    }
+}
+
+/// A session of the library and what it needs beside it.
+#[derive(Debug)]
+struct Inner {
+    session: Session,
+    halves: Halves,
+}
+
+impl Inner {
+    fn new(library: &'static Library, onnx: &[u8]) -> Result<Self> {
+        Ok(Self { session: session(library, onnx)?, halves: Halves::new(library) })
     }
 
     fn execute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {

@@ -62,7 +62,7 @@ pub(super) fn outputs(
         let dim = |(axis, seen): (usize, &usize)| match (dims.get(axis).filter(|_| known), batch) {
             (Some(Ok(size)), _) if size == seen => Dim::Fixed(*size),
             (_, Some((_, samples))) if axis == 0 && *seen == samples => Dim::Symbol(BATCH.into()),
-            (Some(Err(symbol)), _) if symbol.is_empty() => nameless(axis),
+            (Some(Err("")), _) => nameless(axis),
             (Some(Err(symbol)), Some((batch, _))) if *symbol == batch && axis == 0 => nameless(axis),
             (Some(Err(symbol)), Some((batch, _))) if *symbol == batch => Dim::Symbol(BATCH.into()),
             (Some(Err(symbol)), _) => Dim::Symbol((*symbol).to_owned()),
