@@ -24,7 +24,8 @@ pub mod repository;
 pub mod store;
 pub mod transform;
 
-// L3: serving and training never import each other; they meet in the repository.
+// L3: serving, training and the load generator never import each other.
+pub mod bench;
 pub mod serving;
 pub mod trainer;
 

@@ -1,6 +1,7 @@
 //! The command line. Each subcommand has a file; this one dispatches and turns errors into one
 //! clear line and an exit code.
 
+mod bench;
 mod check_model;
 mod client;
 mod evaluate;
@@ -32,9 +33,10 @@ The whole loop:
   weir serve                  serve models/ on http://127.0.0.1:8080
   curl --data-binary @digit.png http://127.0.0.1:8080/predict
   curl http://127.0.0.1:8080/metrics
+  weir bench http             how fast is it?
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 unusable data, 4 training diverged,
-5 a gate was missed and nothing was published, 130 interrupted.";
+5 a gate was missed and nothing was published, 6 a service level was missed, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,6 +48,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// List, promote, roll back, load and unload the models of a running server
     Models(models::ModelsArgs),
+    /// Measure a server, or the engine alone, under a known load
+    Bench(bench::BenchArgs),
     /// Ask a running server whether it is ready: exit 0 if it is (for containers)
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the OpenAPI document of the server
@@ -70,6 +74,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),
         Command::CheckModel(args) => check_model::run(args),

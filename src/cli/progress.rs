@@ -125,7 +125,7 @@ fn bar(report: &StepReport, epochs: usize) -> ProgressBar {
 }
 
 /// 101770 → 101,770
-fn grouped(number: usize) -> String {
+pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -27,7 +27,15 @@ fn help_teaches_and_usage_errors_exit_2() {
     let help = output(&["--help"]);
     assert!(help.status.success());
     assert!(text(&help.stdout).contains("weir train mnist-mlp"));
-    for args in [&["serve"][..], &["train"], &["evaluate"], &["healthcheck"], &["openapi"]] {
+    for args in [
+        &["serve"][..],
+        &["train"],
+        &["evaluate"],
+        &["healthcheck"],
+        &["openapi"],
+        &["bench", "http"],
+        &["bench", "engine"],
+    ] {
         let help = output(&[args, &["--help"]].concat());
         assert!(help.status.success() && help.stdout.len() > 60, "{args:?}");
     }

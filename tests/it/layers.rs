@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 6] = [
     &["main", "cli", "app"],
     &["api"],
-    &["serving", "trainer"],
+    &["serving", "trainer", "bench"],
     &["engine", "transform", "repository", "store"],
     &["config", "metrics", "telemetry"],
     &["error", "ids", "tensor", "signature", "stats", "layers"],

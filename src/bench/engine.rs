@@ -1,0 +1,220 @@
+//! The engine alone: runs of a model, without a server.
+//!
+//! Everything that touches plans, sessions and tensors is in this file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::latencies::Latencies;
+use super::plan::{Live, MAX_THREADS};
+use super::report::EngineStep;
+use super::stop::Stop;
+use crate::engine::{EngineKind, Engines, Plan, Session, zeros};
+use crate::error::{Error, Result};
+use crate::ids::Version;
+use crate::repository::{MODEL_FILE, VersionFiles};
+use crate::signature::{Batching, Dim, TensorSpec};
+use crate::tensor::Tensor;
+
+/// Larger batches are refused.
+pub const MAX_BATCH: usize = 65_536;
+/// Batches whose input holds more numbers are refused.
+const MAX_ELEMENTS: usize = 1 << 28;
+
+/// A model, ready to run.
+#[derive(Debug)]
+pub struct EngineModel {
+    plan: Plan,
+    path: PathBuf,
+}
+
+/// How a model is run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnginePlan {
+    /// Samples in a batch.
+    pub batch: usize,
+    /// Threads, each with a session of its own.
+    pub threads: usize,
+    /// Not measured, before the rest.
+    pub warmup: Duration,
+    /// Measured.
+    pub duration: Duration,
+}
+
+impl EngineModel {
+    /// Loads an ONNX file, a version folder, or the newest version of a model's folder; a name that
+    /// is none of these is looked for below `models`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is no such model, and whatever loading fails with.
+    pub fn load(model: &Path, models: &Path, engine: EngineKind, engines: &Engines) -> Result<Self> {
+        let found = if model.exists() { model.to_owned() } else { models.join(model) };
+        let (path, onnx) = if found.is_file() {
+            let bytes = std::fs::read(&found).map_err(Error::io("read", &found))?;
+            (found, bytes)
+        } else {
+            let folder = if found.join(MODEL_FILE).exists() { found } else { newest(&found, model)? };
+            let files = VersionFiles::read(&folder, u64::MAX - 1)?;
+            (folder, files.onnx)
+        };
+        Ok(Self { plan: engines.load(engine, &onnx)?, path })
+    }
+
+    /// Where it was found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name of the engine that runs it.
+    pub fn engine(&self) -> &'static str {
+        self.plan.engine().name()
+    }
+
+    /// What it takes.
+    pub fn inputs(&self) -> &[TensorSpec] {
+        &self.plan.signature().inputs
+    }
+
+    /// The only batch that the graph takes, if it is not free.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        match self.plan.signature().batching() {
+            Batching::Any => None,
+            Batching::Fixed(size) => Some(size),
+            Batching::Whole => Some(1),
+        }
+    }
+
+    /// A batch of numbers from 0 to 1, the same for the same size; zeros where the model takes others.
+    /// A dimension that each request may choose is 1.
+    fn inputs_of(&self, batch: usize) -> Result<Vec<Tensor>> {
+        let count = |spec: &TensorSpec| {
+            let size = |dim: &Dim| {
+                if let Dim::Fixed(size) = dim {
+                    *size
+                } else if dim.is_batch() {
+                    batch
+                } else {
+                    1
+                }
+            };
+            spec.shape.iter().try_fold(1usize, |product, dim| product.checked_mul(size(dim)))
+        };
+        if self.inputs().iter().any(|spec| count(spec).is_none_or(|elements| elements > MAX_ELEMENTS)) {
+            return Err(refuse("--batch", &format!("{batch} makes an input of more than {MAX_ELEMENTS} numbers")));
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(batch as u64);
+        let mut fill = |zeros: Tensor| match zeros.floats() {
+            Ok(elements) => {
+                let numbers: Vec<f32> = elements.iter().map(|_| rng.random()).collect();
+                Tensor::new(zeros.shape().to_vec(), numbers)
+            }
+            Err(_) => Ok(zeros),
+        };
+        zeros(self.plan.signature(), batch)?.into_iter().map(&mut fill).collect()
+    }
+}
+
+/// The newest version in a model's folder.
+fn newest(folder: &Path, asked: &Path) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let version = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().parse::<Version>().ok();
+    let newest = entries.filter_map(version).max().ok_or_else(|| {
+        let expected = "an .onnx file, models/<name> or models/<name>/<version>";
+        refuse("MODEL", &format!("\"{}\" is not a model; expected {expected}", asked.display()))
+    })?;
+    Ok(folder.join(newest.to_string()))
+}
+
+/// Runs batches on every thread for a time, unless a person stops it.
+///
+/// # Errors
+/// [`Error::Config`] when the plan is out of bounds or does not fit the model; whatever the model
+/// fails with.
+pub fn run_engine(model: &EngineModel, plan: &EnginePlan, stop: &Stop, live: &Arc<Live>) -> Result<EngineStep> {
+    validate(model, plan)?;
+    let inputs = model.inputs_of(plan.batch)?;
+    let start = Instant::now() + plan.warmup;
+    let end = start + plan.duration;
+    let (latencies, span) = thread::scope(|scope| {
+        let spawn = |index: usize| {
+            let inputs = inputs.as_slice();
+            let work = move || run_thread(model.plan.session()?, inputs, (start, end), stop, live);
+            thread::Builder::new()
+                .name(format!("bench-{index}"))
+                .spawn_scoped(scope, work)
+                .map_err(|error| Error::internal("a thread could not be started", error))
+        };
+        let running = (0..plan.threads).map(spawn).collect::<Result<Vec<_>>>()?;
+        let (mut sum, mut span) = (Latencies::new()?, None::<(Instant, Instant)>);
+        for thread in running {
+            let (latencies, (begun, ended)) =
+                thread.join().map_err(|_| Error::internal("a thread failed", "it panicked"))??;
+            sum.merge(&latencies)?;
+            span = Some(span.map_or((begun, ended), |(first, last)| (first.min(begun), last.max(ended))));
+        }
+        Ok::<_, Error>((sum, span))
+    })?;
+    let seconds = span.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+    let runs = latencies.len();
+    let runs_per_second = if seconds > 0.0 { runs as f64 / seconds } else { 0.0 };
+    Ok(EngineStep {
+        batch: plan.batch,
+        threads: plan.threads,
+        seconds,
+        runs,
+        samples: runs * plan.batch as u64,
+        runs_per_second,
+        samples_per_second: runs_per_second * plan.batch as f64,
+        latency_ms: latencies.percentiles(),
+        latency_curve: latencies.curve(),
+        slo: None,
+        latencies,
+    })
+}
+
+fn validate(model: &EngineModel, plan: &EnginePlan) -> Result<()> {
+    if !(1..=MAX_BATCH).contains(&plan.batch) {
+        return Err(refuse("--batch", &format!("expected 1 to {MAX_BATCH}, got {}", plan.batch)));
+    }
+    if let Some(fixed) = model.fixed_batch().filter(|fixed| *fixed != plan.batch) {
+        return Err(refuse("--batch", &format!("the graph takes batches of {fixed} only, got {}", plan.batch)));
+    }
+    if !(1..=MAX_THREADS).contains(&plan.threads) {
+        return Err(refuse("--threads", &format!("expected 1 to {MAX_THREADS}, got {}", plan.threads)));
+    }
+    Ok(())
+}
+
+/// Runs until the end, and once at least; runs that begin before the start warm up. Returns when the
+/// first measured run began and the last one ended.
+fn run_thread(
+    mut session: Session,
+    inputs: &[Tensor],
+    (start, end): (Instant, Instant),
+    stop: &Stop,
+    live: &Live,
+) -> Result<(Latencies, (Instant, Instant))> {
+    let mut latencies = Latencies::new()?;
+    let mut now = Instant::now();
+    let mut first = None;
+    while (now < end || latencies.is_empty()) && !stop.is_asked() {
+        let begun = now;
+        session.run(inputs)?;
+        now = Instant::now();
+        live.count(true);
+        if begun >= start {
+            first.get_or_insert(begun);
+            latencies.record(now - begun);
+        }
+    }
+    Ok((latencies, (first.unwrap_or(now), now)))
+}
+
+fn refuse(setting: &str, problem: &str) -> Error {
+    Error::Config { setting: setting.into(), problem: problem.into() }
+}

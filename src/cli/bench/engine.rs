@@ -1,0 +1,155 @@
+//! `weir bench engine`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::live::{Bar, Expected};
+use super::table::{Paint, engine_heading, engine_row};
+use super::{Output, OutputArgs, exit_code, limits, stop_on_signal};
+use crate::bench::{
+    EngineModel, EnginePlan, EngineStep, EngineTarget, Live, MAX_DURATION, Plot, PlotStep, REPORT_SCHEMA, Report, Slo,
+    parse_span, run_engine,
+};
+use crate::engine::{EngineKind, Engines};
+use crate::error::{Error, Result};
+
+/// Run a model in the engine, batch by batch, without a server.
+///
+/// What is left of this under HTTP is what the server costs. The input is made of random numbers.
+///
+/// The exit code is 0, or 6 if --slo is given and no batch met it, or 130 after Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  weir bench engine models/mnist-mlp
+  weir bench engine models/mnist-mlp/1 --batch 1,32 --threads 2
+  weir bench engine some.onnx --batch 1,2,4,8,16,32,64 --slo 'p99<=10ms' --svg batches.svg
+
+Keys of --json (they are only added to):
+  schema, kind, weir_version, warmup_seconds, slo, slo_met, interrupted
+  target   model, engine, inputs[]: name, dtype, shape
+  steps[]  batch, threads, seconds, runs, samples, runs_per_second, samples_per_second
+    latency_ms     min, mean, p50, p90, p95, p99, p99.9, max
+    latency_curve  quantile, ms
+    slo            met, terms[]: term, measured, unit, met")]
+pub(super) struct EngineArgs {
+    /// An .onnx file, models/<name> (its newest version) or models/<name>/<version>
+    model: PathBuf,
+    /// Samples in a batch, one step for each [default: 1,2,4,8,16,32, or what the graph fixes]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    batch: Vec<usize>,
+    /// Threads that run at the same time, each with a session of its own
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+    /// Engine that runs it
+    #[arg(long, value_name = "ENGINE", default_value = "tract", value_parser = ["tract", "onnxruntime"])]
+    engine: String,
+    /// Library of ONNX Runtime [default: ORT_DYLIB_PATH, or libonnxruntime.so* beside weir]
+    #[arg(long, env = "WEIR_ONNXRUNTIME", value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+    /// Time of each step
+    #[arg(long, short, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
+    duration: Duration,
+    /// Time before each step that is not measured
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = parse_span)]
+    warmup: Duration,
+    /// What a run of a batch must meet, such as p99<=10ms; the exit code is 6 if no batch does
+    #[arg(long, value_name = "TERMS")]
+    slo: Option<Slo>,
+    /// Model repository in which a bare name is looked for
+    #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
+    models: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(super) fn run(args: &EngineArgs) -> Result<ExitCode> {
+    for (setting, span) in [("--duration", args.duration), ("--warmup", args.warmup)] {
+        if span > MAX_DURATION {
+            let problem = format!("expected at most {MAX_DURATION:?}, got {span:?}");
+            return Err(Error::Config { setting: setting.into(), problem });
+        }
+    }
+    let engine = if args.engine == "tract" { EngineKind::Tract } else { EngineKind::OnnxRuntime };
+    let model = EngineModel::load(&args.model, &args.models, engine, &Engines::new(args.onnxruntime.clone()))?;
+    let output = Output::open(&args.output)?;
+    let paint = Paint(output.is_terminal());
+    let stop = stop_on_signal()?;
+    let batches = match (&args.batch[..], model.fixed_batch()) {
+        ([], Some(fixed)) => vec![fixed],
+        ([], None) => vec![1, 2, 4, 8, 16, 32],
+        (given, _) => given.to_vec(),
+    };
+    let how = format!("{}, threads {}, {:?} for each batch", model.engine(), args.threads, args.duration);
+    output.say(&format!("{}\n{how}\n\n{}", model.path().display(), engine_heading()))?;
+    let mut steps: Vec<EngineStep> = Vec::new();
+    for batch in batches {
+        let plan = EnginePlan { batch, threads: args.threads, warmup: args.warmup, duration: args.duration };
+        let live = Arc::new(Live::default());
+        let expected = Expected {
+            name: format!("batch {batch}"),
+            warmup: args.warmup,
+            duration: Some(args.duration),
+            requests: None,
+        };
+        let bar = Bar::show(expected, live.clone(), args.output.quiet);
+        let mut step = run_engine(&model, &plan, &stop, &live)?;
+        drop(bar);
+        step.slo = args.slo.as_ref().map(|slo| slo.judge(&step.latencies, 0));
+        output.say(&engine_row(&step, paint))?;
+        steps.push(step);
+        if stop.is_asked() {
+            break;
+        }
+    }
+    let met = |step: &EngineStep| step.slo.as_ref().is_some_and(|verdict| verdict.met);
+    let slo_met = args.slo.as_ref().map(|_| steps.iter().any(met));
+    if let Some(slo) = &args.slo {
+        let best = steps.iter().filter(|step| met(step)).map(|step| step.batch).max();
+        let said =
+            best.map_or("no batch meets it".into(), |batch| format!("the largest batch that meets it is {batch}"));
+        output.say(&format!("\nslo          {slo}: {said}\n"))?;
+    }
+    let picture = picture(args, &model, &how, &steps);
+    let report = Report {
+        schema: REPORT_SCHEMA,
+        kind: "engine",
+        weir_version: env!("CARGO_PKG_VERSION"),
+        target: EngineTarget {
+            model: model.path().display().to_string(),
+            engine: model.engine(),
+            inputs: model.inputs().to_vec(),
+        },
+        warmup_seconds: args.warmup.as_secs_f64(),
+        steps,
+        slo: args.slo.as_ref().map(Slo::to_string),
+        slo_met,
+        found_rate: None,
+        interrupted: stop.is_asked(),
+    };
+    output.finish(&report, &picture)?;
+    Ok(exit_code(slo_met, stop.is_asked()))
+}
+
+fn picture(args: &EngineArgs, model: &EngineModel, how: &str, steps: &[EngineStep]) -> Plot {
+    let draw = |step: &EngineStep| {
+        Some(PlotStep {
+            load: step.batch.to_string(),
+            throughput: step.samples_per_second,
+            percentiles: step.latency_ms?,
+            curve: step.latency_curve.clone(),
+            bins: step.latencies.bins(60),
+        })
+    };
+    Plot {
+        title: model.path().display().to_string(),
+        subtitle: how.to_owned(),
+        throughput_unit: "samples/s",
+        load_name: "batch",
+        limits: limits(args.slo.as_ref()),
+        steps: steps.iter().filter_map(draw).collect(),
+    }
+}
