@@ -285,7 +285,7 @@ async fn the_other_engine_is_tried_in_a_process_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_program_does_there_is_an_end() {
-    for (program, expected) in [("true", "no answer"), ("false", "exit code 1"), ("yes", "check-timeout-seconds")] {
+    for (program, expected) in [("true", "no answer"), ("false", "exit code 1")] {
         let state = TempDir::new().unwrap();
         let app = TestApp::with_temp(bare_model("good", &half_plus_two()), |options| {
             checked(state.path())(options);
