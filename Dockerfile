@@ -69,7 +69,8 @@ RUN install -D -m 0755 "target/$(rustc --print host-tuple)/release/weir" /rootfs
  && install -d /rootfs/etc \
  && printf '%s\n' 'root:x:0:0:root:/:/sbin/nologin' 'weir:x:65532:65532:weir:/:/sbin/nologin' > /rootfs/etc/passwd \
  && printf '%s\n' 'root:x:0:' 'weir:x:65532:' > /rootfs/etc/group \
- && install -d -m 1777 -o 65532 -g 65532 /rootfs/tmp
+ && install -d -m 1777 -o 65532 -g 65532 /rootfs/tmp \
+ && install -d -o 65532 -g 65532 /rootfs/state
 
 # The library of ONNX Runtime, out of PyPI's wheel.
 FROM ${PYTHON_IMAGE} AS wheel
@@ -135,7 +136,8 @@ FROM scratch
 COPY --from=build /rootfs/ /
 
 ENV WEIR_HTTP=0.0.0.0:8080 \
-    WEIR_MODELS=/models
+    WEIR_MODELS=/models \
+    WEIR_STATE_DIR=/state
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM

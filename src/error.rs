@@ -177,6 +177,14 @@ impl Error {
         }
     }
 
+    /// The message for readers outside this machine: of an I/O error without the path.
+    pub fn without_path(&self) -> String {
+        match self {
+            Self::Io { action, source, .. } => format!("cannot {action} a file: {source}"),
+            shown => shown.to_string(),
+        }
+    }
+
     /// Wraps an I/O error with what was being done to which path.
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

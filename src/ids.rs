@@ -90,8 +90,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// A movable name for a version, as `stable`: in the alphabet of [`ModelName`], but not digits alone,
-/// which would read as a version.
+/// A movable name for a version, as `stable`: in the alphabet of [`ModelName`], but beginning with a
+/// letter, so that it cannot be taken for a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AliasName(String);
@@ -111,10 +111,10 @@ impl FromStr for AliasName {
 
     fn from_str(text: &str) -> Result<Self> {
         match text.parse::<ModelName>() {
-            Ok(name) if !text.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(name.0)),
+            Ok(name) if text.starts_with(|first: char| first.is_ascii_alphabetic()) => Ok(Self(name.0)),
             _ => Err(Error::InvalidName {
                 what: "alias",
-                expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter or digit, and not digits alone",
+                expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter",
                 got: quote(text),
             }),
         }
@@ -161,7 +161,7 @@ pub enum VersionSpec {
 impl FromStr for VersionSpec {
     type Err = Error;
 
-    /// Digits alone are a version, anything else an alias.
+    /// What begins with a letter is an alias, anything else must be a version.
     fn from_str(text: &str) -> Result<Self> {
         match text.parse::<AliasName>() {
             Ok(alias) => Ok(Self::Alias(alias)),
@@ -243,8 +243,8 @@ mod tests {
     #[test]
     fn an_alias_never_reads_as_a_version() {
         assert_eq!("7".parse::<VersionSpec>().unwrap(), VersionSpec::Specific(Version(7)));
-        assert_eq!("7a".parse::<VersionSpec>().unwrap(), VersionSpec::Alias("7a".parse().unwrap()));
-        for bad in ["", "07", "0", "-1", "../1", "a b"] {
+        assert_eq!("v7".parse::<VersionSpec>().unwrap(), VersionSpec::Alias("v7".parse().unwrap()));
+        for bad in ["", "07", "0", "-1", "1.0", "1e3", "../1", "a b"] {
             assert!(bad.parse::<VersionSpec>().is_err(), "{bad:?}");
         }
     }

@@ -4,6 +4,7 @@
 //! Units are base units. Labels are closed sets: `model`, `version`, `stage`, `outcome`,
 //! `protocol`, `source`.
 
+mod cache;
 mod http;
 mod lifecycle;
 mod pool;
@@ -13,10 +14,11 @@ mod training;
 use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+pub use cache::CacheMetrics;
 pub use http::{HttpMetrics, Protocol};
 pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use pool::PoolMetrics;
-pub use serving::{CacheMetrics, Outcome, ServableMetrics, Source, Stage, Stages};
+pub use serving::{Outcome, ServableMetrics, Source, Stage, Stages};
 pub use training::TrainingMetrics;
 
 use crate::error::{Error, Result};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
+use super::cache::{CACHE_OUTCOMES, CacheMetrics};
 use super::{LATENCY_SECONDS, register, register_error};
 use crate::error::Result;
 use crate::stats::Summary;
@@ -192,19 +193,6 @@ impl ServingFamilies {
         })
     }
 }
-
-/// The bound handles of a response cache.
-#[derive(Debug, Clone)]
-pub struct CacheMetrics {
-    /// Answers found.
-    pub hits: IntCounter,
-    /// Answers not found.
-    pub misses: IntCounter,
-    /// Memory taken.
-    pub bytes: Gauge,
-}
-
-const CACHE_OUTCOMES: [&str; 2] = ["hit", "miss"];
 
 /// The bound handles of one model version.
 #[derive(Debug)]

@@ -139,7 +139,8 @@ impl AliasStore {
         };
         let before = self.read(model).map_err(|error| {
             Error::Conflict(format!(
-                "the aliases of model \"{model}\" cannot be read, so they are not changed: {error}"
+                "the aliases of model \"{model}\" cannot be read, so they are not changed: {}",
+                error.without_path()
             ))
         })?;
         let mut after = before.clone();

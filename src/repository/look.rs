@@ -57,7 +57,7 @@ impl<T> Cached<T> {
     fn renew(held: Option<Self>, marks: Vec<Mark>, read: impl FnOnce() -> Result<T>) -> Self {
         match held {
             Some(held) if held.marks == marks && held.parsed.is_ok() => held,
-            _ => Self { marks, parsed: read().map(Arc::new).map_err(|error| error.to_string()) },
+            _ => Self { marks, parsed: read().map(Arc::new).map_err(|error| error.without_path()) },
         }
     }
 }

@@ -152,7 +152,7 @@ impl Failure {
     pub(super) fn of(error: &Error) -> Self {
         match error {
             Error::Incomplete { .. } => Self::Incomplete,
-            Error::Io { .. } | Error::Internal { .. } => Self::Passing,
+            Error::Io { .. } => Self::Passing,
             _ => Self::Lasting,
         }
     }

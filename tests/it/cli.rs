@@ -31,6 +31,7 @@ fn help_teaches_and_usage_errors_exit_2() {
         &["serve"][..],
         &["train"],
         &["evaluate"],
+        &["models"],
         &["healthcheck"],
         &["openapi"],
         &["bench", "http"],
@@ -141,8 +142,13 @@ impl Drop for Server {
 impl Server {
     /// Starts a server on a free port and returns it with its address, once it says it is ready.
     fn start() -> (Self, String) {
-        let models = bundled_models().display().to_string();
+        Self::serving(&bundled_models(), &std::env::temp_dir())
+    }
+
+    fn serving(models: &std::path::Path, state: &std::path::Path) -> (Self, String) {
+        let models = models.display().to_string();
         let mut command = weir(&["serve", "--models", &models, "--http", "127.0.0.1:0", "--grace-seconds", "0"]);
+        command.env("WEIR_STATE_DIR", state);
         let mut server = Self(command.stderr(Stdio::piped()).spawn().unwrap());
         let mut address = None;
         for line in BufReader::new(server.0.stderr.take().unwrap()).lines() {
@@ -172,6 +178,40 @@ fn a_server_answers_its_healthcheck_and_leaves_cleanly_on_either_signal() {
         assert_eq!(server.0.wait().unwrap().code(), Some(0));
         assert_eq!(output(&["healthcheck", "--http", &address]).status.code(), Some(1));
     }
+}
+
+#[test]
+fn models_are_listed_and_changed_from_the_command_line() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let models = folder.path().join("models");
+    crate::support::copy_folder(&bundled_models().join("mnist-mlp/1"), &models.join("mnist-mlp/1"));
+    let (_server, address) = Server::serving(&models, &folder.path().join("state"));
+    let server = format!("http://{address}");
+    let done = |args: &[&str]| {
+        let output = output(&[&["models"][..], args, &["--server", &server]].concat());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert_eq!(done(&["promote", "mnist-mlp", "stable", "1", "--expected", "0"]), "mnist-mlp stable is version 1\n");
+    let list = done(&["list"]);
+    let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["mnist-mlp", "1", "AVAILABLE", "stable"], "{list}");
+    assert_eq!(done(&["unload", "mnist-mlp"]), "mnist-mlp unloaded versions [1]\n");
+    assert_eq!(done(&["load", "mnist-mlp", "1"]), "mnist-mlp serves versions [1]\n");
+    let shown: serde_json::Value = serde_json::from_str(&done(&["show", "mnist-mlp", "--json"])).unwrap();
+    assert_eq!(shown["default_version"], 1);
+    for (args, expected) in [
+        (&["promote", "mnist-mlp", "stable", "9"][..], "404"),
+        (&["rollback", "mnist-mlp", "stable"], "409"),
+        (&["show", "nobody"], "404"),
+    ] {
+        let refused = output(&[&["models"][..], args, &["--server", &server]].concat());
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(expected), "{}", text(&refused.stderr));
+    }
+    let offline = text(&output(&["models", "list", "--models", &models.display().to_string()]).stdout);
+    assert!(offline.lines().nth(1).unwrap().contains("ON DISK"), "{offline}");
+    assert_eq!(output(&["models", "list", "--server", "https://x"]).status.code(), Some(2));
 }
 
 #[test]

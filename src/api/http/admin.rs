@@ -315,7 +315,7 @@ async fn recorded<T>(state: &ApiState, entry: Entry, outcome: Result<T>) -> std:
         model: entry.model.to_string(),
         version: entry.version.map(|version| version.0),
         alias: entry.alias.map(|alias| alias.to_string()),
-        outcome: outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned()),
+        outcome: outcome.as_ref().map_or_else(Error::without_path, |_| "done".to_owned()),
     };
     let audit = state.audit().clone();
     let written = tokio::task::spawn_blocking(move || audit.record(line)).await;

@@ -3,6 +3,7 @@
 //! for any of them.
 
 mod commands;
+mod looks;
 mod owner;
 mod record;
 mod worker;

@@ -88,7 +88,7 @@ impl Record {
         let earlier = self.trouble.take().filter(|trouble| trouble.fingerprint == fingerprint);
         let attempts = earlier.map_or(0, |trouble| trouble.attempts).saturating_add(1);
         let again = policy::pause(Failure::of(error), attempts).map(|pause| now + pause);
-        self.trouble = Some(Trouble { fingerprint, attempts, again, reason: error.to_string() });
+        self.trouble = Some(Trouble { fingerprint, attempts, again, reason: error.without_path() });
     }
 
     /// The trouble with the files as they are.
