@@ -182,6 +182,7 @@ impl LockError {
 }
 
 /// Takes the lock of a folder; it is free again when the file is dropped, or its process has ended.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when another process lets go of a file lock")]
 fn lock(path: &Path) -> std::result::Result<File, LockError> {
     let opened = File::options().create(true).truncate(false).write(true).open(path);
     let file = opened.map_err(|error| match error.kind() {

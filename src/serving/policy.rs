@@ -100,7 +100,7 @@ pub(super) enum Action {
 /// What to do about the versions of a model. `gone`: its folder is gone, while others are there.
 pub(super) fn decide(versions: &BTreeMap<Version, VersionView>, gone: bool, now: Instant) -> Vec<(Version, Action)> {
     let aspired = || versions.values().filter(|view| view.aspired);
-    let others_decided = aspired().all(|view| is_decided(view));
+    let others_decided = aspired().all(is_decided);
     let another_serves = aspired().any(|view| view.serving.is_some());
     let may_go = gone || (another_serves && others_decided);
     let act = |view: &VersionView| match view {

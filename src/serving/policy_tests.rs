@@ -37,7 +37,8 @@ fn what_becomes_of_versions() {
     use Action::{Cancel, Forget, Load, Resume, Unload};
     let now = Instant::now();
     // The versions of a model from 1 on, and what to do about them, the greatest number first.
-    let table: &[(&str, &[&str], &[(u64, Action)])] = &[
+    type Row = (&'static str, &'static [&'static str], &'static [(u64, Action)]);
+    let table: &[Row] = &[
         ("a version appears", &["aspired old"], &[(1, Load)]),
         ("its files are still changing", &["aspired"], &[]),
         ("it serves", &["aspired old serving"], &[]),
@@ -116,7 +117,9 @@ fn no_step_takes_the_last_version_away_unasked() {
 
 #[test]
 fn the_aspired_set_is_complete() {
-    let table: &[(&str, bool, &str, &[u64], &[u64], &[u64], &[u64])] = &[
+    type Versions = &'static [u64];
+    type Row = (&'static str, bool, &'static str, Versions, Versions, Versions, Versions);
+    let table: &[Row] = &[
         ("all", true, "all", &[], &[], &[], &[1, 2, 5]),
         ("the newest", true, "latest:1", &[], &[], &[], &[5]),
         ("the two newest", true, "latest:2", &[], &[], &[], &[2, 5]),

@@ -36,7 +36,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum What {
     Http(Box<http_args::HttpArgs>),
-    Engine(engine::EngineArgs),
+    Engine(Box<engine::EngineArgs>),
 }
 
 /// Where results go.
