@@ -7,6 +7,7 @@ mod contain;
 mod external;
 mod measure;
 mod onnxruntime;
+mod passes;
 mod tract;
 
 use std::path::{Path, PathBuf};

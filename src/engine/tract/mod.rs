@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 
 use super::contain::{contain, unusable};
+use super::passes;
 use crate::error::{Error, Result};
 use crate::signature::{Batching, Signature};
 use crate::tensor::Tensor as WeirTensor;
@@ -43,11 +44,14 @@ impl TractPlan {
             .filter(|_| signature.batching() == Batching::Any)
             .map(|symbol| {
                 let fixed = typed.set_symbols(&HashMap::from([(symbol, TDim::from(1))]))?;
-                fixed.into_optimized()?.into_runnable()
+                passes::speed_up(fixed)?.into_optimized()?.into_runnable()
             })
             .transpose()
             .map_err(refuse)?;
-        let any_batch = typed.into_optimized().and_then(IntoRunnable::into_runnable).map_err(refuse)?;
+        let any_batch = passes::speed_up(typed)
+            .and_then(TypedModel::into_optimized)
+            .and_then(IntoRunnable::into_runnable)
+            .map_err(refuse)?;
         Ok(Self { signature, any_batch, single })
     }
 

@@ -1,0 +1,256 @@
+//! Finds the convolutions and max-poolings that our operations cover, and what fits into them.
+
+use tract_onnx::tract_core::model::Rewriter;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PoolSpec};
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::math::{Add, Mul};
+use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_onnx::tract_hir::internal::*;
+
+use super::conv_block::ConvBlock;
+use super::max_pool::FastMaxPool;
+use super::pointwise::Pointwise;
+use super::simd::lanes;
+
+type Rewritten = TractResult<Option<TypedModelPatch>>;
+
+pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
+    // Without vectors tract's kernels are the better ones.
+    if lanes() > 1 {
+        Rewriter::default()
+            .with_rule_for("convolution", convolution)
+            .with_rule_for("after-convolution", after_convolution)
+            .with_rule_for("pointwise", pointwise)
+            .with_rule_for("after-pointwise", after_pointwise)
+            .rewrite(&(), model)?;
+    }
+    // Only what no convolution took.
+    Rewriter::default().with_rule_for("max-pool", max_pool).rewrite(&(), model)
+}
+
+fn is_covered(spec: &PoolSpec, input: &TypedFact) -> bool {
+    spec.data_format == DataFormat::NCHW && spec.rank() == 2 && is_float_maps(input)
+}
+
+fn is_float_maps(input: &TypedFact) -> bool {
+    input.datum_type == f32::datum_type() && input.shape.iter().skip(1).all(|dim| dim.to_usize().is_ok())
+}
+
+/// A constant of plain 32-bit floats.
+fn floats(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
+    let konst = model.outlet_fact(outlet)?.konst.clone();
+    Ok(konst.filter(|konst| konst.datum_type() == f32::datum_type() && konst.is_plain()))
+}
+
+/// The one node that sees what a node computes.
+fn only_reader<'a>(model: &'a TypedModel, node: &TypedNode) -> TractResult<Option<&'a TypedNode>> {
+    Ok(if model.outputs.contains(&node.id.into()) { None } else { model.single_succ(node.id)? })
+}
+
+fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv) -> Rewritten {
+    let &[input, weights, bias] = &node.inputs[..] else { return Ok(None) };
+    let (Some(weights), Some(bias)) = (floats(model, weights)?, floats(model, bias)?) else { return Ok(None) };
+    let is_ours = is_covered(&op.pool_spec, model.outlet_fact(input)?)
+        && op.group == 1
+        && op.q_params.is_none()
+        && op.kernel_fmt == KernelFormat::OIHW;
+    let channels = op.output_channels();
+    if !is_ours || channels == 0 || weights.len() == 0 {
+        return Ok(None);
+    }
+    let bias = match bias.try_as_plain_ram()?.as_slice::<f32>()? {
+        &[same] => vec![same; channels],
+        each => each.to_vec(),
+    };
+    ensure!(bias.len() == channels, "the bias does not match the channels");
+    let mut weights = weights.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+    let input = match scaled(model, input)? {
+        Some((input, scale)) => {
+            weights.iter_mut().for_each(|weight| *weight *= scale);
+            input
+        }
+        None => input,
+    };
+    let block = ConvBlock::new(op.pool_spec.clone(), &weights, &bias);
+    TypedModelPatch::replace_single_op(model, node, &[input], block).map(Some)
+}
+
+/// A constant times something that nobody else wants to see multiplied.
+fn scaled(model: &TypedModel, outlet: OutletId) -> TractResult<Option<(OutletId, f32)>> {
+    let node = model.node(outlet.node);
+    let is_product = node.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Mul>());
+    if !is_product || only_reader(model, node)?.is_none() {
+        return Ok(None);
+    }
+    for (input, factor) in [(0, 1), (1, 0)] {
+        let (input, factor) = (node.inputs[input], model.outlet_fact(node.inputs[factor])?);
+        let same = model.outlet_fact(input)?.shape == model.outlet_fact(outlet)?.shape;
+        if let (true, Some(factor)) = (same, factor.konst.as_ref().filter(|factor| factor.len() == 1)) {
+            return Ok(Some((input, factor.cast_to_scalar::<f32>()?)));
+        }
+    }
+    Ok(None)
+}
+
+fn after_convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &ConvBlock) -> Rewritten {
+    let Some(next) = only_reader(model, node)? else { return Ok(None) };
+    if op.pool.is_some() {
+        return Ok(None);
+    }
+    let block = if let Some(epilogue) = op.epilogue.with(model, next)? {
+        ConvBlock { epilogue, ..op.clone() }
+    } else if let Some(spec) = coverable(model, next)?.filter(|spec| spec.dilations().iter().all(|step| *step == 1)) {
+        ConvBlock { pool: Some(spec.clone()), ..op.clone() }
+    } else {
+        return Ok(None);
+    };
+    TypedModelPatch::fuse_with_next(model, node, block).map(Some)
+}
+
+/// A convolution with a kernel of one pixel, which tract sees as a product.
+fn pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &EinSum) -> Rewritten {
+    let &[input, weights] = &node.inputs[..] else { return Ok(None) };
+    let (maps, Some(weights)) = (model.outlet_fact(input)?, floats(model, weights)?) else { return Ok(None) };
+    let is_ours = maps.rank() > 2 && weights.rank() == 2 && op.q_params.is_none() && is_float_maps(maps);
+    let pixels: usize = maps.shape.iter().skip(2).filter_map(|dim| dim.to_usize().ok()).product();
+    if !is_ours || node.outputs[0].fact.rank() != maps.rank() || pixels < lanes() {
+        return Ok(None);
+    }
+    let Some(outputs_axis) = output_channels(&op.axes, maps.rank())? else { return Ok(None) };
+    let (outputs, inputs) = (weights.shape()[outputs_axis], weights.shape()[1 - outputs_axis]);
+    let values = weights.try_as_plain_ram()?;
+    let values = values.as_slice::<f32>()?;
+    let block = Pointwise::new(outputs, inputs, |output, input| {
+        values[if outputs_axis == 0 { output * inputs + input } else { input * outputs + output }]
+    });
+    TypedModelPatch::replace_single_op(model, node, &[input], block).map(Some)
+}
+
+/// The axis of the weights that becomes the channels, if the maps' channels are summed over and all
+/// their other axes stay where they are.
+fn output_channels(axes: &AxesMapping, rank: usize) -> TractResult<Option<usize>> {
+    let channels = axes.axis((InOut::Out(0), 1))?;
+    let (&[], &[outputs]) = (&channels.inputs[0][..], &channels.inputs[1][..]) else { return Ok(None) };
+    let summed = axes.axis((InOut::In(0), 1))?;
+    let mut fits = summed.outputs[0].is_empty() && summed.inputs[1][..] == [1 - outputs];
+    for place in (0..rank).filter(|place| *place != 1) {
+        let axis = axes.axis((InOut::Out(0), place))?;
+        fits &= axis.inputs[0][..] == [place] && axis.inputs[1].is_empty();
+    }
+    Ok(fits.then_some(outputs))
+}
+
+fn after_pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Pointwise) -> Rewritten {
+    let Some(next) = only_reader(model, node)? else { return Ok(None) };
+    if let Some(epilogue) = op.epilogue.with(model, next)? {
+        return TypedModelPatch::fuse_with_next(model, node, op.clone().with(epilogue)).map(Some);
+    }
+    let is_sum = next.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Add>());
+    let Some(other) = next.inputs.iter().find(|input| input.node != node.id) else { return Ok(None) };
+    let same = model.outlet_fact(*other)?.shape == node.outputs[0].fact.shape;
+    if !is_sum || !same || op.adds || op.epilogue.relu {
+        return Ok(None);
+    }
+    let mut patch = TypedModelPatch::default();
+    let inputs = patch.taps(model, &[node.inputs[0], *other])?;
+    let sum = patch.wire_node(&node.name, op.clone().adding(), &inputs)?;
+    patch.shunt_outside(model, next.id.into(), sum[0])?;
+    Ok(Some(patch))
+}
+
+/// The max-pooling that a node is, if our operations can do it.
+fn coverable<'a>(model: &TypedModel, node: &'a TypedNode) -> TractResult<Option<&'a PoolSpec>> {
+    let Some(op) = node.op_as::<MaxPool>() else { return Ok(None) };
+    let is_ours = op.with_index_outputs.is_none() && is_covered(&op.pool_spec, model.outlet_fact(node.inputs[0])?);
+    Ok(is_ours.then_some(&op.pool_spec))
+}
+
+fn max_pool(_: &(), model: &TypedModel, node: &TypedNode, _: &str, _: &MaxPool) -> Rewritten {
+    coverable(model, node)?
+        .map(|spec| TypedModelPatch::replace_single_op(model, node, &node.inputs, FastMaxPool(spec.clone())))
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tract_onnx::tract_core::ops::cnn::PaddingSpec;
+
+    use super::super::check::{Chain, any_window, assert_same, count, fits, window};
+    use super::*;
+
+    fn valid(channels: usize, kernel: usize, stride: usize) -> PoolSpec {
+        window(channels, [kernel; 2], [stride; 2], PaddingSpec::Valid)
+    }
+
+    fn convolution(inputs: usize, outputs: usize) -> PoolSpec {
+        PoolSpec { output_channels: outputs, ..valid(inputs, 3, 1) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn any_convolution_gives_what_tract_gives(
+            (inputs, outputs) in (1usize..4, 1usize..70),
+            size in [1usize..20, 1usize..40],
+            (spec, pool) in (any_window(1, false), prop::option::of(any_window(1, true))),
+            (scale, relu) in (any::<bool>(), any::<bool>()),
+        ) {
+            let spec = PoolSpec { input_channels: inputs, output_channels: outputs, ..spec };
+            prop_assume!(fits(&spec, &size));
+            let mut chain = Chain::new(&[inputs, size[0], size[1]]);
+            if scale {
+                chain = chain.scaled(0.25);
+            }
+            chain = chain.convolved(spec.clone(), 1);
+            if relu {
+                chain = chain.relu();
+            }
+            if let Some(pool) = pool {
+                let size: Vec<usize> = spec.computed_padding(&size).iter().map(|axis| axis.convoluted).collect();
+                prop_assume!(fits(&pool, &size));
+                chain = chain.max_pooled(PoolSpec { input_channels: outputs, output_channels: outputs, ..pool });
+            }
+            assert_same(&chain.finish());
+        }
+    }
+
+    #[test]
+    fn a_layer_becomes_one_operation() {
+        let chain =
+            Chain::new(&[3, 12, 12]).scaled(0.5).convolved(convolution(3, 40), 1).relu().max_pooled(valid(40, 2, 2));
+        let rewritten = assert_same(&chain.finish());
+        let left: Vec<_> = rewritten.nodes.iter().map(|node| node.op.name()).collect();
+        let expected =
+            if lanes() > 1 { vec!["Source", "ConvBlock"] } else { left.iter().map(|name| &**name).collect() };
+        assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn what_others_read_is_not_fused() {
+        let mut chain = Chain::new(&[3, 12, 12]).scaled(0.5);
+        let scaled = chain.last;
+        chain = chain.convolved(convolution(3, 8), 1);
+        let convolved = chain.last;
+        chain = chain.relu().max_pooled(valid(8, 2, 2));
+        let pooled = chain.last;
+        chain.model.select_output_outlets(&[scaled, convolved, pooled]).unwrap();
+        let rewritten = assert_same(&chain.model.into_decluttered().unwrap());
+        assert_eq!((count(&rewritten, "Mul"), count(&rewritten, "Max")), (1, 1));
+    }
+
+    #[test]
+    fn grouped_convolutions_stay_with_tract() {
+        let chain = Chain::new(&[4, 9, 9]).convolved(convolution(4, 8), 2).relu().max_pooled(valid(8, 3, 2));
+        let rewritten = assert_same(&chain.finish());
+        assert_eq!(count(&rewritten, "ConvBlock"), 0);
+    }
+
+    #[test]
+    fn wide_rows_and_many_channels_are_tiled() {
+        let chain = Chain::new(&[2, 5, 131]).convolved(convolution(2, 100), 1).convolved(convolution(100, 33), 1);
+        assert_same(&chain.finish());
+    }
+}

@@ -1,0 +1,296 @@
+//! A convolution with a kernel of one pixel, with its Relu and a sum of feature maps: vectorised
+//! over pixels, which are neighbours on both sides.
+
+use pulp::{Simd, WithSimd};
+use tract_onnx::tract_hir::internal::*;
+
+use super::epilogue::Epilogue;
+use super::simd::{dispatch, lanes, registers};
+
+/// Vectors of pixels and output channels that one tile holds at most, so that their products, the
+/// pixels and a weight fit the registers.
+const fn tile_size(registers: usize) -> (usize, usize) {
+    if registers >= 32 { (3, 8) } else { (2, 6) }
+}
+
+/// f32, `[batch, channels, pixels…]` with at least as many pixels as a vector has lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pointwise {
+    outputs: usize,
+    /// For each block of outputs and each input the weights of the block's outputs.
+    weights: Arc<Tensor>,
+    pub(super) epilogue: Epilogue,
+    /// Whether a second input, as large as the output, is added.
+    pub(super) adds: bool,
+}
+
+impl Pointwise {
+    /// With the weight that `weight(output, input)` says and no bias.
+    pub(super) fn new(outputs: usize, inputs: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
+        let (_, width) = tile_size(registers());
+        let mut packed = Vec::with_capacity(outputs.next_multiple_of(width) * inputs);
+        for first in (0..outputs).step_by(width) {
+            for input in 0..inputs {
+                packed.extend((first..first + width).map(|o| if o < outputs { weight(o, input) } else { 0.0 }));
+            }
+        }
+        let epilogue = Epilogue::new(&vec![0.0; outputs], width);
+        Self { outputs, weights: Arc::new(tensor1(&packed)), epilogue, adds: false }
+    }
+
+    pub(super) fn with(self, epilogue: Epilogue) -> Self {
+        Self { epilogue, ..self }
+    }
+
+    /// With a second input.
+    pub(super) fn adding(self) -> Self {
+        Self { adds: true, ..self }
+    }
+}
+
+impl Op for Pointwise {
+    fn name(&self) -> StaticName {
+        "Pointwise".into()
+    }
+
+    fn validation(&self) -> Validation {
+        Validation::Rounding
+    }
+
+    op_as_typed_op!();
+}
+
+impl TypedOp for Pointwise {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let mut shape = inputs[0].shape.to_tvec();
+        shape[1] = self.outputs.to_dim();
+        Ok(tvec!(f32::fact(shape)))
+    }
+
+    as_op!();
+}
+
+impl EvalOp for Pointwise {
+    op_out_of_plan!();
+
+    fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let input = &inputs[0];
+        let mut shape: TVec<usize> = input.shape().into();
+        let channels = shape[1];
+        shape[1] = self.outputs;
+        let mut output = Tensor::zero::<f32>(&shape)?;
+        let pixels: usize = shape[2..].iter().product();
+        if output.len() > 0 && channels > 0 {
+            ensure!(pixels >= lanes(), "fewer pixels than a vector holds");
+            let maps = input.try_as_plain_ram()?;
+            let added = match inputs.get(1) {
+                Some(added) if self.adds => Some(added.try_as_plain_ram()?),
+                _ => None,
+            };
+            let mut added = match &added {
+                Some(added) => Some(added.as_slice::<f32>()?.chunks_exact(self.outputs * pixels)),
+                None => None,
+            };
+            let mut results = output.try_as_plain_ram_mut()?;
+            let results = results.as_slice_mut::<f32>()?.chunks_exact_mut(self.outputs * pixels);
+            for (input, output) in maps.as_slice::<f32>()?.chunks_exact(channels * pixels).zip(results) {
+                dispatch(Image {
+                    weights: self.weights.try_as_plain_ram()?.as_slice()?,
+                    bias: self.epilogue.bias()?.as_slice()?,
+                    relu: self.epilogue.relu,
+                    added: added.as_mut().and_then(Iterator::next),
+                    input,
+                    output,
+                    pixels,
+                });
+            }
+        }
+        Ok(tvec!(output.into_tvalue()))
+    }
+}
+
+struct Image<'a> {
+    weights: &'a [f32],
+    bias: &'a [f32],
+    relu: bool,
+    added: Option<&'a [f32]>,
+    input: &'a [f32],
+    output: &'a mut [f32],
+    pixels: usize,
+}
+
+impl WithSimd for Image<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (widest, width) = tile_size(S::REGISTER_COUNT);
+        let inputs = self.input.len() / self.pixels;
+        // The pixels of all planes together: planes are too far apart to be read again and again.
+        let mut strip = vec![0.0; inputs * widest * S::F32_LANES];
+        let mut done = 0;
+        while done < self.pixels {
+            // What is too narrow for its vectors overlaps what is done.
+            let left = (self.pixels - done).div_ceil(S::F32_LANES);
+            let vectors = left.min(widest).min(self.pixels / S::F32_LANES);
+            let count = vectors * S::F32_LANES;
+            if count == 0 {
+                return;
+            }
+            let first = done.min(self.pixels - count);
+            done = first + count;
+            let planes = self.input.chunks_exact(self.pixels);
+            for (plane, to) in planes.zip(strip.chunks_exact_mut(count)) {
+                to.copy_from_slice(&plane[first..first + count]);
+            }
+            let blocks = self.weights.chunks_exact(inputs * width).zip(self.bias.chunks_exact(width));
+            let mut added = self.added.map(|added| added.chunks(self.pixels * width));
+            for ((weights, bias), output) in blocks.zip(self.output.chunks_mut(self.pixels * width)) {
+                let added = added.as_mut().and_then(Iterator::next);
+                let tile = Tile {
+                    weights,
+                    bias,
+                    relu: self.relu,
+                    added,
+                    strip: &strip[..inputs * count],
+                    output,
+                    pixels: self.pixels,
+                    first,
+                };
+                match (vectors, width) {
+                    (1, 8) => simd.vectorize(SizedTile::<1, 8>(tile)),
+                    (2, 8) => simd.vectorize(SizedTile::<2, 8>(tile)),
+                    (3, 8) => simd.vectorize(SizedTile::<3, 8>(tile)),
+                    (1, 6) => simd.vectorize(SizedTile::<1, 6>(tile)),
+                    (2, 6) => simd.vectorize(SizedTile::<2, 6>(tile)),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Some pixels of some output channels; `output` and `added` begin with the first of the channels.
+struct Tile<'a> {
+    weights: &'a [f32],
+    bias: &'a [f32],
+    relu: bool,
+    added: Option<&'a [f32]>,
+    strip: &'a [f32],
+    output: &'a mut [f32],
+    pixels: usize,
+    first: usize,
+}
+
+/// A tile of `V` vectors of pixels and `C` channels.
+struct SizedTile<'a, const V: usize, const C: usize>(Tile<'a>);
+
+impl<const V: usize, const C: usize> WithSimd for SizedTile<'_, V, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let tile = self.0;
+        let mut sums = Self::products(simd, &tile);
+        let mut added = tile.added.map(|added| added.chunks_exact(tile.pixels));
+        for (plane, sums) in tile.output.chunks_exact_mut(tile.pixels).zip(&mut sums) {
+            if let Some(added) = added.as_mut().and_then(Iterator::next) {
+                for (sum, &added) in sums.iter_mut().zip(S::as_simd_f32s(&added[tile.first..]).0) {
+                    *sum = simd.add_f32s(*sum, added);
+                }
+            }
+            if tile.relu {
+                for sum in sums.iter_mut() {
+                    *sum = simd.max_f32s(*sum, simd.splat_f32s(0.0));
+                }
+            }
+            let plane = S::as_mut_simd_f32s(&mut plane[tile.first..]).0;
+            plane[..V].copy_from_slice(sums);
+        }
+    }
+}
+
+impl<const V: usize, const C: usize> SizedTile<'_, V, C> {
+    /// By value, so that the sums stay in registers until all are added up.
+    #[inline(always)]
+    fn products<S: Simd>(simd: S, tile: &Tile<'_>) -> [[S::f32s; V]; C] {
+        let bias = tile.bias.first_chunk::<C>().copied().unwrap_or([0.0; C]);
+        let mut sums = bias.map(|bias| [simd.splat_f32s(bias); V]);
+        let strip = S::as_simd_f32s(tile.strip).0.as_chunks::<V>().0;
+        for (pixels, weights) in strip.iter().zip(tile.weights.as_chunks::<C>().0) {
+            for (sums, &weight) in sums.iter_mut().zip(weights) {
+                let weight = simd.splat_f32s(weight);
+                for (sum, &pixel) in sums.iter_mut().zip(pixels) {
+                    *sum = simd.mul_add_f32s(weight, pixel, *sum);
+                }
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tract_onnx::tract_core::ops::cnn::{PaddingSpec, PoolSpec};
+    use tract_onnx::tract_core::ops::einsum::EinSum;
+    use tract_onnx::tract_core::ops::math;
+
+    use super::super::check::{Chain, assert_same, count, window};
+    use super::*;
+
+    fn pointwise(inputs: usize, outputs: usize) -> PoolSpec {
+        PoolSpec { output_channels: outputs, ..window(inputs, [1; 2], [1; 2], PaddingSpec::Valid) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn any_number_of_channels_and_pixels_gives_what_tract_gives(
+            (inputs, outputs) in (1usize..20, 1usize..20),
+            size in [1usize..20, 1usize..12],
+            (adds, relu) in (any::<bool>(), any::<bool>()),
+        ) {
+            let mut chain = Chain::new(&[inputs, size[0], size[1]]).convolved(pointwise(inputs, outputs), 1);
+            let first = chain.last;
+            chain = chain.convolved(pointwise(outputs, outputs), 1);
+            if adds {
+                chain = chain.then(math::add(), &[first]);
+            }
+            if relu {
+                chain = chain.relu();
+            }
+            assert_same(&chain.finish());
+        }
+    }
+
+    #[test]
+    fn a_residual_layer_becomes_one_operation() {
+        let chain = Chain::new(&[8, 7, 7]).relu();
+        let first = chain.last;
+        let chain = chain.convolved(pointwise(8, 8), 1).then(math::add(), &[first]).relu();
+        let rewritten = assert_same(&chain.finish());
+        if lanes() > 1 {
+            let left = ["EinSum", "Add", "Max", "Pointwise"].map(|name| count(&rewritten, name));
+            assert_eq!(left, [0, 0, 1, 1]);
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_pointwise_convolution_is_told_apart() {
+        for (axes, weights, is_ours) in [
+            ("NIL,IO->NOL", [5, 9], true),
+            ("NIL,OI->NOL", [9, 5], true),
+            ("NIL,LO->NIO", [20, 9], false),
+            ("NIL,OI->NLO", [9, 5], false),
+        ] {
+            let mut chain = Chain::new(&[5, 20]);
+            let weights = chain.random(&weights);
+            let weights = chain.constant(weights);
+            let product = EinSum { axes: axes.parse().unwrap(), operating_dt: f32::datum_type(), q_params: None };
+            let rewritten = assert_same(&chain.then(product, &[weights]).finish());
+            assert_eq!(count(&rewritten, "Pointwise"), usize::from(is_ours && lanes() > 1), "{axes}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Which vectors this machine has.
+
+use pulp::{Arch, Simd, WithSimd};
+
+#[cfg(test)]
+thread_local! {
+    /// Makes the tests of this thread do without the widest vectors.
+    pub(super) static NARROW: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs something with the widest vectors there are.
+pub(super) fn dispatch<W: WithSimd>(work: W) -> W::Output {
+    let arch = Arch::new();
+    // AVX2, which pulp's own dispatch knows only with a feature that another crate may switch off.
+    #[cfg(target_arch = "x86_64")]
+    if (matches!(arch, Arch::Scalar) || is_narrow())
+        && let Some(simd) = pulp::x86::V3::try_new()
+    {
+        return Simd::vectorize(simd, work);
+    }
+    arch.dispatch(work)
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+fn is_narrow() -> bool {
+    NARROW.get()
+}
+
+#[cfg(all(not(test), target_arch = "x86_64"))]
+fn is_narrow() -> bool {
+    false
+}
+
+/// 32-bit floats in one vector; 1 if there are no vectors.
+pub(super) fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    dispatch(Lanes)
+}
+
+/// Vectors that fit the registers.
+pub(super) fn registers() -> usize {
+    struct Registers;
+    impl WithSimd for Registers {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::REGISTER_COUNT
+        }
+    }
+    dispatch(Registers)
+}
