@@ -10,9 +10,7 @@ uvicorn, onnxruntime and pillow. benches/README.md tells more.
 import argparse
 import json
 import os
-import random
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -100,40 +98,37 @@ class Bench:
     def engine_alone(self):
         say("served against the engine alone, a model of milliseconds")
         server = self.server("tract", "--engine", "tract")
-        body = self.folder / "light.raw"
-        numbers = random.Random(0)
-        body.write_bytes(b"".join(struct.pack("<f", numbers.random()) for _ in range(3 * 224 * 224)))
+        self.settle(server, "deep")
         threads = str(os.cpu_count())
-        model = self.options.models / "light/1/model.onnx"
-        raw = ("--body", body, "--content-type", "application/octet-stream")
+        model = self.options.models / "deep/1/model.onnx"
 
         def one():
             alone = self.load.run("engine", model, "--batch", "1", "--threads", threads, "--duration", f"{self.options.seconds}s")
-            served = self.rate(server, "/models/light/predict", "--connections", "4", *raw)
+            served = self.rate(server, "/models/deep/predict", "--connections", "8", "--body", DIGIT)
             return served["good_per_second"] / alone["samples_per_second"], alone["samples_per_second"]
 
         ratio, alone = self.rounds(one)
         server.stop()
-        self.facts["light, engine alone, samples/s"] = alone.text()
+        self.facts["deep, engine alone, samples/s"] = alone.text()
         self.target("served / engine alone", ratio, ">=", 0.95)
 
     # Tails, overload, fairness.
     def tails(self):
-        say("tails, overload and fairness of the convolutional network")
+        say("tails, overload and fairness of a model of milliseconds")
         server = self.server("tract-tails", "--engine", "tract")
-        self.settle(server, "cnn", "cnn-too")
+        self.settle(server, "deep", "deep-too")
         body = ("--body", DIGIT)
 
         def below_capacity():
-            peak = self.rate(server, "/models/cnn/predict", "--connections", CONNECTIONS, *body)
-            idle = self.rate(server, "/models/cnn/predict", "--connections", "1", *body)
+            peak = self.rate(server, "/models/deep/predict", "--connections", CONNECTIONS, *body)
+            idle = self.rate(server, "/models/deep/predict", "--connections", "1", *body)
             rate = peak["good_per_second"] * 0.7
-            busy = self.rate(server, "/models/cnn/predict", "--rate", f"{rate:.0f}", *body)
+            busy = self.rate(server, "/models/deep/predict", "--rate", f"{rate:.0f}", *body)
             return busy["latency_ms"]["p99"] / idle["latency_ms"]["p50"], peak["good_per_second"], idle["latency_ms"]["p50"]
 
         ratio, peak, idle = self.rounds(below_capacity)
-        self.facts["cnn, 32 connections, requests/s"] = peak.text()
-        self.facts["cnn, 1 connection, p50 ms"] = idle.text(3)
+        self.facts["deep, 32 connections, requests/s"] = peak.text()
+        self.facts["deep, 1 connection, p50 ms"] = idle.text(3)
         self.target("p99 at 70 % of capacity / p50 unloaded", ratio, "<=", 3)
         self.overload(server, peak.median, idle.median, body)
         self.fairness(server, body)
@@ -144,7 +139,7 @@ class Bench:
         seconds = self.options.overload
         before = server.resident_mb()
         flood = self.load.start(
-            "http", url(server, "/models/cnn/predict"), "--rate", f"{peak * 10:.0f}", "--duration", f"{seconds}s", *body
+            "http", url(server, "/models/deep/predict"), "--rate", f"{peak * 10:.0f}", "--connections", "1024", "--duration", f"{seconds}s", *body
         )
         health = self.load.start("http", url(server, "/livez"), "--rate", "5", "--connections", "2", "--duration", f"{seconds}s")
         most, end = before, time.monotonic() + seconds
@@ -152,7 +147,7 @@ class Bench:
             most = max(most, server.resident_mb())
             time.sleep(0.5)
         flood, health = self.load.wait(flood), self.load.wait(health)
-        after = self.rate(server, "/models/cnn/predict", "--connections", "1", *body, duration=5)
+        after = self.rate(server, "/models/deep/predict", "--connections", "1", *body, duration=5)
         self.facts["overload, statuses"] = flood["statuses"]
         self.facts["overload, memory before and at the most, MB"] = [round(before), round(most)]
         self.target("goodput at 10 times capacity / peak", Series([flood["good_per_second"] / peak]), ">=", 0.8)
@@ -163,13 +158,13 @@ class Bench:
         say("one model flooded, another asked")
 
         def one():
-            alone = self.rate(server, "/models/cnn-too/predict", "--connections", "1", *body)
+            alone = self.rate(server, "/models/deep-too/predict", "--connections", "1", *body)
             flood = self.load.start(
-                "http", url(server, "/models/cnn/predict"), "--connections", CONNECTIONS, *body,
+                "http", url(server, "/models/deep/predict"), "--connections", CONNECTIONS, *body,
                 "--duration", f"{self.options.seconds + 2}s",
             )
             time.sleep(1)
-            beside = self.rate(server, "/models/cnn-too/predict", "--connections", "1", *body)
+            beside = self.rate(server, "/models/deep-too/predict", "--connections", "1", *body)
             self.load.wait(flood)
             return (beside["latency_ms"]["p99"] / alone["latency_ms"]["p99"],)
 

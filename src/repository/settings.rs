@@ -156,6 +156,19 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_readme_is_read() {
+        let readme = include_str!("../../README.md");
+        let examples = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let examples: Vec<&str> = examples.filter(|example| !example.starts_with(' ')).collect();
+        assert!(!examples.is_empty());
+        for example in examples {
+            let settings = parse(example).unwrap();
+            assert_eq!(settings.tables().problem(), None);
+            assert_eq!(settings.labels, ["cat", "dog"]);
+        }
+    }
+
+    #[test]
     fn values_that_cannot_be_are_refused() {
         for (text, expected) in [
             ("[batching]\nmax_batch_size = 0", "max_batch_size must be at least 1"),

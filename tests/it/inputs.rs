@@ -73,3 +73,28 @@ async fn raw_bytes_are_little_endian_samples() {
         crate::fixtures::mnist().test.image(0).iter().flat_map(|&p| f32::from(p).to_le_bytes()).collect();
     assert_eq!(bundled.post("/predict", "application/octet-stream", pixels).await.labels(), ["7"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn model_toml_makes_a_bare_model_take_images_and_name_classes() {
+    let bundled = crate::support::bundled_models().join("mnist-mlp/1/model.onnx");
+    let models = bare_model("digits", &std::fs::read(bundled).unwrap());
+    let settings = r#"
+        labels = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
+        [transform.image]
+        width = 28
+        height = 28
+        polarity = "light_on_dark"
+        fit = "centre_of_mass"
+        [transform.output]
+        kind = "classification"
+        probabilities = "probabilities"
+        [batching]
+        max_batch_size = 5
+    "#;
+    std::fs::write(models.path().join("digits/model.toml"), settings).unwrap();
+    let app = TestApp::with_temp(models, |_| {}).await;
+    let answer = app.post("/predict", "image/png", crate::fixtures::png_of_test_image(0)).await;
+    assert_eq!(answer.labels(), ["sieben"]);
+    let version = app.get("/models/digits").await.json()["versions"][0].clone();
+    assert_eq!(version["tuning"]["max_batch"], 5);
+}
