@@ -104,7 +104,7 @@ class Bench:
 
         def one():
             alone = self.load.run("engine", model, "--batch", "1", "--threads", threads, "--duration", f"{self.options.seconds}s")
-            served = self.rate(server, "/models/deep/predict", "--connections", "8", "--body", DIGIT)
+            served = self.rate(server, "/models/deep/predict", "--connections", CONNECTIONS, "--body", DIGIT)
             return served["good_per_second"] / alone["samples_per_second"], alone["samples_per_second"]
 
         ratio, alone = self.rounds(one)

@@ -61,7 +61,7 @@ def ask(address, version, images, share, answers):
     connection.connect()
     socket = connection.sock
     for index in share:
-        connection.request("POST", "/predict", body=png(images[index * 784 : (index + 1) * 784]), headers={"Content-Type": "image/png"})
+        connection.request("POST", f"/models/{MODEL}/versions/{version}/predict", body=png(images[index * 784 : (index + 1) * 784]), headers={"Content-Type": "image/png"})
         response = connection.getresponse()
         body = json.loads(response.read())
         if response.status != 200 or body["version"] != version or connection.sock is not socket:
