@@ -93,7 +93,9 @@ async fn a_client_that_left_is_not_computed_for() {
             tokio::spawn(async move { app.post_json("/predict", &json!({"instances": [[[1.0]]]})).await })
         })
         .collect();
-    until("one runs and seven wait", || app.metric(&series("weir_queue_depth", "slow")) == 7.0).await;
+    // Seven may wait before the eighth has come and before the first runs.
+    let all_are_in = || app.metric(&series("weir_inference_in_flight", "slow")) == 8.0;
+    until("one runs and seven wait", || all_are_in() && app.metric(&series("weir_queue_depth", "slow")) == 7.0).await;
     requests.iter().for_each(tokio::task::JoinHandle::abort);
     until("all are gone", || app.metric(&series("weir_queue_depth", "slow")) == 0.0).await;
     until("all are counted", || outcome(&app, "slow", "cancelled") + outcome(&app, "slow", "success") == 8.0).await;
@@ -103,7 +105,11 @@ async fn a_client_that_left_is_not_computed_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_connection_cancels_its_request() {
     use tokio::io::AsyncWriteExt as _;
-    let app = TestApp::with_temp(bare_model("slow", &slow()), |options| options.threads = Some(1)).await;
+    let one_at_a_time = |options: &mut weir::config::ServeOptions| {
+        options.threads = Some(1);
+        options.max_batch_size = Some(1);
+    };
+    let app = TestApp::with_temp(bare_model("slow", &slow()), one_at_a_time).await;
     let body = r#"{"instances":[[[1.0]]]}"#;
     let request = format!("POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let mut streams = Vec::new();
@@ -112,7 +118,9 @@ async fn a_closed_connection_cancels_its_request() {
         stream.write_all(request.as_bytes()).await.unwrap();
         streams.push(stream);
     }
-    until("one runs and three wait", || app.metric(&series("weir_queue_depth", "slow")) == 3.0).await;
+    // Three may wait before the fourth has come and before the first runs.
+    let all_are_in = || app.metric(&series("weir_inference_in_flight", "slow")) == 4.0;
+    until("one runs and three wait", || all_are_in() && app.metric(&series("weir_queue_depth", "slow")) == 3.0).await;
     drop(streams);
     // The one that was running may still have been answered, to nobody.
     until("all are counted", || outcome(&app, "slow", "cancelled") + outcome(&app, "slow", "success") == 4.0).await;
