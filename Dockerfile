@@ -72,6 +72,35 @@ RUN install -D -m 0755 "target/$(rustc --print host-tuple)/release/weir" /rootfs
  && install -d -m 1777 -o 65532 -g 65532 /rootfs/tmp \
  && install -d -o 65532 -g 65532 /rootfs/state
 
+FROM scratch AS static
+COPY --from=build /rootfs/ /
+
+ENV WEIR_HTTP=0.0.0.0:8080 \
+    WEIR_MODELS=/models \
+    WEIR_STATE_DIR=/state
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# Asks http://127.0.0.1:<port of WEIR_HTTP>/readyz; there is no shell and no curl here.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/weir", "healthcheck"]
+ENTRYPOINT ["/weir"]
+CMD ["serve"]
+
+# Last, because they change most often.
+ARG VERSION=dev
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=
+ARG DOCUMENTATION=
+LABEL org.opencontainers.image.title="weir" \
+      org.opencontainers.image.description="Train neural networks, serve ONNX models over HTTP, and watch how well they do in production." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.documentation="${DOCUMENTATION}" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+
 # The library of ONNX Runtime, out of PyPI's wheel.
 FROM ${PYTHON_IMAGE} AS wheel
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
@@ -132,31 +161,5 @@ LABEL org.opencontainers.image.title="weir" \
       org.opencontainers.image.documentation="${DOCUMENTATION}" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
-FROM scratch
-COPY --from=build /rootfs/ /
-
-ENV WEIR_HTTP=0.0.0.0:8080 \
-    WEIR_MODELS=/models \
-    WEIR_STATE_DIR=/state
-USER 65532:65532
-EXPOSE 8080
-STOPSIGNAL SIGTERM
-# Asks http://127.0.0.1:<port of WEIR_HTTP>/readyz; there is no shell and no curl here.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/weir", "healthcheck"]
-ENTRYPOINT ["/weir"]
-CMD ["serve"]
-
-# Last, because they change most often.
-ARG VERSION=dev
-ARG REVISION=unknown
-ARG CREATED=1970-01-01T00:00:00Z
-ARG SOURCE=
-ARG DOCUMENTATION=
-LABEL org.opencontainers.image.title="weir" \
-      org.opencontainers.image.description="Train neural networks, serve ONNX models over HTTP, and watch how well they do in production." \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.created="${CREATED}" \
-      org.opencontainers.image.source="${SOURCE}" \
-      org.opencontainers.image.documentation="${DOCUMENTATION}" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+# What a build without --target makes. The classic builder makes every stage before it, too.
+FROM static

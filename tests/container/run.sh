@@ -55,7 +55,7 @@ step 'base image'
 
 step "docker build -t $image $context"
 started=$SECONDS
-docker build --force-rm --tag "$image" \
+docker build --force-rm --target static --tag "$image" \
     --build-arg VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' "$context/Cargo.toml" | head -n 1)" \
     --build-arg REVISION="$(git -C "$context" rev-parse --verify --quiet HEAD 2>/dev/null || echo unknown)" \
     --build-arg CREATED="$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
