@@ -235,11 +235,11 @@ async fn what_tract_cannot_run_is_served_by_the_other_engine() {
     let app = TestApp::with_temp(models, |options| options.onnxruntime = Some(library)).await;
     let det = app.get("/models/det").await.json();
     assert_eq!(
-        (&det["versions"][0]["state"], &det["versions"][0]["engine"]),
+        (&det["versions"][0]["state"], &det["versions"][0]["tuning"]["engine"]),
         (&json!("AVAILABLE"), &json!("onnxruntime")),
         "{det}"
     );
-    assert_eq!(app.get("/models/half").await.json()["versions"][0]["engine"], "tract");
+    assert_eq!(app.get("/models/half").await.json()["versions"][0]["tuning"]["engine"], "tract");
     let body = json!({"instances": [[[-1.0, 0.0], [0.0, 2.0]], [[2.0, 0.0], [0.0, 2.0]]]});
     let answer = app.post_json("/models/det/predict", &body).await.json();
     assert_eq!(answer["predictions"], json!([{"outputs": {"y": [-2.0]}}, {"outputs": {"y": [4.0]}}]));
@@ -254,7 +254,7 @@ async fn a_wish_for_an_engine_is_obeyed() {
     })
     .await;
     assert_eq!(app.post("/predict", "image/png", png_of_test_image(0)).await.labels(), ["7"]);
-    assert_eq!(app.get("/models/mnist-mlp").await.json()["versions"][0]["engine"], "onnxruntime");
+    assert_eq!(app.get("/models/mnist-mlp").await.json()["versions"][0]["tuning"]["engine"], "onnxruntime");
 }
 
 #[tokio::test(flavor = "multi_thread")]
