@@ -1,4 +1,4 @@
-//! The one place where errors meet HTTP: status, problem document (RFC 9457), headers, log.
+//! The one place where errors meet HTTP: status, body by dialect, headers, log.
 
 use std::error::Error as _;
 
@@ -8,11 +8,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::ids::RequestId;
-
-/// The media type of a problem document.
-pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A problem document (RFC 9457).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -55,7 +53,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self(error) = self;
         let kind = error.kind();
-        let mut response = status_of(kind).into_response();
+        // The dialect of the path may have another status for it.
+        let mut response = Dialect::Weir.status(kind).into_response();
         if let Error::Overloaded { retry_after_seconds, .. } = error {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
         }
@@ -86,24 +85,6 @@ fn causes(error: &Error) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join(": "))
 }
 
-fn status_of(kind: Kind) -> StatusCode {
-    match kind {
-        Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::Malformed => StatusCode::BAD_REQUEST,
-        Kind::InvalidInput => StatusCode::UNPROCESSABLE_ENTITY,
-        Kind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Kind::SlowClient => StatusCode::REQUEST_TIMEOUT,
-        Kind::Overloaded | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Kind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        // Nobody reads this answer; nginx's code keeps it apart in the metrics.
-        Kind::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-        Kind::Conflict => StatusCode::CONFLICT,
-        Kind::Forbidden => StatusCode::FORBIDDEN,
-        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
 /// The kind's name in the problem's type, and its title.
 fn describe(kind: Kind) -> (&'static str, &'static str) {
     match kind {
@@ -123,14 +104,16 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
-/// Gives every failed response a problem document: those of our errors, and those of the router and
-/// layers, whose bodies would be plain text.
-pub(super) fn finish(response: Response, method_and_path: &str, request_id: &RequestId) -> Response {
+/// Gives every failed response the body that its dialect has for errors: those of our errors, and those
+/// of the router and layers, whose bodies would be plain text.
+pub(super) fn finish(response: Response, dialect: Dialect, method_and_path: &str, request_id: &RequestId) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
-    let wrong = response.extensions().get::<Wrong>().cloned().unwrap_or_else(|| foreign(status, method_and_path));
+    let wrong = response.extensions().get::<Wrong>().cloned();
+    let status = wrong.as_ref().map_or(status, |wrong| dialect.status(wrong.kind));
+    let wrong = wrong.unwrap_or_else(|| foreign(status, method_and_path));
     log(&wrong, status, request_id);
     let (name, title) = describe(wrong.kind);
     let problem = Problem {
@@ -141,9 +124,11 @@ pub(super) fn finish(response: Response, method_and_path: &str, request_id: &Req
         request_id: request_id.as_str().to_owned(),
     };
     let (mut parts, _) = response.into_parts();
+    let (body, media) = dialect.body(&problem);
+    parts.status = status;
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    Response::from_parts(parts, Body::from(serde_json::to_vec(&problem).unwrap_or_default()))
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    Response::from_parts(parts, Body::from(body))
 }
 
 /// What a status means that did not come from an error of ours.

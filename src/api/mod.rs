@@ -3,6 +3,7 @@
 
 mod body;
 mod budget;
+mod dialect;
 mod error;
 pub mod http;
 mod observe;

@@ -1,4 +1,4 @@
-//! Around every request: its id, its metrics, its log line, and a problem document if it failed.
+//! Around every request: its id, its metrics, its log line, and the body of an error if it failed.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 
+use super::dialect::Dialect;
 use super::error;
 use super::state::ApiState;
 use crate::ids::{RequestId, printable};
-use crate::metrics::Protocol;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -22,7 +22,7 @@ pub(super) async fn observe(State(state): State<ApiState>, mut request: Request,
     let start = Instant::now();
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
     let id = id.unwrap_or_else(RequestId::generate);
-    let protocol = protocol(&request);
+    let protocol = Dialect::protocol(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
     let method = request.method().clone();
     let uri = request.uri().clone();
     request.extensions_mut().insert(id.clone());
@@ -30,6 +30,7 @@ pub(super) async fn observe(State(state): State<ApiState>, mut request: Request,
     if response.status().as_u16() >= 400 {
         response = error::finish(
             response,
+            Dialect::of(uri.path()),
             &format!("{} {}", printable(method.as_str(), 16), printable(uri.path(), MAX_PATH_CHARS)),
             &id,
         );
@@ -53,12 +54,4 @@ pub(super) async fn observe(State(state): State<ApiState>, mut request: Request,
         );
     }
     response
-}
-
-/// Judged by the route and never by the raw path, which the client chooses.
-fn protocol(request: &Request) -> Protocol {
-    match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
-        Some(path) if path.starts_with("/predict") || path.starts_with("/models") => Protocol::Weir,
-        _ => Protocol::Operations,
-    }
 }

@@ -12,16 +12,25 @@ use crate::error::Result;
 pub enum Protocol {
     /// Weir's own JSON API.
     Weir,
+    /// The Open Inference Protocol.
+    Oip,
+    /// TensorFlow Serving's protocol.
+    TfServing,
+    /// TorchServe's protocol.
+    TorchServe,
     /// Probes, metrics and documents.
     Operations,
 }
 
 impl Protocol {
-    const ALL: [Self; 2] = [Self::Weir, Self::Operations];
+    const ALL: [Self; 5] = [Self::Weir, Self::Oip, Self::TfServing, Self::TorchServe, Self::Operations];
 
     fn label(self) -> &'static str {
         match self {
             Self::Weir => "weir",
+            Self::Oip => "oip",
+            Self::TfServing => "tfserving",
+            Self::TorchServe => "torchserve",
             Self::Operations => "operations",
         }
     }

@@ -35,7 +35,7 @@ pub use engines::Candidates;
 pub use load::{LoadSettings, load};
 pub use manager::{Manager, ManagerParts, Pointed};
 pub use pool::Pool;
-pub use predictor::{Predicted, Predictor, PredictorSettings};
+pub use predictor::{Inference, Predicted, Predictor, PredictorSettings};
 pub use probe::run_probes;
 pub use servable::{DEFAULT_PRIORITY, Input, Options, Prediction, Servable};
 pub use tuner::Tuner;

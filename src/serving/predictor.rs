@@ -15,6 +15,7 @@ use super::tuning::Tuning;
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
 use crate::metrics::{GaugeGuard, Outcome, Stage, Stages};
+use crate::tensor::Tensor;
 use crate::transform::pixels_at_most;
 
 /// An image of no more than this many pixels is decoded on the calling thread; it takes microseconds.
@@ -27,6 +28,17 @@ pub struct PredictorSettings {
     pub timeout: Duration,
     /// Samples that one request may bring.
     pub max_samples: usize,
+}
+
+/// What the model gave for a request.
+#[derive(Debug)]
+pub struct Inference {
+    /// The outputs, in the signature's order; all samples of the request are in each.
+    pub outputs: Arc<Vec<Tensor>>,
+    /// Of images: whether black and white were exchanged to reach the model's polarity.
+    pub inverted: Option<Vec<bool>>,
+    /// How long each stage took.
+    pub stages: Stages,
 }
 
 /// An answered request.
@@ -82,13 +94,22 @@ impl Predictor {
         self.catalog.load().resolve(target).cloned()
     }
 
-    /// Answers a request. Dropping the future cancels it: what still waits is not computed.
+    /// Answers a request in tensors. Dropping the future cancels it: what still waits is not computed.
     ///
     /// # Errors
     /// Everything that can be wrong with a request, [`Error::Overloaded`], [`Error::DeadlineExceeded`],
     /// [`Error::ModelFailed`].
+    pub async fn infer(&self, servable: &Arc<Servable>, input: Input, options: Options) -> Result<Inference> {
+        self.counted(servable, input, options, Outcome::Success, Ok).await
+    }
+
+    /// Answers a request in classes, or in numbers if the model does not classify. Cancelled as
+    /// [`Predictor::infer`].
+    ///
+    /// # Errors
+    /// As [`Predictor::infer`]; also when what the model gave is no distribution, or not finite.
     pub async fn predict(&self, servable: Arc<Servable>, input: Input, options: Options) -> Result<Predicted> {
-        self.counted(servable, input, options, Outcome::Success).await
+        self.predicted(servable, input, options, Outcome::Success).await
     }
 
     /// Answers a sample of the probe set: the same path, counted apart.
@@ -96,36 +117,54 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::predict`].
     pub async fn probe(&self, servable: Arc<Servable>, input: Input, options: Options) -> Result<Predicted> {
-        self.counted(servable, input, options, Outcome::Probe).await
+        self.predicted(servable, input, options, Outcome::Probe).await
     }
 
-    async fn counted(
+    async fn predicted(
         &self,
         servable: Arc<Servable>,
         input: Input,
         options: Options,
         success: Outcome,
     ) -> Result<Predicted> {
-        let mut ending = Ending { servable: &servable, outcome: Outcome::Cancelled };
-        let answer = self.execute(&servable, input, options).await;
+        let samples = servable.samples(&input);
+        let answer = |inference: Inference| {
+            let Inference { outputs, inverted, stages } = inference;
+            let predictions = servable.predictions(&outputs, samples, inverted.as_deref(), options.top_k)?;
+            Ok((predictions, stages))
+        };
+        let (predictions, stages) = self.counted(&servable, input, options, success, answer).await?;
+        Ok(Predicted { servable, predictions, stages })
+    }
+
+    /// Runs a request and makes an answer of what the model gave; counts how that ended.
+    async fn counted<T>(
+        &self,
+        servable: &Arc<Servable>,
+        input: Input,
+        options: Options,
+        success: Outcome,
+        answer: impl FnOnce(Inference) -> Result<T>,
+    ) -> Result<T> {
+        let mut ending = Ending { servable, outcome: Outcome::Cancelled };
+        let inference = self.execute(servable, input, options).await;
+        let answer = inference.and_then(|inference| {
+            let stages = inference.stages;
+            answer(inference).map(|answer| (answer, stages))
+        });
         ending.outcome = match &answer {
             Ok(_) => success,
             Err(error) => outcome_of(error),
         };
         drop(ending);
-        let (predictions, stages) = answer?;
+        let (answer, stages) = answer?;
         servable.metrics.observe(Stage::Decode, stages.decode);
         servable.metrics.observe(Stage::Queue, stages.queue);
         servable.metrics.observe(Stage::Infer, stages.infer);
-        Ok(Predicted { servable, predictions, stages })
+        Ok(answer)
     }
 
-    async fn execute(
-        &self,
-        servable: &Arc<Servable>,
-        input: Input,
-        options: Options,
-    ) -> Result<(Vec<Prediction>, Stages)> {
+    async fn execute(&self, servable: &Arc<Servable>, input: Input, options: Options) -> Result<Inference> {
         let samples = servable.samples(&input);
         if samples == 0 {
             return Err(Error::InvalidInput("the request holds no sample".into()));
@@ -145,7 +184,7 @@ impl Predictor {
         let timeout = options.timeout.map_or(self.settings.timeout, |wished| wished.min(self.settings.timeout));
         let (submitted, single) = (Instant::now(), tuning.single());
         drop(tuning);
-        let request = Request { servable, options, samples, submitted, deadline: submitted + timeout };
+        let request = Request { servable, options, submitted, deadline: submitted + timeout };
         let permit = servable.lane.admit(&servable.metrics, single)?;
         match tokio::time::timeout(timeout, request.run(input, permit)).await {
             Ok(Err(Error::DeadlineExceeded { .. })) | Err(_) => {
@@ -163,26 +202,29 @@ impl Predictor {
         tuning: &Tuning,
         input: Input,
         options: Options,
-    ) -> Result<(Vec<Prediction>, Stages)> {
+    ) -> Result<Inference> {
         let start = Instant::now();
         let (tensors, inverted) = servable.decode(input, options.polarity)?;
         let decoded = Instant::now();
         let key = servable.cache.as_ref().map(|cache| (cache, ResponseCache::key(&tensors)));
         if let Some(outputs) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
-            let predictions = servable.predictions(&outputs, 1, inverted.as_deref(), options.top_k)?;
-            return Ok((predictions, Stages { decode: decoded - start, ..Stages::default() }));
+            return Ok(Inference {
+                outputs,
+                inverted,
+                stages: Stages { decode: decoded - start, ..Stages::default() },
+            });
         }
         let (outputs, infer) = if tuning.gather {
             servable.gather.run(servable, tensors).await?
         } else {
             (servable.infer(&tensors)?, decoded.elapsed())
         };
+        let outputs = Arc::new(outputs);
         let queue = decoded.elapsed().saturating_sub(infer);
-        let predictions = servable.predictions(&outputs, 1, inverted.as_deref(), options.top_k)?;
         if let Some((cache, key)) = key {
-            cache.insert(key, Arc::new(outputs));
+            cache.insert(key, outputs.clone());
         }
-        Ok((predictions, Stages { decode: decoded - start, queue, infer }))
+        Ok(Inference { outputs, inverted, stages: Stages { decode: decoded - start, queue, infer } })
     }
 }
 

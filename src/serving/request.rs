@@ -1,4 +1,4 @@
-//! One request through the pool: decode, look up, infer, answer.
+//! One request through the pool: decode, look up, infer.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +10,8 @@ use super::cache::ResponseCache;
 use super::execute::Decoded;
 use super::lanes::Item;
 use super::pool::Ticket;
-use super::predictor::INLINE_PIXELS;
-use super::servable::{Input, Options, Prediction, Servable};
+use super::predictor::{INLINE_PIXELS, Inference};
+use super::servable::{Input, Options, Servable};
 use super::work::{Inferred, Work, rejoin, split};
 use crate::error::{Error, Result};
 use crate::metrics::Stages;
@@ -26,7 +26,6 @@ const INLINE_IMAGES: usize = 16;
 pub(super) struct Request<'a> {
     pub(super) servable: &'a Arc<Servable>,
     pub(super) options: Options,
-    pub(super) samples: usize,
     pub(super) submitted: Instant,
     pub(super) deadline: Instant,
 }
@@ -37,22 +36,20 @@ impl Request<'_> {
     /// # Errors
     /// What is wrong with the input, [`Error::ModelFailed`], [`Error::ShuttingDown`];
     /// [`Error::DeadlineExceeded`] when the pool dropped it for that.
-    pub(super) async fn run(&self, input: Input, permit: Permit) -> Result<(Vec<Prediction>, Stages)> {
-        let (servable, top_k) = (self.servable, self.options.top_k);
+    pub(super) async fn run(&self, input: Input, permit: Permit) -> Result<Inference> {
         let start = Instant::now();
         let (tensors, inverted) = self.decode(input).await?;
         let decode = start.elapsed();
-        let key = servable.cache.as_ref().map(|cache| (cache, ResponseCache::key(&tensors)));
+        let key = self.servable.cache.as_ref().map(|cache| (cache, ResponseCache::key(&tensors)));
         if let Some(outputs) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
-            let predictions = servable.predictions(&outputs, self.samples, inverted.as_deref(), top_k)?;
-            return Ok((predictions, Stages { decode, ..Stages::default() }));
+            return Ok(Inference { outputs, inverted, stages: Stages { decode, ..Stages::default() } });
         }
         let Inferred { outputs, queue, infer } = self.infer(tensors, permit).await?;
-        let predictions = servable.predictions(&outputs, self.samples, inverted.as_deref(), top_k)?;
+        let outputs = Arc::new(outputs);
         if let Some((cache, key)) = key {
-            cache.insert(key, Arc::new(outputs));
+            cache.insert(key, outputs.clone());
         }
-        Ok((predictions, Stages { decode, queue, infer }))
+        Ok(Inference { outputs, inverted, stages: Stages { decode, queue, infer } })
     }
 
     /// Small images are decoded here, large ones by the pool.

@@ -1,0 +1,149 @@
+//! The wire formats that paths belong to, and how each says that something is wrong.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use super::error::Problem;
+use crate::error::Kind;
+use crate::metrics::Protocol;
+
+/// The media type of a problem document.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+const JSON: &str = "application/json";
+
+/// A family of paths with one shape of errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Weir's own API: problem documents.
+    Weir,
+    /// The Open Inference Protocol, below `/v2`.
+    Oip,
+    /// TensorFlow Serving's and KServe's first protocol, below `/v1`.
+    TfServing,
+    /// TorchServe's inference API.
+    TorchServe,
+}
+
+#[derive(Serialize)]
+struct ErrorText<'a> {
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct TorchServeError<'a> {
+    code: u16,
+    r#type: &'a str,
+    message: &'a str,
+}
+
+impl Dialect {
+    /// The dialect that a path, matched or not, belongs to.
+    pub(super) fn of(path: &str) -> Self {
+        match path.split('/').nth(1) {
+            Some("v2") => Self::Oip,
+            Some("v1") => Self::TfServing,
+            Some("predictions" | "explanations" | "ping") => Self::TorchServe,
+            _ => Self::Weir,
+        }
+    }
+
+    /// How requests to a route are counted. Judged by the route and never by the raw path, which the
+    /// client chooses.
+    pub(super) fn protocol(route: Option<&str>) -> Protocol {
+        let Some(route) = route else { return Protocol::Operations };
+        match Self::of(route) {
+            Self::Oip => Protocol::Oip,
+            Self::TfServing => Protocol::TfServing,
+            Self::TorchServe => Protocol::TorchServe,
+            Self::Weir if route.starts_with("/predict") || route.starts_with("/models") => Protocol::Weir,
+            Self::Weir => Protocol::Operations,
+        }
+    }
+
+    /// The status for a kind of error.
+    pub(super) fn status(self, kind: Kind) -> StatusCode {
+        match (self, kind) {
+            (Self::Oip | Self::TfServing | Self::TorchServe, Kind::InvalidInput) => StatusCode::BAD_REQUEST,
+            // Triton knows neither of them.
+            (Self::Oip, Kind::Conflict | Kind::Cancelled) => StatusCode::BAD_REQUEST,
+            (_, Kind::NotFound) => StatusCode::NOT_FOUND,
+            (_, Kind::Malformed) => StatusCode::BAD_REQUEST,
+            (_, Kind::InvalidInput) => StatusCode::UNPROCESSABLE_ENTITY,
+            (_, Kind::UnsupportedMedia) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            (_, Kind::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            (_, Kind::SlowClient) => StatusCode::REQUEST_TIMEOUT,
+            (_, Kind::Overloaded | Kind::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            (_, Kind::DeadlineExceeded) => StatusCode::GATEWAY_TIMEOUT,
+            // Nobody reads this answer; nginx's code keeps it apart in the metrics.
+            (_, Kind::Cancelled) => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            (_, Kind::Conflict) => StatusCode::CONFLICT,
+            (_, Kind::Forbidden) => StatusCode::FORBIDDEN,
+            (_, Kind::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The body of a failed response and its media type.
+    pub(super) fn body(self, problem: &Problem) -> (Vec<u8>, &'static str) {
+        let text = problem.detail.as_str();
+        let (json, media) = match self {
+            Self::Weir => (serde_json::to_vec(problem), PROBLEM_JSON),
+            Self::Oip => (serde_json::to_vec(&ErrorText { error: text }), JSON),
+            Self::TfServing => (serde_json::to_vec_pretty(&ErrorText { error: text }), JSON),
+            Self::TorchServe => {
+                let r#type = torchserve_type(problem.status);
+                (serde_json::to_vec_pretty(&TorchServeError { code: problem.status, r#type, message: text }), JSON)
+            }
+        };
+        // Strings and a number cannot fail to be written.
+        (json.unwrap_or_default(), media)
+    }
+}
+
+/// The exception that TorchServe's frontend would name.
+fn torchserve_type(status: u16) -> &'static str {
+    match status {
+        404 => "ModelNotFoundException",
+        405 => "MethodNotAllowedException",
+        409 => "ConflictStatusException",
+        503 => "ServiceUnavailableException",
+        400..=499 => "BadRequestException",
+        _ => "InternalServerException",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_segment_of_a_path_says_its_dialect() {
+        for (path, dialect) in [
+            ("/v2", Dialect::Oip),
+            ("/v2/models/m/infer", Dialect::Oip),
+            ("/v1/models/m:predict", Dialect::TfServing),
+            ("/predictions/m", Dialect::TorchServe),
+            ("/ping", Dialect::TorchServe),
+            ("/predict", Dialect::Weir),
+            ("/v22", Dialect::Weir),
+            ("/", Dialect::Weir),
+            ("", Dialect::Weir),
+        ] {
+            assert_eq!(Dialect::of(path), dialect, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_dialect_says_errors_in_its_own_shape() {
+        let problem = Problem {
+            r#type: "about:blank#not_found".into(),
+            title: "Not found".into(),
+            status: 404,
+            detail: "no \"m\"".into(),
+            request_id: "r".into(),
+        };
+        let text = |dialect: Dialect| String::from_utf8(dialect.body(&problem).0).unwrap();
+        assert_eq!(text(Dialect::Oip), r#"{"error":"no \"m\""}"#);
+        assert_eq!(text(Dialect::TfServing), "{\n  \"error\": \"no \\\"m\\\"\"\n}");
+        assert!(text(Dialect::TorchServe).contains("\"code\": 404") && text(Dialect::Weir).contains("request_id"));
+    }
+}
