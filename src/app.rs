@@ -1,13 +1,13 @@
 //! The server, composed: settings in, running server out, everything joined at the end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
-use crate::api::{self, ApiParts, ApiState, Shutdown};
-use crate::config::{EngineChoice, ServeConfig};
+use crate::api::{self, ApiParts, ApiState, Shutdown, Wire};
+use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -31,6 +31,15 @@ pub struct App {
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
+}
+
+/// The ports of a server.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For HTTP, and for gRPC if the settings want it there.
+    pub http: TcpListener,
+    /// For gRPC alone.
+    pub grpc: Option<TcpListener>,
 }
 
 /// Why a server should stop.
@@ -133,25 +142,55 @@ impl App {
         api::router(self.state.clone())
     }
 
+    /// All services of gRPC, as they serve in production.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when they cannot describe themselves, which a test would have shown.
+    pub fn grpc(&self) -> Result<api::grpc::Services> {
+        api::grpc::Services::new(self.state.clone())
+    }
+
     /// Accepts and answers until `stop` resolves; then readiness turns false, the grace time passes,
     /// accepting ends, requests under way finish, and all threads are joined.
-    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = StopReason>) -> Shutdown {
-        let (closing, closed) = watch::channel(false);
+    ///
+    /// # Errors
+    /// As [`App::grpc`].
+    pub async fn run(self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
+        let closed = self.state.health().closing();
         let probes = self
             .config
             .serving
             .probe_interval
             .map(|interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone())));
-        let router = self.router();
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
-        let server = tokio::spawn(async move { api::serve(listener, router, &http, &metrics.http, closed).await });
+        let services = self.grpc()?;
+        let first = match self.config.grpc {
+            GrpcListen::Same => Wire::Both(self.router(), services.clone()),
+            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.router()),
+        };
+        let server = tokio::spawn(async move {
+            let second = async {
+                match listeners.grpc {
+                    Some(listener) => {
+                        let wire = Wire::Grpc(services);
+                        api::serve(listener, wire, &http, &metrics.grpc.connections, closed.clone()).await
+                    }
+                    None => Shutdown::Clean,
+                }
+            };
+            let first = api::serve(listeners.http, first, &http, &metrics.http.connections, closed.clone());
+            match tokio::join!(first, second) {
+                (Shutdown::Clean, Shutdown::Clean) => Shutdown::Clean,
+                _ => Shutdown::Forced,
+            }
+        });
         let reason = stop.await;
         drop(self.stopping);
         self.state.health().drain();
         let grace = if reason == StopReason::Terminate { self.config.http.grace } else { std::time::Duration::ZERO };
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");
         tokio::time::sleep(grace).await;
-        closing.send_replace(true);
+        self.state.health().close();
         let shutdown = server.await.unwrap_or(Shutdown::Forced);
         if let Some(probes) = probes {
             drop(probes.await);
@@ -164,17 +203,33 @@ impl App {
             // Nothing is under way, so this ends at once.
             self.pool.close();
         }
-        shutdown
+        Ok(shutdown)
     }
 }
 
-/// Binds the address.
+/// Binds the addresses of a server.
 ///
 /// # Errors
 /// [`Error::Config`] with the address and the reason.
-pub async fn bind(listen: std::net::SocketAddr) -> Result<TcpListener> {
+pub async fn bind(config: &ServeConfig) -> Result<Listeners> {
+    let http = bind_to("http", config.http.listen).await?;
+    let grpc = match config.grpc {
+        GrpcListen::At(listen) => Some(bind_to("grpc", listen).await?),
+        GrpcListen::IfFree(listen) => match bind_to("grpc", listen).await {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                tracing::warn!(%error, "gRPC is off; --grpc names another address");
+                None
+            }
+        },
+        GrpcListen::Same | GrpcListen::Off => None,
+    };
+    Ok(Listeners { http, grpc })
+}
+
+async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| Error::Config {
-        setting: "http".into(),
+        setting: setting.into(),
         problem: format!("cannot listen on {listen}: {error}"),
     })
 }

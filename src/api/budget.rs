@@ -40,6 +40,11 @@ impl Held {
         self.bytes += bytes;
         true
     }
+
+    /// Gives back all that is held.
+    pub(super) fn release(&mut self) {
+        self.budget.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Held {

@@ -40,13 +40,49 @@ impl From<Error> for ApiError {
     }
 }
 
-/// What is wrong, carried in the extensions of a response without a body.
-#[derive(Debug, Clone)]
-struct Wrong {
-    kind: Kind,
-    detail: String,
+/// What is wrong: for the client, and for the log. Until the request id is known it is carried in the
+/// extensions of a response without a body, or in the source of a gRPC status.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct Wrong {
+    pub(super) kind: Kind,
+    /// What the client may read.
+    pub(super) detail: String,
     /// The cause for the log, outermost first.
     cause: Option<String>,
+}
+
+impl Wrong {
+    pub(super) fn of(error: &Error) -> Self {
+        // What is ours to mend is not the client's to read.
+        let detail = match error {
+            Error::Repository { .. }
+            | Error::Incomplete { .. }
+            | Error::Data { .. }
+            | Error::Io { .. }
+            | Error::Config { .. } => "internal error".to_owned(),
+            shown => shown.to_string(),
+        };
+        Self { kind: error.kind(), detail, cause: causes(error) }
+    }
+
+    /// What did not come from an error of ours.
+    pub(super) fn foreign(is_ours_to_mend: bool, detail: &str) -> Self {
+        let kind = if is_ours_to_mend { Kind::Internal } else { Kind::Malformed };
+        Self { kind, detail: detail.to_owned(), cause: None }
+    }
+
+    /// Failures of ours are logged once. Refusals are the client's business and show in the metrics;
+    /// logging each would hand a flood of them the disk.
+    pub(super) fn log(&self, status: impl tracing::Value, request_id: &RequestId) {
+        let request_id = request_id.as_str();
+        match self.kind {
+            Kind::Internal | Kind::DeadlineExceeded => {
+                tracing::error!(request_id, status, detail = %self.detail, cause = self.cause.as_deref(), "request failed");
+            }
+            _ => tracing::debug!(request_id, status, detail = %self.detail, "request refused"),
+        }
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -61,16 +97,7 @@ impl IntoResponse for ApiError {
         if kind == Kind::Unavailable {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        // What is ours to mend is not the client's to read.
-        let detail = match &error {
-            Error::Repository { .. }
-            | Error::Incomplete { .. }
-            | Error::Data { .. }
-            | Error::Io { .. }
-            | Error::Config { .. } => "internal error".to_owned(),
-            shown => shown.to_string(),
-        };
-        response.extensions_mut().insert(Wrong { kind, detail, cause: causes(&error) });
+        response.extensions_mut().insert(Wrong::of(&error));
         response
     }
 }
@@ -114,7 +141,7 @@ pub(super) fn finish(response: Response, dialect: Dialect, method_and_path: &str
     let wrong = response.extensions().get::<Wrong>().cloned();
     let status = wrong.as_ref().map_or(status, |wrong| dialect.status(wrong.kind));
     let wrong = wrong.unwrap_or_else(|| foreign(status, method_and_path));
-    log(&wrong, status, request_id);
+    wrong.log(status.as_u16(), request_id);
     let (name, title) = describe(wrong.kind);
     let problem = Problem {
         r#type: format!("about:blank#{name}"),
@@ -146,17 +173,4 @@ fn foreign(status: StatusCode, method_and_path: &str) -> Wrong {
         _ => (Kind::Malformed, "the request cannot be read".to_owned()),
     };
     Wrong { kind, detail, cause: None }
-}
-
-/// Failures of ours are logged once, here. Refusals are the client's business and show in the
-/// metrics; logging each would hand a flood of them the disk.
-fn log(wrong: &Wrong, status: StatusCode, request_id: &RequestId) {
-    let request_id = request_id.as_str();
-    let status = status.as_u16();
-    match wrong.kind {
-        Kind::Internal | Kind::DeadlineExceeded => {
-            tracing::error!(request_id, status, detail = %wrong.detail, cause = wrong.cause.as_deref(), "request failed");
-        }
-        _ => tracing::debug!(request_id, status, detail = %wrong.detail, "request refused"),
-    }
 }

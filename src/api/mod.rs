@@ -3,13 +3,16 @@
 
 mod body;
 mod budget;
+mod connection;
 mod dialect;
 mod error;
+pub mod grpc;
 pub mod http;
 mod observe;
 mod server;
 mod state;
 
+pub use connection::Wire;
 pub use http::{openapi, router};
 pub use server::{Shutdown, serve, serve_page};
 pub use state::{ApiParts, ApiSettings, ApiState, Health};

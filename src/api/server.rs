@@ -15,19 +15,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use prometheus::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use super::connection::{Connections, Wire};
 use crate::config::HttpConfig;
-use crate::metrics::{GaugeGuard, HttpMetrics};
-
-/// Header lines in one request; more are answered with 431.
-const MAX_HEADERS: usize = 100;
-
-/// Bytes of a request's head; more are answered with 431. A request line of 64 KiB still fits, so
-/// that it gets its own answer, 414.
-const MAX_HEAD_BYTES: usize = 80 * 1024;
+use crate::metrics::GaugeGuard;
 
 /// How long to wait after accepting failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -49,19 +44,14 @@ pub enum Shutdown {
 /// for the drain time.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    wire: Wire,
     config: &HttpConfig,
-    metrics: &HttpMetrics,
+    open: &Gauge,
     mut stop: watch::Receiver<bool>,
 ) -> Shutdown {
     let permits = Arc::new(Semaphore::new(config.max_connections));
     let graceful = GracefulShutdown::new();
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
+    let connections = Connections::new(wire, config);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
@@ -77,13 +67,8 @@ pub async fn serve(
         };
         // Small answers must not wait for more to send; a socket that refuses is about to fail anyway.
         drop(stream.set_nodelay(true));
-        let router = router.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            answer(router.clone(), request)
-        });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
-        let open = GaugeGuard::hold(&metrics.connections);
+        let connection = connections.clone().serve(stream, Peer(peer), graceful.watcher(), stop.clone());
+        let open = GaugeGuard::hold(open);
         tokio::spawn(async move {
             // What goes wrong with one connection is its client's doing and has been answered.
             if let Err(error) = connection.await {
@@ -127,6 +112,9 @@ pub async fn serve_page(listener: TcpListener, router: Router) {
     }
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<axum::response::Response, Infallible> {
+pub(super) async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+) -> Result<axum::response::Response, Infallible> {
     router.oneshot(request.map(Body::new)).await
 }

@@ -1,8 +1,9 @@
 //! What handlers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use super::budget::ByteBudget;
 use crate::config::{Admin, HttpConfig};
@@ -43,18 +44,34 @@ pub struct ApiParts {
 /// Whether the server wants traffic.
 #[derive(Debug, Default)]
 pub struct Health {
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
+    closing: watch::Sender<bool>,
 }
 
 impl Health {
     /// Says that the server is going away; readiness is false from now on.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
     }
 
     /// Whether the server is going away.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
+    }
+
+    /// Turns true when the server begins to go away.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Says that accepting ends now: what has no end of its own must end.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Turns true when accepting ends.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 }
 

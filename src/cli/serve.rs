@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Shutdown;
 use crate::app::{App, StopReason, bind};
-use crate::config::{EngineChoice, ServeConfig, ServeOptions};
+use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
 use crate::error::{Error, Result};
 use crate::telemetry;
 
@@ -68,15 +68,20 @@ fn own_program() -> Option<PathBuf> {
 }
 
 async fn serve(config: ServeConfig) -> Result<Shutdown> {
-    let listen = config.http.listen;
     let models = config.serving.models.display().to_string();
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let listen = config.http.listen;
+    let grpc_is_same = config.grpc == GrpcListen::Same;
+    let listeners = bind(&config).await?;
     let app = App::new(config)?;
-    let listener = bind(listen).await?;
-    let address = listener.local_addr().map_or_else(|_| listen.to_string(), |address| address.to_string());
-    tracing::info!(address, models, version = env!("CARGO_PKG_VERSION"), "listening");
+    let address = listeners.http.local_addr().unwrap_or(listen).to_string();
+    let grpc = match &listeners.grpc {
+        Some(listener) => listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),
+        None => if grpc_is_same { "same" } else { "off" }.to_owned(),
+    };
+    tracing::info!(address, grpc, models, version = env!("CARGO_PKG_VERSION"), "listening");
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => StopReason::Terminate,
@@ -85,10 +90,10 @@ async fn serve(config: ServeConfig) -> Result<Shutdown> {
     };
     app.load()?;
     let state = app.state().clone();
-    let mut running = std::pin::pin!(app.run(listener, stop));
+    let mut running = std::pin::pin!(app.run(listeners, stop));
     tokio::select! {
         () = App::settled(state.predictor()) => {}
-        shutdown = &mut running => return Ok(shutdown),
+        shutdown = &mut running => return shutdown,
     }
     let available = state.predictor().catalog().servables().count();
     if available == 0 && state.predictor().catalog().is_ready() {
@@ -101,5 +106,5 @@ async fn serve(config: ServeConfig) -> Result<Shutdown> {
     } else {
         tracing::info!(available, "ready: open http://{address}/");
     }
-    Ok(running.await)
+    running.await
 }

@@ -1,9 +1,11 @@
 //! Settings: flags over `WEIR_*` environment over a TOML file over defaults, checked once and then
 //! passed down as plain structs, one for each area.
 
+mod grpc;
 mod lifecycle;
 mod serve;
 
+pub use grpc::GrpcListen;
 pub use lifecycle::{Admin, Control, LifecycleConfig, LoadModel, VersionPolicy};
 pub use serve::{ServeConfig, ServeOptions};
 

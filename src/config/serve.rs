@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{
-    Admin, CheckConfig, Control, EngineChoice, HttpConfig, LifecycleConfig, LogConfig, LogFormat, SchedulingSettings,
+    Admin, CheckConfig, Control, EngineChoice, GrpcListen, HttpConfig, LifecycleConfig, LogConfig, LogFormat, SchedulingSettings,
     ServingConfig, VersionPolicy,
 };
 use crate::error::{Error, Result};
@@ -35,6 +35,9 @@ pub struct ServeOptions {
     /// Address for HTTP; 0.0.0.0:8080 to be reached from other machines [default: 127.0.0.1:8080]
     #[arg(long, env = "WEIR_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// Address for gRPC; same is the port of HTTP, off is nowhere [default: 127.0.0.1:9000, if it is free]
+    #[arg(long, env = "WEIR_GRPC", value_name = "ADDR")]
+    pub grpc: Option<GrpcListen>,
 
     /// What makes versions load and unload: poll watches the repository; explicit loads what
     /// --load-model and then the admin API name; none loads what is there at start [default: poll]
@@ -172,6 +175,8 @@ pub struct ServeConfig {
     pub lifecycle: LifecycleConfig,
     /// Connections.
     pub http: HttpConfig,
+    /// Where gRPC is spoken.
+    pub grpc: GrpcListen,
     /// Logs.
     pub log: LogConfig,
 }
@@ -204,6 +209,7 @@ impl ServeOptions {
             models: self.models.or(lower.models),
             default_model: self.default_model.or(lower.default_model),
             http: self.http.or(lower.http),
+            grpc: self.grpc.or(lower.grpc),
             engine: self.engine.or(lower.engine),
             onnxruntime: self.onnxruntime.or(lower.onnxruntime),
             check_models: self.check_models.or(lower.check_models),
@@ -309,7 +315,7 @@ impl ServeOptions {
             format: self.log_format.unwrap_or(LogFormat::Auto),
             filter: self.log.unwrap_or_else(|| "info".into()),
         };
-        Ok(ServeConfig { serving, lifecycle, http, log })
+        Ok(ServeConfig { serving, lifecycle, http, grpc: self.grpc.unwrap_or_default(), log })
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Protocol {
 impl Protocol {
     const ALL: [Self; 5] = [Self::Weir, Self::Oip, Self::TfServing, Self::TorchServe, Self::Operations];
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Weir => "weir",
             Self::Oip => "oip",

@@ -5,6 +5,7 @@
 //! `protocol`, `source`.
 
 mod cache;
+mod grpc;
 mod http;
 mod lifecycle;
 mod pool;
@@ -15,6 +16,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use cache::CacheMetrics;
+pub use grpc::{GrpcMetrics, code_name};
 pub use http::{HttpMetrics, Protocol};
 pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use pool::PoolMetrics;
@@ -37,6 +39,8 @@ pub struct Metrics {
     registry: Registry,
     /// HTTP requests and connections.
     pub http: HttpMetrics,
+    /// gRPC calls and connections.
+    pub grpc: GrpcMetrics,
     /// Compute threads.
     pub pool: PoolMetrics,
     /// Versions that come and go.
@@ -52,11 +56,12 @@ impl Metrics {
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let http = HttpMetrics::register(&registry)?;
+        let grpc = GrpcMetrics::register(&registry)?;
         let pool = PoolMetrics::register(&registry)?;
         let serving = serving::ServingFamilies::register(&registry)?;
         let lifecycle = LifecycleMetrics::register(&registry)?;
         register_process(&registry)?;
-        Ok(Self { registry, http, pool, lifecycle, serving })
+        Ok(Self { registry, http, grpc, pool, lifecycle, serving })
     }
 
     /// Binds the handles of one model version; its series vanish when the handles are dropped.

@@ -65,6 +65,8 @@ fn imports_point_down() {
 fn no_source_file_outgrows_a_reader() {
     let mut files = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    // What is generated has no readers.
+    files.retain(|file| !file.starts_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/grpc/pb")));
     for file in files {
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines <= 400, "{} has {lines} lines", file.display());

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use weir::api::{ApiState, Shutdown};
-use weir::app::{App, StopReason};
+use weir::api::grpc::Services;
+use weir::app::{App, Listeners, StopReason};
 use weir::config::ServeOptions;
 use weir::ids::Version;
 use weir::serving::State;
@@ -45,10 +46,13 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 /// A running server; stops when dropped.
 pub(crate) struct TestApp {
     pub(crate) addr: SocketAddr,
+    pub(crate) grpc_addr: SocketAddr,
+    /// The services of gRPC, to be called without a socket.
+    pub(crate) services: Services,
     pub(crate) state: ApiState,
     router: axum::Router,
     stop: Option<oneshot::Sender<StopReason>>,
-    served: JoinHandle<Shutdown>,
+    served: JoinHandle<weir::error::Result<Shutdown>>,
     _models: Option<TempDir>,
     state_dir: TempDir,
 }
@@ -114,12 +118,17 @@ impl TestApp {
             app.state().manager().refresh().await.unwrap();
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
             addr: listener.local_addr().unwrap(),
+            grpc_addr: grpc.local_addr().unwrap(),
+            services: app.grpc().unwrap(),
             state: app.state().clone(),
             router: app.router(),
-            served: tokio::spawn(app.run(listener, async move { stopped.await.unwrap_or(StopReason::Interrupt) })),
+            served: tokio::spawn(app.run(Listeners { http: listener, grpc: Some(grpc) }, async move {
+                stopped.await.unwrap_or(StopReason::Interrupt)
+            })),
             stop: Some(stop),
             _models: None,
             state_dir,
@@ -219,7 +228,7 @@ impl TestApp {
     /// Asks the server to stop and waits until it has.
     pub(crate) async fn stop(mut self, reason: StopReason) -> Shutdown {
         self.ask_to_stop(reason);
-        (&mut self.served).await.unwrap()
+        (&mut self.served).await.unwrap().unwrap()
     }
 
     /// Asks the server to stop and goes on.

@@ -1,0 +1,73 @@
+//! The one place where errors meet gRPC: status code, text, metadata, log.
+
+use std::sync::Arc;
+
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use crate::api::error::Wrong;
+use crate::error::{Error, Kind};
+use crate::ids::RequestId;
+use crate::metrics::code_name;
+
+/// The status code for a kind of error, as Triton and TensorFlow Serving have it.
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::Malformed | Kind::InvalidInput | Kind::UnsupportedMedia | Kind::TooLarge => Code::InvalidArgument,
+        Kind::NotFound => Code::NotFound,
+        // Not RESOURCE_EXHAUSTED: the same call may succeed in a moment, and clients try again on this one.
+        Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
+        Kind::DeadlineExceeded | Kind::SlowClient => Code::DeadlineExceeded,
+        Kind::Cancelled => Code::Cancelled,
+        Kind::Conflict => Code::FailedPrecondition,
+        Kind::Forbidden => Code::PermissionDenied,
+        Kind::Internal => Code::Internal,
+    }
+}
+
+/// An error as a caller hears of it. What the log needs travels along in the status's source.
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let wrong = Wrong::of(&error);
+        let mut status = Self::new(code(wrong.kind), wrong.detail.clone());
+        if let Error::Overloaded { retry_after_seconds, .. } = error {
+            // The retries that are built into gRPC's clients wait for as long as this says.
+            let milliseconds = MetadataValue::from(u64::from(retry_after_seconds) * 1000);
+            status.metadata_mut().insert("grpc-retry-pushback-ms", milliseconds);
+        }
+        status.set_source(Arc::new(wrong));
+        status
+    }
+}
+
+/// What a caller hears whose call met a panic.
+pub(super) fn panicked() -> Status {
+    Status::internal("internal error")
+}
+
+/// Failures of ours are logged once, here; of refusals see [`Wrong::log`].
+pub(super) fn log(status: &Status, request_id: &RequestId) {
+    let name = code_name(status.code() as i32);
+    let source = std::error::Error::source(status);
+    match source.and_then(|source| source.downcast_ref::<Wrong>()) {
+        Some(wrong) => wrong.log(name, request_id),
+        None => Wrong::foreign(status.code() == Code::Internal, status.message()).log(name, request_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_read_what_is_theirs_and_nothing_else() {
+        let status = Status::from(Error::InvalidInput("wrong shape".into()));
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "wrong shape"));
+        let io = std::io::Error::other("secret");
+        let status = Status::from(Error::io("read", "/secret/path")(io));
+        assert_eq!((status.code(), status.message()), (Code::Internal, "internal error"));
+        let status = Status::from(Error::Overloaded { what: "queue", retry_after_seconds: 2 });
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "2000");
+    }
+}

@@ -1,0 +1,68 @@
+//! Where gRPC is spoken.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::ids::quote;
+
+/// Where gRPC is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum GrpcListen {
+    /// At the default address, if it is free: it was not asked for, so it is no reason not to start.
+    IfFree(SocketAddr),
+    /// At this address.
+    At(SocketAddr),
+    /// On the port of HTTP, beside it.
+    Same,
+    /// Nowhere.
+    Off,
+}
+
+impl Default for GrpcListen {
+    fn default() -> Self {
+        Self::IfFree(SocketAddr::from(([127, 0, 0, 1], 9000)))
+    }
+}
+
+impl FromStr for GrpcListen {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "off" => Ok(Self::Off),
+            "same" => Ok(Self::Same),
+            address => address.parse().map(Self::At).map_err(|_| Error::InvalidName {
+                what: "address for gRPC",
+                expected: "an address as 127.0.0.1:9000, same or off",
+                got: quote(text),
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for GrpcListen {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_or_a_word_says_where() {
+        assert_eq!("off".parse::<GrpcListen>().unwrap(), GrpcListen::Off);
+        assert_eq!("same".parse::<GrpcListen>().unwrap(), GrpcListen::Same);
+        assert_eq!("[::]:1".parse::<GrpcListen>().unwrap(), GrpcListen::At("[::]:1".parse().unwrap()));
+        for bad in ["", "9000", "localhost:9000", "Off", "127.0.0.1"] {
+            assert!(bad.parse::<GrpcListen>().is_err(), "{bad}");
+        }
+    }
+}
