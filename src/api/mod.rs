@@ -1,12 +1,15 @@
 //! Wire formats. A protocol module parses, calls the predictor and formats; what a second protocol
 //! would need again lives in serving.
 
+mod audit;
 mod body;
 mod budget;
 mod dialect;
 mod error;
 pub mod http;
 mod observe;
+mod oip;
+mod patience;
 mod server;
 mod state;
 
