@@ -62,6 +62,9 @@ pub enum Error {
         "the request names no model and there is no default; use /models/{{model}}/predict with one of: {available}, or start the server with --default-model"
     )]
     NoDefaultModel { available: String },
+    /// What the request names is not there.
+    #[error("{0}")]
+    NothingThere(String),
     /// The version exists but does not serve.
     #[error("model \"{name}\" version {version} is not available: {reason}")]
     NotAvailable { name: ModelName, version: Version, reason: String },
@@ -154,7 +157,10 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::ModelNotFound { .. } | Self::VersionNotFound { .. } | Self::AliasNotFound { .. } => Kind::NotFound,
+            Self::ModelNotFound { .. }
+            | Self::VersionNotFound { .. }
+            | Self::AliasNotFound { .. }
+            | Self::NothingThere(_) => Kind::NotFound,
             Self::InvalidName { .. } | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,
             Self::InvalidInput(_) => Kind::InvalidInput,
             Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,

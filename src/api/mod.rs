@@ -1,6 +1,7 @@
 //! Wire formats. A protocol module parses, calls the predictor and formats; what a second protocol
 //! would need again lives in serving.
 
+mod audit;
 mod body;
 mod budget;
 mod connection;
@@ -9,6 +10,8 @@ mod error;
 pub mod grpc;
 pub mod http;
 mod observe;
+mod oip;
+mod patience;
 mod server;
 mod state;
 

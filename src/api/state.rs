@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::budget::ByteBudget;
+use super::oip::Regions;
 use crate::config::{Admin, HttpConfig};
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::serving::{Manager, Predictor};
 use crate::store::Audit;
@@ -85,6 +87,7 @@ struct Inner {
     health: Arc<Health>,
     settings: ApiSettings,
     buffered: Arc<ByteBudget>,
+    regions: Regions,
     started: Instant,
 }
 
@@ -100,8 +103,9 @@ impl ApiState {
             admin: http.admin,
         };
         let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
+        let regions = Regions::new(http.shared_memory, http.max_body_bytes);
         let health = Arc::default();
-        Self(Arc::new(Inner { parts, health, settings, buffered, started: Instant::now() }))
+        Self(Arc::new(Inner { parts, health, settings, buffered, regions, started: Instant::now() }))
     }
 
     /// The way to predictions.
@@ -137,6 +141,30 @@ impl ApiState {
     /// The bytes of all request bodies in memory.
     pub(super) fn buffered(&self) -> &Arc<ByteBudget> {
         &self.0.buffered
+    }
+
+    /// Registered shared memory.
+    pub(super) fn regions(&self) -> &Regions {
+        &self.0.regions
+    }
+
+    /// How many versions serve, if the server wants traffic.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] with the reason why it does not.
+    pub(super) fn readiness(&self) -> Result<usize> {
+        let catalog = self.predictor().catalog();
+        let available = catalog.servables().count();
+        let reason = if self.health().is_draining() {
+            "the server is shutting down"
+        } else if catalog.is_ready() {
+            return Ok(available);
+        } else if available == 0 {
+            "no version serves yet"
+        } else {
+            "versions are still loading"
+        };
+        Err(Error::NotReady { reason })
     }
 
     /// How long the server has been up.

@@ -124,6 +124,8 @@ pub struct HttpConfig {
     pub slow_request: Duration,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// Whether clients may leave tensors in shared memory.
+    pub shared_memory: bool,
 }
 
 /// How log lines look.

@@ -145,6 +145,9 @@ pub struct ServeOptions {
     /// Time a client has for sending the body of a request [default: 30]
     #[arg(long, env = "WEIR_BODY_TIMEOUT_SECONDS", value_name = "S", help_heading = "Connections")]
     pub body_timeout_seconds: Option<f64>,
+    /// Let clients on this machine pass tensors in shared memory (/dev/shm) [default: false]
+    #[arg(long, env = "WEIR_SHARED_MEMORY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Connections")]
+    pub shared_memory: Option<bool>,
     /// After SIGTERM: how long to go on answering while /readyz already says no [default: 2]
     #[arg(long, env = "WEIR_GRACE_SECONDS", value_name = "S", help_heading = "Connections")]
     pub grace_seconds: Option<f64>,
@@ -241,6 +244,7 @@ impl ServeOptions {
             max_buffered_bytes: self.max_buffered_bytes.or(lower.max_buffered_bytes),
             header_timeout_seconds: self.header_timeout_seconds.or(lower.header_timeout_seconds),
             body_timeout_seconds: self.body_timeout_seconds.or(lower.body_timeout_seconds),
+            shared_memory: self.shared_memory.or(lower.shared_memory),
             grace_seconds: self.grace_seconds.or(lower.grace_seconds),
             drain_seconds: self.drain_seconds.or(lower.drain_seconds),
             log_format: self.log_format.or(lower.log_format),
@@ -310,6 +314,7 @@ impl ServeOptions {
             drain: seconds("drain-seconds", self.drain_seconds.unwrap_or(20.0))?,
             slow_request: zero_or_seconds("slow-request-seconds", self.slow_request_seconds.unwrap_or(1.0))?,
             access_log: self.access_log.unwrap_or(false),
+            shared_memory: self.shared_memory.unwrap_or(false),
         };
         let log = LogConfig {
             format: self.log_format.unwrap_or(LogFormat::Auto),

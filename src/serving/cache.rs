@@ -4,11 +4,13 @@
 //! takes its answers with it. The key is a SHA-256 of dtypes, shapes and elements.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
+use super::servable::Servable;
 use crate::metrics::CacheMetrics;
 use crate::tensor::Tensor;
 
@@ -70,6 +72,36 @@ impl ResponseCache {
     pub(super) fn insert(&self, key: Key, outputs: Outputs) {
         self.cache.insert(key, outputs);
         self.metrics.bytes.set(self.cache.weight() as f64);
+    }
+}
+
+/// What a servable's cache knows of some inputs.
+#[derive(Debug)]
+pub(super) enum Recalled {
+    /// The outputs.
+    Known(Outputs),
+    /// Nothing, and under which key they should be kept if there is a cache.
+    Unknown(Option<Key>),
+}
+
+impl Servable {
+    /// Looks into the response cache, if there is one.
+    pub(super) fn recall(&self, inputs: &[Tensor]) -> Recalled {
+        let Some(cache) = &self.cache else { return Recalled::Unknown(None) };
+        let start = Instant::now();
+        let key = ResponseCache::key(inputs);
+        let found = cache.get(&key);
+        self.statistics.looked_up(found.is_some(), start.elapsed());
+        found.map_or(Recalled::Unknown(Some(key)), Recalled::Known)
+    }
+
+    /// Keeps outputs under the key that [`Servable::recall`] gave.
+    pub(super) fn remember(&self, key: Option<Key>, outputs: &Outputs) {
+        if let (Some(cache), Some(key)) = (&self.cache, key) {
+            let start = Instant::now();
+            cache.insert(key, outputs.clone());
+            self.statistics.kept(start.elapsed());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request through a servable: decode, infer, answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -75,6 +76,7 @@ impl Servable {
     /// One run in this thread's session, and a check that no sample was lost in it.
     fn run(&self, tensors: &[Tensor], samples: usize) -> Result<Vec<Tensor>> {
         self.metrics.batch_size.observe(samples as f64);
+        let start = Instant::now();
         let runtime = self.runtime.load();
         let outputs = runtime.with(|session| session.run(tensors)).map_err(|error| self.failed(error))?;
         if self.batching != Batching::Whole
@@ -83,6 +85,7 @@ impl Servable {
             let shapes = format!("{samples} samples went in, an output of shape {:?} came out", output.shape());
             return Err(self.failed(Error::internal("the model lost samples", shapes)));
         }
+        self.statistics.ran(samples, start.elapsed());
         Ok(outputs)
     }
 

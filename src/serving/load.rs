@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::rival;
 use super::servable::Servable;
 use super::sessions::Runtime;
+use super::statistics::Statistics;
 use super::tuner::{self, Tuner};
 use super::tuning::{BatchCost, GATHER_PROBE, Pinned, Tuning, TuningStage};
 use super::tuning_store::TuningStore;
@@ -106,8 +107,9 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         bytes => Some(ResponseCache::new(bytes, metrics.cache()?)),
     };
     metrics.set_tuning(tuning.single(), tuning.max_batch);
-    let servable = Servable {
+    let mut servable = Servable {
         metrics,
+        statistics: Statistics::default(),
         name: found.name.clone(),
         version: found.version,
         probe: probe.iter().map(decode_probe).collect::<Result<_>>()?,
@@ -130,6 +132,8 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         image_limits: settings.image_limits,
     };
     verify::golden(&servable)?;
+    // The golden examples are nobody's requests.
+    servable.statistics = Statistics::default();
     announce(&servable, start);
     Ok(servable)
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::cache::ResponseCache;
+use super::cache::Recalled;
 use super::catalog::Catalog;
 use super::pool::Pool;
 use super::request::Request;
 use super::servable::{Input, Options, Prediction, Servable};
+use super::statistics::Success;
 use super::tuning::Tuning;
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
@@ -39,6 +40,8 @@ pub struct Inference {
     pub inverted: Option<Vec<bool>>,
     /// How long each stage took.
     pub stages: Stages,
+    /// Whether the response cache had the answer.
+    pub cached: bool,
 }
 
 /// An answered request.
@@ -129,7 +132,7 @@ impl Predictor {
     ) -> Result<Predicted> {
         let samples = servable.samples(&input);
         let answer = |inference: Inference| {
-            let Inference { outputs, inverted, stages } = inference;
+            let Inference { outputs, inverted, stages, .. } = inference;
             let predictions = servable.predictions(&outputs, samples, inverted.as_deref(), options.top_k)?;
             Ok((predictions, stages))
         };
@@ -146,18 +149,25 @@ impl Predictor {
         success: Outcome,
         answer: impl FnOnce(Inference) -> Result<T>,
     ) -> Result<T> {
-        let mut ending = Ending { servable, outcome: Outcome::Cancelled };
+        let mut ending = Ending { servable, begun: Instant::now(), outcome: Outcome::Cancelled };
+        let samples = servable.samples(&input);
         let inference = self.execute(servable, input, options).await;
+        let computed = Instant::now();
         let answer = inference.and_then(|inference| {
-            let stages = inference.stages;
-            answer(inference).map(|answer| (answer, stages))
+            let (stages, cached) = (inference.stages, inference.cached);
+            answer(inference).map(|answer| (answer, stages, cached))
         });
         ending.outcome = match &answer {
             Ok(_) => success,
             Err(error) => outcome_of(error),
         };
+        let total = ending.begun.elapsed();
         drop(ending);
-        let (answer, stages) = answer?;
+        let (answer, stages, cached) = answer?;
+        if success == Outcome::Success {
+            let output = computed.elapsed();
+            servable.statistics.succeeded(Success { samples, stages, cached, output, total });
+        }
         servable.metrics.observe(Stage::Decode, stages.decode);
         servable.metrics.observe(Stage::Queue, stages.queue);
         servable.metrics.observe(Stage::Infer, stages.infer);
@@ -206,14 +216,13 @@ impl Predictor {
         let start = Instant::now();
         let (tensors, inverted) = servable.decode(input, options.polarity)?;
         let decoded = Instant::now();
-        let key = servable.cache.as_ref().map(|cache| (cache, ResponseCache::key(&tensors)));
-        if let Some(outputs) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
-            return Ok(Inference {
-                outputs,
-                inverted,
-                stages: Stages { decode: decoded - start, ..Stages::default() },
-            });
-        }
+        let key = match servable.recall(&tensors) {
+            Recalled::Known(outputs) => {
+                let stages = Stages { decode: decoded - start, ..Stages::default() };
+                return Ok(Inference { outputs, inverted, stages, cached: true });
+            }
+            Recalled::Unknown(key) => key,
+        };
         let (outputs, infer) = if tuning.gather {
             servable.gather.run(servable, tensors).await?
         } else {
@@ -221,10 +230,9 @@ impl Predictor {
         };
         let outputs = Arc::new(outputs);
         let queue = decoded.elapsed().saturating_sub(infer);
-        if let Some((cache, key)) = key {
-            cache.insert(key, outputs.clone());
-        }
-        Ok(Inference { outputs, inverted, stages: Stages { decode: decoded - start, queue, infer } })
+        servable.remember(key, &outputs);
+        let stages = Stages { decode: decoded - start, queue, infer };
+        Ok(Inference { outputs, inverted, stages, cached: false })
     }
 }
 
@@ -239,12 +247,16 @@ fn is_small(servable: &Servable, input: &Input) -> bool {
 /// Counts how a request ended, also when its future is dropped half way.
 struct Ending<'a> {
     servable: &'a Servable,
+    begun: Instant,
     outcome: Outcome,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.servable.metrics.count(self.outcome);
+        if !matches!(self.outcome, Outcome::Success | Outcome::Probe) {
+            self.servable.statistics.failed(self.begun.elapsed());
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
-use super::cache::ResponseCache;
+use super::cache::Recalled;
 use super::execute::Decoded;
 use super::lanes::Item;
 use super::pool::Ticket;
@@ -40,16 +40,17 @@ impl Request<'_> {
         let start = Instant::now();
         let (tensors, inverted) = self.decode(input).await?;
         let decode = start.elapsed();
-        let key = self.servable.cache.as_ref().map(|cache| (cache, ResponseCache::key(&tensors)));
-        if let Some(outputs) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
-            return Ok(Inference { outputs, inverted, stages: Stages { decode, ..Stages::default() } });
-        }
+        let key = match self.servable.recall(&tensors) {
+            Recalled::Known(outputs) => {
+                let stages = Stages { decode, ..Stages::default() };
+                return Ok(Inference { outputs, inverted, stages, cached: true });
+            }
+            Recalled::Unknown(key) => key,
+        };
         let Inferred { outputs, queue, infer } = self.infer(tensors, permit).await?;
         let outputs = Arc::new(outputs);
-        if let Some((cache, key)) = key {
-            cache.insert(key, outputs.clone());
-        }
-        Ok(Inference { outputs, inverted, stages: Stages { decode, queue, infer } })
+        self.servable.remember(key, &outputs);
+        Ok(Inference { outputs, inverted, stages: Stages { decode, queue, infer }, cached: false })
     }
 
     /// Small images are decoded here, large ones by the pool.

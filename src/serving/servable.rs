@@ -14,10 +14,11 @@ use super::cache::ResponseCache;
 use super::gather::Gather;
 use super::lane::Lane;
 use super::sessions::Runtime;
+use super::statistics::Statistics;
 use super::tuning::{Pinned, Tuning};
 use crate::config::{EngineChoice, SchedulingSettings};
 use crate::ids::{ModelName, Version};
-use crate::metrics::ServableMetrics;
+use crate::metrics::{ServableMetrics, Stage};
 use crate::repository::Manifest;
 use crate::signature::{Batching, Dim, ImageTransform, Signature, Transform};
 use crate::stats::Summary;
@@ -89,6 +90,8 @@ pub struct Servable {
     pub(super) labels: Vec<String>,
     /// Its metric handles.
     pub metrics: ServableMetrics,
+    /// What it did since it was loaded.
+    pub statistics: Statistics,
     pub(super) probe: Vec<(Bytes, usize)>,
     pub(super) live: ArcSwapOption<Summary>,
     pub(super) signature: Signature,
@@ -110,6 +113,16 @@ impl Servable {
     /// Inputs and outputs.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// How samples go into one run.
+    pub fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    /// How its requests are scheduled.
+    pub fn scheduling(&self) -> &SchedulingSettings {
+        &self.settings
     }
 
     /// What was measured of it and chosen.
@@ -154,6 +167,12 @@ impl Servable {
     /// The labels, by class; empty where classes have no names.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// Takes note of the time that writing an answer took.
+    pub fn encoded(&self, elapsed: Duration) {
+        self.metrics.observe(Stage::Encode, elapsed);
+        self.statistics.encoded(elapsed);
     }
 
     /// Loss and accuracy of the last whole replay of the probe set.

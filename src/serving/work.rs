@@ -98,16 +98,22 @@ pub(super) fn run_joined<'a>(
     servable: &Servable,
     requests: impl Iterator<Item = &'a [Tensor]> + Clone,
 ) -> Result<Vec<Vec<Tensor>>> {
+    let begun = Instant::now();
     let inputs = 0..requests.clone().next().map_or(0, <[Tensor]>::len);
     let join = |input: usize| Tensor::concat_rows(requests.clone().map(move |tensors| &tensors[input]));
-    let outputs = servable.infer(&inputs.map(join).collect::<Result<Vec<_>>>()?)?;
+    let joined = inputs.map(join).collect::<Result<Vec<_>>>()?;
+    let joining = begun.elapsed();
+    let outputs = servable.infer(&joined)?;
+    let computed = Instant::now();
     let mut start = 0;
     let parts = requests.map(|tensors| {
         let rows = start..start + tensors.first().map_or(0, Tensor::rows);
         start = rows.end;
         outputs.iter().map(|output| output.slice_rows(rows.clone())).collect()
     });
-    Ok(parts.collect())
+    let parts: Vec<Vec<Tensor>> = parts.collect();
+    servable.statistics.joined(joined.first().map_or(1, Tensor::rows), joining, computed.elapsed());
+    Ok(parts)
 }
 
 /// Splits a request of many samples into pieces.

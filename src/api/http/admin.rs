@@ -1,7 +1,5 @@
 //! What changes the versions that serve: promote, roll back, load, unload; and the trail of it.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -11,16 +9,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::admin_guard::Administrator;
+use crate::api::audit::{Action, recorded};
 use crate::api::body::read_body;
 use crate::api::error::{ApiError, Problem};
+use crate::api::patience::patient;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, RequestId, Version};
 use crate::serving::Pointed;
 use crate::store::AuditEntry;
-
-/// How long `load` and `unload` are waited for; they go on afterwards.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where an alias should point.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -168,7 +165,7 @@ pub(super) async fn promote(
     let model: ModelName = model.parse()?;
     let Promotion { alias, version, expected } = read(&state, request).await?;
     let outcome = state.manager().promote(model.clone(), alias.clone(), version, expected).await;
-    let entry = Entry { id, action: "promote", model, version: Some(version), alias: Some(alias) };
+    let entry = Action { id, name: "promote", model, version: Some(version), alias: Some(alias) };
     aliased(&state, entry, outcome).await
 }
 
@@ -189,7 +186,7 @@ pub(super) async fn rollback(
     let model: ModelName = model.parse()?;
     let Rollback { alias } = read(&state, request).await?;
     let outcome = state.manager().rollback(model.clone(), alias.clone()).await;
-    let entry = Entry { id, action: "rollback", model, version: None, alias: Some(alias) };
+    let entry = Action { id, name: "rollback", model, version: None, alias: Some(alias) };
     aliased(&state, entry, outcome).await
 }
 
@@ -212,7 +209,7 @@ pub(super) async fn load(
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().load(model.clone(), version)).await;
-    listed(&state, Entry { id, action: "load", model, version, alias: None }, outcome).await
+    listed(&state, Action { id, name: "load", model, version, alias: None }, outcome).await
 }
 
 /// Unload a version, or all of a model
@@ -235,7 +232,7 @@ pub(super) async fn unload(
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().unload(model.clone(), version)).await;
-    listed(&state, Entry { id, action: "unload", model, version, alias: None }, outcome).await
+    listed(&state, Action { id, name: "unload", model, version, alias: None }, outcome).await
 }
 
 /// What was done through the admin API
@@ -276,21 +273,7 @@ async fn read<T: DeserializeOwned>(state: &ApiState, request: Body_) -> Result<T
     serde_json::from_slice(bytes).map_err(|error| Error::Malformed(format!("the JSON body cannot be read: {error}")))
 }
 
-async fn patient<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let limit_ms = PATIENCE.as_millis() as u64;
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Error::DeadlineExceeded { limit_ms }))
-}
-
-/// An action for the audit trail.
-struct Entry {
-    id: RequestId,
-    action: &'static str,
-    model: ModelName,
-    version: Option<Version>,
-    alias: Option<AliasName>,
-}
-
-async fn aliased(state: &ApiState, mut entry: Entry, outcome: Result<Pointed>) -> Answer<AliasAnswer> {
+async fn aliased(state: &ApiState, mut entry: Action, outcome: Result<Pointed>) -> Answer<AliasAnswer> {
     if let Ok(pointed) = &outcome {
         entry.version = Some(pointed.version);
     }
@@ -300,29 +283,8 @@ async fn aliased(state: &ApiState, mut entry: Entry, outcome: Result<Pointed>) -
     Ok(Json(AliasAnswer { model, alias, version: version.0, previous, generation }))
 }
 
-async fn listed(state: &ApiState, entry: Entry, outcome: Result<Vec<Version>>) -> Answer<VersionsAnswer> {
+async fn listed(state: &ApiState, entry: Action, outcome: Result<Vec<Version>>) -> Answer<VersionsAnswer> {
     let model = entry.model.to_string();
     let versions = recorded(state, entry, outcome).await?.into_iter().map(|version| version.0).collect();
     Ok(Json(VersionsAnswer { model, versions }))
-}
-
-/// Leaves the action in the audit trail and passes its outcome on.
-async fn recorded<T>(state: &ApiState, entry: Entry, outcome: Result<T>) -> std::result::Result<T, ApiError> {
-    let line = AuditEntry {
-        time: jiff::Timestamp::now().to_string(),
-        request_id: entry.id.as_str().to_owned(),
-        action: entry.action.to_owned(),
-        model: entry.model.to_string(),
-        version: entry.version.map(|version| version.0),
-        alias: entry.alias.map(|alias| alias.to_string()),
-        outcome: outcome.as_ref().map_or_else(Error::without_path, |_| "done".to_owned()),
-    };
-    let audit = state.audit().clone();
-    let written = tokio::task::spawn_blocking(move || audit.record(line)).await;
-    match written {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(error = %error, "the audit trail cannot be written"),
-        Err(error) => tracing::error!(error = %error, "the audit trail cannot be written"),
-    }
-    outcome.map_err(ApiError)
 }

@@ -52,21 +52,9 @@ pub(super) async fn healthz() -> Json<Live> {
         (status = 503, description = "Does not", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn readyz(State(state): State<ApiState>) -> Response {
-    let catalog = state.predictor().catalog();
-    let available_versions = catalog.servables().count();
-    let ready = catalog.is_ready() && !state.health().is_draining();
-    if ready {
-        return Json(Ready { ready, available_versions }).into_response();
-    }
-    let reason = if state.health().is_draining() {
-        "the server is shutting down"
-    } else if available_versions == 0 {
-        "no version serves yet"
-    } else {
-        "versions are still loading"
-    };
-    ApiError(crate::error::Error::NotReady { reason }).into_response()
+pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Json<Ready>, ApiError> {
+    let available_versions = state.readiness()?;
+    Ok(Json(Ready { ready: true, available_versions }))
 }
 
 /// Prometheus metrics

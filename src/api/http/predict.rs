@@ -16,7 +16,6 @@ use crate::api::error::ApiError;
 use crate::api::state::ApiState;
 use crate::error::Error;
 use crate::ids::{ModelRef, RequestId, VersionSpec};
-use crate::metrics::Stage;
 
 type Answer = Result<Response, ApiError>;
 type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
@@ -116,7 +115,7 @@ async fn predict(state: &ApiState, id: &RequestId, target: &ModelRef, query: Que
         timings_ms: Timings::new(predicted.stages, start.elapsed()),
     })
     .map_err(|error| Error::internal("the answer could not be written", error))?;
-    predicted.servable.metrics.observe(Stage::Encode, answering.elapsed());
+    predicted.servable.encoded(answering.elapsed());
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

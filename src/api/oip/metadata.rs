@@ -1,0 +1,133 @@
+//! What the server and its models say of themselves.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::datatype::datatype;
+use crate::api::state::ApiState;
+use crate::error::Result;
+use crate::ids::{ModelName, ModelRef, VersionSpec};
+use crate::serving::{Catalog, Servable};
+use crate::signature::{Dim, TensorSpec};
+
+/// The extensions that are there, by the names that clients look for.
+const EXTENSIONS: [&str; 11] = [
+    "classification",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "system_shared_memory",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "trace",
+    "logging",
+];
+
+/// What the server is.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServerMetadata {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+    /// What it can do beyond the protocol.
+    pub(crate) extensions: Vec<&'static str>,
+}
+
+/// What a model is.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModelMetadata {
+    /// Its name.
+    pub(crate) name: String,
+    /// The versions that serve, or the one that was asked for.
+    pub(crate) versions: Vec<String>,
+    /// Framework and format.
+    pub(crate) platform: &'static str,
+    /// What it takes.
+    pub(crate) inputs: Vec<TensorMetadata>,
+    /// What it gives.
+    pub(crate) outputs: Vec<TensorMetadata>,
+}
+
+/// What a tensor is.
+#[derive(Debug, Serialize)]
+pub(crate) struct TensorMetadata {
+    /// Its name.
+    pub(crate) name: String,
+    /// The type of its elements.
+    pub(crate) datatype: &'static str,
+    /// Its dimensions; -1 where the request chooses.
+    pub(crate) shape: Vec<i64>,
+}
+
+/// What the server is. Shared memory is listed where it is switched on.
+pub(crate) fn server_metadata(state: &ApiState) -> ServerMetadata {
+    let is_there = |extension: &&str| *extension != "system_shared_memory" || state.regions().is_on();
+    ServerMetadata {
+        name: "weir",
+        version: env!("CARGO_PKG_VERSION"),
+        extensions: EXTENSIONS.into_iter().filter(is_there).collect(),
+    }
+}
+
+/// The model and version that a client means; no version is the default one, and a version may be an
+/// alias.
+///
+/// # Errors
+/// [`crate::error::Error::InvalidName`].
+pub(crate) fn target(name: &str, version: &str) -> Result<ModelRef> {
+    let version = if version.is_empty() { VersionSpec::Latest } else { version.parse()? };
+    Ok(ModelRef { name: Some(name.parse()?), version })
+}
+
+/// The servable that a client means.
+///
+/// # Errors
+/// As [`target`] and [`Catalog::resolve`].
+pub(crate) fn resolve(state: &ApiState, name: &str, version: &str) -> Result<Arc<Servable>> {
+    state.predictor().resolve(&target(name, version)?)
+}
+
+/// What a model is.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn model_metadata(state: &ApiState, name: &str, version: &str) -> Result<ModelMetadata> {
+    let catalog: &Catalog = &state.predictor().catalog();
+    let target = target(name, version)?;
+    let servable = catalog.resolve(&target)?;
+    let versions = match target.version {
+        VersionSpec::Latest => ready_versions(catalog, &servable.name)?,
+        VersionSpec::Specific(_) | VersionSpec::Alias(_) => vec![servable.version.to_string()],
+    };
+    Ok(ModelMetadata {
+        name: servable.name.to_string(),
+        versions,
+        platform: "onnx_onnxv1",
+        inputs: servable.signature().inputs.iter().map(tensor).collect(),
+        outputs: servable.signature().outputs.iter().map(tensor).collect(),
+    })
+}
+
+fn ready_versions(catalog: &Catalog, name: &ModelName) -> Result<Vec<String>> {
+    let versions = &catalog.model(name)?.versions;
+    Ok(versions.iter().filter(|(_, entry)| entry.servable.is_some()).map(|(version, _)| version.to_string()).collect())
+}
+
+fn tensor(spec: &TensorSpec) -> TensorMetadata {
+    TensorMetadata {
+        name: spec.name.clone(),
+        datatype: datatype(spec.dtype),
+        shape: spec.shape.iter().map(dim).collect(),
+    }
+}
+
+fn dim(dim: &Dim) -> i64 {
+    match dim {
+        Dim::Fixed(size) => i64::try_from(*size).unwrap_or(i64::MAX),
+        Dim::Symbol(_) => -1,
+    }
+}

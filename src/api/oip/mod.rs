@@ -1,0 +1,27 @@
+//! The Open Inference Protocol, version 2, with Triton's extensions, whatever carries it: REST and gRPC
+//! both parse into these types, call these functions and write what comes back.
+
+mod binary;
+mod classification;
+mod datatype;
+mod infer;
+mod metadata;
+mod parameters;
+mod repository;
+mod request;
+mod response;
+mod shared_memory;
+mod statistics;
+
+pub(crate) use binary::{byte_size, element_count, read_elements, read_strings, write_elements};
+pub(crate) use datatype::{datatype, parse_datatype};
+pub(crate) use infer::infer;
+pub(crate) use metadata::{
+    ModelMetadata, ServerMetadata, TensorMetadata, model_metadata, resolve, server_metadata, target,
+};
+pub(crate) use parameters::{Parameter, RequestParameters};
+pub(crate) use repository::{IndexEntry, load, repository_index, unload};
+pub(crate) use request::{Content, InferInput, InferRequest, MAX_TENSORS, RequestedOutput};
+pub(crate) use response::{InferOutput, InferResponse};
+pub(crate) use shared_memory::{RegionSlice, RegionStatus, Regions};
+pub(crate) use statistics::{ModelStatistics, model_statistics};

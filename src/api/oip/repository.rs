@@ -1,0 +1,69 @@
+//! The model repository extension.
+
+use serde::Serialize;
+
+use crate::api::audit::{Action, recorded};
+use crate::api::patience::patient;
+use crate::api::state::ApiState;
+use crate::error::Result;
+use crate::ids::{ModelName, RequestId};
+use crate::serving::State;
+
+/// One version in the index.
+#[derive(Debug, Serialize)]
+pub(crate) struct IndexEntry {
+    /// The model.
+    pub(crate) name: String,
+    /// The version.
+    pub(crate) version: String,
+    /// READY, LOADING, UNLOADING or UNAVAILABLE.
+    pub(crate) state: &'static str,
+    /// Why it is not ready, or what is wrong with its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Every version of every model, or those that are ready.
+pub(crate) fn repository_index(state: &ApiState, only_ready: bool) -> Vec<IndexEntry> {
+    let catalog = state.predictor().catalog();
+    let mut index = Vec::new();
+    for (name, model) in catalog.models() {
+        for (version, entry) in &model.versions {
+            if only_ready && entry.servable.is_none() {
+                continue;
+            }
+            let state = match entry.state {
+                State::Available => "READY",
+                State::Start | State::Loading => "LOADING",
+                State::Unloading => "UNLOADING",
+                State::End => "UNAVAILABLE",
+            };
+            let (name, version, reason) = (name.to_string(), version.to_string(), entry.reason.clone());
+            index.push(IndexEntry { name, version, state, reason });
+        }
+    }
+    index
+}
+
+/// Loads what the version policy wants of a model, and waits until it serves. The caller must be one
+/// who may.
+///
+/// # Errors
+/// As [`crate::serving::Manager::load`].
+pub(crate) async fn load(state: &ApiState, id: RequestId, model: &str) -> Result<()> {
+    let model: ModelName = model.parse()?;
+    let outcome = patient(state.manager().load(model.clone(), None)).await;
+    let action = Action { id, name: "load", model, version: None, alias: None };
+    recorded(state, action, outcome).await.map(drop)
+}
+
+/// Unloads a model and waits until its last request is answered. The caller must be one who may.
+///
+/// # Errors
+/// As [`crate::serving::Manager::unload`].
+pub(crate) async fn unload(state: &ApiState, id: RequestId, model: &str) -> Result<()> {
+    let model: ModelName = model.parse()?;
+    let outcome = patient(state.manager().unload(model.clone(), None)).await;
+    let action = Action { id, name: "unload", model, version: None, alias: None };
+    recorded(state, action, outcome).await.map(drop)
+}

@@ -1,0 +1,168 @@
+//! A request, parsed; and what it means for a model.
+
+use bytes::Bytes;
+
+use super::binary::{byte_size, element_count, read_elements, read_strings};
+use super::datatype::datatype;
+use super::parameters::RequestParameters;
+use super::shared_memory::{RegionSlice, Regions};
+use crate::error::{Error, Result};
+use crate::ids::quote;
+use crate::serving::{Input, Servable};
+use crate::signature::{DType, TensorSpec};
+use crate::tensor::{Data, Tensor};
+
+/// Inputs or outputs that a request may name; a model of more than that is not known to exist.
+pub(crate) const MAX_TENSORS: usize = 1024;
+
+/// A request for an inference.
+#[derive(Debug, Default)]
+pub(crate) struct InferRequest {
+    /// What the caller calls it; the answer repeats it.
+    pub(crate) id: Option<String>,
+    /// In any order.
+    pub(crate) inputs: Vec<InferInput>,
+    /// Which outputs to answer with; none for all of them.
+    pub(crate) outputs: Vec<RequestedOutput>,
+    /// Priority and time.
+    pub(crate) parameters: RequestParameters,
+}
+
+/// One input tensor.
+#[derive(Debug)]
+pub(crate) struct InferInput {
+    /// Its name in the graph.
+    pub(crate) name: String,
+    /// The type of its elements.
+    pub(crate) datatype: DType,
+    /// Its dimensions.
+    pub(crate) shape: Vec<usize>,
+    /// Its elements.
+    pub(crate) content: Content,
+}
+
+/// The elements of an input.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Numbers or truth values.
+    Elements(Data),
+    /// BYTES: text, or encoded images for a model that takes images.
+    Strings(Vec<Bytes>),
+    /// Bytes of either, in shared memory.
+    Region(RegionSlice),
+}
+
+/// One output that is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct RequestedOutput {
+    /// Its name in the graph.
+    pub(crate) name: String,
+    /// Answer with this many classes of each sample in place of the elements.
+    pub(crate) classification: Option<usize>,
+    /// Leave the bytes in shared memory.
+    pub(crate) region: Option<RegionSlice>,
+}
+
+impl InferRequest {
+    /// Whether it reads or writes shared memory.
+    pub(crate) fn uses_shared_memory(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input.content, Content::Region(_)))
+            || self.outputs.iter().any(|output| output.region.is_some())
+    }
+}
+
+/// The inputs in the order of the signature.
+///
+/// # Errors
+/// [`Error::InvalidInput`] naming the input and what is wrong with it.
+pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: &Regions) -> Result<Input> {
+    let specs = &servable.signature().inputs;
+    let mut ordered: Vec<Option<Tensor>> = specs.iter().map(|_| None).collect();
+    for input in inputs {
+        let name = quote(&input.name);
+        let Some(index) = specs.iter().position(|spec| spec.name == input.name) else {
+            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            let (model, names) = (&servable.name, names.join(", "));
+            return Err(Error::InvalidInput(format!("model \"{model}\" has no input {name}; it has: {names}")));
+        };
+        if ordered[index].is_some() {
+            return Err(Error::InvalidInput(format!("the input {name} is given twice")));
+        }
+        let spec = &specs[index];
+        let at_input = |error: Error| match error {
+            Error::InvalidInput(problem) => Error::InvalidInput(format!("input {name}: {problem}")),
+            other => other,
+        };
+        let input = input.read(regions).map_err(at_input)?;
+        if let Some(images) = images_of(servable, &input).map_err(at_input)? {
+            return Ok(Input::Images(images));
+        }
+        ordered[index] = Some(input.into_tensor(spec).map_err(at_input)?);
+    }
+    let tensor = |(tensor, spec): (Option<Tensor>, &TensorSpec)| {
+        tensor.ok_or_else(|| Error::InvalidInput(format!("the input \"{}\" is missing", spec.name)))
+    };
+    ordered.into_iter().zip(specs).map(tensor).collect::<Result<_>>().map(Input::Tensors)
+}
+
+/// Encoded images, if that is what the input holds: a model with an image transform has one input, of
+/// numbers, so that BYTES can mean nothing else.
+fn images_of(servable: &Servable, input: &InferInput) -> Result<Option<Vec<Bytes>>> {
+    let Content::Strings(images) = &input.content else { return Ok(None) };
+    if servable.image_transform().is_none() {
+        return Ok(None);
+    }
+    match input.shape.as_slice() {
+        [_] | [_, 1] => Ok(Some(images.clone())),
+        shape => Err(Error::InvalidInput(format!(
+            "encoded images must be of shape [number of images], or that and 1; got {shape:?}"
+        ))),
+    }
+}
+
+impl InferInput {
+    /// Takes the elements out of shared memory, if they are there.
+    fn read(mut self, regions: &Regions) -> Result<Self> {
+        if let Content::Region(slice) = &self.content {
+            let count = element_count(&self.shape)?;
+            let bytes = regions.read(slice)?;
+            self.content = match self.datatype {
+                DType::String => Content::Strings(read_strings(count, &Bytes::from(bytes))?),
+                dtype => Content::Elements(read_elements(dtype, count, &bytes)?),
+            };
+        }
+        Ok(self)
+    }
+
+    fn into_tensor(self, spec: &TensorSpec) -> Result<Tensor> {
+        if self.datatype != spec.dtype {
+            let (expected, got) = (datatype(spec.dtype), datatype(self.datatype));
+            return Err(Error::InvalidInput(format!("the model expects {expected}, got {got}")));
+        }
+        let data = match self.content {
+            Content::Elements(data) => data,
+            Content::Strings(elements) => {
+                let text = |(index, bytes): (usize, &Bytes)| {
+                    std::str::from_utf8(bytes)
+                        .map(str::to_owned)
+                        .map_err(|_| Error::InvalidInput(format!("element {index} must be text in UTF-8")))
+                };
+                Data::String(elements.iter().enumerate().map(text).collect::<Result<_>>()?)
+            }
+            Content::Region(_) => return Err(Error::InvalidInput("its shared memory was not read".into())),
+        };
+        Tensor::from_data(self.shape, data)
+    }
+}
+
+/// The bytes that an output takes in shared memory must have room there.
+pub(super) fn check_room(name: &str, data: &Data, slice: &RegionSlice) -> Result<()> {
+    let needed = byte_size(data);
+    if needed > slice.byte_size {
+        return Err(Error::InvalidInput(format!(
+            "output \"{name}\" takes {needed} bytes, its part of the shared memory has {}",
+            slice.byte_size
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! An answer, not yet written.
+
+use std::sync::Arc;
+
+use super::shared_memory::RegionSlice;
+use crate::metrics::Stages;
+use crate::serving::Servable;
+use crate::tensor::Tensor;
+
+/// The answer to an inference.
+#[derive(Debug)]
+pub(crate) struct InferResponse {
+    /// The version that answered.
+    pub(crate) servable: Arc<Servable>,
+    /// As in the request.
+    pub(crate) id: Option<String>,
+    /// In the order that was asked for, or that of the signature.
+    pub(crate) outputs: Vec<InferOutput>,
+    /// How long each stage took.
+    pub(crate) stages: Stages,
+}
+
+/// One output tensor.
+#[derive(Debug)]
+pub(crate) struct InferOutput {
+    /// Where it stands in the signature.
+    pub(super) index: usize,
+    pub(super) value: Value,
+    /// Where its bytes were left, if not in the answer.
+    pub(crate) region: Option<RegionSlice>,
+}
+
+#[derive(Debug)]
+pub(super) enum Value {
+    /// What the model gave, shared with the response cache.
+    Given(Arc<Vec<Tensor>>),
+    /// What was made of that.
+    Made(Tensor),
+}
+
+impl InferResponse {
+    /// The name of an output of this answer.
+    pub(crate) fn name(&self, output: &InferOutput) -> &str {
+        &self.servable.signature().outputs[output.index].name
+    }
+}
+
+impl InferOutput {
+    /// Its type, shape and elements.
+    pub(crate) fn tensor(&self) -> &Tensor {
+        match &self.value {
+            Value::Given(tensors) => &tensors[self.index],
+            Value::Made(tensor) => tensor,
+        }
+    }
+}
