@@ -18,25 +18,38 @@ impl FromRequestParts<ApiState> for Administrator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        let forbidden = |why: &str| ApiError(Error::Forbidden(why.to_owned()));
-        // A caller without an address is in this process.
-        let near = parts.extensions.get::<Peer>().is_none_or(|peer| peer.0.ip().to_canonical().is_loopback());
-        match state.settings().admin {
-            Admin::Off => {
-                return Err(forbidden("the admin API is switched off; the setting --admin says who may use it"));
-            }
-            Admin::Loopback if !near => {
-                return Err(forbidden(
-                    "the admin API answers callers on the server's own machine only; the setting --admin says who may use it",
-                ));
-            }
-            Admin::Loopback | Admin::All => {}
-        }
-        if !is_same_origin(&parts.headers, state.settings().admin) {
-            return Err(forbidden("the admin API takes no requests from the pages of other sites"));
-        }
+        admit_administrator(state, parts.extensions.get::<Peer>(), &parts.headers)?;
         Ok(Self)
     }
+}
+
+/// Refuses who may not use the admin API, whatever protocol carries the request.
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub(in crate::api) fn admit_administrator(
+    state: &ApiState,
+    peer: Option<&Peer>,
+    headers: &HeaderMap,
+) -> Result<(), Error> {
+    let forbidden = |why: &str| Err(Error::Forbidden(why.to_owned()));
+    // A caller without an address is in this process.
+    let near = peer.is_none_or(|peer| peer.0.ip().to_canonical().is_loopback());
+    match state.settings().admin {
+        Admin::Off => {
+            return forbidden("the admin API is switched off; the setting --admin says who may use it");
+        }
+        Admin::Loopback if !near => {
+            return forbidden(
+                "the admin API answers callers on the server's own machine only; the setting --admin says who may use it",
+            );
+        }
+        Admin::Loopback | Admin::All => {}
+    }
+    if !is_same_origin(headers, state.settings().admin) {
+        return forbidden("the admin API takes no requests from the pages of other sites");
+    }
+    Ok(())
 }
 
 /// A browser on this machine would send what any page tells it to; it says which page that is. A

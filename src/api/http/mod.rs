@@ -18,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub(super) use self::admin_guard::admit_administrator;
 use super::observe::observe;
 use super::state::ApiState;
 

@@ -1,0 +1,234 @@
+//! The Open Inference Protocol over gRPC: messages in, calls to its core, messages out.
+
+mod request;
+mod response;
+mod settings;
+mod stream;
+
+use std::time::Instant;
+
+use prost::Message;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::caller::Caller;
+use super::inbound::no_memory;
+use super::pb::inference::grpc_inference_service_server::GrpcInferenceService;
+use super::pb::inference::*;
+use crate::api::budget::Held;
+use crate::api::oip;
+use crate::api::state::ApiState;
+use crate::error::Kind;
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Inference(ApiState);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Inference {
+    pub(super) fn new(state: ApiState) -> Self {
+        Self(state)
+    }
+}
+
+/// The memory of a message for as long as it is worked on.
+///
+/// # Errors
+/// [`tonic::Code::Unavailable`] when the messages of all calls together need too much.
+fn hold(state: &ApiState, message: &impl Message) -> Result<Held, Status> {
+    let mut held = state.buffered().open();
+    if held.grow(message.encoded_len()) { Ok(held) } else { Err(no_memory()) }
+}
+
+/// Answers one request for an inference.
+async fn infer(state: &ApiState, caller: &Caller, message: ModelInferRequest) -> Result<ModelInferResponse, Status> {
+    let held = hold(state, &message)?;
+    let begun = Instant::now();
+    let servable = oip::resolve(state, &message.model_name, &message.model_version)?;
+    let request = request::parse(message, caller.deadline())?;
+    if request.uses_shared_memory() {
+        // It belongs to programs on this machine.
+        caller.must_be_administrator(state)?;
+    }
+    let response = oip::infer(state, &servable, request).await?;
+    drop(held);
+    state.traces().record(caller.id(), &response, begun.elapsed());
+    let encoding = Instant::now();
+    let message = response::infer(&response);
+    servable.encoded(encoding.elapsed());
+    Ok(message)
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Inference {
+    type ModelStreamInferStream = stream::Answers;
+
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        Ok(Response::new(ServerReadyResponse { ready: self.0.readiness().is_ok() }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
+        let ModelReadyRequest { name, version } = request.into_inner();
+        let ready = match oip::resolve(&self.0, &name, &version) {
+            Ok(_) => true,
+            // It is there, or may come to be.
+            Err(error) if error.kind() == Kind::Unavailable => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
+        let metadata = oip::server_metadata(&self.0);
+        Ok(Response::new(ServerMetadataResponse {
+            name: metadata.name.to_owned(),
+            version: metadata.version.to_owned(),
+            extensions: metadata.extensions.into_iter().map(str::to_owned).collect(),
+        }))
+    }
+
+    async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
+        let ModelMetadataRequest { name, version } = request.into_inner();
+        Ok(Response::new(response::metadata(oip::model_metadata(&self.0, &name, &version)?)))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        let (caller, message) = Caller::split(request);
+        infer(&self.0, &caller, message).await.map(Response::new)
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        let (caller, requests) = Caller::split(request);
+        Ok(Response::new(stream::answer(self.0.clone(), caller, requests)))
+    }
+
+    async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
+        let ModelConfigRequest { name, version } = request.into_inner();
+        let config = settings::config(oip::model_config(&self.0, &name, &version)?);
+        Ok(Response::new(ModelConfigResponse { config: Some(config) }))
+    }
+
+    async fn model_statistics(&self, request: Request<ModelStatisticsRequest>) -> Answer<ModelStatisticsResponse> {
+        let ModelStatisticsRequest { name, version } = request.into_inner();
+        let statistics = oip::model_statistics(&self.0, &name, &version)?;
+        let model_stats = statistics.into_iter().map(response::statistics).collect();
+        Ok(Response::new(ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Answer<RepositoryIndexResponse> {
+        let RepositoryIndexRequest { repository_name, ready } = request.into_inner();
+        only_repository(&repository_name)?;
+        let models = oip::repository_index(&self.0, ready).into_iter().map(response::index_entry).collect();
+        Ok(Response::new(RepositoryIndexResponse { models }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Answer<RepositoryModelLoadResponse> {
+        let (caller, message) = Caller::split(request);
+        caller.must_be_administrator(&self.0)?;
+        only_repository(&message.repository_name)?;
+        let parameters = settings::repository_parameters(message.parameters)?;
+        oip::load(&self.0, caller.id().clone(), &message.model_name, parameters).await?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Answer<RepositoryModelUnloadResponse> {
+        let (caller, message) = Caller::split(request);
+        caller.must_be_administrator(&self.0)?;
+        only_repository(&message.repository_name)?;
+        let parameters = settings::repository_parameters(message.parameters)?;
+        oip::unload(&self.0, caller.id().clone(), &message.model_name, parameters).await?;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        request: Request<SystemSharedMemoryStatusRequest>,
+    ) -> Answer<SystemSharedMemoryStatusResponse> {
+        let (caller, message) = Caller::split(request);
+        caller.must_be_administrator(&self.0)?;
+        let regions = self.0.regions().status(named(&message.name))?;
+        let regions = regions.into_iter().map(|region| (region.name.clone(), settings::region(region))).collect();
+        Ok(Response::new(SystemSharedMemoryStatusResponse { regions }))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        request: Request<SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<SystemSharedMemoryRegisterResponse> {
+        let (caller, message) = Caller::split(request);
+        caller.must_be_administrator(&self.0)?;
+        self.0.regions().register(&message.name, &message.key, message.offset, message.byte_size)?;
+        Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        request: Request<SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<SystemSharedMemoryUnregisterResponse> {
+        let (caller, message) = Caller::split(request);
+        caller.must_be_administrator(&self.0)?;
+        self.0.regions().unregister(named(&message.name))?;
+        Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<CudaSharedMemoryStatusRequest>,
+    ) -> Answer<CudaSharedMemoryStatusResponse> {
+        Err(no_cuda())
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<CudaSharedMemoryRegisterResponse> {
+        Err(no_cuda())
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<CudaSharedMemoryUnregisterResponse> {
+        Err(no_cuda())
+    }
+
+    async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
+        let (caller, message) = Caller::split(request);
+        settings::trace(&self.0, &caller, message).map(Response::new)
+    }
+
+    async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
+        let (caller, message) = Caller::split(request);
+        settings::logging(&self.0, &caller, message).map(Response::new)
+    }
+}
+
+/// There is one repository, and it has no name.
+fn only_repository(name: &str) -> Result<(), Status> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    Err(Status::unimplemented("there is one model repository, and it has no name: leave \"repository_name\" empty"))
+}
+
+/// No name means all.
+fn named(name: &str) -> Option<&str> {
+    (!name.is_empty()).then_some(name)
+}
+
+fn no_cuda() -> Status {
+    Status::unimplemented(oip::cuda_is_absent().to_string())
+}
