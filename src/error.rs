@@ -41,6 +41,8 @@ pub enum Kind {
     Conflict,
     /// The settings do not allow it to this caller.
     Forbidden,
+    /// The protocol knows it, this server does not.
+    Unsupported,
     /// A fault of the server or the model.
     Internal,
 }
@@ -57,6 +59,12 @@ pub enum Error {
     /// The model exists, the alias does not.
     #[error("model \"{name}\" has no alias \"{alias}\"; GET /models/{name} lists its aliases")]
     AliasNotFound { name: ModelName, alias: AliasName },
+    /// What a request names does not exist, in the words of its protocol.
+    #[error("{0}")]
+    NotFound(String),
+    /// What a protocol knows and this server does not do.
+    #[error("{0}")]
+    Unsupported(String),
     /// The request names no model and the server has no default.
     #[error(
         "the request names no model and there is no default; use /models/{{model}}/predict with one of: {available}, or start the server with --default-model"
@@ -160,7 +168,9 @@ impl Error {
             Self::ModelNotFound { .. }
             | Self::VersionNotFound { .. }
             | Self::AliasNotFound { .. }
-            | Self::NothingThere(_) => Kind::NotFound,
+            | Self::NothingThere(_)
+            | Self::NotFound(_) => Kind::NotFound,
+            Self::Unsupported(_) => Kind::Unsupported,
             Self::InvalidName { .. } | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,
             Self::InvalidInput(_) => Kind::InvalidInput,
             Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,

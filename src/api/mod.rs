@@ -14,6 +14,7 @@ mod oip;
 mod patience;
 mod server;
 mod state;
+mod tfs;
 
 pub use connection::Wire;
 pub use http::{openapi, router};

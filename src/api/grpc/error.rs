@@ -15,6 +15,7 @@ fn code(kind: Kind) -> Code {
     match kind {
         Kind::Malformed | Kind::InvalidInput | Kind::UnsupportedMedia | Kind::TooLarge => Code::InvalidArgument,
         Kind::NotFound => Code::NotFound,
+        Kind::Unsupported => Code::Unimplemented,
         // Not RESOURCE_EXHAUSTED: the same call may succeed in a moment, and clients try again on this one.
         Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
         Kind::DeadlineExceeded | Kind::SlowClient => Code::DeadlineExceeded,

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
+use prost::Message;
 use tokio::time::Sleep;
 use tonic::Status;
 
 use super::inflate::Inflating;
 use crate::api::budget::Held;
+use crate::api::state::ApiState;
 use crate::error::Error;
 
 /// The flag and the length before each message.
@@ -192,6 +194,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
         // A call without a message must not look like an empty body, or it would not be refused here.
         self.body.is_end_stream() && !(self.is_amid() || self.limits.single && self.messages == 0)
     }
+}
+
+/// The memory of a message for as long as it is worked on; tonic lets go of its body before that.
+///
+/// # Errors
+/// [`tonic::Code::Unavailable`] when the messages of all calls together need too much.
+pub(super) fn hold(state: &ApiState, message: &impl Message) -> Result<Held, Status> {
+    let mut held = state.buffered().open();
+    if held.grow(message.encoded_len()) { Ok(held) } else { Err(no_memory()) }
 }
 
 pub(super) fn too_large_message(limit: usize, got: usize) -> Status {

@@ -7,14 +7,12 @@ mod stream;
 
 use std::time::Instant;
 
-use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Caller;
-use super::inbound::no_memory;
+use super::inbound::hold;
 use super::pb::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::pb::inference::*;
-use crate::api::budget::Held;
 use crate::api::oip;
 use crate::api::state::ApiState;
 use crate::error::Kind;
@@ -29,15 +27,6 @@ impl Inference {
     pub(super) fn new(state: ApiState) -> Self {
         Self(state)
     }
-}
-
-/// The memory of a message for as long as it is worked on.
-///
-/// # Errors
-/// [`tonic::Code::Unavailable`] when the messages of all calls together need too much.
-fn hold(state: &ApiState, message: &impl Message) -> Result<Held, Status> {
-    let mut held = state.buffered().open();
-    if held.grow(message.encoded_len()) { Ok(held) } else { Err(no_memory()) }
 }
 
 /// Answers one request for an inference.

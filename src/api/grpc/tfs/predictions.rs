@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::tensor::{self, Content};
 use super::{answered_by, examples::examples, model_spec};
 use crate::api::grpc::caller::Caller;
-use crate::api::grpc::hold;
+use crate::api::grpc::inbound::hold;
 use crate::api::grpc::pb::tensorflow as tf;
 use crate::api::grpc::pb::tensorflow::serving::prediction_service_server::PredictionService;
 use crate::api::grpc::pb::tensorflow::serving::*;
