@@ -76,10 +76,11 @@ FROM scratch AS static
 COPY --from=build /rootfs/ /
 
 ENV WEIR_HTTP=0.0.0.0:8080 \
+    WEIR_GRPC=0.0.0.0:9000 \
     WEIR_MODELS=/models \
     WEIR_STATE_DIR=/state
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 9000
 STOPSIGNAL SIGTERM
 # Asks http://127.0.0.1:<port of WEIR_HTTP>/readyz; there is no shell and no curl here.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/weir", "healthcheck"]
@@ -137,11 +138,12 @@ COPY --from=build-onnxruntime /rootfs-onnxruntime/ /
 
 # Builds of ONNX Runtime report to their maker unless the last one is set.
 ENV WEIR_HTTP=0.0.0.0:8080 \
+    WEIR_GRPC=0.0.0.0:9000 \
     WEIR_MODELS=/models \
     WEIR_ONNXRUNTIME=/libonnxruntime.so \
     ORT_DISABLE_TELEMETRY=1
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 9000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/weir", "healthcheck"]
 ENTRYPOINT ["/weir"]

@@ -61,7 +61,7 @@ class Bench:
     def server(self, name, *arguments, **environment):
         self.port += 1
         state = self.folder / f"state-{name}"
-        command = [self.options.weir, "serve", "--models", str(self.options.models), "--http", f"127.0.0.1:{self.port}"]
+        command = [self.options.weir, "serve", "--models", str(self.options.models), "--http", f"127.0.0.1:{self.port}", "--grpc", "off"]
         command += ["--state-dir", str(state), "--log", "warn", "--probe-interval-seconds", "0", *arguments]
         server = Server(name, command, self.port, "/readyz", {"ORT_DISABLE_TELEMETRY": "1", **environment})
         say(f"  {name} ready after {server.start():.0f} ms")
@@ -182,7 +182,7 @@ class Bench:
         bare = Server("echo", [echo, str(self.port)], self.port)
         bare.start()
         self.port += 1
-        command = [self.options.weir, "serve", "--http", f"127.0.0.1:{self.port}", "--log", "warn", "--probe-interval-seconds", "0"]
+        command = [self.options.weir, "serve", "--http", f"127.0.0.1:{self.port}", "--grpc", "off", "--log", "warn", "--probe-interval-seconds", "0"]
         weir = Server("mlp", [*command, "--state-dir", str(self.folder / "state-mlp")], self.port, "/readyz")
         weir.start()
         time.sleep(2)

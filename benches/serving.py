@@ -235,7 +235,7 @@ def echo_program():
 
 def weir_server(options):
     port = free_port()
-    command = [options.weir, "serve", "--models", options.models, "--default-model", options.model]
+    command = [options.weir, "serve", "--grpc", "off", "--models", options.models, "--default-model", options.model]
     command += ["--http", f"127.0.0.1:{port}", "--log", "error"]
     return Server("weir", list(map(str, command)), port, "/readyz")
 

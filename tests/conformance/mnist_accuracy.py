@@ -42,7 +42,7 @@ def png(pixels, width=28, height=28):
 
 def start(binary):
     """Starts the server; returns the process and its address once it is ready."""
-    command = [binary, "serve", "--http", "127.0.0.1:0", "--models", str(ROOT / "models"), "--default-model", MODEL]
+    command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", str(ROOT / "models"), "--default-model", MODEL]
     server = subprocess.Popen([*command, "--log-format", "json"], stderr=subprocess.PIPE, text=True)
     address = None
     for line in server.stderr:

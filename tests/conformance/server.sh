@@ -29,7 +29,7 @@ start_server() {
     local line address=
     [ -x "$1" ] || die "no program at $1"
     mkfifo "$work/log"
-    "$1" serve --http 127.0.0.1:0 --models "$root/models" --state-dir "$work/state" --log-format json 2>"$work/log" &
+    "$1" serve --http 127.0.0.1:0 --grpc off --models "$root/models" --state-dir "$work/state" --log-format json 2>"$work/log" &
     server=$!
     exec 3<"$work/log"
     # The log says when it is ready; there is nothing to poll.

@@ -185,7 +185,7 @@ def start(binary, work):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     bundled = os.path.join(root, "models", "mnist-mlp", "1")
     shutil.copytree(bundled, os.path.join(models, "n", "1"), ignore=shutil.ignore_patterns("manifest.json"))
-    command = [binary, "serve", "--models", models, "--http", "127.0.0.1:0", "--log-format", "json"]
+    command = [binary, "serve", "--models", models, "--http", "127.0.0.1:0", "--grpc", "off", "--log-format", "json"]
     command += ["--state-dir", os.path.join(work, "state"), "--load-threads", "2", "--log", "warn,weir::cli=info"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     address = None

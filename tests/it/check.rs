@@ -304,7 +304,8 @@ async fn whatever_the_program_does_there_is_an_end() {
 fn a_server_that_stops_does_not_wait_for_a_check() {
     let models = bare_model("chain", &chain(100_000));
     let mut server = Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(["serve", "--http", "127.0.0.1:0", "--grace-seconds", "0", "--log", "weir=debug", "--engine", "tract"])
+        .args(["serve", "--http", "127.0.0.1:0", "--grpc", "off", "--grace-seconds", "0"])
+        .args(["--log", "weir=debug", "--engine", "tract"])
         .args(["--check-timeout-seconds", "3600", "--models"])
         .arg(models.path())
         .arg("--state-dir")

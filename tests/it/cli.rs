@@ -147,7 +147,7 @@ impl Server {
 
     fn serving(models: &std::path::Path, state: &std::path::Path) -> (Self, String) {
         let models = models.display().to_string();
-        let mut command = weir(&["serve", "--models", &models, "--http", "127.0.0.1:0", "--grace-seconds", "0"]);
+        let mut command = weir(&["serve", "--models", &models, "--http", "127.0.0.1:0", "--grpc", "off", "--grace-seconds", "0"]);
         command.env("WEIR_STATE_DIR", state);
         let mut server = Self(command.stderr(Stdio::piped()).spawn().unwrap());
         let mut address = None;
@@ -218,14 +218,14 @@ fn models_are_listed_and_changed_from_the_command_line() {
 fn a_port_in_use_is_one_clear_line_and_exit_2() {
     let (_server, address) = Server::start();
     let models = bundled_models().display().to_string();
-    let second = output(&["serve", "--models", &models, "--http", &address]);
+    let second = output(&["serve", "--models", &models, "--http", &address, "--grpc", "off"]);
     assert_eq!(second.status.code(), Some(2));
     assert!(text(&second.stderr).contains(&format!("cannot listen on {address}")), "{}", text(&second.stderr));
 }
 
 #[test]
 fn a_missing_repository_is_one_clear_line() {
-    let refused = output(&["serve", "--models", "/nowhere/models", "--http", "127.0.0.1:0"]);
+    let refused = output(&["serve", "--models", "/nowhere/models", "--http", "127.0.0.1:0", "--grpc", "off"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("/nowhere/models"), "{}", text(&refused.stderr));
 }

@@ -63,6 +63,8 @@ impl Process {
             "serve",
             "--http",
             "127.0.0.1:0",
+            "--grpc",
+            "off",
             "--log-format",
             "json",
             "--probe-interval-seconds",

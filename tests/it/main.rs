@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod engines;
 mod fixtures;
+mod grpc;
 mod http;
 mod images;
 mod inputs;

@@ -196,12 +196,12 @@ impl GrpcInferenceService for Inference {
 
     async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
         let (caller, message) = Caller::split(request);
-        settings::trace(&self.0, &caller, message).map(Response::new)
+        Ok(Response::new(settings::trace(&self.0, &caller, message)?))
     }
 
     async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
         let (caller, message) = Caller::split(request);
-        settings::logging(&self.0, &caller, message).map(Response::new)
+        Ok(Response::new(settings::logging(&self.0, &caller, message)?))
     }
 }
 

@@ -1,0 +1,168 @@
+//! Configuration, trace and log settings, parameters of loads, and regions, as messages.
+
+use std::collections::BTreeMap;
+
+use crate::api::grpc::caller::Caller;
+use crate::api::grpc::pb::inference::model_config::SchedulingChoice;
+use crate::api::grpc::pb::inference::model_instance_group::Kind as GroupKind;
+use crate::api::grpc::pb::inference::model_repository_parameter::ParameterChoice;
+use crate::api::grpc::pb::inference::system_shared_memory_status_response::RegionStatus;
+use crate::api::grpc::pb::inference::{
+    DataType, LogSettingsRequest, LogSettingsResponse, ModelConfig, ModelDynamicBatching, ModelInput,
+    ModelInstanceGroup, ModelOutput, ModelRepositoryParameter, ModelResponseCache, TraceSettingRequest,
+    TraceSettingResponse, log_settings_request, log_settings_response, trace_setting_response,
+};
+use crate::api::oip::{self, Parameter};
+use crate::api::state::ApiState;
+use crate::error::{Error, Result};
+use crate::ids::quote;
+
+type LogRequestChoice = log_settings_request::setting_value::ParameterChoice;
+type LogResponseChoice = log_settings_response::setting_value::ParameterChoice;
+
+/// The message of a configuration.
+pub(super) fn config(config: oip::ModelConfig) -> ModelConfig {
+    let data_type = |name: &str| DataType::from_str_name(name).unwrap_or(DataType::TypeInvalid).into();
+    let input = |input: oip::ConfigInput| ModelInput {
+        name: input.name,
+        data_type: data_type(input.data_type),
+        dims: input.dims,
+        ..ModelInput::default()
+    };
+    let output = |output: oip::ConfigOutput| ModelOutput {
+        name: output.name,
+        data_type: data_type(output.data_type),
+        dims: output.dims,
+        ..ModelOutput::default()
+    };
+    let batching = |batching: oip::DynamicBatching| {
+        SchedulingChoice::DynamicBatching(ModelDynamicBatching {
+            preferred_batch_size: batching.preferred_batch_size.into_iter().map(number).collect(),
+            max_queue_delay_microseconds: batching.max_queue_delay_microseconds,
+            preserve_ordering: batching.preserve_ordering,
+            priority_levels: batching.priority_levels,
+            default_priority_level: batching.default_priority_level,
+            ..ModelDynamicBatching::default()
+        })
+    };
+    let group = |group: oip::InstanceGroup| ModelInstanceGroup {
+        name: group.name,
+        kind: GroupKind::from_str_name(group.kind).unwrap_or(GroupKind::Auto).into(),
+        count: number(group.count),
+        passive: group.passive,
+        ..ModelInstanceGroup::default()
+    };
+    ModelConfig {
+        name: config.name,
+        platform: config.platform.to_owned(),
+        backend: config.backend.to_owned(),
+        max_batch_size: number(config.max_batch_size),
+        input: config.input.into_iter().map(input).collect(),
+        output: config.output.into_iter().map(output).collect(),
+        scheduling_choice: config.dynamic_batching.map(batching),
+        instance_group: config.instance_group.into_iter().map(group).collect(),
+        default_model_filename: config.default_model_filename.to_owned(),
+        response_cache: config.response_cache.map(|cache| ModelResponseCache { enable: cache.enable }),
+        ..ModelConfig::default()
+    }
+}
+
+fn number(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// The parameters of a load or unload.
+///
+/// # Errors
+/// [`Error::InvalidInput`] for files of a model, [`Error::Malformed`] for a parameter without a value.
+pub(super) fn repository_parameters(
+    parameters: BTreeMap<String, ModelRepositoryParameter>,
+) -> Result<Vec<(String, Parameter)>> {
+    let parameter = |(key, value): (String, ModelRepositoryParameter)| {
+        let value = match value.parameter_choice {
+            Some(ParameterChoice::BoolParam(value)) => Parameter::Bool(value),
+            Some(ParameterChoice::Int64Param(number)) => Parameter::Int(number),
+            Some(ParameterChoice::StringParam(text)) => Parameter::Text(text),
+            Some(ParameterChoice::BytesParam(_)) => {
+                let key = quote(&key);
+                return Err(Error::InvalidInput(format!("the parameter {key} brings a file: models come from the repository")));
+            }
+            None => return Err(Error::Malformed(format!("the parameter {} has no value", quote(&key)))),
+        };
+        Ok((key, value))
+    };
+    parameters.into_iter().map(parameter).collect()
+}
+
+/// The message of a registered region.
+pub(super) fn region(region: oip::RegionStatus) -> RegionStatus {
+    RegionStatus { name: region.name, key: region.key, offset: region.offset, byte_size: region.byte_size }
+}
+
+/// Shows the trace settings, and changes them before if there is something to change, which is for
+/// administrators. A setting without values is taken back.
+///
+/// # Errors
+/// As [`oip::Traces::change`]; [`Error::Forbidden`]; for a model that is not there.
+pub(super) fn trace(state: &ApiState, caller: &Caller, message: TraceSettingRequest) -> Result<TraceSettingResponse> {
+    let model = match message.model_name.as_str() {
+        "" => None,
+        name => Some(oip::resolve(state, name, "")?.name.clone()),
+    };
+    let settings = if message.settings.is_empty() {
+        state.traces().settings(model.as_ref())
+    } else {
+        caller.must_be_administrator(state)?;
+        let change = message.settings.into_iter().map(|(key, setting)| {
+            let values = setting.value;
+            (key, (!values.is_empty()).then_some(values))
+        });
+        state.traces().change(model.as_ref(), change.collect())?
+    };
+    let one = |value: String| vec![value];
+    let settings = [
+        ("trace_level", settings.trace_level),
+        ("trace_rate", one(settings.trace_rate)),
+        ("trace_count", one(settings.trace_count)),
+        ("log_frequency", one(settings.log_frequency)),
+        ("trace_file", one(settings.trace_file)),
+        ("trace_mode", one(settings.trace_mode.to_owned())),
+    ];
+    let setting = |(key, value): (&str, Vec<String>)| (key.to_owned(), trace_setting_response::SettingValue { value });
+    Ok(TraceSettingResponse { settings: settings.into_iter().map(setting).collect() })
+}
+
+/// Shows what is logged, and changes it before if there is something to change, which is for
+/// administrators.
+///
+/// # Errors
+/// As [`oip::change_logging`]; [`Error::Forbidden`].
+pub(super) fn logging(state: &ApiState, caller: &Caller, message: LogSettingsRequest) -> Result<LogSettingsResponse> {
+    let settings = if message.settings.is_empty() {
+        oip::logging_settings(state)
+    } else {
+        caller.must_be_administrator(state)?;
+        let parameter = |(key, value): (String, log_settings_request::SettingValue)| {
+            let value = match value.parameter_choice {
+                Some(LogRequestChoice::BoolParam(value)) => Parameter::Bool(value),
+                Some(LogRequestChoice::Uint32Param(number)) => Parameter::Uint(number.into()),
+                Some(LogRequestChoice::StringParam(text)) => Parameter::Text(text),
+                None => return Err(Error::Malformed(format!("the log setting {} has no value", quote(&key)))),
+            };
+            Ok((key, value))
+        };
+        oip::change_logging(state, message.settings.into_iter().map(parameter).collect::<Result<_>>()?)?
+    };
+    let settings = [
+        ("log_file", LogResponseChoice::StringParam(settings.log_file.to_owned())),
+        ("log_info", LogResponseChoice::BoolParam(settings.log_info)),
+        ("log_warning", LogResponseChoice::BoolParam(settings.log_warning)),
+        ("log_error", LogResponseChoice::BoolParam(settings.log_error)),
+        ("log_verbose_level", LogResponseChoice::Uint32Param(settings.log_verbose_level)),
+        ("log_format", LogResponseChoice::StringParam(settings.log_format.to_owned())),
+    ];
+    let setting = |(key, choice): (&str, LogResponseChoice)| {
+        (key.to_owned(), log_settings_response::SettingValue { parameter_choice: Some(choice) })
+    };
+    Ok(LogSettingsResponse { settings: settings.into_iter().map(setting).collect() })
+}
