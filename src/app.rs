@@ -16,6 +16,7 @@ use crate::serving::{
     run_probes,
 };
 use crate::store::Audit;
+use crate::telemetry::LogControl;
 use crate::transform::ImageLimits;
 
 /// A server, built but not yet accepting.
@@ -57,6 +58,14 @@ impl App {
     /// # Errors
     /// [`Error::Internal`] when the system refuses threads.
     pub fn new(config: ServeConfig) -> Result<Self> {
+        Self::with_log(config, LogControl::detached())
+    }
+
+    /// As [`App::new`], for a process whose log was set up with this control.
+    ///
+    /// # Errors
+    /// As [`App::new`].
+    pub fn with_log(config: ServeConfig, log: LogControl) -> Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let pool = Pool::start(config.serving.threads, config.serving.hang_after, metrics.pool.clone())?;
         let pool = Arc::new(pool);
@@ -103,6 +112,7 @@ impl App {
             manager: manager.clone(),
             metrics: metrics.clone(),
             audit: Arc::new(Audit::open(&config.lifecycle.state_dir)),
+            log,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
         Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, state, stopping })

@@ -1,37 +1,184 @@
 //! Logs, and what becomes of a panic.
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt as lines, reload};
 
 use crate::config::{LogConfig, LogFormat};
 use crate::error::{Error, Result};
+
+/// Which lines are logged. Each kind is a switch of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLevels {
+    /// Errors.
+    pub error: bool,
+    /// Warnings.
+    pub warning: bool,
+    /// What happens.
+    pub info: bool,
+    /// 1 for debugging, 2 and more for everything.
+    pub verbose: u32,
+}
+
+impl LogLevels {
+    fn of(filter: &EnvFilter) -> Self {
+        let most = filter.max_level_hint().and_then(|hint| hint.into_level());
+        let verbose = u32::from(most >= Some(Level::DEBUG)) + u32::from(most >= Some(Level::TRACE));
+        let at_least = |level: Level| most >= Some(level);
+        Self { error: at_least(Level::ERROR), warning: at_least(Level::WARN), info: at_least(Level::INFO), verbose }
+    }
+
+    fn allow(self, level: Level) -> bool {
+        match level {
+            Level::ERROR => self.error,
+            Level::WARN => self.warning,
+            Level::INFO => self.info,
+            Level::DEBUG => self.verbose >= 1,
+            Level::TRACE => self.verbose >= 2,
+        }
+    }
+
+    /// The most talkative level that is on.
+    fn most(self) -> Option<Level> {
+        let levels = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
+        levels.into_iter().find(|level| self.allow(*level))
+    }
+}
+
+/// The filter of all lines: directives, and a switch for each level.
+struct LogFilter {
+    directives: EnvFilter,
+    levels: LogLevels,
+}
+
+impl LogFilter {
+    /// # Errors
+    /// What is wrong with the directives.
+    fn first(directives: &str) -> std::result::Result<Self, String> {
+        let directives = EnvFilter::try_new(directives).map_err(|error| format!("{directives:?}: {error}"))?;
+        let levels = LogLevels::of(&directives);
+        Ok(Self { directives, levels })
+    }
+
+    /// The directives of the start, with our own lines at the levels wanted.
+    fn changed(directives: &str, levels: LogLevels) -> std::result::Result<Self, String> {
+        let own = levels.most().map_or("off".to_owned(), |level| level.to_string());
+        let Self { directives, .. } = Self::first(&format!("{directives},{}={own}", env!("CARGO_PKG_NAME")))?;
+        Ok(Self { directives, levels })
+    }
+}
+
+impl<S: Subscriber> Filter<S> for LogFilter {
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        self.levels.allow(*metadata.level()) && Filter::<S>::enabled(&self.directives, metadata, context)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if !self.levels.allow(*metadata.level()) {
+            return Interest::never();
+        }
+        Filter::<S>::callsite_enabled(&self.directives, metadata)
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, context: &Context<'_, S>) -> bool {
+        Filter::<S>::event_enabled(&self.directives, event, context)
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        self.directives.max_level_hint()
+    }
+
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_new_span(&self.directives, attributes, id, context);
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        Filter::<S>::on_record(&self.directives, id, values, context);
+    }
+
+    fn on_enter(&self, id: &span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_enter(&self.directives, id, context);
+    }
+
+    fn on_exit(&self, id: &span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_exit(&self.directives, id, context);
+    }
+
+    fn on_close(&self, id: span::Id, context: Context<'_, S>) {
+        Filter::<S>::on_close(&self.directives, id, context);
+    }
+}
+
+type Apply = dyn Fn(LogFilter) -> std::result::Result<(), String> + Send + Sync;
+
+/// Changes what is logged while the process runs.
+pub struct LogControl {
+    /// The directives of the start.
+    directives: String,
+    levels: Mutex<LogLevels>,
+    apply: Box<Apply>,
+}
+
+impl fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogControl").field("levels", &self.levels).finish_non_exhaustive()
+    }
+}
+
+impl LogControl {
+    /// A control of a log that somebody else set up, or nobody: what is set is remembered and has no
+    /// effect.
+    pub fn detached() -> Self {
+        let levels = LogLevels { error: true, warning: true, info: true, verbose: 0 };
+        Self { directives: "info".into(), levels: Mutex::new(levels), apply: Box::new(|_| Ok(())) }
+    }
+
+    /// Which lines are logged.
+    pub fn levels(&self) -> LogLevels {
+        *self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs these lines from now on.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the log is gone.
+    pub fn set(&self, levels: LogLevels) -> Result<()> {
+        let mut held = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = LogFilter::changed(&self.directives, levels).and_then(|filter| (self.apply)(filter));
+        changed.map_err(|problem| Error::internal("the log could not be changed", problem))?;
+        *held = levels;
+        Ok(())
+    }
+}
 
 /// Sends log lines to standard error, and panics to the log as one line without their payload.
 ///
 /// # Errors
 /// [`Error::Config`] when the filter does not parse or logging was set up before.
-pub fn init(config: &LogConfig) -> Result<()> {
+pub fn init(config: &LogConfig) -> Result<LogControl> {
     let refuse = |problem: String| Error::Config { setting: "log".into(), problem };
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| refuse(format!("{:?}: {error}", config.filter)))?;
+    let filter = LogFilter::first(&config.filter).map_err(refuse)?;
+    let levels = filter.levels;
     let terminal = std::io::stderr().is_terminal();
     let json = match config.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
+    let (filter, handle) = reload::Layer::<LogFilter, Registry>::new(filter);
     // A reader that has gone away, or a full disk behind it, costs log lines and not the service.
-    let builder = fmt()
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal && !json);
+    let layer = lines::layer().log_internal_errors(false).with_writer(std::io::stderr).with_ansi(terminal && !json);
     let installed = if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()
+        let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        Registry::default().with(layer.with_filter(filter)).try_init()
     } else {
-        builder.with_target(false).finish().try_init()
+        Registry::default().with(layer.with_target(false).with_filter(filter)).try_init()
     };
     installed.map_err(|error| refuse(error.to_string()))?;
     std::panic::set_hook(Box::new(|panic| {
@@ -39,5 +186,74 @@ pub fn init(config: &LogConfig) -> Result<()> {
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         tracing::error!(place, thread, "panic");
     }));
-    Ok(())
+    Ok(LogControl {
+        directives: config.filter.clone(),
+        levels: Mutex::new(levels),
+        apply: Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_level_is_switched_by_itself_while_it_runs() {
+        let sink = Sink::default();
+        let (filter, handle) = reload::Layer::<LogFilter, Registry>::new(LogFilter::first("info").unwrap());
+        let writer = sink.clone();
+        let layer = lines::layer().with_ansi(false).with_writer(move || writer.clone()).with_filter(filter);
+        let control = LogControl {
+            directives: "info".into(),
+            levels: Mutex::new(LogFilter::first("info").unwrap().levels),
+            apply: Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())),
+        };
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            let logged = || {
+                tracing::error!("an error");
+                tracing::warn!("a warning");
+                tracing::info!("an event");
+                tracing::debug!("a detail");
+                let text = String::from_utf8(std::mem::take(&mut *sink.0.lock().unwrap())).unwrap();
+                ["an error", "a warning", "an event", "a detail"].map(|line| text.contains(line))
+            };
+            let start = LogLevels { error: true, warning: true, info: true, verbose: 0 };
+            assert_eq!((control.levels(), logged()), (start, [true, true, true, false]));
+            control.set(LogLevels { verbose: 1, ..start }).unwrap();
+            assert_eq!(logged(), [true, true, true, true]);
+            control.set(LogLevels { warning: false, ..start }).unwrap();
+            assert_eq!(logged(), [true, false, true, false]);
+            control.set(LogLevels { error: false, warning: false, info: false, verbose: 0 }).unwrap();
+            assert_eq!(logged(), [false; 4]);
+            control.set(start).unwrap();
+            assert_eq!(logged(), [true, true, true, false]);
+        });
+    }
+
+    #[test]
+    fn the_levels_at_the_start_are_those_of_the_setting() {
+        let levels = |text: &str| LogFilter::first(text).unwrap().levels;
+        assert_eq!(levels("warn"), LogLevels { error: true, warning: true, info: false, verbose: 0 });
+        assert_eq!(levels("weir=debug,hyper=off").verbose, 1);
+        assert_eq!(levels("trace").verbose, 2);
+        assert!(!levels("off").error);
+        assert!(LogFilter::first("weir=loud").is_err());
+    }
 }

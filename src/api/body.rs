@@ -7,6 +7,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::budget::Held;
+use super::compression::Encoding;
 use super::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -34,6 +35,27 @@ pub(super) async fn read_body(state: &ApiState, headers: &HeaderMap, body: Body)
             "content-encoding {encoding} is not accepted; send the body uncompressed"
         )));
     }
+    read_as_sent(state, body).await
+}
+
+/// Reads a body that may be packed, and unpacks it, as large as any other body may be.
+///
+/// # Errors
+/// As [`read_body`], and when it is damaged.
+pub(super) async fn read_packed_body(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Buffered> {
+    let Some(encoding) = Encoding::of_request(headers)? else { return read_as_sent(state, body).await };
+    let packed = read_as_sent(state, body).await?;
+    let limit = state.settings().max_body_bytes;
+    let mut held = state.buffered().open();
+    // What is short may become long.
+    let unpacked = tokio::task::spawn_blocking(move || {
+        let bytes = encoding.unpack(&packed.bytes, limit, &mut held)?;
+        Ok(Buffered { bytes, _held: held })
+    });
+    unpacked.await.map_err(|error| Error::internal("a body could not be unpacked", error))?
+}
+
+async fn read_as_sent(state: &ApiState, body: Body) -> Result<Buffered> {
     let limit = state.settings().max_body_bytes;
     let declared = body.size_hint().lower();
     if declared > limit as u64 {

@@ -4,6 +4,7 @@
 mod audit;
 mod body;
 mod budget;
+mod compression;
 mod connection;
 mod dialect;
 mod error;

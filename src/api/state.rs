@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::budget::ByteBudget;
-use super::oip::Regions;
+use super::oip::{Regions, Traces};
 use crate::config::{Admin, HttpConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::serving::{Manager, Predictor};
 use crate::store::Audit;
+use crate::telemetry::LogControl;
 
 /// The limits and habits of the HTTP side.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct ApiParts {
     pub metrics: Arc<Metrics>,
     /// What was done through the admin API.
     pub audit: Arc<Audit>,
+    /// What is logged.
+    pub log: LogControl,
 }
 
 /// Whether the server wants traffic.
@@ -88,6 +91,7 @@ struct Inner {
     settings: ApiSettings,
     buffered: Arc<ByteBudget>,
     regions: Regions,
+    traces: Traces,
     started: Instant,
 }
 
@@ -105,7 +109,15 @@ impl ApiState {
         let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
         let regions = Regions::new(http.shared_memory, http.max_body_bytes);
         let health = Arc::default();
-        Self(Arc::new(Inner { parts, health, settings, buffered, regions, started: Instant::now() }))
+        Self(Arc::new(Inner {
+            parts,
+            health,
+            settings,
+            buffered,
+            regions,
+            traces: Traces::default(),
+            started: Instant::now(),
+        }))
     }
 
     /// The way to predictions.
@@ -146,6 +158,16 @@ impl ApiState {
     /// Registered shared memory.
     pub(super) fn regions(&self) -> &Regions {
         &self.0.regions
+    }
+
+    /// Which requests leave a trace.
+    pub(super) fn traces(&self) -> &Traces {
+        &self.0.traces
+    }
+
+    /// What is logged.
+    pub(super) fn log(&self) -> &LogControl {
+        &self.0.parts.log
     }
 
     /// How many versions serve, if the server wants traffic.

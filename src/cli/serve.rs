@@ -11,7 +11,7 @@ use crate::api::Shutdown;
 use crate::app::{App, StopReason, bind};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
 use crate::error::{Error, Result};
-use crate::telemetry;
+use crate::telemetry::{self, LogControl};
 
 /// Every setting can also be given as WEIR_<NAME> in the environment or as a key of the TOML file;
 /// a flag wins over the environment, the environment over the file.
@@ -31,12 +31,12 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
     if config.serving.engine != EngineChoice::Tract {
         without_telemetry();
     }
-    telemetry::init(&config.log)?;
+    let log = telemetry::init(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::internal("the runtime could not be started", error))?;
-    let shutdown = runtime.block_on(serve(config))?;
+    let shutdown = runtime.block_on(serve(config, log))?;
     match shutdown {
         Shutdown::Clean => Ok(ExitCode::SUCCESS),
         Shutdown::Forced => {
@@ -67,15 +67,15 @@ fn own_program() -> Option<PathBuf> {
     if running.exists() { Some(running) } else { std::env::current_exe().ok() }
 }
 
-async fn serve(config: ServeConfig) -> Result<Shutdown> {
+async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
+    let listen = config.http.listen;
     let models = config.serving.models.display().to_string();
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
-    let listen = config.http.listen;
     let grpc_is_same = config.grpc == GrpcListen::Same;
     let listeners = bind(&config).await?;
-    let app = App::new(config)?;
+    let app = App::with_log(config, log)?;
     let address = listeners.http.local_addr().unwrap_or(listen).to_string();
     let grpc = match &listeners.grpc {
         Some(listener) => listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),

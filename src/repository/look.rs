@@ -22,6 +22,14 @@ pub struct Found {
     pub marks: Marks,
 }
 
+impl Found {
+    /// Has the version loaded with other settings, which is a change like that of a file.
+    pub fn change_settings(&mut self, settings: Arc<ModelSettings>) {
+        self.folder.settings = settings;
+        self.marks = Marks::of(&self.folder.path, &self.folder.settings);
+    }
+}
+
 /// A model's folder.
 #[derive(Debug, Clone)]
 pub struct FoundModel {

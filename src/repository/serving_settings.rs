@@ -19,9 +19,9 @@ pub struct EngineTable {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchingTable {
-    max_batch_size: Option<usize>,
-    max_queue_delay_microseconds: Option<u64>,
-    preferred_batch_sizes: Vec<usize>,
+    pub(super) max_batch_size: Option<usize>,
+    pub(super) max_queue_delay_microseconds: Option<u64>,
+    pub(super) preferred_batch_sizes: Vec<usize>,
 }
 
 /// The table `[scheduling]`.
@@ -29,7 +29,7 @@ pub struct BatchingTable {
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulingTable {
     weight: Option<f64>,
-    concurrency: Option<usize>,
+    pub(super) concurrency: Option<usize>,
     queue_capacity: Option<usize>,
     inline: Option<bool>,
 }
@@ -38,7 +38,7 @@ pub struct SchedulingTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheTable {
-    max_bytes: u64,
+    pub(super) max_bytes: u64,
 }
 
 /// The tables together.

@@ -29,6 +29,11 @@ impl Lane {
         Self { pool, id, admission: Admission::new(settings.queue_capacity), settings, batching }
     }
 
+    /// The threads that may work for it.
+    pub(super) fn threads(&self) -> usize {
+        self.pool.size()
+    }
+
     /// Changes how many samples run at once.
     pub(super) fn set_max_batch(&self, max_batch: usize) {
         self.pool.set_policy(self.id, policy(&self.settings, self.batching, max_batch, self.pool.size()));

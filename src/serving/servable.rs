@@ -125,6 +125,11 @@ impl Servable {
         &self.settings
     }
 
+    /// The compute threads that may run it.
+    pub fn compute_threads(&self) -> usize {
+        self.lane.threads()
+    }
+
     /// What was measured of it and chosen.
     pub fn tuning(&self) -> Arc<Tuning> {
         self.tuning.load_full()

@@ -4,6 +4,7 @@ mod admin;
 mod admin_guard;
 mod landing;
 mod models;
+mod oip;
 mod operations;
 mod predict;
 mod predict_body;
@@ -67,6 +68,7 @@ pub fn router(state: ApiState) -> Router {
     let swagger = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes
         .route("/", axum::routing::get(landing::page))
+        .merge(oip::routes())
         .merge(Router::from(swagger))
         .layer(CatchPanicLayer::new())
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))

@@ -118,16 +118,14 @@ fn ready_versions(catalog: &Catalog, name: &ModelName) -> Result<Vec<String>> {
 }
 
 fn tensor(spec: &TensorSpec) -> TensorMetadata {
-    TensorMetadata {
-        name: spec.name.clone(),
-        datatype: datatype(spec.dtype),
-        shape: spec.shape.iter().map(dim).collect(),
-    }
+    TensorMetadata { name: spec.name.clone(), datatype: datatype(spec.dtype), shape: dims(&spec.shape) }
 }
 
-fn dim(dim: &Dim) -> i64 {
-    match dim {
+/// Dimensions as numbers; -1 where the request chooses.
+pub(super) fn dims(dims: &[Dim]) -> Vec<i64> {
+    let dim = |dim: &Dim| match dim {
         Dim::Fixed(size) => i64::try_from(*size).unwrap_or(i64::MAX),
         Dim::Symbol(_) => -1,
-    }
+    };
+    dims.iter().map(dim).collect()
 }

@@ -3,19 +3,25 @@
 
 mod binary;
 mod classification;
+mod config;
 mod datatype;
 mod infer;
+mod logging;
 mod metadata;
+mod overrides;
 mod parameters;
 mod repository;
 mod request;
 mod response;
 mod shared_memory;
 mod statistics;
+mod trace;
 
 pub(crate) use binary::{byte_size, element_count, read_elements, read_strings, write_elements};
+pub(crate) use config::{ConfigInput, ConfigOutput, DynamicBatching, InstanceGroup, ModelConfig, model_config};
 pub(crate) use datatype::{datatype, parse_datatype};
 pub(crate) use infer::infer;
+pub(crate) use logging::{LogSettings, change_logging, logging_settings};
 pub(crate) use metadata::{
     ModelMetadata, ServerMetadata, TensorMetadata, model_metadata, resolve, server_metadata, target,
 };
@@ -23,5 +29,6 @@ pub(crate) use parameters::{Parameter, RequestParameters};
 pub(crate) use repository::{IndexEntry, load, repository_index, unload};
 pub(crate) use request::{Content, InferInput, InferRequest, MAX_TENSORS, RequestedOutput};
 pub(crate) use response::{InferOutput, InferResponse};
-pub(crate) use shared_memory::{RegionSlice, RegionStatus, Regions};
-pub(crate) use statistics::{ModelStatistics, model_statistics};
+pub(crate) use shared_memory::{RegionSlice, RegionStatus, Regions, cuda_is_absent};
+pub(crate) use statistics::{BatchStatistics, ModelStatistics, model_statistics};
+pub(crate) use trace::{TraceChange, TraceSettings, Traces};

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
+use super::overrides::overrides;
+use super::parameters::Parameter;
 use crate::api::audit::{Action, recorded};
 use crate::api::patience::patient;
 use crate::api::state::ApiState;
-use crate::error::Result;
-use crate::ids::{ModelName, RequestId};
+use crate::error::{Error, Result};
+use crate::ids::{ModelName, RequestId, quote};
+use crate::repository::Overrides;
 use crate::serving::State;
 
 /// One version in the index.
@@ -46,13 +49,32 @@ pub(crate) fn repository_index(state: &ApiState, only_ready: bool) -> Vec<IndexE
 }
 
 /// Loads what the version policy wants of a model, and waits until it serves. The caller must be one
-/// who may.
+/// who may. The parameter `config` holds settings that stand until the next load.
 ///
 /// # Errors
-/// As [`crate::serving::Manager::load`].
-pub(crate) async fn load(state: &ApiState, id: RequestId, model: &str) -> Result<()> {
+/// [`Error::InvalidInput`] for parameters that are not supported, and as
+/// [`crate::serving::Manager::load_with`].
+pub(crate) async fn load(
+    state: &ApiState,
+    id: RequestId,
+    model: &str,
+    parameters: Vec<(String, Parameter)>,
+) -> Result<()> {
     let model: ModelName = model.parse()?;
-    let outcome = patient(state.manager().load(model.clone(), None)).await;
+    let mut config = Overrides::default();
+    for (key, value) in parameters {
+        match key.as_str() {
+            "config" => config = overrides(state, &model, &value.text(&key)?)?,
+            _ if key.starts_with("file:") => {
+                return Err(Error::InvalidInput(format!(
+                    "the parameter {} is not supported: model files come from the repository and not with a request",
+                    quote(&key)
+                )));
+            }
+            _ => return Err(Error::Malformed(format!("there is no parameter {} of a load", quote(&key)))),
+        }
+    }
+    let outcome = patient(state.manager().load_with(model.clone(), config)).await;
     let action = Action { id, name: "load", model, version: None, alias: None };
     recorded(state, action, outcome).await.map(drop)
 }
@@ -60,9 +82,21 @@ pub(crate) async fn load(state: &ApiState, id: RequestId, model: &str) -> Result
 /// Unloads a model and waits until its last request is answered. The caller must be one who may.
 ///
 /// # Errors
-/// As [`crate::serving::Manager::unload`].
-pub(crate) async fn unload(state: &ApiState, id: RequestId, model: &str) -> Result<()> {
+/// [`Error::Malformed`] for a parameter that there is not, and as [`crate::serving::Manager::unload`].
+pub(crate) async fn unload(
+    state: &ApiState,
+    id: RequestId,
+    model: &str,
+    parameters: Vec<(String, Parameter)>,
+) -> Result<()> {
     let model: ModelName = model.parse()?;
+    for (key, value) in parameters {
+        match key.as_str() {
+            // No model here depends on another.
+            "unload_dependents" => drop(value.boolean(&key)?),
+            _ => return Err(Error::Malformed(format!("there is no parameter {} of an unload", quote(&key)))),
+        }
+    }
     let outcome = patient(state.manager().unload(model.clone(), None)).await;
     let action = Action { id, name: "unload", model, version: None, alias: None };
     recorded(state, action, outcome).await.map(drop)

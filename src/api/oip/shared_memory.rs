@@ -190,6 +190,11 @@ impl Regions {
     }
 }
 
+/// What is said to those who offer the memory of a GPU.
+pub(crate) fn cuda_is_absent() -> Error {
+    Error::InvalidInput("there is no CUDA shared memory here: models run on the CPU".into())
+}
+
 /// Opens a shared memory object: a plain file directly below `root`.
 fn open(root: &Path, key: &str) -> Result<File> {
     let name = key.strip_prefix('/').unwrap_or(key);

@@ -11,7 +11,7 @@ use super::record::{Model, Record};
 use crate::config::Control;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
-use crate::repository::Aliases;
+use crate::repository::{Aliases, Overrides};
 
 /// What is asked.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) enum Command {
     Load {
         model: ModelName,
         version: Option<Version>,
+        overrides: Overrides,
         reply: oneshot::Sender<Result<Vec<Version>>>,
     },
     Unload {
@@ -52,6 +53,7 @@ pub(super) enum Waiter {
     Load {
         model: ModelName,
         version: Option<Version>,
+        overrides: Overrides,
         asked: u64,
         applied: bool,
         reply: oneshot::Sender<Result<Vec<Version>>>,
@@ -89,10 +91,10 @@ impl Owner {
                 drop(reply.send(self.promote(&model, &alias, version, expected)));
             }
             Command::Rollback { model, alias, reply } => drop(reply.send(self.rollback(&model, &alias))),
-            Command::Load { model, version, reply } => match self.check_control() {
+            Command::Load { model, version, overrides, reply } => match self.check_control() {
                 Ok(()) => {
                     let asked = self.source.ask();
-                    self.waiters.push(Waiter::Load { model, version, asked, applied: false, reply });
+                    self.waiters.push(Waiter::Load { model, version, overrides, asked, applied: false, reply });
                 }
                 Err(error) => drop(reply.send(Err(error))),
             },
@@ -208,13 +210,16 @@ impl Owner {
     /// Turns the loads whose look has been taken into wishes.
     pub(super) fn apply_loads(&mut self) {
         for mut waiter in std::mem::take(&mut self.waiters) {
-            if let Waiter::Load { model: name, version, asked, applied, .. } = &mut waiter
+            if let Waiter::Load { model: name, version, overrides, asked, applied, .. } = &mut waiter
                 && !*applied
                 && *asked <= self.answered
             {
                 *applied = true;
                 let wish = match self.models.get_mut(name) {
-                    Some(model) if !model.versions.is_empty() => wish(name, model, *version),
+                    Some(model) if !model.versions.is_empty() => {
+                        model.set_overrides(std::mem::take(overrides));
+                        wish(name, model, *version)
+                    }
                     _ => Err(Error::ModelNotFound { name: name.clone() }),
                 };
                 if let Err(error) = wish {
@@ -238,10 +243,14 @@ impl Owner {
                 Waiter::Refresh { asked, reply } if asked <= self.answered && self.is_quiet() => {
                     drop(reply.send(Ok(())));
                 }
-                Waiter::Load { model, version, asked, applied: true, reply } => match self.loaded(&model, version) {
-                    Some(outcome) => drop(reply.send(outcome)),
-                    None => self.waiters.push(Waiter::Load { model, version, asked, applied: true, reply }),
-                },
+                Waiter::Load { model, version, overrides, asked, applied: true, reply } => {
+                    match self.loaded(&model, version) {
+                        Some(outcome) => drop(reply.send(outcome)),
+                        None => {
+                            self.waiters.push(Waiter::Load { model, version, overrides, asked, applied: true, reply });
+                        }
+                    }
+                }
                 Waiter::Unload { model, versions, reply } => match self.unloaded(&model, &versions) {
                     Some(outcome) => drop(reply.send(outcome.map(|()| versions))),
                     None => self.waiters.push(Waiter::Unload { model, versions, reply }),

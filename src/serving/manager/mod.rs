@@ -24,6 +24,7 @@ use crate::config::LifecycleConfig;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
 use crate::metrics::Metrics;
+use crate::repository::Overrides;
 
 /// Events that wait for the owner at the most; beyond it commands are refused.
 const EVENTS: usize = 1024;
@@ -145,7 +146,16 @@ impl Manager {
     /// [`Error::ModelNotFound`], [`Error::VersionNotFound`], [`Error::Conflict`] when it cannot be
     /// loaded, was unloaded meanwhile, or the control mode is none.
     pub async fn load(&self, model: ModelName, version: Option<Version>) -> Result<Vec<Version>> {
-        self.ask(|reply| Command::Load { model, version, reply }).await
+        self.ask(|reply| Command::Load { model, version, overrides: Overrides::default(), reply }).await
+    }
+
+    /// Loads what the policy wants of a model with other settings than its own, which stand until the
+    /// next load; what is loaded already is loaded anew if that changes it.
+    ///
+    /// # Errors
+    /// As [`Manager::load`].
+    pub async fn load_with(&self, model: ModelName, overrides: Overrides) -> Result<Vec<Version>> {
+        self.ask(|reply| Command::Load { model, version: None, overrides, reply }).await
     }
 
     /// Unloads a version or a whole model and waits until its last request is answered and its memory

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::config::VersionPolicy;
 use crate::error::Error;
 use crate::ids::Version;
-use crate::repository::{Aliases, Fingerprint, Found, FoundModel, ModelSettings, Origin};
+use crate::repository::{Aliases, Fingerprint, Found, FoundModel, ModelSettings, Origin, Overrides};
 use crate::serving::catalog::{ModelEntry, State, VersionEntry};
 use crate::serving::policy::{self, Failed, Failure, Loading, Standing, VersionView, Wishes};
 use crate::serving::servable::Servable;
@@ -118,6 +118,8 @@ pub(super) struct Model {
     pub(super) excluded: BTreeSet<Version>,
     /// The last settings that could be read.
     settings: Option<Arc<ModelSettings>>,
+    /// What the last load by request said in their place.
+    overrides: Overrides,
     settings_problem: Option<String>,
     pub(super) aliases: Arc<Aliases>,
     pub(super) aliases_problem: Option<String>,
@@ -159,8 +161,27 @@ impl Model {
                 record.found = None;
             }
         }
-        for (version, found) in found.versions {
+        for (version, mut found) in found.versions {
+            if self.overrides != Overrides::default() {
+                found.change_settings(Arc::new(self.overrides.over(&found.folder.settings)));
+            }
             self.versions.entry(version).or_default().see(found, origin, first, interval, began);
+        }
+    }
+
+    /// From now on, versions are loaded with these settings in place of the model's own.
+    pub(super) fn set_overrides(&mut self, overrides: Overrides) {
+        if self.overrides == overrides {
+            return;
+        }
+        self.overrides = overrides;
+        let own = self.settings.clone().unwrap_or_default();
+        let settings = match self.overrides == Overrides::default() {
+            true => own,
+            false => Arc::new(self.overrides.over(&own)),
+        };
+        for found in self.versions.values_mut().filter_map(|record| record.found.as_mut()) {
+            found.change_settings(settings.clone());
         }
     }
 
@@ -197,10 +218,11 @@ impl Model {
         let on_disk: BTreeSet<Version> =
             self.versions.iter().filter(|(_, record)| record.found.is_some()).map(|(version, _)| *version).collect();
         let aliased = self.aliases.aliases.values().map(|alias| alias.version).collect();
-        let own = self.settings.as_ref().and_then(|settings| settings.versions.as_ref());
+        let own = self.settings.as_ref().and_then(|settings| settings.versions.as_ref().map(|own| &own.policy));
+        let own = self.overrides.versions.as_ref().or(own);
         let aspired = policy::aspire(&Wishes {
             wanted: self.wanted,
-            policy: own.map_or(default, |versions| &versions.policy),
+            policy: own.unwrap_or(default),
             on_disk: &on_disk,
             aliased: &aliased,
             pinned: &self.pinned,

@@ -1,0 +1,113 @@
+//! `POST /v2/models/{model}/infer`.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Extension, FromRequestParts, Path, Request, State};
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::answer::{Written, write_answer};
+use super::body::InferBody;
+use crate::api::body::read_packed_body;
+use crate::api::compression::Encoding;
+use crate::api::error::ApiError;
+use crate::api::http::admin_guard::Administrator;
+use crate::api::oip::{InferResponse, infer, resolve};
+use crate::api::state::ApiState;
+use crate::error::{Error, Result};
+use crate::ids::{RequestId, quote};
+
+/// How many bytes of a body, of a request or an answer, are JSON, if others follow.
+const JSON_BYTES: HeaderName = HeaderName::from_static("inference-header-content-length");
+
+/// Bodies that are longer are read and written on a thread of their own: others, and probes above all,
+/// do not wait for that.
+const LONG_BYTES: usize = 256 * 1024;
+
+type Answer = std::result::Result<Response, ApiError>;
+
+/// Asks the default version of a model.
+pub(super) async fn infer_model(
+    State(state): State<ApiState>,
+    Extension(id): Extension<RequestId>,
+    Path(model): Path<String>,
+    request: Request,
+) -> Answer {
+    answer(&state, &id, &model, "", request).await.map_err(ApiError)
+}
+
+/// Asks a version of a model, by number or alias.
+pub(super) async fn infer_version(
+    State(state): State<ApiState>,
+    Extension(id): Extension<RequestId>,
+    Path((model, version)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    answer(&state, &id, &model, &version, request).await.map_err(ApiError)
+}
+
+async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, request: Request) -> Result<Response> {
+    let servable = resolve(state, model, version)?;
+    let (mut parts, body) = request.into_parts();
+    let json_bytes = json_bytes(&parts.headers)?;
+    let begun = Instant::now();
+    let held = read_packed_body(state, &parts.headers, body).await?;
+    let (bytes, reader) = (held.bytes.clone(), servable.clone());
+    let mut asked = by_length(bytes.len(), move || InferBody::read(&bytes, json_bytes, &reader)).await??;
+    if asked.request.uses_shared_memory() {
+        // It belongs to programs on this machine.
+        Administrator::from_request_parts(&mut parts, state).await.map_err(|ApiError(error)| error)?;
+    }
+    let response = infer(state, &servable, std::mem::take(&mut asked.request)).await?;
+    drop(held);
+    state.traces().record(id, &response, begun.elapsed());
+    let encoding = Instant::now();
+    let written = write(response, asked).await?;
+    servable.encoded(encoding.elapsed());
+    respond(written, &parts.headers).await
+}
+
+async fn write(response: InferResponse, asked: InferBody) -> Result<Written> {
+    // A number in JSON takes a handful of bytes.
+    let size = response.outputs.iter().map(|output| output.tensor().data().len() * 8).sum();
+    by_length(size, move || write_answer(&response, |place| asked.is_binary(place))).await
+}
+
+async fn respond(written: Written, headers: &HeaderMap) -> Result<Response> {
+    let Written { mut body, json_bytes } = written;
+    let encoding = Encoding::of_answer(headers, body.len());
+    if let Some(encoding) = encoding {
+        body = by_length(body.len(), move || encoding.pack(&body)).await??;
+    }
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    let media = if json_bytes.is_some() { "application/octet-stream" } else { "application/json" };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    if let Some(bytes) = json_bytes {
+        headers.insert(JSON_BYTES, HeaderValue::from(bytes));
+    }
+    if let Some(encoding) = encoding {
+        headers.insert(header::CONTENT_ENCODING, encoding.header());
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    Ok(response)
+}
+
+/// Does work that takes as long as a body is: here if it is short, else where it is in nobody's way.
+async fn by_length<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if bytes <= LONG_BYTES {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal("a long body could not be worked on", error))
+}
+
+fn json_bytes(headers: &HeaderMap) -> Result<Option<usize>> {
+    let Some(value) = headers.get(JSON_BYTES) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        let got = quote(&String::from_utf8_lossy(value.as_bytes()));
+        Error::Malformed(format!("the header {JSON_BYTES} must be a number of bytes, got {got}"))
+    })
+}

@@ -1,0 +1,106 @@
+//! The trace and logging extensions, and small JSON bodies.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use serde_json::{Map, Value};
+
+use crate::api::body::read_packed_body;
+use crate::api::error::ApiError;
+use crate::api::http::admin_guard::Administrator;
+use crate::api::oip::{LogSettings, Parameter, TraceChange, TraceSettings, change_logging, logging_settings, target};
+use crate::api::state::ApiState;
+use crate::error::{Error, Result};
+use crate::ids::{ModelName, quote};
+
+type Answer<T> = std::result::Result<Json<T>, ApiError>;
+
+pub(super) async fn trace(State(state): State<ApiState>) -> Json<TraceSettings> {
+    Json(state.traces().settings(None))
+}
+
+pub(super) async fn set_trace(
+    _: Administrator,
+    State(state): State<ApiState>,
+    request: Request,
+) -> Answer<TraceSettings> {
+    let change = trace_change(read_object(&state, request).await?)?;
+    Ok(Json(state.traces().change(None, change)?))
+}
+
+pub(super) async fn model_trace(State(state): State<ApiState>, Path(model): Path<String>) -> Answer<TraceSettings> {
+    let model = known(&state, &model)?;
+    Ok(Json(state.traces().settings(Some(&model))))
+}
+
+pub(super) async fn set_model_trace(
+    _: Administrator,
+    State(state): State<ApiState>,
+    Path(model): Path<String>,
+    request: Request,
+) -> Answer<TraceSettings> {
+    let model = known(&state, &model)?;
+    let change = trace_change(read_object(&state, request).await?)?;
+    Ok(Json(state.traces().change(Some(&model), change)?))
+}
+
+/// A model that is there, so that settings are kept for no other.
+fn known(state: &ApiState, model: &str) -> Result<ModelName> {
+    let servable = state.predictor().resolve(&target(model, "")?)?;
+    Ok(servable.name.clone())
+}
+
+/// What is to change: each value is text, or for the level a list of texts; `null` takes back what was
+/// changed.
+fn trace_change(body: Map<String, Value>) -> Result<TraceChange> {
+    let setting = |(key, value): (String, Value)| {
+        let misfit = || Error::Malformed(format!("the trace setting {} must be text, or a list of texts", quote(&key)));
+        let text = |value: Value| if let Value::String(text) = value { Ok(text) } else { Err(misfit()) };
+        let values = match value {
+            Value::Null => None,
+            Value::Array(values) => Some(values.into_iter().map(text).collect::<Result<_>>()?),
+            value => Some(vec![text(value)?]),
+        };
+        Ok((key, values))
+    };
+    body.into_iter().map(setting).collect()
+}
+
+pub(super) async fn logging(State(state): State<ApiState>) -> Json<LogSettings> {
+    Json(logging_settings(&state))
+}
+
+pub(super) async fn set_logging(
+    _: Administrator,
+    State(state): State<ApiState>,
+    request: Request,
+) -> Answer<LogSettings> {
+    let body = read_object(&state, request).await?;
+    let parameter = |(key, value): (String, Value)| {
+        let value = match value {
+            Value::Bool(value) => Parameter::Bool(value),
+            Value::String(text) => Parameter::Text(text),
+            Value::Number(number) => number.as_u64().map_or(Parameter::Double(f64::NAN), Parameter::Uint),
+            _ => Parameter::Double(f64::NAN),
+        };
+        (key, value)
+    };
+    Ok(Json(change_logging(&state, body.into_iter().map(parameter).collect())?))
+}
+
+/// A small body: an object, whatever its content type; none at all is an empty one.
+pub(super) async fn read_object(state: &ApiState, request: Request) -> Result<Map<String, Value>> {
+    let (parts, body) = request.into_parts();
+    let body = read_packed_body(state, &parts.headers, body).await?;
+    if body.bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    if body.bytes.len() > MAX_OBJECT_BYTES {
+        let got = format!("{} bytes", body.bytes.len());
+        return Err(Error::TooLarge { what: "the JSON body", limit: MAX_OBJECT_BYTES as u64, got });
+    }
+    serde_json::from_slice(&body.bytes)
+        .map_err(|error| Error::Malformed(format!("the JSON body cannot be read: {error}")))
+}
+
+/// Settings and configurations are small; a tree of values takes many times its text.
+const MAX_OBJECT_BYTES: usize = 1 << 20;
