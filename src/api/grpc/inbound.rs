@@ -179,7 +179,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
                 Ok(piece) => this.look(piece).map(Frame::data),
                 Err(trailers) => Ok(trailers),
             }),
-            Some(Err(_)) => Some(Err(Error::Cancelled.into())),
+            Some(Err(_)) => Some(Err(Status::invalid_argument("the call breaks off before its end"))),
             None if this.is_amid() => {
                 Some(Err(Status::invalid_argument("the call ends in the middle of a message")))
             }

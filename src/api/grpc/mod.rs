@@ -114,8 +114,8 @@ impl Services {
         let start = Instant::now();
         let id = request.headers().get(X_REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
         let id = id.unwrap_or_else(RequestId::generate);
-        let path = request.uri().path().to_owned();
-        let target = Target::of(&path);
+        let uri = request.uri().clone();
+        let target = Target::of(uri.path());
         let mut counted = Counted::new(self.0.state.clone(), target.protocol(), start);
         if !speaks_grpc(request.headers()) {
             counted.end(Code::InvalidArgument as i32);
@@ -135,7 +135,7 @@ impl Services {
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
             response.headers_mut().insert(X_REQUEST_ID, value);
         }
-        self.log(&id, &path, code, start);
+        self.log(&id, uri.path(), code, start);
         if code == Code::Ok as i32 && target.shape() != Shape::Unary {
             // How it ends is known at its end.
             return response.map(|body| Body::new(Outbound::new(body, end, counted)));

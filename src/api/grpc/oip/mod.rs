@@ -64,8 +64,8 @@ impl GrpcInferenceService for Inference {
         let ModelReadyRequest { name, version } = request.into_inner();
         let ready = match oip::resolve(&self.0, &name, &version) {
             Ok(_) => true,
-            // It is there, or may come to be.
-            Err(error) if error.kind() == Kind::Unavailable => false,
+            // As Triton has it, a model that is not there is one that is not ready.
+            Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::NotFound) => false,
             Err(error) => return Err(error.into()),
         };
         Ok(Response::new(ModelReadyResponse { ready }))
