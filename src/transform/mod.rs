@@ -5,11 +5,15 @@
 mod background;
 mod centre;
 mod container;
+mod elements;
 mod image;
 mod numbers;
 mod output;
 mod small_png;
+mod words;
 
+pub use elements::Level;
 pub use image::{ImageLimits, Luma, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
-pub use numbers::{Nested, NestedSeed};
+pub use numbers::{Accepts, Nested, NestedSeed, Stack};
 pub use output::{Classification, ScoredClass, classify};
+pub use words::with_words;

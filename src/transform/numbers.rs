@@ -1,25 +1,22 @@
 //! Nested JSON lists → tensor, without a tree of values in between.
 
-use std::fmt;
+use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer};
 
-use half::{bf16, f16};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
-
+use super::elements::{Collected, Level};
 use crate::error::{Error, Result};
 use crate::signature::{DType, Dim, shape_text};
 use crate::tensor::{Data, Tensor};
 
-/// Lists nested deeper than this are refused.
-const MAX_DEPTH: usize = 8;
-
 /// Elements in rectangular nested lists, read straight into one row-major buffer.
 ///
-/// Ragged lists, mixed depths, elements of another type, and numbers that do not fit the type or are
-/// not finite are refused while reading.
+/// Ragged lists, mixed depths, elements of another type, and numbers that do not fit the type are
+/// refused while reading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nested {
     shape: Vec<usize>,
     data: Data,
+    files: Vec<Bytes>,
 }
 
 /// How [`Nested`] is read.
@@ -29,171 +26,95 @@ pub struct NestedSeed {
     pub dtype: DType,
     /// Whether a lone element without a list around it is welcome.
     pub scalar: bool,
+    /// What may stand for an element beyond what JSON has.
+    pub accepts: Accepts,
+}
+
+/// What may stand for an element beyond what JSON has; by default nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Accepts {
+    /// The words for NaN and the infinities, as [`with_words`](super::with_words) hands them on.
+    pub words: bool,
+    /// `{"b64": "…"}` for the bytes of a string.
+    pub base64: bool,
+    /// `{"b64": "…"}` for a whole file where numbers are expected; see [`Nested::take_files`].
+    pub files: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for NestedSeed {
     type Value = Nested;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Nested, D::Error> {
-        let data = Data::with_capacity(self.dtype, 0);
-        let mut collected = Collected { sizes: Vec::new(), depth: None, scalar: self.scalar, data };
-        Level { collected: &mut collected, depth: 0 }.deserialize(deserializer)?;
+        let mut collected = Collected::new(self.dtype, self.accepts, self.scalar);
+        collected.level(0).deserialize(deserializer)?;
+        Ok(collected.into())
+    }
+}
+
+/// Instances that come one at a time, all of the same shape, put into one buffer.
+#[derive(Debug)]
+pub struct Stack {
+    collected: Collected,
+    count: usize,
+}
+
+impl Stack {
+    /// No instance yet, of elements of a type.
+    pub fn new(dtype: DType, accepts: Accepts) -> Self {
+        let mut collected = Collected::new(dtype, accepts, true);
+        collected.sizes.push(None);
+        Self { collected, count: 0 }
+    }
+
+    /// Reads the next instance.
+    pub fn instance(&mut self) -> Level<'_> {
+        self.count += 1;
+        self.collected.level(1)
+    }
+
+    /// What came, as a list of all instances.
+    pub fn finish(mut self) -> Nested {
+        self.collected.sizes[0] = Some(self.count);
+        self.collected.into()
+    }
+}
+
+impl From<Collected> for Nested {
+    fn from(collected: Collected) -> Self {
         let shape = collected.sizes.into_iter().map(|size| size.unwrap_or(0)).collect();
-        Ok(Nested { shape, data: collected.data })
-    }
-}
-
-struct Collected {
-    /// The length of the lists at each depth, once one of them has ended.
-    sizes: Vec<Option<usize>>,
-    /// The depth at which there are elements.
-    depth: Option<usize>,
-    scalar: bool,
-    data: Data,
-}
-
-struct Level<'a> {
-    collected: &'a mut Collected,
-    depth: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Level<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Level<'_> {
-    /// The buffer, if an element may stand here.
-    fn element<E: serde::de::Error>(&mut self) -> std::result::Result<&mut Data, E> {
-        if self.depth == 0 && !self.collected.scalar {
-            return Err(E::custom("expected a list of instances, got a single value"));
-        }
-        let collected = &mut *self.collected;
-        if *collected.depth.get_or_insert(self.depth) != self.depth || collected.sizes.len() > self.depth {
-            return Err(E::custom("numbers and lists stand side by side"));
-        }
-        Ok(&mut collected.data)
-    }
-
-    fn whole<E: serde::de::Error, N>(mut self, number: N) -> std::result::Result<(), E>
-    where
-        N: Copy + fmt::Display + TryInto<i8> + TryInto<i16> + TryInto<i32> + TryInto<i64>,
-        N: TryInto<u8> + TryInto<u16> + TryInto<u32> + TryInto<u64>,
-    {
-        let data = self.element::<E>()?;
-        let dtype = data.dtype();
-        let fits = match data {
-            Data::Uint8(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            Data::Uint16(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            Data::Uint32(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            Data::Uint64(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            Data::Int8(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            Data::Int16(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            Data::Int32(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            Data::Int64(elements) => number.try_into().map(|number| elements.push(number)).is_ok(),
-            _ => false,
-        };
-        if fits { Ok(()) } else { Err(E::custom(format_args!("the number {number} does not fit the type {dtype}"))) }
-    }
-}
-
-impl<'de> Visitor<'de> for Level<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let element = match self.collected.data.dtype() {
-            DType::Bool => "true or false",
-            DType::String => "a string",
-            _ => "a number",
-        };
-        match self.depth {
-            0 => f.write_str("a list of instances"),
-            _ => write!(f, "{element} or a list of such"),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<(), A::Error> {
-        let Self { collected, depth } = self;
-        if depth >= MAX_DEPTH {
-            return Err(A::Error::custom(format_args!("lists are nested deeper than {MAX_DEPTH}")));
-        }
-        if collected.depth.is_some_and(|elements| elements <= depth) {
-            return Err(A::Error::custom("numbers and lists stand side by side"));
-        }
-        if collected.sizes.len() == depth {
-            collected.sizes.push(None);
-        }
-        let mut count = 0;
-        while list.next_element_seed(Level { collected: &mut *collected, depth: depth + 1 })?.is_some() {
-            count += 1;
-        }
-        match collected.sizes[depth] {
-            Some(size) if size != count => {
-                Err(A::Error::custom(format_args!("lists at depth {depth} differ in length: {size} and {count}")))
-            }
-            _ => {
-                collected.sizes[depth] = Some(count);
-                Ok(())
-            }
-        }
-    }
-
-    fn visit_f64<E: serde::de::Error>(mut self, number: f64) -> std::result::Result<(), E> {
-        let data = self.element::<E>()?;
-        let dtype = data.dtype();
-        let misfit = || Err(E::custom(format_args!("the number {number} does not fit the type {dtype}")));
-        match data {
-            Data::Float32(elements) => {
-                let narrow = number as f32;
-                if !narrow.is_finite() {
-                    return misfit();
-                }
-                elements.push(narrow);
-            }
-            Data::Float64(elements) if number.is_finite() => elements.push(number),
-            Data::Float16(elements) if f16::from_f64(number).is_finite() => elements.push(f16::from_f64(number)),
-            Data::Bfloat16(elements) if bf16::from_f64(number).is_finite() => elements.push(bf16::from_f64(number)),
-            _ => return misfit(),
-        }
-        Ok(())
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> std::result::Result<(), E> {
-        if self.collected.data.dtype().is_float() { self.visit_f64(number as f64) } else { self.whole(number) }
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> std::result::Result<(), E> {
-        if self.collected.data.dtype().is_float() { self.visit_f64(number as f64) } else { self.whole(number) }
-    }
-
-    fn visit_bool<E: serde::de::Error>(mut self, value: bool) -> std::result::Result<(), E> {
-        match self.element::<E>()? {
-            Data::Bool(elements) => elements.push(value),
-            _ => return Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self)),
-        }
-        Ok(())
-    }
-
-    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> std::result::Result<(), E> {
-        match self.element::<E>()? {
-            Data::String(elements) => elements.push(text.to_owned()),
-            _ => return Err(E::invalid_type(serde::de::Unexpected::Str(text), &self)),
-        }
-        Ok(())
+        Self { shape, data: collected.data, files: collected.files }
     }
 }
 
 impl Nested {
+    /// Takes out the files, in their order; `None` if elements were sent.
+    pub fn take_files(&mut self) -> Option<Vec<Bytes>> {
+        (!self.files.is_empty()).then(|| std::mem::take(&mut self.files))
+    }
+
+    /// The length of the lists at each depth.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Whether this is one sample of the given dimensions, as [`Nested::into_samples`] takes it.
+    pub fn is_sample(&self, dims: &[Dim]) -> bool {
+        shape_of(&self.shape, dims).is_some()
+    }
+
+    /// A list of this alone.
+    pub fn alone(mut self) -> Self {
+        self.shape.insert(0, 1);
+        self
+    }
+
     /// A tensor of samples of the given dimensions, as many as there are. Each sample may be written
     /// in its shape or, if that is fixed, without its dimensions of 1, or flat.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] naming `what`, the expected and the given shape.
     pub fn into_samples(self, what: &str, sample: &[Dim]) -> Result<Tensor> {
-        let Self { shape, data } = self;
+        let Self { shape, data, .. } = self;
         let (rows, given) = match shape.split_first() {
             Some((rows, given)) if *rows > 0 => (*rows, given),
             _ => return Err(Error::InvalidInput(format!("{what} is empty; expected at least one instance"))),
@@ -210,7 +131,7 @@ impl Nested {
     /// # Errors
     /// As [`Nested::into_samples`].
     pub fn into_whole(self, what: &str, dims: &[Dim]) -> Result<Tensor> {
-        let Self { shape, data } = self;
+        let Self { shape, data, .. } = self;
         let sizes = shape_of(&shape, dims).ok_or_else(|| {
             Error::InvalidInput(format!("{what} must have the {}; got the shape {shape:?}", expected(dims)))
         })?;
@@ -260,7 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read_as(dtype: DType, json: &str) -> std::result::Result<Nested, String> {
-        let seed = NestedSeed { dtype, scalar: false };
+        let seed = NestedSeed { dtype, scalar: false, accepts: Accepts::default() };
         seed.deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| error.to_string())
     }
 
@@ -342,6 +263,53 @@ mod tests {
             read("[[1,2]]").unwrap().into_only("x").unwrap().into_whole("x", &[Dim::Fixed(2)]).unwrap().shape(),
             [2]
         );
+    }
+
+    #[test]
+    fn stacked_instances_are_the_list_of_them() {
+        let mut stack = Stack::new(DType::Float32, Accepts::default());
+        for instance in ["[[1,2],[3,4]]", "[[5,6],[7,8]]"] {
+            stack.instance().deserialize(&mut serde_json::Deserializer::from_str(instance)).unwrap();
+        }
+        assert_eq!(stack.finish(), read("[[[1,2],[3,4]],[[5,6],[7,8]]]").unwrap());
+        let mut stack = Stack::new(DType::Float32, Accepts::default());
+        let mut push = |json: &str| stack.instance().deserialize(&mut serde_json::Deserializer::from_str(json)).is_ok();
+        assert!(push("[1,2]") && !push("[1,2,3]"));
+        let mut stack = Stack::new(DType::Float32, Accepts::default());
+        let mut push = |json: &str| stack.instance().deserialize(&mut serde_json::Deserializer::from_str(json)).is_ok();
+        assert!(push("1") && push("2") && !push("[3]"));
+        assert_eq!(Stack::new(DType::Int8, Accepts::default()).finish().shape(), [0]);
+    }
+
+    #[test]
+    fn bytes_in_base64_are_strings_or_files_where_they_are_welcome() {
+        let read = |dtype, accepts, json: &str| {
+            NestedSeed { dtype, scalar: false, accepts }.deserialize(&mut serde_json::Deserializer::from_str(json))
+        };
+        let (strings, all) = (
+            Accepts { base64: true, ..Accepts::default() },
+            Accepts { base64: true, files: true, ..Accepts::default() },
+        );
+        let text = read(DType::String, strings, r#"[{"b64":"aGk="},"you"]"#).unwrap();
+        assert_eq!(text.data, Data::String(vec!["hi".into(), "you".into()]));
+        let mut files = read(DType::Float32, all, r#"[{"b64":"/w=="},{"b64":""}]"#).unwrap();
+        assert_eq!(files.take_files(), Some(vec![Bytes::from_static(b"\xff"), Bytes::new()]));
+        assert_eq!(read(DType::Float32, all, "[1]").unwrap().take_files(), None);
+        for (dtype, accepts, bad) in [
+            (DType::String, Accepts::default(), r#"[{"b64":"aGk="}]"#),
+            (DType::Float32, strings, r#"[{"b64":"aGk="}]"#),
+            (DType::Int64, all, r#"[1,{"b64":"aGk="}]"#),
+            (DType::Float32, all, r#"[{"b64":"aGk="},1]"#),
+            (DType::Float32, all, r#"[[{"b64":"aGk="}],{"b64":"aGk="}]"#),
+            (DType::String, strings, r#"[{"b64":"/w=="}]"#),
+            (DType::String, strings, r#"[{"b64":"aGk"}]"#),
+            (DType::String, strings, r#"[{"b64":7}]"#),
+            (DType::String, strings, r#"[{"b64":"aGk=","b64":"aGk="}]"#),
+            (DType::String, strings, r#"[{"B64":"aGk="}]"#),
+            (DType::String, strings, "[{}]"),
+        ] {
+            assert!(read(dtype, accepts, bad).is_err(), "{dtype} {bad}");
+        }
     }
 
     proptest! {

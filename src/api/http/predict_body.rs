@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeser
 use crate::error::{Error, Result};
 use crate::signature::{Batching, DType, Signature};
 use crate::tensor::Tensor;
-use crate::transform::{Nested, NestedSeed, PolarityChoice};
+use crate::transform::{Accepts, Nested, NestedSeed, PolarityChoice};
 
 const FIELDS: [&str; 7] = ["images", "instances", "inputs", "top_k", "polarity", "timeout_ms", "priority"];
 
@@ -126,7 +126,8 @@ impl<'de> Visitor<'de> for BodySeed<'_> {
                 0 => body.images = map.next_value()?,
                 1 => {
                     let dtype = self.signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
-                    body.instances = Some(map.next_value_seed(NestedSeed { dtype, scalar: false })?);
+                    body.instances =
+                        Some(map.next_value_seed(NestedSeed { dtype, scalar: false, accepts: Accepts::default() })?);
                 }
                 2 => body.inputs = Some(map.next_value_seed(InputsSeed { signature: self.signature })?),
                 3 => body.top_k = map.next_value()?,
@@ -177,7 +178,8 @@ impl<'de> Visitor<'de> for InputsSeed<'_> {
                 return Err(A::Error::custom(format_args!("the input {} is given twice", crate::ids::quote(&name))));
             }
             let spec = &specs[index];
-            inputs[index] = Some(map.next_value_seed(NestedSeed { dtype: spec.dtype, scalar: spec.shape.is_empty() })?);
+            let seed = NestedSeed { dtype: spec.dtype, scalar: spec.shape.is_empty(), accepts: Accepts::default() };
+            inputs[index] = Some(map.next_value_seed(seed)?);
         }
         Ok((inputs, unknown))
     }
