@@ -41,6 +41,8 @@ pub enum Kind {
     Conflict,
     /// The settings do not allow it to this caller.
     Forbidden,
+    /// The protocol knows it, this server does not.
+    Unsupported,
     /// A fault of the server or the model.
     Internal,
 }
@@ -57,6 +59,12 @@ pub enum Error {
     /// The model exists, the alias does not.
     #[error("model \"{name}\" has no alias \"{alias}\"; GET /models/{name} lists its aliases")]
     AliasNotFound { name: ModelName, alias: AliasName },
+    /// What a request names does not exist, in the words of its protocol.
+    #[error("{0}")]
+    NotFound(String),
+    /// What a protocol knows and this server does not do.
+    #[error("{0}")]
+    Unsupported(String),
     /// The request names no model and the server has no default.
     #[error(
         "the request names no model and there is no default; use /models/{{model}}/predict with one of: {available}, or start the server with --default-model"
@@ -154,7 +162,11 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::ModelNotFound { .. } | Self::VersionNotFound { .. } | Self::AliasNotFound { .. } => Kind::NotFound,
+            Self::ModelNotFound { .. }
+            | Self::VersionNotFound { .. }
+            | Self::AliasNotFound { .. }
+            | Self::NotFound(_) => Kind::NotFound,
+            Self::Unsupported(_) => Kind::Unsupported,
             Self::InvalidName { .. } | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,
             Self::InvalidInput(_) => Kind::InvalidInput,
             Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,

@@ -78,6 +78,7 @@ impl Dialect {
             (_, Kind::Cancelled) => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             (_, Kind::Conflict) => StatusCode::CONFLICT,
             (_, Kind::Forbidden) => StatusCode::FORBIDDEN,
+            (_, Kind::Unsupported) => StatusCode::NOT_IMPLEMENTED,
             (_, Kind::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -100,6 +100,7 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
         Kind::Cancelled => ("cancelled", "The request was cancelled"),
         Kind::Conflict => ("conflict", "The request conflicts with the present state"),
         Kind::Forbidden => ("forbidden", "Not allowed"),
+        Kind::Unsupported => ("unsupported", "Not supported"),
         Kind::Internal => ("internal", "Internal error"),
     }
 }

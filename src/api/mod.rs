@@ -9,6 +9,7 @@ pub mod http;
 mod observe;
 mod server;
 mod state;
+mod tfs;
 
 pub use http::{openapi, router};
 pub use server::{Shutdown, serve, serve_page};

@@ -273,7 +273,8 @@ fn outcome_of(error: &Error) -> Outcome {
         | Kind::UnsupportedMedia
         | Kind::TooLarge
         | Kind::Conflict
-        | Kind::Forbidden => Outcome::InvalidInput,
+        | Kind::Forbidden
+        | Kind::Unsupported => Outcome::InvalidInput,
         Kind::Internal => Outcome::Error,
     }
 }
