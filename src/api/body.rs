@@ -11,6 +11,7 @@ use super::compression::Encoding;
 use super::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
+use crate::serving::Servable;
 
 /// Pieces that a body may come in. A body of tiny chunks costs far more than its bytes.
 const MAX_FRAMES: usize = 65_536;
@@ -20,6 +21,26 @@ const MAX_FRAMES: usize = 65_536;
 pub(super) struct Buffered {
     pub(super) bytes: Bytes,
     _held: Held,
+}
+
+/// A body up to this size has mostly arrived with its head; reading it costs less than a new connection,
+/// which is the price of leaving it unread.
+const SMALL_BYTES: u64 = 64 * 1024;
+
+/// Reads the body of a request to a model; a large one only while more may wait for the model.
+///
+/// # Errors
+/// As [`read_body`]; [`Error::Overloaded`].
+pub(super) async fn read_body_for(
+    state: &ApiState,
+    servable: &Servable,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Buffered> {
+    if body.size_hint().exact().is_none_or(|bytes| bytes > SMALL_BYTES) {
+        state.predictor().has_room(servable)?;
+    }
+    read_body(state, headers, body).await
 }
 
 /// Reads a body.

@@ -25,6 +25,11 @@ impl Admission {
         Some(Permit { waiting: self.waiting.clone(), _depth: GaugeGuard::hold(depth) })
     }
 
+    /// Whether there is room for a request now.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting() < self.capacity
+    }
+
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)

@@ -1,6 +1,7 @@
 //! A servable's place in the compute pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::admission::{Admission, Permit};
 use super::batch::BatchPolicy;
@@ -43,11 +44,21 @@ impl Lane {
     ///
     /// # Errors
     /// [`Error::Overloaded`] when as many wait as may.
-    pub(super) fn admit(&self, metrics: &ServableMetrics, single: std::time::Duration) -> Result<Permit> {
-        self.admission.admit(&metrics.queue_depth).ok_or_else(|| {
-            let seconds = single.as_secs_f64() * self.admission.waiting() as f64 / self.pool.size().max(1) as f64;
-            Error::Overloaded { what: "the queue is full", retry_after_seconds: (seconds.ceil() as u32).clamp(1, 60) }
-        })
+    pub(super) fn admit(&self, metrics: &ServableMetrics, single: Duration) -> Result<Permit> {
+        self.admission.admit(&metrics.queue_depth).ok_or_else(|| self.is_full(single))
+    }
+
+    /// Whether a request would be admitted now.
+    ///
+    /// # Errors
+    /// As [`Lane::admit`].
+    pub(super) fn has_room(&self, single: Duration) -> Result<()> {
+        if self.admission.has_room() { Ok(()) } else { Err(self.is_full(single)) }
+    }
+
+    fn is_full(&self, single: Duration) -> Error {
+        let seconds = single.as_secs_f64() * self.admission.waiting() as f64 / self.pool.size().max(1) as f64;
+        Error::Overloaded { what: "the queue is full", retry_after_seconds: (seconds.ceil() as u32).clamp(1, 60) }
     }
 
     /// Queues work.

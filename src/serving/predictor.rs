@@ -97,6 +97,19 @@ impl Predictor {
         self.catalog.load().resolve(target).cloned()
     }
 
+    /// Refuses a request whose body is dear to read while no more may wait for the model. One that is
+    /// let through can still be refused when it is admitted.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`], which is counted as the end of the request.
+    pub fn has_room(&self, servable: &Servable) -> Result<()> {
+        let room = servable.lane.has_room(servable.tuning.load().single());
+        if room.is_err() {
+            servable.metrics.count(Outcome::Overloaded);
+        }
+        room
+    }
+
     /// Answers a request in tensors. Dropping the future cancels it: what still waits is not computed.
     ///
     /// # Errors

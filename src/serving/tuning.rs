@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use crate::config::SchedulingSettings;
 use crate::engine::EngineKind;
 
-/// The share by which a sample must be cheaper in a larger batch for that batch to be worth it.
-const WORTH: f64 = 0.95;
+/// The share of the cost in the best smaller batch that a sample may take in a larger one for that batch
+/// to be worth its latency, and more than a measurement wavers.
+const WORTH: f64 = 0.9;
 
 /// A batch that shows whether a dense network gains by gathering, and the share of the single cost
 /// that a sample of it may take at the most.
@@ -98,12 +99,10 @@ impl Tuning {
 /// The smallest batch whose samples are about as cheap as they get: a larger one would cost latency
 /// and gain nothing.
 fn best_batch(costs: &[BatchCost]) -> usize {
-    let Some(first) = costs.first() else { return 1 };
-    let cheapest = costs.iter().map(BatchCost::per_sample).fold(f64::INFINITY, f64::min);
-    if cheapest > first.per_sample() * WORTH {
-        return 1;
-    }
-    costs.iter().find(|cost| cost.per_sample() * WORTH <= cheapest).map_or(1, |cost| cost.batch)
+    let cheaper = |best: BatchCost, next: &BatchCost| {
+        if next.per_sample() < best.per_sample() * WORTH { *next } else { best }
+    };
+    costs.iter().copied().reduce(|best, next| cheaper(best, &next)).map_or(1, |best| best.batch)
 }
 
 #[cfg(test)]
@@ -135,6 +134,7 @@ mod tests {
     fn a_gain_too_small_to_wait_for_is_left_alone() {
         assert_eq!(choose(&[(1, 100.0), (2, 196.0), (4, 388.0)], pinned()).max_batch, 1);
         assert_eq!(choose(&[(1, 100.0), (2, 120.0), (4, 236.0)], pinned()).max_batch, 2);
+        assert_eq!(choose(&[(1, 100.0), (2, 185.0), (4, 350.0), (8, 690.0)], pinned()).max_batch, 4);
     }
 
     #[test]

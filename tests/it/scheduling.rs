@@ -53,6 +53,33 @@ async fn a_full_queue_refuses_at_once_and_everything_is_accounted_for() {
     assert_eq!(app.metric(&series("weir_queue_depth", "slow")), 0.0);
 }
 
+/// A batch that nobody completes keeps the only place, so the queue is full for as long as the test lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_is_refused_unread_while_the_queue_is_full() {
+    let app = TestApp::with_temp(bare_model("half", &half_plus_two()), |options| {
+        options.threads = Some(1);
+        options.queue_capacity = Some(1);
+        options.inline_below_microseconds = Some(0);
+        options.max_batch_size = Some(8);
+        options.max_queue_delay_microseconds = Some(60_000_000);
+        options.request_timeout_seconds = Some(60.0);
+    })
+    .await;
+    let app = Arc::new(app);
+    let waiting = {
+        let app = app.clone();
+        tokio::spawn(async move { app.post_json("/predict", &json!({"instances": [[1.0]]})).await })
+    };
+    until("one waits", || app.metric(&series("weir_queue_depth", "half")) == 1.0).await;
+    for length in ["content-length: 1000000", "transfer-encoding: chunked"] {
+        let head = format!("POST /predict HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n{length}\r\n\r\n");
+        let answer = app.raw(head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after"), "{length}: {answer}");
+    }
+    assert_eq!(outcome(&app, "half", "overloaded"), 2.0);
+    waiting.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn work_past_its_deadline_is_answered_504_and_never_run() {
     let app = TestApp::with_temp(bare_model("slow", &slow()), |options| {

@@ -11,7 +11,7 @@ use http::{HeaderMap, header};
 
 use super::predict_body::JsonBody;
 use super::predict_types::{DEFAULT_TOP_K, PRIORITY_HEADER, PredictQuery, TIMEOUT_HEADER};
-use crate::api::body::{Buffered, read_body};
+use crate::api::body::{Buffered, read_body_for};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -31,7 +31,7 @@ pub(super) async fn read_input(
     request: Request,
 ) -> Result<(Input, Options, Buffered)> {
     let (parts, body) = request.into_parts();
-    let body = read_body(state, &parts.headers, body).await?;
+    let body = read_body_for(state, servable, &parts.headers, body).await?;
     let max_samples = state.settings().max_samples;
     let mut wishes = Wishes::of_headers(&parts.headers)?;
     let (input, top_k, polarity) = match content(&parts.headers, &body.bytes)? {
