@@ -21,8 +21,8 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
-use tonic::body::Body;
 use tonic::Status;
+use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::server::UnaryService;
 use tonic_prost::ProstCodec;
@@ -67,8 +67,19 @@ impl Drop for Server {
 
 async fn compare(weir: &str, duration: Duration, rounds: u64) -> Result<()> {
     let weir = start(Command::new(weir).args([
-        "serve", "--models", "models", "--default-model", "mnist-mlp", "--http", "127.0.0.1:0", "--grpc",
-        "127.0.0.1:0", "--log-format", "json", "--probe-interval-seconds", "0",
+        "serve",
+        "--models",
+        "models",
+        "--default-model",
+        "mnist-mlp",
+        "--http",
+        "127.0.0.1:0",
+        "--grpc",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        "--probe-interval-seconds",
+        "0",
     ]))?;
     let constant = start(Command::new(std::env::current_exe()?).arg("constant"))?;
     let mut out = std::io::stdout();

@@ -146,12 +146,8 @@ impl Connections {
 fn of(
     router: &Router,
     peer: Peer,
-) -> impl hyper::service::Service<
-    Request<Incoming>,
-    Response = axum::response::Response,
-    Error = Infallible,
-    Future: Send,
-> + use<> {
+) -> impl hyper::service::Service<Request<Incoming>, Response = axum::response::Response, Error = Infallible, Future: Send>
++ use<> {
     let router = router.clone();
     service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);

@@ -112,9 +112,6 @@ pub async fn serve_page(listener: TcpListener, router: Router) {
     }
 }
 
-pub(super) async fn answer(
-    router: Router,
-    request: Request<Incoming>,
-) -> Result<axum::response::Response, Infallible> {
+pub(super) async fn answer(router: Router, request: Request<Incoming>) -> Result<axum::response::Response, Infallible> {
     router.oneshot(request.map(Body::new)).await
 }

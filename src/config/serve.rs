@@ -8,8 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{
-    Admin, CheckConfig, Control, EngineChoice, GrpcListen, HttpConfig, LifecycleConfig, LogConfig, LogFormat, SchedulingSettings,
-    ServingConfig, VersionPolicy,
+    Admin, CheckConfig, Control, EngineChoice, GrpcListen, HttpConfig, LifecycleConfig, LogConfig, LogFormat,
+    SchedulingSettings, ServingConfig, VersionPolicy,
 };
 use crate::error::{Error, Result};
 use crate::ids::ModelName;

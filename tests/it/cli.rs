@@ -147,7 +147,8 @@ impl Server {
 
     fn serving(models: &std::path::Path, state: &std::path::Path) -> (Self, String) {
         let models = models.display().to_string();
-        let mut command = weir(&["serve", "--models", &models, "--http", "127.0.0.1:0", "--grpc", "off", "--grace-seconds", "0"]);
+        let mut command =
+            weir(&["serve", "--models", &models, "--http", "127.0.0.1:0", "--grpc", "off", "--grace-seconds", "0"]);
         command.env("WEIR_STATE_DIR", state);
         let mut server = Self(command.stderr(Stdio::piped()).spawn().unwrap());
         let mut address = None;

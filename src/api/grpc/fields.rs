@@ -4,9 +4,7 @@
 use std::any::TypeId;
 
 use super::pb::inference::ModelInferRequest;
-use super::pb::tensorflow::serving::{
-    ClassificationRequest, MultiInferenceRequest, PredictRequest, RegressionRequest,
-};
+use super::pb::tensorflow::serving::{ClassificationRequest, MultiInferenceRequest, PredictRequest, RegressionRequest};
 
 /// Fields of one message, with those of the messages in it.
 pub(super) const MAX_FIELDS: usize = 131_072;
@@ -90,8 +88,8 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::super::pb::inference::model_infer_request::InferInputTensor;
     use super::super::pb::inference::{InferTensorContents, ModelInferResponse};

@@ -161,10 +161,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let frame = match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(frame) => frame,
@@ -180,9 +177,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
                 Err(trailers) => Ok(trailers),
             }),
             Some(Err(_)) => Some(Err(Status::invalid_argument("the call breaks off before its end"))),
-            None if this.is_amid() => {
-                Some(Err(Status::invalid_argument("the call ends in the middle of a message")))
-            }
+            None if this.is_amid() => Some(Err(Status::invalid_argument("the call ends in the middle of a message"))),
             None if this.limits.single && this.messages == 0 => {
                 Some(Err(Status::invalid_argument("the call brings no message")))
             }

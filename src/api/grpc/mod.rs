@@ -52,7 +52,6 @@ use crate::ids::{RequestId, printable};
 use crate::metrics::code_name;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// As much of a path as a log line or an error repeats.
 const MAX_PATH_CHARS: usize = 120;
@@ -245,7 +244,8 @@ impl Services {
         if response.extensions().get::<Status>().is_none()
             && response.headers().get(Status::GRPC_STATUS).is_some_and(|status| status == "12")
         {
-            response = Status::unimplemented("the service has no such method; reflection lists its methods").into_http();
+            response =
+                Status::unimplemented("the service has no such method; reflection lists its methods").into_http();
         }
         response
     }
@@ -306,9 +306,10 @@ fn is_gzip(headers: &HeaderMap) -> std::result::Result<bool, Status> {
         Some(b"gzip") => Ok(true),
         Some(other) => {
             let other = printable(&String::from_utf8_lossy(other), 40);
-            let mut status = Status::unimplemented(format!("\"grpc-encoding\" must be gzip or identity, got \"{other}\""));
+            let mut status =
+                Status::unimplemented(format!("\"grpc-encoding\" must be gzip or identity, got \"{other}\""));
             let accepted = tonic::metadata::MetadataValue::from_static("identity,gzip");
-            status.metadata_mut().insert(GRPC_ACCEPT_ENCODING.as_str(), accepted);
+            status.metadata_mut().insert("grpc-accept-encoding", accepted);
             Err(status)
         }
     }

@@ -80,7 +80,8 @@ mod tests {
         assert_eq!(Target::of("/inference.GRPCInferenceService/ModelInfer"), Target::Inference(Shape::Unary));
         assert_eq!(Target::of("/inference.GRPCInferenceService/ModelStreamInfer").shape(), Shape::Stream);
         assert_eq!(Target::of("/grpc.health.v1.Health/Watch").shape(), Shape::Watch);
-        for unknown in ["", "/", "/inference.GRPCInferenceService", "inference.GRPCInferenceService/ModelInfer", "/x/y"] {
+        for unknown in ["", "/", "/inference.GRPCInferenceService", "inference.GRPCInferenceService/ModelInfer", "/x/y"]
+        {
             assert_eq!(Target::of(unknown), Target::Unknown, "{unknown}");
         }
     }

@@ -59,7 +59,9 @@ async fn a_message_is_read_in_whatever_pieces_it_comes() {
     let app = TestApp::start().await;
     let plain = framed(0, &digits(2).encode_to_vec());
     let packed = framed(1, &gzip(&digits(2).encode_to_vec()));
-    for (encoding, bytes) in [(None, &plain), (Some("identity"), &plain), (Some("gzip"), &plain), (Some("gzip"), &packed)] {
+    for (encoding, bytes) in
+        [(None, &plain), (Some("identity"), &plain), (Some("gzip"), &plain), (Some("gzip"), &packed)]
+    {
         for size in [1, 3, 4, 5, 6, 1000, bytes.len()] {
             let pieces = bytes.chunks(size).map(Bytes::copy_from_slice).collect();
             let (status, body) = send(&app, INFER, encoding, pieces).await;

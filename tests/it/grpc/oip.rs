@@ -7,7 +7,13 @@ use serde_json::json;
 use tonic::{Code, Request};
 use weir::api::grpc::pb::inference::infer_parameter::ParameterChoice;
 use weir::api::grpc::pb::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
-use weir::api::grpc::pb::inference::*;
+use weir::api::grpc::pb::inference::{
+    CudaSharedMemoryStatusRequest, DataType, InferParameter, InferTensorContents, LogSettingsRequest,
+    ModelConfigRequest, ModelInferRequest, ModelMetadataRequest, ModelReadyRequest, ModelStatistics,
+    ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
+    ServerLiveRequest, ServerMetadataRequest, ServerReadyRequest, SystemSharedMemoryStatusRequest, TraceSettingRequest,
+    grpc_inference_service_client, trace_setting_request,
+};
 
 use super::{ask, calls, classes, connect, digits, floats, inference};
 use crate::fixtures::{add_bare_model, bare_model, half_plus_two, mnist, png_of_test_image, slow, sum_and_difference};
@@ -272,7 +278,8 @@ async fn a_call_that_is_cancelled_is_not_computed() {
     let origin = http::Uri::from_static("http://localhost");
     let calls_under_way: Vec<_> = (0..6)
         .map(|_| {
-            let client = grpc_inference_service_client::GrpcInferenceServiceClient::with_origin(wire.clone(), origin.clone());
+            let client =
+                grpc_inference_service_client::GrpcInferenceServiceClient::with_origin(wire.clone(), origin.clone());
             tokio::spawn(async move { { client }.model_infer(ask("slow", "x", &[1, 1, 1], &[1.0])).await.map(drop) })
         })
         .collect();
@@ -306,7 +313,8 @@ async fn a_full_queue_says_when_to_come_again() {
     for call in calls_under_way {
         if let Err(status) = call.await.unwrap() {
             assert_eq!(status.code(), Code::Unavailable);
-            let pause: u32 = status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
+            let pause: u32 =
+                status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().parse().unwrap();
             assert!(pause >= 1000);
             refused += 1;
         }

@@ -4,7 +4,12 @@ use prost::Message;
 use tonic::{Code, Request};
 use weir::api::grpc::pb::tensorflow::serving::model_service_client::ModelServiceClient;
 use weir::api::grpc::pb::tensorflow::serving::prediction_service_client::PredictionServiceClient;
-use weir::api::grpc::pb::tensorflow::serving::*;
+use weir::api::grpc::pb::tensorflow::serving::{
+    ClassificationRequest, Classifications, ExampleList, GetModelMetadataRequest, GetModelStatusRequest, InferenceTask,
+    Input, ModelConfig, ModelConfigList, ModelServerConfig, ModelSpec, MultiInferenceRequest, PredictRequest,
+    RegressionRequest, ReloadConfigRequest, SignatureDefMap, inference_result, input, model_server_config, model_spec,
+    model_version_status,
+};
 use weir::api::grpc::pb::tensorflow::tensor_shape_proto::Dim;
 use weir::api::grpc::pb::tensorflow::{
     BytesList, Example, Feature, Features, FloatList, TensorProto, TensorShapeProto, feature,
@@ -68,12 +73,16 @@ async fn predict_takes_numbers_typed_and_packed_and_images() {
         assert_eq!((spec.name.as_str(), spec.signature_name.as_str()), ("mnist-mlp", "serving_default"));
         assert_eq!(spec.version_choice, Some(model_spec::VersionChoice::Version(1)));
         let probabilities = &response.outputs["probabilities"];
-        assert_eq!(probabilities.tensor_shape.as_ref().unwrap().dim.iter().map(|dim| dim.size).collect::<Vec<_>>(), [2, 10]);
+        assert_eq!(
+            probabilities.tensor_shape.as_ref().unwrap().dim.iter().map(|dim| dim.size).collect::<Vec<_>>(),
+            [2, 10]
+        );
         let largest = |row: &[f32]| (0..10).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
         assert_eq!(probabilities.float_val.chunks(10).map(largest).collect::<Vec<_>>(), [7, 2]);
         assert!(response.outputs.contains_key("logits"));
     }
-    let mut filtered = predict("mnist-mlp", "image", TensorProto { float_val: pixels(1), ..tensor(FLOAT, &[1, 1, 28, 28]) });
+    let mut filtered =
+        predict("mnist-mlp", "image", TensorProto { float_val: pixels(1), ..tensor(FLOAT, &[1, 1, 28, 28]) });
     filtered.output_filter = vec!["logits".into()];
     let response = client.predict(filtered).await.unwrap().into_inner();
     assert_eq!(response.outputs.keys().collect::<Vec<_>>(), ["logits"]);
@@ -109,7 +118,9 @@ async fn classify_and_regress_read_examples() {
     };
     let results = client.multi_inference(several.clone()).await.unwrap().into_inner().results;
     assert_eq!(results.len(), 2);
-    let Some(inference_result::Result::ClassificationResult(result)) = &results[1].result else { panic!("{results:?}") };
+    let Some(inference_result::Result::ClassificationResult(result)) = &results[1].result else {
+        panic!("{results:?}")
+    };
     assert_eq!(favourite(&result.classifications[0]), "7");
     let unknown = MultiInferenceRequest { tasks: vec![task("other")], ..several.clone() };
     assert_eq!(client.multi_inference(unknown).await.unwrap_err().code(), Code::Unimplemented);
@@ -143,7 +154,10 @@ async fn metadata_is_the_signature() {
     assert_eq!(any.type_url, "type.googleapis.com/tensorflow.serving.SignatureDefMap");
     let map = SignatureDefMap::decode(&any.value[..]).unwrap();
     let signature = &map.signature_def["serving_default"];
-    assert_eq!((signature.inputs["image"].dtype, signature.method_name.as_str()), (FLOAT, "tensorflow/serving/predict"));
+    assert_eq!(
+        (signature.inputs["image"].dtype, signature.method_name.as_str()),
+        (FLOAT, "tensorflow/serving/predict")
+    );
     let dims = &signature.inputs["image"].tensor_shape.as_ref().unwrap().dim;
     assert_eq!(dims.iter().map(|dim| dim.size).collect::<Vec<_>>(), [-1, 1, 28, 28]);
     for fields in [&[][..], &["other"]] {
@@ -161,7 +175,8 @@ async fn what_is_wrong_is_said_and_harms_nothing() {
         change(&mut request);
         request
     };
-    let version = |choice| Some(ModelSpec { name: "mnist-mlp".into(), version_choice: Some(choice), ..ModelSpec::default() });
+    let version =
+        |choice| Some(ModelSpec { name: "mnist-mlp".into(), version_choice: Some(choice), ..ModelSpec::default() });
     let mut labelled = good();
     labelled.model_spec = version(model_spec::VersionChoice::VersionLabel("nowhere".into()));
     let mut negative = good();
@@ -178,7 +193,10 @@ async fn what_is_wrong_is_said_and_harms_nothing() {
         (change(|request| request.output_filter = vec!["logits".into(); 2]), Code::InvalidArgument),
         (change(|request| request.inputs.get_mut("image").unwrap().dtype = 2), Code::InvalidArgument),
         (change(|request| request.inputs.get_mut("image").unwrap().dtype = 99), Code::InvalidArgument),
-        (change(|request| drop(request.inputs.insert("image".into(), tensor(FLOAT, &[1 << 40])))), Code::InvalidArgument),
+        (
+            change(|request| drop(request.inputs.insert("image".into(), tensor(FLOAT, &[1 << 40])))),
+            Code::InvalidArgument,
+        ),
         (labelled, Code::InvalidArgument),
         (negative, Code::InvalidArgument),
         (absent, Code::NotFound),

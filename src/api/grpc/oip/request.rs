@@ -211,7 +211,13 @@ mod tests {
     use super::*;
 
     fn input(datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
-        InferInputTensor { name: "x".into(), datatype: datatype.into(), shape: shape.into(), contents, ..Default::default() }
+        InferInputTensor {
+            name: "x".into(),
+            datatype: datatype.into(),
+            shape: shape.into(),
+            contents,
+            ..Default::default()
+        }
     }
 
     fn parsed(inputs: Vec<InferInputTensor>, raw: Vec<&'static [u8]>) -> Result<InferRequest> {
@@ -244,7 +250,9 @@ mod tests {
         let ints = |numbers: &[i32]| InferTensorContents { int_contents: numbers.into(), ..Default::default() };
         let read = |contents| parsed(vec![input("INT8", &[2], Some(contents))], vec![]);
         let request = read(ints(&[-128, 127])).unwrap();
-        assert!(matches!(&request.inputs[0].content, Content::Elements(Data::Int8(elements)) if elements == &[-128, 127]));
+        assert!(
+            matches!(&request.inputs[0].content, Content::Elements(Data::Int8(elements)) if elements == &[-128, 127])
+        );
         assert!(read(ints(&[0, 128])).unwrap_err().to_string().contains("128"));
     }
 

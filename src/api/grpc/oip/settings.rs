@@ -85,7 +85,9 @@ pub(super) fn repository_parameters(
             Some(ParameterChoice::StringParam(text)) => Parameter::Text(text),
             Some(ParameterChoice::BytesParam(_)) => {
                 let key = quote(&key);
-                return Err(Error::InvalidInput(format!("the parameter {key} brings a file: models come from the repository")));
+                return Err(Error::InvalidInput(format!(
+                    "the parameter {key} brings a file: models come from the repository"
+                )));
             }
             None => return Err(Error::Malformed(format!("the parameter {} has no value", quote(&key)))),
         };

@@ -42,7 +42,11 @@ pub(super) fn answer(state: ApiState, caller: Caller, requests: Streaming<ModelI
     Box::pin(answers.buffered(DEPTH))
 }
 
-async fn one(state: &ApiState, caller: &Caller, message: ModelInferRequest) -> Result<ModelStreamInferResponse, Status> {
+async fn one(
+    state: &ApiState,
+    caller: &Caller,
+    message: ModelInferRequest,
+) -> Result<ModelStreamInferResponse, Status> {
     let id = message.id.clone();
     Ok(match infer(state, caller, message).await {
         Ok(response) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) },

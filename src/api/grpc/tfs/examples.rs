@@ -1,7 +1,7 @@
 //! TensorFlow's `Example` → the examples of the core.
 
-use crate::api::grpc::pb::tensorflow::{self, feature::Kind};
 use crate::api::grpc::pb::tensorflow::serving::{Input, input};
+use crate::api::grpc::pb::tensorflow::{self, feature::Kind};
 use crate::api::tfs::{Example, Feature};
 use crate::error::{Error, Result};
 

@@ -10,7 +10,10 @@ use crate::api::grpc::caller::Caller;
 use crate::api::grpc::pb::tensorflow::serving::file_system_storage_path_source_config::servable_version_policy::PolicyChoice;
 use crate::api::grpc::pb::tensorflow::serving::model_server_config::Config;
 use crate::api::grpc::pb::tensorflow::serving::model_service_server::ModelService;
-use crate::api::grpc::pb::tensorflow::serving::*;
+use crate::api::grpc::pb::tensorflow::serving::{
+    GetModelStatusRequest, GetModelStatusResponse, ModelConfig, ModelServerConfig, ModelVersionStatus,
+    ReloadConfigRequest, ReloadConfigResponse, StatusProto, model_version_status,
+};
 use crate::api::patience::patient;
 use crate::api::state::ApiState;
 use crate::api::tfs::version_statuses;
@@ -84,7 +87,10 @@ impl ModelService for Models {
         Ok(Response::new(GetModelStatusResponse { model_version_status: statuses.into_iter().map(status).collect() }))
     }
 
-    async fn handle_reload_config_request(&self, request: Request<ReloadConfigRequest>) -> Answer<ReloadConfigResponse> {
+    async fn handle_reload_config_request(
+        &self,
+        request: Request<ReloadConfigRequest>,
+    ) -> Answer<ReloadConfigResponse> {
         let (caller, message) = Caller::split(request);
         caller.must_be_administrator(&self.0)?;
         self.reload(&caller, listed(message.config)?).await?;
@@ -160,6 +166,7 @@ fn one(config: ModelConfig) -> Result<Listed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::grpc::pb::tensorflow::serving::{LoggingConfig, ModelConfigList};
 
     fn config(change: impl FnOnce(&mut ModelConfig)) -> Result<Vec<Listed>> {
         let mut config = ModelConfig { name: "m".into(), base_path: "/models/m/".into(), ..ModelConfig::default() };

@@ -14,11 +14,16 @@ use crate::api::grpc::caller::Caller;
 use crate::api::grpc::inbound::hold;
 use crate::api::grpc::pb::tensorflow as tf;
 use crate::api::grpc::pb::tensorflow::serving::prediction_service_server::PredictionService;
-use crate::api::grpc::pb::tensorflow::serving::*;
+use crate::api::grpc::pb::tensorflow::serving::{
+    Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications,
+    GetModelMetadataRequest, GetModelMetadataResponse, InferenceResult, Input, MultiInferenceRequest,
+    MultiInferenceResponse, PredictRequest, PredictResponse, Regression, RegressionRequest, RegressionResponse,
+    RegressionResult, SignatureDefMap, inference_result,
+};
 use crate::api::state::ApiState;
 use crate::api::tfs::{
-    SERVING_DEFAULT, TensorInfo, classes, classification_output, examples_into_input, inputs_by_name, regression_output,
-    regressions, signature_def,
+    SERVING_DEFAULT, TensorInfo, classes, classification_output, examples_into_input, inputs_by_name,
+    regression_output, regressions, signature_def,
 };
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -63,9 +68,8 @@ impl PredictionService for Predictions {
         let inference = self.run(&caller, &servable, input).await?;
         drop(held);
         let encoding = Instant::now();
-        let output = |index: usize| {
-            (servable.signature().outputs[index].name.clone(), tensor::write(&inference.outputs[index]))
-        };
+        let output =
+            |index: usize| (servable.signature().outputs[index].name.clone(), tensor::write(&inference.outputs[index]));
         let outputs = wanted.into_iter().map(output).collect();
         let response = PredictResponse { model_spec: answered_by(&servable), outputs };
         servable.encoded(encoding.elapsed());
@@ -99,13 +103,16 @@ impl PredictionService for Predictions {
         let (caller, message) = Caller::split(request);
         let _held = hold(&self.0, &message)?;
         let tasks = message.tasks.into_iter();
-        let tasks: Vec<_> = tasks.map(|task| Ok((model_spec(task.model_spec)?, task.method_name))).collect::<Result<_>>()?;
+        let tasks: Vec<_> =
+            tasks.map(|task| Ok((model_spec(task.model_spec)?, task.method_name))).collect::<Result<_>>()?;
         let Some((spec, _)) = tasks.first().filter(|_| tasks.len() <= MAX_TASKS) else {
             let got = tasks.len();
             return Err(Status::invalid_argument(format!("a request has 1 to {MAX_TASKS} tasks, got {got}")));
         };
         if tasks.iter().any(|(other, _)| other != spec) {
-            return Err(Status::invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model."));
+            return Err(Status::invalid_argument(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model.",
+            ));
         }
         let servable = spec.resolve(self.0.predictor())?;
         for (_, method) in &tasks {

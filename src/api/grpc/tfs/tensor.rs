@@ -110,8 +110,18 @@ fn shape(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {
 
 /// The elements in the field of their type.
 fn typed(message: TensorProto, dtype: DType, count: usize) -> Result<Data> {
-    let TensorProto { half_val, float_val, double_val, int_val, string_val, int64_val, bool_val, uint32_val, uint64_val, .. } =
-        message;
+    let TensorProto {
+        half_val,
+        float_val,
+        double_val,
+        int_val,
+        string_val,
+        int64_val,
+        bool_val,
+        uint32_val,
+        uint64_val,
+        ..
+    } = message;
     let meant = match dtype {
         DType::Float32 => "float_val",
         DType::Float64 => "double_val",
@@ -234,7 +244,9 @@ pub(super) fn write(tensor: &Tensor) -> TensorProto {
         Data::Int32(elements) => message.int_val.clone_from(elements),
         Data::Int64(elements) => message.int64_val.clone_from(elements),
         Data::Float16(elements) => message.half_val = elements.iter().map(|element| element.to_bits().into()).collect(),
-        Data::Bfloat16(elements) => message.half_val = elements.iter().map(|element| element.to_bits().into()).collect(),
+        Data::Bfloat16(elements) => {
+            message.half_val = elements.iter().map(|element| element.to_bits().into()).collect()
+        }
         Data::Float32(elements) => message.float_val.clone_from(elements),
         Data::Float64(elements) => message.double_val.clone_from(elements),
         Data::String(texts) => {
@@ -255,7 +267,11 @@ mod tests {
 
     fn message(dtype: i32, dims: &[i64]) -> TensorProto {
         let dim = dims.iter().map(|size| Dim { size: *size, name: String::new() }).collect();
-        TensorProto { dtype, tensor_shape: Some(TensorShapeProto { dim, unknown_rank: false }), ..TensorProto::default() }
+        TensorProto {
+            dtype,
+            tensor_shape: Some(TensorShapeProto { dim, unknown_rank: false }),
+            ..TensorProto::default()
+        }
     }
 
     fn tensor(message: TensorProto) -> Result<Tensor> {
@@ -277,10 +293,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_before_anything_is_made_of_it() {
-        let unknown = TensorProto {
-            tensor_shape: Some(TensorShapeProto { dim: vec![], unknown_rank: true }),
-            ..message(1, &[])
-        };
+        let unknown =
+            TensorProto { tensor_shape: Some(TensorShapeProto { dim: vec![], unknown_rank: true }), ..message(1, &[]) };
         let long = Bytes::from(vec![b'x'; 1000]);
         for bad in [
             message(0, &[1]),
@@ -299,7 +313,10 @@ mod tests {
             TensorProto { tensor_content: Bytes::from_static(&[0; 7]), ..message(1, &[2]) },
             TensorProto { string_val: vec![long], ..message(7, &[10_000]) },
             TensorProto { tensor_content: Bytes::from_static(b"\x02\x02aab"), ..message(7, &[2]) },
-            TensorProto { tensor_content: Bytes::from_static(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), ..message(7, &[1]) },
+            TensorProto {
+                tensor_content: Bytes::from_static(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+                ..message(7, &[1])
+            },
         ] {
             assert!(tensor(bad.clone()).is_err(), "{bad:?}");
         }
