@@ -31,6 +31,8 @@ pub struct App {
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
+    /// Where TorchServe's management API is served.
+    torchserve_management: Option<TcpListener>,
 }
 
 /// Why a server should stop.
@@ -96,7 +98,24 @@ impl App {
             audit: Arc::new(Audit::open(&config.lifecycle.state_dir)),
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, state, stopping })
+        Ok(Self {
+            config,
+            metrics,
+            pool,
+            tuner,
+            engines,
+            predictor,
+            manager,
+            state,
+            stopping,
+            torchserve_management: None,
+        })
+    }
+
+    /// Serves TorchServe's management API there as well.
+    #[must_use]
+    pub fn with_torchserve_management(self, listener: TcpListener) -> Self {
+        Self { torchserve_management: Some(listener), ..self }
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -144,6 +163,11 @@ impl App {
             .map(|interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone())));
         let router = self.router();
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
+        let management = self.torchserve_management.map(|listener| {
+            let router = api::torchserve_management(self.state.clone());
+            let (http, metrics, closed) = (http.clone(), metrics.clone(), closed.clone());
+            tokio::spawn(async move { api::serve(listener, router, &http, &metrics.http, closed).await })
+        });
         let server = tokio::spawn(async move { api::serve(listener, router, &http, &metrics.http, closed).await });
         let reason = stop.await;
         drop(self.stopping);
@@ -152,7 +176,12 @@ impl App {
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");
         tokio::time::sleep(grace).await;
         closing.send_replace(true);
-        let shutdown = server.await.unwrap_or(Shutdown::Forced);
+        let mut shutdown = server.await.unwrap_or(Shutdown::Forced);
+        if let Some(management) = management
+            && management.await.unwrap_or(Shutdown::Forced) == Shutdown::Forced
+        {
+            shutdown = Shutdown::Forced;
+        }
         if let Some(probes) = probes {
             drop(probes.await);
         }

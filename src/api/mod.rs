@@ -7,10 +7,11 @@ mod dialect;
 mod error;
 pub mod http;
 mod observe;
+mod offload;
 mod server;
 mod state;
 mod tfs;
 
-pub use http::{openapi, router};
+pub use http::{openapi, router, torchserve_management};
 pub use server::{Shutdown, serve, serve_page};
 pub use state::{ApiParts, ApiSettings, ApiState, Health};

@@ -73,8 +73,15 @@ async fn serve(config: ServeConfig) -> Result<Shutdown> {
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
-    let app = App::new(config)?;
+    let torchserve_management = config.http.torchserve_management;
+    let mut app = App::new(config)?;
     let listener = bind(listen).await?;
+    if let Some(listen) = torchserve_management {
+        let listener = bind(listen).await?;
+        let address = listener.local_addr().map_or_else(|_| listen.to_string(), |address| address.to_string());
+        tracing::info!(management = address, "listening for TorchServe's management clients");
+        app = app.with_torchserve_management(listener);
+    }
     let address = listener.local_addr().map_or_else(|_| listen.to_string(), |address| address.to_string());
     tracing::info!(address, models, version = env!("CARGO_PKG_VERSION"), "listening");
     let stop = async move {

@@ -122,6 +122,10 @@ pub struct HttpConfig {
     pub slow_request: Duration,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// Whether pages of other origins may use TensorFlow Serving's paths.
+    pub cors: bool,
+    /// Where TorchServe's management API listens, if anywhere.
+    pub torchserve_management: Option<std::net::SocketAddr>,
 }
 
 /// How log lines look.

@@ -35,6 +35,12 @@ pub struct ServeOptions {
     /// Address for HTTP; 0.0.0.0:8080 to be reached from other machines [default: 127.0.0.1:8080]
     #[arg(long, env = "WEIR_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// Let web pages of other origins use TensorFlow Serving's paths, below /v1 [default: false]
+    #[arg(long, env = "WEIR_CORS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Protocols")]
+    pub cors: Option<bool>,
+    /// Address for what TorchServe's management API says of models; it changes nothing [default: none]
+    #[arg(long, env = "WEIR_TORCHSERVE_MANAGEMENT", value_name = "ADDR", help_heading = "Protocols")]
+    pub torchserve_management: Option<SocketAddr>,
 
     /// What makes versions load and unload: poll watches the repository; explicit loads what
     /// --load-model and then the admin API name; none loads what is there at start [default: poll]
@@ -204,6 +210,8 @@ impl ServeOptions {
             models: self.models.or(lower.models),
             default_model: self.default_model.or(lower.default_model),
             http: self.http.or(lower.http),
+            cors: self.cors.or(lower.cors),
+            torchserve_management: self.torchserve_management.or(lower.torchserve_management),
             engine: self.engine.or(lower.engine),
             onnxruntime: self.onnxruntime.or(lower.onnxruntime),
             check_models: self.check_models.or(lower.check_models),
@@ -304,6 +312,8 @@ impl ServeOptions {
             drain: seconds("drain-seconds", self.drain_seconds.unwrap_or(20.0))?,
             slow_request: zero_or_seconds("slow-request-seconds", self.slow_request_seconds.unwrap_or(1.0))?,
             access_log: self.access_log.unwrap_or(false),
+            cors: self.cors.unwrap_or(false),
+            torchserve_management: self.torchserve_management,
         };
         let log = LogConfig {
             format: self.log_format.unwrap_or(LogFormat::Auto),

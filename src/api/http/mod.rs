@@ -9,6 +9,8 @@ mod predict;
 mod predict_body;
 mod predict_input;
 mod predict_types;
+mod tfs;
+mod torchserve;
 pub mod training;
 
 use axum::Router;
@@ -18,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::dialect::Dialect;
 use super::observe::observe;
 use super::state::ApiState;
 
@@ -60,12 +63,24 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     documented().split_for_parts().1
 }
 
+/// The router of TorchServe's management API, for a listener of its own: its paths are also Weir's.
+pub fn torchserve_management(state: ApiState) -> Router {
+    torchserve::management()
+        .layer(CatchPanicLayer::new())
+        .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
+        .layer(axum::Extension(Dialect::TorchServe))
+        .with_state(state)
+}
+
 /// The whole router.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented().split_for_parts();
+    let description = torchserve::description(&document);
     let swagger = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes
-        .route("/", axum::routing::get(landing::page))
+        .route("/", axum::routing::get(landing::page).options(|| async move { torchserve::json(description) }))
+        .merge(tfs::routes())
+        .merge(torchserve::routes())
         .merge(Router::from(swagger))
         .layer(CatchPanicLayer::new())
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
