@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::api::{self, ApiParts, ApiState, Shutdown, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
@@ -41,6 +42,8 @@ pub struct Listeners {
     pub http: TcpListener,
     /// For gRPC alone.
     pub grpc: Option<TcpListener>,
+    /// For what TorchServe's management API says.
+    pub torchserve_management: Option<TcpListener>,
 }
 
 /// Why a server should stop.
@@ -115,7 +118,17 @@ impl App {
             log,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, state, stopping })
+        Ok(Self {
+            config,
+            metrics,
+            pool,
+            tuner,
+            engines,
+            predictor,
+            manager,
+            state,
+            stopping,
+        })
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -178,22 +191,17 @@ impl App {
             GrpcListen::Same => Wire::Both(self.router(), services.clone()),
             GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.router()),
         };
-        let server = tokio::spawn(async move {
-            let second = async {
-                match listeners.grpc {
-                    Some(listener) => {
-                        let wire = Wire::Grpc(services);
-                        api::serve(listener, wire, &http, &metrics.grpc.connections, closed.clone()).await
-                    }
-                    None => Shutdown::Clean,
-                }
-            };
-            let first = api::serve(listeners.http, first, &http, &metrics.http.connections, closed.clone());
-            match tokio::join!(first, second) {
-                (Shutdown::Clean, Shutdown::Clean) => Shutdown::Clean,
-                _ => Shutdown::Forced,
-            }
-        });
+        let over_http = &metrics.http.connections;
+        let mut ports = vec![(listeners.http, first, over_http)];
+        ports.extend(listeners.grpc.map(|listener| (listener, Wire::Grpc(services), &metrics.grpc.connections)));
+        ports.extend(listeners.torchserve_management.map(|listener| {
+            (listener, Wire::Http(api::torchserve_management(self.state.clone())), over_http)
+        }));
+        let mut servers = JoinSet::new();
+        for (listener, wire, connections) in ports {
+            let (http, connections, closed) = (http.clone(), connections.clone(), closed.clone());
+            servers.spawn(async move { api::serve(listener, wire, &http, &connections, closed).await });
+        }
         let reason = stop.await;
         drop(self.stopping);
         self.state.health().drain();
@@ -201,7 +209,12 @@ impl App {
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");
         tokio::time::sleep(grace).await;
         self.state.health().close();
-        let shutdown = server.await.unwrap_or(Shutdown::Forced);
+        let mut shutdown = Shutdown::Clean;
+        while let Some(server) = servers.join_next().await {
+            if !matches!(server, Ok(Shutdown::Clean)) {
+                shutdown = Shutdown::Forced;
+            }
+        }
         if let Some(probes) = probes {
             drop(probes.await);
         }
@@ -234,7 +247,11 @@ pub async fn bind(config: &ServeConfig) -> Result<Listeners> {
         },
         GrpcListen::Same | GrpcListen::Off => None,
     };
-    Ok(Listeners { http, grpc })
+    let torchserve_management = match config.http.torchserve_management {
+        Some(listen) => Some(bind_to("torchserve-management", listen).await?),
+        None => None,
+    };
+    Ok(Listeners { http, grpc, torchserve_management })
 }
 
 async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Shutdown;
@@ -68,7 +69,6 @@ fn own_program() -> Option<PathBuf> {
 }
 
 async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
-    let listen = config.http.listen;
     let models = config.serving.models.display().to_string();
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
@@ -76,11 +76,18 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
     let grpc_is_same = config.grpc == GrpcListen::Same;
     let listeners = bind(&config).await?;
     let app = App::with_log(config, log)?;
-    let address = listeners.http.local_addr().unwrap_or(listen).to_string();
+    let address_of = |listener: &TcpListener| {
+        listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string())
+    };
+    let address = address_of(&listeners.http);
     let grpc = match &listeners.grpc {
-        Some(listener) => listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),
+        Some(listener) => address_of(listener),
         None => if grpc_is_same { "same" } else { "off" }.to_owned(),
     };
+    if let Some(listener) = &listeners.torchserve_management {
+        let management = address_of(listener);
+        tracing::info!(management, "listening for TorchServe's management clients");
+    }
     tracing::info!(address, grpc, models, version = env!("CARGO_PKG_VERSION"), "listening");
     let stop = async move {
         tokio::select! {

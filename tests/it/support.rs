@@ -126,9 +126,10 @@ impl TestApp {
             services: app.grpc().unwrap(),
             state: app.state().clone(),
             router: app.router(),
-            served: tokio::spawn(app.run(Listeners { http: listener, grpc: Some(grpc) }, async move {
-                stopped.await.unwrap_or(StopReason::Interrupt)
-            })),
+            served: tokio::spawn(app.run(
+                Listeners { http: listener, grpc: Some(grpc), torchserve_management: None },
+                async move { stopped.await.unwrap_or(StopReason::Interrupt) },
+            )),
             stop: Some(stop),
             _models: None,
             state_dir,
@@ -236,6 +237,22 @@ impl TestApp {
         if let Some(stop) = self.stop.take() {
             stop.send(reason).unwrap_or_else(|_| panic!("the server ended before it was asked to"));
         }
+    }
+}
+
+/// Whether two answers are alike, numbers within what the size of a batch may change.
+pub(crate) fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            (a - b).abs() <= 1e-4 * a.abs().max(1e-3)
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| alike(a, b)))
+        }
+        _ => a == b,
     }
 }
 
