@@ -97,6 +97,12 @@ pub struct SchedulingSettings {
     pub inline_below: Duration,
     /// Memory for answers that are already known; 0 for no cache.
     pub cache_bytes: u64,
+    /// Whether requests share runs.
+    pub across_requests: bool,
+    /// Of requests that state none: which of those that wait run first, 1 to 9.
+    pub default_priority: u8,
+    /// The time that a request may take, if it is less than the server's limit.
+    pub timeout: Option<Duration>,
 }
 
 /// Connections and bodies.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::settings::ModelSettings;
-use super::version::{MANIFEST_FILE, MODEL_FILE, PROBE_FILE};
+use super::version::{MANIFEST_FILE, PROBE_FILE};
 
 /// A digest of the size, change time and inode of each file that a version is loaded from, and of
 /// the settings that it is loaded with. Another one means that something changed.
@@ -40,15 +40,19 @@ pub(super) fn mark(path: &Path) -> Option<(u64, SystemTime, u64)> {
 impl Marks {
     /// Looks at the files of a version's folder without opening any.
     pub fn of(folder: &Path, settings: &ModelSettings) -> Self {
-        let marks = [MODEL_FILE, MANIFEST_FILE, PROBE_FILE].map(|name| mark(&folder.join(name)));
+        let marks = [settings.model_file(), MANIFEST_FILE, PROBE_FILE].map(|name| mark(&folder.join(name)));
+        let beside: Vec<_> = folder
+            .parent()
+            .map_or_else(Vec::new, |model| settings.side_files().iter().map(|name| mark(&model.join(name))).collect());
         let mut hasher = DefaultHasher::new();
         marks.hash(&mut hasher);
+        beside.hash(&mut hasher);
         settings.load_text().hash(&mut hasher);
         Self {
             fingerprint: Fingerprint(hasher.finish()),
             has_model: marks[0].is_some(),
             has_manifest: marks[1].is_some(),
-            changed: marks.iter().flatten().map(|mark| mark.1).max().unwrap_or(SystemTime::UNIX_EPOCH),
+            changed: marks.iter().chain(&beside).flatten().map(|mark| mark.1).max().unwrap_or(SystemTime::UNIX_EPOCH),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::settings::ModelSettings;
+use super::triton::WARMUP_FOLDER;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, quote};
 
@@ -21,7 +22,7 @@ pub struct FoundVersion {
     pub version: Version,
     /// Its folder.
     pub path: PathBuf,
-    /// What `model.toml` says; all defaults from [`scan`], which does not read it.
+    /// What `model.toml` and `config.pbtxt` say; all defaults from [`scan`], which does not read them.
     pub settings: Arc<ModelSettings>,
 }
 
@@ -79,7 +80,8 @@ pub fn scan(root: &Path) -> Result<Scan> {
 }
 
 fn scan_model(root: &Path, model: &ModelName, versions: &[String], scan: &mut Scan) {
-    for folder in versions {
+    // Triton's place for the data of warm-up requests.
+    for folder in versions.iter().filter(|folder| *folder != WARMUP_FOLDER) {
         let place = format!("{model}/{}", quote(folder));
         let path = root.join(model.as_str()).join(folder);
         match folder.parse::<Version>() {

@@ -10,6 +10,7 @@ use super::aliases::{AliasStore, Aliases};
 use super::fingerprint::{Marks, mark};
 use super::layout::{FoundVersion, Problem, scan};
 use super::settings::{ModelSettings, SETTINGS_FILE};
+use super::triton::CONFIG_FILE;
 use crate::error::Result;
 use crate::ids::{ModelName, Version};
 
@@ -35,7 +36,7 @@ impl Found {
 pub struct FoundModel {
     /// Its versions.
     pub versions: BTreeMap<Version, Found>,
-    /// `model.toml`, or what is wrong with it.
+    /// `model.toml` and `config.pbtxt`, or what is wrong with them.
     pub settings: std::result::Result<Arc<ModelSettings>, String>,
     /// `aliases.json`, or what is wrong with it.
     pub aliases: std::result::Result<Arc<Aliases>, String>,
@@ -59,13 +60,19 @@ type Mark = Option<(u64, SystemTime, u64)>;
 struct Cached<T> {
     marks: Vec<Mark>,
     parsed: std::result::Result<Arc<T>, String>,
+    /// The last that could be read.
+    good: Option<Arc<T>>,
 }
 
 impl<T> Cached<T> {
     fn renew(held: Option<Self>, marks: Vec<Mark>, read: impl FnOnce() -> Result<T>) -> Self {
         match held {
             Some(held) if held.marks == marks && held.parsed.is_ok() => held,
-            _ => Self { marks, parsed: read().map(Arc::new).map_err(|error| error.without_path()) },
+            held => {
+                let parsed = read().map(Arc::new).map_err(|error| error.without_path());
+                let good = parsed.clone().ok().or_else(|| held.and_then(|held| held.good));
+                Self { marks, parsed, good }
+            }
         }
     }
 }
@@ -92,23 +99,24 @@ impl Looker {
         let mut look = Look { unreadable: scan.unreadable, problems: scan.problems, ..Look::default() };
         for name in scan.models {
             let folder = self.models.join(name.as_str());
-            let toml = vec![mark(&folder.join(SETTINGS_FILE))];
-            let toml = Cached::renew(self.settings.remove(&name), toml, || ModelSettings::read(&folder));
+            let files = [SETTINGS_FILE, CONFIG_FILE].map(|file| mark(&folder.join(file))).to_vec();
+            let said = Cached::renew(self.settings.remove(&name), files, || ModelSettings::read(&folder));
             let files = self.store.files(&name).iter().map(|path| mark(path)).collect();
             let pointers = Cached::renew(self.aliases.remove(&name), files, || self.store.read(&name));
             let model = FoundModel {
                 versions: BTreeMap::new(),
-                settings: toml.parsed.clone(),
+                settings: said.parsed.clone(),
                 aliases: pointers.parsed.clone(),
             };
             look.models.insert(name.clone(), model);
-            settings.insert(name.clone(), toml);
+            settings.insert(name.clone(), said);
             aliases.insert(name, pointers);
         }
         (self.settings, self.aliases) = (settings, aliases);
         for mut folder in scan.versions {
             let Some(model) = look.models.get_mut(&folder.name) else { continue };
-            if let Ok(settings) = &model.settings {
+            // The last ones that could be read stand, so that a slip of the pen reloads nothing.
+            if let Some(settings) = self.settings.get(&folder.name).and_then(|said| said.good.as_ref()) {
                 folder.settings = settings.clone();
             }
             let marks = Marks::of(&folder.path, &folder.settings);

@@ -1,4 +1,5 @@
 //! The model repository: `models/<name>/<version>/{model.onnx, manifest.json, card.md, probe.jsonl}`.
+//! Triton's repositories have the same layout, with `config.pbtxt` beside the versions.
 //!
 //! Where training and serving meet. A `model.onnx` alone is enough to be served; the files beside
 //! it refine. Knows files and nothing of engines.
@@ -13,6 +14,7 @@ mod publish;
 mod serving_settings;
 mod settings;
 mod source;
+pub mod triton;
 mod version;
 
 pub use aliases::{ALIASES_FILE, Alias, AliasStore, Aliases};

@@ -6,9 +6,6 @@ use super::serving_settings::{BatchingTable, CacheTable, SchedulingTable};
 use super::settings::{ModelSettings, Versions};
 use crate::config::VersionPolicy;
 
-/// Memory for a response cache that was switched on without saying how much.
-const CACHE_BYTES: u64 = 64 << 20;
-
 /// Settings for one load. Each that is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -51,7 +48,7 @@ impl Overrides {
             settings.versions = Some(Versions { policy: policy.clone() });
         }
         if let Some(is_on) = self.cache {
-            settings.cache = Some(CacheTable { max_bytes: if is_on { CACHE_BYTES } else { 0 } });
+            settings.cache = Some(if is_on { CacheTable::switched_on() } else { CacheTable::none() });
         }
         settings
     }
@@ -70,7 +67,7 @@ mod tests {
             Overrides { max_batch_size: Some(4), cache: Some(true), concurrency: Some(1), ..Overrides::default() };
         let changed = overrides.over(&settings).scheduling_over(&server);
         assert_eq!((changed.max_batch_size, changed.preferred_batch_sizes.len()), (Some(4), 0));
-        assert_eq!((changed.weight, changed.concurrency, changed.cache_bytes), (2.0, Some(1), CACHE_BYTES));
+        assert_eq!((changed.weight, changed.concurrency, changed.cache_bytes), (2.0, Some(1), 16 << 20));
         let same = Overrides::default().over(&settings).scheduling_over(&server);
         assert_eq!(same, settings.scheduling_over(&server));
     }

@@ -22,23 +22,42 @@ pub struct BatchingTable {
     pub(super) max_batch_size: Option<usize>,
     pub(super) max_queue_delay_microseconds: Option<u64>,
     pub(super) preferred_batch_sizes: Vec<usize>,
+    pub(super) across_requests: Option<bool>,
 }
 
 /// The table `[scheduling]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulingTable {
-    weight: Option<f64>,
+    pub(super) weight: Option<f64>,
     pub(super) concurrency: Option<usize>,
-    queue_capacity: Option<usize>,
-    inline: Option<bool>,
+    pub(super) queue_capacity: Option<usize>,
+    pub(super) inline: Option<bool>,
+    pub(super) default_priority: Option<u8>,
+    pub(super) timeout_microseconds: Option<u64>,
 }
 
 /// The table `[cache]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheTable {
-    pub(super) max_bytes: u64,
+    max_bytes: u64,
+    /// Whether the server's size comes first, if it has one.
+    #[serde(skip)]
+    is_default: bool,
+}
+
+impl CacheTable {
+    /// A cache that was asked for without saying how large: of the server's size, or of 16 MiB where the
+    /// server has none.
+    pub(super) fn switched_on() -> Self {
+        Self { max_bytes: 16 << 20, is_default: true }
+    }
+
+    /// No cache.
+    pub(super) fn none() -> Self {
+        Self { max_bytes: 0, is_default: false }
+    }
 }
 
 /// The tables together.
@@ -60,15 +79,19 @@ impl Tables<'_> {
             }
             settings.preferred_batch_sizes.clone_from(&table.preferred_batch_sizes);
             settings.preferred_batch_sizes.sort_unstable();
+            settings.across_requests = table.across_requests.unwrap_or(server.across_requests);
         }
         if let Some(table) = self.scheduling {
             settings.weight = table.weight.unwrap_or(server.weight);
             settings.concurrency = table.concurrency.or(server.concurrency);
             settings.queue_capacity = table.queue_capacity.unwrap_or(server.queue_capacity);
             settings.inline = table.inline.or(server.inline);
+            settings.default_priority = table.default_priority.unwrap_or(server.default_priority);
+            settings.timeout = table.timeout_microseconds.map(Duration::from_micros).or(server.timeout);
         }
         if let Some(table) = self.cache {
-            settings.cache_bytes = table.max_bytes;
+            let is_server_s = table.is_default && server.cache_bytes > 0;
+            settings.cache_bytes = if is_server_s { server.cache_bytes } else { table.max_bytes };
         }
         settings
     }
@@ -89,9 +112,14 @@ impl Tables<'_> {
         });
         let scheduling = self.scheduling.and_then(|table| {
             let weight = table.weight.filter(|weight| !(*weight > 0.0 && weight.is_finite()));
+            let priority = table.default_priority.filter(|priority| !(1..=9).contains(priority));
             zero("concurrency", table.concurrency)
                 .or_else(|| zero("queue_capacity", table.queue_capacity))
                 .or_else(|| weight.map(|weight| format!("weight must be a number above 0, got {weight}")))
+                .or_else(|| priority.map(|priority| format!("default_priority must be from 1 to 9, got {priority}")))
+                .or_else(|| {
+                    zero("timeout_microseconds", table.timeout_microseconds.map(|micros| usize::from(micros > 0)))
+                })
         });
         batching.or(scheduling)
     }

@@ -1,12 +1,15 @@
-//! `models/<model>/model.toml`: what an operator says about one model. Every table is optional.
+//! `models/<model>/model.toml`: what an operator says about one model. Every table is optional; what
+//! Triton's `config.pbtxt` says stands where `model.toml` has no such table.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::serving_settings::{BatchingTable, CacheTable, EngineTable, SchedulingTable, Tables};
-use super::version::read_file;
+use super::triton::{self, CONFIG_FILE, TritonModel};
+use super::version::{MODEL_FILE, read_file};
 use crate::config::{SchedulingSettings, VersionPolicy};
 use crate::error::{Error, Result};
 use crate::ids::Version;
@@ -44,6 +47,9 @@ pub struct ModelSettings {
     /// Whether answers are remembered.
     #[serde(default)]
     pub cache: Option<CacheTable>,
+    /// What `config.pbtxt` says, if there is one; the tables above are then its as well.
+    #[serde(skip)]
+    pub triton: Option<Arc<TritonModel>>,
 }
 
 /// The table `[versions]`.
@@ -91,19 +97,68 @@ impl TryFrom<VersionsTable> for Versions {
 }
 
 impl ModelSettings {
-    /// Reads the file of a model's folder; all defaults if there is none.
+    /// Reads the files of a model's folder; all defaults if there are none.
     ///
     /// # Errors
     /// [`Error::Repository`] naming the line at fault, [`Error::Io`].
     pub fn read(model: &Path) -> Result<Self> {
+        let (own, triton) = (Self::read_own(model)?, triton::read(model)?);
+        Ok(match (own, triton) {
+            (Some(own), Some(triton)) => own.over(triton),
+            (own, triton) => own.or(triton).unwrap_or_default(),
+        })
+    }
+
+    fn read_own(model: &Path) -> Result<Option<Self>> {
         let refuse = |problem: String| Error::Repository { what: SETTINGS_FILE.into(), problem };
-        let Some(bytes) = read_file(model, SETTINGS_FILE, MAX_BYTES)? else { return Ok(Self::default()) };
+        let Some(bytes) = read_file(model, SETTINGS_FILE, MAX_BYTES)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(|error| refuse(error.to_string()))?;
         let settings: Self = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
         match settings.tables().problem() {
             Some(problem) => Err(refuse(problem)),
-            None => Ok(settings),
+            None => Ok(Some(settings)),
         }
+    }
+
+    /// These settings, and table by table those of a `config.pbtxt` where these are silent.
+    fn over(self, lower: Self) -> Self {
+        let both = [
+            ("versions", self.versions.is_some() && lower.versions.is_some()),
+            ("engine", self.engine.is_some() && lower.engine.is_some()),
+            ("batching", self.batching.is_some() && lower.batching.is_some()),
+            ("scheduling", self.scheduling.is_some() && lower.scheduling.is_some()),
+            ("cache", self.cache.is_some() && lower.cache.is_some()),
+        ];
+        let won: Vec<&str> = both.iter().filter(|(_, both)| *both).map(|(table, _)| *table).collect();
+        let of_it = if won.is_empty() { "no table of both".into() } else { won.join(", ") };
+        let note = format!("{SETTINGS_FILE} is there as well and wins table by table: {of_it}");
+        Self {
+            labels: self.labels,
+            transform: self.transform,
+            versions: self.versions.or(lower.versions),
+            engine: self.engine.or(lower.engine),
+            batching: self.batching.or(lower.batching),
+            scheduling: self.scheduling.or(lower.scheduling),
+            cache: self.cache.or(lower.cache),
+            triton: lower.triton.map(|triton| Arc::new(triton.with_note(note))),
+        }
+    }
+
+    /// The file in a version's folder that holds the graph.
+    pub fn model_file(&self) -> &str {
+        let named = self.triton.as_ref().map(|triton| triton.config.default_model_filename.as_str());
+        named.filter(|name| !name.is_empty()).unwrap_or(MODEL_FILE)
+    }
+
+    /// The files beside the version folders that a version is loaded with, relative to the model's.
+    pub(super) fn side_files(&self) -> Vec<PathBuf> {
+        self.triton.as_ref().map_or_else(Vec::new, |triton| triton.side_files())
+    }
+
+    /// What of `config.pbtxt` has no effect.
+    pub fn warnings(&self) -> Option<String> {
+        let warnings = &self.triton.as_ref()?.warnings;
+        (!warnings.is_empty()).then(|| format!("{CONFIG_FILE}: {}", warnings.join("; ")))
     }
 
     /// How requests are scheduled: the server's settings with those of the model in their place.
@@ -117,7 +172,9 @@ impl ModelSettings {
 
     /// What a loaded version depends on, as text to compare.
     pub(super) fn load_text(&self) -> String {
-        format!("{:?}", Self { versions: None, ..self.clone() })
+        // Warnings name lines, which other lines may move.
+        let config = self.triton.as_ref().map(|triton| &triton.config);
+        format!("{:?} {config:?}", Self { versions: None, triton: None, ..self.clone() })
     }
 }
 

@@ -37,18 +37,26 @@ impl VersionFiles {
     /// Reads a version folder.
     ///
     /// # Errors
+    /// As [`VersionFiles::read_named`].
+    pub fn read(folder: &Path, max_model_bytes: u64) -> Result<Self> {
+        Self::read_named(folder, MODEL_FILE, max_model_bytes)
+    }
+
+    /// Reads a version folder whose graph is in the file `model_file`.
+    ///
+    /// # Errors
     /// [`Error::Incomplete`] when a file is missing, ends early or is not what the manifest's hash
     /// says; [`Error::Repository`] when it is too large, not a plain file, or not readable as what it
     /// should be; [`Error::Io`] when reading fails.
-    pub fn read(folder: &Path, max_model_bytes: u64) -> Result<Self> {
+    pub fn read_named(folder: &Path, model_file: &str, max_model_bytes: u64) -> Result<Self> {
         let onnx =
-            read_file(folder, MODEL_FILE, max_model_bytes)?.ok_or_else(|| incomplete(MODEL_FILE, "is missing"))?;
+            read_file(folder, model_file, max_model_bytes)?.ok_or_else(|| incomplete(model_file, "is missing"))?;
         let manifest =
             read_file(folder, MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| parse_manifest(&bytes)).transpose()?;
         let Some(manifest) = manifest else {
             return Ok(Self { onnx, manifest: None, probe: Vec::new() });
         };
-        verify(&manifest, MODEL_FILE, &onnx)?;
+        verify(&manifest, model_file, &onnx)?;
         let probe = match read_file(folder, PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
             Some(bytes) => {
                 verify(&manifest, PROBE_FILE, &bytes)?;

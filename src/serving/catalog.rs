@@ -60,7 +60,7 @@ pub struct ModelEntry {
     pub versions: BTreeMap<Version, VersionEntry>,
     /// Where its aliases point to.
     pub aliases: Arc<Aliases>,
-    /// What is wrong with its settings or aliases.
+    /// What is wrong with its settings or aliases, and what of `config.pbtxt` has no effect.
     pub problem: Option<String>,
     /// The newest available one, resolved when the snapshot is built.
     latest: Option<Arc<Servable>>,

@@ -34,13 +34,29 @@ impl Servable {
         match input {
             Input::Tensors(tensors) => {
                 self.check_tensors(&tensors)?;
-                Ok((tensors, None))
+                Ok((self.to_graph(tensors)?, None))
             }
             Input::Images(images) => {
                 let (tensor, inverted) = self.images_to_tensor(&images, polarity)?;
-                Ok((vec![tensor], Some(inverted)))
+                Ok((self.to_graph(vec![tensor])?, Some(inverted)))
             }
         }
+    }
+
+    /// Tensors of clients in the shapes of the graph.
+    fn to_graph(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        match &self.facing {
+            Some(facing) => facing.to_graph(tensors),
+            None => Ok(tensors),
+        }
+    }
+
+    /// Inputs of zeros for the graph, for a batch of this many samples.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when an input would be too large to be counted.
+    pub(super) fn zeros(&self, batch: usize) -> Result<Vec<Tensor>> {
+        self.to_graph(crate::engine::zeros(&self.signature, batch)?)
     }
 
     /// Runs the model alone. A model of a fixed batch gets the samples in pieces of that size; no
@@ -86,7 +102,10 @@ impl Servable {
             return Err(self.failed(Error::internal("the model lost samples", shapes)));
         }
         self.statistics.ran(samples, start.elapsed());
-        Ok(outputs)
+        match &self.facing {
+            Some(facing) => facing.to_client(outputs).map_err(|error| self.failed(error)),
+            None => Ok(outputs),
+        }
     }
 
     fn no_samples(&self) -> Result<Vec<Tensor>> {

@@ -68,7 +68,8 @@ impl Gather {
             }
             let batch: Vec<Waiting> = {
                 let mut waiting = slot.lock();
-                let count = waiting.len().min(MAX_BATCH);
+                let most = servable.settings.max_batch_size.map_or(MAX_BATCH, |most| most.min(MAX_BATCH));
+                let count = waiting.len().min(most);
                 waiting.drain(..count).collect()
             };
             // Whoever took our sample is about to answer.

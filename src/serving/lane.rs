@@ -78,12 +78,12 @@ impl Drop for Lane {
 
 fn policy(settings: &SchedulingSettings, batching: Batching, max_batch: usize, threads: usize) -> LanePolicy {
     let batch = match batching {
-        Batching::Any => BatchPolicy {
+        Batching::Any if settings.across_requests => BatchPolicy {
             max_samples: max_batch.max(1),
             max_delay: settings.max_queue_delay,
             preferred: settings.preferred_batch_sizes.clone(),
         },
-        Batching::Fixed(_) | Batching::Whole => BatchPolicy::single(),
+        Batching::Any | Batching::Fixed(_) | Batching::Whole => BatchPolicy::single(),
     };
     LanePolicy { batch, weight: settings.weight, concurrency: settings.concurrency.unwrap_or(threads).max(1) }
 }

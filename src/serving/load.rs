@@ -17,6 +17,7 @@ use super::rival;
 use super::servable::Servable;
 use super::sessions::Runtime;
 use super::statistics::Statistics;
+use super::triton;
 use super::tuner::{self, Tuner};
 use super::tuning::{BatchCost, GATHER_PROBE, Pinned, Tuning, TuningStage};
 use super::tuning_store::TuningStore;
@@ -25,6 +26,7 @@ use crate::config::{EngineChoice, SchedulingSettings};
 use crate::engine::{EngineKind, Plan, Session};
 use crate::error::Result;
 use crate::metrics::{Metrics, Source};
+use crate::repository::triton::View;
 use crate::repository::{FoundVersion, ProbeSample, VersionFiles, sha256_hex};
 use crate::signature::Batching;
 use crate::transform::ImageLimits;
@@ -73,7 +75,8 @@ impl LoadSettings {
 /// on a golden example or while warming up.
 pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
-    let VersionFiles { onnx, manifest, probe } = VersionFiles::read(&found.path, settings.max_model_bytes)?;
+    let VersionFiles { onnx, manifest, probe } =
+        VersionFiles::read_named(&found.path, found.settings.model_file(), settings.max_model_bytes)?;
     if let Some(manifest) = &manifest {
         verify::identity(found, manifest)?;
     }
@@ -82,21 +85,26 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let choice = found.settings.engine.map_or(settings.candidates.choice, |table| table.kind);
     let candidates = Candidates { choice, ..settings.candidates.clone() };
     let plan = settings.plan(&candidates, &onnx, &onnx_sha256)?;
-    let signature = plan.signature();
-    let batching = signature.batching();
+    if let Some(manifest) = &manifest {
+        verify::signature(manifest, plan.signature())?;
+    }
+    let view = triton::view(found, plan.signature())?;
+    let (mut sessions, costs) = warm_sessions(&plan, &view, settings.pool.size())?;
+    triton::warm_up(found, &view, &mut sessions)?;
+    let output_labels = triton::output_labels(found, &view)?;
     let (transform, labels) = match &manifest {
-        Some(manifest) => {
-            verify::signature(manifest, signature)?;
-            (Some(manifest.transform.clone()), manifest.labels.clone())
+        Some(manifest) => (Some(manifest.transform.clone()), manifest.labels.clone()),
+        None if found.settings.transform.is_none() && found.settings.labels.is_empty() => {
+            triton::classification(&view, &output_labels, &mut sessions[0])?
         }
         None => (found.settings.transform.clone(), found.settings.labels.clone()),
     };
+    let View { signature, batching, facing } = view;
     let probabilities = match &transform {
-        Some(transform) => verify::transform(transform, &labels, signature)?,
+        Some(transform) => verify::transform(transform, &labels, &signature)?,
         None => None,
     };
     let pinned = Pinned::of(&scheduling);
-    let (sessions, costs) = warm_sessions(&plan, settings.pool.size())?;
     let tuning = match settings.tuning.recall(&onnx_sha256, plan.engine()) {
         Some(costs) => Tuning::choose(TuningStage::Remembered, plan.engine(), costs, pinned),
         None => Tuning::choose(TuningStage::Loading, plan.engine(), costs, pinned),
@@ -122,10 +130,14 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         cache,
         onnx_sha256,
         folder: found.path.clone(),
+        model_file: found.settings.model_file().to_owned(),
         manifest,
         transform,
         labels,
-        signature: plan.signature().clone(),
+        output_labels,
+        triton: found.settings.triton.clone(),
+        facing,
+        signature,
         runtime: ArcSwap::from_pointee(Runtime::new(plan, settings.threads, sessions)),
         batching,
         probabilities,
@@ -139,11 +151,11 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
 }
 
 /// A session for each compute thread, each of which has run, and what a run costs.
-fn warm_sessions(plan: &Plan, count: usize) -> Result<(Vec<Session>, Vec<BatchCost>)> {
+fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(Vec<Session>, Vec<BatchCost>)> {
     let mut sessions = rival::warm(plan, count)?;
-    let mut costs = vec![tuner::cost(&mut sessions[0], plan.signature(), 1)?];
-    if plan.signature().batching() == Batching::Any {
-        costs.push(tuner::cost(&mut sessions[0], plan.signature(), GATHER_PROBE)?);
+    let mut costs = vec![tuner::cost(&mut sessions[0], 1, &triton::zeros(view, 1)?)?];
+    if view.batching == Batching::Any {
+        costs.push(tuner::cost(&mut sessions[0], GATHER_PROBE, &triton::zeros(view, GATHER_PROBE)?)?);
     }
     Ok((sessions, costs))
 }

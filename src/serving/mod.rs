@@ -24,6 +24,7 @@ mod rival;
 mod servable;
 mod sessions;
 mod statistics;
+mod triton;
 mod tuner;
 mod tuning;
 mod tuning_store;

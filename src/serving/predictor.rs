@@ -204,7 +204,8 @@ impl Predictor {
         if tuning.inline && self.pool.is_idle() && is_small(servable, &input) {
             return self.run_inline(servable, &tuning, input, options).await;
         }
-        let timeout = options.timeout.map_or(self.settings.timeout, |wished| wished.min(self.settings.timeout));
+        let limits = [options.timeout, servable.settings.timeout];
+        let timeout = limits.into_iter().flatten().fold(self.settings.timeout, Duration::min);
         let (submitted, single) = (Instant::now(), tuning.single());
         drop(tuning);
         let request = Request { servable, options, submitted, deadline: submitted + timeout };

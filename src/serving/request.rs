@@ -94,7 +94,11 @@ impl Request<'_> {
     }
 
     fn submit(&self, rows: usize, is_alone: bool, shape: Box<[usize]>, payload: Work) -> Result<Ticket> {
-        let (submitted, deadline, priority) = (self.submitted, self.deadline, self.options.priority);
+        let (submitted, deadline) = (self.submitted, self.deadline);
+        let priority = match self.options.priority {
+            0 => self.servable.settings.default_priority,
+            stated => stated,
+        };
         self.servable.lane.submit(|id| Item { id, priority, rows, is_alone, shape, submitted, deadline, payload })
     }
 
@@ -118,6 +122,10 @@ impl Request<'_> {
             let is_open = |(_, dim): &(usize, &Dim)| matches!(dim, Dim::Symbol(_));
             sizes.into_iter().zip(dims).filter(is_open).map(|(size, _)| size).collect::<Vec<_>>()
         };
-        tensors.iter().zip(self.servable.sample_dims()).flat_map(open).collect()
+        let of_graph = |(input, dims)| {
+            let shape = self.servable.facing.as_ref().and_then(|facing| facing.graph_input(input));
+            shape.map_or(dims, |shape| &shape[usize::from(self.servable.batching != Batching::Whole)..])
+        };
+        tensors.iter().zip(self.servable.sample_dims().enumerate().map(of_graph)).flat_map(open).collect()
     }
 }

@@ -6,7 +6,7 @@ use super::tuning::BatchCost;
 use crate::config::EngineChoice;
 use crate::engine::{EngineKind, Plan, Session, zeros};
 use crate::error::Result;
-use crate::repository::{MODEL_FILE, VersionFiles, sha256_hex};
+use crate::repository::{VersionFiles, sha256_hex};
 use crate::tensor::{Data, Tensor};
 use crate::transform::PolarityChoice;
 
@@ -31,22 +31,24 @@ pub(super) fn agreeing_plan(candidates: &Candidates, servable: &Servable, max_by
     {
         return Ok(None);
     }
-    let VersionFiles { onnx, .. } = VersionFiles::read(&servable.folder, max_bytes)?;
+    let VersionFiles { onnx, .. } = VersionFiles::read_named(&servable.folder, &servable.model_file, max_bytes)?;
     if sha256_hex(&onnx) != servable.onnx_sha256 {
-        tracing::debug!(model = servable.name.as_str(), file = MODEL_FILE, "has changed since it was loaded");
+        tracing::debug!(model = servable.name.as_str(), file = servable.model_file, "has changed since it was loaded");
         return Ok(None);
     }
     let plan = candidates.load(EngineKind::OnnxRuntime, &onnx)?;
-    if plan.signature() != servable.signature() {
+    let runtime = servable.runtime.load_full();
+    if plan.signature() != runtime.plan().signature() {
         tracing::info!(model = servable.name.as_str(), "the engines see different signatures; tract goes on");
         return Ok(None);
     }
     let mut other = plan.session()?;
-    let runtime = servable.runtime.load_full();
+    let of_graph = |output| servable.facing.as_ref().map_or(output, |facing| facing.graph_output(output));
+    let probabilities = servable.probabilities.map(of_graph);
     for inputs in samples(servable)? {
         let ours = runtime.with(|session| session.run(&inputs))?;
         let theirs = other.run(&inputs)?;
-        if !agree(&ours, &theirs, servable.probabilities) {
+        if !agree(&ours, &theirs, probabilities) {
             tracing::warn!(model = servable.name.as_str(), "the engines disagree; tract goes on");
             return Ok(None);
         }
@@ -97,7 +99,7 @@ fn samples(servable: &Servable) -> Result<Vec<Vec<Tensor>>> {
             }
             _ => Ok(tensor),
         };
-        samples.push(zeros(servable.signature(), batch)?.into_iter().map(fill).collect::<Result<_>>()?);
+        samples.push(servable.zeros(batch)?.into_iter().map(fill).collect::<Result<_>>()?);
     }
     Ok(samples)
 }

@@ -20,6 +20,7 @@ use crate::config::{EngineChoice, SchedulingSettings};
 use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
 use crate::repository::Manifest;
+use crate::repository::triton::{Facing, TritonModel};
 use crate::signature::{Batching, Dim, ImageTransform, Signature, Transform};
 use crate::stats::Summary;
 use crate::tensor::{Data, Tensor};
@@ -41,14 +42,15 @@ pub struct Options {
     pub top_k: usize,
     /// The polarity of the images.
     pub polarity: PolarityChoice,
-    /// Which of those that wait for the model run first: 1 to 9, lower is earlier.
+    /// Which of those that wait for the model run first: 1 to 9, lower is earlier; 0 for what the
+    /// model's settings say.
     pub priority: u8,
     /// The time that the answer may take, if it is less than the server's own limit.
     pub timeout: Option<Duration>,
 }
 
-/// The priority of a request that states none.
-pub const DEFAULT_PRIORITY: u8 = 5;
+/// The priority of a request that states none: the model's own.
+pub const DEFAULT_PRIORITY: u8 = 0;
 
 impl Default for Options {
     fn default() -> Self {
@@ -88,6 +90,12 @@ pub struct Servable {
     /// The transforms around the graph, of the manifest or else of `model.toml`.
     pub transform: Option<Transform>,
     pub(super) labels: Vec<String>,
+    /// By output: the classes that a file of Triton's repository names.
+    pub(super) output_labels: BTreeMap<usize, Vec<String>>,
+    /// What `config.pbtxt` says.
+    pub(super) triton: Option<Arc<TritonModel>>,
+    /// How the tensors of clients become those of the graph, where they differ.
+    pub(super) facing: Option<Facing>,
     /// Its metric handles.
     pub metrics: ServableMetrics,
     /// What it did since it was loaded.
@@ -103,6 +111,7 @@ pub struct Servable {
     pub(super) cache: Option<ResponseCache>,
     pub(super) onnx_sha256: String,
     pub(super) folder: PathBuf,
+    pub(super) model_file: String,
     pub(super) choice: EngineChoice,
     pub(super) batching: Batching,
     pub(super) probabilities: Option<usize>,
@@ -178,6 +187,12 @@ impl Servable {
     pub fn encoded(&self, elapsed: Duration) {
         self.metrics.observe(Stage::Encode, elapsed);
         self.statistics.encoded(elapsed);
+    }
+
+    /// The labels of an output, by class: its own, or else those of the model, which may be of another
+    /// output and then of another number.
+    pub fn output_labels(&self, output: usize) -> &[String] {
+        self.output_labels.get(&output).unwrap_or(&self.labels)
     }
 
     /// Loss and accuracy of the last whole replay of the probe set.

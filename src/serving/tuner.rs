@@ -13,7 +13,8 @@ use super::tuning::{BatchCost, Tuning, TuningStage};
 use super::tuning_store::TuningStore;
 use crate::engine::{self, EngineKind, Plan};
 use crate::error::{Error, Result};
-use crate::signature::{Batching, Signature};
+use crate::signature::Batching;
+use crate::tensor::Tensor;
 
 /// The batches that are measured.
 const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 32];
@@ -160,7 +161,6 @@ impl Shared {
     /// to it. `None` when the tuner closes.
     fn costs(&self, servable: &Servable, plan: &Plan) -> Result<Option<Vec<BatchCost>>> {
         let mut session = plan.session()?;
-        let signature = servable.signature();
         let mut costs: Vec<BatchCost> = Vec::new();
         for round in 0..ROUNDS {
             for (index, batch) in sizes(servable).enumerate() {
@@ -171,7 +171,7 @@ impl Shared {
                 if !self.wait_for_calm() {
                     return Ok(None);
                 }
-                let cost = cost(&mut session, signature, batch)?;
+                let cost = cost(&mut session, batch, &servable.zeros(batch)?)?;
                 match costs.get_mut(index) {
                     Some(known) => known.microseconds = known.microseconds.min(cost.microseconds),
                     None => costs.push(cost),
@@ -209,7 +209,7 @@ fn sizes(servable: &Servable) -> impl Iterator<Item = usize> {
 ///
 /// # Errors
 /// What the model fails with.
-pub(super) fn cost(session: &mut engine::Session, signature: &Signature, batch: usize) -> Result<BatchCost> {
-    let median = engine::measure(session, &engine::zeros(signature, batch)?)?;
+pub(super) fn cost(session: &mut engine::Session, batch: usize, inputs: &[Tensor]) -> Result<BatchCost> {
+    let median = engine::measure(session, inputs)?;
     Ok(BatchCost { batch, microseconds: median.as_nanos() as f64 / 1e3 })
 }

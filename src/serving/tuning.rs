@@ -68,13 +68,20 @@ pub(super) struct Pinned {
     pub(super) max_batch: Option<usize>,
     /// Whether to run inline, if the settings say so.
     pub(super) inline: Option<bool>,
+    /// Whether every request runs by itself.
+    pub(super) alone: bool,
     /// A model that is cheaper than this may run inline.
     pub(super) inline_below: Duration,
 }
 
 impl Pinned {
     pub(super) fn of(settings: &SchedulingSettings) -> Self {
-        Self { max_batch: settings.max_batch_size, inline: settings.inline, inline_below: settings.inline_below }
+        Self {
+            max_batch: settings.max_batch_size,
+            inline: settings.inline,
+            alone: !settings.across_requests,
+            inline_below: settings.inline_below,
+        }
     }
 }
 
@@ -84,8 +91,8 @@ impl Tuning {
         let single = costs.first().map_or(0.0, BatchCost::per_sample);
         let inline = pinned.inline.unwrap_or(single <= pinned.inline_below.as_secs_f64() * 1e6);
         let probe = costs.iter().find(|cost| cost.batch == GATHER_PROBE);
-        let gather =
-            inline && pinned.max_batch != Some(1) && probe.is_some_and(|cost| cost.per_sample() < single * GATHER_GAIN);
+        let joins = pinned.max_batch != Some(1) && !pinned.alone;
+        let gather = inline && joins && probe.is_some_and(|cost| cost.per_sample() < single * GATHER_GAIN);
         let max_batch = pinned.max_batch.unwrap_or_else(|| best_batch(&costs));
         Self { stage, engine, costs, inline, gather, max_batch }
     }

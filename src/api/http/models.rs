@@ -36,7 +36,8 @@ pub(super) struct ModelInfo {
     latest_available: Option<u64>,
     /// The version that each alias points to.
     aliases: BTreeMap<String, u64>,
-    /// What is wrong with `model.toml` or `aliases.json`; what was last read of them stands.
+    /// What is wrong with `model.toml`, `config.pbtxt` or `aliases.json`, of which what was last read
+    /// stands; and what of `config.pbtxt` has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// Oldest first.

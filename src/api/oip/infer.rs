@@ -25,7 +25,7 @@ pub(crate) async fn infer(state: &ApiState, servable: &Arc<Servable>, request: I
         let given = &inference.outputs[index];
         let value = match classification {
             None => Value::Given(inference.outputs.clone()),
-            Some(count) => Value::Made(classify(given, servable.batching(), count, servable.labels())?),
+            Some(count) => Value::Made(classify(given, servable.batching(), count, servable.output_labels(index))?),
         };
         let mut answer = InferOutput { index, value, region: None };
         if let Some(mut slice) = region {

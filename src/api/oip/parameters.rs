@@ -91,7 +91,7 @@ impl RequestParameters {
                     priority @ 1..=9 => u8::try_from(priority).ok(),
                     other => {
                         return Err(Error::Malformed(format!(
-                            "the parameter \"priority\" must be from 1 (first) to 9 (last), or 0 for {DEFAULT_PRIORITY}; got {other}"
+                            "the parameter \"priority\" must be from 1 (first) to 9 (last), or 0 for the model's own; got {other}"
                         )));
                     }
                 };

@@ -66,7 +66,7 @@ impl Owner {
             if open || asked.contains(&name) || self.models.get(&name).is_some_and(restless) {
                 let wanted = self.wants_from_start(&name);
                 let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(wanted));
-                let before = model.problem();
+                let (before, warned) = (model.problem(), model.warnings());
                 model.see(found, occasion);
                 if let Some(problem) = model.problem().filter(|problem| before.as_ref() != Some(problem)) {
                     tracing::error!(
@@ -74,6 +74,9 @@ impl Owner {
                         problem,
                         "settings or aliases cannot be read; the last ones stand"
                     );
+                }
+                if let Some(warnings) = model.warnings().filter(|warnings| warned.as_ref() != Some(warnings)) {
+                    tracing::warn!(model = name.as_str(), warnings, "not all of it has an effect");
                 }
             }
         }

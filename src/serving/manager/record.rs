@@ -197,6 +197,11 @@ impl Model {
         self.settings_problem.clone().or_else(|| self.aliases_problem.clone())
     }
 
+    /// What of its `config.pbtxt` has no effect.
+    pub(super) fn warnings(&self) -> Option<String> {
+        self.settings.as_ref()?.warnings()
+    }
+
     /// What keeps every version from being loaded.
     fn blocked(&self) -> Option<&String> {
         self.settings_problem.as_ref().filter(|_| self.settings.is_none())
@@ -208,7 +213,7 @@ impl Model {
             None => Some("its folder is gone".into()),
             Some(found) => match self.blocked() {
                 Some(problem) => Some(problem.clone()),
-                None => (!found.marks.has_model).then(|| "model.onnx is missing".into()),
+                None => (!found.marks.has_model).then(|| format!("{} is missing", found.folder.settings.model_file())),
             },
         }
     }
@@ -269,7 +274,9 @@ impl Model {
     /// The model as requests see it.
     pub(super) fn entry(&self) -> ModelEntry {
         let versions = self.versions.iter().map(|(version, record)| (*version, self.version_entry(*version, record)));
-        ModelEntry::new(versions.collect(), self.aliases.clone(), self.problem())
+        let problems: Vec<String> = self.problem().into_iter().chain(self.warnings()).collect();
+        let problem = (!problems.is_empty()).then(|| problems.join("; "));
+        ModelEntry::new(versions.collect(), self.aliases.clone(), problem)
     }
 
     fn version_entry(&self, version: Version, record: &Record) -> VersionEntry {
