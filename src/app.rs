@@ -118,17 +118,7 @@ impl App {
             log,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self {
-            config,
-            metrics,
-            pool,
-            tuner,
-            engines,
-            predictor,
-            manager,
-            state,
-            stopping,
-        })
+        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, state, stopping })
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -194,9 +184,11 @@ impl App {
         let over_http = &metrics.http.connections;
         let mut ports = vec![(listeners.http, first, over_http)];
         ports.extend(listeners.grpc.map(|listener| (listener, Wire::Grpc(services), &metrics.grpc.connections)));
-        ports.extend(listeners.torchserve_management.map(|listener| {
-            (listener, Wire::Http(api::torchserve_management(self.state.clone())), over_http)
-        }));
+        ports.extend(
+            listeners
+                .torchserve_management
+                .map(|listener| (listener, Wire::Http(api::torchserve_management(self.state.clone())), over_http)),
+        );
         let mut servers = JoinSet::new();
         for (listener, wire, connections) in ports {
             let (http, connections, closed) = (http.clone(), connections.clone(), closed.clone());

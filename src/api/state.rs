@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::budget::ByteBudget;
 use super::oip::{Regions, Traces};
-use crate::config::{Admin, HttpConfig};
+use crate::config::{Admin, CompatMetrics, HttpConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::serving::{Manager, Predictor};
@@ -31,6 +31,8 @@ pub struct ApiSettings {
     pub admin: Admin,
     /// Whether pages of other origins may use TensorFlow Serving's paths.
     pub cors: bool,
+    /// Whose names metrics have beside our own.
+    pub compat_metrics: CompatMetrics,
 }
 
 /// What the handlers work with.
@@ -108,6 +110,7 @@ impl ApiState {
             access_log: http.access_log,
             admin: http.admin,
             cors: http.cors,
+            compat_metrics: http.compat_metrics,
         };
         let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
         let regions = Regions::new(http.shared_memory, http.max_body_bytes);

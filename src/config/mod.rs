@@ -130,12 +130,25 @@ pub struct HttpConfig {
     pub slow_request: Duration,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// Whose names metrics have beside our own.
+    pub compat_metrics: CompatMetrics,
     /// Whether clients may leave tensors in shared memory.
     pub shared_memory: bool,
     /// Whether pages of other origins may use TensorFlow Serving's paths.
     pub cors: bool,
     /// Where TorchServe's management API listens, if anywhere.
     pub torchserve_management: Option<std::net::SocketAddr>,
+}
+
+/// Whose names metrics have beside our own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompatMetrics {
+    /// Nobody's.
+    #[default]
+    None,
+    /// Triton's: `nv_inference_…`, `nv_cache_…`.
+    Triton,
 }
 
 /// How log lines look.

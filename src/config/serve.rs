@@ -8,8 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{
-    Admin, CheckConfig, Control, EngineChoice, GrpcListen, HttpConfig, LifecycleConfig, LogConfig, LogFormat,
-    SchedulingSettings, ServingConfig, VersionPolicy,
+    Admin, CheckConfig, CompatMetrics, Control, EngineChoice, GrpcListen, HttpConfig, LifecycleConfig, LogConfig,
+    LogFormat, SchedulingSettings, ServingConfig, VersionPolicy,
 };
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
@@ -161,6 +161,10 @@ pub struct ServeOptions {
     #[arg(long, env = "WEIR_DRAIN_SECONDS", value_name = "S", help_heading = "Connections")]
     pub drain_seconds: Option<f64>,
 
+    /// Metrics of another server's names beside Weir's own, for dashboards made for it: triton or none
+    /// [default: none]
+    #[arg(long, env = "WEIR_COMPAT_METRICS", value_enum, value_name = "SERVER", help_heading = "Logs")]
+    pub compat_metrics: Option<CompatMetrics>,
     /// Look of the log: auto is text on a terminal and JSON elsewhere [default: auto]
     #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, value_name = "FORMAT", help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
@@ -255,6 +259,7 @@ impl ServeOptions {
             shared_memory: self.shared_memory.or(lower.shared_memory),
             grace_seconds: self.grace_seconds.or(lower.grace_seconds),
             drain_seconds: self.drain_seconds.or(lower.drain_seconds),
+            compat_metrics: self.compat_metrics.or(lower.compat_metrics),
             log_format: self.log_format.or(lower.log_format),
             log: self.log.or(lower.log),
             access_log: self.access_log.or(lower.access_log),
@@ -325,6 +330,7 @@ impl ServeOptions {
             drain: seconds("drain-seconds", self.drain_seconds.unwrap_or(20.0))?,
             slow_request: zero_or_seconds("slow-request-seconds", self.slow_request_seconds.unwrap_or(1.0))?,
             access_log: self.access_log.unwrap_or(false),
+            compat_metrics: self.compat_metrics.unwrap_or_default(),
             shared_memory: self.shared_memory.unwrap_or(false),
             cors: self.cors.unwrap_or(false),
             torchserve_management: self.torchserve_management,

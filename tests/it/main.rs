@@ -27,3 +27,4 @@ mod tfs_models;
 mod tfs_predict;
 mod torchserve;
 mod training;
+mod triton_repository;

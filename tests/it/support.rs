@@ -126,10 +126,11 @@ impl TestApp {
             services: app.grpc().unwrap(),
             state: app.state().clone(),
             router: app.router(),
-            served: tokio::spawn(app.run(
-                Listeners { http: listener, grpc: Some(grpc), torchserve_management: None },
-                async move { stopped.await.unwrap_or(StopReason::Interrupt) },
-            )),
+            served: tokio::spawn(
+                app.run(Listeners { http: listener, grpc: Some(grpc), torchserve_management: None }, async move {
+                    stopped.await.unwrap_or(StopReason::Interrupt)
+                }),
+            ),
             stop: Some(stop),
             _models: None,
             state_dir,

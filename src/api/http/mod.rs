@@ -13,6 +13,7 @@ mod predict_types;
 mod tfs;
 mod torchserve;
 pub mod training;
+mod triton_metrics;
 
 use axum::Router;
 use tower_http::catch_panic::CatchPanicLayer;

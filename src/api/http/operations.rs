@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::api::error::{ApiError, Problem};
 use crate::api::state::ApiState;
+use crate::config::CompatMetrics;
 use crate::metrics::CONTENT_TYPE;
 
 /// Whether the process works.
@@ -66,6 +67,9 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Json<Ready>,
     )
 )]
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let text = state.metrics().encode()?;
+    let mut text = state.metrics().encode()?;
+    if state.settings().compat_metrics == CompatMetrics::Triton {
+        super::triton_metrics::append(&state.predictor().catalog(), &mut text);
+    }
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
