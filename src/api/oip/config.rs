@@ -39,48 +39,48 @@ pub(crate) struct ModelConfig {
 /// An input.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ConfigInput {
-    name: String,
-    data_type: &'static str,
-    format: &'static str,
-    dims: Vec<i64>,
-    is_shape_tensor: bool,
-    allow_ragged_batch: bool,
-    optional: bool,
+    pub(crate) name: String,
+    pub(crate) data_type: &'static str,
+    pub(crate) format: &'static str,
+    pub(crate) dims: Vec<i64>,
+    pub(crate) is_shape_tensor: bool,
+    pub(crate) allow_ragged_batch: bool,
+    pub(crate) optional: bool,
 }
 
 /// An output.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ConfigOutput {
-    name: String,
-    data_type: &'static str,
-    dims: Vec<i64>,
-    label_filename: &'static str,
-    is_shape_tensor: bool,
+    pub(crate) name: String,
+    pub(crate) data_type: &'static str,
+    pub(crate) dims: Vec<i64>,
+    pub(crate) label_filename: &'static str,
+    pub(crate) is_shape_tensor: bool,
 }
 
 /// How requests are put together.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct DynamicBatching {
-    preferred_batch_size: Vec<usize>,
-    max_queue_delay_microseconds: u64,
-    preserve_ordering: bool,
-    priority_levels: u64,
-    default_priority_level: u64,
+    pub(crate) preferred_batch_size: Vec<usize>,
+    pub(crate) max_queue_delay_microseconds: u64,
+    pub(crate) preserve_ordering: bool,
+    pub(crate) priority_levels: u64,
+    pub(crate) default_priority_level: u64,
 }
 
 /// Runs at the same time.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct InstanceGroup {
-    name: String,
-    kind: &'static str,
-    count: usize,
-    passive: bool,
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) count: usize,
+    pub(crate) passive: bool,
 }
 
 /// Whether answers are remembered.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ResponseCache {
-    enable: bool,
+    pub(crate) enable: bool,
 }
 
 /// The configuration of a version.
