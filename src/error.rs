@@ -70,9 +70,6 @@ pub enum Error {
         "the request names no model and there is no default; use /models/{{model}}/predict with one of: {available}, or start the server with --default-model"
     )]
     NoDefaultModel { available: String },
-    /// What the request names is not there.
-    #[error("{0}")]
-    NothingThere(String),
     /// The version exists but does not serve.
     #[error("model \"{name}\" version {version} is not available: {reason}")]
     NotAvailable { name: ModelName, version: Version, reason: String },
@@ -168,7 +165,6 @@ impl Error {
             Self::ModelNotFound { .. }
             | Self::VersionNotFound { .. }
             | Self::AliasNotFound { .. }
-            | Self::NothingThere(_)
             | Self::NotFound(_) => Kind::NotFound,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::InvalidName { .. } | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -10,7 +10,6 @@ use super::budget::Held;
 use super::compression::Encoding;
 use super::state::ApiState;
 use crate::error::{Error, Result};
-use crate::ids::quote;
 use crate::serving::Servable;
 
 /// Pieces that a body may come in. A body of tiny chunks costs far more than its bytes.
@@ -43,27 +42,13 @@ pub(super) async fn read_body_for(
     read_body(state, headers, body).await
 }
 
-/// Reads a body.
+/// Reads a body, and unpacks it if it is packed; unpacked it may be as large as any other.
 ///
 /// # Errors
 /// [`Error::TooLarge`], [`Error::SlowClient`], [`Error::Overloaded`] when the bodies of all requests
-/// together need too much memory, [`Error::UnsupportedMedia`] for a compressed body,
-/// [`Error::Malformed`] when it breaks off.
+/// together need too much memory, [`Error::UnsupportedMedia`] when it is neither plain nor gzip nor
+/// deflate, [`Error::Malformed`] when it breaks off or is damaged.
 pub(super) async fn read_body(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Buffered> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        let encoding = quote(&String::from_utf8_lossy(encoding.as_bytes()));
-        return Err(Error::UnsupportedMedia(format!(
-            "content-encoding {encoding} is not accepted; send the body uncompressed"
-        )));
-    }
-    read_as_sent(state, body).await
-}
-
-/// Reads a body that may be packed, and unpacks it, as large as any other body may be.
-///
-/// # Errors
-/// As [`read_body`], and when it is damaged.
-pub(super) async fn read_packed_body(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Buffered> {
     let Some(encoding) = Encoding::of_request(headers)? else { return read_as_sent(state, body).await };
     let packed = read_as_sent(state, body).await?;
     let limit = state.settings().max_body_bytes;

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::ServeOptions;
-use super::serve::{at_least_one, refuse, seconds};
+use super::values::{at_least_one, refuse, seconds};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, quote};
 

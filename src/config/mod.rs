@@ -4,6 +4,7 @@
 mod grpc;
 mod lifecycle;
 mod serve;
+mod values;
 
 pub use grpc::GrpcListen;
 pub use lifecycle::{Admin, Control, LifecycleConfig, LoadModel, VersionPolicy};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
+use super::values::{at_least_one, seconds, zero_or_seconds};
 use super::{
     Admin, CheckConfig, CompatMetrics, Control, EngineChoice, GrpcListen, HttpConfig, LifecycleConfig, LogConfig,
     LogFormat, SchedulingSettings, ServingConfig, VersionPolicy,
@@ -341,29 +342,6 @@ impl ServeOptions {
         };
         Ok(ServeConfig { serving, lifecycle, http, grpc: self.grpc.unwrap_or_default(), log })
     }
-}
-
-pub(super) fn at_least_one(setting: &str, value: usize) -> Result<usize> {
-    if value == 0 { Err(refuse(setting, "must be at least 1, got 0".into())) } else { Ok(value) }
-}
-
-pub(super) fn seconds(setting: &str, value: f64) -> Result<Duration> {
-    match zero_or_seconds(setting, value)? {
-        Duration::ZERO => Err(refuse(setting, "must be more than 0".into())),
-        duration => Ok(duration),
-    }
-}
-
-fn zero_or_seconds(setting: &str, value: f64) -> Result<Duration> {
-    const DAY: f64 = 86_400.0;
-    if !(0.0..=DAY).contains(&value) {
-        return Err(refuse(setting, format!("must be a number of seconds from 0 to {DAY}, got {value}")));
-    }
-    Ok(Duration::from_secs_f64(value))
-}
-
-pub(super) fn refuse(setting: &str, problem: String) -> Error {
-    Error::Config { setting: setting.into(), problem }
 }
 
 #[cfg(test)]

@@ -70,6 +70,9 @@ impl Overrides {
         if let Some(sizes) = self.preferred_batch_sizes.get() {
             batching.preferred_batch_sizes.clone_from(sizes);
         }
+        if self.preferred_batch_sizes.get().is_some() || self.max_queue_delay_microseconds.get().is_some() {
+            batching.across_requests = Some(true);
+        }
         if let Some(most) = batching.max_batch_size {
             batching.preferred_batch_sizes.retain(|size| *size <= most);
         }

@@ -130,7 +130,7 @@ impl Servable {
             max_samples,
             settings: &self.settings,
             joins: self.settings.across_requests && self.tuning().max_batch > 1,
-            concurrency: self.settings.concurrency.unwrap_or_else(|| self.lane.threads()),
+            concurrency: self.settings.concurrency.unwrap_or_else(|| self.compute_threads()),
             model_file: &self.model_file,
         };
         ModelConfig::completed(self.triton.as_ref().map(|triton| &triton.config), served)

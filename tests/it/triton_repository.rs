@@ -98,8 +98,19 @@ async fn the_shapes_of_an_old_image_classifier_hide_its_batch_of_one() {
     }
     let wrong = app.post_json("/models/m/predict", &json!({"inputs": {"x": [[[1, 1, 1], [2, 2, 2]]]}})).await;
     wrong.assert_problem(422);
-    let config = app.triton_config();
-    assert_eq!((config.max_batch_size, config.input[0].dims.as_slice()), (0, &[2, 3][..]));
+    let input = json!({"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [1, 1, 1, 2, 2, 2]});
+    let answer = app.post_json("/v2/models/m/infer", &json!({"inputs": [input]})).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["outputs"][0]["shape"]),
+        (200, &json!([3])),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(app.get("/v2/models/m").await.json()["inputs"][0]["shape"], json!([2, 3]));
+    let config = app.get("/v2/models/m/config").await.json();
+    assert_eq!((&config["max_batch_size"], &config["input"][0]["dims"]), (&json!(0), &json!([2, 3])));
+    assert_eq!(config["input"][0]["reshape"], json!({"shape": [1, 2, 3]}));
+    assert!(config.get("dynamic_batching").is_none() && config.get("optimization").is_none(), "{config}");
 }
 
 #[tokio::test]
@@ -196,6 +207,12 @@ async fn labels_beside_the_versions_name_the_classes_of_a_distribution_and_of_no
     let app = TestApp::with_temp(models, |_| {}).await;
     let answer = app.post_json("/models/m/predict", &json!({"instances": [[0.0, 0.0, 9.0]]})).await;
     assert_eq!(answer.labels(), ["fox"]);
+    let input = json!({"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0, 9, 1]});
+    let output = json!({"name": "y", "parameters": {"classification": 2}});
+    let answer = app.post_json("/v2/models/m/infer", &json!({"inputs": [input], "outputs": [output]})).await.json();
+    let classes: Vec<&str> =
+        answer["outputs"][0]["data"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(classes[0].ends_with(":1:dog") && classes[1].ends_with(":2:fox"), "{answer}");
 
     let one = "max_batch_size: 4 output { name: \"y\" data_type: TYPE_FP32 dims: 1 label_filename: \"labels.txt\" }";
     let models = configured(&half_plus_two(), one);

@@ -18,7 +18,7 @@ mod statistics;
 mod trace;
 
 pub(crate) use binary::{byte_size, element_count, read_elements, read_strings, write_elements};
-pub(crate) use config::{ConfigInput, ConfigOutput, DynamicBatching, InstanceGroup, ModelConfig, model_config};
+pub(crate) use config::{ModelConfig, model_config};
 pub(crate) use datatype::{datatype, parse_datatype};
 pub(crate) use infer::infer;
 pub(crate) use logging::{LogSettings, change_logging, logging_settings};

@@ -129,7 +129,7 @@ impl Regions {
     /// One region, or all for no name.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] when shared memory is off, [`Error::NothingThere`] for a name that is not
+    /// [`Error::Forbidden`] when shared memory is off, [`Error::NotFound`] for a name that is not
     /// registered.
     pub(crate) fn status(&self, name: Option<&str>) -> Result<Vec<RegionStatus>> {
         self.root()?;
@@ -142,8 +142,7 @@ impl Regions {
     fn region(&self, name: &str) -> Result<Arc<Region>> {
         self.root()?;
         let region = self.lock().get(name).cloned();
-        region
-            .ok_or_else(|| Error::NothingThere(format!("no region of shared memory is registered as {}", quote(name))))
+        region.ok_or_else(|| Error::NotFound(format!("no region of shared memory is registered as {}", quote(name))))
     }
 
     /// The bytes of a part of a region.

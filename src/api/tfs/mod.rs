@@ -10,9 +10,6 @@ mod status;
 pub(crate) use examples::{Example, Feature, examples_into_input};
 pub(crate) use model_spec::{ModelSpec, Wanted};
 pub(crate) use results::{Class, classes, classification_output, regression_output, regressions};
-#[allow(unused_imports, reason = "gRPC names them, REST only writes them")]
 pub(crate) use signature::{DataType, TensorInfo, inputs_by_name};
 pub(crate) use signature::{PREDICT_METHOD, SERVING_DEFAULT, SignatureDef, check_signature_name, signature_def};
-#[allow(unused_imports, reason = "gRPC names it, REST only writes it")]
-pub(crate) use status::Code;
 pub(crate) use status::{VersionStatus, version_statuses};

@@ -22,7 +22,6 @@ pub(crate) struct DataType {
     /// Its name, `DT_…`.
     pub(crate) name: &'static str,
     /// Its number in TensorFlow's `types.proto`.
-    #[allow(dead_code, reason = "for gRPC alone, where types and codes are numbers and inputs a map")]
     pub(crate) number: i32,
 }
 
@@ -138,7 +137,6 @@ pub(crate) fn check_signature_name(name: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::InvalidInput`] naming what is missing and what is too much.
-#[allow(dead_code, reason = "for gRPC alone, where types and codes are numbers and inputs a map")]
 pub(crate) fn inputs_by_name(signature: &Signature, mut sent: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
     let specs = &signature.inputs;
     let is_sent = |spec: &&TensorSpec| sent.iter().any(|(name, _)| *name == spec.name);

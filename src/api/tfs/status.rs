@@ -37,7 +37,6 @@ impl Code {
     }
 
     /// Its number there.
-    #[allow(dead_code, reason = "for gRPC alone, where types and codes are numbers and inputs a map")]
     pub(crate) fn number(self) -> i32 {
         match self {
             Self::Ok => 0,

@@ -55,20 +55,13 @@ impl ModelConfig {
                 config.dynamic_batching = Some(batching(served.settings));
             }
         }
-        if config.response_cache.is_none() && served.settings.cache_bytes > 0 {
-            config.response_cache = Some(ResponseCacheChoice { enable: true });
-        }
         let batched = config.max_batch_size > 0;
+        config.follow(served);
         if config.input.is_empty() {
             config.input = served.signature.inputs.iter().map(|spec| input(spec, batched)).collect();
         }
         if config.output.is_empty() {
             config.output = served.signature.outputs.iter().map(|spec| output(spec, batched)).collect();
-        }
-        if config.instance_group.is_empty() {
-            let count = i32::try_from(served.concurrency).unwrap_or(i32::MAX);
-            config.instance_group =
-                vec![InstanceGroup { kind: InstanceKind::KindCpu, count, ..InstanceGroup::default() }];
         }
         for (index, group) in config.instance_group.iter_mut().enumerate() {
             if group.name.is_empty() {
@@ -76,6 +69,31 @@ impl ModelConfig {
             }
         }
         config
+    }
+}
+
+impl ModelConfig {
+    /// `model.toml` and a load with settings of its own may say otherwise than the file; what is in
+    /// force is shown.
+    fn follow(&mut self, served: Served<'_>) {
+        let settings = served.settings;
+        if let Some(most) = settings.max_batch_size.filter(|_| self.max_batch_size > 0) {
+            self.max_batch_size = i32::try_from(most).unwrap_or(i32::MAX);
+        }
+        if let Some(given) = &mut self.dynamic_batching {
+            let DynamicBatching { preferred_batch_size, max_queue_delay_microseconds, .. } = batching(settings);
+            given.preferred_batch_size = preferred_batch_size;
+            given.max_queue_delay_microseconds = max_queue_delay_microseconds;
+        }
+        if self.response_cache.is_some() || settings.cache_bytes > 0 {
+            self.response_cache = Some(ResponseCacheChoice { enable: settings.cache_bytes > 0 });
+        }
+        let counts = self.instance_group.iter().filter(|group| !group.passive).map(|group| group.count.max(1) as usize);
+        if counts.sum::<usize>() != served.concurrency {
+            let count = i32::try_from(served.concurrency).unwrap_or(i32::MAX);
+            let group = InstanceGroup { kind: InstanceKind::KindCpu, count, ..InstanceGroup::default() };
+            self.instance_group = vec![group];
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The Open Inference Protocol over gRPC: messages in, calls to its core, messages out.
 
+mod config;
 mod request;
 mod response;
 mod settings;
@@ -112,7 +113,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
         let ModelConfigRequest { name, version } = request.into_inner();
-        let config = settings::config(oip::model_config(&self.0, &name, &version)?);
+        let config = config::config(oip::model_config(&self.0, &name, &version)?);
         Ok(Response::new(ModelConfigResponse { config: Some(config) }))
     }
 

@@ -1,16 +1,13 @@
-//! Configuration, trace and log settings, parameters of loads, and regions, as messages.
+//! Trace and log settings, parameters of loads, and regions, as messages.
 
 use std::collections::BTreeMap;
 
 use crate::api::grpc::caller::Caller;
-use crate::api::grpc::pb::inference::model_config::SchedulingChoice;
-use crate::api::grpc::pb::inference::model_instance_group::Kind as GroupKind;
 use crate::api::grpc::pb::inference::model_repository_parameter::ParameterChoice;
 use crate::api::grpc::pb::inference::system_shared_memory_status_response::RegionStatus;
 use crate::api::grpc::pb::inference::{
-    DataType, LogSettingsRequest, LogSettingsResponse, ModelConfig, ModelDynamicBatching, ModelInput,
-    ModelInstanceGroup, ModelOutput, ModelRepositoryParameter, ModelResponseCache, TraceSettingRequest,
-    TraceSettingResponse, log_settings_request, log_settings_response, trace_setting_response,
+    LogSettingsRequest, LogSettingsResponse, ModelRepositoryParameter, TraceSettingRequest, TraceSettingResponse,
+    log_settings_request, log_settings_response, trace_setting_response,
 };
 use crate::api::oip::{self, Parameter};
 use crate::api::state::ApiState;
@@ -19,57 +16,6 @@ use crate::ids::quote;
 
 type LogRequestChoice = log_settings_request::setting_value::ParameterChoice;
 type LogResponseChoice = log_settings_response::setting_value::ParameterChoice;
-
-/// The message of a configuration.
-pub(super) fn config(config: oip::ModelConfig) -> ModelConfig {
-    let data_type = |name: &str| DataType::from_str_name(name).unwrap_or(DataType::TypeInvalid).into();
-    let input = |input: oip::ConfigInput| ModelInput {
-        name: input.name,
-        data_type: data_type(input.data_type),
-        dims: input.dims,
-        ..ModelInput::default()
-    };
-    let output = |output: oip::ConfigOutput| ModelOutput {
-        name: output.name,
-        data_type: data_type(output.data_type),
-        dims: output.dims,
-        ..ModelOutput::default()
-    };
-    let batching = |batching: oip::DynamicBatching| {
-        SchedulingChoice::DynamicBatching(ModelDynamicBatching {
-            preferred_batch_size: batching.preferred_batch_size.into_iter().map(number).collect(),
-            max_queue_delay_microseconds: batching.max_queue_delay_microseconds,
-            preserve_ordering: batching.preserve_ordering,
-            priority_levels: batching.priority_levels,
-            default_priority_level: batching.default_priority_level,
-            ..ModelDynamicBatching::default()
-        })
-    };
-    let group = |group: oip::InstanceGroup| ModelInstanceGroup {
-        name: group.name,
-        kind: GroupKind::from_str_name(group.kind).unwrap_or(GroupKind::Auto).into(),
-        count: number(group.count),
-        passive: group.passive,
-        ..ModelInstanceGroup::default()
-    };
-    ModelConfig {
-        name: config.name,
-        platform: config.platform.to_owned(),
-        backend: config.backend.to_owned(),
-        max_batch_size: number(config.max_batch_size),
-        input: config.input.into_iter().map(input).collect(),
-        output: config.output.into_iter().map(output).collect(),
-        scheduling_choice: config.dynamic_batching.map(batching),
-        instance_group: config.instance_group.into_iter().map(group).collect(),
-        default_model_filename: config.default_model_filename.to_owned(),
-        response_cache: config.response_cache.map(|cache| ModelResponseCache { enable: cache.enable }),
-        ..ModelConfig::default()
-    }
-}
-
-fn number(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
 
 /// The parameters of a load or unload.
 ///

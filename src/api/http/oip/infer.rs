@@ -9,11 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::answer::{Written, write_answer};
 use super::body::InferBody;
-use crate::api::body::read_packed_body;
+use crate::api::body::read_body_for;
 use crate::api::compression::Encoding;
 use crate::api::error::ApiError;
 use crate::api::http::admin_guard::Administrator;
 use crate::api::http::predict_input::timeout_of;
+use crate::api::offload::off_reactor;
 use crate::api::oip::{InferResponse, infer, resolve};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
@@ -21,10 +22,6 @@ use crate::ids::{RequestId, quote};
 
 /// How many bytes of a body, of a request or an answer, are JSON, if others follow.
 const JSON_BYTES: HeaderName = HeaderName::from_static("inference-header-content-length");
-
-/// Bodies that are longer are read and written on a thread of their own: others, and probes above all,
-/// do not wait for that.
-const LONG_BYTES: usize = 256 * 1024;
 
 type Answer = std::result::Result<Response, ApiError>;
 
@@ -53,9 +50,9 @@ async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, re
     let (mut parts, body) = request.into_parts();
     let json_bytes = json_bytes(&parts.headers)?;
     let begun = Instant::now();
-    let held = read_packed_body(state, &parts.headers, body).await?;
+    let held = read_body_for(state, &servable, &parts.headers, body).await?;
     let (bytes, reader) = (held.bytes.clone(), servable.clone());
-    let mut asked = by_length(bytes.len(), move || InferBody::read(&bytes, json_bytes, &reader)).await??;
+    let mut asked = off_reactor(bytes.len(), move || InferBody::read(&bytes, json_bytes, &reader)).await?;
     if asked.request.uses_shared_memory() {
         // It belongs to programs on this machine.
         Administrator::from_request_parts(&mut parts, state).await.map_err(|ApiError(error)| error)?;
@@ -75,14 +72,14 @@ async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, re
 async fn write(response: InferResponse, asked: InferBody) -> Result<Written> {
     // A number in JSON takes a handful of bytes.
     let size = response.outputs.iter().map(|output| output.tensor().data().len() * 8).sum();
-    by_length(size, move || write_answer(&response, |place| asked.is_binary(place))).await
+    off_reactor(size, move || Ok(write_answer(&response, |place| asked.is_binary(place)))).await
 }
 
 async fn respond(written: Written, headers: &HeaderMap) -> Result<Response> {
     let Written { mut body, json_bytes } = written;
     let encoding = Encoding::of_answer(headers, body.len());
     if let Some(encoding) = encoding {
-        body = by_length(body.len(), move || encoding.pack(&body)).await??;
+        body = off_reactor(body.len(), move || encoding.pack(&body)).await?;
     }
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
@@ -96,15 +93,6 @@ async fn respond(written: Written, headers: &HeaderMap) -> Result<Response> {
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
     Ok(response)
-}
-
-/// Does work that takes as long as a body is: here if it is short, else where it is in nobody's way.
-async fn by_length<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    if bytes <= LONG_BYTES {
-        return Ok(work());
-    }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::internal("a long body could not be worked on", error))
 }
 
 fn json_bytes(headers: &HeaderMap) -> Result<Option<usize>> {

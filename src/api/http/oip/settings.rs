@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use serde_json::{Map, Value};
 
-use crate::api::body::read_packed_body;
+use crate::api::body::read_body;
 use crate::api::error::ApiError;
 use crate::api::http::admin_guard::Administrator;
 use crate::api::oip::{LogSettings, Parameter, TraceChange, TraceSettings, change_logging, logging_settings, target};
@@ -90,7 +90,7 @@ pub(super) async fn set_logging(
 /// A small body: an object, whatever its content type; none at all is an empty one.
 pub(super) async fn read_object(state: &ApiState, request: Request) -> Result<Map<String, Value>> {
     let (parts, body) = request.into_parts();
-    let body = read_packed_body(state, &parts.headers, body).await?;
+    let body = read_body(state, &parts.headers, body).await?;
     if body.bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
