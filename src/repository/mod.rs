@@ -22,7 +22,7 @@ pub use look::{Found, FoundModel, Look};
 pub use manifest::{
     DataProvenance, FileEntry, Golden, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity, ProbeSample, TrainingProvenance,
 };
-pub use overrides::Overrides;
+pub use overrides::{Choice, Overrides};
 pub use publish::{Publication, publish};
 pub use settings::{ModelSettings, SETTINGS_FILE, Versions};
 pub use source::{Looked, Origin, Source};

@@ -14,6 +14,8 @@ mod inputs;
 mod layers;
 mod lifecycle;
 mod mnist;
+mod oip_infer;
+mod oip_server;
 mod openapi;
 mod photos;
 mod predict;

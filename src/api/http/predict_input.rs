@@ -62,6 +62,14 @@ pub(super) async fn read_input(
     Ok((input, options, body))
 }
 
+/// How long the headers of a request let its answer take.
+///
+/// # Errors
+/// [`Error::Malformed`] for what is no number of milliseconds.
+pub(super) fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>> {
+    Wishes::of_headers(headers)?.timeout_ms.map(check_timeout).transpose()
+}
+
 /// What a request says about its scheduling.
 struct Wishes {
     priority: Option<u64>,

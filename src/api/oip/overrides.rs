@@ -9,7 +9,7 @@ use crate::api::state::ApiState;
 use crate::config::VersionPolicy;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, quote};
-use crate::repository::Overrides;
+use crate::repository::{Choice, Overrides};
 
 /// Reads a configuration for a model.
 ///
@@ -28,25 +28,42 @@ fn read(config: Map<String, Value>, model: &ModelName, present: &Value) -> Resul
     let mut overrides = Overrides::default();
     for (key, value) in config {
         let key = snake_case(&key);
+        let is_present = present.get(&key) == Some(&value);
         match key.as_str() {
-            _ if present.get(&key) == Some(&value) => {}
+            _ if is_present => keep(&key, &mut overrides),
             "name" if value == model.as_str() || value == "" => {}
-            "max_batch_size" => overrides.max_batch_size = Some(size(&value, &key)?.max(1)),
+            "max_batch_size" => overrides.max_batch_size = Choice::Set(size(&value, &key)?.max(1)),
             "dynamic_batching" => dynamic_batching(object(value, &key)?, &mut overrides)?,
-            "instance_group" => overrides.concurrency = Some(instances(value)?),
-            "version_policy" => overrides.versions = Some(version_policy(object(value, &key)?)?),
-            "response_cache" => {
-                let cache = object(value, &key)?;
-                let enable = cache.get("enable").cloned().unwrap_or(Value::Bool(false));
-                only(&cache, &key, &["enable"])?;
-                overrides.cache =
-                    Some(enable.as_bool().ok_or_else(|| misfit("response_cache.enable", "true or false"))?);
-            }
+            "instance_group" => overrides.concurrency = Choice::Set(instances(value)?),
+            "version_policy" => overrides.versions = Choice::Set(version_policy(object(value, &key)?)?),
+            "response_cache" => overrides.cache = Choice::Set(response_cache(&object(value, &key)?)?),
             _ if is_neutral(&value) => {}
             _ => return Err(unsupported(&key)),
         }
     }
     Ok(overrides)
+}
+
+/// What is said as it is already stays as it is, whoever said it before.
+fn keep(key: &str, overrides: &mut Overrides) {
+    match key {
+        "max_batch_size" => overrides.max_batch_size = Choice::Kept,
+        "dynamic_batching" => {
+            overrides.preferred_batch_sizes = Choice::Kept;
+            overrides.max_queue_delay_microseconds = Choice::Kept;
+        }
+        "instance_group" => overrides.concurrency = Choice::Kept,
+        "response_cache" => overrides.cache = Choice::Kept,
+        _ => {}
+    }
+}
+
+fn response_cache(cache: &Map<String, Value>) -> Result<bool> {
+    only(cache, "response_cache", &["enable"])?;
+    match cache.get("enable") {
+        None => Ok(false),
+        Some(enable) => enable.as_bool().ok_or_else(|| misfit("response_cache.enable", "true or false")),
+    }
 }
 
 fn dynamic_batching(batching: Map<String, Value>, overrides: &mut Overrides) -> Result<()> {
@@ -59,10 +76,10 @@ fn dynamic_batching(batching: Map<String, Value>, overrides: &mut Overrides) -> 
                 if sizes.contains(&0) {
                     return Err(misfit("preferred_batch_size", "a list of numbers of at least 1"));
                 }
-                overrides.preferred_batch_sizes = Some(sizes);
+                overrides.preferred_batch_sizes = Choice::Set(sizes);
             }
             "max_queue_delay_microseconds" => {
-                overrides.max_queue_delay_microseconds = Some(number(&value, "max_queue_delay_microseconds")?);
+                overrides.max_queue_delay_microseconds = Choice::Set(number(&value, "max_queue_delay_microseconds")?);
             }
             // What the present configuration says of them, which is no choice.
             "priority_levels" | "default_priority_level" => {}
@@ -184,7 +201,11 @@ mod tests {
 
     fn read_json(config: Value) -> Result<Overrides> {
         let Value::Object(config) = config else { panic!("no object") };
-        read(config, &"m".parse().unwrap(), &json!({"platform": "onnxruntime_onnx", "input": [{"name": "x"}]}))
+        read(
+            config,
+            &"m".parse().unwrap(),
+            &json!({"platform": "onnxruntime_onnx", "input": [{"name": "x"}], "max_batch_size": 16}),
+        )
     }
 
     #[test]
@@ -198,10 +219,12 @@ mod tests {
             "response_cache": {"enable": true},
         }));
         let overrides = overrides.unwrap();
-        assert_eq!((overrides.max_batch_size, overrides.concurrency, overrides.cache), (Some(8), Some(3), Some(true)));
-        assert_eq!(overrides.preferred_batch_sizes, Some(vec![4, 8]));
-        assert_eq!(overrides.max_queue_delay_microseconds, Some(100));
-        assert_eq!(overrides.versions.unwrap().to_string(), "specific:1,3");
+        assert_eq!((overrides.max_batch_size, overrides.concurrency), (Choice::Set(8), Choice::Set(3)));
+        assert_eq!(overrides.preferred_batch_sizes.get(), Some(&vec![4, 8]));
+        assert_eq!((overrides.max_queue_delay_microseconds, overrides.cache), (Choice::Set(100), Choice::Set(true)));
+        assert_eq!(overrides.versions.get().unwrap().to_string(), "specific:1,3");
+        let kept = read_json(json!({"max_batch_size": 16})).unwrap();
+        assert_eq!((kept.max_batch_size, kept.concurrency), (Choice::Kept, Choice::Own));
         assert_eq!(read_json(json!({})).unwrap(), Overrides::default());
     }
 

@@ -38,8 +38,9 @@ impl TractPlan {
         let refuse = |error: TractError| unusable(format!("{error:#}"));
         let mut graph = tract_onnx::onnx().model_for_read(&mut Cursor::new(onnx)).map_err(refuse)?;
         let batch = shapes::name_symbols(&mut graph).map_err(refuse)?;
+        let names = shapes::names(&graph);
         let typed = graph.into_typed().map_err(refuse)?.into_decluttered().map_err(refuse)?;
-        let signature = shapes::signature(&typed)?;
+        let signature = shapes::signature(&typed, names)?;
         let single = batch
             .filter(|_| signature.batching() == Batching::Any)
             .map(|symbol| {

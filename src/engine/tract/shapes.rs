@@ -48,18 +48,35 @@ fn open_dim(graph: &InferenceModel, input: usize, axis: usize) -> TractResult<Op
     Ok(graph.input_fact(input)?.shape.dim(axis).and_then(|dim| dim.concretize()))
 }
 
+/// The names of the inputs and outputs, as the file has them.
+#[derive(Debug)]
+pub(super) struct Names {
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+}
+
+/// The names at the edge of a graph, before it is simplified: where an output is nothing but an input,
+/// one name of the two is lost then.
+pub(super) fn names(graph: &InferenceModel) -> Names {
+    let node = |outlet: &OutletId| graph.node(outlet.node).name.clone();
+    let label = |outlet: &OutletId| graph.outlet_label(*outlet).map_or_else(|| node(outlet), str::to_owned);
+    Names { inputs: graph.inputs.iter().map(node).collect(), outputs: graph.outputs.iter().map(label).collect() }
+}
+
 /// The signature of a graph whose shapes are known.
-pub(super) fn signature(model: &TypedModel) -> Result<Signature> {
-    let spec = |outlet: &OutletId, kind: &str| {
+pub(super) fn signature(model: &TypedModel, names: Names) -> Result<Signature> {
+    let spec = |outlet: &OutletId, name: String, kind: &str| {
         let fact = model.outlet_fact(*outlet).map_err(|error| unusable(format!("{error:#}")))?;
-        let name = model.outlet_label(*outlet).unwrap_or(&model.node(outlet.node).name).to_owned();
         let dtype = dtype(fact.datum_type).ok_or_else(|| {
             unusable(format!("{kind} \"{name}\" is of type {:?}, which tract cannot exchange", fact.datum_type))
         })?;
         let dim = |dim: &TDim| dim.to_usize().map_or_else(|_| Dim::Symbol(dim.to_string()), Dim::Fixed);
         Ok(TensorSpec { name, dtype, shape: fact.shape.iter().map(dim).collect() })
     };
-    let inputs = model.inputs.iter().map(|outlet| spec(outlet, "input")).collect::<Result<_>>()?;
-    let outputs = model.outputs.iter().map(|outlet| spec(outlet, "output")).collect::<Result<_>>()?;
+    let all = |outlets: &[OutletId], names: Vec<String>, kind: &str| {
+        outlets.iter().zip(names).map(|(outlet, name)| spec(outlet, name, kind)).collect::<Result<_>>()
+    };
+    let inputs = all(&model.inputs, names.inputs, "input")?;
+    let outputs = all(&model.outputs, names.outputs, "output")?;
     Ok(Signature { inputs, outputs })
 }

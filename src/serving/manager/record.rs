@@ -171,6 +171,7 @@ impl Model {
 
     /// From now on, versions are loaded with these settings in place of the model's own.
     pub(super) fn set_overrides(&mut self, overrides: Overrides) {
+        let overrides = overrides.after(&self.overrides);
         if self.overrides == overrides {
             return;
         }
@@ -219,7 +220,7 @@ impl Model {
             self.versions.iter().filter(|(_, record)| record.found.is_some()).map(|(version, _)| *version).collect();
         let aliased = self.aliases.aliases.values().map(|alias| alias.version).collect();
         let own = self.settings.as_ref().and_then(|settings| settings.versions.as_ref().map(|own| &own.policy));
-        let own = self.overrides.versions.as_ref().or(own);
+        let own = self.overrides.versions.get().or(own);
         let aspired = policy::aspire(&Wishes {
             wanted: self.wanted,
             policy: own.unwrap_or(default),

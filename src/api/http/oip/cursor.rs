@@ -78,7 +78,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Hands each member of an object over by its key, which may not come twice.
+    /// Hands each member of an object over by its key.
     pub(super) fn object(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<()>) -> Result<()> {
         self.expect(b'{', "an object")?;
         if self.take(b'}') {
@@ -117,18 +117,17 @@ impl<'a> Cursor<'a> {
     pub(super) fn elements(&mut self, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         let mut depth = 0usize;
         loop {
-            while self.take(b'[') {
+            let mut is_empty = false;
+            while !is_empty && self.take(b'[') {
                 depth += 1;
                 if depth > MAX_DEPTH {
                     return Err(self.refuse(&format!("lists nested no deeper than {MAX_DEPTH}")));
                 }
-                if self.take(b']') {
-                    depth -= 1;
-                    break;
-                }
+                is_empty = self.take(b']');
             }
-            // An empty list has no element to read.
-            if self.json.get(self.at.wrapping_sub(1)) != Some(&b']') {
+            if is_empty {
+                depth -= 1;
+            } else {
                 element(self)?;
             }
             while depth > 0 && self.take(b']') {

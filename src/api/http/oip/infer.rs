@@ -13,6 +13,7 @@ use crate::api::body::read_packed_body;
 use crate::api::compression::Encoding;
 use crate::api::error::ApiError;
 use crate::api::http::admin_guard::Administrator;
+use crate::api::http::predict_input::timeout_of;
 use crate::api::oip::{InferResponse, infer, resolve};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
@@ -58,6 +59,9 @@ async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, re
     if asked.request.uses_shared_memory() {
         // It belongs to programs on this machine.
         Administrator::from_request_parts(&mut parts, state).await.map_err(|ApiError(error)| error)?;
+    }
+    if let Some(timeout) = timeout_of(&parts.headers)? {
+        asked.request.parameters.limit(timeout);
     }
     let response = infer(state, &servable, std::mem::take(&mut asked.request)).await?;
     drop(held);
