@@ -32,6 +32,8 @@ pub struct App {
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
+    /// Where TorchServe's management API is served.
+    torchserve_management: Option<TcpListener>,
 }
 
 /// The ports of a server.
@@ -115,7 +117,24 @@ impl App {
             log,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, state, stopping })
+        Ok(Self {
+            config,
+            metrics,
+            pool,
+            tuner,
+            engines,
+            predictor,
+            manager,
+            state,
+            stopping,
+            torchserve_management: None,
+        })
+    }
+
+    /// Serves TorchServe's management API there as well.
+    #[must_use]
+    pub fn with_torchserve_management(self, listener: TcpListener) -> Self {
+        Self { torchserve_management: Some(listener), ..self }
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -166,6 +185,11 @@ impl App {
     /// # Errors
     /// As [`App::grpc`].
     pub async fn run(self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
+        let services = self.grpc()?;
+        let first = match self.config.grpc {
+            GrpcListen::Same => Wire::Both(self.router(), services.clone()),
+            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.router()),
+        };
         let closed = self.state.health().closing();
         let probes = self
             .config
@@ -173,11 +197,11 @@ impl App {
             .probe_interval
             .map(|interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone())));
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
-        let services = self.grpc()?;
-        let first = match self.config.grpc {
-            GrpcListen::Same => Wire::Both(self.router(), services.clone()),
-            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.router()),
-        };
+        let management = self.torchserve_management.map(|listener| {
+            let wire = Wire::Http(api::torchserve_management(self.state.clone()));
+            let (http, metrics, closed) = (http.clone(), metrics.clone(), closed.clone());
+            tokio::spawn(async move { api::serve(listener, wire, &http, &metrics.http.connections, closed).await })
+        });
         let server = tokio::spawn(async move {
             let second = async {
                 match listeners.grpc {
@@ -201,7 +225,12 @@ impl App {
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");
         tokio::time::sleep(grace).await;
         self.state.health().close();
-        let shutdown = server.await.unwrap_or(Shutdown::Forced);
+        let mut shutdown = server.await.unwrap_or(Shutdown::Forced);
+        if let Some(management) = management
+            && management.await.unwrap_or(Shutdown::Forced) == Shutdown::Forced
+        {
+            shutdown = Shutdown::Forced;
+        }
         if let Some(probes) = probes {
             drop(probes.await);
         }
@@ -237,7 +266,11 @@ pub async fn bind(config: &ServeConfig) -> Result<Listeners> {
     Ok(Listeners { http, grpc })
 }
 
-async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
+/// Binds one address, of the setting that says it.
+///
+/// # Errors
+/// [`Error::Config`] with the address and the reason.
+pub async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| Error::Config {
         setting: setting.into(),
         problem: format!("cannot listen on {listen}: {error}"),

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::ser::PrettyFormatter;
 
 use super::error::Problem;
 use crate::error::Kind;
@@ -52,11 +53,18 @@ impl Dialect {
     pub(super) fn protocol(route: Option<&str>) -> Protocol {
         let Some(route) = route else { return Protocol::Operations };
         match Self::of(route) {
+            Self::Weir if !(route.starts_with("/predict") || route.starts_with("/models")) => Protocol::Operations,
+            dialect => dialect.as_protocol(),
+        }
+    }
+
+    /// How requests in this dialect are counted, whatever their route.
+    pub(super) fn as_protocol(self) -> Protocol {
+        match self {
+            Self::Weir => Protocol::Weir,
             Self::Oip => Protocol::Oip,
             Self::TfServing => Protocol::TfServing,
             Self::TorchServe => Protocol::TorchServe,
-            Self::Weir if route.starts_with("/predict") || route.starts_with("/models") => Protocol::Weir,
-            Self::Weir => Protocol::Operations,
         }
     }
 
@@ -64,6 +72,8 @@ impl Dialect {
     pub(super) fn status(self, kind: Kind) -> StatusCode {
         match (self, kind) {
             (Self::Oip | Self::TfServing | Self::TorchServe, Kind::InvalidInput) => StatusCode::BAD_REQUEST,
+            // It has no status for a file of another kind.
+            (Self::TfServing, Kind::UnsupportedMedia) => StatusCode::BAD_REQUEST,
             // Triton knows neither of them.
             (Self::Oip, Kind::Conflict | Kind::Cancelled) => StatusCode::BAD_REQUEST,
             (_, Kind::NotFound) => StatusCode::NOT_FOUND,
@@ -89,7 +99,7 @@ impl Dialect {
         let (json, media) = match self {
             Self::Weir => (serde_json::to_vec(problem), PROBLEM_JSON),
             Self::Oip => (serde_json::to_vec(&ErrorText { error: text }), JSON),
-            Self::TfServing => (serde_json::to_vec_pretty(&ErrorText { error: text }), JSON),
+            Self::TfServing => (with_indent(b"    ", &ErrorText { error: text }), JSON),
             Self::TorchServe => {
                 let r#type = torchserve_type(problem.status);
                 (serde_json::to_vec_pretty(&TorchServeError { code: problem.status, r#type, message: text }), JSON)
@@ -100,12 +110,20 @@ impl Dialect {
     }
 }
 
+fn with_indent(indent: &[u8], value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    let formatter = PrettyFormatter::with_indent(indent);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut json, formatter))?;
+    Ok(json)
+}
+
 /// The exception that TorchServe's frontend would name.
 fn torchserve_type(status: u16) -> &'static str {
     match status {
         404 => "ModelNotFoundException",
         405 => "MethodNotAllowedException",
         409 => "ConflictStatusException",
+        501 => "NotImplementedException",
         503 => "ServiceUnavailableException",
         400..=499 => "BadRequestException",
         _ => "InternalServerException",
@@ -144,7 +162,7 @@ mod tests {
         };
         let text = |dialect: Dialect| String::from_utf8(dialect.body(&problem).0).unwrap();
         assert_eq!(text(Dialect::Oip), r#"{"error":"no \"m\""}"#);
-        assert_eq!(text(Dialect::TfServing), "{\n  \"error\": \"no \\\"m\\\"\"\n}");
+        assert_eq!(text(Dialect::TfServing), "{\n    \"error\": \"no \\\"m\\\"\"\n}");
         assert!(text(Dialect::TorchServe).contains("\"code\": 404") && text(Dialect::Weir).contains("request_id"));
     }
 }

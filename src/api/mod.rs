@@ -11,6 +11,7 @@ mod error;
 pub mod grpc;
 pub mod http;
 mod observe;
+mod offload;
 mod oip;
 mod patience;
 mod server;
@@ -18,6 +19,6 @@ mod state;
 mod tfs;
 
 pub use connection::Wire;
-pub use http::{openapi, router};
+pub use http::{openapi, router, torchserve_management};
 pub use server::{Shutdown, serve, serve_page};
 pub use state::{ApiParts, ApiSettings, ApiState, Health};

@@ -22,7 +22,10 @@ pub(super) async fn observe(State(state): State<ApiState>, mut request: Request,
     let start = Instant::now();
     let id = request.headers().get(X_REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
     let id = id.unwrap_or_else(RequestId::generate);
-    let protocol = Dialect::protocol(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
+    // A listener of one protocol says which it is; elsewhere paths do.
+    let spoken = request.extensions().get::<Dialect>().copied();
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let protocol = spoken.map_or_else(|| Dialect::protocol(route), Dialect::as_protocol);
     let method = request.method().clone();
     let uri = request.uri().clone();
     request.extensions_mut().insert(id.clone());
@@ -30,7 +33,7 @@ pub(super) async fn observe(State(state): State<ApiState>, mut request: Request,
     if response.status().as_u16() >= 400 {
         response = error::finish(
             response,
-            Dialect::of(uri.path()),
+            spoken.unwrap_or_else(|| Dialect::of(uri.path())),
             &format!("{} {}", printable(method.as_str(), 16), printable(uri.path(), MAX_PATH_CHARS)),
             &id,
         );

@@ -29,6 +29,8 @@ pub struct ApiSettings {
     pub access_log: bool,
     /// Who may use the admin API.
     pub admin: Admin,
+    /// Whether pages of other origins may use TensorFlow Serving's paths.
+    pub cors: bool,
 }
 
 /// What the handlers work with.
@@ -105,6 +107,7 @@ impl ApiState {
             slow_request: http.slow_request,
             access_log: http.access_log,
             admin: http.admin,
+            cors: http.cors,
         };
         let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
         let regions = Regions::new(http.shared_memory, http.max_body_bytes);

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Shutdown;
-use crate::app::{App, StopReason, bind};
+use crate::app::{App, StopReason, bind, bind_to};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
 use crate::error::{Error, Result};
 use crate::telemetry::{self, LogControl};
@@ -73,9 +73,16 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let torchserve_management = config.http.torchserve_management;
     let grpc_is_same = config.grpc == GrpcListen::Same;
     let listeners = bind(&config).await?;
-    let app = App::with_log(config, log)?;
+    let mut app = App::with_log(config, log)?;
+    if let Some(listen) = torchserve_management {
+        let listener = bind_to("torchserve-management", listen).await?;
+        let address = listener.local_addr().unwrap_or(listen).to_string();
+        tracing::info!(management = address, "listening for TorchServe's management clients");
+        app = app.with_torchserve_management(listener);
+    }
     let address = listeners.http.local_addr().unwrap_or(listen).to_string();
     let grpc = match &listeners.grpc {
         Some(listener) => listener.local_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),

@@ -126,6 +126,10 @@ pub struct HttpConfig {
     pub access_log: bool,
     /// Whether clients may leave tensors in shared memory.
     pub shared_memory: bool,
+    /// Whether pages of other origins may use TensorFlow Serving's paths.
+    pub cors: bool,
+    /// Where TorchServe's management API listens, if anywhere.
+    pub torchserve_management: Option<std::net::SocketAddr>,
 }
 
 /// How log lines look.

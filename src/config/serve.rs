@@ -38,6 +38,12 @@ pub struct ServeOptions {
     /// Address for gRPC; same is the port of HTTP, off is nowhere [default: 127.0.0.1:9000, if it is free]
     #[arg(long, env = "WEIR_GRPC", value_name = "ADDR")]
     pub grpc: Option<GrpcListen>,
+    /// Let web pages of other origins use TensorFlow Serving's paths, below /v1 [default: false]
+    #[arg(long, env = "WEIR_CORS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Protocols")]
+    pub cors: Option<bool>,
+    /// Address for what TorchServe's management API says of models; it changes nothing [default: none]
+    #[arg(long, env = "WEIR_TORCHSERVE_MANAGEMENT", value_name = "ADDR", help_heading = "Protocols")]
+    pub torchserve_management: Option<SocketAddr>,
 
     /// What makes versions load and unload: poll watches the repository; explicit loads what
     /// --load-model and then the admin API name; none loads what is there at start [default: poll]
@@ -213,6 +219,8 @@ impl ServeOptions {
             default_model: self.default_model.or(lower.default_model),
             http: self.http.or(lower.http),
             grpc: self.grpc.or(lower.grpc),
+            cors: self.cors.or(lower.cors),
+            torchserve_management: self.torchserve_management.or(lower.torchserve_management),
             engine: self.engine.or(lower.engine),
             onnxruntime: self.onnxruntime.or(lower.onnxruntime),
             check_models: self.check_models.or(lower.check_models),
@@ -315,6 +323,8 @@ impl ServeOptions {
             slow_request: zero_or_seconds("slow-request-seconds", self.slow_request_seconds.unwrap_or(1.0))?,
             access_log: self.access_log.unwrap_or(false),
             shared_memory: self.shared_memory.unwrap_or(false),
+            cors: self.cors.unwrap_or(false),
+            torchserve_management: self.torchserve_management,
         };
         let log = LogConfig {
             format: self.log_format.unwrap_or(LogFormat::Auto),

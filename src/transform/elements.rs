@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::numbers::Accepts;
-use super::words;
+use super::words::word_number;
 use crate::signature::DType;
 use crate::tensor::Data;
 
@@ -18,7 +18,7 @@ use crate::tensor::Data;
 const MAX_DEPTH: usize = 8;
 
 /// The key of bytes in base64.
-const BASE64: &str = "b64";
+pub const BASE64_KEY: &str = "b64";
 
 /// What was read so far.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl<'de> DeserializeSeed<'de> for Level<'_> {
 impl Level<'_> {
     /// The key that begins an element which is written as an object, for [`Level::object`].
     pub fn is_element_key(key: Option<&str>, accepts: Accepts) -> bool {
-        (key == Some(BASE64) && accepts.base64) || (words::number(key).is_some() && accepts.words)
+        (key == Some(BASE64_KEY) && accepts.base64) || (word_number(key).is_some() && accepts.words)
     }
 
     /// Reads an element that is written as an object, whose first key was read already.
@@ -73,14 +73,14 @@ impl Level<'_> {
     /// When no such element may stand here, or it is not well formed.
     pub fn object<'de, A: MapAccess<'de>>(self, first: Option<&str>, mut map: A) -> std::result::Result<(), A::Error> {
         let accepts = self.collected.accepts;
-        if first == Some(BASE64) && accepts.base64 {
+        if first == Some(BASE64_KEY) && accepts.base64 {
             let bytes = map.next_value_seed(Base64)?;
             if map.next_key::<IgnoredAny>()?.is_some() {
                 return Err(A::Error::custom("an object with \"b64\" has no other key"));
             }
             return self.bytes(bytes);
         }
-        match words::number(first) {
+        match word_number(first) {
             Some(number) if accepts.words => {
                 if first.is_some() {
                     map.next_value::<IgnoredAny>()?;
@@ -115,13 +115,14 @@ impl Level<'_> {
     /// The bytes of a string, or a file.
     fn bytes<E: serde::de::Error>(mut self, bytes: Vec<u8>) -> std::result::Result<(), E> {
         let collected = self.place::<E>()?;
+        let takes_files = collected.accepts.files || collected.accepts.text_files;
         match &mut collected.data {
             Data::String(texts) => {
                 let text = String::from_utf8(bytes);
                 texts.push(text.map_err(|_| E::custom("the bytes in \"b64\" are not text in UTF-8"))?);
             }
-            data if collected.accepts.files && data.is_empty() => collected.files.push(bytes.into()),
-            _ if collected.accepts.files => return Err(E::custom("elements and files stand side by side")),
+            data if takes_files && data.is_empty() => collected.files.push(bytes.into()),
+            _ if takes_files => return Err(E::custom("elements and files stand side by side")),
             _ => return Err(E::custom("bytes in \"b64\" stand where a number is expected")),
         }
         Ok(())
@@ -234,6 +235,9 @@ impl<'de> Visitor<'de> for Level<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(mut self, text: &str) -> std::result::Result<(), E> {
+        if self.collected.accepts.text_files && self.collected.data.dtype() != DType::String {
+            return Base64.visit_str(text).and_then(|file| self.bytes(file));
+        }
         match self.element::<E>()? {
             Data::String(elements) => elements.push(text.to_owned()),
             _ => return Err(E::invalid_type(Unexpected::Str(text), &self)),
@@ -242,8 +246,9 @@ impl<'de> Visitor<'de> for Level<'_> {
     }
 }
 
-/// Bytes in base64 (RFC 4648, section 4, with padding).
-struct Base64;
+/// Reads bytes in base64 (RFC 4648, section 4, with padding).
+#[derive(Debug, Clone, Copy)]
+pub struct Base64;
 
 impl<'de> DeserializeSeed<'de> for Base64 {
     type Value = Vec<u8>;

@@ -12,8 +12,8 @@ mod output;
 mod small_png;
 mod words;
 
-pub use elements::Level;
+pub use elements::{BASE64_KEY, Base64, Level};
 pub use image::{ImageLimits, Luma, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
 pub use numbers::{Accepts, Nested, NestedSeed, Stack};
 pub use output::{Classification, ScoredClass, classify};
-pub use words::with_words;
+pub use words::{with_words, word_number};

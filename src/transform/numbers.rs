@@ -39,6 +39,8 @@ pub struct Accepts {
     pub base64: bool,
     /// `{"b64": "…"}` for a whole file where numbers are expected; see [`Nested::take_files`].
     pub files: bool,
+    /// A string in base64 for such a file.
+    pub text_files: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for NestedSeed {
@@ -55,7 +57,8 @@ impl<'de> DeserializeSeed<'de> for NestedSeed {
 #[derive(Debug)]
 pub struct Stack {
     collected: Collected,
-    count: usize,
+    /// How many came; `None` for one that stands for itself, without a list around it.
+    count: Option<usize>,
 }
 
 impl Stack {
@@ -63,18 +66,27 @@ impl Stack {
     pub fn new(dtype: DType, accepts: Accepts) -> Self {
         let mut collected = Collected::new(dtype, accepts, true);
         collected.sizes.push(None);
-        Self { collected, count: 0 }
+        Self { collected, count: Some(0) }
+    }
+
+    /// Waits for one value, which is not made a list of one.
+    pub fn single(dtype: DType, accepts: Accepts) -> Self {
+        Self { collected: Collected::new(dtype, accepts, true), count: None }
     }
 
     /// Reads the next instance.
     pub fn instance(&mut self) -> Level<'_> {
-        self.count += 1;
-        self.collected.level(1)
+        if let Some(count) = &mut self.count {
+            *count += 1;
+        }
+        self.collected.level(usize::from(self.count.is_some()))
     }
 
     /// What came, as a list of all instances.
     pub fn finish(mut self) -> Nested {
-        self.collected.sizes[0] = Some(self.count);
+        if self.count.is_some() {
+            self.collected.sizes[0] = self.count;
+        }
         self.collected.into()
     }
 }

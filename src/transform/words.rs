@@ -24,8 +24,8 @@ pub fn with_words<T, E>(json: &[u8], mut parse: impl FnMut(&[u8], bool) -> Resul
     }
 }
 
-/// The number for which an object with this first key stands.
-pub(super) fn number(key: Option<&str>) -> Option<f64> {
+/// The number for which an object with this first key stands, in what [`with_words`] handed on.
+pub fn word_number(key: Option<&str>) -> Option<f64> {
     match key {
         None => Some(f64::NAN),
         Some("+") => Some(f64::INFINITY),

@@ -3,7 +3,8 @@
 
 Fenced blocks marked `sh` are run one after the other, each with `bash -eu`. Blocks marked
 `sh background` are started, waited for until the server is ready, and ended at the end. Blocks
-marked `sh container` are run only with --container. Any failure fails the whole.
+marked `sh container` are run only with --container. Blocks marked `python run` are run by the
+`python3` of the PATH; the first is the beginning of every other. Any failure fails the whole.
 
     tests/docs/run.py README.md [--container] [--skip TEXT]...
 """
@@ -25,7 +26,7 @@ PATIENCE_SECONDS = 2400
 
 def blocks(text):
     """The fenced blocks as (info string, body)."""
-    return re.findall(r"^```(sh[^\n]*)\n(.*?)^```", text, re.M | re.S)
+    return re.findall(r"^```(sh[^\n]*|python run)\n(.*?)^```", text, re.M | re.S)
 
 
 def fail_on_http_errors(folder):
@@ -60,7 +61,7 @@ def main():
     fail_on_http_errors(tools.name)
     with open(args.file, encoding="utf-8") as file:
         found = blocks(file.read())
-    background, ran = [], 0
+    background, ran, preamble = [], 0, ""
     try:
         for info, body in found:
             kind = info.removeprefix("sh").strip()
@@ -68,6 +69,9 @@ def main():
                 continue
             print(f"== {args.file}: {body.strip()}", flush=True)
             command = ["bash", "-euo", "pipefail", "-c", body]
+            if info == "python run":
+                command = ["python3", "-c", preamble + body]
+                preamble = preamble or body
             if kind == "background":
                 process = subprocess.Popen(command, env=environment, start_new_session=True)
                 background.append(process)

@@ -153,6 +153,30 @@ pub(crate) fn row_sums() -> Vec<u8> {
     model(&[("x", FLOAT, Some(&["N", "L"]))], &[("y", FLOAT, None)], nodes, vec![axes], 18)
 }
 
+/// y = a + 1.25 b for each row of `x: [N, 2]`, as `[N, 1]` or `[N]`.
+pub(crate) fn weighted_sums(flat: bool) -> Vec<u8> {
+    let axes = TensorProto {
+        name: "axes".into(),
+        dims: vec![1],
+        data_type: INT64 as i32,
+        raw_data: 1i64.to_le_bytes().into(),
+        ..TensorProto::default()
+    };
+    let weights = constant("w", &[2, 1], &[1.0, 1.25]);
+    let nodes = match flat {
+        true => vec![node("MatMul", &["x", "w"], "sum"), node("Squeeze", &["sum", "axes"], "y")],
+        false => vec![node("MatMul", &["x", "w"], "y")],
+    };
+    onnx(&[2], nodes, if flat { vec![weights, axes] } else { vec![weights] })
+}
+
+/// y_bytes = x of strings `[N]`.
+pub(crate) fn same_strings() -> Vec<u8> {
+    const STRING: i32 = 8;
+    let edge = |name| (name, STRING, Some(&["N"][..]));
+    model(&[edge("x")], &[edge("y_bytes")], vec![node("Identity", &["x"], "y_bytes")], vec![], 18)
+}
+
 /// y = x + 1 of a lone number, without any dimension.
 pub(crate) fn scalar_plus_one() -> Vec<u8> {
     let nodes = vec![node("Add", &["x", "one"], "y")];

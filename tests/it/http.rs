@@ -208,7 +208,7 @@ async fn every_method_on_every_route_is_defined() {
     let app = TestApp::start().await;
     let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"];
     for (path, allowed) in [
-        ("/", &["GET", "HEAD"][..]),
+        ("/", &["GET", "HEAD", "OPTIONS"][..]),
         ("/livez", &["GET", "HEAD"]),
         ("/healthz", &["GET", "HEAD"]),
         ("/readyz", &["GET", "HEAD"]),

@@ -24,4 +24,8 @@ mod scheduling;
 mod support;
 mod swaps;
 mod tensors;
+mod tfs_errors;
+mod tfs_models;
+mod tfs_predict;
+mod torchserve;
 mod training;

@@ -239,6 +239,22 @@ impl TestApp {
     }
 }
 
+/// Whether two answers are alike, numbers within what the size of a batch may change.
+pub(crate) fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            (a - b).abs() <= 1e-4 * a.abs().max(1e-3)
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| alike(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
 /// Waits until a condition holds, without a guess at how long that takes.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -10,6 +10,8 @@ mod predict;
 mod predict_body;
 mod predict_input;
 mod predict_types;
+mod tfs;
+mod torchserve;
 pub mod training;
 
 use axum::Router;
@@ -20,6 +22,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub(super) use self::admin_guard::admit_administrator;
+use super::dialect::Dialect;
 use super::observe::observe;
 use super::state::ApiState;
 
@@ -62,13 +65,25 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     documented().split_for_parts().1
 }
 
+/// The router of TorchServe's management API, for a listener of its own: its paths are also Weir's.
+pub fn torchserve_management(state: ApiState) -> Router {
+    torchserve::management()
+        .layer(CatchPanicLayer::new())
+        .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
+        .layer(axum::Extension(Dialect::TorchServe))
+        .with_state(state)
+}
+
 /// The whole router.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented().split_for_parts();
+    let description = torchserve::description(&document);
     let swagger = SwaggerUi::new("/docs").url("/openapi.json", document);
     routes
-        .route("/", axum::routing::get(landing::page))
+        .route("/", axum::routing::get(landing::page).options(|| async move { torchserve::json(description) }))
         .merge(oip::routes())
+        .merge(tfs::routes())
+        .merge(torchserve::routes())
         .merge(Router::from(swagger))
         .layer(CatchPanicLayer::new())
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))

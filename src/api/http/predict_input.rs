@@ -90,6 +90,16 @@ impl Wishes {
     }
 }
 
+/// What the headers of a request say about its scheduling.
+///
+/// # Errors
+/// [`Error::Malformed`] naming the header.
+pub(super) fn header_options(headers: &HeaderMap) -> Result<Options> {
+    let Wishes { priority, timeout_ms } = Wishes::of_headers(headers)?;
+    let priority = priority.map_or(Ok(DEFAULT_PRIORITY), check_priority)?;
+    Ok(Options { priority, timeout: timeout_ms.map(check_timeout).transpose()?, ..Options::default() })
+}
+
 fn check_priority(priority: u64) -> Result<u8> {
     match u8::try_from(priority) {
         Ok(priority @ 1..=9) => Ok(priority),
@@ -147,7 +157,7 @@ fn unknown_content(headers: &HeaderMap) -> Error {
     ))
 }
 
-fn first_visible(body: &[u8]) -> Option<u8> {
+pub(super) fn first_visible(body: &[u8]) -> Option<u8> {
     body.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
@@ -171,7 +181,7 @@ fn json_input(mut body: JsonBody, servable: &Servable, max_samples: usize) -> Re
 
 /// The elements of a model's only input, as they lie in memory on most machines: little-endian, row
 /// by row.
-fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
+pub(super) fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
     let signature = servable.signature();
     let misfit = |why: String| Error::InvalidInput(format!("the model takes no raw bytes: {why}; send JSON"));
     let [input] = signature.inputs.as_slice() else {

@@ -1,0 +1,257 @@
+//! Outputs → JSON, as TensorFlow Serving lays it out.
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::decimal::write_decimal;
+use super::gathered::Layout;
+use super::pretty::Pretty;
+use crate::api::tfs::Class;
+use crate::error::{Error, Result};
+use crate::signature::{DType, Signature, TensorSpec};
+use crate::tensor::{Data, Tensor};
+use crate::transform::BASE64_KEY;
+
+const INDENT: usize = 4;
+
+/// Strings of an output whose name ends so are bytes.
+const BYTES_SUFFIX: &str = "_bytes";
+
+/// The answer of `:predict`, in the layout of the question.
+///
+/// # Errors
+/// [`Error::InvalidInput`] when rows are asked for and the outputs do not have the same number of them.
+pub(super) fn predictions(signature: &Signature, outputs: &[Tensor], layout: Layout) -> Result<Vec<u8>> {
+    match layout {
+        Layout::Rows => rows(&signature.outputs, outputs),
+        Layout::Columns => Ok(columns(&signature.outputs, outputs)),
+    }
+}
+
+fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {
+    let batch = outputs.first().map_or(0, Tensor::rows);
+    if let Some((output, spec)) = outputs.iter().zip(specs).find(|(output, _)| output.rows() != batch) {
+        return Err(Error::InvalidInput(format!(
+            "Tensor name: {} has inconsistent batch size: {} expecting: {batch}; ask with 'inputs'",
+            spec.name,
+            output.rows()
+        )));
+    }
+    let mut json = Pretty::new(INDENT);
+    json.begin_object();
+    json.key("predictions");
+    json.begin_list();
+    for row in 0..batch {
+        // An object stands on lines of its own, the lists in it do not.
+        if outputs.len() > 1 {
+            json.begin_object();
+        }
+        json.single_line(true);
+        for (output, spec) in outputs.iter().zip(specs) {
+            if outputs.len() > 1 {
+                json.key(&spec.name);
+            }
+            let width = output.row_elements();
+            write_elements(&mut json, output, is_bytes(spec), 1, row * width..(row + 1) * width);
+        }
+        json.single_line(false);
+        if outputs.len() > 1 {
+            json.end_object();
+        }
+    }
+    json.end_list();
+    json.end_object();
+    Ok(json.finish())
+}
+
+fn columns(specs: &[TensorSpec], outputs: &[Tensor]) -> Vec<u8> {
+    let mut json = Pretty::new(INDENT);
+    json.begin_object();
+    json.key("outputs");
+    if outputs.len() > 1 {
+        json.begin_object();
+    }
+    for (output, spec) in outputs.iter().zip(specs) {
+        if outputs.len() > 1 {
+            json.key(&spec.name);
+        }
+        write_elements(&mut json, output, is_bytes(spec), 0, 0..output.data().len());
+    }
+    if outputs.len() > 1 {
+        json.end_object();
+    }
+    json.end_object();
+    json.finish()
+}
+
+/// The answer of `:classify`.
+pub(super) fn classifications(samples: &[Vec<Class<'_>>]) -> Vec<u8> {
+    let mut json = Pretty::new(INDENT);
+    json.begin_object();
+    json.key("results");
+    json.begin_list();
+    for classes in samples {
+        json.single_line(true);
+        json.begin_list();
+        for class in classes {
+            json.begin_list();
+            json.text(&class.label);
+            json.value(|out| write_decimal(out, class.score));
+            json.end_list();
+        }
+        json.end_list();
+        json.single_line(false);
+    }
+    json.end_list();
+    json.end_object();
+    json.finish()
+}
+
+/// The answer of `:regress`.
+pub(super) fn regressions(values: &[f32]) -> Vec<u8> {
+    let mut json = Pretty::new(INDENT);
+    json.begin_object();
+    json.key("results");
+    json.single_line(true);
+    json.begin_list();
+    values.iter().for_each(|value| json.value(|out| write_decimal(out, *value)));
+    json.end_list();
+    json.end_object();
+    json.finish()
+}
+
+fn is_bytes(spec: &TensorSpec) -> bool {
+    spec.dtype == DType::String && spec.name.ends_with(BYTES_SUFFIX)
+}
+
+/// Writes some of a tensor's elements as lists nested by its dimensions, beginning with that at `depth`.
+pub(in crate::api::http) fn write_elements(
+    json: &mut Pretty,
+    tensor: &Tensor,
+    as_bytes: bool,
+    depth: usize,
+    range: Range<usize>,
+) {
+    let dims = tensor.shape().get(depth..).unwrap_or_default();
+    if dims.len() <= 1 {
+        let is_list = !dims.is_empty();
+        if is_list {
+            json.begin_list();
+        }
+        write_run(json, tensor.data(), as_bytes, range);
+        if is_list {
+            json.end_list();
+        }
+        return;
+    }
+    let width: usize = dims[1..].iter().product();
+    json.begin_list();
+    for index in 0..dims[0] {
+        let start = range.start + index * width;
+        write_elements(json, tensor, as_bytes, depth + 1, start..start + width);
+    }
+    json.end_list();
+}
+
+fn write_run(json: &mut Pretty, data: &Data, as_bytes: bool, range: Range<usize>) {
+    macro_rules! each {
+        ($elements:expr, $element:ident => $write:expr) => {
+            for $element in &$elements[range] {
+                $write;
+            }
+        };
+    }
+    match data {
+        Data::Bool(elements) => each!(elements, element => json.shown(element)),
+        Data::Uint8(elements) => each!(elements, element => json.shown(element)),
+        Data::Uint16(elements) => each!(elements, element => json.shown(element)),
+        Data::Uint32(elements) => each!(elements, element => json.shown(element)),
+        Data::Uint64(elements) => each!(elements, element => json.shown(element)),
+        Data::Int8(elements) => each!(elements, element => json.shown(element)),
+        Data::Int16(elements) => each!(elements, element => json.shown(element)),
+        Data::Int32(elements) => each!(elements, element => json.shown(element)),
+        Data::Int64(elements) => each!(elements, element => json.shown(element)),
+        Data::Float16(elements) => each!(elements, element => json.value(|out| write_decimal(out, element.to_f32()))),
+        Data::Bfloat16(elements) => each!(elements, element => json.value(|out| write_decimal(out, element.to_f32()))),
+        Data::Float32(elements) => each!(elements, element => json.value(|out| write_decimal(out, *element))),
+        Data::Float64(elements) => each!(elements, element => json.value(|out| write_decimal(out, *element))),
+        Data::String(elements) if as_bytes => each!(elements, element => {
+            json.begin_object();
+            json.key(BASE64_KEY);
+            json.text(&STANDARD.encode(element));
+            json.end_object();
+        }),
+        Data::String(elements) => each!(elements, element => json.text(element)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::Dim;
+
+    fn signature(outputs: &[(&str, DType)]) -> Signature {
+        let spec = |(name, dtype): &(&str, DType)| TensorSpec {
+            name: (*name).into(),
+            dtype: *dtype,
+            shape: vec![Dim::Symbol("N".into())],
+        };
+        Signature { inputs: vec![], outputs: outputs.iter().map(spec).collect() }
+    }
+
+    fn text(signature: &Signature, outputs: &[Tensor], layout: Layout) -> String {
+        String::from_utf8(predictions(signature, outputs, layout).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn answers_are_laid_out_as_tensorflow_serving_does() {
+        let one = signature(&[("y", DType::Float32)]);
+        let matrix = Tensor::new(vec![2, 1], vec![3.5f32, f32::NAN]).unwrap();
+        let list = Tensor::new(vec![2], vec![2.5f32, 3.0]).unwrap();
+        assert_eq!(
+            text(&one, std::slice::from_ref(&matrix), Layout::Rows),
+            "{\n    \"predictions\": [[3.5], [NaN]\n    ]\n}"
+        );
+        assert_eq!(
+            text(&one, std::slice::from_ref(&list), Layout::Rows),
+            "{\n    \"predictions\": [2.5, 3.0\n    ]\n}"
+        );
+        assert_eq!(
+            text(&one, &[matrix.slice_rows(0..1)], Layout::Columns),
+            "{\n    \"outputs\": [\n        [\n            3.5\n        ]\n    ]\n}"
+        );
+        let two = signature(&[("y", DType::Int64), ("s_bytes", DType::String)]);
+        let outputs =
+            [Tensor::new(vec![1, 2], vec![1i64, -2]).unwrap(), Tensor::new(vec![1], vec!["hi".to_owned()]).unwrap()];
+        assert_eq!(
+            text(&two, &outputs, Layout::Rows),
+            "{\n    \"predictions\": [\n        {\n            \"y\": [1, -2],\n            \"s_bytes\": {\n                \"b64\": \"aGk=\"\n            }\n        }\n    ]\n}"
+        );
+        assert!(
+            text(&two, &outputs, Layout::Columns)
+                .starts_with("{\n    \"outputs\": {\n        \"y\": [\n            [\n")
+        );
+        let class = |label: &'static str, score| Class { label: label.into(), score };
+        let classes =
+            classifications(&[vec![class("a", 0.25), class("b", 0.75)], vec![class("a", 1.0), class("b", 0.0)]]);
+        assert_eq!(
+            String::from_utf8(classes).unwrap(),
+            "{\n    \"results\": [[[\"a\", 0.25], [\"b\", 0.75]], [[\"a\", 1.0], [\"b\", 0.0]]\n    ]\n}"
+        );
+        assert_eq!(String::from_utf8(regressions(&[2.5, 3.0])).unwrap(), "{\n    \"results\": [2.5, 3.0]\n}");
+    }
+
+    #[test]
+    fn rows_need_outputs_of_as_many() {
+        let two = signature(&[("y", DType::Float32), ("z", DType::Float32)]);
+        let outputs = [2, 3].map(|rows| Tensor::new(vec![rows], vec![0.0f32; rows]).unwrap());
+        let refused = predictions(&two, &outputs, Layout::Rows).unwrap_err().to_string();
+        assert!(refused.contains("z has inconsistent batch size: 3 expecting: 2"), "{refused}");
+        assert!(predictions(&two, &outputs, Layout::Columns).is_ok());
+        let lone = Tensor::new(vec![], vec![7.0f32]).unwrap();
+        let one = signature(&[("y", DType::Float32)]);
+        assert_eq!(text(&one, std::slice::from_ref(&lone), Layout::Rows), "{\n    \"predictions\": [7.0\n    ]\n}");
+    }
+}

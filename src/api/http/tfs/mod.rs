@@ -1,0 +1,151 @@
+//! TensorFlow Serving's REST API and KServe's first protocol, which grew out of it: all below `/v1`.
+
+mod answer;
+mod decimal;
+mod examples_body;
+mod gathered;
+mod path;
+mod predict_body;
+mod pretty;
+mod views;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+pub(super) use answer::write_elements;
+pub(super) use gathered::{Gathered, Item, Layout, json_error};
+pub(super) use pretty::Pretty;
+
+use self::examples_body::Reading;
+use self::path::{Verb, Wish};
+use super::operations;
+use super::predict_input::header_options;
+use crate::api::body::read_body_for;
+use crate::api::error::ApiError;
+use crate::api::offload::off_reactor;
+use crate::api::state::ApiState;
+use crate::api::tfs::{ModelSpec, classes, classification_output, regression_output, regressions};
+use crate::error::{Error, Result};
+use crate::metrics::Stage;
+use crate::serving::{Inference, Input, Servable};
+
+/// The routes.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1", axum::routing::any(handle))
+        .route("/v1/", axum::routing::any(handle))
+        .route("/v1/{*path}", axum::routing::any(handle))
+        // Where TensorFlow Serving's operators scrape.
+        .route("/monitoring/prometheus/metrics", axum::routing::get(operations::metrics))
+}
+
+type PathResult = std::result::Result<Path<String>, PathRejection>;
+
+async fn handle(State(state): State<ApiState>, path: PathResult, request: Request) -> Response {
+    let cors = state.settings().cors;
+    let is_preflight = *request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
+    // At `/v1` itself there is no path to read.
+    let path = path.map_or_else(|_| String::new(), |Path(path)| path);
+    let mut response = if cors && is_preflight {
+        StatusCode::OK.into_response()
+    } else {
+        match answer(&state, &path, request).await {
+            Ok(json) => respond(json),
+            Err(error) => ApiError(error).into_response(),
+        }
+    };
+    if cors {
+        allow_other_origins(response.headers_mut());
+    }
+    response
+}
+
+fn respond(json: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(json));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// As TensorFlow Serving does it when it is asked to.
+fn allow_other_origins(headers: &mut HeaderMap) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+}
+
+async fn answer(state: &ApiState, path: &str, request: Request) -> Result<Vec<u8>> {
+    match path::parse(request.method(), path)? {
+        Wish::List => views::list(state),
+        Wish::Status(spec) => views::status(state, &spec),
+        Wish::Metadata(spec) => views::metadata(state, &spec),
+        Wish::Ask(verb, spec) => ask(state, verb, &spec, request).await,
+    }
+}
+
+async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -> Result<Vec<u8>> {
+    let servable = spec.resolve(state.predictor())?;
+    // What the model cannot do is said before its input is read.
+    let asked = match verb {
+        Verb::Predict => Asked::Predict,
+        Verb::Classify => Asked::Classify(classification_output(&servable)?),
+        Verb::Regress => Asked::Regress(regression_output(servable.signature())?),
+        Verb::Explain => {
+            return Err(Error::Unsupported("this server gives no explanations; ask with :predict".into()));
+        }
+    };
+    let (parts, body) = request.into_parts();
+    let options = header_options(&parts.headers)?;
+    let body = read_body_for(state, &servable, &parts.headers, body).await?;
+    let (model, max_examples) = (servable.clone(), state.settings().max_samples);
+    let length = body.bytes.len();
+    let read = move || {
+        let (input, layout) = read_body_of(asked, &model, max_examples, &body.bytes)?;
+        Ok((input, layout, body))
+    };
+    let (input, layout, held) = off_reactor(length, read).await?;
+    let inference = state.predictor().infer(&servable, input, options).await?;
+    drop(held);
+    write(asked, &servable, inference, layout).await
+}
+
+/// What is asked, and of which output.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Predict,
+    Classify(usize),
+    Regress(usize),
+}
+
+fn read_body_of(asked: Asked, servable: &Servable, max_examples: usize, body: &[u8]) -> Result<(Input, Layout)> {
+    let (signature, takes_images) = (servable.signature(), servable.image_transform().is_some());
+    match asked {
+        Asked::Predict => predict_body::read(body, signature, takes_images),
+        Asked::Classify(_) | Asked::Regress(_) => {
+            let input = Reading { signature, takes_images, max_examples }.read(body)?;
+            Ok((input, Layout::Rows))
+        }
+    }
+}
+
+async fn write(asked: Asked, servable: &Arc<Servable>, inference: Inference, layout: Layout) -> Result<Vec<u8>> {
+    let start = Instant::now();
+    let outputs = inference.outputs;
+    // Roughly what an element takes in JSON.
+    let length = outputs.iter().map(|output| output.data().len().max(1) * 10).sum();
+    let model = servable.clone();
+    let json = off_reactor(length, move || match asked {
+        Asked::Predict => answer::predictions(model.signature(), &outputs, layout),
+        Asked::Classify(output) => Ok(answer::classifications(&classes(model.labels(), &outputs[output])?)),
+        Asked::Regress(output) => Ok(answer::regressions(&regressions(&outputs[output])?)),
+    });
+    let json = json.await?;
+    servable.metrics.observe(Stage::Encode, start.elapsed());
+    Ok(json)
+}

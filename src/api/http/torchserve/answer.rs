@@ -1,0 +1,100 @@
+//! Answers as TorchServe's handlers give them: a map of labels to probabilities, or plain lists.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::api::http::tfs::{Pretty, write_elements};
+use crate::api::offload::off_reactor;
+use crate::error::Result;
+use crate::metrics::Stage;
+use crate::serving::{Prediction, Servable};
+use crate::signature::Batching;
+use crate::tensor::Tensor;
+use crate::transform::Classification;
+
+const INDENT: usize = 2;
+
+/// The most probable classes of each sample, best first; of one sample without a list around them.
+pub(super) fn classes(predictions: &[Prediction], is_one: bool) -> Vec<u8> {
+    let mut json = Pretty::new(INDENT);
+    if !is_one {
+        json.begin_list();
+    }
+    for prediction in predictions {
+        if let Prediction::Classified { classification: Classification { top_k, .. }, .. } = prediction {
+            json.begin_object();
+            for class in top_k {
+                json.key(&class.label);
+                // Writing a number to memory cannot fail, and what is not finite never was classified.
+                json.value(|out| drop(serde_json::to_writer(out, &class.confidence)));
+            }
+            json.end_object();
+        }
+    }
+    if !is_one {
+        json.end_list();
+    }
+    json.finish()
+}
+
+/// The outputs of each sample: that of a model's only output, or an object of them by name.
+///
+/// # Errors
+/// None that a client could cause.
+pub(super) async fn tensors(servable: &Arc<Servable>, outputs: Arc<Vec<Tensor>>, is_one: bool) -> Result<Vec<u8>> {
+    let start = Instant::now();
+    let length = outputs.iter().map(|output| output.data().len().max(1) * 10).sum();
+    let model = servable.clone();
+    let body = off_reactor(length, move || Ok(write(&model, &outputs, is_one))).await?;
+    servable.metrics.observe(Stage::Encode, start.elapsed());
+    Ok(body)
+}
+
+fn write(servable: &Servable, outputs: &[Tensor], is_one: bool) -> Vec<u8> {
+    let specs = &servable.signature().outputs;
+    let is_whole = servable.signature().batching() == Batching::Whole;
+    let samples = if is_whole { 1 } else { outputs.first().map_or(0, Tensor::rows) };
+    let mut json = Pretty::new(INDENT);
+    if !is_one {
+        json.begin_list();
+    }
+    for sample in 0..samples {
+        if outputs.len() > 1 {
+            json.begin_object();
+        }
+        for (output, spec) in outputs.iter().zip(specs) {
+            if outputs.len() > 1 {
+                json.key(&spec.name);
+            }
+            if is_whole {
+                write_elements(&mut json, output, false, 0, 0..output.data().len());
+            } else {
+                let width = output.row_elements();
+                write_elements(&mut json, output, false, 1, sample * width..(sample + 1) * width);
+            }
+        }
+        if outputs.len() > 1 {
+            json.end_object();
+        }
+    }
+    if !is_one {
+        json.end_list();
+    }
+    json.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::classify;
+
+    #[test]
+    fn classes_are_a_map_from_label_to_probability() {
+        let labels = ["cat", "dog", "b\"ee"].map(String::from);
+        let classification = classify(&[0.25, 0.5, 0.125], &labels, 2).unwrap();
+        let one = [Prediction::Classified { classification, inverted: None }];
+        let text = |is_one| String::from_utf8(classes(&one, is_one)).unwrap();
+        assert_eq!(text(true), "{\n  \"dog\": 0.5,\n  \"cat\": 0.25\n}");
+        assert_eq!(text(false), "[\n  {\n    \"dog\": 0.5,\n    \"cat\": 0.25\n  }\n]");
+    }
+}

@@ -1,0 +1,84 @@
+"""A weir of its own for a conformance script, and the tally of what was checked."""
+
+import gzip
+import json
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import zlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Weir:
+    """A server of the bundled models on a free port; `base` is its URL."""
+
+    def __init__(self, binary, *arguments):
+        self.work = tempfile.TemporaryDirectory()
+        # A copy, so that an alias which is moved stays moved nowhere.
+        shutil.copytree(ROOT / "models", self.work.name + "/models")
+        command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", self.work.name + "/models", "--default-model", "mnist-mlp"]
+        command += ["--state-dir", self.work.name + "/state", "--log-format", "json", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.addresses = {}
+        for line in self.process.stderr:
+            entry = json.loads(line)
+            self.addresses.update({key: entry[key] for key in ("address", "management") if key in entry})
+            if entry["message"].startswith("ready: open"):
+                self.base = f"http://{self.addresses['address']}"
+                # A full pipe would block the server.
+                threading.Thread(target=self.process.stderr.read, daemon=True).start()
+                return
+        raise SystemExit(f"the server did not start: exit code {self.process.wait()}")
+
+    def stop(self):
+        self.process.terminate()
+        code = self.process.wait(timeout=60)
+        self.work.cleanup()
+        return code
+
+
+class Tally:
+    """Prints a line for each check."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, what, holds, got=None):
+        if holds:
+            self.passed += 1
+            print(f"ok    {what}")
+        else:
+            self.failed += 1
+            print(f"FAIL  {what}" + ("" if got is None else f": {got!r}"))
+
+    def close(self):
+        print(f"{self.passed} passed, {self.failed} failed")
+        sys.exit(1 if self.failed or not self.passed else 0)
+
+
+def digits(count):
+    """The first test images of MNIST, as lists of 784 pixels."""
+    data = gzip.decompress((ROOT / "data" / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    return [list(data[index * 784 : (index + 1) * 784]) for index in range(count)]
+
+
+def labels(count):
+    """Their digits."""
+    return list(gzip.decompress((ROOT / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz").read_bytes())[8 : 8 + count])
+
+
+def png(pixels, side=28):
+    """Grey pixels as a PNG file."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes(pixels[y * side : (y + 1) * side]) for y in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
