@@ -207,5 +207,5 @@ async fn management_tells_of_models_on_its_own_listener() {
         assert_eq!((got, &body["code"], &body["type"]), (status, &json!(status), &json!(kind)), "{path}");
     }
     stop.send(StopReason::Interrupt).unwrap();
-    assert_eq!(served.await.unwrap(), Shutdown::Clean);
+    assert_eq!(served.await.unwrap().unwrap(), Shutdown::Clean);
 }
