@@ -28,7 +28,7 @@ HEADER = "inference-header-content-length"
 
 
 def start(binary):
-    command = [binary, "serve", "--http", "127.0.0.1:0", "--models", str(ROOT / "models"), "--log-format", "json"]
+    command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", str(ROOT / "models"), "--log-format", "json"]
     command += ["--max-body-bytes", str(32 << 20), "--max-samples", "100000"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     address = None

@@ -169,6 +169,11 @@ impl App {
     /// # Errors
     /// As [`App::grpc`].
     pub async fn run(self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
+        let services = self.grpc()?;
+        let first = match self.config.grpc {
+            GrpcListen::Same => Wire::Both(self.router(), services.clone()),
+            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.router()),
+        };
         let closed = self.state.health().closing();
         let probes = self
             .config
@@ -246,7 +251,11 @@ pub async fn bind(config: &ServeConfig) -> Result<Listeners> {
     Ok(Listeners { http, grpc, torchserve_management })
 }
 
-async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
+/// Binds one address, of the setting that says it.
+///
+/// # Errors
+/// [`Error::Config`] with the address and the reason.
+pub async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| Error::Config {
         setting: setting.into(),
         problem: format!("cannot listen on {listen}: {error}"),

@@ -119,7 +119,7 @@ impl Connections {
         let is_http2 = opening == PREFACE;
         if !is_http2 && router.is_none() {
             if opening.first().is_some_and(u8::is_ascii_uppercase) {
-                stream.write_all(NOT_HTTP).await?;
+                tokio::time::timeout(self.builders.opening, say_no(stream)).await??;
             }
             return Ok(());
         }
@@ -200,6 +200,15 @@ async fn read_opening(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
         }
     }
     Ok(opening[..length].to_vec())
+}
+
+/// Tells a client of HTTP where it is. What it sends is read first: a connection that is closed over
+/// unread bytes takes the answer with it.
+async fn say_no(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(NOT_HTTP).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// A stream whose first bytes are read once more.

@@ -65,7 +65,7 @@ def start(binary, work):
         (models / name / "1").mkdir(parents=True)
         (models / name / "1" / "model.onnx").write_bytes(graph)
     shutil.copytree(ROOT / "models" / "mnist-mlp", models / "mnist-mlp")
-    command = [binary, "serve", "--models", str(models), "--http", "127.0.0.1:0", "--log-format", "json"]
+    command = [binary, "serve", "--models", str(models), "--http", "127.0.0.1:0", "--grpc", "off", "--log-format", "json"]
     command += ["--state-dir", str(work / "state"), "--shared-memory", "--max-body-bytes", str(64 << 20)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     log, address = [], None

@@ -21,7 +21,7 @@ class Weir:
         self.work = tempfile.TemporaryDirectory()
         # A copy, so that an alias which is moved stays moved nowhere.
         shutil.copytree(ROOT / "models", self.work.name + "/models")
-        command = [binary, "serve", "--http", "127.0.0.1:0", "--models", self.work.name + "/models", "--default-model", "mnist-mlp"]
+        command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", self.work.name + "/models", "--default-model", "mnist-mlp"]
         command += ["--state-dir", self.work.name + "/state", "--log-format", "json", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.addresses = {}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use prost::Message;
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tonic::Status;
 
@@ -39,7 +40,9 @@ pub(super) struct Limits {
 /// A body within limits.
 #[derive(Debug)]
 pub(super) struct Inbound<B> {
-    body: B,
+    /// Gone once it was cut off.
+    body: Option<B>,
+    cut: Option<oneshot::Receiver<()>>,
     limits: Limits,
     /// The memory of the message under way.
     held: Held,
@@ -75,10 +78,12 @@ impl Header {
 }
 
 impl<B> Inbound<B> {
-    pub(super) fn new(body: B, limits: Limits, held: Held) -> Self {
-        let header = Header::default();
+    /// A body that is cut off when the other half of `cut` is gone: that of a stream whose answers have
+    /// ended, whoever still waits for more of it.
+    pub(super) fn new(body: B, limits: Limits, held: Held, cut: Option<oneshot::Receiver<()>>) -> Self {
+        let (body, header) = (Some(body), Header::default());
         let (inflating, patience) = (None, None);
-        Self { body, limits, held, header, missing: 0, pieces: 0, messages: 0, inflating, patience }
+        Self { body, cut, limits, held, header, missing: 0, pieces: 0, messages: 0, inflating, patience }
     }
 
     /// Whether a message has begun and not ended.
@@ -146,6 +151,10 @@ impl<B> Inbound<B> {
         Ok(())
     }
 
+    fn is_cut(&mut self, context: &mut Context<'_>) -> bool {
+        self.cut.as_mut().is_some_and(|cut| Pin::new(cut).poll(context).is_ready())
+    }
+
     /// Whether the client has had its time.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         if !self.is_amid() && !self.limits.single {
@@ -163,8 +172,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let frame = match Pin::new(&mut this.body).poll_frame(context) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = match Pin::new(body).poll_frame(context) {
             Poll::Ready(frame) => frame,
+            Poll::Pending if this.is_cut(context) => {
+                (this.body, this.cut) = (None, None);
+                return Poll::Ready(None);
+            }
             Poll::Pending if this.is_late(context) => {
                 let limit_seconds = this.limits.timeout.as_secs_f64();
                 return Poll::Ready(Some(Err(Error::SlowClient { limit_seconds }.into())));
@@ -187,7 +201,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
 
     fn is_end_stream(&self) -> bool {
         // A call without a message must not look like an empty body, or it would not be refused here.
-        self.body.is_end_stream() && !(self.is_amid() || self.limits.single && self.messages == 0)
+        self.body.as_ref().is_none_or(B::is_end_stream) && !(self.is_amid() || self.limits.single && self.messages == 0)
     }
 }
 

@@ -30,6 +30,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
@@ -120,7 +121,8 @@ impl Services {
             counted.end(Code::InvalidArgument as i32);
             return unsupported();
         }
-        let (mut response, end) = match self.prepare(request, target, &id, start) {
+        let (cut, is_cut) = (target.shape() == Shape::Stream).then(oneshot::channel).unzip();
+        let (mut response, end) = match self.prepare(request, target, &id, start, is_cut) {
             Ok((request, deadline)) => self.run(request, target, deadline).await,
             Err(status) => (status.into_http(), None),
         };
@@ -137,7 +139,7 @@ impl Services {
         self.log(&id, uri.path(), code, start);
         if code == Code::Ok as i32 && target.shape() != Shape::Unary {
             // How it ends is known at its end.
-            return response.map(|body| Body::new(Outbound::new(body, end, counted)));
+            return response.map(|body| Body::new(Outbound::new(body, end, counted, cut)));
         }
         counted.end(code);
         response
@@ -150,6 +152,7 @@ impl Services {
         target: Target,
         id: &RequestId,
         start: Instant,
+        cut: Option<oneshot::Receiver<()>>,
     ) -> std::result::Result<(Request<Body>, Option<Deadline>), Status>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -170,7 +173,7 @@ impl Services {
             parts.extensions.insert(deadline);
         }
         parts.extensions.insert(id.clone());
-        let body = Inbound::new(body, limits, self.0.state.buffered().open());
+        let body = Inbound::new(body, limits, self.0.state.buffered().open(), cut);
         Ok((Request::from_parts(parts, Body::new(body)), deadline))
     }
 

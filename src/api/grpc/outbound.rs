@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::counted::Counted;
@@ -20,17 +21,25 @@ pub(super) struct Outbound {
     body: tonic::body::Body,
     end: Option<End>,
     counted: Counted,
+    /// Cuts off the body of the call, so that a client which goes on sending holds nothing.
+    cut: Option<oneshot::Sender<()>>,
     has_ended: bool,
 }
 
 impl Outbound {
-    pub(super) fn new(body: tonic::body::Body, end: Option<End>, counted: Counted) -> Self {
-        Self { body, end, counted, has_ended: false }
+    pub(super) fn new(
+        body: tonic::body::Body,
+        end: Option<End>,
+        counted: Counted,
+        cut: Option<oneshot::Sender<()>>,
+    ) -> Self {
+        Self { body, end, counted, cut, has_ended: false }
     }
 
     /// Ends the stream with a status; whatever still makes answers is dropped.
     fn finish(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {
         self.has_ended = true;
+        self.cut = None;
         self.body = tonic::body::Body::empty();
         self.counted.end(status.code() as i32);
         let mut trailers = HeaderMap::new();
@@ -58,6 +67,7 @@ impl Body for Outbound {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.has_ended = true;
+                    this.cut = None;
                     let code = Status::from_header_map(trailers).map_or(0, |status| status.code() as i32);
                     this.counted.end(code);
                 }

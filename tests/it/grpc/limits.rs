@@ -77,8 +77,6 @@ async fn what_is_no_message_is_refused_and_harms_nothing() {
     let message = digits(1).encode_to_vec();
     let bomb = gzip(&vec![0; 200_000]);
     assert!(bomb.len() < 1000);
-    let empties = [0x2a, 0].repeat(200_000);
-    assert!(empties.len() > 131_072 * 2);
     for (what, encoding, body, code) in [
         ("nothing", None, vec![], Code::InvalidArgument),
         ("half a header", None, vec![0, 0, 0], Code::InvalidArgument),
