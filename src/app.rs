@@ -181,11 +181,6 @@ impl App {
             .probe_interval
             .map(|interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone())));
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
-        let services = self.grpc()?;
-        let first = match self.config.grpc {
-            GrpcListen::Same => Wire::Both(self.router(), services.clone()),
-            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.router()),
-        };
         let over_http = &metrics.http.connections;
         let mut ports = vec![(listeners.http, first, over_http)];
         ports.extend(listeners.grpc.map(|listener| (listener, Wire::Grpc(services), &metrics.grpc.connections)));
@@ -251,11 +246,7 @@ pub async fn bind(config: &ServeConfig) -> Result<Listeners> {
     Ok(Listeners { http, grpc, torchserve_management })
 }
 
-/// Binds one address, of the setting that says it.
-///
-/// # Errors
-/// [`Error::Config`] with the address and the reason.
-pub async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
+async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| Error::Config {
         setting: setting.into(),
         problem: format!("cannot listen on {listen}: {error}"),

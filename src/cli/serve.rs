@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Shutdown;
-use crate::app::{App, StopReason, bind, bind_to};
+use crate::app::{App, StopReason, bind};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
 use crate::error::{Error, Result};
 use crate::telemetry::{self, LogControl};
