@@ -189,9 +189,16 @@ def checks(address):
             assert error is None or "cancel" in str(error).lower(), error
         assert classes(client.infer(MODEL, digits(0, 1))) == [7]
 
-    @check("a deadline")
+    @check("a deadline, of the call and of the request's parameters")
     def _():
-        refused("DEADLINE_EXCEEDED", client.infer, MODEL, digits(0, 250), client_timeout=1e-5)
+        refused("DEADLINE_EXCEEDED", client.infer, MODEL, digits(0, 250), timeout=1)
+
+        # How late is late enough is for the machine to say.
+        def late():
+            for _ in range(1000):
+                client.infer(MODEL, digits(0, 250), client_timeout=1e-4)
+
+        refused("DEADLINE_EXCEEDED", late)
 
     @check("a stream answers in order, and a refusal does not end it")
     def _():

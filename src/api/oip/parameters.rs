@@ -131,20 +131,20 @@ impl RequestParameters {
 mod tests {
     use super::*;
 
-    fn set(key: &str, value: Parameter) -> Result<RequestParameters> {
+    fn set(key: &str, value: &Parameter) -> Result<RequestParameters> {
         let mut parameters = RequestParameters::default();
-        parameters.set(key, &value).map(|()| parameters)
+        parameters.set(key, value).map(|()| parameters)
     }
 
     #[test]
     fn priority_and_timeout_are_obeyed_in_any_integer_type() {
         for value in [Parameter::Int(1), Parameter::Uint(1)] {
-            assert_eq!(set("priority", value.clone()).unwrap().options().priority, 1);
-            assert_eq!(set("timeout", value).unwrap().options().timeout, Some(Duration::from_micros(1)));
+            assert_eq!(set("priority", &value).unwrap().options().priority, 1);
+            assert_eq!(set("timeout", &value).unwrap().options().timeout, Some(Duration::from_micros(1)));
         }
-        let neutral = set("timeout", Parameter::Uint(0)).unwrap().options();
+        let neutral = set("timeout", &Parameter::Uint(0)).unwrap().options();
         assert_eq!((neutral.timeout, neutral.priority), (None, DEFAULT_PRIORITY));
-        let mut limited = set("timeout", Parameter::Uint(5)).unwrap();
+        let mut limited = set("timeout", &Parameter::Uint(5)).unwrap();
         limited.limit(Duration::from_micros(9));
         assert_eq!(limited.options().timeout, Some(Duration::from_micros(5)));
     }
@@ -161,14 +161,14 @@ mod tests {
             ("sequence_start", Parameter::Bool(true)),
             ("triton_anything", Parameter::Bool(false)),
         ] {
-            assert!(set(key, value).is_err(), "{key}");
+            assert!(set(key, &value).is_err(), "{key}");
         }
         for (key, value) in [
             ("sequence_id", Parameter::Uint(0)),
             ("sequence_end", Parameter::Bool(false)),
             ("my_own", Parameter::Double(1.0)),
         ] {
-            assert!(set(key, value).is_ok(), "{key}");
+            assert!(set(key, &value).is_ok(), "{key}");
         }
     }
 }
