@@ -8,8 +8,10 @@ mod evaluate;
 mod healthcheck;
 mod models;
 mod openapi;
+mod paint;
 mod progress;
 mod serve;
+mod target;
 mod train;
 
 use std::ffi::OsString;

@@ -145,15 +145,18 @@ fn new_run(args: &TrainArgs) -> Result<(TrainRequest, RunDir)> {
 }
 
 fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> Result<()> {
-    let test = &outcome.evaluation;
+    let test = &outcome.report.full.evaluation;
+    let interval = outcome.report.full.accuracy_interval;
     progress.say(&format!(
-        "test accuracy {:.2} %  loss {:.4}  macro F1 {:.4}  calibration error {:.4}",
+        "test accuracy {:.2} % ({:.2} – {:.2})  loss {:.4}  macro F1 {:.4}  calibration error {:.4}",
         test.summary.accuracy * 100.0,
+        interval.low * 100.0,
+        interval.high * 100.0,
         test.summary.loss,
         test.macro_average.f1,
         test.expected_calibration_error
     ));
-    progress.say(&format!("report and curves in {}", outcome.run.display()));
+    progress.say(&format!("report: {}", outcome.run.join("report.html").display()));
     if let Some((version, folder)) = &outcome.published {
         progress.say(&format!("published version {version} in {}", folder.display()));
     }

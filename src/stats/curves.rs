@@ -7,6 +7,8 @@ const RESOLUTION: f64 = 1.0 / 250.0;
 /// A point is also kept when its x is this much greater than the last one's: a good classifier's ROC
 /// curve is worth reading at very small x.
 const GROWTH: f64 = 1.05;
+/// Points have six decimals.
+const DIGITS: f64 = 1e6;
 
 /// A curve and the area under it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,16 +82,29 @@ impl Tracer {
         });
         // The point before a move is kept as well: it is where the step begins.
         if moved {
-            self.points.extend(self.last.take());
-            self.points.push(to);
+            let before = self.last.take();
+            before.into_iter().chain([to]).for_each(|point| self.keep(point));
         } else {
             self.last = Some(to);
         }
     }
 
+    /// Adds a point; one that goes on straight up, down or along takes the place of the last.
+    fn keep(&mut self, to: [f64; 2]) {
+        if let [.., a, b] = &mut self.points[..]
+            && (0..2).any(|axis| a[axis] == b[axis] && b[axis] == to[axis])
+        {
+            *b = to;
+        } else {
+            self.points.push(to);
+        }
+    }
+
     fn finish(mut self, scale: f64) -> Curve {
-        self.points.extend(self.last.take());
-        Curve { area: self.area / scale, points: self.points }
+        let last = self.last.take();
+        last.into_iter().for_each(|point| self.keep(point));
+        let round = |value: f64| (value * DIGITS).round() / DIGITS;
+        Curve { area: self.area / scale, points: self.points.into_iter().map(|point| point.map(round)).collect() }
     }
 }
 

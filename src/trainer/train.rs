@@ -11,11 +11,11 @@ use super::network::Network;
 use super::plots;
 use super::presets::{Preset, preset};
 use super::release::{self, Parts};
+use super::report::Report;
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::repository::publish;
-use crate::stats::Evaluation;
 
 /// What a run is told.
 #[derive(Debug, Clone)]
@@ -51,9 +51,7 @@ pub struct TrainOutcome {
     /// The version and where it is, if it was published.
     pub published: Option<(Version, PathBuf)>,
     /// The evaluation on the test data.
-    pub evaluation: Evaluation,
-    /// The evaluation as Markdown.
-    pub report: String,
+    pub report: Report,
 }
 
 impl TrainRequest {
@@ -140,11 +138,13 @@ pub fn train(
     let parts = Parts { train: &train, validation: &validation, source: &source };
     let release = release::prepare(request, &state, &parts)?;
     run.write("curves.svg", &plots::curves(state.history())?)?;
-    run.write("confusion_matrix.svg", &plots::confusion(&release.publication.manifest.labels, &release.evaluation)?)?;
-    run.write_evaluation(&release.report, &release.publication.manifest.labels, &release.evaluation)?;
+    let (labels, evaluation) = (&release.report.labels, &release.report.full.evaluation);
+    run.write("confusion_matrix.svg", &plots::confusion(labels, evaluation)?)?;
+    run.write_confusion(labels, &evaluation.confusion)?;
+    release.report.write(run.path())?;
     run.write("card.md", &release.card)?;
     let published = request.models.as_deref().map(|models: &Path| publish(models, release.publication)).transpose()?;
-    Ok(TrainOutcome { run: run.path().to_owned(), published, evaluation: release.evaluation, report: release.report })
+    Ok(TrainOutcome { run: run.path().to_owned(), published, report: release.report })
 }
 
 /// What the run ran on.

@@ -111,6 +111,7 @@ fn a_version_is_published_with_everything_that_belongs_to_it() {
         "confusion_matrix.csv",
         "report.json",
         "report.md",
+        "report.html",
         "card.md",
     ] {
         assert!(outcome.run.join(file).metadata().unwrap().len() > 20, "{file}");
