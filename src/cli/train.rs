@@ -76,6 +76,9 @@ pub(super) struct TrainArgs {
     /// Serve Prometheus metrics of the running job at http://ADDR/metrics
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
+    /// Write no event files for TensorBoard into the run directory
+    #[arg(long, conflicts_with = "resume")]
+    no_tensorboard: bool,
     /// Print the evaluation as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -139,6 +142,7 @@ fn new_run(args: &TrainArgs) -> Result<(TrainRequest, RunDir)> {
             adam: AdamSettings::with_learning_rate(args.learning_rate.unwrap_or(preset.learning_rate)),
         },
         models: (!args.no_publish).then(|| args.models.clone()),
+        tensorboard: !args.no_tensorboard,
     };
     request.validate()?;
     Ok((request, RunDir::create(&args.runs, preset.name, args.name.as_deref())?))

@@ -7,6 +7,7 @@ mod card;
 mod checkpoint;
 pub mod dataset;
 mod evaluate;
+mod events;
 mod export;
 mod fit;
 mod images;

@@ -1,13 +1,13 @@
-//! Evaluating and comparing from the command line.
+//! Evaluating and comparing from the command line, and what a run leaves for TensorBoard.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::{output, text};
-use crate::fixtures::bare_model;
+use crate::fixtures::{bare_model, small_data};
 use crate::support::{bundled_data, bundled_models, copy_folder};
 
 /// A repository with copies of the bundled model.
@@ -103,4 +103,45 @@ fn two_versions_are_compared_in_words_and_numbers() {
     assert_eq!((json["difference"].as_f64(), json["mcnemar"]["p_value"].as_f64()), (Some(0.0), Some(1.0)));
     assert_eq!(json["models"], serde_json::json!(["mnist-mlp/1", "mnist-mlp/2"]));
     assert_eq!(json["classes"].as_array().unwrap().len(), 10);
+}
+
+/// The lengths of the records of an event file, each of which says its own.
+fn records(file: &Path) -> Vec<usize> {
+    let bytes = fs::read(file).unwrap();
+    let (mut lengths, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+        lengths.push(length);
+        at += 8 + 4 + length + 4;
+    }
+    assert_eq!(at, bytes.len(), "the last record is whole");
+    lengths
+}
+
+fn event_files(run: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.file_name().unwrap().to_string_lossy().starts_with("events.out.tfevents."));
+    files.sort();
+    files
+}
+
+#[test]
+fn a_run_writes_event_files_unless_told_not_to() {
+    let work = TempDir::new().unwrap();
+    let data = small_data(500, 100);
+    let (data, runs) = (data.path().display().to_string(), work.path().display().to_string());
+    let train = |name: &str, more: &[&str]| {
+        let args = ["train", "mnist-mlp", "--data", &data, "--runs", &runs, "--validation", "50", "--epochs", "2"];
+        let run = output(&[&args[..], &["--no-publish", "--quiet", "--name", name], more].concat());
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        work.path().join("mnist-mlp").join(name)
+    };
+    let with = train("with", &[]);
+    let files = event_files(&with);
+    assert_eq!(files.len(), 1);
+    // Version, start, the steps 10 and 15 of two epochs, an epoch and its weights twice, test, two
+    // pictures, end.
+    assert_eq!(records(&files[0]).len(), 2 + 4 + 4 + 4);
+    assert!(fs::read_to_string(with.join("report.html")).unwrap().contains("How it was trained"));
+    assert!(event_files(&train("without", &["--no-tensorboard"])).is_empty());
 }

@@ -54,6 +54,7 @@ impl Workshop {
             validation: 50,
             fit: FitSettings { epochs: 2, batch_size: 32, seed: 5, adam: AdamSettings::with_learning_rate(1e-3) },
             models: Some(self.folder.path().join("models")),
+            tensorboard: true,
         }
     }
 
