@@ -23,7 +23,7 @@ pub use full::{FullEvaluation, TopK};
 pub use interval::{Interval, wilson};
 pub use predictions::{Mistake, Predictions};
 pub use regression::{RegressionEvaluation, RegressionEvaluator};
-pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE};
+pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE, chance_of_gain};
 
 /// The index of the largest value, the first of equals; 0 for an empty slice.
 pub fn argmax(values: &[f32]) -> usize {

@@ -67,6 +67,13 @@ impl Predictions {
     }
 }
 
+/// The probability that a temperature gains at least so much log-loss on samples whose classifier
+/// needs none: a likelihood-ratio test (Wilks 1938, "The Large-Sample Distribution of the Likelihood
+/// Ratio for Testing Composite Hypotheses"), 2·n·gain being χ² with one degree of freedom.
+pub fn chance_of_gain(samples: u64, gain: f64) -> f64 {
+    libm::erfc((samples as f64 * gain.max(0.0)).sqrt())
+}
+
 /// The logarithm of a probability; of one that is too small for a 32-bit float, that of the smallest.
 fn logit(probability: &f32) -> f64 {
     f64::from(probability.max(f32::MIN_POSITIVE)).ln()
@@ -125,6 +132,19 @@ mod tests {
         hopeless.push(1, &[1.0, 0.0]);
         assert!((hopeless.best_temperature() - MAX_TEMPERATURE).abs() < 1e-9);
         assert_eq!(Predictions::new(2).best_temperature(), 1.0);
+    }
+
+    /// Expected values: SciPy's `chi2.sf(2 * n * gain, 1)`.
+    #[test]
+    fn a_gain_is_judged_by_the_number_of_samples() {
+        for (samples, gain, p) in [
+            (1000, 0.0013, 0.106_863_714_993_379),
+            (10_000, 0.0013, 3.414_173_577_297_524e-7),
+            (5, 0.0, 1.0),
+            (5, -1.0, 1.0),
+        ] {
+            assert!((chance_of_gain(samples, gain) / p - 1.0).abs() < 1e-6, "{}", chance_of_gain(samples, gain));
+        }
     }
 
     proptest! {

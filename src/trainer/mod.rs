@@ -3,6 +3,7 @@
 //! Knows nothing of serving; the two meet in the repository.
 
 pub mod batches;
+mod calibrate;
 mod card;
 mod checkpoint;
 pub mod dataset;
@@ -21,6 +22,7 @@ mod report;
 mod run_dir;
 mod train;
 
+pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
 pub use checkpoint::Checkpoint;
 pub use dataset::{Dataset, Mnist};
 pub use evaluate::{Evaluated, evaluate_version};

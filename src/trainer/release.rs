@@ -107,6 +107,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
             duration_seconds: round_ms(state.history().iter().map(|epoch| epoch.duration_seconds).sum()),
         }),
         parity: Some(parity),
+        calibration: None,
         golden: golden(&plan, test)?,
         files: std::collections::BTreeMap::new(),
     };
@@ -129,7 +130,8 @@ fn round_ms(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
 }
 
-fn golden(plan: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
+/// The first test images with the answers of a graph.
+pub(super) fn golden(plan: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
     let mut session = plan.session()?;
     let output = plan.signature().outputs.iter().position(|output| output.name == PROBABILITIES).unwrap_or(0);
     let shape: Vec<usize> =

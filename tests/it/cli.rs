@@ -31,6 +31,7 @@ fn help_teaches_and_usage_errors_exit_2() {
         &["serve"][..],
         &["train"],
         &["evaluate"],
+        &["calibrate"],
         &["models"],
         &["healthcheck"],
         &["openapi"],

@@ -1,14 +1,19 @@
-//! Evaluating and comparing from the command line, and what a run leaves for TensorBoard.
+//! Evaluating, comparing and calibrating from the command line, and what a run leaves for TensorBoard.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use weir::error::Error;
+use weir::ids::Version;
+use weir::repository::VersionFiles;
+use weir::serving::State;
+use weir::trainer::{Mnist, calibrate, evaluate_version};
 
 use crate::cli::{output, text};
-use crate::fixtures::{bare_model, small_data};
-use crate::support::{bundled_data, bundled_models, copy_folder};
+use crate::fixtures::{bare_model, png_of_test_image, small_data};
+use crate::support::{TestApp, bundled_data, bundled_models, copy_folder};
 
 /// A repository with copies of the bundled model.
 fn repository(versions: &[u64]) -> (TempDir, String) {
@@ -71,11 +76,16 @@ fn the_exit_code_says_what_went_wrong() {
         (&["evaluate", "mnist-mlp/01"], 2, "model version"),
         (&["evaluate", "--compare", "mnist-mlp"], 2, "2 values required"),
         (&["evaluate", "mnist-mlp", "--compare", "mnist-mlp", "mnist-mlp"], 2, "cannot be used with"),
+        (&["calibrate", "nobody"], 2, "no model"),
     ] {
         let (found, said) = refused(&models, &data, args);
         assert!(found == Some(code) && said.contains(hint), "{args:?}: {found:?} {said}");
     }
     assert_eq!(refused(&models, Path::new("/nowhere"), &["evaluate", "mnist-mlp"]).0, Some(3));
+    assert_eq!(refused(&models, Path::new("/nowhere"), &["calibrate", "mnist-mlp"]).0, Some(3));
+    let other = small_data(300, 100);
+    let (code, said) = refused(&models, other.path(), &["calibrate", "mnist-mlp"]);
+    assert!(code == Some(3) && said.contains("not what mnist-mlp version 1 was trained on"), "{code:?} {said}");
 }
 
 #[test]
@@ -103,6 +113,72 @@ fn two_versions_are_compared_in_words_and_numbers() {
     assert_eq!((json["difference"].as_f64(), json["mcnemar"]["p_value"].as_f64()), (Some(0.0), Some(1.0)));
     assert_eq!(json["models"], serde_json::json!(["mnist-mlp/1", "mnist-mlp/2"]));
     assert_eq!(json["classes"].as_array().unwrap().len(), 10);
+}
+
+/// A repository with a model that has seen its few images too often, and its data.
+fn overconfident() -> (TempDir, TempDir) {
+    let (root, data) = (TempDir::new().unwrap(), small_data(800, 200));
+    let path = |name: &str| root.path().join(name).display().to_string();
+    let (data_text, models, runs) = (data.path().display().to_string(), path("models"), path("runs"));
+    let args = ["train", "mnist-mlp", "--epochs", "40", "--validation", "300", "--quiet", "--data", &data_text];
+    let run = output(&[&args[..], &["--models", &models, "--runs", &runs]].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    (root, data)
+}
+
+#[test]
+fn a_calibrated_version_answers_the_same_and_is_less_sure() {
+    let (root, folder_of_data) = overconfident();
+    let data = Mnist::read(folder_of_data.path()).unwrap();
+    let models = root.path().join("models");
+    let folder = |version: u64| models.join(format!("mnist-mlp/{version}"));
+    let outcome = calibrate(&folder(1), &data, "small", Some(&models)).unwrap();
+    assert_eq!(outcome.published.as_ref().unwrap(), &(Version(2), folder(2)));
+    assert!(outcome.gain() > 0.01 && outcome.temperature > 1.1 && outcome.p_value < 0.05, "{outcome:?}");
+    assert_eq!(outcome.test[0].summary.accuracy, outcome.test[1].summary.accuracy);
+    assert!(outcome.validation[1].expected_calibration_error < outcome.validation[0].expected_calibration_error);
+
+    let [before, after] = [1, 2].map(|version| evaluate_version(&folder(version), 1 << 30, &data.test).unwrap());
+    assert_eq!(before.predictions.evaluate().confusion, after.predictions.evaluate().confusion);
+    let manifest = after.manifest.unwrap();
+    let (told, found) = (manifest.metrics.test.unwrap(), after.predictions.evaluate());
+    assert_eq!(told.confusion, found.confusion);
+    assert!((told.summary.loss - found.summary.loss).abs() < 1e-12);
+    let calibration = manifest.calibration.unwrap();
+    assert_eq!((calibration.from_version, calibration.samples), (Version(1), 300));
+    let files = VersionFiles::read(&folder(2), 1 << 30).unwrap();
+    assert_eq!(files.probe, VersionFiles::read(&folder(1), 1 << 30).unwrap().probe);
+    assert!(fs::read_to_string(folder(2).join("card.md")).unwrap().contains("logits divided by"));
+
+    // What is calibrated already has nothing to gain.
+    let again = calibrate(&folder(2), &data, "small", Some(&models)).unwrap_err();
+    assert!(matches!(&again, Error::GateMissed(why) if why.contains("calibrated as it is")), "{again}");
+    let models = models.display().to_string();
+    let (code, said) = refused(&models, folder_of_data.path(), &["calibrate", "mnist-mlp"]);
+    assert!(code == Some(5) && said.contains("not published"), "{code:?} {said}");
+    assert!(!folder(3).exists());
+}
+
+#[test]
+fn the_bundled_model_is_calibrated_as_it_is() {
+    let (root, models) = repository(&[1]);
+    let table = done(&models, &["calibrate", "mnist-mlp", "--no-publish"]);
+    assert!(table.contains("temperature 1.1") && table.contains("no answer changes"), "{table}");
+    let (code, said) = refused(&models, &bundled_data(), &["calibrate", "mnist-mlp"]);
+    assert!(code == Some(5) && said.contains("which chance explains (p = 0.1"), "{code:?} {said}");
+    assert!(!root.path().join("mnist-mlp/2").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calibrated_version_serves_its_golden_examples_and_its_probe_set() {
+    let (root, folder_of_data) = overconfident();
+    let models = root.path().join("models");
+    let data = Mnist::read(folder_of_data.path()).unwrap();
+    calibrate(&models.join("mnist-mlp/1"), &data, "small", Some(&models)).unwrap();
+    let app = TestApp::with(&models, |_| {}).await;
+    app.wait_for("mnist-mlp", 2, State::Available).await;
+    let answer = app.post("/models/mnist-mlp/versions/2/predict", "image/png", png_of_test_image(0)).await;
+    assert_eq!(answer.labels(), ["7"]);
 }
 
 /// The lengths of the records of an event file, each of which says its own.
