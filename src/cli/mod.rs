@@ -2,14 +2,17 @@
 //! clear line and an exit code.
 
 mod bench;
+mod calibrate;
 mod check_model;
 mod client;
 mod evaluate;
 mod healthcheck;
 mod models;
 mod openapi;
+mod paint;
 mod progress;
 mod serve;
+mod target;
 mod train;
 
 use std::ffi::OsString;
@@ -46,6 +49,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Score a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
+    /// Make a version as sure as it is right, and publish that as its next version
+    Calibrate(calibrate::CalibrateArgs),
     /// List, promote, roll back, load and unload the models of a running server
     Models(models::ModelsArgs),
     /// Measure a server, or the engine alone, under a known load
@@ -73,6 +78,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),

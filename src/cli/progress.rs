@@ -17,10 +17,15 @@ const BAR_STEPS: usize = 25;
 
 /// One clear line on standard error, red on a terminal.
 pub(super) fn error_line(error: &Error) {
+    complaint(&error.to_string());
+}
+
+/// One clear line on standard error about something that is wrong and no [`enum@Error`].
+pub(super) fn complaint(what: &str) {
     let mut err = std::io::stderr().lock();
     let (red, plain) = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     // With standard error closed there is no way left to say anything.
-    drop(writeln!(err, "{red}error:{plain} {error}"));
+    drop(writeln!(err, "{red}error:{plain} {what}"));
 }
 
 /// Shows a training run on standard error.

@@ -76,6 +76,9 @@ pub(super) struct TrainArgs {
     /// Serve Prometheus metrics of the running job at http://ADDR/metrics
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
+    /// Write no event files for TensorBoard into the run directory
+    #[arg(long, conflicts_with = "resume")]
+    no_tensorboard: bool,
     /// Print the evaluation as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -139,21 +142,25 @@ fn new_run(args: &TrainArgs) -> Result<(TrainRequest, RunDir)> {
             adam: AdamSettings::with_learning_rate(args.learning_rate.unwrap_or(preset.learning_rate)),
         },
         models: (!args.no_publish).then(|| args.models.clone()),
+        tensorboard: !args.no_tensorboard,
     };
     request.validate()?;
     Ok((request, RunDir::create(&args.runs, preset.name, args.name.as_deref())?))
 }
 
 fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> Result<()> {
-    let test = &outcome.evaluation;
+    let test = &outcome.report.full.evaluation;
+    let interval = outcome.report.full.accuracy_interval;
     progress.say(&format!(
-        "test accuracy {:.2} %  loss {:.4}  macro F1 {:.4}  calibration error {:.4}",
+        "test accuracy {:.2} % ({:.2} – {:.2})  loss {:.4}  macro F1 {:.4}  calibration error {:.4}",
         test.summary.accuracy * 100.0,
+        interval.low * 100.0,
+        interval.high * 100.0,
         test.summary.loss,
         test.macro_average.f1,
         test.expected_calibration_error
     ));
-    progress.say(&format!("report and curves in {}", outcome.run.display()));
+    progress.say(&format!("report: {}", outcome.run.join("report.html").display()));
     if let Some((version, folder)) = &outcome.published {
         progress.say(&format!("published version {version} in {}", folder.display()));
     }

@@ -55,6 +55,9 @@ pub struct Manifest {
     /// How well the exported graph agrees with the trainer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<Parity>,
+    /// How its probabilities were calibrated, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationProvenance>,
     /// Inputs with the answers they must give, checked at every load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub golden: Vec<Golden>,
@@ -121,6 +124,20 @@ pub struct Parity {
     pub max_abs_logit_difference: f64,
     /// Samples whose most probable class differed.
     pub argmax_mismatches: usize,
+}
+
+/// How the probabilities of a version were calibrated: its logits are divided by a temperature
+/// before the softmax.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationProvenance {
+    /// The version it was made from; its logits and answers are the same.
+    pub from_version: Version,
+    /// The temperature; if that version had one, on top of it.
+    pub temperature: f64,
+    /// The validation samples it was fitted on.
+    pub samples: usize,
+    /// The expected calibration error on these, before and after.
+    pub expected_calibration_error: [f64; 2],
 }
 
 /// An input and the answer it must give.

@@ -42,6 +42,16 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
             ),
         ));
     }
+    if let Some(calibration) = &manifest.calibration {
+        let [before, after] = calibration.expected_calibration_error;
+        facts.push((
+            "Calibration",
+            format!(
+                "version {} with its logits divided by {:.4}, fitted on {} validation samples, whose calibration error went from {before:.4} to {after:.4}",
+                calibration.from_version, calibration.temperature, calibration.samples
+            ),
+        ));
+    }
     let rows: String = facts.iter().map(|(name, fact)| format!("| {name} | {fact} |\n")).collect();
     parts.push(format!("| | |\n| --- | --- |\n{rows}"));
     if let Some(image) = &manifest.transform.image {

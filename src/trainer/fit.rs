@@ -101,6 +101,13 @@ pub trait Watch {
     /// # Errors
     /// An error ends the run.
     fn epoch(&mut self, report: &EpochReport) -> Result<()>;
+    /// After every epoch, with the network as it is then.
+    ///
+    /// # Errors
+    /// An error ends the run.
+    fn weights(&mut self, _epoch: usize, _network: &Network) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl FitState {
@@ -135,6 +142,7 @@ pub fn fit(
         let summary = if validation.is_empty() { None } else { Some(validate(&state.network, validation)?) };
         let report = state.cursor.finish_epoch(summary, settings.adam.learning_rate, start.elapsed());
         watch.epoch(&report)?;
+        watch.weights(report.epoch, &state.network)?;
     }
     Ok(true)
 }

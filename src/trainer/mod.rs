@@ -3,12 +3,15 @@
 //! Knows nothing of serving; the two meet in the repository.
 
 pub mod batches;
+mod calibrate;
 mod card;
 mod checkpoint;
 pub mod dataset;
 mod evaluate;
+mod events;
 mod export;
 mod fit;
+mod images;
 mod network;
 mod optimizer;
 mod parity;
@@ -19,14 +22,15 @@ mod report;
 mod run_dir;
 mod train;
 
+pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
 pub use checkpoint::Checkpoint;
 pub use dataset::{Dataset, Mnist};
-pub use evaluate::evaluate_version;
+pub use evaluate::{Evaluated, evaluate_version};
 pub use export::to_onnx;
 pub use fit::{EpochReport, FitSettings, FitState, StepReport, Watch, fit};
 pub use network::Network;
 pub use optimizer::AdamSettings;
 pub use presets::{PRESETS, Preset, preset};
-pub use report::report_markdown;
+pub use report::{Report, ShownMistake, Subject, confusions, label, percent};
 pub use run_dir::RunDir;
 pub use train::{TrainOutcome, TrainRequest, train};

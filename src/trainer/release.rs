@@ -1,19 +1,16 @@
 //! A finished fit → a checked, evaluated, published version.
 
-use std::io::Cursor;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 
 use super::card;
 use super::dataset::{Dataset, Mnist};
-use super::evaluate::evaluate;
+use super::evaluate::{evaluate, predict};
 use super::export::{PROBABILITIES, to_onnx};
 use super::fit::FitState;
+use super::images::png;
 use super::parity;
-use super::report::report_markdown;
+use super::report::{Report, Subject};
 use super::train::TrainRequest;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -23,7 +20,6 @@ use crate::repository::{
     Publication, TrainingProvenance,
 };
 use crate::signature::{Fit, ImageTransform, OutputTransform, Polarity, Transform};
-use crate::stats::Evaluation;
 use crate::tensor::Tensor;
 
 /// Labelled test samples that a version carries for the live probe.
@@ -44,8 +40,7 @@ pub(super) struct Parts<'a> {
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) publication: Publication,
-    pub(super) evaluation: Evaluation,
-    pub(super) report: String,
+    pub(super) report: Report,
     pub(super) card: String,
 }
 
@@ -60,7 +55,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
     let plan = Plan::load(&onnx)?;
     let parity = parity::check(network, &plan, parts.train)?;
     let test = &parts.source.test;
-    let evaluation = evaluate(&plan, PROBABILITIES, test)?;
+    let predictions = predict(&plan, PROBABILITIES, test)?;
     let summary = |data: &Dataset| -> Result<_> {
         if data.is_empty() { Ok(None) } else { Ok(Some(evaluate(&plan, PROBABILITIES, data)?.summary)) }
     };
@@ -90,7 +85,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
         metrics: ModelMetrics {
             training: summary(parts.train)?,
             validation: summary(parts.validation)?,
-            test: Some(evaluation.clone()),
+            test: Some(predictions.evaluate()),
         },
         data: Some(DataProvenance {
             name: request.data_name(),
@@ -112,21 +107,31 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
             duration_seconds: round_ms(state.history().iter().map(|epoch| epoch.duration_seconds).sum()),
         }),
         parity: Some(parity),
+        calibration: None,
         golden: golden(&plan, test)?,
         files: std::collections::BTreeMap::new(),
     };
-    let report = report_markdown(&format!("{} on its {} test samples", preset.name, test.len()), &labels, &evaluation);
-    let card = card::markdown(&manifest, &report);
+    let subject = Subject {
+        model: preset.name.into(),
+        version: None,
+        engine: plan.engine(),
+        data: format!("test images of {}", request.data_name()),
+        labels,
+    };
+    let mut report = Report::new(subject, &predictions, test)?;
+    report.history = state.history().to_vec();
+    let card = card::markdown(&manifest, &report.markdown());
     let probe = probe(test, request.fit.seed)?;
     let files = vec![(MODEL_FILE, onnx), (PROBE_FILE, probe.into_bytes()), (CARD_FILE, card.clone().into_bytes())];
-    Ok(Release { publication: Publication { manifest, files }, evaluation, report, card })
+    Ok(Release { publication: Publication { manifest, files }, report, card })
 }
 
 fn round_ms(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
 }
 
-fn golden(plan: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
+/// The first test images with the answers of a graph.
+pub(super) fn golden(plan: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
     let mut session = plan.session()?;
     let output = plan.signature().outputs.iter().position(|output| output.name == PROBABILITIES).unwrap_or(0);
     let shape: Vec<usize> =
@@ -152,9 +157,5 @@ fn probe(test: &Dataset, seed: u64) -> Result<String> {
 }
 
 fn png_base64(data: &Dataset, index: usize) -> Result<String> {
-    let mut png = Cursor::new(Vec::new());
-    PngEncoder::new(&mut png)
-        .write_image(data.image(index), data.width as u32, data.height as u32, ExtendedColorType::L8)
-        .map_err(|error| Error::internal("an image could not be encoded", error))?;
-    Ok(STANDARD.encode(png.into_inner()))
+    Ok(STANDARD.encode(png(data, index)?))
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::fit::EpochReport;
 use crate::error::{Error, Result};
-use crate::stats::Evaluation;
 
 /// The resolved arguments.
 pub(super) const ARGUMENTS_FILE: &str = "args.toml";
@@ -121,17 +120,13 @@ impl RunDir {
         file.write_all(text.as_bytes()).map_err(Error::io("write", &path))
     }
 
-    /// Writes the evaluation: `report.json`, `report.md`, `confusion_matrix.csv`.
+    /// Writes the counts of `confusion[truth][predicted]` as `confusion_matrix.csv`.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_evaluation(&self, markdown: &str, labels: &[String], evaluation: &Evaluation) -> Result<()> {
-        let json = serde_json::to_string_pretty(evaluation)
-            .map_err(|error| Error::internal("the report could not be written", error))?;
-        self.write("report.json", &format!("{json}\n"))?;
-        self.write("report.md", markdown)?;
+    pub fn write_confusion(&self, labels: &[String], confusion: &[Vec<u64>]) -> Result<()> {
         let mut csv = format!("true\\predicted,{}\n", labels.join(","));
-        for (label, row) in labels.iter().zip(&evaluation.confusion) {
+        for (label, row) in labels.iter().zip(confusion) {
             let counts: Vec<String> = row.iter().map(u64::to_string).collect();
             csv.push_str(&format!("{label},{}\n", counts.join(",")));
         }

@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use super::dataset::Mnist;
+use super::events::{Events, HyperParameter};
 use super::fit::{EpochReport, FitSettings, FitState, StepReport, Watch, fit};
 use super::network::Network;
 use super::plots;
 use super::presets::{Preset, preset};
 use super::release::{self, Parts};
+use super::report::Report;
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::repository::publish;
-use crate::stats::Evaluation;
 
 /// What a run is told.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct TrainRequest {
     pub fit: FitSettings,
     /// Where to publish; `None` publishes nothing.
     pub models: Option<PathBuf>,
+    /// Whether to write event files for TensorBoard.
+    pub tensorboard: bool,
 }
 
 /// The arguments as they are kept in the run directory.
@@ -40,6 +43,9 @@ struct Arguments {
     validation: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     models: Option<PathBuf>,
+    /// Runs of before there were event files do without.
+    #[serde(default)]
+    tensorboard: bool,
     fit: FitSettings,
 }
 
@@ -51,9 +57,7 @@ pub struct TrainOutcome {
     /// The version and where it is, if it was published.
     pub published: Option<(Version, PathBuf)>,
     /// The evaluation on the test data.
-    pub evaluation: Evaluation,
-    /// The evaluation as Markdown.
-    pub report: String,
+    pub report: Report,
 }
 
 impl TrainRequest {
@@ -71,8 +75,8 @@ impl TrainRequest {
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let arguments: Arguments = toml::from_str(&text)
             .map_err(|error| Error::Config { setting: path.display().to_string(), problem: error.to_string() })?;
-        let Arguments { preset: name, data, validation, models, fit } = arguments;
-        Ok(Self { preset: preset(&name)?, data, validation, fit, models })
+        let Arguments { preset: name, data, validation, models, tensorboard, fit } = arguments;
+        Ok(Self { preset: preset(&name)?, data, validation, fit, models, tensorboard })
     }
 
     /// Refuses settings that cannot train anything.
@@ -97,11 +101,26 @@ impl TrainRequest {
             data: self.data.clone(),
             validation: self.validation,
             models: self.models.clone(),
+            tensorboard: self.tensorboard,
             fit: self.fit.clone(),
         };
         let text = toml::to_string_pretty(&arguments)
             .map_err(|error| Error::internal("the arguments could not be written", error))?;
         run.write(ARGUMENTS_FILE, &text)
+    }
+
+    /// What TensorBoard compares runs by.
+    fn hyper_parameters(&self) -> Vec<(&'static str, HyperParameter)> {
+        use HyperParameter::{Number, Text};
+        vec![
+            ("preset", Text(self.preset.name.into())),
+            ("data", Text(self.data_name())),
+            ("epochs", Number(self.fit.epochs as f64)),
+            ("batch size", Number(self.fit.batch_size as f64)),
+            ("learning rate", Number(self.fit.adam.learning_rate)),
+            ("validation samples", Number(self.validation as f64)),
+            ("seed", Number(self.fit.seed as f64)),
+        ]
     }
 }
 
@@ -131,20 +150,38 @@ pub fn train(
         run.write("env.json", &environment()?)?;
     }
     begin(&state.network, &source);
-    let mut recorder = Recorder { run, watch };
-    let finished = fit(&mut state, &train, &validation, &request.fit, &mut recorder)?;
+    let steps = train.len().div_ceil(request.fit.batch_size);
+    let settings = request.hyper_parameters();
+    let events = request.tensorboard.then(|| Events::create(run.path(), steps, &settings)).transpose()?;
+    let mut recorder = Recorder { run, watch, events, failed: None };
+    let finished = match fit(&mut state, &train, &validation, &request.fit, &mut recorder) {
+        Ok(finished) => finished,
+        Err(error) => {
+            // The run has failed already; that its events could not be written adds nothing.
+            drop(recorder.events.as_mut().map(Events::failed));
+            return Err(error);
+        }
+    };
+    let Recorder { mut events, failed, .. } = recorder;
     Checkpoint::save(&state, &run.state_file())?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     if !finished {
+        events.as_mut().map(Events::flush).transpose()?;
         return Err(Error::Interrupted { run: run.path().to_owned() });
     }
     let parts = Parts { train: &train, validation: &validation, source: &source };
     let release = release::prepare(request, &state, &parts)?;
     run.write("curves.svg", &plots::curves(state.history())?)?;
-    run.write("confusion_matrix.svg", &plots::confusion(&release.publication.manifest.labels, &release.evaluation)?)?;
-    run.write_evaluation(&release.report, &release.publication.manifest.labels, &release.evaluation)?;
+    let (labels, evaluation) = (&release.report.labels, &release.report.full.evaluation);
+    run.write("confusion_matrix.svg", &plots::confusion(labels, evaluation)?)?;
+    run.write_confusion(labels, &evaluation.confusion)?;
+    release.report.write(run.path())?;
+    events.as_mut().map(|events| events.finish(&release.report, &source.test)).transpose()?;
     run.write("card.md", &release.card)?;
     let published = request.models.as_deref().map(|models: &Path| publish(models, release.publication)).transpose()?;
-    Ok(TrainOutcome { run: run.path().to_owned(), published, evaluation: release.evaluation, report: release.report })
+    Ok(TrainOutcome { run: run.path().to_owned(), published, report: release.report })
 }
 
 /// What the run ran on.
@@ -161,19 +198,30 @@ fn environment() -> Result<String> {
     Ok(format!("{text}\n"))
 }
 
-/// Writes each epoch to the run directory before passing it on.
+/// Writes steps and epochs to the run directory before passing them on.
 struct Recorder<'a> {
     run: &'a RunDir,
     watch: &'a mut dyn Watch,
+    events: Option<Events>,
+    /// Why a step could not be written; the run is stopped then, and saved.
+    failed: Option<Error>,
 }
 
 impl Watch for Recorder<'_> {
     fn step(&mut self, report: &StepReport) -> bool {
-        self.watch.step(report)
+        let written = self.events.as_mut().map_or(Ok(()), |events| events.step(report));
+        self.failed = written.err();
+        self.watch.step(report) && self.failed.is_none()
     }
 
     fn epoch(&mut self, report: &EpochReport) -> Result<()> {
         self.run.append_epoch(report)?;
+        self.events.as_mut().map(|events| events.epoch(report)).transpose()?;
         self.watch.epoch(report)
+    }
+
+    fn weights(&mut self, epoch: usize, network: &Network) -> Result<()> {
+        self.events.as_mut().map(|events| events.weights(epoch, network)).transpose()?;
+        self.watch.weights(epoch, network)
     }
 }

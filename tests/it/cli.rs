@@ -14,11 +14,11 @@ fn weir(args: &[&str]) -> Command {
     command
 }
 
-fn output(args: &[&str]) -> Output {
+pub(crate) fn output(args: &[&str]) -> Output {
     weir(args).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -31,6 +31,7 @@ fn help_teaches_and_usage_errors_exit_2() {
         &["serve"][..],
         &["train"],
         &["evaluate"],
+        &["calibrate"],
         &["models"],
         &["healthcheck"],
         &["openapi"],

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod cli;
 mod engines;
+mod evaluation;
 mod fixtures;
 mod grpc;
 mod http;

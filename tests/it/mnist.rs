@@ -20,9 +20,9 @@ async fn ten_thousand_images_as_png_give_the_manifest_s_evaluation_to_the_last_i
         evaluator.add(usize::from(test.labels[index]), &probabilities);
     }
     let served = evaluator.finish();
-    let (manifest, evaluated) = evaluate_version(&bundled_models().join("mnist-mlp/1"), 1 << 30, test).unwrap();
-    let reported = manifest.metrics.test.unwrap();
+    let evaluated = evaluate_version(&bundled_models().join("mnist-mlp/1"), 1 << 30, test).unwrap();
+    let reported = evaluated.manifest.unwrap().metrics.test.unwrap();
     assert_eq!(served.confusion, reported.confusion);
-    assert_eq!(evaluated.confusion, reported.confusion);
+    assert_eq!(evaluated.predictions.evaluate().confusion, reported.confusion);
     assert!((served.summary.loss - reported.summary.loss).abs() < 1e-5);
 }

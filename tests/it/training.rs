@@ -54,6 +54,7 @@ impl Workshop {
             validation: 50,
             fit: FitSettings { epochs: 2, batch_size: 32, seed: 5, adam: AdamSettings::with_learning_rate(1e-3) },
             models: Some(self.folder.path().join("models")),
+            tensorboard: true,
         }
     }
 
@@ -111,6 +112,7 @@ fn a_version_is_published_with_everything_that_belongs_to_it() {
         "confusion_matrix.csv",
         "report.json",
         "report.md",
+        "report.html",
         "card.md",
     ] {
         assert!(outcome.run.join(file).metadata().unwrap().len() > 20, "{file}");

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::paint::Paint;
 use super::live::{Bar, Expected};
-use super::table::{Paint, engine_heading, engine_row};
+use super::table::{engine_heading, engine_row};
 use super::{Output, OutputArgs, exit_code, limits, stop_on_signal};
 use crate::bench::{
     EngineModel, EnginePlan, EngineStep, EngineTarget, Live, MAX_DURATION, Plot, PlotStep, REPORT_SCHEMA, Report, Slo,

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::paint::Paint;
 use super::http_args::{Course, HttpArgs, SEARCH_PRECISION};
 use super::live::{Bar, Expected};
-use super::table::{self, Paint};
+use super::table;
 use super::{Output, exit_code, limits, stop_on_signal};
 use crate::bench::{
     HttpTarget, Live, Load, Plot, PlotStep, REPORT_SCHEMA, RateSearch, Report, Slo, Step, Stop, Target, locate,

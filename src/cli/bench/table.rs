@@ -1,33 +1,12 @@
 //! Results as text for people.
 
+use super::super::paint::{Paint, bar};
 use super::super::progress::grouped;
 use crate::bench::{EngineStep, Latencies, Load, Percentiles, Step, Verdict};
 
 /// Rows of the text histogram and the columns of its longest bar.
 const BINS: usize = 10;
 const BAR_COLUMNS: f64 = 40.0;
-
-/// Whether to use colours.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Paint(pub(super) bool);
-
-impl Paint {
-    fn green(self, text: &str) -> String {
-        self.paint("32", text)
-    }
-
-    fn red(self, text: &str) -> String {
-        self.paint("1;31", text)
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
 
 /// Everything about one step against a server.
 pub(super) fn step(step: &Step, paint: Paint) -> String {
@@ -105,13 +84,6 @@ fn histogram(rows: &Percentiles, all: &Latencies) -> String {
         text.push_str(&format!("{line}\n"));
     }
     text
-}
-
-/// A bar of eighths of a column.
-fn bar(columns: f64) -> String {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = if columns > 0.0 { ((columns * 8.0).round() as usize).max(1) } else { 0 };
-    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
 /// The heading of the table of a sweep or a search.

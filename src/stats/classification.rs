@@ -1,17 +1,14 @@
-//! How well a classifier does: confusion matrix and what follows from it, log-loss, calibration.
-//!
-//! One accumulator serves training, `weir evaluate` and the live probe, so their numbers agree.
+//! The accumulator: everything about a classifier that can be summed up sample by sample.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::calibration::Bins;
+use super::{argmax, ratio};
+
 /// Probabilities are raised to this before the logarithm, as Keras does, so that one confident
 /// mistake costs 16.1 nats and not infinity.
 pub const PROBABILITY_FLOOR: f64 = 1e-7;
-
-/// Bins of the expected calibration error (Guo et al. 2017, "On Calibration of Modern Neural
-/// Networks"): equal width over the confidence of the predicted class.
-const CALIBRATION_BINS: usize = 15;
 
 /// Precision, recall and F1, each from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
@@ -66,22 +63,24 @@ pub struct Evaluation {
 /// Collects predictions and sums them up as an [`Evaluation`].
 #[derive(Debug, Clone)]
 pub struct Evaluator {
-    confusion: Vec<Vec<u64>>,
+    pub(super) confusion: Vec<Vec<u64>>,
+    /// How often the true class was the most probable, the second most probable, ….
+    pub(super) ranks: Vec<u64>,
     loss_sum: f64,
-    bins: [Bin; CALIBRATION_BINS],
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Bin {
-    samples: u64,
-    correct: u64,
-    confidence_sum: f64,
+    pub(super) brier_sum: f64,
+    pub(super) bins: Bins,
 }
 
 impl Evaluator {
     /// An empty evaluator for this many classes.
     pub fn new(classes: usize) -> Self {
-        Self { confusion: vec![vec![0; classes]; classes], loss_sum: 0.0, bins: [Bin::default(); CALIBRATION_BINS] }
+        Self {
+            confusion: vec![vec![0; classes]; classes],
+            ranks: vec![0; classes],
+            loss_sum: 0.0,
+            brier_sum: 0.0,
+            bins: Bins::default(),
+        }
     }
 
     /// Adds one sample: its true class and the predicted distribution.
@@ -91,14 +90,12 @@ impl Evaluator {
     pub fn add(&mut self, truth: usize, probabilities: &[f32]) {
         assert_eq!(probabilities.len(), self.confusion.len(), "one probability per class");
         let predicted = argmax(probabilities);
-        let confidence = f64::from(probabilities[predicted]);
         self.confusion[truth][predicted] += 1;
+        self.ranks[rank(truth, probabilities)] += 1;
         self.loss_sum -= f64::from(probabilities[truth]).max(PROBABILITY_FLOOR).ln();
-        let last = CALIBRATION_BINS - 1;
-        let bin = &mut self.bins[((confidence * CALIBRATION_BINS as f64) as usize).min(last)];
-        bin.samples += 1;
-        bin.correct += u64::from(predicted == truth);
-        bin.confidence_sum += confidence;
+        let squared = |(class, p): (usize, &f32)| (f64::from(*p) - f64::from(u8::from(class == truth))).powi(2);
+        self.brier_sum += probabilities.iter().enumerate().map(squared).sum::<f64>();
+        self.bins.add(f64::from(probabilities[predicted]), predicted == truth);
     }
 
     /// Loss and accuracy so far; zeros without samples.
@@ -119,10 +116,9 @@ impl Evaluator {
             };
             Scores { precision: mean(&|s| s.precision), recall: mean(&|s| s.recall), f1: mean(&|s| s.f1) }
         };
-        let gap = |bin: &Bin| (bin.confidence_sum - bin.correct as f64).abs();
         Evaluation {
             summary,
-            expected_calibration_error: ratio(self.bins.iter().map(gap).sum(), summary.samples),
+            expected_calibration_error: self.bins.expected_error(),
             macro_average: weighted(&|_| 1, count),
             weighted_average: weighted(&|class| class.support, summary.samples),
             classes,
@@ -141,20 +137,10 @@ impl Evaluator {
     }
 }
 
-/// The index of the largest value, the first of equals; 0 for an empty slice.
-pub fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
-}
-
-/// `part / whole`, and 0 when there is no whole (scikit-learn's `zero_division=0`).
-fn ratio(part: f64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part / whole as f64 }
+/// How many classes come before the true one; of equals the first, as in [`argmax`].
+fn rank(truth: usize, probabilities: &[f32]) -> usize {
+    let before = |(class, p): (usize, &f32)| *p > probabilities[truth] || (*p == probabilities[truth] && class < truth);
+    probabilities.iter().enumerate().filter(|entry| before(*entry)).count()
 }
 
 #[cfg(test)]

@@ -1,0 +1,130 @@
+//! `weir evaluate`.
+
+mod compare;
+mod table;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::paint::Paint;
+use super::target::Target;
+use crate::error::{Error, Result};
+use crate::ids::{Version, VersionSpec};
+use crate::repository::Manifest;
+use crate::stats::Evaluation;
+use crate::trainer::{Evaluated, Mnist, Report, Subject, evaluate_version, percent};
+
+/// A limit on the size of a model file makes no sense for one's own.
+const ANY_SIZE: u64 = u64::MAX - 1;
+
+/// What [`EvaluateArgs::min_accuracy`] ends with.
+const GATE_MISSED: u8 = 5;
+
+/// Scores a version on the test images, in the engine that serves it, and compares the figures with
+/// those of its manifest; or two versions on the same images with each other.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  weir evaluate mnist-mlp
+  weir evaluate mnist-mlp/1 --report target/report     report.html is one page for people
+  weir evaluate mnist-mlp/stable --json --min-accuracy 0.97
+  weir evaluate --compare mnist-mlp/1 mnist-mlp/2
+
+Exit codes: 0 done, 1 the model cannot be used, 2 wrong usage or no such model, 3 unusable data,
+5 less accurate than --min-accuracy.")]
+pub(super) struct EvaluateArgs {
+    /// The model, and its version or alias [default: the newest version]
+    #[arg(value_name = "MODEL[/VERSION]", required_unless_present = "compare")]
+    model: Option<Target>,
+    /// Its version, as MODEL/N
+    #[arg(long, value_name = "N", conflicts_with = "compare")]
+    model_version: Option<Version>,
+    /// Compare two versions: which is better, and whether chance explains it (McNemar's test)
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["model", "report", "min_accuracy"])]
+    compare: Option<Vec<Target>>,
+    /// Model repository
+    #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
+    models: PathBuf,
+    /// Folder with the four MNIST files, or files in their likeness
+    #[arg(long, env = "WEIR_DATA", value_name = "DIR", default_value = "data/mnist")]
+    data: PathBuf,
+    /// Write report.json, report.md and report.html into this folder
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Exit with 5 if the accuracy is below this, 0 to 1
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    min_accuracy: Option<f64>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
+    match (&args.compare, &args.model) {
+        (Some(targets), _) => compare::run(args, targets),
+        (None, Some(target)) => evaluate(args, target),
+        (None, None) => Err(Error::Config { setting: "MODEL".into(), problem: "is missing".into() }),
+    }
+}
+
+fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
+    let mut target = target.clone();
+    if let Some(version) = args.model_version {
+        target.version = VersionSpec::Specific(version);
+    }
+    let found = target.find(&args.models)?;
+    let data = Mnist::read(&args.data)?;
+    let Evaluated { manifest, labels, engine, predictions } = evaluate_version(&found.path, ANY_SIZE, &data.test)?;
+    let subject = Subject {
+        model: found.name.to_string(),
+        version: Some(found.version),
+        engine,
+        data: format!("test images of {}", args.data.display()),
+        labels,
+    };
+    let report = Report::new(subject, &predictions, &data.test)?;
+    if let Some(folder) = &args.report {
+        report.write(folder)?;
+    }
+    let accuracy = report.full.evaluation.summary.accuracy;
+    if args.json {
+        super::print(&report.json()?)?;
+    } else {
+        let paint = Paint(std::io::stdout().is_terminal());
+        let verdict = verdict(manifest.as_ref(), &report.full.evaluation);
+        let written = args.report.as_ref().map(|folder| format!("report: {}\n", folder.join("report.html").display()));
+        super::print(&format!("{}\n{verdict}\n{}", table::evaluation(&report, paint), written.unwrap_or_default()))?;
+    }
+    match args.min_accuracy {
+        Some(least) if accuracy < least => {
+            super::progress::complaint(&format!("accuracy {} is below {}", percent(accuracy), percent(least)));
+            Ok(ExitCode::from(GATE_MISSED))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn verdict(manifest: Option<&Manifest>, evaluation: &Evaluation) -> String {
+    match manifest.and_then(|manifest| manifest.metrics.test.as_ref()) {
+        Some(test) if test.summary.samples != evaluation.summary.samples => {
+            "The manifest's evaluation is of other data.".into()
+        }
+        Some(test) if test.confusion == evaluation.confusion => {
+            "The same as the manifest's evaluation, to the last image.".into()
+        }
+        Some(test) => format!(
+            "The manifest says accuracy {:.4}, loss {:.4}; this is another model, other data or another engine.",
+            test.summary.accuracy, test.summary.loss
+        ),
+        None => "There is no manifest with an evaluation to compare with.".into(),
+    }
+}
+
+fn parse_share(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a share from 0 to 1, such as 0.97".into()),
+    }
+}

@@ -1,0 +1,128 @@
+//! An evaluation as tables for a terminal.
+
+use super::super::paint::{Paint, bar};
+use super::super::progress::grouped;
+use crate::stats::ClassScores;
+use crate::trainer::{Report, confusions, percent};
+
+/// Confusions that are listed.
+const CONFUSIONS: usize = 6;
+/// Above this many classes, the confusion matrix does not fit.
+const MAX_MATRIX: usize = 16;
+/// Columns of the longest bar.
+const BAR_COLUMNS: f64 = 16.0;
+/// A label is cut off here.
+const LABEL_COLUMNS: usize = 18;
+
+pub(super) fn evaluation(report: &Report, paint: Paint) -> String {
+    let confused = confused(report);
+    let parts = [Some(headline(report, paint)), Some(classes(report, paint)), confused, matrix(report, paint)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// The figures of the whole.
+fn headline(report: &Report, paint: Paint) -> String {
+    let full = &report.full;
+    let summary = &full.evaluation.summary;
+    let version = report.version.map_or_else(String::new, |version| format!(" version {version}"));
+    let mut text = format!(
+        "{}{version} in {}, {} {}\n\n",
+        paint.bold(&report.model),
+        report.engine.name(),
+        grouped(summary.samples as usize),
+        report.data
+    );
+    let mut row = |name: &str, value: String| text.push_str(&format!("{name:<22} {value}\n"));
+    let interval = full.accuracy_interval;
+    let range = paint.dim(&format!("95 % interval {} – {}", percent(interval.low), percent(interval.high)));
+    row("accuracy", format!("{}   {range}", paint.bold(&percent(summary.accuracy))));
+    row("balanced accuracy", percent(full.balanced_accuracy));
+    if !full.top_k.is_empty() {
+        let tops: Vec<String> =
+            full.top_k.iter().map(|top| format!("top-{} {}", top.k, percent(top.accuracy))).collect();
+        row("in the first guesses", tops.join("   "));
+    }
+    row("log-loss", format!("{:.4} nats", summary.loss));
+    row("Brier score", format!("{:.4}", full.brier_score));
+    let (expected, maximum) = (full.evaluation.expected_calibration_error, full.maximum_calibration_error);
+    row("calibration error", format!("{expected:.4} expected   {maximum:.4} at worst"));
+    if let (Some(roc), Some(precision)) = (full.mean_roc_area, full.mean_precision_recall_area) {
+        row("mean area", format!("{roc:.4} ROC   {precision:.4} precision-recall"));
+    }
+    row("beyond chance", format!("{:.4} Matthews   {:.4} Cohen's κ", full.matthews_correlation, full.cohen_kappa));
+    text
+}
+
+/// A row for each class.
+fn classes(report: &Report, paint: Paint) -> String {
+    let evaluation = &report.full.evaluation;
+    let names: Vec<String> = report.labels.iter().map(|label| cut(label)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("weighted".len());
+    let heading = format!(
+        "{:<width$} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {}",
+        "class", "precision", "recall", "F1", "ROC area", "PR area", "support", "missed"
+    );
+    let mut text = format!("{}\n", paint.dim(&heading));
+    let missed = |class: &ClassScores| if class.support > 0 { 1.0 - class.scores.recall } else { 0.0 };
+    let most = evaluation.classes.iter().map(missed).fold(1e-9, f64::max);
+    for ((name, class), curves) in names.iter().zip(&evaluation.classes).zip(&report.full.curves) {
+        let areas = curves.as_ref().map(|curves| [curves.roc.area, curves.precision_recall.area]);
+        let areas = areas.map_or_else(|| ["–".into(), "–".into()], |areas| areas.map(|area| format!("{area:.4}")));
+        text.push_str(&format!(
+            "{name:<width$} {:>9.4} {:>9.4} {:>9.4} {:>9} {:>9} {:>9}  {} {:.1} %\n",
+            class.scores.precision,
+            class.scores.recall,
+            class.scores.f1,
+            areas[0],
+            areas[1],
+            grouped(class.support as usize),
+            bar(missed(class) / most * BAR_COLUMNS),
+            missed(class) * 100.0
+        ));
+    }
+    for (name, scores) in [("macro", evaluation.macro_average), ("weighted", evaluation.weighted_average)] {
+        let row = format!("{name:<width$} {:>9.4} {:>9.4} {:>9.4}", scores.precision, scores.recall, scores.f1);
+        text.push_str(&format!("{}\n", paint.dim(&row)));
+    }
+    text
+}
+
+/// The most frequent confusions on a line; nothing if there are none.
+fn confused(report: &Report) -> Option<String> {
+    let found = confusions(&report.full.evaluation.confusion, CONFUSIONS);
+    let name = |class: usize| cut(&report.labels[class]);
+    let each: Vec<String> = found
+        .iter()
+        .map(|(truth, predicted, count)| format!("{} as {} ({count})", name(*truth), name(*predicted)))
+        .collect();
+    (!each.is_empty()).then(|| format!("most confused: {}\n", each.join(", ")))
+}
+
+/// The confusion matrix, with a dot for nothing.
+fn matrix(report: &Report, paint: Paint) -> Option<String> {
+    let matrix = &report.full.evaluation.confusion;
+    if matrix.len() > MAX_MATRIX {
+        return None;
+    }
+    let names: Vec<String> = report.labels.iter().map(|label| cut(label)).collect();
+    let widest = matrix.iter().flatten().max().map_or(1, |count| count.to_string().len());
+    let side = names.iter().map(|name| name.chars().count()).max().unwrap_or(1);
+    let (first, width) = (side.max("true".len()), side.max(widest) + 1);
+    let heading: String = names.iter().map(|name| format!("{name:>width$}")).collect();
+    let mut text = format!("{}\n", paint.dim(&format!("{:<first$} {heading}  predicted", "true")));
+    for (truth, row) in matrix.iter().enumerate() {
+        let cell = |(predicted, count): (usize, &u64)| match count {
+            0 => paint.dim(&format!("{:>width$}", "·")),
+            _ if truth == predicted => paint.bold(&format!("{count:>width$}")),
+            _ => format!("{count:>width$}"),
+        };
+        let cells: String = row.iter().enumerate().map(cell).collect();
+        text.push_str(&format!("{:<first$} {cells}\n", names[truth]));
+    }
+    Some(text)
+}
+
+/// A label that leaves room for the columns.
+fn cut(label: &str) -> String {
+    crate::ids::printable(label, LABEL_COLUMNS)
+}

@@ -1,0 +1,105 @@
+//! Whether a model is as often right as it is sure (Guo et al. 2017, "On Calibration of Modern
+//! Neural Networks"): bins of equal width over the confidence of the predicted class.
+
+use serde::{Deserialize, Serialize};
+
+use super::ratio;
+
+/// Guo et al. use 15 bins.
+const BINS: usize = 15;
+
+/// Counts and sums by confidence.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bins([Bin; BINS]);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bin {
+    samples: u64,
+    correct: u64,
+    confidence_sum: f64,
+}
+
+/// The samples whose confidence is within `lower..upper` (the last bin includes 1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Where the bin begins.
+    pub lower: f64,
+    /// Where it ends.
+    pub upper: f64,
+    /// How many samples are in it.
+    pub samples: u64,
+    /// Their mean confidence; 0 without samples.
+    pub confidence: f64,
+    /// The share of them that is right; 0 without samples.
+    pub accuracy: f64,
+}
+
+impl Bin {
+    /// How far the sum of confidences is from the number of right answers.
+    fn gap_sum(&self) -> f64 {
+        (self.confidence_sum - self.correct as f64).abs()
+    }
+}
+
+impl Bins {
+    pub(super) fn add(&mut self, confidence: f64, correct: bool) {
+        let bin = &mut self.0[((confidence * BINS as f64) as usize).min(BINS - 1)];
+        bin.samples += 1;
+        bin.correct += u64::from(correct);
+        bin.confidence_sum += confidence;
+    }
+
+    /// ECE = Σ (n_b / n) · |accuracy_b − confidence_b|, Guo et al. 2017, equation 3.
+    pub(super) fn expected_error(&self) -> f64 {
+        ratio(self.0.iter().map(Bin::gap_sum).sum(), self.0.iter().map(|bin| bin.samples).sum())
+    }
+
+    /// MCE = max |accuracy_b − confidence_b| over bins with samples, Guo et al. 2017, equation 5.
+    pub(super) fn maximum_error(&self) -> f64 {
+        self.0.iter().map(|bin| ratio(bin.gap_sum(), bin.samples)).fold(0.0, f64::max)
+    }
+
+    pub(super) fn reliability(&self) -> Vec<ReliabilityBin> {
+        let bin = |(index, bin): (usize, &Bin)| ReliabilityBin {
+            lower: index as f64 / BINS as f64,
+            upper: (index + 1) as f64 / BINS as f64,
+            samples: bin.samples,
+            confidence: ratio(bin.confidence_sum, bin.samples),
+            accuracy: ratio(bin.correct as f64, bin.samples),
+        };
+        self.0.iter().enumerate().map(bin).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// By hand: two samples at 0.95 of which one is right, and two at 0.55 of which both are, give
+    /// gaps of 0.45 and 0.45 over half the samples each.
+    #[test]
+    fn errors_are_gaps_weighted_by_samples() {
+        let mut bins = Bins::default();
+        for (confidence, correct) in [(0.95, true), (0.95, false), (0.55, true), (0.55, true), (0.35, false)] {
+            bins.add(confidence, correct);
+        }
+        assert!((bins.expected_error() - (0.9 + 0.9 + 0.35) / 5.0).abs() < 1e-12);
+        assert!((bins.maximum_error() - 0.45).abs() < 1e-12);
+        let filled: Vec<(usize, u64)> =
+            bins.reliability().iter().enumerate().filter(|(_, b)| b.samples > 0).map(|(i, b)| (i, b.samples)).collect();
+        assert_eq!(filled, [(5, 1), (8, 2), (14, 2)]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_expected_error_is_between_zero_and_the_maximum(samples in prop::collection::vec((0.0f64..=1.0, any::<bool>()), 1..200)) {
+            let mut bins = Bins::default();
+            samples.iter().for_each(|(confidence, correct)| bins.add(*confidence, *correct));
+            prop_assert!(bins.expected_error() >= 0.0);
+            prop_assert!(bins.expected_error() <= bins.maximum_error() + 1e-12);
+            prop_assert!(bins.maximum_error() <= 1.0);
+            prop_assert_eq!(bins.reliability().iter().map(|bin| bin.samples).sum::<u64>(), samples.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! How well a model does: pure functions of predictions and truth.
+//!
+//! One accumulator, [`Evaluator`], serves training, `weir evaluate` and the live probe, so their
+//! numbers agree. [`Predictions`] keeps every distribution for what cannot be summed up on the way:
+//! curves, the worst mistakes, comparisons, a temperature.
+
+mod agreement;
+mod calibration;
+mod classification;
+mod comparison;
+mod curves;
+mod full;
+mod interval;
+mod predictions;
+mod regression;
+mod temperature;
+
+pub use calibration::ReliabilityBin;
+pub use classification::{ClassScores, Evaluation, Evaluator, PROBABILITY_FLOOR, Scores, Summary};
+pub use comparison::{ClassChange, Comparison, McNemar, SIGNIFICANCE, TestMethod, mcnemar};
+pub use curves::{ClassCurves, Curve};
+pub use full::{FullEvaluation, TopK};
+pub use interval::{Interval, wilson};
+pub use predictions::{Mistake, Predictions};
+pub use regression::{RegressionEvaluation, RegressionEvaluator};
+pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE, chance_of_gain};
+
+/// The index of the largest value, the first of equals; 0 for an empty slice.
+pub fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// `part / whole`, and 0 when there is no whole (scikit-learn's `zero_division=0`).
+fn ratio(part: f64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part / whole as f64 }
+}

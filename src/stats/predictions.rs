@@ -1,0 +1,104 @@
+//! Every predicted distribution of a data set, kept beside the truth.
+
+use super::{Evaluator, argmax};
+
+/// Labelled samples with what a classifier says of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    classes: usize,
+    truths: Vec<usize>,
+    probabilities: Vec<f32>,
+}
+
+/// A sample whose most probable class is not the true one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mistake {
+    /// The place of the sample in its data set.
+    pub index: usize,
+    /// Its class.
+    pub truth: usize,
+    /// The class it was taken for.
+    pub predicted: usize,
+    /// The probability of that class.
+    pub confidence: f32,
+    /// The probability of the true class.
+    pub truth_probability: f32,
+}
+
+impl Predictions {
+    /// None yet, of this many classes.
+    pub fn new(classes: usize) -> Self {
+        Self { classes, truths: Vec::new(), probabilities: Vec::new() }
+    }
+
+    /// Adds one sample: its true class and the predicted distribution.
+    ///
+    /// # Panics
+    /// When `truth` is not below the number of classes or `probabilities` has another length.
+    pub fn push(&mut self, truth: usize, probabilities: &[f32]) {
+        assert!(truth < self.classes && probabilities.len() == self.classes, "one probability per class");
+        self.truths.push(truth);
+        self.probabilities.extend_from_slice(probabilities);
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.truths.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.truths.is_empty()
+    }
+
+    /// The samples in order: the true class and the distribution.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (usize, &[f32])> {
+        // At least 1, because a chunk cannot be empty; without classes there are no samples either.
+        self.truths.iter().copied().zip(self.probabilities.chunks_exact(self.classes.max(1)))
+    }
+
+    /// All samples, added up.
+    pub(super) fn evaluator(&self) -> Evaluator {
+        let mut evaluator = Evaluator::new(self.classes);
+        self.iter().for_each(|(truth, row)| evaluator.add(truth, row));
+        evaluator
+    }
+
+    /// The mistakes that cost the most: those with the least probability for the true class, and of
+    /// equals the surest; at most `count`.
+    pub fn worst(&self, count: usize) -> Vec<Mistake> {
+        let mistake = |(index, (truth, row)): (usize, (usize, &[f32]))| {
+            let predicted = argmax(row);
+            let (confidence, truth_probability) = (row[predicted], row[truth]);
+            (predicted != truth).then_some(Mistake { index, truth, predicted, confidence, truth_probability })
+        };
+        let mut mistakes: Vec<Mistake> = self.iter().enumerate().filter_map(mistake).collect();
+        mistakes.sort_by(|a, b| {
+            let by_loss = a.truth_probability.total_cmp(&b.truth_probability);
+            by_loss.then(b.confidence.total_cmp(&a.confidence)).then(a.index.cmp(&b.index))
+        });
+        mistakes.truncate(count);
+        mistakes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_mistakes_come_first_and_right_answers_never() {
+        let mut predictions = Predictions::new(3);
+        for (truth, row) in [(0, [0.9, 0.1, 0.0]), (1, [0.7, 0.3, 0.0]), (2, [0.0, 0.99, 0.01]), (2, [0.6, 0.3, 0.1])] {
+            predictions.push(truth, &row);
+        }
+        let order: Vec<usize> = predictions.worst(9).iter().map(|mistake| mistake.index).collect();
+        assert_eq!(order, [2, 3, 1]);
+        assert_eq!(predictions.worst(1)[0].predicted, 1);
+    }
+}

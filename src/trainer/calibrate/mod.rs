@@ -1,0 +1,196 @@
+//! Temperature calibration of a published version: fitted on its validation data, folded into its
+//! graph, checked in the serving engine, published as a version of its own.
+
+mod graph;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::card;
+use super::dataset::{Dataset, Mnist};
+use super::evaluate::predict;
+use super::release::golden;
+use super::report::{Report, Subject};
+use crate::engine::Plan;
+use crate::error::{Error, Result};
+use crate::ids::Version;
+use crate::repository::{
+    CARD_FILE, CalibrationProvenance, MODEL_FILE, Manifest, PROBE_FILE, Publication, VersionFiles, publish,
+};
+use crate::signature::OutputTransform;
+use crate::stats::{Evaluation, Predictions, SIGNIFICANCE, Summary, argmax, chance_of_gain};
+
+/// How far the graph's probabilities may be from those that the temperature should give.
+const TOLERANCE: f32 = 1e-4;
+
+/// How sure a version was and is, on one set of data.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Calibrated {
+    /// Samples, loss and accuracy.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// The expected calibration error.
+    pub expected_calibration_error: f64,
+}
+
+/// What calibration did.
+#[derive(Debug, Serialize)]
+pub struct CalibrateOutcome {
+    /// The version that was calibrated.
+    pub from_version: Version,
+    /// The temperature that its logits are now divided by.
+    pub temperature: f64,
+    /// The probability that chance alone gains so much on the validation data.
+    pub p_value: f64,
+    /// On the validation data, before and after.
+    pub validation: [Calibrated; 2],
+    /// On the test data, before and after.
+    pub test: [Calibrated; 2],
+    /// The new version and its folder, if it was published.
+    pub published: Option<(Version, PathBuf)>,
+}
+
+impl Calibrated {
+    fn of(evaluation: &Evaluation) -> Self {
+        Self { summary: evaluation.summary, expected_calibration_error: evaluation.expected_calibration_error }
+    }
+}
+
+impl CalibrateOutcome {
+    /// How much log-loss on the validation data is gained.
+    pub fn gain(&self) -> f64 {
+        self.validation[0].summary.loss - self.validation[1].summary.loss
+    }
+}
+
+/// Calibrates a version that Weir trained, and publishes the result into `models` if that is given.
+///
+/// # Errors
+/// [`Error::Data`] when the data are not those it was trained on, for then nobody knows which samples
+/// were held out; [`Error::Config`] when none were; [`Error::Repository`] when the graph has no
+/// softmax to put a temperature before; [`Error::GateMissed`] when an answer would change or, if it is
+/// to be published, chance explains what is gained.
+pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&Path>) -> Result<CalibrateOutcome> {
+    let files = VersionFiles::read(folder, u64::MAX - 1)?;
+    let what = || folder.display().to_string();
+    let unusable = |problem: &str| Error::Repository { what: what(), problem: problem.into() };
+    let manifest =
+        files.manifest.ok_or_else(|| unusable("has no manifest.json, so its validation data are unknown"))?;
+    let OutputTransform::Classification { probabilities } = &manifest.transform.output else {
+        return Err(unusable("is not a classifier"));
+    };
+    let (train, validation) = split(&manifest, data, data_name)?;
+    let plan = Plan::load(&files.onnx)?;
+    let before = [predict(&plan, probabilities, &validation)?, predict(&plan, probabilities, &data.test)?];
+    let temperature = before[0].best_temperature() as f32;
+    let onnx = graph::with_temperature(&files.onnx, probabilities, temperature)
+        .map_err(|problem| Error::Repository { what: what(), problem })?;
+    let plan = Plan::load(&onnx)?;
+    let after = [predict(&plan, probabilities, &validation)?, predict(&plan, probabilities, &data.test)?];
+    for (before, after) in before.iter().zip(&after) {
+        check(before, after, temperature)?;
+    }
+    let figures = |both: [&Predictions; 2]| both.map(|predictions| Calibrated::of(&predictions.evaluate()));
+    let mut outcome = CalibrateOutcome {
+        from_version: manifest.version,
+        temperature: f64::from(temperature),
+        p_value: 1.0,
+        validation: figures([&before[0], &after[0]]),
+        test: figures([&before[1], &after[1]]),
+        published: None,
+    };
+    outcome.p_value = chance_of_gain(outcome.validation[0].summary.samples, outcome.gain());
+    let Some(models) = models else { return Ok(outcome) };
+    if outcome.p_value >= SIGNIFICANCE {
+        return Err(Error::GateMissed(format!(
+            "a temperature of {temperature:.3} gains {:.5} nats on the {} validation samples, which chance explains (p = {:.2}); the version is calibrated as it is",
+            outcome.gain(),
+            validation.len(),
+            outcome.p_value
+        )));
+    }
+    let metrics = crate::repository::ModelMetrics {
+        training: manifest
+            .metrics
+            .training
+            .map(|_| predict(&plan, probabilities, &train))
+            .transpose()?
+            .map(|p| p.evaluate().summary),
+        validation: Some(outcome.validation[1].summary),
+        test: Some(after[1].evaluate()),
+    };
+    let manifest = Manifest {
+        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        weir_version: env!("CARGO_PKG_VERSION").into(),
+        signature: plan.signature().clone(),
+        metrics,
+        golden: golden(&plan, &data.test)?,
+        calibration: Some(CalibrationProvenance {
+            from_version: outcome.from_version,
+            temperature: outcome.temperature,
+            samples: validation.len(),
+            expected_calibration_error: outcome.validation.map(|figures| figures.expected_calibration_error),
+        }),
+        ..manifest
+    };
+    let subject = Subject {
+        model: manifest.model.to_string(),
+        version: None,
+        engine: plan.engine(),
+        data: format!("test images of {data_name}"),
+        labels: manifest.labels.clone(),
+    };
+    let report = Report::new(subject, &after[1], &data.test)?;
+    let card = card::markdown(&manifest, &report.markdown());
+    let mut published = vec![(MODEL_FILE, onnx), (CARD_FILE, card.into_bytes())];
+    if !files.probe.is_empty() {
+        let line = |sample| serde_json::to_string(sample).map(|line| line + "\n");
+        let lines: std::result::Result<String, _> = files.probe.iter().map(line).collect();
+        let lines = lines.map_err(|error| Error::internal("the probe set could not be written", error))?;
+        published.push((PROBE_FILE, lines.into_bytes()));
+    }
+    outcome.published = Some(publish(models, Publication { manifest, files: published })?);
+    Ok(outcome)
+}
+
+/// The training and validation data of a version, split as they were when it was trained.
+fn split(manifest: &Manifest, data: &Mnist, data_name: &str) -> Result<(Dataset, Dataset)> {
+    let (Some(provenance), Some(training)) = (&manifest.data, &manifest.training) else {
+        let problem = "does not say what it was trained on, so its validation data are unknown".into();
+        return Err(Error::Repository { what: "manifest.json".into(), problem });
+    };
+    if provenance.sha256 != data.sha256 {
+        let problem = format!(
+            "is not what {} version {} was trained on (the SHA-256 of its files differ), so nobody can tell which images it has not seen",
+            manifest.model, manifest.version
+        );
+        return Err(Error::Data { file: data_name.into(), problem });
+    }
+    if provenance.validation_samples == 0 {
+        let problem = format!(
+            "{} version {} was trained on all images; train one with --validation, a temperature fitted on images it has seen would be wrong",
+            manifest.model, manifest.version
+        );
+        return Err(Error::Config { setting: "MODEL".into(), problem });
+    }
+    data.train.split_off(provenance.validation_samples, training.seed)
+}
+
+/// The gate: no answer changes, and the graph says what the temperature should make it say.
+fn check(before: &Predictions, after: &Predictions, temperature: f32) -> Result<()> {
+    let expected = before.at_temperature(f64::from(temperature));
+    let (mut changed, mut largest) = (0usize, 0f32);
+    for ((old, new), expected) in before.iter().zip(after.iter()).zip(expected.iter()) {
+        changed += usize::from(argmax(old.1) != argmax(new.1));
+        let difference = new.1.iter().zip(expected.1).map(|(a, b)| (a - b).abs());
+        largest = difference.fold(largest, f32::max);
+    }
+    if changed > 0 || largest > TOLERANCE {
+        return Err(Error::GateMissed(format!(
+            "with a temperature of {temperature:.3}, {changed} of {} answers change and probabilities are up to {largest:.1e} from what they should be (allowed: none, {TOLERANCE:.0e})",
+            before.len()
+        )));
+    }
+    Ok(())
+}
