@@ -23,6 +23,9 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
+    /// Whether the model answers requests that name none, where the server's settings say nothing.
+    #[serde(default)]
+    pub default: bool,
     /// The names of the classes, for versions without a manifest.
     #[serde(default)]
     pub labels: Vec<String>,
@@ -117,7 +120,7 @@ impl ModelSettings {
 
     /// What a loaded version depends on, as text to compare.
     pub(super) fn load_text(&self) -> String {
-        format!("{:?}", Self { versions: None, ..self.clone() })
+        format!("{:?}", Self { default: false, versions: None, ..self.clone() })
     }
 }
 
@@ -137,6 +140,13 @@ mod tests {
         assert_eq!(policy("[versions]\npolicy = \"all\""), "all");
         assert_eq!(policy("[versions]\npolicy = \"specific\"\nspecific = [3, 1]"), "specific:1,3");
         assert_eq!(parse("").unwrap(), ModelSettings::default());
+    }
+
+    #[test]
+    fn a_default_model_is_loaded_as_any_other() {
+        assert!(parse("default = true").unwrap().default && !parse("").unwrap().default);
+        assert_eq!(parse("default = true").unwrap().load_text(), parse("").unwrap().load_text());
+        assert!(parse("default = 1").is_err());
     }
 
     #[test]
