@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod cli;
 mod engines;
+mod families;
 mod fixtures;
 mod http;
 mod images;
