@@ -30,7 +30,71 @@ pub enum LayerSpec {
         /// The probability, at least 0 and below 1.
         rate: f32,
     },
+    /// A convolution of `[channels, height, width]` with square kernels. Weights are
+    /// `[channels, inputs / groups, kernel, kernel]`, He uniform at first (He et al. 2015).
+    Conv2d {
+        /// The number of output channels.
+        channels: usize,
+        /// Height and width of the kernel.
+        kernel: usize,
+        /// Pixels from one window to the next.
+        #[serde(default = "one")]
+        stride: usize,
+        /// Rows and columns of zeros on each side; fewer than the kernel has.
+        #[serde(default)]
+        padding: usize,
+        /// Groups of channels that do not see each other; as many as there are inputs is a depthwise convolution.
+        #[serde(default = "one")]
+        groups: usize,
+        /// Whether a number is added to each channel, zero at first; needless before a batch norm.
+        #[serde(default = "yes")]
+        bias: bool,
+    },
+    /// Batch normalisation of each channel (Ioffe and Szegedy 2015): by the batch while training, else by
+    /// a running mean and variance; part of the convolution before it when exported.
+    BatchNorm,
+    /// The greatest of each window of `size × size` pixels.
+    MaxPool {
+        /// Height and width of a window.
+        size: usize,
+        /// Pixels from one window to the next.
+        stride: usize,
+    },
+    /// The mean of each window of `size × size` pixels.
+    AveragePool {
+        /// Height and width of a window.
+        size: usize,
+        /// Pixels from one window to the next.
+        stride: usize,
+    },
+    /// `[channels, height, width]` → `[channels]`, the mean of each.
+    GlobalAveragePool,
+    /// `[1, height, width]` → a sequence of `height` steps, each a row of pixels.
+    Rows,
+    /// `[steps, inputs]` → `[units]`: the state of an LSTM after the last step (Hochreiter and Schmidhuber 1997).
+    /// Weights are uniform at first, the bias of the forget gates 1 (Jozefowicz et al. 2015).
+    Lstm {
+        /// The size of the state.
+        units: usize,
+    },
+    /// `[steps, inputs]` → `[units]`: the state of a GRU after the last step (Cho et al. 2014), with the reset
+    /// gate after the product.
+    Gru {
+        /// The size of the state.
+        units: usize,
+    },
 }
+
+fn one() -> usize {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// No number of channels, units or pixels is larger.
+const LARGEST: usize = 1 << 16;
 
 /// A network from an input shape through a list of layers to logits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -66,8 +130,86 @@ impl LayerSpec {
             Self::Dense { .. } => "dense",
             Self::Relu => "relu",
             Self::Dropout { .. } => "dropout",
+            Self::Conv2d { .. } => "conv2d",
+            Self::BatchNorm => "batch_norm",
+            Self::MaxPool { .. } => "max_pool",
+            Self::AveragePool { .. } => "average_pool",
+            Self::GlobalAveragePool => "global_average_pool",
+            Self::Rows => "rows",
+            Self::Lstm { .. } => "lstm",
+            Self::Gru { .. } => "gru",
         }
     }
+
+    /// The output's shape, the trainable numbers and the multiply-adds for an input of this shape; else
+    /// why it cannot be.
+    fn on(&self, input: &[usize]) -> std::result::Result<(Vec<usize>, usize, usize), String> {
+        let elements: usize = input.iter().product();
+        let maps = || match *input {
+            [channels, height, width] => Ok([channels, height, width]),
+            _ => Err(format!("takes channels, height and width, got {input:?}")),
+        };
+        Ok(match *self {
+            Self::Rescale { .. } => (input.to_vec(), 0, elements),
+            Self::Flatten => (vec![elements], 0, 0),
+            Self::Dense { units } => match *input {
+                [inputs] if (1..=LARGEST).contains(&units) => (vec![units], (inputs + 1) * units, inputs * units),
+                [_] => return Err(format!("needs 1 to {LARGEST} units, got {units}")),
+                _ => return Err(format!("takes one dimension, got {input:?}; put a flatten before it")),
+            },
+            Self::Relu => (input.to_vec(), 0, 0),
+            Self::Dropout { rate } if (0.0..1.0).contains(&rate) => (input.to_vec(), 0, 0),
+            Self::Dropout { rate } => return Err(format!("rate must be in [0, 1), got {rate}")),
+            Self::Conv2d { channels, kernel, stride, padding, groups, bias } => {
+                let [inputs, height, width] = maps()?;
+                if !(1..=LARGEST).contains(&channels) || groups == 0 || inputs % groups > 0 || channels % groups > 0 {
+                    return Err(format!("{inputs} channels cannot become {channels} in {groups} groups"));
+                }
+                if padding >= kernel {
+                    return Err(format!("padding must be less than the kernel's {kernel}, got {padding}"));
+                }
+                let to = windows([height + 2 * padding, width + 2 * padding], kernel, stride)?;
+                let weights = channels * (inputs / groups) * kernel * kernel;
+                let parameters = weights + if bias { channels } else { 0 };
+                (vec![channels, to[0], to[1]], parameters, weights * to[0] * to[1])
+            }
+            Self::BatchNorm => {
+                let [channels, ..] = maps()?;
+                (input.to_vec(), 2 * channels, elements)
+            }
+            Self::MaxPool { size, stride } | Self::AveragePool { size, stride } => {
+                let [channels, height, width] = maps()?;
+                let to = windows([height, width], size, stride)?;
+                (vec![channels, to[0], to[1]], 0, 0)
+            }
+            Self::GlobalAveragePool => (vec![maps()?[0]], 0, 0),
+            Self::Rows => match maps()? {
+                [1, height, width] => (vec![height, width], 0, 0),
+                [channels, ..] => return Err(format!("takes one channel, got {channels}")),
+            },
+            Self::Lstm { units } | Self::Gru { units } => {
+                let &[steps, inputs] = input else {
+                    return Err(format!("takes steps and inputs, got {input:?}; put rows before it"));
+                };
+                if !(1..=LARGEST).contains(&units) {
+                    return Err(format!("needs 1 to {LARGEST} units, got {units}"));
+                }
+                let weights = (inputs + units) * units;
+                // A GRU needs the bias of its products with the state by itself.
+                let (gates, biases) = if matches!(self, Self::Lstm { .. }) { (4, 1) } else { (3, 2) };
+                (vec![units], gates * (weights + biases * units), gates * weights * steps)
+            }
+        })
+    }
+}
+
+/// How many windows of `size` pixels, `stride` apart, fit into each axis.
+fn windows(axes: [usize; 2], size: usize, stride: usize) -> std::result::Result<[usize; 2], String> {
+    if size == 0 || stride == 0 || axes.iter().any(|axis| *axis < size || *axis > LARGEST) {
+        let [height, width] = axes;
+        return Err(format!("a window of {size} pixels every {stride} does not fit {height} × {width} pixels"));
+    }
+    Ok(axes.map(|axis| (axis - size) / stride + 1))
 }
 
 impl Architecture {
@@ -79,23 +221,8 @@ impl Architecture {
         let mut shape = self.input.clone();
         let mut planned = Vec::with_capacity(self.layers.len());
         for (index, spec) in self.layers.iter().enumerate() {
-            let elements: usize = shape.iter().product();
-            let refuse =
-                |problem: String| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
-            let (output, parameters, multiply_adds) = match spec {
-                LayerSpec::Rescale { .. } => (shape.clone(), 0, elements),
-                LayerSpec::Flatten => (vec![elements], 0, 0),
-                LayerSpec::Dense { units } => match shape.as_slice() {
-                    [inputs] if *units > 0 => (vec![*units], (inputs + 1) * units, inputs * units),
-                    [_] => return Err(refuse("needs at least 1 unit".into())),
-                    other => {
-                        return Err(refuse(format!("takes one dimension, got {other:?}; put a flatten before it")));
-                    }
-                },
-                LayerSpec::Relu => (shape.clone(), 0, 0),
-                LayerSpec::Dropout { rate } if (0.0..1.0).contains(rate) => (shape.clone(), 0, 0),
-                LayerSpec::Dropout { rate } => return Err(refuse(format!("rate must be in [0, 1), got {rate}"))),
-            };
+            let refuse = |problem| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
+            let (output, parameters, multiply_adds) = spec.on(&shape).map_err(refuse)?;
             planned.push(PlannedLayer {
                 spec: spec.clone(),
                 input: shape,
@@ -155,6 +282,64 @@ mod tests {
         assert_eq!(seed().parameters().unwrap(), 101_770);
         assert_eq!(seed().multiply_adds().unwrap(), 784 * 128 + 128 * 10);
         assert_eq!(seed().output().unwrap(), [10]);
+    }
+
+    #[test]
+    fn a_convolutional_network_has_the_parameters_that_keras_prints() {
+        let conv =
+            |channels, groups| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 0, groups, bias: true };
+        let pool = LayerSpec::MaxPool { size: 2, stride: 2 };
+        let layers = vec![conv(32, 1), pool.clone(), conv(64, 1), LayerSpec::BatchNorm, pool, conv(64, 64)];
+        let network = Architecture { input: vec![1, 28, 28], layers };
+        let planned = network.plan().unwrap();
+        let parameters: Vec<usize> = planned.iter().map(|layer| layer.parameters).collect();
+        assert_eq!(parameters, [320, 0, 18_496, 128, 0, 640]);
+        let outputs: Vec<&[usize]> = planned.iter().map(|layer| layer.output.as_slice()).collect();
+        let expected: [&[usize]; 6] =
+            [&[32, 26, 26], &[32, 13, 13], &[64, 11, 11], &[64, 11, 11], &[64, 5, 5], &[64, 3, 3]];
+        assert_eq!(outputs, expected);
+        assert_eq!(planned[2].multiply_adds, 64 * 32 * 9 * 121);
+    }
+
+    #[test]
+    fn recurrent_layers_have_the_parameters_that_keras_prints() {
+        for (layer, parameters) in [(LayerSpec::Lstm { units: 128 }, 80_384), (LayerSpec::Gru { units: 128 }, 60_672)] {
+            let network = Architecture { input: vec![1, 28, 28], layers: vec![LayerSpec::Rows, layer.clone()] };
+            assert_eq!(network.parameters().unwrap(), parameters);
+            assert_eq!(network.output().unwrap(), [128]);
+            assert!(Architecture { input: vec![1, 28, 28], layers: vec![layer] }.plan().is_err());
+        }
+        assert!(Architecture { input: vec![3, 28, 28], layers: vec![LayerSpec::Rows] }.plan().is_err());
+    }
+
+    #[test]
+    fn windows_that_do_not_fit_are_refused() {
+        let conv = |channels, kernel, stride, padding, groups| LayerSpec::Conv2d {
+            channels,
+            kernel,
+            stride,
+            padding,
+            groups,
+            bias: true,
+        };
+        let impossible = [
+            conv(8, 29, 1, 0, 1),
+            conv(8, 3, 0, 0, 1),
+            conv(8, 3, 1, 3, 1),
+            conv(8, 0, 1, 0, 1),
+            conv(8, 3, 1, 0, 2),
+            conv(0, 3, 1, 0, 1),
+            conv(8, 3, 1, 0, 0),
+            conv(usize::MAX, 3, 1, 0, 1),
+            LayerSpec::MaxPool { size: 29, stride: 1 },
+            LayerSpec::AveragePool { size: 2, stride: 0 },
+        ];
+        for layer in impossible {
+            let network = Architecture { input: vec![1, 28, 28], layers: vec![layer.clone()] };
+            assert!(network.plan().unwrap_err().to_string().contains("layers[0]"), "{layer:?}");
+        }
+        let flat = Architecture { input: vec![784], layers: vec![LayerSpec::BatchNorm] };
+        assert!(flat.plan().is_err());
     }
 
     #[test]

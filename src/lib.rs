@@ -10,6 +10,7 @@ pub mod error;
 pub mod ids;
 pub mod layers;
 pub mod signature;
+mod simd;
 pub mod stats;
 pub mod tensor;
 

@@ -46,19 +46,19 @@ impl TrainingProgress {
     pub(super) fn summary(&self, network: &Network, training: usize, validation: usize) {
         let mut parameters = 0;
         let mut multiply_adds = 0;
-        self.say(&format!("{:<10} {:>16} {:>12} {:>14}", "layer", "output", "parameters", "multiply-adds"));
+        self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "layer", "output", "parameters", "multiply-adds"));
         for layer in network.layers() {
             parameters += layer.parameters;
             multiply_adds += layer.multiply_adds;
             let output = format!("{:?}", layer.output);
             self.say(&format!(
-                "{:<10} {output:>16} {:>12} {:>14}",
+                "{:<20} {output:>16} {:>12} {:>14}",
                 layer.spec.name(),
                 grouped(layer.parameters),
                 grouped(layer.multiply_adds)
             ));
         }
-        self.say(&format!("{:<10} {:>16} {:>12} {:>14}", "total", "", grouped(parameters), grouped(multiply_adds)));
+        self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "total", "", grouped(parameters), grouped(multiply_adds)));
         self.say(&format!("training on {} images, {} held out for validation", grouped(training), grouped(validation)));
     }
 

@@ -13,8 +13,8 @@ use crate::api;
 use crate::error::{Error, Result};
 use crate::metrics::TrainingMetrics;
 use crate::trainer::{
-    AdamSettings, EpochReport, FitSettings, PRESETS, RunDir, StepReport, TrainOutcome, TrainRequest, Watch, preset,
-    train,
+    AdamSettings, Augment, EpochReport, FitSettings, PRESETS, Regime, RunDir, StepReport, TrainOutcome, TrainRequest,
+    Watch, preset, train,
 };
 
 /// Trains a preset on labelled images, checks the exported graph against the trainer, scores it on
@@ -35,7 +35,7 @@ pub(super) struct TrainArgs {
     #[arg(long)]
     list: bool,
     /// Go on with an interrupted run, with the arguments it was given
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "name", "epochs", "batch_size", "learning_rate", "validation", "seed"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "name", "epochs", "batch_size", "learning_rate", "validation", "seed", "augment"])]
     resume: Option<PathBuf>,
 
     /// Folder with the four MNIST files, or files in their likeness
@@ -69,6 +69,11 @@ pub(super) struct TrainArgs {
     /// Seed of weights, split, order and dropout [default: 0]
     #[arg(long, value_name = "N", help_heading = "Recipe")]
     seed: Option<u64>,
+
+    /// Turn training images by up to so many degrees, shift them by so many pixels and scale them by such a
+    /// part, at random; "none" leaves them as they are [default: the preset's]
+    #[arg(long, value_name = "DEGREES,PIXELS,PART", value_parser = augment, help_heading = "Recipe")]
+    augment: Option<Option<Augment>>,
 
     /// Threads [default: the cores this process may use]
     #[arg(long, env = "WEIR_THREADS", value_name = "N")]
@@ -129,6 +134,17 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn augment(text: &str) -> std::result::Result<Option<Augment>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let numbers: Vec<f32> = text.split(',').map_while(|number| number.trim().parse().ok()).collect();
+    match (numbers.as_slice(), text.split(',').count()) {
+        (&[rotate_degrees, shift_pixels, scale], 3) => Ok(Some(Augment { rotate_degrees, shift_pixels, scale })),
+        _ => Err("must be three numbers, as 10,2,0.1, or none".into()),
+    }
+}
+
 fn new_run(args: &TrainArgs) -> Result<(TrainRequest, RunDir)> {
     let preset = preset(args.preset.as_deref().unwrap_or_default())?;
     let request = TrainRequest {
@@ -140,6 +156,7 @@ fn new_run(args: &TrainArgs) -> Result<(TrainRequest, RunDir)> {
             batch_size: args.batch_size.unwrap_or(preset.batch_size),
             seed: args.seed.unwrap_or(0),
             adam: AdamSettings::with_learning_rate(args.learning_rate.unwrap_or(preset.learning_rate)),
+            regime: Regime { augment: args.augment.unwrap_or(preset.regime.augment), ..preset.regime },
         },
         models: (!args.no_publish).then(|| args.models.clone()),
         tensorboard: !args.no_tensorboard,

@@ -26,6 +26,9 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
+    /// Whether the model answers requests that name none, where the server's settings say nothing.
+    #[serde(default)]
+    pub default: bool,
     /// The names of the classes, for versions without a manifest.
     #[serde(default)]
     pub labels: Vec<String>,
@@ -133,6 +136,7 @@ impl ModelSettings {
         let of_it = if won.is_empty() { "no table of both".into() } else { won.join(", ") };
         let note = format!("{SETTINGS_FILE} is there as well and wins table by table: {of_it}");
         Self {
+            default: self.default,
             labels: self.labels,
             transform: self.transform,
             versions: self.versions.or(lower.versions),
@@ -174,7 +178,7 @@ impl ModelSettings {
     pub(super) fn load_text(&self) -> String {
         // Warnings name lines, which other lines may move.
         let config = self.triton.as_ref().map(|triton| &triton.config);
-        format!("{:?} {config:?}", Self { versions: None, triton: None, ..self.clone() })
+        format!("{:?} {config:?}", Self { default: false, versions: None, triton: None, ..self.clone() })
     }
 }
 
@@ -194,6 +198,13 @@ mod tests {
         assert_eq!(policy("[versions]\npolicy = \"all\""), "all");
         assert_eq!(policy("[versions]\npolicy = \"specific\"\nspecific = [3, 1]"), "specific:1,3");
         assert_eq!(parse("").unwrap(), ModelSettings::default());
+    }
+
+    #[test]
+    fn a_default_model_is_loaded_as_any_other() {
+        assert!(parse("default = true").unwrap().default && !parse("").unwrap().default);
+        assert_eq!(parse("default = true").unwrap().load_text(), parse("").unwrap().load_text());
+        assert!(parse("default = 1").is_err());
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Catalog {
         self.models.values().flat_map(|model| model.versions.values()).filter_map(|entry| entry.servable.as_ref())
     }
 
-    /// The model for requests that name none: the configured one, or else the only one there is.
+    /// The model for requests that name none: the one that was said to be it, or else the only one there is.
     pub fn default_model(&self) -> Option<&ModelName> {
         self.default_model.as_ref().or_else(|| self.models.keys().next().filter(|_| self.models.len() == 1))
     }

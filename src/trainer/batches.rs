@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::augment::Augment;
 use super::dataset::Dataset;
 
 /// Batches that wait ready at the most.
@@ -49,6 +50,8 @@ pub struct BatchPlan {
     pub batch_size: usize,
     /// Elements per sample and rate of each dropout layer.
     pub dropout: Vec<(usize, f32)>,
+    /// How images are moved, if they are.
+    pub augment: Option<Augment>,
 }
 
 impl BatchPlan {
@@ -69,7 +72,15 @@ impl BatchPlan {
         let chosen = &order[step * self.batch_size..order.len().min((step + 1) * self.batch_size)];
         let mut pixels = Vec::with_capacity(chosen.len() * data.image_len());
         for &index in chosen {
-            pixels.extend(data.image(index).iter().map(|pixel| f32::from(*pixel)));
+            let image = data.image(index);
+            match &self.augment {
+                // Keyed by the image, so that it does not depend on the batch it is in.
+                Some(augment) => {
+                    let mut rng = keyed_rng(self.seed, "augment", self.epoch as u64, index as u64);
+                    augment.append(image, data.width, &mut rng, &mut pixels);
+                }
+                None => pixels.extend(image.iter().map(|pixel| f32::from(*pixel))),
+            }
         }
         let mut rng = keyed_rng(self.seed, "dropout", self.epoch as u64, step as u64);
         let mask = |(elements, rate): &(usize, f32)| dropout_mask(&mut rng, elements * chosen.len(), *rate);
@@ -117,7 +128,7 @@ mod tests {
     }
 
     fn plan(epoch: usize) -> BatchPlan {
-        BatchPlan { seed: 7, epoch, batch_size: 4, dropout: vec![(1000, 0.2)] }
+        BatchPlan { seed: 7, epoch, batch_size: 4, dropout: vec![(1000, 0.2)], augment: None }
     }
 
     #[test]

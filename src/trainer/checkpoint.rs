@@ -8,10 +8,14 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
 use super::fit::{Cursor, FitState};
+use super::network::Parameter;
 use crate::error::{Error, Result};
 
 /// The metadata key of the place in the run.
 const CURSOR: &str = "weir.cursor";
+
+/// Before the names of the best epoch's arrays.
+const BEST: &str = "best.";
 
 /// A run's state on disk.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,13 @@ impl Checkpoint {
                 let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                 arrays.push((format!("{}{suffix}", parameter.name), parameter.shape.clone(), bytes));
             }
+        }
+        let bytes = |array: &Parameter| array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        for array in state.network.statistics() {
+            arrays.push((array.name.clone(), array.shape.clone(), bytes(array)));
+        }
+        for array in state.best.iter().flatten() {
+            arrays.push((format!("{BEST}{}", array.name), array.shape.clone(), bytes(array)));
         }
         let broken = |error| Error::internal("the checkpoint could not be written", error);
         let mut views = Vec::with_capacity(arrays.len());
@@ -77,6 +88,17 @@ impl Checkpoint {
             read(parameter.name.clone(), &mut parameter.values)?;
             read(format!("{}.adam.first", parameter.name), &mut moments.first)?;
             read(format!("{}.adam.second", parameter.name), &mut moments.second)?;
+        }
+        for array in state.network.statistics_mut() {
+            read(array.name.clone(), &mut array.values)?;
+        }
+        state.best = None;
+        if cursor.best_epoch.is_some() {
+            let mut best: Vec<Parameter> = state.network.arrays().cloned().collect();
+            for array in &mut best {
+                read(format!("{BEST}{}", array.name), &mut array.values)?;
+            }
+            state.best = Some(best);
         }
         state.cursor = cursor;
         Ok(())

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::batches::BatchPlan;
 use super::dataset::Dataset;
-use super::network::Network;
+use super::network::{Network, Parameter};
 use super::optimizer::{AdamSettings, AdamStep, Moments};
+use super::regime::Regime;
 use crate::error::{Error, Result};
 use crate::stats::{Summary, argmax};
 
@@ -25,6 +26,9 @@ pub struct FitSettings {
     pub seed: u64,
     /// The optimiser.
     pub adam: AdamSettings,
+    /// What is done besides.
+    #[serde(default)]
+    pub regime: Regime,
 }
 
 /// Where a run stands: everything needed to go on as if it had never stopped.
@@ -33,6 +37,8 @@ pub struct FitState {
     /// The network.
     pub network: Network,
     pub(super) moments: Vec<Moments>,
+    /// Parameters and statistics of the best epoch so far, if it is to be kept.
+    pub(super) best: Option<Vec<Parameter>>,
     pub(super) cursor: Cursor,
 }
 
@@ -48,8 +54,14 @@ pub(super) struct Cursor {
     loss_sum: f64,
     correct: usize,
     seen: usize,
+    /// The step size of the last step.
+    #[serde(default)]
+    learning_rate: f64,
     /// Time spent on the present epoch, in seconds.
     epoch_seconds: f64,
+    /// The epoch whose parameters are kept, from 1.
+    #[serde(default)]
+    pub(super) best_epoch: Option<usize>,
     /// Whole epochs, oldest first.
     pub(super) history: Vec<EpochReport>,
 }
@@ -114,7 +126,27 @@ impl FitState {
     /// The beginning of a run.
     pub fn new(network: Network) -> Self {
         let moments = network.parameters().iter().map(|parameter| Moments::zeros(parameter.values.len())).collect();
-        Self { network, moments, cursor: Cursor::default() }
+        Self { network, moments, best: None, cursor: Cursor::default() }
+    }
+
+    /// Keeps the parameters as they are if the last epoch was the best so far.
+    fn keep_best(&mut self) {
+        let score = |epoch: &EpochReport| epoch.validation.map(|summary| -summary.loss);
+        let Some(last) = self.cursor.history.last() else { return };
+        let best = self.cursor.best_epoch.and_then(|epoch| self.cursor.history.get(epoch - 1));
+        if score(last).is_some() && best.is_none_or(|best| score(last) > score(best)) {
+            self.cursor.best_epoch = Some(last.epoch);
+            self.best = Some(self.network.arrays().cloned().collect());
+        }
+    }
+
+    /// Goes back to the best epoch's parameters, if they were kept.
+    fn take_best(&mut self) {
+        if let Some(best) = &self.best {
+            for (array, best) in self.network.arrays_mut().zip(best) {
+                array.values.clone_from(&best.values);
+            }
+        }
     }
 
     /// The epochs done so far.
@@ -140,17 +172,28 @@ pub fn fit(
         }
         let start = Instant::now();
         let summary = if validation.is_empty() { None } else { Some(validate(&state.network, validation)?) };
-        let report = state.cursor.finish_epoch(summary, settings.adam.learning_rate, start.elapsed());
+        let report = state.cursor.finish_epoch(summary, start.elapsed());
+        if settings.regime.keep_best {
+            state.keep_best();
+        }
         watch.epoch(&report)?;
         watch.weights(report.epoch, &state.network)?;
     }
+    state.take_best();
     Ok(true)
 }
 
 fn fit_epoch(state: &mut FitState, train: &Dataset, settings: &FitSettings, watch: &mut dyn Watch) -> Result<bool> {
     let dropout = state.network.dropout();
-    let plan = BatchPlan { seed: settings.seed, epoch: state.cursor.epoch, batch_size: settings.batch_size, dropout };
+    let plan = BatchPlan {
+        seed: settings.seed,
+        epoch: state.cursor.epoch,
+        batch_size: settings.batch_size,
+        dropout,
+        augment: settings.regime.augment,
+    };
     let steps = plan.steps(train.len());
+    let all_steps = (steps * settings.epochs) as u64;
     std::thread::scope(|scope| {
         let (batches, _producer) = plan.produce(scope, train, state.cursor.step);
         let mut start = Instant::now();
@@ -161,14 +204,17 @@ fn fit_epoch(state: &mut FitState, train: &Dataset, settings: &FitSettings, watc
                 let (epoch, batch) = (state.cursor.epoch + 1, state.cursor.step + 1);
                 return Err(Error::Diverged { loss: pass.loss_sum, epoch, batch });
             }
+            let factor = settings.regime.schedule.factor(state.cursor.steps_done, all_steps);
+            let adam = AdamSettings { learning_rate: settings.adam.learning_rate * factor, ..settings.adam };
             state.cursor.steps_done += 1;
-            let step = AdamStep::new(&settings.adam, state.cursor.steps_done);
+            let step = AdamStep::new(&adam, state.cursor.steps_done);
             let parameters = state.network.parameters_mut().iter_mut().zip(&mut state.moments);
             for ((parameter, moments), gradient) in parameters.zip(&pass.gradients) {
                 step.apply(&mut parameter.values, moments, gradient);
             }
+            state.cursor.learning_rate = adam.learning_rate;
             state.cursor.add(pass.loss_sum, pass.correct, samples, &mut start);
-            if !watch.step(&state.cursor.report(steps, settings.adam.learning_rate)) {
+            if !watch.step(&state.cursor.report(steps)) {
                 return Ok(false);
             }
         }
@@ -186,7 +232,7 @@ impl Cursor {
         self.seen += samples;
     }
 
-    fn report(&self, steps: usize, learning_rate: f64) -> StepReport {
+    fn report(&self, steps: usize) -> StepReport {
         let seen = self.seen.max(1) as f64;
         StepReport {
             epoch: self.epoch + 1,
@@ -195,24 +241,25 @@ impl Cursor {
             loss: self.loss_sum / seen,
             accuracy: self.correct as f64 / seen,
             images_per_second: self.seen as f64 / self.epoch_seconds.max(1e-9),
-            learning_rate,
+            learning_rate: self.learning_rate,
         }
     }
 
-    fn finish_epoch(&mut self, validation: Option<Summary>, learning_rate: f64, validating: Duration) -> EpochReport {
-        let last = self.report(self.step, learning_rate);
+    fn finish_epoch(&mut self, validation: Option<Summary>, validating: Duration) -> EpochReport {
+        let last = self.report(self.step);
         let report = EpochReport {
             epoch: last.epoch,
             loss: last.loss,
             accuracy: last.accuracy,
             validation,
-            learning_rate,
+            learning_rate: last.learning_rate,
             images_per_second: last.images_per_second,
             duration_seconds: self.epoch_seconds + validating.as_secs_f64(),
         };
         let mut history = std::mem::take(&mut self.history);
         history.push(report.clone());
-        *self = Self { epoch: self.epoch + 1, steps_done: self.steps_done, history, ..Self::default() };
+        let (steps_done, best_epoch) = (self.steps_done, self.best_epoch);
+        *self = Self { epoch: self.epoch + 1, steps_done, best_epoch, history, ..Self::default() };
         report
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of serving; the two meet in the repository.
 
+mod augment;
 pub mod batches;
 mod calibrate;
 mod card;
@@ -12,16 +13,19 @@ mod events;
 mod export;
 mod fit;
 mod images;
+mod kernels;
 mod network;
 mod optimizer;
 mod parity;
 mod plots;
 mod presets;
+mod regime;
 mod release;
 mod report;
 mod run_dir;
 mod train;
 
+pub use augment::Augment;
 pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
 pub use checkpoint::Checkpoint;
 pub use dataset::{Dataset, Mnist};
@@ -31,6 +35,7 @@ pub use fit::{EpochReport, FitSettings, FitState, StepReport, Watch, fit};
 pub use network::Network;
 pub use optimizer::AdamSettings;
 pub use presets::{PRESETS, Preset, preset};
+pub use regime::{Regime, Schedule};
 pub use report::{Report, ShownMistake, Subject, confusions, label, percent};
 pub use run_dir::RunDir;
 pub use train::{TrainOutcome, TrainRequest, train};

@@ -100,8 +100,8 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
             epochs: request.fit.epochs,
             batch_size: request.fit.batch_size,
             optimizer: format!(
-                "Adam (β₁ {}, β₂ {}, ε {:e})",
-                request.fit.adam.beta_1, request.fit.adam.beta_2, request.fit.adam.epsilon
+                "Adam (β₁ {}, β₂ {}, ε {:e}){}",
+                request.fit.adam.beta_1, request.fit.adam.beta_2, request.fit.adam.epsilon, request.fit.regime
             ),
             learning_rate: request.fit.adam.learning_rate,
             duration_seconds: round_ms(state.history().iter().map(|epoch| epoch.duration_seconds).sum()),

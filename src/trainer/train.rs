@@ -92,6 +92,9 @@ impl TrainRequest {
         if !rate.is_finite() || rate <= 0.0 {
             return refuse("learning-rate", format!("must be a number above 0, got {rate}"));
         }
+        if let Some(problem) = self.fit.regime.problem() {
+            return refuse("regime", problem);
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 6] = [
     &["serving", "trainer", "bench"],
     &["engine", "transform", "repository", "store"],
     &["config", "metrics", "telemetry"],
-    &["error", "ids", "tensor", "signature", "stats", "layers"],
+    &["error", "ids", "tensor", "signature", "stats", "layers", "simd"],
 ];
 
 /// Edges inside a layer that are meant: composition sees everything, and words build on words.

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod engines;
 mod evaluation;
+mod families;
 mod fixtures;
 mod grpc;
 mod http;

@@ -1,10 +1,10 @@
-//! The bundled model on all test images, through the whole server.
+//! The bundled models on all test images, one of them through the whole server.
 
 use weir::stats::Evaluator;
 use weir::trainer::evaluate_version;
 
 use crate::fixtures::{mnist, png_of_test_image};
-use crate::support::{TestApp, bundled_models};
+use crate::support::{TestApp, bundled_models, shipped_models};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_images_as_png_give_the_manifest_s_evaluation_to_the_last_image() {
@@ -25,4 +25,21 @@ async fn ten_thousand_images_as_png_give_the_manifest_s_evaluation_to_the_last_i
     assert_eq!(served.confusion, reported.confusion);
     assert_eq!(evaluated.predictions.evaluate().confusion, reported.confusion);
     assert!((served.summary.loss - reported.summary.loss).abs() < 1e-5);
+}
+
+#[test]
+fn every_shipped_model_is_as_good_as_its_manifest_says() {
+    let mut seen = 0;
+    for model in std::fs::read_dir(shipped_models()).unwrap() {
+        for version in std::fs::read_dir(model.unwrap().path()).unwrap() {
+            let folder = version.unwrap().path();
+            if folder.is_dir() {
+                let evaluated = evaluate_version(&folder, 1 << 30, &mnist().test).unwrap();
+                let reported = evaluated.manifest.unwrap().metrics.test.unwrap();
+                assert_eq!(evaluated.predictions.evaluate().confusion, reported.confusion, "{}", folder.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0);
 }

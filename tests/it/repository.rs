@@ -170,6 +170,21 @@ async fn without_a_default_among_several_models_the_request_must_name_one() {
 }
 
 #[tokio::test]
+async fn a_model_may_say_that_it_is_the_default_and_the_server_s_settings_may_say_otherwise() {
+    let models = || {
+        let models = bare_model("a", &half_plus_two());
+        add_bare_model(models.path(), "b", 1, &half_plus_two());
+        std::fs::write(models.path().join("b/model.toml"), "default = true").unwrap();
+        models
+    };
+    let app = TestApp::with_temp(models(), |_| {}).await;
+    assert_eq!(app.post_json("/predict", &json!({"instances": [[1.0]]})).await.json()["model"], "b");
+    assert_eq!(app.get("/models").await.json()["default_model"], "b");
+    let app = TestApp::with_temp(models(), |options| options.default_model = Some("a".parse().unwrap())).await;
+    assert_eq!(app.post_json("/predict", &json!({"instances": [[1.0]]})).await.json()["model"], "a");
+}
+
+#[tokio::test]
 async fn an_empty_repository_is_alive_but_not_ready() {
     let app = TestApp::with_temp(TempDir::new().unwrap(), |_| {}).await;
     assert_eq!(app.get("/livez").await.status, 200);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -19,8 +20,19 @@ use weir::config::ServeOptions;
 use weir::ids::Version;
 use weir::serving::State;
 
-/// The models that the repository ships.
+/// A folder with the one model that the repository ships for tests to ask; the others take time to load.
 pub(crate) fn bundled_models() -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let copy = || {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("models-{}", std::process::id()));
+        copy_folder(&shipped_models().join("mnist-mlp"), &folder.join("mnist-mlp"));
+        folder
+    };
+    FOLDER.get_or_init(copy).clone()
+}
+
+/// The models that the repository ships.
+pub(crate) fn shipped_models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
 

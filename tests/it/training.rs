@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use weir::error::{Error, Result};
 use weir::repository::VersionFiles;
 use weir::trainer::{
-    AdamSettings, EpochReport, FitSettings, FitState, Mnist, Network, RunDir, StepReport, TrainOutcome, TrainRequest,
-    Watch, fit, preset, train,
+    AdamSettings, EpochReport, FitSettings, FitState, Mnist, Network, Regime, RunDir, StepReport, TrainOutcome,
+    TrainRequest, Watch, fit, preset, train,
 };
 
 use crate::fixtures::{mnist, small_data, write_idx};
@@ -52,7 +52,13 @@ impl Workshop {
             preset: preset("mnist-mlp").unwrap(),
             data: self.data.path().to_owned(),
             validation: 50,
-            fit: FitSettings { epochs: 2, batch_size: 32, seed: 5, adam: AdamSettings::with_learning_rate(1e-3) },
+            fit: FitSettings {
+                epochs: 2,
+                batch_size: 32,
+                seed: 5,
+                adam: AdamSettings::with_learning_rate(1e-3),
+                regime: Regime::default(),
+            },
             models: Some(self.folder.path().join("models")),
             tensorboard: true,
         }
@@ -221,7 +227,13 @@ fn learning_happens() {
     let data = Mnist::read(small_data(2000, 100).path()).unwrap();
     let preset = preset("mnist-mlp").unwrap();
     let network = Network::new(&(preset.architecture)(28, 28, 10), 0).unwrap();
-    let settings = FitSettings { epochs: 3, batch_size: 32, seed: 0, adam: AdamSettings::with_learning_rate(1e-3) };
+    let settings = FitSettings {
+        epochs: 3,
+        batch_size: 32,
+        seed: 0,
+        adam: AdamSettings::with_learning_rate(1e-3),
+        regime: Regime::default(),
+    };
     let mut state = FitState::new(network);
     let (train, validation) = data.train.split_off(500, 0).unwrap();
     assert!(fit(&mut state, &train, &validation, &settings, &mut Steps::all()).unwrap());

@@ -8,7 +8,7 @@ use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
 
-use super::simd::NARROW;
+use crate::simd::NARROW;
 
 /// A graph under construction: a chain whose last value is `last`.
 #[derive(Debug)]

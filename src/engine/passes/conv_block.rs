@@ -9,7 +9,7 @@ use super::conv_rows::{Row, VECTORS};
 use super::epilogue::Epilogue;
 use super::image::Image;
 use super::max_pool::Windows;
-use super::simd::{dispatch, lanes};
+use crate::simd::{dispatch, lanes};
 
 /// f32, NCHW, two spatial dimensions, one group; the pooling has no dilation.
 #[derive(Debug, Clone, PartialEq, Eq)]

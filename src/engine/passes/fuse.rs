@@ -11,7 +11,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::conv_block::ConvBlock;
 use super::max_pool::FastMaxPool;
 use super::pointwise::Pointwise;
-use super::simd::lanes;
+use crate::simd::lanes;
 
 type Rewritten = TractResult<Option<TypedModelPatch>>;
 

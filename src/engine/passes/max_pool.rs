@@ -6,7 +6,7 @@ use std::ops::Range;
 use tract_onnx::tract_core::ops::cnn::PoolSpec;
 use tract_onnx::tract_hir::internal::*;
 
-use super::simd::dispatch;
+use crate::simd::dispatch;
 
 /// The windows of one axis.
 #[derive(Debug, Clone, Copy)]

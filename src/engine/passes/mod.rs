@@ -15,7 +15,6 @@ mod image;
 mod max_pool;
 mod pointwise;
 mod prefix;
-mod simd;
 
 use tract_onnx::prelude::{TractResult, TypedModel};
 

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use tract_onnx::tract_hir::internal::*;
 
 use super::epilogue::Epilogue;
-use super::simd::{dispatch, lanes, registers};
+use crate::simd::{dispatch, lanes, registers};
 
 /// Vectors of pixels and output channels that one tile holds at most, so that their products, the
 /// pixels and a weight fit the registers.

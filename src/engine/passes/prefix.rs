@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn small_covered_graphs_run_as_a_batch() {
         let chain = Chain::new(&[1, 8, 8]).convolved(convolution(1, 4, 3), 1).relu();
-        let expected = usize::from(super::super::simd::lanes() == 1);
+        let expected = usize::from(crate::simd::lanes() == 1);
         assert_eq!(count(&assert_same(&chain.finish()), "EachSample"), expected);
     }
 }

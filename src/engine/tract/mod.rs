@@ -61,16 +61,41 @@ impl TractPlan {
     }
 
     pub(super) fn session(&self) -> Result<TractSession> {
-        let spawn = |plan: &Arc<TypedRunnableModel>| plan.spawn().map_err(|error| unusable(format!("{error:#}")));
-        Ok(TractSession { any_batch: spawn(&self.any_batch)?, single: self.single.as_ref().map(spawn).transpose()? })
+        let worker = |plan: &Arc<TypedRunnableModel>| Worker::new(plan.clone());
+        Ok(TractSession { any_batch: worker(&self.any_batch)?, single: self.single.as_ref().map(worker).transpose()? })
     }
 }
 
 /// One thread's working memory for a [`TractPlan`].
 #[derive(Debug)]
 pub struct TractSession {
-    any_batch: TypedSimpleState,
-    single: Option<TypedSimpleState>,
+    any_batch: Worker,
+    single: Option<Worker>,
+}
+
+/// The working memory of one graph.
+#[derive(Debug)]
+struct Worker {
+    plan: Arc<TypedRunnableModel>,
+    state: TypedSimpleState,
+    /// Whether operations of the graph remember something from run to run: a loop over time steps keeps the
+    /// size of its batch and its last states, which are another request's.
+    remembers: bool,
+}
+
+impl Worker {
+    fn new(plan: Arc<TypedRunnableModel>) -> Result<Self> {
+        let state = plan.spawn().map_err(|error| unusable(format!("{error:#}")))?;
+        let remembers = state.op_states.iter().any(Option::is_some);
+        Ok(Self { plan, state, remembers })
+    }
+
+    fn run(&mut self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        if self.remembers {
+            self.state = self.plan.spawn()?;
+        }
+        self.state.run(inputs)
+    }
 }
 
 impl TractSession {
@@ -80,13 +105,13 @@ impl TractSession {
 
     fn execute(&mut self, inputs: &[WeirTensor]) -> Result<Vec<WeirTensor>> {
         let failed = |error: TractError| Error::internal("the model failed", format!("{error:#}"));
-        let state = match &mut self.single {
+        let worker = match &mut self.single {
             Some(single) if inputs.iter().all(|input| input.rows() == 1) => single,
             _ => &mut self.any_batch,
         };
         let inputs = inputs.iter().map(|input| convert::to_tract(input).map(IntoTValue::into_tvalue));
         let inputs = inputs.collect::<TractResult<TVec<_>>>().map_err(failed)?;
-        let outputs = state.run(inputs).map_err(failed)?;
+        let outputs = worker.run(inputs).map_err(failed)?;
         outputs.iter().map(|output| convert::from_tract(output)).collect::<TractResult<_>>().map_err(failed)
     }
 }

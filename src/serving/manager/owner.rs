@@ -265,7 +265,9 @@ impl Owner {
     }
 
     pub(super) fn publish(&self) {
-        let mut catalog = Catalog::new(self.default_model.clone());
+        // Of several, the first by name, so that every look comes to the same.
+        let says_so = self.models.iter().find(|(_, model)| model.is_default() && !model.versions.is_empty());
+        let mut catalog = Catalog::new(self.default_model.clone().or_else(|| says_so.map(|(name, _)| name.clone())));
         for (name, model) in self.models.iter().filter(|(_, model)| !model.versions.is_empty()) {
             let entry = model.entry();
             for (version, entry) in &entry.versions {

@@ -203,6 +203,11 @@ impl Model {
         self.settings.as_ref()?.warnings()
     }
 
+    /// Whether its settings say that it answers requests that name no model.
+    pub(super) fn is_default(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.default)
+    }
+
     /// What keeps every version from being loaded.
     fn blocked(&self) -> Option<&String> {
         self.settings_problem.as_ref().filter(|_| self.settings.is_none())

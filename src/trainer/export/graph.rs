@@ -1,0 +1,95 @@
+//! Writing nodes, constants and types of an ONNX graph.
+
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::{
+    AttributeProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto, tensor_proto,
+    type_proto,
+};
+
+/// A graph being written.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    pub(super) nodes: Vec<NodeProto>,
+    pub(super) constants: Vec<TensorProto>,
+}
+
+impl Graph {
+    pub(super) fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
+        self.node_of(op, inputs, &[output], attribute);
+    }
+
+    /// A node of several outputs; one without a name is not wanted.
+    pub(super) fn node_of(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<AttributeProto>) {
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(|&input| input.to_owned()).collect(),
+            output: outputs.iter().map(|&output| output.to_owned()).collect(),
+            name: format!("{}_{}", op.to_lowercase(), self.nodes.len()),
+            op_type: op.to_owned(),
+            attribute,
+            ..NodeProto::default()
+        });
+    }
+
+    pub(super) fn integers_constant(&mut self, name: &str, values: &[i64]) {
+        self.constants.push(TensorProto {
+            dims: vec![values.len() as i64],
+            data_type: tensor_proto::DataType::Int64 as i32,
+            name: name.to_owned(),
+            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            ..TensorProto::default()
+        });
+    }
+
+    pub(super) fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+        self.constants.push(TensorProto {
+            dims: shape.iter().map(|&size| size as i64).collect(),
+            data_type: tensor_proto::DataType::Float as i32,
+            name: name.to_owned(),
+            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            ..TensorProto::default()
+        });
+    }
+}
+
+pub(super) fn integer(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: attribute_proto::AttributeType::Int as i32,
+        i: value,
+        ..AttributeProto::default()
+    }
+}
+
+pub(super) fn integers(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: attribute_proto::AttributeType::Ints as i32,
+        ints: values.iter().map(|&value| value as i64).collect(),
+        ..AttributeProto::default()
+    }
+}
+
+pub(super) fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: attribute_proto::AttributeType::Float as i32,
+        f: value,
+        ..AttributeProto::default()
+    }
+}
+
+/// A 32-bit float tensor of `[N, sample…]`.
+pub(super) fn float_value(name: &str, sample: &[usize]) -> ValueInfoProto {
+    let dim = |value: dimension::Value| Dimension { value: Some(value), ..Dimension::default() };
+    let batch = dim(dimension::Value::DimParam("N".into()));
+    let dims = std::iter::once(batch).chain(sample.iter().map(|&size| dim(dimension::Value::DimValue(size as i64))));
+    let tensor = type_proto::Tensor {
+        elem_type: tensor_proto::DataType::Float as i32,
+        shape: Some(TensorShapeProto { dim: dims.collect() }),
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+        ..ValueInfoProto::default()
+    }
+}

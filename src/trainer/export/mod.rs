@@ -1,0 +1,259 @@
+//! A trained network as an ONNX file (IR 8, opset 18): raw input, normalisation and softmax in the
+//! graph, the batch a symbol. Batch normalisations become part of the convolutions before them.
+
+mod graph;
+
+use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
+
+use self::graph::{Graph, float, float_value, integer, integers};
+use super::kernels::NORM_EPSILON;
+use super::network::{Network, Parameter};
+use crate::error::Result;
+use crate::layers::{LayerSpec, PlannedLayer};
+
+/// The input: raw pixels.
+pub(super) const INPUT: &str = "image";
+/// The output before the softmax.
+pub(super) const LOGITS: &str = "logits";
+/// The output after it.
+pub(super) const PROBABILITIES: &str = "probabilities";
+
+const IR_VERSION: i64 = 8;
+const OPSET: i64 = 18;
+
+/// The bytes of the ONNX file. The same network gives the same bytes.
+///
+/// # Errors
+/// As [`crate::layers::Architecture::plan`].
+pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
+    let mut writer = Writer {
+        graph: Graph::default(),
+        parameters: network.parameters(),
+        statistics: network.statistics(),
+        value: INPUT.to_owned(),
+        scale: 1.0,
+    };
+    let layers: Vec<(usize, &PlannedLayer)> = network
+        .layers()
+        .iter()
+        .enumerate()
+        .filter(|(_, layer)| !matches!(layer.spec, LayerSpec::Dropout { .. }))
+        .collect();
+    let mut rest = layers.as_slice();
+    while let [(index, layer), after @ ..] = rest {
+        let is_folded = matches!(layer.spec, LayerSpec::Conv2d { .. })
+            && matches!(after, [(_, next), ..] if matches!(next.spec, LayerSpec::BatchNorm));
+        rest = if is_folded { &after[1..] } else { after };
+        let output = if rest.is_empty() { LOGITS.to_owned() } else { format!("{}_{index}", layer.spec.name()) };
+        writer.layer(layer, is_folded, rest, &output);
+    }
+    let mut graph = writer.graph;
+    graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]);
+    let output = network.architecture().output()?;
+    let proto = GraphProto {
+        node: graph.nodes,
+        initializer: graph.constants,
+        name: name.to_owned(),
+        input: vec![float_value(INPUT, &network.architecture().input)],
+        output: vec![float_value(LOGITS, &output), float_value(PROBABILITIES, &output)],
+        ..GraphProto::default()
+    };
+    let model = ModelProto {
+        ir_version: IR_VERSION,
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        producer_name: "weir".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(proto),
+        metadata_props: vec![StringStringEntryProto { key: "model".into(), value: name.to_owned() }],
+        ..ModelProto::default()
+    };
+    Ok(prost::Message::encode_to_vec(&model))
+}
+
+/// The graph so far, and what is left to write.
+struct Writer<'a> {
+    graph: Graph,
+    parameters: &'a [Parameter],
+    statistics: &'a [Parameter],
+    /// What the next layer reads.
+    value: String,
+    /// A factor that the next layer's weights take in.
+    scale: f32,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes a layer, with the batch normalisation after it if that is `folded`.
+    fn layer(&mut self, layer: &PlannedLayer, folded: bool, rest: &[(usize, &PlannedLayer)], output: &str) {
+        let value = self.value.clone();
+        match &layer.spec {
+            LayerSpec::Rescale { scale } if is_before_weights(rest) => {
+                self.scale *= scale;
+                return;
+            }
+            LayerSpec::Rescale { scale } => {
+                let factor = format!("{output}.scale");
+                self.graph.constant(&factor, &[], &[*scale]);
+                self.graph.node("Mul", &[&value, &factor], output, Vec::new());
+            }
+            LayerSpec::Flatten => self.graph.node("Flatten", &[&value], output, vec![integer("axis", 1)]),
+            LayerSpec::Dense { .. } => {
+                let (weight, bias) = (self.scaled_weight(), self.parameter());
+                self.constant(&weight);
+                self.constant(bias);
+                self.graph.node("Gemm", &[&value, &weight.name, &bias.name], output, Vec::new());
+            }
+            LayerSpec::Relu => self.graph.node("Relu", &[&value], output, Vec::new()),
+            LayerSpec::Dropout { .. } => return,
+            LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } => {
+                let mut weight = self.scaled_weight();
+                let mut bias = bias.then(|| self.parameter().clone());
+                if folded {
+                    bias = Some(self.fold_norm(&mut weight, bias));
+                }
+                let mut inputs = vec![value.as_str(), &weight.name];
+                self.constant(&weight);
+                if let Some(bias) = &bias {
+                    self.constant(bias);
+                    inputs.push(&bias.name);
+                }
+                let attributes = vec![
+                    integers("kernel_shape", &[*kernel; 2]),
+                    integers("strides", &[*stride; 2]),
+                    integers("pads", &[*padding; 4]),
+                    integer("group", *groups as i64),
+                ];
+                self.graph.node("Conv", &inputs, output, attributes);
+            }
+            LayerSpec::BatchNorm => {
+                let arrays = [self.parameter(), self.parameter(), self.statistic(), self.statistic()];
+                let mut inputs = vec![value.as_str()];
+                for array in arrays {
+                    self.constant(array);
+                    inputs.push(&array.name);
+                }
+                self.graph.node("BatchNormalization", &inputs, output, vec![float("epsilon", NORM_EPSILON)]);
+            }
+            LayerSpec::MaxPool { size, stride } | LayerSpec::AveragePool { size, stride } => {
+                let is_max = matches!(layer.spec, LayerSpec::MaxPool { .. });
+                let attributes = vec![integers("kernel_shape", &[*size; 2]), integers("strides", &[*stride; 2])];
+                self.graph.node(if is_max { "MaxPool" } else { "AveragePool" }, &[&value], output, attributes);
+            }
+            LayerSpec::Rows => {
+                let axes = format!("{output}.axes");
+                self.graph.integers_constant(&axes, &[1]);
+                self.graph.node("Squeeze", &[&value, &axes], output, Vec::new());
+            }
+            LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
+                self.recurrent(&value, *units, matches!(layer.spec, LayerSpec::Lstm { .. }), output);
+            }
+            LayerSpec::GlobalAveragePool => {
+                let pooled = format!("{output}.maps");
+                self.graph.node("GlobalAveragePool", &[&value], &pooled, Vec::new());
+                self.graph.node("Flatten", &[&pooled], output, vec![integer("axis", 1)]);
+            }
+        }
+        output.clone_into(&mut self.value);
+    }
+
+    /// `[N, steps, inputs]` → the last state. The first axis of the parameters is the one direction.
+    fn recurrent(&mut self, value: &str, units: usize, is_lstm: bool, output: &str) {
+        let [weight, recurrence, bias] = [self.scaled_weight(), self.parameter().clone(), self.parameter().clone()];
+        let mut bias_values = bias.values.clone();
+        // Of the products with the inputs, then of those with the state, which an LSTM does without.
+        bias_values.resize(2 * weight.shape[0], 0.0);
+        self.graph.constant(&weight.name, &[&[1], weight.shape.as_slice()].concat(), &weight.values);
+        self.graph.constant(&recurrence.name, &[&[1], recurrence.shape.as_slice()].concat(), &recurrence.values);
+        self.graph.constant(&bias.name, &[1, bias_values.len()], &bias_values);
+        let (by_step, last, axes) = (format!("{output}.steps"), format!("{output}.last"), format!("{output}.axes"));
+        self.graph.node("Transpose", &[value], &by_step, vec![integers("perm", &[1, 0, 2])]);
+        let start = self.zero_state(&by_step, weight.shape[1], units);
+        // Between the bias and the first state are the lengths of sequences, which are all alike.
+        let mut inputs = vec![by_step.as_str(), &weight.name, &recurrence.name, &bias.name, "", &start];
+        if is_lstm {
+            inputs.push(&start);
+        }
+        let mut attributes = vec![integer("hidden_size", units as i64)];
+        if !is_lstm {
+            attributes.push(integer("linear_before_reset", 1));
+        }
+        // The outputs of all steps, which are the first output, are not asked for.
+        self.graph.node_of(if is_lstm { "LSTM" } else { "GRU" }, &inputs, &["", &last], attributes);
+        self.graph.integers_constant(&axes, &[0]);
+        self.graph.node("Squeeze", &[&last, &axes], output, Vec::new());
+    }
+
+    /// The state before the first step, `[1, N, units]` of zeros. tract has none of its own for a batch of any
+    /// size, so the zeros take their size from the first step.
+    fn zero_state(&mut self, by_step: &str, inputs: usize, units: usize) -> String {
+        let [first, zeros, from, to, state] =
+            ["first", "zeros", "from", "to", "state"].map(|part| format!("{by_step}.{part}"));
+        self.graph.integers_constant(&from, &[0]);
+        self.graph.integers_constant(&to, &[1]);
+        self.graph.node("Slice", &[by_step, &from, &to, &from], &first, Vec::new());
+        self.graph.constant(&zeros, &[inputs, units], &vec![0.0; inputs * units]);
+        self.graph.node("MatMul", &[&first, &zeros], &state, Vec::new());
+        state
+    }
+
+    fn constant(&mut self, array: &Parameter) {
+        self.graph.constant(&array.name, &array.shape, &array.values);
+    }
+
+    fn parameter(&mut self) -> &'a Parameter {
+        next(&mut self.parameters)
+    }
+
+    fn statistic(&mut self) -> &'a Parameter {
+        next(&mut self.statistics)
+    }
+
+    /// The next parameter times the scale before it.
+    fn scaled_weight(&mut self) -> Parameter {
+        let mut weight = self.parameter().clone();
+        let scale = std::mem::replace(&mut self.scale, 1.0);
+        weight.values.iter_mut().for_each(|value| *value *= scale);
+        weight
+    }
+
+    /// Takes the next batch normalisation into a convolution's weights; returns the bias that comes of it.
+    fn fold_norm(&mut self, weight: &mut Parameter, bias: Option<Parameter>) -> Parameter {
+        let (scale, offset) = (self.parameter(), self.parameter());
+        let (mean, variance) = (self.statistic(), self.statistic());
+        let channels = scale.values.len();
+        let taps = weight.values.len() / channels;
+        let mut folded = Parameter {
+            name: weight.name.replace(".weight", ".bias"),
+            shape: vec![channels],
+            values: bias.map_or_else(|| vec![0.0; channels], |bias| bias.values),
+        };
+        for (channel, bias) in folded.values.iter_mut().enumerate() {
+            let deviation = (f64::from(variance.values[channel]) + f64::from(NORM_EPSILON)).sqrt();
+            let factor = f64::from(scale.values[channel]) / deviation;
+            let centred = f64::from(*bias) - f64::from(mean.values[channel]);
+            *bias = (centred * factor + f64::from(offset.values[channel])) as f32;
+            for value in &mut weight.values[channel * taps..][..taps] {
+                *value = (f64::from(*value) * factor) as f32;
+            }
+        }
+        folded
+    }
+}
+
+/// The first of the list, which is taken off it. A network has as many arrays as its layers say.
+fn next<'a>(list: &mut &'a [Parameter]) -> &'a Parameter {
+    let (first, rest) = list.split_at(1);
+    *list = rest;
+    &first[0]
+}
+
+/// Whether a layer with weights is next but for layers that a scale passes through: then the scale can
+/// be folded into them, which saves a pass over the input at every inference.
+fn is_before_weights(rest: &[(usize, &PlannedLayer)]) -> bool {
+    let next = rest.iter().find(|(_, layer)| !matches!(layer.spec, LayerSpec::Flatten | LayerSpec::Rows));
+    next.is_some_and(|(_, layer)| {
+        matches!(
+            layer.spec,
+            LayerSpec::Dense { .. } | LayerSpec::Conv2d { .. } | LayerSpec::Lstm { .. } | LayerSpec::Gru { .. }
+        )
+    })
+}

@@ -1,0 +1,213 @@
+//! What passes must give: gradients that finite differences confirm, the same on any number of threads.
+
+use super::*;
+
+fn small() -> Architecture {
+    Architecture {
+        input: vec![1, 2, 3],
+        layers: vec![
+            LayerSpec::Rescale { scale: 0.5 },
+            LayerSpec::Flatten,
+            LayerSpec::Dense { units: 5 },
+            LayerSpec::Relu,
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Dense { units: 4 },
+        ],
+    }
+}
+
+fn batch() -> Batch {
+    let pixels = (0..18).map(|i| ((i * 7) % 11) as f32 / 3.0 - 1.0).collect();
+    Batch {
+        pixels,
+        labels: vec![0, 3, 2],
+        dropout: vec![(0..15).map(|i| if i % 3 == 0 { 0.0 } else { 2.0 }).collect()],
+    }
+}
+
+fn maps() -> Architecture {
+    let conv = |channels, kernel, stride, padding, groups, bias| LayerSpec::Conv2d {
+        channels,
+        kernel,
+        stride,
+        padding,
+        groups,
+        bias,
+    };
+    Architecture {
+        input: vec![2, 9, 8],
+        layers: vec![
+            LayerSpec::Rescale { scale: 0.5 },
+            conv(4, 3, 1, 1, 1, true),
+            LayerSpec::Relu,
+            LayerSpec::MaxPool { size: 2, stride: 2 },
+            conv(6, 3, 2, 1, 2, false),
+            LayerSpec::BatchNorm,
+            LayerSpec::Relu,
+            conv(6, 2, 1, 1, 6, true),
+            LayerSpec::BatchNorm,
+            LayerSpec::AveragePool { size: 2, stride: 1 },
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::GlobalAveragePool,
+            LayerSpec::Relu,
+            LayerSpec::Flatten,
+            LayerSpec::Dense { units: 5 },
+            LayerSpec::Relu,
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Dense { units: 3 },
+        ],
+    }
+}
+
+fn sequence(cell: LayerSpec) -> Architecture {
+    Architecture {
+        input: vec![1, 5, 4],
+        layers: vec![
+            LayerSpec::BatchNorm,
+            LayerSpec::Rows,
+            cell,
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Dense { units: 3 },
+        ],
+    }
+}
+
+/// A batch of so many samples for a network.
+fn batch_for(network: &Network, rows: usize) -> Batch {
+    let elements: usize = network.architecture.input.iter().product();
+    let number = |i: usize| ((i * 7919) % 1009) as f32 / 250.0 - 2.0;
+    let mask = |(elements, _): (usize, f32)| (0..elements * rows).map(|i| if i % 3 == 0 { 0.0 } else { 1.5 }).collect();
+    let classes = network.architecture.output().unwrap()[0];
+    Batch {
+        pixels: (0..rows * elements).map(number).collect(),
+        labels: (0..rows).map(|row| (row * 5 % classes) as u8).collect(),
+        dropout: network.dropout().into_iter().map(mask).collect(),
+    }
+}
+
+/// The gradients that central differences, step 2e-3, do not confirm to 1e-3 and 2 %, which is the
+/// differences' own error with 32-bit losses; and how many there are in all.
+fn unconfirmed(architecture: &Architecture, rows: usize, seed: u64) -> (Vec<String>, usize) {
+    let network = Network::new(architecture, seed).unwrap();
+    let pass = network.clone().pass(batch_for(&network, rows)).unwrap();
+    let (mut checked, mut wrong) = (0, Vec::new());
+    for (index, gradient) in pass.gradients.iter().enumerate() {
+        for (element, analytic) in gradient.iter().enumerate() {
+            let moved = |by: f32| {
+                let mut moved = network.clone();
+                moved.parameters[index].values[element] += by;
+                mean_loss(&moved, batch_for(&network, rows))
+            };
+            let numeric = (moved(2e-3) - moved(-2e-3)) / 4e-3;
+            checked += 1;
+            if (numeric - f64::from(*analytic)).abs() > 1e-3 + 0.02 * numeric.abs() {
+                wrong.push(format!("{}[{element}]: {numeric} {analytic}", network.parameters[index].name));
+            }
+        }
+    }
+    (wrong, checked)
+}
+
+#[test]
+fn gradients_on_maps_agree_with_finite_differences() {
+    let mut smooth = maps();
+    smooth.layers.retain(|layer| !matches!(layer, LayerSpec::Relu | LayerSpec::MaxPool { .. }));
+    // One block that is not full, and one full and one not.
+    for rows in [5, crate::simd::lanes() + 3] {
+        let (wrong, _) = unconfirmed(&smooth, rows, 3);
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+    // A step over the edge of a Relu, or from one maximum to another, is no derivative: of networks with
+    // such layers one gradient in 25 may be off, and one network in four may have a unit that sits on
+    // an edge. One wrong factor in a layer makes most of every network wrong.
+    let sound = (3..7).filter(|seed| {
+        let (wrong, checked) = unconfirmed(&maps(), 5, *seed);
+        wrong.len() * 25 <= checked
+    });
+    assert!(sound.count() >= 3);
+}
+
+#[test]
+fn gradients_of_recurrent_layers_agree_with_finite_differences() {
+    // The batch norm before it shows that the gradient of the input is right too.
+    for cell in [LayerSpec::Lstm { units: 6 }, LayerSpec::Gru { units: 6 }] {
+        for rows in [5, crate::simd::lanes() + 3] {
+            let (wrong, _) = unconfirmed(&sequence(cell.clone()), rows, 3);
+            assert!(wrong.is_empty(), "{wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_do_not_depend_on_threads() {
+    let network = Network::new(&maps(), 3).unwrap();
+    let gradients = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| network.clone().pass(batch_for(&network, 70)).unwrap().gradients)
+    };
+    let one = gradients(1);
+    assert!((2..5).all(|threads| gradients(threads) == one));
+}
+
+#[test]
+fn running_statistics_come_to_what_batches_show() {
+    let mut network = Network::new(&maps(), 3).unwrap();
+    let batch = |network: &Network| {
+        let mut batch = batch_for(network, 40);
+        batch.dropout.iter_mut().for_each(|mask| mask.fill(1.0));
+        batch
+    };
+    for _ in 0..200 {
+        let next = batch(&network);
+        network.pass(next).unwrap();
+    }
+    // A pass takes the loss by the statistics of its batch, which is the only one there was.
+    let trained = mean_loss(&network, batch(&network));
+    let Batch { pixels, labels, .. } = batch(&network);
+    let mut logits = network.logits(&pixels).unwrap();
+    let (loss_sum, _) = cross_entropy(&mut logits, &labels);
+    let evaluated = loss_sum / labels.len() as f64;
+    assert!((trained - evaluated).abs() < 0.02 * trained, "{trained} {evaluated}");
+}
+
+fn mean_loss(network: &Network, batch: Batch) -> f64 {
+    let rows = batch.labels.len() as f64;
+    network.clone().pass(batch).unwrap().loss_sum / rows
+}
+
+/// Central differences, step 1e-2: their own error is some 1e-4 in 32-bit floats.
+#[test]
+fn gradients_agree_with_finite_differences() {
+    let network = Network::new(&small(), 3).unwrap();
+    let pass = network.clone().pass(batch()).unwrap();
+    for (index, gradient) in pass.gradients.iter().enumerate() {
+        for (element, analytic) in gradient.iter().enumerate() {
+            let moved = |by: f32| {
+                let mut moved = network.clone();
+                moved.parameters[index].values[element] += by;
+                mean_loss(&moved, batch())
+            };
+            let numeric = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            let name = &network.parameters[index].name;
+            assert!((numeric - f64::from(*analytic)).abs() < 2e-3, "{name}[{element}]: {numeric} {analytic}");
+        }
+    }
+}
+
+#[test]
+fn a_pass_leaves_the_parameters_as_they_were() {
+    let network = Network::new(&small(), 3).unwrap();
+    let mut used = network.clone();
+    used.pass(batch()).unwrap();
+    assert_eq!(used.parameters, network.parameters);
+    assert_eq!(network.parameters.iter().map(|p| p.values.len()).sum::<usize>(), small().parameters().unwrap());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_within_glorot_s_limit() {
+    let (a, b, c) =
+        (Network::new(&small(), 1).unwrap(), Network::new(&small(), 1).unwrap(), Network::new(&small(), 2).unwrap());
+    assert_eq!(a.parameters, b.parameters);
+    assert_ne!(a.parameters, c.parameters);
+    assert!(a.parameters[0].values.iter().all(|value| value.abs() <= (6.0f32 / 11.0).sqrt()));
+}

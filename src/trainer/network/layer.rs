@@ -1,0 +1,263 @@
+//! One layer on feature maps, forward and backward on a block.
+
+use super::Parameter;
+use crate::layers::{LayerSpec, PlannedLayer};
+use crate::trainer::kernels::{
+    BlockMoments, Cell, Convolution, Moments, Norm, PackedConvolution, PackedRecurrent, Pooling, Recurrent,
+    RecurrentGradients, add_plane_sums, global_average, global_average_back, relu, relu_back, rescale,
+};
+
+/// A layer; `weight`, `scale` and the like are the places of its parameters in the network's list.
+#[derive(Debug, Clone)]
+pub(super) enum Layer {
+    Rescale(f32),
+    Relu,
+    Dropout {
+        /// Its number among the dropout layers.
+        index: usize,
+    },
+    Convolution {
+        shape: Convolution,
+        weight: usize,
+        bias: Option<usize>,
+        /// Whether the Relu behind it is part of it.
+        relu: bool,
+    },
+    Norm {
+        shape: Norm,
+        /// Its number among the batch normalisations.
+        index: usize,
+        scale: usize,
+        offset: usize,
+        relu: bool,
+    },
+    MaxPool(Pooling),
+    AveragePool(Pooling),
+    GlobalAverage {
+        pixels: usize,
+    },
+    /// Gives what all its steps keep; the state after the last of them is the next layer's.
+    Recurrent {
+        shape: Recurrent,
+        /// The weights of the inputs, of the state, and the bias follow each other.
+        weight: usize,
+    },
+    LastState(Recurrent),
+    /// Planes in a row are flat as they are, and rows are steps.
+    Flatten,
+}
+
+/// A block on its way back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WayBack {
+    /// The gradient of what the next layer to pass gave.
+    pub(super) upper: Vec<f32>,
+    /// Room for the gradient of what it took.
+    pub(super) back: Vec<f32>,
+    pub(super) scratch: Vec<f32>,
+    /// Of each parameter, summed over the block's samples.
+    pub(super) gradients: Vec<Vec<f32>>,
+}
+
+/// A layer's parameters as its kernels take them.
+#[derive(Debug)]
+pub(super) enum Packed {
+    Nothing,
+    Convolution(PackedConvolution),
+    Recurrent(PackedRecurrent),
+}
+
+impl Layer {
+    /// The layers of a description, a Relu being part of what is before it where that can do it.
+    pub(super) fn chain(planned: &[PlannedLayer]) -> Vec<Self> {
+        let mut layers: Vec<Self> = Vec::with_capacity(planned.len());
+        let (mut parameters, mut norms, mut dropouts) = (0, 0, 0);
+        for layer in planned {
+            let maps = |shape: &[usize]| match *shape {
+                [channels, height, width] => (channels, [height, width]),
+                _ => (shape.iter().product(), [1, 1]),
+            };
+            let ((inputs, from), (outputs, to)) = (maps(&layer.input), maps(&layer.output));
+            let next = match layer.spec {
+                LayerSpec::Rescale { scale } => Self::Rescale(scale),
+                LayerSpec::Relu => match layers.last_mut() {
+                    Some(Self::Convolution { relu, .. } | Self::Norm { relu, .. }) if !*relu => {
+                        *relu = true;
+                        continue;
+                    }
+                    _ => Self::Relu,
+                },
+                LayerSpec::Dropout { .. } => {
+                    dropouts += 1;
+                    Self::Dropout { index: dropouts - 1 }
+                }
+                LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } => Self::Convolution {
+                    shape: Convolution { inputs, outputs, from, to, kernel, stride, padding, groups },
+                    weight: parameters,
+                    bias: bias.then_some(parameters + 1),
+                    relu: false,
+                },
+                LayerSpec::BatchNorm => {
+                    norms += 1;
+                    let shape = Norm { channels: inputs, pixels: from[0] * from[1] };
+                    Self::Norm { shape, index: norms - 1, scale: parameters, offset: parameters + 1, relu: false }
+                }
+                LayerSpec::MaxPool { size, stride } => Self::MaxPool(Pooling { size, stride, from, to }),
+                LayerSpec::AveragePool { size, stride } => Self::AveragePool(Pooling { size, stride, from, to }),
+                LayerSpec::GlobalAveragePool => Self::GlobalAverage { pixels: from[0] * from[1] },
+                // Nothing makes maps of what is flat, so these are never among ours.
+                LayerSpec::Flatten | LayerSpec::Dense { .. } => Self::Flatten,
+                LayerSpec::Rows => Self::Flatten,
+                LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
+                    let cell = if matches!(layer.spec, LayerSpec::Lstm { .. }) { Cell::Lstm } else { Cell::Gru };
+                    let shape = Recurrent { cell, steps: layer.input[0], inputs: layer.input[1], units };
+                    Self::Recurrent { shape, weight: parameters }
+                }
+            };
+            parameters += next.parameters();
+            let last_state = match &next {
+                Self::Recurrent { shape, .. } => Some(Self::LastState(shape.clone())),
+                _ => None,
+            };
+            layers.push(next);
+            layers.extend(last_state);
+        }
+        layers
+    }
+
+    /// How many parameters it has.
+    pub(super) fn parameters(&self) -> usize {
+        match self {
+            Self::Convolution { bias, .. } => 1 + usize::from(bias.is_some()),
+            Self::Norm { .. } => 2,
+            Self::Recurrent { .. } => 3,
+            _ => 0,
+        }
+    }
+
+    /// Its parameters for the kernels; `backward` if the gradient of its input is wanted.
+    pub(super) fn pack(&self, parameters: &[Parameter], backward: bool) -> Packed {
+        match self {
+            Self::Convolution { shape, weight, .. } => {
+                Packed::Convolution(shape.pack(&parameters[*weight].values, backward))
+            }
+            Self::Recurrent { shape, weight } => {
+                let [inputs, state, bias] = [0, 1, 2].map(|at| parameters[weight + at].values.as_slice());
+                Packed::Recurrent(shape.pack(inputs, state, bias, backward))
+            }
+            _ => Packed::Nothing,
+        }
+    }
+
+    /// Its output, for layers to which a block is all there is.
+    pub(super) fn forward(
+        &self,
+        parameters: &[Parameter],
+        packed: &Packed,
+        input: &[f32],
+        scratch: &mut Vec<f32>,
+        output: &mut Vec<f32>,
+    ) {
+        match (self, packed) {
+            (Self::Convolution { shape, bias, relu, .. }, Packed::Convolution(packed)) => {
+                let bias = bias.map(|bias| parameters[bias].values.as_slice());
+                shape.forward(packed, (bias, *relu), input, scratch, output);
+            }
+            (Self::Recurrent { shape, .. }, Packed::Recurrent(packed)) => shape.forward(packed, input, scratch, output),
+            (Self::LastState(shape), _) => shape.last_state(input, output),
+            (Self::Rescale(factor), _) => rescale(input, *factor, output),
+            (Self::Relu, _) => relu(input, output),
+            (Self::MaxPool(pooling), _) => pooling.max(input, output),
+            (Self::AveragePool(pooling), _) => pooling.average(input, output),
+            (Self::GlobalAverage { pixels }, _) => global_average(input, *pixels, output),
+            _ => input.clone_into(output),
+        }
+    }
+
+    /// The moments of a batch normalisation's input.
+    pub(super) fn moments(&self, input: &[f32], samples: usize) -> Option<BlockMoments> {
+        match self {
+            Self::Norm { shape, .. } => Some(shape.moments(input, samples)),
+            _ => None,
+        }
+    }
+
+    /// A batch normalisation's output.
+    pub(super) fn normalise(&self, parameters: &[Parameter], moments: &Moments, input: &[f32], output: &mut Vec<f32>) {
+        if let Self::Norm { shape, scale, offset, relu, .. } = self {
+            let affine = (parameters[*scale].values.as_slice(), parameters[*offset].values.as_slice(), *relu);
+            shape.forward(moments, affine, input, output);
+        }
+    }
+
+    /// Replaces the gradient of its output by that of its input, if it is wanted `further` back; adds
+    /// those of its parameters.
+    pub(super) fn backward(
+        &self,
+        packed: &Packed,
+        (input, output): (&[f32], &[f32]),
+        way: &mut WayBack,
+        further: bool,
+    ) {
+        let WayBack { upper, back, scratch, gradients } = way;
+        match (self, packed) {
+            (Self::Convolution { shape, weight, bias, relu }, Packed::Convolution(packed)) => {
+                if *relu {
+                    relu_back(output, upper);
+                }
+                if let Some(bias) = bias {
+                    add_plane_sums(upper, shape.to[0] * shape.to[1], &mut gradients[*bias]);
+                }
+                shape.add_weight_gradient(upper, input, scratch, &mut gradients[*weight]);
+                if !further {
+                    return;
+                }
+                shape.backward(packed, upper, scratch, back);
+            }
+            (Self::Recurrent { shape, weight }, Packed::Recurrent(packed)) => {
+                let [inputs, state, bias] = &mut gradients[*weight..*weight + 3] else { return };
+                let sums = RecurrentGradients { inputs, state, bias };
+                shape.backward(packed, (input, output), upper, scratch, back, sums);
+                if !further {
+                    return;
+                }
+            }
+            (Self::Rescale(factor), _) => rescale(upper, *factor, back),
+            (Self::Relu, _) => return relu_back(output, upper),
+            (Self::MaxPool(pooling), _) => pooling.max_back(input, output, upper, back),
+            (Self::AveragePool(pooling), _) => pooling.average_back(upper, back),
+            (Self::GlobalAverage { pixels }, _) => global_average_back(upper, *pixels, back),
+            _ => return,
+        }
+        std::mem::swap(upper, back);
+    }
+
+    /// A batch normalisation's sums over a block; passes the gradient of its Relu on the way.
+    pub(super) fn norm_sums(
+        &self,
+        moments: &Moments,
+        input: (&[f32], usize),
+        output: &[f32],
+        upper: &mut [f32],
+    ) -> Vec<(f64, f64)> {
+        let Self::Norm { shape, relu, .. } = self else { return Vec::new() };
+        if *relu {
+            relu_back(output, upper);
+        }
+        shape.sums(moments, input, upper)
+    }
+
+    /// The gradient of a batch normalisation's input, in place.
+    pub(super) fn norm_back(
+        &self,
+        parameters: &[Parameter],
+        moments: &Moments,
+        sums: &[(f64, f64)],
+        input: (&[f32], usize),
+        upper: &mut [f32],
+    ) {
+        if let Self::Norm { shape, scale, .. } = self {
+            shape.backward(moments, &parameters[*scale].values, sums, input, upper);
+        }
+    }
+}

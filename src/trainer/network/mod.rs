@@ -1,0 +1,237 @@
+//! The trainable network: parameters on our side, layers on feature maps by our own kernels, dense
+//! layers by burn's autodiff.
+
+#[cfg(test)]
+mod check;
+mod dense;
+mod layer;
+mod maps;
+
+use rand::RngExt;
+
+use self::dense::DenseInput;
+use self::maps::{Maps, Tape};
+use super::batches::{Batch, keyed_rng};
+use crate::error::Result;
+use crate::layers::{Architecture, LayerSpec, PlannedLayer};
+
+/// One trainable array.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// Its name, as `dense_1.weight`; the same in checkpoints and in the ONNX graph.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, row-major.
+    pub values: Vec<f32>,
+}
+
+/// A network with its parameters.
+#[derive(Debug, Clone)]
+pub struct Network {
+    architecture: Architecture,
+    layers: Vec<PlannedLayer>,
+    maps: Option<Maps>,
+    parameters: Vec<Parameter>,
+    statistics: Vec<Parameter>,
+    tape: Tape,
+}
+
+/// What a forward and backward pass over a batch gives.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// Sum of the losses of the samples.
+    pub(super) loss_sum: f64,
+    /// Samples whose most probable class was right.
+    pub(super) correct: usize,
+    /// The gradient of the mean loss for each parameter.
+    pub(super) gradients: Vec<Vec<f32>>,
+}
+
+impl Network {
+    /// A network with fresh parameters from the seed: Glorot or He uniform weights, zero biases, batch
+    /// norms that change nothing.
+    ///
+    /// # Errors
+    /// As [`Architecture::plan`].
+    pub fn new(architecture: &Architecture, seed: u64) -> Result<Self> {
+        let layers = architecture.plan()?;
+        let (mut parameters, mut statistics) = (Vec::new(), Vec::new());
+        let mut numbers = std::collections::BTreeMap::new();
+        for (index, layer) in layers.iter().enumerate() {
+            let number: &mut usize = numbers.entry(layer.spec.name()).or_default();
+            *number += 1;
+            let array = |what: &str, shape: Vec<usize>, values: Vec<f32>| Parameter {
+                name: format!("{}_{number}.{what}", layer.spec.name()),
+                shape,
+                values,
+            };
+            let uniform = |count: usize, limit: f64| {
+                let mut rng = keyed_rng(seed, "weights", index as u64, 0);
+                (0..count).map(|_| rng.random_range(-limit as f32..limit as f32)).collect::<Vec<f32>>()
+            };
+            match layer.spec {
+                LayerSpec::Dense { units } => {
+                    let inputs = layer.input[0];
+                    let weights = uniform(inputs * units, (6.0 / (inputs + units) as f64).sqrt());
+                    parameters.push(array("weight", vec![inputs, units], weights));
+                    parameters.push(array("bias", vec![units], vec![0.0; units]));
+                }
+                LayerSpec::Conv2d { channels, kernel, groups, bias, .. } => {
+                    let inputs = layer.input[0] / groups;
+                    let reach = inputs * kernel * kernel;
+                    let weights = uniform(channels * reach, (6.0 / reach as f64).sqrt());
+                    parameters.push(array("weight", vec![channels, inputs, kernel, kernel], weights));
+                    if bias {
+                        parameters.push(array("bias", vec![channels], vec![0.0; channels]));
+                    }
+                }
+                LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
+                    let is_lstm = matches!(layer.spec, LayerSpec::Lstm { .. });
+                    let (inputs, rows) = (layer.input[1], if is_lstm { 4 } else { 3 } * units);
+                    let mut bias = vec![0.0; if is_lstm { rows } else { 2 * rows }];
+                    if is_lstm {
+                        bias[2 * units..3 * units].fill(1.0);
+                    }
+                    let limit = (units as f64).powf(-0.5);
+                    let mut weights = uniform(rows * (inputs + units), limit);
+                    let of_state = weights.split_off(rows * inputs);
+                    parameters.push(array("weight", vec![rows, inputs], weights));
+                    parameters.push(array("recurrence", vec![rows, units], of_state));
+                    parameters.push(array("bias", vec![bias.len()], bias));
+                }
+                LayerSpec::BatchNorm => {
+                    let channels = layer.input[0];
+                    parameters.push(array("scale", vec![channels], vec![1.0; channels]));
+                    parameters.push(array("offset", vec![channels], vec![0.0; channels]));
+                    statistics.push(array("mean", vec![channels], vec![0.0; channels]));
+                    statistics.push(array("variance", vec![channels], vec![1.0; channels]));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            architecture: architecture.clone(),
+            maps: Maps::new(&layers),
+            layers,
+            parameters,
+            statistics,
+            tape: Tape::default(),
+        })
+    }
+
+    /// The description it was made from.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Its layers with shapes and costs.
+    pub fn layers(&self) -> &[PlannedLayer] {
+        &self.layers
+    }
+
+    /// Its parameters, layer by layer.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// What it keeps of the data and does not train: running means and variances, layer by layer.
+    pub fn statistics(&self) -> &[Parameter] {
+        &self.statistics
+    }
+
+    pub(super) fn parameters_mut(&mut self) -> &mut [Parameter] {
+        &mut self.parameters
+    }
+
+    pub(super) fn statistics_mut(&mut self) -> &mut [Parameter] {
+        &mut self.statistics
+    }
+
+    /// Parameters and statistics: all that makes the network what it is.
+    pub(super) fn arrays(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().chain(&self.statistics)
+    }
+
+    pub(super) fn arrays_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.parameters.iter_mut().chain(&mut self.statistics)
+    }
+
+    /// Elements per sample and rate of each dropout layer.
+    pub(super) fn dropout(&self) -> Vec<(usize, f32)> {
+        let rate = |layer: &PlannedLayer| match layer.spec {
+            LayerSpec::Dropout { rate } => Some((layer.input.iter().product(), rate)),
+            _ => None,
+        };
+        self.layers.iter().filter_map(rate).collect()
+    }
+
+    /// The logits of samples of raw input, `[rows, classes]` row by row, with dropout off and batch norms
+    /// by their running statistics.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::error::Error::Internal) when burn gives something that is no 32-bit float tensor.
+    pub fn logits(&self, samples: &[f32]) -> Result<Vec<f32>> {
+        let elements: usize = self.architecture.input.iter().product();
+        let rows = samples.len() / elements;
+        let Some(maps) = &self.maps else {
+            let input = DenseInput { values: samples.to_vec(), rows, masks: Vec::new() };
+            return dense::evaluate(&self.layers, &self.parameters, input);
+        };
+        let values = maps.evaluate(&self.parameters, &self.statistics, samples);
+        let input = DenseInput { values, rows, masks: Vec::new() };
+        dense::evaluate(&self.layers[maps.covered..], &self.parameters[maps.parameters..], input)
+    }
+
+    /// Forward and backward over one batch.
+    ///
+    /// The loss is sparse categorical cross-entropy on the softmax of the logits z. Its gradient is
+    /// known in closed form, dL/dz = (softmax(z) - onehot) / N, so no chain of logarithms and look-ups
+    /// is differentiated; everything before z is.
+    pub(super) fn pass(&mut self, batch: Batch) -> Result<Pass> {
+        let rows = batch.labels.len();
+        let Batch { pixels, labels, dropout: mut masks } = batch;
+        let (mut loss_sum, mut correct) = (0.0, 0);
+        let loss = |logits: &mut [f32]| (loss_sum, correct) = cross_entropy(logits, &labels);
+        let Some(maps) = &self.maps else {
+            let input = DenseInput { values: pixels, rows, masks };
+            let gradients = dense::pass(&self.layers, &mut self.parameters, input, false, loss)?.gradients;
+            return Ok(Pass { loss_sum, correct, gradients });
+        };
+        let in_front = |layer: &&PlannedLayer| matches!(layer.spec, LayerSpec::Dropout { .. });
+        let dense_masks = masks.split_off(self.layers[..maps.covered].iter().filter(in_front).count());
+        let packed = maps.packed(&self.parameters, true);
+        let values = maps.forward((&self.parameters, &packed), &pixels, &masks, &mut self.tape);
+        let input = DenseInput { values, rows, masks: dense_masks };
+        let (layers, parameters) = (&self.layers[maps.covered..], &mut self.parameters[maps.parameters..]);
+        let dense = dense::pass(layers, parameters, input, true, loss)?;
+        let upper = dense.input_gradient.unwrap_or_default();
+        let mut gradients = maps.backward((&self.parameters, &packed), &upper, &mut self.tape);
+        gradients.extend(dense.gradients);
+        Maps::update(&self.tape, &mut self.statistics);
+        Ok(Pass { loss_sum, correct, gradients })
+    }
+}
+
+/// Turns logits into the gradient of the mean loss, in place; returns the sum of the losses and how
+/// many samples are right.
+fn cross_entropy(logits: &mut [f32], labels: &[u8]) -> (f64, usize) {
+    let classes = logits.len() / labels.len().max(1);
+    let scale = 1.0 / labels.len() as f32;
+    let (mut loss_sum, mut correct) = (0.0, 0);
+    for (row, label) in logits.chunks_exact_mut(classes.max(1)).zip(labels) {
+        let label = usize::from(*label);
+        correct += usize::from(crate::stats::argmax(row) == label);
+        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let truth = row[label] - greatest;
+        let mut sum = 0.0;
+        for value in row.iter_mut() {
+            *value = (*value - greatest).exp();
+            sum += *value;
+        }
+        loss_sum += f64::from(sum.ln() - truth);
+        row.iter_mut().for_each(|value| *value *= scale / sum);
+        row[label] -= scale;
+    }
+    (loss_sum, correct)
+}
