@@ -36,7 +36,10 @@ async fn accepted_requests_are_answered_through_a_shutdown() {
         stream.write_all(request.as_bytes()).await.unwrap();
         streams.push(stream);
     }
-    until("one runs and four wait", || app.metric("weir_queue_depth{model=\"slow\",version=\"1\"}") == 4.0).await;
+    // The first may have been answered before the last has come.
+    let under_way = || app.metric("weir_inference_in_flight{model=\"slow\",version=\"1\"}");
+    let answered = || app.metric("weir_inference_requests_total{model=\"slow\",outcome=\"success\",version=\"1\"}");
+    until("all five are in", || answered() + under_way() == 5.0).await;
     let address = app.addr;
     app.ask_to_stop(StopReason::Terminate);
     until("readiness is false", || app.state.health().is_draining()).await;

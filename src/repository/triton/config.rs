@@ -281,7 +281,7 @@ pub enum TimeoutAction {
 }
 
 /// Limits of a queue.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueuePolicy {
     /// What happens to a request whose time is over.

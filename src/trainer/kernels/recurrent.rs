@@ -201,19 +201,20 @@ impl Recurrent {
         state: &[f32],
         gradients: RecurrentGradients<'_>,
     ) {
+        let RecurrentGradients { inputs: of_inputs, state: of_states, bias } = gradients;
         let (steps, rows) = (self.steps, self.rows());
         let taps: Vec<usize> = (0..self.inputs).collect();
         let work =
             WeightGradient { rows, row: steps, taps: &taps, lines: 1, positions: steps, step: self.inputs, line: 0 };
-        work.add(with_inputs, input, gradients.inputs);
+        work.add(with_inputs, input, of_inputs);
         if steps > 1 {
             let taps: Vec<usize> = (0..self.units).map(|unit| unit * steps).collect();
             let work =
                 WeightGradient { rows, row: steps, taps: &taps, lines: 1, positions: steps - 1, step: 1, line: 0 };
             // Each step but the first has seen the state before it.
-            work.add(&with_state[lanes()..], state, gradients.state);
+            work.add(&with_state[lanes()..], state, of_states);
         }
-        let (of_inputs, of_state) = gradients.bias.split_at_mut(rows);
+        let (of_inputs, of_state) = bias.split_at_mut(rows);
         super::add_plane_sums(with_inputs, steps, of_inputs);
         // Of no length in an LSTM.
         super::add_plane_sums(with_state, steps, of_state);

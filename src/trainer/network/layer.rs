@@ -64,7 +64,7 @@ pub(super) struct WayBack {
 pub(super) enum Packed {
     Nothing,
     Convolution(PackedConvolution),
-    Recurrent(PackedRecurrent),
+    Recurrent(Box<PackedRecurrent>),
 }
 
 impl Layer {
@@ -143,7 +143,7 @@ impl Layer {
             }
             Self::Recurrent { shape, weight } => {
                 let [inputs, state, bias] = [0, 1, 2].map(|at| parameters[weight + at].values.as_slice());
-                Packed::Recurrent(shape.pack(inputs, state, bias, backward))
+                Packed::Recurrent(Box::new(shape.pack(inputs, state, bias, backward)))
             }
             _ => Packed::Nothing,
         }
