@@ -19,8 +19,10 @@ class Weir:
 
     def __init__(self, binary, *arguments):
         self.work = tempfile.TemporaryDirectory()
-        # A copy, so that an alias which is moved stays moved nowhere.
-        shutil.copytree(ROOT / "models", self.work.name + "/models")
+        # A copy of the first versions: others may have been trained meanwhile, and an alias that is moved
+        # stays moved nowhere.
+        for first in (ROOT / "models").glob("*/1"):
+            shutil.copytree(first, pathlib.Path(self.work.name, "models", first.parent.name, "1"))
         command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", self.work.name + "/models", "--default-model", "mnist-mlp"]
         command += ["--state-dir", self.work.name + "/state", "--log-format", "json", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

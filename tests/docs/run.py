@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,17 @@ def wait_until_ready(process):
     sys.exit("FAIL  the background command never became ready")
 
 
+def wait_until_gone():
+    """A server that drains still has its port, when the command that started it has ended already."""
+    for _ in range(60):
+        try:
+            socket.create_connection(("127.0.0.1", 8080), timeout=1).close()
+        except OSError:
+            return
+        time.sleep(1)
+    sys.exit("FAIL  the server does not go away")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file")
@@ -84,6 +96,7 @@ def main():
         for process in background:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(60)
+            wait_until_gone()
     if ran == 0:
         sys.exit(f"FAIL  {args.file} holds no such block")
     print(f"ok    {ran} blocks of {args.file}")
