@@ -19,7 +19,9 @@ export WEIR_ADMIN=off
 start_server "$2"
 
 cd "$work"
-"$schemathesis" run "$base/openapi.json" \
+# A deadline of one millisecond, which is tried, may pass: 504 is the documented answer and no fault.
+printf '[checks]\nnot_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "504"]\n' >schemathesis.toml
+"$schemathesis" --config-file schemathesis.toml run "$base/openapi.json" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,unsupported_method \
     --phases examples,coverage,fuzzing \
     --mode all \
