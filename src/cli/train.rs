@@ -73,7 +73,7 @@ pub(super) struct TrainArgs {
     /// Turn training images by up to so many degrees, shift them by so many pixels and scale them by such a
     /// part, at random; "none" leaves them as they are [default: the preset's]
     #[arg(long, value_name = "DEGREES,PIXELS,PART", value_parser = augment, help_heading = "Recipe")]
-    augment: Option<Option<Augment>>,
+    augment: Option<Moves>,
 
     /// Threads [default: the cores this process may use]
     #[arg(long, env = "WEIR_THREADS", value_name = "N")]
@@ -134,13 +134,17 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn augment(text: &str) -> std::result::Result<Option<Augment>, String> {
+/// How images are moved, if they are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Moves(Option<Augment>);
+
+fn augment(text: &str) -> std::result::Result<Moves, String> {
     if text == "none" {
-        return Ok(None);
+        return Ok(Moves(None));
     }
     let numbers: Vec<f32> = text.split(',').map_while(|number| number.trim().parse().ok()).collect();
     match (numbers.as_slice(), text.split(',').count()) {
-        (&[rotate_degrees, shift_pixels, scale], 3) => Ok(Some(Augment { rotate_degrees, shift_pixels, scale })),
+        (&[rotate_degrees, shift_pixels, scale], 3) => Ok(Moves(Some(Augment { rotate_degrees, shift_pixels, scale }))),
         _ => Err("must be three numbers, as 10,2,0.1, or none".into()),
     }
 }
@@ -156,7 +160,7 @@ fn new_run(args: &TrainArgs) -> Result<(TrainRequest, RunDir)> {
             batch_size: args.batch_size.unwrap_or(preset.batch_size),
             seed: args.seed.unwrap_or(0),
             adam: AdamSettings::with_learning_rate(args.learning_rate.unwrap_or(preset.learning_rate)),
-            regime: Regime { augment: args.augment.unwrap_or(preset.regime.augment), ..preset.regime },
+            regime: Regime { augment: args.augment.map_or(preset.regime.augment, |moves| moves.0), ..preset.regime },
         },
         models: (!args.no_publish).then(|| args.models.clone()),
         tensorboard: !args.no_tensorboard,
@@ -243,5 +247,28 @@ impl Watch for Show {
         }
         self.progress.epoch(report);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn moves_are_three_numbers_or_none() {
+        let parse = |arguments: &[&str]| {
+            let command = TrainArgs::augment_args(clap::Command::new("train"));
+            let matches = command.try_get_matches_from([&["train", "mnist-cnn"], arguments].concat());
+            matches.and_then(|matches| TrainArgs::from_arg_matches(&matches)).map(|args| args.augment)
+        };
+        let moves = Augment { rotate_degrees: 10.0, shift_pixels: 2.0, scale: 0.1 };
+        assert_eq!(parse(&[]).unwrap(), None);
+        assert_eq!(parse(&["--augment", "none"]).unwrap(), Some(Moves(None)));
+        assert_eq!(parse(&["--augment", "10, 2,0.1"]).unwrap(), Some(Moves(Some(moves))));
+        for wrong in ["", "10", "10,2", "10,2,0.1,3", "10,2,x", "x,10,2,0.1"] {
+            assert!(parse(&["--augment", wrong]).is_err(), "{wrong}");
+        }
     }
 }
