@@ -21,6 +21,22 @@ pub(crate) fn dispatch<W: WithSimd>(work: W) -> W::Output {
     arch.dispatch(work)
 }
 
+/// Runs a closure, compiled for the widest vectors there are; it must be `#[inline(always)]`.
+pub(crate) fn vectorized<R>(work: impl FnMut() -> R) -> R {
+    struct Work<F>(F);
+    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Work<F> {
+        type Output = R;
+
+        // By reference, which is the closure itself. By value there is a shim in between, which is not always
+        // inlined, and then a large closure is compiled for the oldest CPU after all.
+        #[inline(always)]
+        fn call(mut self) -> R {
+            (self.0)()
+        }
+    }
+    dispatch(Work(work))
+}
+
 #[cfg(all(test, target_arch = "x86_64"))]
 fn is_narrow() -> bool {
     NARROW.get()
@@ -65,28 +81,28 @@ macro_rules! with_lanes {
         match $crate::simd::lanes() {
             16 => {
                 const $lanes: usize = 16;
-                $crate::simd::dispatch(
+                $crate::simd::vectorized(
                     #[inline(always)]
                     || $work,
                 )
             }
             8 => {
                 const $lanes: usize = 8;
-                $crate::simd::dispatch(
+                $crate::simd::vectorized(
                     #[inline(always)]
                     || $work,
                 )
             }
             4 => {
                 const $lanes: usize = 4;
-                $crate::simd::dispatch(
+                $crate::simd::vectorized(
                     #[inline(always)]
                     || $work,
                 )
             }
             _ => {
                 const $lanes: usize = 1;
-                $crate::simd::dispatch(
+                $crate::simd::vectorized(
                     #[inline(always)]
                     || $work,
                 )

@@ -1,6 +1,6 @@
 //! Passes over a block, number by number.
 
-use crate::simd::{dispatch, with_lanes};
+use crate::simd::{vectorized, with_lanes};
 
 /// Each number times the same factor.
 pub(crate) fn rescale(input: &[f32], factor: f32, output: &mut Vec<f32>) {
@@ -22,7 +22,7 @@ pub(crate) fn mask(input: &[f32], factors: &[f32], output: &mut Vec<f32>) {
 
 /// The gradient of `max(x, 0)` from its output, in place.
 pub(crate) fn relu_back(output: &[f32], upper: &mut [f32]) {
-    dispatch(
+    vectorized(
         #[inline(always)]
         || {
             for (upper, value) in upper.iter_mut().zip(output) {

@@ -44,19 +44,26 @@ impl Lstm<&mut [f32]> {
             let state = self.state.as_chunks_mut::<LANES>().0;
             let products = products.as_chunks::<LANES>().0;
             for unit in 0..units {
-                let [mut input, mut output, mut forget, mut candidate] =
-                    [0, 1, 2, 3].map(|gate| gates[at.of(gate * units + unit)]);
+                // Copies of their own, so that nothing in the loop over lanes can be out of bounds.
+                let mut values = [[0.0; LANES]; 4];
+                for (gate, values) in values.iter_mut().enumerate() {
+                    let (sums, more) = (&gates[at.of(gate * units + unit)], &products[gate * units + unit]);
+                    for lane in 0..LANES {
+                        values[lane] = sums[lane] + more[lane];
+                    }
+                }
                 let before = if step == 0 { [0.0; LANES] } else { cells[at.of(unit) - 1] };
+                let [input, output, forget, candidate] = &mut values;
                 let (mut cell, mut next) = ([0.0; LANES], [0.0; LANES]);
                 for lane in 0..LANES {
-                    input[lane] = sigmoid(input[lane] + products[unit][lane]);
-                    output[lane] = sigmoid(output[lane] + products[units + unit][lane]);
-                    forget[lane] = sigmoid(forget[lane] + products[2 * units + unit][lane]);
-                    candidate[lane] = tanh(candidate[lane] + products[3 * units + unit][lane]);
+                    input[lane] = sigmoid(input[lane]);
+                    output[lane] = sigmoid(output[lane]);
+                    forget[lane] = sigmoid(forget[lane]);
+                    candidate[lane] = tanh(candidate[lane]);
                     cell[lane] = forget[lane] * before[lane] + input[lane] * candidate[lane];
                     next[lane] = output[lane] * tanh(cell[lane]);
                 }
-                for (gate, values) in [input, output, forget, candidate].into_iter().enumerate() {
+                for (gate, values) in values.into_iter().enumerate() {
                     gates[at.of(gate * units + unit)] = values;
                 }
                 cells[at.of(unit)] = cell;
@@ -78,19 +85,20 @@ impl Lstm<&[f32]> {
             let of_cells = of_cells.as_chunks_mut::<LANES>().0;
             let sums = sums.as_chunks_mut::<LANES>().0;
             for unit in 0..units {
-                let [input, output, forget, candidate] = [0, 1, 2, 3].map(|gate| gates[at.of(gate * units + unit)]);
+                let (input, output) = (gates[at.of(unit)], gates[at.of(units + unit)]);
+                let (forget, candidate) = (gates[at.of(2 * units + unit)], gates[at.of(3 * units + unit)]);
                 let before = if step == 0 { [0.0; LANES] } else { cells[at.of(unit) - 1] };
-                let cell = cells[at.of(unit)];
+                let (cell, of_state, of_cells) = (cells[at.of(unit)], &of_state[unit], &mut of_cells[unit]);
                 let mut of_gates = [[0.0; LANES]; 4];
                 for lane in 0..LANES {
                     let level = tanh(cell[lane]);
                     let (i, o, f, g) = (input[lane], output[lane], forget[lane], candidate[lane]);
-                    let of_cell = of_cells[unit][lane] + of_state[unit][lane] * o * (1.0 - level * level);
+                    let of_cell = of_cells[lane] + of_state[lane] * o * (1.0 - level * level);
                     of_gates[0][lane] = of_cell * g * i * (1.0 - i);
-                    of_gates[1][lane] = of_state[unit][lane] * level * o * (1.0 - o);
+                    of_gates[1][lane] = of_state[lane] * level * o * (1.0 - o);
                     of_gates[2][lane] = of_cell * before[lane] * f * (1.0 - f);
                     of_gates[3][lane] = of_cell * i * (1.0 - g * g);
-                    of_cells[unit][lane] = of_cell * f;
+                    of_cells[lane] = of_cell * f;
                 }
                 for (gate, values) in of_gates.into_iter().enumerate() {
                     sums[at.of(gate * units + unit)] = values;
@@ -110,13 +118,15 @@ impl Gru<&mut [f32]> {
             let state = self.state.as_chunks_mut::<LANES>().0;
             let products = products.as_chunks::<LANES>().0;
             for (unit, bias) in bias.iter().enumerate().take(units) {
-                let [mut update, mut reset, mut candidate] = [0, 1, 2].map(|gate| gates[at.of(gate * units + unit)]);
+                let (mut update, mut reset) = (gates[at.of(unit)], gates[at.of(units + unit)]);
+                let mut candidate = gates[at.of(2 * units + unit)];
                 let before = if step == 0 { [0.0; LANES] } else { state[at.of(unit) - 1] };
+                let (with_update, with_reset) = (products[unit], products[units + unit]);
                 let (mut product, mut next) = (products[2 * units + unit], [0.0; LANES]);
                 for lane in 0..LANES {
                     product[lane] += bias;
-                    update[lane] = sigmoid(update[lane] + products[unit][lane]);
-                    reset[lane] = sigmoid(reset[lane] + products[units + unit][lane]);
+                    update[lane] = sigmoid(update[lane] + with_update[lane]);
+                    reset[lane] = sigmoid(reset[lane] + with_reset[lane]);
                     candidate[lane] = tanh(candidate[lane] + reset[lane] * product[lane]);
                     next[lane] = candidate[lane] + update[lane] * (before[lane] - candidate[lane]);
                 }
@@ -143,19 +153,20 @@ impl Gru<&[f32]> {
             let with_inputs = with_inputs.as_chunks_mut::<LANES>().0;
             let with_state = with_state.as_chunks_mut::<LANES>().0;
             for unit in 0..units {
-                let [update, reset, candidate] = [0, 1, 2].map(|gate| gates[at.of(gate * units + unit)]);
+                let (update, reset) = (gates[at.of(unit)], gates[at.of(units + unit)]);
+                let candidate = gates[at.of(2 * units + unit)];
                 let before = if step == 0 { [0.0; LANES] } else { state[at.of(unit) - 1] };
-                let product = products[at.of(unit)];
+                let (product, of_state) = (products[at.of(unit)], &mut of_state[unit]);
                 let (mut of_gates, mut of_product) = ([[0.0; LANES]; 3], [0.0; LANES]);
                 for lane in 0..LANES {
                     let (z, r, n) = (update[lane], reset[lane], candidate[lane]);
-                    let upper = of_state[unit][lane];
+                    let upper = of_state[lane];
                     let of_candidate = upper * (1.0 - z) * (1.0 - n * n);
                     of_gates[0][lane] = upper * (before[lane] - n) * z * (1.0 - z);
                     of_gates[1][lane] = of_candidate * product[lane] * r * (1.0 - r);
                     of_gates[2][lane] = of_candidate;
                     of_product[lane] = of_candidate * r;
-                    of_state[unit][lane] = upper * z;
+                    of_state[lane] = upper * z;
                 }
                 for (gate, values) in of_gates.into_iter().enumerate() {
                     with_inputs[at.of(gate * units + unit)] = values;
@@ -171,8 +182,10 @@ impl Gru<&[f32]> {
 fn exp(x: f32) -> f32 {
     // Beyond these it leaves the range of normal numbers; `clamp` keeps NaN.
     let x = x.clamp(-87.0, 88.0);
+    // Beside a number this large, fractions of 1 round to the nearest even: the power is in the lowest bits.
+    let shifted = x * std::f32::consts::LOG2_E + 12_582_912.0;
+    let power = shifted - 12_582_912.0;
     // ln 2 in two parts, the first exact in a few bits.
-    let power = (x * std::f32::consts::LOG2_E).round_ties_even();
     let rest = x - power * 0.693_359_4;
     let rest = rest + power * 2.121_944_4e-4;
     // Taylor's series, which on ±ln 2 / 2 is good for 1e-8.
@@ -180,7 +193,7 @@ fn exp(x: f32) -> f32 {
     for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = sum * rest + factor;
     }
-    sum * f32::from_bits(((power as i32).wrapping_add(127) as u32) << 23)
+    sum * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 #[inline(always)]
