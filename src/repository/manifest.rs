@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::ids::{ModelName, Version};
 use crate::layers::Architecture;
 use crate::signature::{Signature, Transform};
-use crate::stats::{Evaluation, Summary};
+use crate::stats::{Evaluation, Histogram, Summary};
 
 /// The version of the manifest's own shape; a reader refuses a greater one.
 pub const MANIFEST_SCHEMA: u32 = 1;
@@ -58,6 +58,9 @@ pub struct Manifest {
     /// How its probabilities were calibrated, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationProvenance>,
+    /// How inputs and answers are distributed on data that was not trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<DriftReference>,
     /// Inputs with the answers they must give, checked at every load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub golden: Vec<Golden>,
@@ -138,6 +141,28 @@ pub struct CalibrationProvenance {
     pub samples: usize,
     /// The expected calibration error on these, before and after.
     pub expected_calibration_error: [f64; 2],
+}
+
+/// What live traffic is compared with to see whether it drifts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DriftReference {
+    /// The data it comes from: `validation`, or `test` where nothing was held out.
+    pub source: String,
+    /// How many samples that were.
+    pub samples: usize,
+    /// The mean of each sample's values, as the model takes them (pixels: 0 to 255).
+    pub input_mean: Histogram,
+    /// The standard deviation of each sample's values.
+    pub input_deviation: Histogram,
+    /// The probability of each sample's most probable class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Histogram>,
+    /// How often each class was the most probable one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predictions: Vec<u64>,
+    /// How unlike the training data an autoencoder finds each sample, in nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Histogram>,
 }
 
 /// An input and the answer it must give.

@@ -22,8 +22,8 @@ pub use fingerprint::{Fingerprint, Marks};
 pub use layout::{FoundVersion, Problem, Scan, scan};
 pub use look::{Found, FoundModel, Look};
 pub use manifest::{
-    CalibrationProvenance, DataProvenance, FileEntry, Golden, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity,
-    ProbeSample, TrainingProvenance,
+    CalibrationProvenance, DataProvenance, DriftReference, FileEntry, Golden, MANIFEST_SCHEMA, Manifest, ModelMetrics,
+    Parity, ProbeSample, TrainingProvenance,
 };
 pub use overrides::{Choice, Overrides};
 pub use publish::{Publication, publish};

@@ -10,6 +10,7 @@ mod classification;
 mod comparison;
 mod curves;
 mod full;
+mod histogram;
 mod interval;
 mod predictions;
 mod regression;
@@ -20,6 +21,7 @@ pub use classification::{ClassScores, Evaluation, Evaluator, PROBABILITY_FLOOR, 
 pub use comparison::{ClassChange, Comparison, McNemar, SIGNIFICANCE, TestMethod, mcnemar};
 pub use curves::{ClassCurves, Curve};
 pub use full::{FullEvaluation, TopK};
+pub use histogram::Histogram;
 pub use interval::{Interval, wilson};
 pub use predictions::{Mistake, Predictions};
 pub use regression::{RegressionEvaluation, RegressionEvaluator};

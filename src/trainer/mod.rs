@@ -19,6 +19,7 @@ mod optimizer;
 mod parity;
 mod plots;
 mod presets;
+mod reference;
 mod regime;
 mod release;
 mod report;

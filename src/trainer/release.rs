@@ -10,6 +10,7 @@ use super::export::{PROBABILITIES, to_onnx};
 use super::fit::FitState;
 use super::images::png;
 use super::parity;
+use super::reference;
 use super::report::{Report, Subject};
 use super::train::TrainRequest;
 use crate::engine::Plan;
@@ -56,8 +57,13 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
     let parity = parity::check(network, &plan, parts.train)?;
     let test = &parts.source.test;
     let predictions = predict(&plan, PROBABILITIES, test)?;
-    let summary = |data: &Dataset| -> Result<_> {
-        if data.is_empty() { Ok(None) } else { Ok(Some(evaluate(&plan, PROBABILITIES, data)?.summary)) }
+    let training = evaluate(&plan, PROBABILITIES, parts.train)?.summary;
+    let held_out = predict(&plan, PROBABILITIES, parts.validation)?;
+    let (validation, reference) = if held_out.is_empty() {
+        (None, reference::of_classifier("test", test, &predictions))
+    } else {
+        let reference = reference::of_classifier("validation", parts.validation, &held_out);
+        (Some(held_out.evaluate().summary), reference)
     };
     let architecture = network.architecture();
     let labels: Vec<String> = (0..test.classes).map(|class| class.to_string()).collect();
@@ -82,11 +88,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
         parameters: Some(architecture.parameters()?),
         multiply_adds: Some(architecture.multiply_adds()?),
         architecture: Some(architecture.clone()),
-        metrics: ModelMetrics {
-            training: summary(parts.train)?,
-            validation: summary(parts.validation)?,
-            test: Some(predictions.evaluate()),
-        },
+        metrics: ModelMetrics { training: Some(training), validation, test: Some(predictions.evaluate()) },
         data: Some(DataProvenance {
             name: request.data_name(),
             sha256: parts.source.sha256.clone(),
@@ -108,6 +110,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
         }),
         parity: Some(parity),
         calibration: None,
+        reference: Some(reference),
         golden: golden(&plan, test)?,
         files: std::collections::BTreeMap::new(),
     };

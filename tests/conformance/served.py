@@ -15,14 +15,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Weir:
-    """A server of the bundled models on a free port; `base` is its URL."""
+    """A server of a bundled model on a free port; `base` is its URL."""
 
     def __init__(self, binary, *arguments):
         self.work = tempfile.TemporaryDirectory()
-        # A copy of the first versions: others may have been trained meanwhile, and an alias that is moved
+        # A copy of one model's first version: others may have been trained meanwhile, and an alias that is moved
         # stays moved nowhere.
-        for first in (ROOT / "models").glob("*/1"):
-            shutil.copytree(first, pathlib.Path(self.work.name, "models", first.parent.name, "1"))
+        shutil.copytree(ROOT / "models" / "mnist-mlp" / "1", pathlib.Path(self.work.name, "models", "mnist-mlp", "1"))
         command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", self.work.name + "/models", "--default-model", "mnist-mlp"]
         command += ["--state-dir", self.work.name + "/state", "--log-format", "json", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

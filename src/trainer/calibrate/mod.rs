@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::card;
 use super::dataset::{Dataset, Mnist};
 use super::evaluate::predict;
+use super::reference;
 use super::release::golden;
 use super::report::{Report, Subject};
 use crate::engine::Plan;
@@ -126,6 +127,7 @@ pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&P
         signature: plan.signature().clone(),
         metrics,
         golden: golden(&plan, &data.test)?,
+        reference: Some(reference::of_classifier("validation", &validation, &after[0])),
         calibration: Some(CalibrationProvenance {
             from_version: outcome.from_version,
             temperature: outcome.temperature,

@@ -1,0 +1,83 @@
+//! A distribution of numbers as counts between edges: small enough for a manifest, and enough to compare a
+//! later distribution with.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Counts of numbers in bins that lie side by side.
+///
+/// `edges` ascend and lie between the bins, so there is one less of them: bin 0 holds what is below the first
+/// edge, bin k what is at least edge k−1 and below edge k, the last bin what is at least the last edge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Histogram {
+    /// Where one bin ends and the next begins.
+    pub edges: Vec<f64>,
+    /// How many numbers each bin holds.
+    pub counts: Vec<u64>,
+}
+
+impl Histogram {
+    /// At most `bins` bins that hold about as many of the numbers each, edges being quantiles of theirs; fewer
+    /// where many numbers are equal. What is no finite number is left out.
+    pub fn by_quantiles(numbers: impl IntoIterator<Item = f64>, bins: usize) -> Self {
+        let mut sorted: Vec<f64> = numbers.into_iter().filter(|number| number.is_finite()).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        // An edge at the least number would leave the first bin empty.
+        let above_least = sorted.partition_point(|number| *number <= sorted[0]);
+        let mut edges: Vec<f64> = (1..bins)
+            .filter_map(|quantile| sorted.get(above_least.max(quantile * sorted.len() / bins)).copied())
+            .collect();
+        edges.dedup();
+        let mut histogram = Self { counts: vec![0; edges.len() + 1], edges };
+        for number in sorted {
+            let bin = histogram.bin(number);
+            histogram.counts[bin] += 1;
+        }
+        histogram
+    }
+
+    /// The bin that a number falls into.
+    pub fn bin(&self, number: f64) -> usize {
+        self.edges.partition_point(|edge| *edge <= number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bins_hold_equal_parts_of_what_is_spread_out() {
+        let histogram = Histogram::by_quantiles((0..1000).rev().map(f64::from), 10);
+        assert_eq!(histogram.counts, [100; 10]);
+        assert_eq!(histogram.edges, [100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0]);
+        assert_eq!((histogram.bin(-1e9), histogram.bin(99.9), histogram.bin(100.0), histogram.bin(1e9)), (0, 0, 1, 9));
+    }
+
+    #[test]
+    fn equal_numbers_share_a_bin_and_what_is_no_number_none() {
+        let histogram = Histogram::by_quantiles([1.0, 1.0, 1.0, f64::NAN, 1.0, 2.0], 4);
+        assert_eq!((histogram.edges, histogram.counts), (vec![2.0], vec![4, 1]));
+        let nothing = Histogram::by_quantiles([f64::INFINITY], 4);
+        assert_eq!((nothing.edges, nothing.counts), (vec![], vec![0]));
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_counted_once_and_no_bin_is_empty(numbers in prop::collection::vec(-3i8..4, 1..60), bins in 1usize..12) {
+            let numbers: Vec<f64> = numbers.into_iter().map(f64::from).collect();
+            let histogram = Histogram::by_quantiles(numbers.iter().copied(), bins);
+            prop_assert!(histogram.edges.is_sorted_by(|a, b| a < b) && histogram.counts.len() <= bins);
+            prop_assert_eq!(histogram.counts.len(), histogram.edges.len() + 1);
+            prop_assert!(histogram.counts.iter().all(|count| *count > 0));
+            for (bin, count) in histogram.counts.iter().enumerate() {
+                let low = bin.checked_sub(1).map_or(f64::NEG_INFINITY, |edge| histogram.edges[edge]);
+                let high = histogram.edges.get(bin).copied().unwrap_or(f64::INFINITY);
+                let within = numbers.iter().filter(|number| (low..high).contains(*number)).count();
+                prop_assert_eq!(within as u64, *count);
+            }
+        }
+    }
+}
