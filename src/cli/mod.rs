@@ -11,12 +11,15 @@ mod models;
 mod openapi;
 mod paint;
 mod progress;
+mod recipe;
 mod serve;
 mod target;
 mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -114,4 +117,17 @@ fn print(text: &str) -> Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("write to", "standard output"))
+}
+
+/// The first Ctrl-C or SIGTERM asks the run to save and stop, the second ends the process.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|error| Error::internal("signals cannot be received", error))?;
+    Ok(stop)
 }

@@ -111,6 +111,22 @@ impl RunDir {
         self.append("metrics.csv", CSV_HEADER, &row)
     }
 
+    /// Writes `metrics.jsonl` and `metrics.csv` anew: what a run that died did after it was last saved is done again.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn rewrite_epochs(&self, history: &[EpochReport]) -> Result<()> {
+        for name in ["metrics.jsonl", "metrics.csv"] {
+            let path = self.path.join(name);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("remove", path)(error)),
+            }
+        }
+        history.iter().try_for_each(|report| self.append_epoch(report))
+    }
+
     fn append(&self, name: &str, header: &str, line: &str) -> Result<()> {
         let path = self.path.join(name);
         let fresh = !path.exists() && !header.is_empty();

@@ -22,6 +22,7 @@ mod openapi;
 mod photos;
 mod predict;
 mod repository;
+mod resuming;
 mod scheduling;
 mod support;
 mod swaps;
