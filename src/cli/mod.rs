@@ -7,6 +7,7 @@ mod check_model;
 mod client;
 mod evaluate;
 mod healthcheck;
+mod lr_find;
 mod models;
 mod openapi;
 mod paint;
@@ -15,6 +16,7 @@ mod recipe;
 mod serve;
 mod target;
 mod train;
+mod tune;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +52,10 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Train a network and publish it as the next version of its model
     Train(Box<train::TrainArgs>),
+    /// Find a step size by a short run in which it grows
+    LrFind(Box<lr_find::LrFindArgs>),
+    /// Search for the settings that train a network best
+    Tune(Box<tune::TuneArgs>),
     /// Score a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
     /// Make a version as sure as it is right, and publish that as its next version
@@ -80,6 +86,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Train(args) => train::run(&args),
+        Command::LrFind(args) => lr_find::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Models(args) => models::run(&args),

@@ -71,6 +71,11 @@ impl RunDir {
         Err(Error::Config { setting: "resume".into(), problem })
     }
 
+    /// The directory of an earlier search, whose journal says whether it is one.
+    pub(super) fn of_search(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

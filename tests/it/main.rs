@@ -33,3 +33,4 @@ mod tfs_predict;
 mod torchserve;
 mod training;
 mod triton_repository;
+mod tuning;
