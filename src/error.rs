@@ -154,8 +154,8 @@ pub enum Error {
     #[error("not published: {0}")]
     GateMissed(String),
     /// The user interrupted the run; its state is saved in `run`.
-    #[error("interrupted; the run is saved: continue it with `weir train --resume {run}`", run = run.display())]
-    Interrupted { run: PathBuf },
+    #[error("interrupted; the run is saved: continue it with `{command} --resume {run}`", run = run.display())]
+    Interrupted { run: PathBuf, command: &'static str },
 }
 
 impl Error {

@@ -7,16 +7,21 @@ mod check_model;
 mod client;
 mod evaluate;
 mod healthcheck;
+mod lr_find;
 mod models;
 mod openapi;
 mod paint;
 mod progress;
+mod recipe;
 mod serve;
 mod target;
 mod train;
+mod tune;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -47,6 +52,10 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Train a network and publish it as the next version of its model
     Train(Box<train::TrainArgs>),
+    /// Find a step size by a short run in which it grows
+    LrFind(Box<lr_find::LrFindArgs>),
+    /// Search for the settings that train a network best
+    Tune(Box<tune::TuneArgs>),
     /// Score a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
     /// Make a version as sure as it is right, and publish that as its next version
@@ -77,6 +86,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Train(args) => train::run(&args),
+        Command::LrFind(args) => lr_find::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Models(args) => models::run(&args),
@@ -114,4 +125,17 @@ fn print(text: &str) -> Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("write to", "standard output"))
+}
+
+/// The first Ctrl-C or SIGTERM asks the run to save and stop, the second ends the process.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|error| Error::internal("signals cannot be received", error))?;
+    Ok(stop)
 }

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 
 use super::progress::TrainingProgress;
+use super::recipe::{PlaceArgs, RecipeArgs, path_setting};
 use crate::api;
 use crate::error::{Error, Result};
 use crate::metrics::TrainingMetrics;
 use crate::trainer::{
-    AdamSettings, Augment, EpochReport, FitSettings, PRESETS, Regime, RunDir, StepReport, TrainOutcome, TrainRequest,
-    Watch, preset, train,
+    EpochReport, Override, PRESETS, RunDir, StepReport, TrainOutcome, TrainRequest, Watch, rehearse, train,
 };
 
 /// Trains a preset on labelled images, checks the exported graph against the trainer, scores it on
@@ -24,60 +24,40 @@ use crate::trainer::{
 #[command(after_help = "Examples:
   weir train mnist-mlp
   weir train mnist-mlp --seed 7 --epochs 10 --metrics-listen 127.0.0.1:9464
+  weir train mnist-cnn --optimizer sgd --learning-rate 0.1 --schedule one_cycle --label-smoothing 0.05
+  weir train mnist-mlp --print-config > run.toml; weir train --config run.toml --set schedule=cosine
   weir train --resume runs/mnist-mlp/3
 
-Ctrl-C saves the run; --resume goes on as if it had never stopped.")]
+A flag goes before --set, that before --config, that before the preset. --print-config shows every
+setting there is; numbers of 0 are off. --dry-run checks all of it and shows the network.
+
+Ctrl-C saves the run, and so does the end of every epoch; --resume goes on as if it had never
+stopped, to the same bytes.")]
 pub(super) struct TrainArgs {
     /// The recipe; --list shows them
-    #[arg(required_unless_present_any = ["list", "resume"])]
+    #[arg(required_unless_present_any = ["list", "resume", "config"])]
     preset: Option<String>,
     /// List the presets and exit
     #[arg(long)]
     list: bool,
-    /// Go on with an interrupted run, with the arguments it was given
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "name", "epochs", "batch_size", "learning_rate", "validation", "seed", "augment"])]
+    /// Go on with an interrupted or killed run, with the arguments it was given
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "RecipeArgs"])]
     resume: Option<PathBuf>,
+    /// Print every setting as TOML and exit
+    #[arg(long, conflicts_with = "resume")]
+    print_config: bool,
+    /// Check settings and data, show the network, train nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
 
-    /// Folder with the four MNIST files, or files in their likeness
-    #[arg(long, env = "WEIR_DATA", value_name = "DIR", default_value = "data/mnist")]
-    data: PathBuf,
-    /// Model repository to publish into
-    #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
-    models: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Model repository to publish into [default: models]
+    #[arg(long, env = "WEIR_MODELS", value_name = "DIR")]
+    models: Option<PathBuf>,
     /// Train, check and report, but publish nothing
     #[arg(long, conflicts_with = "resume")]
     no_publish: bool,
-    /// Folder for run directories; each run gets its own and none is overwritten
-    #[arg(long, env = "WEIR_RUNS", value_name = "DIR", default_value = "runs")]
-    runs: PathBuf,
-    /// Name of the run directory [default: the next number]
-    #[arg(long)]
-    name: Option<String>,
-
-    /// Passes over the training data [default: the preset's]
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
-    epochs: Option<usize>,
-    /// Samples per step [default: the preset's]
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
-    batch_size: Option<usize>,
-    /// Adam's step size [default: the preset's]
-    #[arg(long, value_name = "RATE", help_heading = "Recipe")]
-    learning_rate: Option<f64>,
-    /// Training samples held out for validation, every class in proportion [default: the preset's]
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
-    validation: Option<usize>,
-    /// Seed of weights, split, order and dropout [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
-    seed: Option<u64>,
-
-    /// Turn training images by up to so many degrees, shift them by so many pixels and scale them by such a
-    /// part, at random; "none" leaves them as they are [default: the preset's]
-    #[arg(long, value_name = "DEGREES,PIXELS,PART", value_parser = augment, help_heading = "Recipe")]
-    augment: Option<Moves>,
-
-    /// Threads [default: the cores this process may use]
-    #[arg(long, env = "WEIR_THREADS", value_name = "N")]
-    threads: Option<usize>,
     /// Serve Prometheus metrics of the running job at http://ADDR/metrics
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
@@ -90,6 +70,9 @@ pub(super) struct TrainArgs {
     /// No progress, only the result
     #[arg(long, short)]
     quiet: bool,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -98,75 +81,64 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
         super::print(&PRESETS.iter().map(row).collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(threads) = args.threads {
-        let refuse = |error: rayon::ThreadPoolBuildError| Error::Config {
-            setting: "threads".into(),
-            problem: error.to_string(),
-        };
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(refuse)?;
-    }
+    args.place.start_threads()?;
     let (request, run_dir) = match &args.resume {
         Some(path) => {
             let run = RunDir::open(path)?;
             (TrainRequest::of_run(&run)?, run)
         }
-        None => new_run(args)?,
+        None => {
+            let request = args.request()?;
+            if args.print_config {
+                super::print(&request.to_toml()?)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            if args.dry_run {
+                let progress = TrainingProgress::new(request.fit.epochs, args.quiet);
+                rehearse(&request, &mut |network, training, held_out| progress.summary(network, training, held_out))?;
+                progress.say(&format!("{} epochs would be trained; all of it checks out", request.fit.epochs));
+                return Ok(ExitCode::SUCCESS);
+            }
+            let run = RunDir::create(&args.place.runs, request.preset.name, args.recipe.name.as_deref())?;
+            (request, run)
+        }
     };
     let metrics = Arc::new(TrainingMetrics::new(request.preset.name)?);
     let exporter = args.metrics_listen.map(|address| export_metrics(address, metrics.clone())).transpose()?;
-    let mut watch =
-        Show { progress: TrainingProgress::new(request.fit.epochs, args.quiet), metrics, stop: stop_on_signal()? };
+    let mut watch = Show {
+        progress: TrainingProgress::new(request.fit.epochs, args.quiet),
+        metrics,
+        stop: super::stop_on_signal()?,
+    };
     watch.progress.say(&format!("{}: {}", request.preset.name, request.preset.description));
     watch.progress.say(&format!("run {}, seed {}", run_dir.path().display(), request.fit.seed));
     if let Some((_, address)) = &exporter {
         watch.progress.say(&format!("metrics at http://{address}/metrics"));
     }
-    let validation = request.validation;
     let summary = TrainingProgress::new(request.fit.epochs, args.quiet);
     let outcome = train(
         &request,
         &run_dir,
         args.resume.is_some(),
-        &mut |network, data| summary.summary(network, data.train.len() - validation, validation),
+        &mut |network, training, held_out| summary.summary(network, training, held_out),
         &mut watch,
     )?;
     conclude(&outcome, &watch.progress, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// How images are moved, if they are.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Moves(Option<Augment>);
-
-fn augment(text: &str) -> std::result::Result<Moves, String> {
-    if text == "none" {
-        return Ok(Moves(None));
+impl TrainArgs {
+    fn request(&self) -> Result<TrainRequest> {
+        let mut own = Vec::new();
+        own.extend(self.models.as_ref().map(|models| path_setting("models", models)).transpose()?);
+        let mut switch_off = |given: bool, flag: &str, key: &str| {
+            let off = || Override { origin: flag.into(), key: key.into(), value: false.into() };
+            own.extend(given.then(off));
+        };
+        switch_off(self.no_publish, "--no-publish", "publish");
+        switch_off(self.no_tensorboard, "--no-tensorboard", "tensorboard");
+        self.recipe.resolve(self.preset.as_deref(), &self.place, own)
     }
-    let numbers: Vec<f32> = text.split(',').map_while(|number| number.trim().parse().ok()).collect();
-    match (numbers.as_slice(), text.split(',').count()) {
-        (&[rotate_degrees, shift_pixels, scale], 3) => Ok(Moves(Some(Augment { rotate_degrees, shift_pixels, scale }))),
-        _ => Err("must be three numbers, as 10,2,0.1, or none".into()),
-    }
-}
-
-fn new_run(args: &TrainArgs) -> Result<(TrainRequest, RunDir)> {
-    let preset = preset(args.preset.as_deref().unwrap_or_default())?;
-    let request = TrainRequest {
-        preset,
-        data: args.data.clone(),
-        validation: args.validation.unwrap_or(preset.validation),
-        fit: FitSettings {
-            epochs: args.epochs.unwrap_or(preset.epochs),
-            batch_size: args.batch_size.unwrap_or(preset.batch_size),
-            seed: args.seed.unwrap_or(0),
-            adam: AdamSettings::with_learning_rate(args.learning_rate.unwrap_or(preset.learning_rate)),
-            regime: Regime { augment: args.augment.map_or(preset.regime.augment, |moves| moves.0), ..preset.regime },
-        },
-        models: (!args.no_publish).then(|| args.models.clone()),
-        tensorboard: !args.no_tensorboard,
-    };
-    request.validate()?;
-    Ok((request, RunDir::create(&args.runs, preset.name, args.name.as_deref())?))
 }
 
 fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> Result<()> {
@@ -181,6 +153,9 @@ fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> 
         test.macro_average.f1,
         test.expected_calibration_error
     ));
+    if let Some(ended) = &outcome.ended {
+        progress.say(&format!("training ended {ended}"));
+    }
     progress.say(&format!("report: {}", outcome.run.join("report.html").display()));
     if let Some((version, folder)) = &outcome.published {
         progress.say(&format!("published version {version} in {}", folder.display()));
@@ -191,19 +166,6 @@ fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> 
         super::print(&format!("{text}\n"))?;
     }
     Ok(())
-}
-
-/// The first Ctrl-C or SIGTERM asks the run to save and stop, the second ends the process.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .map_err(|error| Error::internal("signals cannot be received", error))?;
-    Ok(stop)
 }
 
 /// Serves the metrics of the run until the returned runtime is dropped.
@@ -247,28 +209,5 @@ impl Watch for Show {
         }
         self.progress.epoch(report);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{Args, FromArgMatches};
-
-    use super::*;
-
-    #[test]
-    fn moves_are_three_numbers_or_none() {
-        let parse = |arguments: &[&str]| {
-            let command = TrainArgs::augment_args(clap::Command::new("train"));
-            let matches = command.try_get_matches_from([&["train", "mnist-cnn"], arguments].concat());
-            matches.and_then(|matches| TrainArgs::from_arg_matches(&matches)).map(|args| args.augment)
-        };
-        let moves = Augment { rotate_degrees: 10.0, shift_pixels: 2.0, scale: 0.1 };
-        assert_eq!(parse(&[]).unwrap(), None);
-        assert_eq!(parse(&["--augment", "none"]).unwrap(), Some(Moves(None)));
-        assert_eq!(parse(&["--augment", "10, 2,0.1"]).unwrap(), Some(Moves(Some(moves))));
-        for wrong in ["", "10", "10,2", "10,2,0.1,3", "10,2,x", "x,10,2,0.1"] {
-            assert!(parse(&["--augment", wrong]).is_err(), "{wrong}");
-        }
     }
 }

@@ -112,6 +112,9 @@ pub struct TrainingProvenance {
     pub optimizer: String,
     /// Step size.
     pub learning_rate: f64,
+    /// Why it ended before its last epoch, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// Wall time of the epochs, validation included.
     pub duration_seconds: f64,
 }

@@ -7,10 +7,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::augment::Augment;
+use super::augment::mixup::{self, add_target};
 use super::dataset::Dataset;
 
 /// Batches that wait ready at the most.
@@ -33,8 +34,11 @@ pub fn keyed_rng(seed: u64, purpose: &str, epoch: u64, step: u64) -> ChaCha8Rng 
 pub struct Batch {
     /// Pixels of all samples, 0 to 255.
     pub pixels: Vec<f32>,
-    /// Their classes.
+    /// Their classes; of a sample mixed from two, that of the greater part.
     pub labels: Vec<u8>,
+    /// The probability that each sample should be given of each class, row by row; empty if that is all its
+    /// label's.
+    pub targets: Vec<f32>,
     /// For each dropout layer: 0 or `1/(1-rate)` for each element of each sample.
     pub dropout: Vec<Vec<f32>>,
 }
@@ -50,8 +54,12 @@ pub struct BatchPlan {
     pub batch_size: usize,
     /// Elements per sample and rate of each dropout layer.
     pub dropout: Vec<(usize, f32)>,
-    /// How images are moved, if they are.
-    pub augment: Option<Augment>,
+    /// How images are moved and changed.
+    pub augment: Augment,
+    /// The α of the Beta distribution that samples are mixed by; 0 mixes none.
+    pub mixup: f64,
+    /// The part of each target that is spread over all classes.
+    pub label_smoothing: f32,
 }
 
 impl BatchPlan {
@@ -71,15 +79,22 @@ impl BatchPlan {
     pub fn batch(&self, data: &Dataset, order: &[usize], step: usize) -> Batch {
         let chosen = &order[step * self.batch_size..order.len().min((step + 1) * self.batch_size)];
         let mut pixels = Vec::with_capacity(chosen.len() * data.image_len());
-        for &index in chosen {
-            let image = data.image(index);
-            match &self.augment {
-                // Keyed by the image, so that it does not depend on the batch it is in.
-                Some(augment) => {
-                    let mut rng = keyed_rng(self.seed, "augment", self.epoch as u64, index as u64);
-                    augment.append(image, data.width, &mut rng, &mut pixels);
+        let soft = self.mixup > 0.0 || self.label_smoothing > 0.0;
+        let mut targets = vec![0.0; if soft { chosen.len() * data.classes } else { 0 }];
+        for (row, &index) in chosen.iter().enumerate() {
+            self.append(data, index, &mut pixels);
+            let mut weight = 1.0;
+            let partner = self.partner(data.len(), index);
+            if let Some((partner, first)) = partner {
+                weight = first;
+                self.mix(data, partner, weight, &mut pixels);
+            }
+            if soft {
+                let targets = &mut targets[row * data.classes..][..data.classes];
+                add_target(targets, usize::from(data.labels[index]), weight, self.label_smoothing);
+                if let Some((partner, weight)) = partner {
+                    add_target(targets, usize::from(data.labels[partner]), 1.0 - weight, self.label_smoothing);
                 }
-                None => pixels.extend(image.iter().map(|pixel| f32::from(*pixel))),
             }
         }
         let mut rng = keyed_rng(self.seed, "dropout", self.epoch as u64, step as u64);
@@ -87,8 +102,41 @@ impl BatchPlan {
         Batch {
             pixels,
             labels: chosen.iter().map(|&index| data.labels[index]).collect(),
+            targets,
             dropout: self.dropout.iter().map(mask).collect(),
         }
+    }
+
+    /// Appends an image as this epoch shows it. Keyed by the image, so that it does not depend on the batch it
+    /// is in.
+    fn append(&self, data: &Dataset, index: usize, pixels: &mut Vec<f32>) {
+        let image = data.image(index);
+        if self.augment.is_none() {
+            pixels.extend(image.iter().map(|pixel| f32::from(*pixel)));
+        } else {
+            let mut rng = keyed_rng(self.seed, "augment", self.epoch as u64, index as u64);
+            self.augment.append(image, data.width, &mut rng, pixels);
+        }
+    }
+
+    /// What this epoch mixes an image with, and the weight that the image keeps; keyed by the image.
+    fn partner(&self, samples: usize, index: usize) -> Option<(usize, f32)> {
+        if self.mixup == 0.0 {
+            return None;
+        }
+        let mut rng = keyed_rng(self.seed, "mixup", self.epoch as u64, index as u64);
+        Some((rng.random_range(0..samples), mixup::weight(&mut rng, self.mixup)))
+    }
+
+    /// Mixes the last image with another one, of which it keeps `weight`.
+    fn mix(&self, data: &Dataset, partner: usize, weight: f32, pixels: &mut Vec<f32>) {
+        let end = pixels.len();
+        self.append(data, partner, pixels);
+        let (first, second) = pixels.split_at_mut(end);
+        for (pixel, other) in first[end - data.image_len()..].iter_mut().zip(second) {
+            *pixel = weight * *pixel + (1.0 - weight) * *other;
+        }
+        pixels.truncate(end);
     }
 
     /// Starts a thread that makes the batches from `first_step` on, in order. Dropping the receiver
@@ -128,7 +176,50 @@ mod tests {
     }
 
     fn plan(epoch: usize) -> BatchPlan {
-        BatchPlan { seed: 7, epoch, batch_size: 4, dropout: vec![(1000, 0.2)], augment: None }
+        BatchPlan {
+            seed: 7,
+            epoch,
+            batch_size: 4,
+            dropout: vec![(1000, 0.2)],
+            augment: Augment::NONE,
+            mixup: 0.0,
+            label_smoothing: 0.0,
+        }
+    }
+
+    #[test]
+    fn samples_are_mixed_and_smoothed_alike_in_any_batch() {
+        let data = data();
+        let soft = BatchPlan { augment: Augment::moves(90.0, 1.0, 0.1), mixup: 0.5, label_smoothing: 0.1, ..plan(3) };
+        let order: Vec<usize> = (0..10).collect();
+        let alone = BatchPlan { batch_size: 1, ..soft.clone() };
+        let batch = soft.batch(&data, &order, 1);
+        assert_eq!((batch.pixels.len(), batch.targets.len()), (8, 8));
+        for row in 0..4 {
+            let single = alone.batch(&data, &order, 4 + row);
+            assert_eq!(single.pixels, batch.pixels[row * 2..][..2]);
+            assert_eq!(single.targets, batch.targets[row * 2..][..2]);
+            let (sum, label) = (single.targets.iter().sum::<f32>(), usize::from(single.labels[0]));
+            assert!((sum - 1.0).abs() < 1e-6 && single.targets[label] >= 0.5, "{:?}", single.targets);
+        }
+        assert_ne!(BatchPlan { epoch: 4, ..soft }.batch(&data, &order, 1).targets, batch.targets);
+        assert!(plan(3).batch(&data, &order, 1).targets.is_empty());
+    }
+
+    #[test]
+    fn mixing_keeps_to_the_two_images() {
+        let data = data();
+        let mixed = BatchPlan { mixup: 1.0, batch_size: 10, ..plan(0) };
+        let order: Vec<usize> = (0..10).collect();
+        let batch = mixed.batch(&data, &order, 0);
+        for index in order {
+            let (partner, weight) = mixed.partner(10, index).unwrap();
+            for at in 0..2 {
+                let [one, other] = [index, partner].map(|index| f32::from(data.image(index)[at]));
+                let expected = weight * one + (1.0 - weight) * other;
+                assert!((batch.pixels[index * 2 + at] - expected).abs() < 1e-5);
+            }
+        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
             ),
         ));
     }
+    if let Some(ended) = manifest.training.as_ref().and_then(|training| training.ended.as_ref()) {
+        facts.push(("Training ended", ended.clone()));
+    }
     if let Some(data) = &manifest.data {
         facts.push(("Data", format!(
             "{}: {} training, {} validation, {} test samples; the test samples were used once, for the figures below",

@@ -1,4 +1,5 @@
-//! Saving a run and going on with it: weights, moments and place in one safetensors file.
+//! Saving a run and going on with it: weights, what the optimiser remembers, averages and place in one safetensors
+//! file.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,11 +12,17 @@ use super::fit::{Cursor, FitState};
 use super::network::Parameter;
 use crate::error::{Error, Result};
 
-/// The metadata key of the place in the run.
+/// The metadata key of the place in the run, as TOML, which gives every number back to the last bit.
+const PLACE: &str = "weir.place";
+
+/// The same as JSON, in older files.
 const CURSOR: &str = "weir.cursor";
 
 /// Before the names of the best epoch's arrays.
 const BEST: &str = "best.";
+
+/// Before the names of the averaged arrays.
+const AVERAGE: &str = "ema.";
 
 /// A run's state on disk.
 #[derive(Debug, Clone, Copy)]
@@ -27,29 +34,33 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(state: &FitState, path: &Path) -> Result<()> {
-        let cursor = serde_json::to_string(&state.cursor)
+        let place = toml::to_string(&state.cursor)
             .map_err(|error| Error::internal("the checkpoint could not be written", error))?;
-        let mut arrays: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-        for (parameter, moments) in state.network.parameters().iter().zip(&state.moments) {
-            let columns = [("", &parameter.values), (".adam.first", &moments.first), (".adam.second", &moments.second)];
-            for (suffix, values) in columns {
-                let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                arrays.push((format!("{}{suffix}", parameter.name), parameter.shape.clone(), bytes));
+        let mut arrays: Vec<(String, &[usize], Vec<u8>)> = Vec::new();
+        let mut add = |name: String, shape, values: &[f32]| {
+            arrays.push((name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()));
+        };
+        for (parameter, slots) in state.network.parameters().iter().zip(&state.slots) {
+            add(parameter.name.clone(), parameter.shape.as_slice(), &parameter.values);
+            for (slot, values) in state.slot_names.iter().zip(slots) {
+                add(format!("{}.{slot}", parameter.name), parameter.shape.as_slice(), values);
             }
         }
-        let bytes = |array: &Parameter| array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         for array in state.network.statistics() {
-            arrays.push((array.name.clone(), array.shape.clone(), bytes(array)));
+            add(array.name.clone(), &array.shape, &array.values);
         }
         for array in state.best.iter().flatten() {
-            arrays.push((format!("{BEST}{}", array.name), array.shape.clone(), bytes(array)));
+            add(format!("{BEST}{}", array.name), &array.shape, &array.values);
+        }
+        for array in state.average.iter().flat_map(|average| &average.arrays) {
+            add(format!("{AVERAGE}{}", array.name), &array.shape, &array.values);
         }
         let broken = |error| Error::internal("the checkpoint could not be written", error);
         let mut views = Vec::with_capacity(arrays.len());
         for (name, shape, bytes) in &arrays {
-            views.push((name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(broken)?));
+            views.push((name.clone(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(broken)?));
         }
-        let file = serialize(views, Some(HashMap::from([(CURSOR.to_owned(), cursor)]))).map_err(broken)?;
+        let file = serialize(views, Some(HashMap::from([(PLACE.to_owned(), place)]))).map_err(broken)?;
         let partial = path.with_extension("partial");
         fs::write(&partial, file).map_err(Error::io("write", &partial))?;
         fs::File::open(&partial).and_then(|file| file.sync_all()).map_err(Error::io("flush", &partial))?;
@@ -65,10 +76,12 @@ impl Checkpoint {
         let damaged = |problem: String| Error::Data { file: path.display().to_string(), problem };
         let tensors = SafeTensors::deserialize(&file).map_err(|error| damaged(error.to_string()))?;
         let (_, metadata) = SafeTensors::read_metadata(&file).map_err(|error| damaged(error.to_string()))?;
-        let cursor = metadata.metadata().as_ref().and_then(|entries| entries.get(CURSOR));
-        let cursor =
-            cursor.ok_or_else(|| damaged(format!("has no \"{CURSOR}\" entry; it is not a Weir checkpoint")))?;
-        let cursor: Cursor = serde_json::from_str(cursor).map_err(|error| damaged(error.to_string()))?;
+        let entry = |key: &str| metadata.metadata().as_ref().and_then(|entries| entries.get(key));
+        let cursor: Cursor = match (entry(PLACE), entry(CURSOR)) {
+            (Some(place), _) => toml::from_str(place).map_err(|error| damaged(error.to_string()))?,
+            (None, Some(cursor)) => serde_json::from_str(cursor).map_err(|error| damaged(error.to_string()))?,
+            (None, None) => return Err(damaged(format!("has no \"{PLACE}\" entry; it is not a Weir checkpoint"))),
+        };
         let read = |name: String, into: &mut Vec<f32>| {
             let view = tensors.tensor(&name).map_err(|error| damaged(format!("{name}: {error}")))?;
             if view.dtype() != Dtype::F32 || view.data().len() != into.len() * 4 {
@@ -84,10 +97,14 @@ impl Checkpoint {
             }
             Ok(())
         };
-        for (parameter, moments) in state.network.parameters_mut().iter_mut().zip(&mut state.moments) {
+        for (parameter, slots) in state.network.parameters_mut().iter_mut().zip(&mut state.slots) {
             read(parameter.name.clone(), &mut parameter.values)?;
-            read(format!("{}.adam.first", parameter.name), &mut moments.first)?;
-            read(format!("{}.adam.second", parameter.name), &mut moments.second)?;
+            for (slot, values) in state.slot_names.iter().zip(slots) {
+                read(format!("{}.{slot}", parameter.name), values)?;
+            }
+        }
+        for array in state.average.iter_mut().flat_map(|average| &mut average.arrays) {
+            read(format!("{AVERAGE}{}", array.name), &mut array.values)?;
         }
         for array in state.network.statistics_mut() {
             read(array.name.clone(), &mut array.values)?;

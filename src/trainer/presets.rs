@@ -1,7 +1,8 @@
 //! Named recipes.
 
 use super::augment::Augment;
-use super::regime::{Regime, Schedule};
+use super::regime::Regime;
+use super::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::layers::{Architecture, LayerSpec};
 
@@ -26,13 +27,14 @@ pub struct Preset {
     pub regime: Regime,
 }
 
-const PLAIN: Regime = Regime { keep_best: false, schedule: Schedule::Constant, augment: None };
+const PLAIN: Regime = Regime::PLAIN;
 
 /// For networks that are to be as good as they can be: digits are drawn at a slant, a bit aside, or small.
 const CAREFUL: Regime = Regime {
     keep_best: true,
     schedule: Schedule::Cosine { warmup: 0.2 },
-    augment: Some(Augment { rotate_degrees: 10.0, shift_pixels: 2.0, scale: 0.1 }),
+    augment: Augment::moves(10.0, 2.0, 0.1),
+    ..PLAIN
 };
 
 /// Every preset.
@@ -85,7 +87,7 @@ pub const PRESETS: &[Preset] = &[
         batch_size: 128,
         learning_rate: 3e-3,
         validation: 2000,
-        regime: Regime { augment: Some(Augment { rotate_degrees: 8.0, shift_pixels: 1.0, scale: 0.05 }), ..CAREFUL },
+        regime: Regime { augment: Augment::moves(8.0, 1.0, 0.05), ..CAREFUL },
     },
 ];
 

@@ -1,85 +1,114 @@
-//! What a recipe may add to plain training: a schedule of the step size, moved images, and the choice of
-//! an epoch.
+//! What a recipe may add to plain training. Whatever is zero is off, so that a recipe written out has every key.
 
 use serde::{Deserialize, Serialize};
 
 use super::augment::Augment;
-
-/// How the step size goes along a run.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Schedule {
-    /// It stays.
-    #[default]
-    Constant,
-    /// It rises evenly over the first part of the steps and falls to zero along half a cosine.
-    Cosine {
-        /// The part of the steps in which it rises, at least 0 and below 1.
-        warmup: f64,
-    },
-}
+use super::schedule::Schedule;
 
 /// All of it; by default none.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Regime {
     /// Whether the epoch with the lowest loss on the validation data is taken rather than the last one. The
     /// accuracy says less: a few thousand samples move it by steps as large as what is to be told apart.
-    #[serde(default)]
     pub keep_best: bool,
+    /// Epochs without a lower loss on the validation data after which training ends, with the best epoch's
+    /// weights; 0 waits for ever.
+    pub patience: usize,
+    /// What a loss must be lower by for `patience`, in nats.
+    pub min_delta: f64,
+    /// Training ends after so many seconds, between two steps; 0 sets no limit.
+    pub time_seconds: f64,
+    /// Steps between two saves of the state, besides the one after every epoch; 0 has none.
+    pub save_every: usize,
+    /// The length that gradients are cut down to; 0 leaves them alone.
+    pub clip_norm: f64,
+    /// How much of itself the moving average of the weights keeps in a step. That average is what is evaluated
+    /// and exported, if this is above 0.
+    pub ema_decay: f64,
+    /// The part of the target that is spread evenly over all classes (Szegedy et al. 2016).
+    pub label_smoothing: f32,
+    /// The α of the Beta distribution by which two samples and their targets are mixed (Zhang et al. 2018);
+    /// 0 mixes none.
+    pub mixup: f64,
     /// The schedule of the step size.
-    #[serde(default)]
     pub schedule: Schedule,
-    /// How training images are moved, if they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub augment: Option<Augment>,
-}
-
-impl Schedule {
-    /// What the step size is multiplied by at one of so many steps, counted from 0.
-    pub(super) fn factor(self, step: u64, steps: u64) -> f64 {
-        match self {
-            Self::Constant => 1.0,
-            Self::Cosine { warmup } => {
-                let rise = warmup * steps as f64;
-                let at = step as f64 + 0.5;
-                if at < rise {
-                    return at / rise;
-                }
-                let part = (at - rise) / (steps as f64 - rise).max(1.0);
-                0.5 * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos())
-            }
-        }
-    }
+    /// How training images are moved and changed.
+    pub augment: Augment,
 }
 
 impl std::fmt::Display for Regime {
     /// What it adds to the name of an optimiser; nothing if it is the default.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Schedule::Cosine { warmup } = self.schedule {
-            write!(f, ", cosine schedule after {:.0} % of warm-up", warmup * 100.0)?;
+        write!(f, "{}{}", self.schedule, self.augment)?;
+        if self.clip_norm > 0.0 {
+            write!(f, ", gradients cut at {}", self.clip_norm)?;
         }
-        if let Some(Augment { rotate_degrees, shift_pixels, scale }) = self.augment {
-            write!(f, ", images moved by up to {rotate_degrees}°, {shift_pixels} pixels and {:.0} %", scale * 100.0)?;
+        if self.label_smoothing > 0.0 {
+            write!(f, ", labels smoothed by {}", self.label_smoothing)?;
         }
-        if self.keep_best { write!(f, ", epoch chosen on validation") } else { Ok(()) }
+        if self.mixup > 0.0 {
+            write!(f, ", samples mixed by Beta({0}, {0})", self.mixup)?;
+        }
+        if self.ema_decay > 0.0 {
+            write!(f, ", weights averaged with decay {}", self.ema_decay)?;
+        }
+        if self.keeps_best() { write!(f, ", epoch chosen on validation") } else { Ok(()) }
     }
 }
 
 impl Regime {
+    /// None of it.
+    pub const PLAIN: Self = Self {
+        keep_best: false,
+        patience: 0,
+        min_delta: 0.0,
+        time_seconds: 0.0,
+        save_every: 0,
+        clip_norm: 0.0,
+        ema_decay: 0.0,
+        label_smoothing: 0.0,
+        mixup: 0.0,
+        schedule: Schedule::Constant,
+        augment: Augment::NONE,
+    };
+
+    /// Whether the best epoch's weights are kept and taken at the end.
+    pub(super) fn keeps_best(&self) -> bool {
+        self.keep_best || self.patience > 0
+    }
+
+    /// Whether epochs with these losses on the validation data say that more will not help.
+    pub(super) fn has_waited_enough(&self, losses: impl Iterator<Item = f64>) -> bool {
+        let (mut best, mut waited) = (f64::INFINITY, 0);
+        for loss in losses {
+            if loss < best - self.min_delta {
+                (best, waited) = (loss, 0);
+            } else {
+                waited += 1;
+            }
+        }
+        self.patience > 0 && waited >= self.patience
+    }
+
     /// What is wrong with it, if something is.
     pub(super) fn problem(&self) -> Option<String> {
-        if let Schedule::Cosine { warmup } = self.schedule
-            && !(0.0..1.0).contains(&warmup)
-        {
-            return Some(format!("warmup must be in [0, 1), got {warmup}"));
-        }
-        match &self.augment {
-            Some(augment) if !augment.is_possible() => Some(format!(
-                "images can be turned by up to 180 degrees, shifted by up to 1000 pixels and scaled by less than 1, got {augment:?}"
-            )),
-            _ => None,
-        }
+        let within =
+            |name, value: f64, fits: bool, range| (!fits).then(|| format!("{name} must be {range}, got {value}"));
+        let positive = |name, value: f64| within(name, value, (0.0..1e12).contains(&value), "0 or more");
+        let part = |name, value: f64| within(name, value, (0.0..1.0).contains(&value), "in [0, 1)");
+        self.schedule
+            .problem()
+            .or_else(|| self.augment.problem())
+            .or_else(|| positive("min_delta", self.min_delta))
+            .or_else(|| positive("time_seconds", self.time_seconds))
+            .or_else(|| positive("clip_norm", self.clip_norm))
+            .or_else(|| part("ema_decay", self.ema_decay))
+            .or_else(|| part("label_smoothing", f64::from(self.label_smoothing)))
+            .or_else(|| {
+                let fits = self.mixup == 0.0 || (0.05..=1.0).contains(&self.mixup);
+                within("mixup", self.mixup, fits, "0 or in [0.05, 1]")
+            })
     }
 }
 
@@ -88,26 +117,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cosine_rises_to_the_step_size_and_ends_at_nothing() {
-        let schedule = Schedule::Cosine { warmup: 0.25 };
-        let factors: Vec<f64> = (0..400).map(|step| schedule.factor(step, 400)).collect();
-        assert!(factors[..100].is_sorted() && factors[100..].is_sorted_by(|a, b| a > b));
-        assert!(factors[0] < 0.01 && factors[399] < 1e-4 && factors[100] > 0.999);
-        assert!((factors[249] - 0.5).abs() < 0.01);
-        assert_eq!(Schedule::Constant.factor(7, 9), 1.0);
-        assert!((0..20).all(|step| Schedule::Cosine { warmup: 0.0 }.factor(step, 3).is_finite()));
+    fn patience_counts_epochs_since_the_last_real_progress() {
+        let regime = Regime { patience: 2, min_delta: 0.1, ..Regime::PLAIN };
+        let stops = |losses: &[f64]| regime.has_waited_enough(losses.iter().copied());
+        assert!(!stops(&[]) && !stops(&[1.0]) && !stops(&[1.0, 0.95]));
+        assert!(stops(&[1.0, 0.95, 0.91]));
+        assert!(!stops(&[1.0, 0.95, 0.85, 0.84]));
+        assert!(!Regime::PLAIN.has_waited_enough([1.0; 50].into_iter()));
+        assert!(Regime { patience: 1, ..Regime::PLAIN }.keeps_best());
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let with = |warmup, scale| Regime {
-            schedule: Schedule::Cosine { warmup },
-            augment: Some(Augment { rotate_degrees: 5.0, shift_pixels: 1.0, scale }),
-            ..Regime::default()
-        };
-        assert_eq!(with(0.1, 0.1).problem(), None);
-        for (warmup, scale) in [(1.0, 0.1), (f64::NAN, 0.1), (0.1, 1.0), (0.1, f32::NAN), (-0.1, 0.1)] {
-            assert!(with(warmup, scale).problem().is_some(), "{warmup} {scale}");
+        assert_eq!(Regime::PLAIN, Regime::default());
+        assert_eq!(Regime::PLAIN.problem(), None);
+        for (name, regime) in [
+            ("warmup", Regime { schedule: Schedule::Cosine { warmup: -0.1 }, ..Regime::PLAIN }),
+            ("scale", Regime { augment: Augment { scale: 1.0, ..Augment::NONE }, ..Regime::PLAIN }),
+            ("min_delta", Regime { min_delta: f64::NAN, ..Regime::PLAIN }),
+            ("time_seconds", Regime { time_seconds: -1.0, ..Regime::PLAIN }),
+            ("clip_norm", Regime { clip_norm: f64::INFINITY, ..Regime::PLAIN }),
+            ("ema_decay", Regime { ema_decay: 1.0, ..Regime::PLAIN }),
+            ("label_smoothing", Regime { label_smoothing: 1.0, ..Regime::PLAIN }),
+            ("mixup", Regime { mixup: 1e-3, ..Regime::PLAIN }),
+        ] {
+            assert!(regime.problem().is_some_and(|problem| problem.contains(name)), "{regime:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::card;
 use super::dataset::{Dataset, Mnist};
 use super::evaluate::{evaluate, predict};
 use super::export::{PROBABILITIES, to_onnx};
-use super::fit::FitState;
+use super::fit::{Ending, FitState};
 use super::images::png;
 use super::parity;
 use super::reference;
@@ -43,6 +43,8 @@ pub(super) struct Release {
     pub(super) publication: Publication,
     pub(super) report: Report,
     pub(super) card: String,
+    /// Why training ended before its last epoch, in words, if it did.
+    pub(super) ended: Option<String>,
 }
 
 /// Exports, checks parity, evaluates in the serving engine and writes the manifest.
@@ -66,6 +68,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
         (Some(held_out.evaluate().summary), reference)
     };
     let architecture = network.architecture();
+    let ended = ended(request, state);
     let labels: Vec<String> = (0..test.classes).map(|class| class.to_string()).collect();
     let manifest = Manifest {
         manifest_schema: MANIFEST_SCHEMA,
@@ -99,13 +102,11 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
         training: Some(TrainingProvenance {
             preset: preset.name.into(),
             seed: request.fit.seed,
-            epochs: request.fit.epochs,
+            epochs: state.history().len(),
             batch_size: request.fit.batch_size,
-            optimizer: format!(
-                "Adam (β₁ {}, β₂ {}, ε {:e}){}",
-                request.fit.adam.beta_1, request.fit.adam.beta_2, request.fit.adam.epsilon, request.fit.regime
-            ),
-            learning_rate: request.fit.adam.learning_rate,
+            optimizer: format!("{}{}", request.fit.optimizer, request.fit.regime),
+            learning_rate: request.fit.optimizer.learning_rate(),
+            ended: ended.clone(),
             duration_seconds: round_ms(state.history().iter().map(|epoch| epoch.duration_seconds).sum()),
         }),
         parity: Some(parity),
@@ -126,7 +127,24 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_
     let card = card::markdown(&manifest, &report.markdown());
     let probe = probe(test, request.fit.seed)?;
     let files = vec![(MODEL_FILE, onnx), (PROBE_FILE, probe.into_bytes()), (CARD_FILE, card.clone().into_bytes())];
-    Ok(Release { publication: Publication { manifest, files }, report, card })
+    Ok(Release { publication: Publication { manifest, files }, report, card, ended })
+}
+
+/// Why training ended before its last epoch, if it did.
+fn ended(request: &TrainRequest, state: &FitState) -> Option<String> {
+    let regime = &request.fit.regime;
+    let reason = match state.ending()? {
+        Ending::OutOfPatience => {
+            format!("the loss on the validation data had not fallen for {} epochs", regime.patience)
+        }
+        Ending::OutOfTime => format!("its {} s were up", regime.time_seconds),
+    };
+    let weights = state.best_epoch().map_or_else(|| "the last ones".into(), |epoch| format!("those of epoch {epoch}"));
+    Some(format!(
+        "in epoch {} of {}, as {reason}; the weights are {weights}",
+        state.history().len(),
+        request.fit.epochs
+    ))
 }
 
 fn round_ms(seconds: f64) -> f64 {

@@ -71,6 +71,11 @@ impl RunDir {
         Err(Error::Config { setting: "resume".into(), problem })
     }
 
+    /// The directory of an earlier search, whose journal says whether it is one.
+    pub(super) fn of_search(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -109,6 +114,22 @@ impl RunDir {
             report.duration_seconds
         );
         self.append("metrics.csv", CSV_HEADER, &row)
+    }
+
+    /// Writes `metrics.jsonl` and `metrics.csv` anew: what a run that died did after it was last saved is done again.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn rewrite_epochs(&self, history: &[EpochReport]) -> Result<()> {
+        for name in ["metrics.jsonl", "metrics.csv"] {
+            let path = self.path.join(name);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("remove", path)(error)),
+            }
+        }
+        history.iter().try_for_each(|report| self.append_epoch(report))
     }
 
     fn append(&self, name: &str, header: &str, line: &str) -> Result<()> {

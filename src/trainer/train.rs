@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::checkpoint::Checkpoint;
-use super::dataset::Mnist;
+use super::dataset::{Dataset, Mnist};
 use super::events::{Events, HyperParameter};
 use super::fit::{EpochReport, FitSettings, FitState, StepReport, Watch, fit};
 use super::network::Network;
 use super::plots;
 use super::presets::{Preset, preset};
+use super::recipe;
 use super::release::{self, Parts};
 use super::report::Report;
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
@@ -27,6 +26,8 @@ pub struct TrainRequest {
     pub data: PathBuf,
     /// Samples held out of the training data.
     pub validation: usize,
+    /// Samples that are left of the rest to train on, every class in proportion; 0 leaves all.
+    pub train_samples: usize,
     /// Epochs, batch, seed, optimiser.
     pub fit: FitSettings,
     /// Where to publish; `None` publishes nothing.
@@ -35,18 +36,17 @@ pub struct TrainRequest {
     pub tensorboard: bool,
 }
 
-/// The arguments as they are kept in the run directory.
-#[derive(Debug, Serialize, Deserialize)]
-struct Arguments {
-    preset: String,
-    data: PathBuf,
-    validation: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    models: Option<PathBuf>,
-    /// Runs of before there were event files do without.
-    #[serde(default)]
-    tensorboard: bool,
-    fit: FitSettings,
+/// What a run begins with.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The data as they were read.
+    pub(super) source: Mnist,
+    /// What is trained on.
+    pub(super) train: Dataset,
+    /// What was held out.
+    pub(super) validation: Dataset,
+    /// A network that has not learnt anything.
+    pub(super) network: Network,
 }
 
 /// What a run made.
@@ -58,6 +58,8 @@ pub struct TrainOutcome {
     pub published: Option<(Version, PathBuf)>,
     /// The evaluation on the test data.
     pub report: Report,
+    /// Why it ended before its last epoch, in words, if it did.
+    pub ended: Option<String>,
 }
 
 impl TrainRequest {
@@ -72,11 +74,9 @@ impl TrainRequest {
     /// [`Error::Config`] when the directory or its arguments cannot be used.
     pub fn of_run(run: &RunDir) -> Result<Self> {
         let path = run.path().join(ARGUMENTS_FILE);
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let arguments: Arguments = toml::from_str(&text)
-            .map_err(|error| Error::Config { setting: path.display().to_string(), problem: error.to_string() })?;
-        let Arguments { preset: name, data, validation, models, tensorboard, fit } = arguments;
-        Ok(Self { preset: preset(&name)?, data, validation, fit, models, tensorboard })
+        let table = recipe::read_settings(&path)?;
+        let name = table.get("preset").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        recipe::resolve(preset(&name)?, Some((&path, table)), &[])
     }
 
     /// Refuses settings that cannot train anything.
@@ -85,31 +85,39 @@ impl TrainRequest {
     /// [`Error::Config`] naming the setting.
     pub fn validate(&self) -> Result<()> {
         let refuse = |setting: &str, problem: String| Err(Error::Config { setting: setting.into(), problem });
-        let rate = self.fit.adam.learning_rate;
         if self.fit.epochs == 0 || self.fit.batch_size == 0 {
             return refuse("epochs and batch-size", "must be at least 1".into());
         }
-        if !rate.is_finite() || rate <= 0.0 {
-            return refuse("learning-rate", format!("must be a number above 0, got {rate}"));
+        if let Some((setting, problem)) = self.fit.optimizer.problem() {
+            return refuse(setting, problem);
         }
         if let Some(problem) = self.fit.regime.problem() {
             return refuse("regime", problem);
         }
+        if self.fit.regime.patience > 0 && self.validation == 0 {
+            return refuse("patience", "needs validation samples to judge epochs by; --validation is 0".into());
+        }
         Ok(())
     }
 
-    fn write_arguments(&self, run: &RunDir) -> Result<()> {
-        let arguments = Arguments {
-            preset: self.preset.name.into(),
-            data: self.data.clone(),
-            validation: self.validation,
-            models: self.models.clone(),
-            tensorboard: self.tensorboard,
-            fit: self.fit.clone(),
-        };
-        let text = toml::to_string_pretty(&arguments)
-            .map_err(|error| Error::internal("the arguments could not be written", error))?;
-        run.write(ARGUMENTS_FILE, &text)
+    /// Reads the data, splits them and makes the network: all that can be wrong before the first step.
+    ///
+    /// # Errors
+    /// [`Error::Data`] and [`Error::Config`].
+    pub(super) fn prepare(&self) -> Result<Prepared> {
+        self.validate()?;
+        let source = Mnist::read(&self.data)?;
+        let (mut train, validation) = source.train.split_off(self.validation, self.fit.seed)?;
+        if self.train_samples > train.len() {
+            let problem = format!("there are {} to train on, got {}", train.len(), self.train_samples);
+            return Err(Error::Config { setting: "train-samples".into(), problem });
+        }
+        if self.train_samples > 0 {
+            train = train.select(&train.sample(self.train_samples, self.fit.seed));
+        }
+        let architecture = (self.preset.architecture)(train.height, train.width, train.classes);
+        let network = Network::new(&architecture, self.fit.seed)?;
+        Ok(Prepared { source, train, validation, network })
     }
 
     /// What TensorBoard compares runs by.
@@ -120,11 +128,25 @@ impl TrainRequest {
             ("data", Text(self.data_name())),
             ("epochs", Number(self.fit.epochs as f64)),
             ("batch size", Number(self.fit.batch_size as f64)),
-            ("learning rate", Number(self.fit.adam.learning_rate)),
+            ("optimizer", Text(self.fit.optimizer.to_string())),
+            ("learning rate", Number(self.fit.optimizer.learning_rate())),
             ("validation samples", Number(self.validation as f64)),
             ("seed", Number(self.fit.seed as f64)),
         ]
     }
+}
+
+/// What `begin` is told before the first step: the network, and how many samples it learns from and is judged by.
+pub type Begin<'b> = dyn FnMut(&Network, usize, usize) + 'b;
+
+/// Checks all that can be checked without training, and tells of the network.
+///
+/// # Errors
+/// [`Error::Data`] and [`Error::Config`].
+pub fn rehearse(request: &TrainRequest, begin: &mut Begin<'_>) -> Result<()> {
+    let Prepared { train, validation, network, .. } = request.prepare()?;
+    begin(&network, train.len(), validation.len());
+    Ok(())
 }
 
 /// Trains, or goes on with an interrupted run, and publishes.
@@ -138,21 +160,21 @@ pub fn train(
     request: &TrainRequest,
     run: &RunDir,
     resume: bool,
-    begin: &mut dyn FnMut(&Network, &Mnist),
+    begin: &mut Begin<'_>,
     watch: &mut dyn Watch,
 ) -> Result<TrainOutcome> {
-    request.validate()?;
-    let source = Mnist::read(&request.data)?;
-    let (train, validation) = source.train.split_off(request.validation, request.fit.seed)?;
-    let architecture = (request.preset.architecture)(train.height, train.width, train.classes);
-    let mut state = FitState::new(Network::new(&architecture, request.fit.seed)?);
+    let Prepared { source, train, validation, network } = request.prepare()?;
+    let mut state = FitState::new(network, &request.fit);
     if resume {
         Checkpoint::load(&mut state, &run.state_file())?;
+        run.rewrite_epochs(state.history())?;
     } else {
-        request.write_arguments(run)?;
+        run.write(ARGUMENTS_FILE, &request.to_toml()?)?;
         run.write("env.json", &environment()?)?;
+        // A run that is killed before its first epoch is over can be gone on with, too.
+        Checkpoint::save(&state, &run.state_file())?;
     }
-    begin(&state.network, &source);
+    begin(&state.network, train.len(), validation.len());
     let steps = train.len().div_ceil(request.fit.batch_size);
     let settings = request.hyper_parameters();
     let events = request.tensorboard.then(|| Events::create(run.path(), steps, &settings)).transpose()?;
@@ -172,7 +194,7 @@ pub fn train(
     }
     if !finished {
         events.as_mut().map(Events::flush).transpose()?;
-        return Err(Error::Interrupted { run: run.path().to_owned() });
+        return Err(Error::Interrupted { run: run.path().to_owned(), command: "weir train" });
     }
     let parts = Parts { train: &train, validation: &validation, source: &source };
     let release = release::prepare(request, &state, &parts)?;
@@ -184,7 +206,7 @@ pub fn train(
     events.as_mut().map(|events| events.finish(&release.report, &source.test)).transpose()?;
     run.write("card.md", &release.card)?;
     let published = request.models.as_deref().map(|models: &Path| publish(models, release.publication)).transpose()?;
-    Ok(TrainOutcome { run: run.path().to_owned(), published, report: release.report })
+    Ok(TrainOutcome { run: run.path().to_owned(), published, report: release.report, ended: release.ended })
 }
 
 /// What the run ran on.
@@ -226,5 +248,9 @@ impl Watch for Recorder<'_> {
     fn weights(&mut self, epoch: usize, network: &Network) -> Result<()> {
         self.events.as_mut().map(|events| events.weights(epoch, network)).transpose()?;
         self.watch.weights(epoch, network)
+    }
+
+    fn save(&mut self, state: &FitState) -> Result<()> {
+        Checkpoint::save(state, &self.run.state_file())
     }
 }

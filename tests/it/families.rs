@@ -7,7 +7,7 @@ use weir::error::{Error, Result};
 use weir::layers::{Architecture, LayerSpec};
 use weir::tensor::Tensor;
 use weir::trainer::{
-    AdamSettings, EpochReport, FitSettings, FitState, Mnist, Network, PRESETS, RunDir, StepReport, TrainRequest, Watch,
+    EpochReport, FitSettings, FitState, Mnist, Network, Optimizer, PRESETS, RunDir, StepReport, TrainRequest, Watch,
     fit, preset, to_onnx, train,
 };
 
@@ -29,8 +29,8 @@ impl Watch for Steps {
 }
 
 fn settings(preset: &weir::trainer::Preset) -> FitSettings {
-    let adam = AdamSettings::with_learning_rate(preset.learning_rate);
-    FitSettings { epochs: 2, batch_size: 50, seed: 3, adam, regime: preset.regime }
+    let optimizer = Optimizer::adam(preset.learning_rate);
+    FitSettings { epochs: 2, batch_size: 50, seed: 3, optimizer, regime: preset.regime }
 }
 
 /// What no preset has: strides, padding, groups, a batch norm that no convolution can take in, a scale in
@@ -68,7 +68,7 @@ fn odd() -> Architecture {
 
 /// A network after a few steps, so that no parameter and no statistic is what it was at first.
 fn trained(architecture: &Architecture, settings: &FitSettings, data: &Mnist) -> Network {
-    let mut state = FitState::new(Network::new(architecture, 3).unwrap());
+    let mut state = FitState::new(Network::new(architecture, 3).unwrap(), settings);
     let (train, validation) = data.train.split_off(50, 0).unwrap();
     fit(&mut state, &train, &validation, settings, &mut Steps(6)).unwrap();
     state.network
@@ -132,21 +132,22 @@ fn a_run_with_all_that_a_recipe_can_add_goes_on_to_the_same_bytes() {
         preset,
         data: data.path().to_owned(),
         validation: 50,
+        train_samples: 0,
         fit: FitSettings { epochs: 3, ..settings(preset) },
         models: Some(folder.path().join("models")),
         tensorboard: false,
     };
     let run = || RunDir::create(&folder.path().join("runs"), preset.name, None).unwrap();
     let model = |folder: &std::path::Path| std::fs::read(folder.join("model.onnx")).unwrap();
-    let whole = train(&request, &run(), false, &mut |_, _| {}, &mut Steps(usize::MAX)).unwrap();
+    let whole = train(&request, &run(), false, &mut |_, _, _| {}, &mut Steps(usize::MAX)).unwrap();
     let whole = model(&whole.published.unwrap().1);
     // Eleven steps an epoch: in the first, at its end, in the last, when the best one lies behind.
     for stop_after in [3, 11, 12, 30] {
         let run = run();
-        let stopped = train(&request, &run, false, &mut |_, _| {}, &mut Steps(stop_after));
+        let stopped = train(&request, &run, false, &mut |_, _, _| {}, &mut Steps(stop_after));
         assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
         let request = TrainRequest::of_run(&run).unwrap();
-        let resumed = train(&request, &run, true, &mut |_, _| {}, &mut Steps(usize::MAX)).unwrap();
+        let resumed = train(&request, &run, true, &mut |_, _, _| {}, &mut Steps(usize::MAX)).unwrap();
         assert!(model(&resumed.published.unwrap().1) == whole, "{stop_after}");
     }
 }

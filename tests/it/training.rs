@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use weir::error::{Error, Result};
 use weir::repository::VersionFiles;
 use weir::trainer::{
-    AdamSettings, EpochReport, FitSettings, FitState, Mnist, Network, Regime, RunDir, StepReport, TrainOutcome,
+    EpochReport, FitSettings, FitState, Mnist, Network, Optimizer, Regime, RunDir, StepReport, TrainOutcome,
     TrainRequest, Watch, fit, preset, train,
 };
 
@@ -52,11 +52,12 @@ impl Workshop {
             preset: preset("mnist-mlp").unwrap(),
             data: self.data.path().to_owned(),
             validation: 50,
+            train_samples: 0,
             fit: FitSettings {
                 epochs: 2,
                 batch_size: 32,
                 seed: 5,
-                adam: AdamSettings::with_learning_rate(1e-3),
+                optimizer: Optimizer::adam(1e-3),
                 regime: Regime::default(),
             },
             models: Some(self.folder.path().join("models")),
@@ -69,7 +70,7 @@ impl Workshop {
     }
 
     fn train(&self, request: &TrainRequest, steps: &mut Steps) -> Result<TrainOutcome> {
-        train(request, &self.run(), false, &mut |_, _| {}, steps)
+        train(request, &self.run(), false, &mut |_, _, _| {}, steps)
     }
 
     fn nothing_is_published(&self) -> bool {
@@ -140,11 +141,11 @@ fn a_run_stopped_anywhere_goes_on_to_the_same_bytes() {
     for stop_after in [1, 7, 18, 19, 30] {
         let run = workshop.run();
         let mut steps = Steps { left: stop_after, last: None };
-        let stopped = train(&request, &run, false, &mut |_, _| {}, &mut steps);
+        let stopped = train(&request, &run, false, &mut |_, _, _| {}, &mut steps);
         assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
         let reopened = RunDir::open(run.path()).unwrap();
         let request = TrainRequest::of_run(&reopened).unwrap();
-        let resumed = train(&request, &reopened, true, &mut |_, _| {}, &mut Steps::all()).unwrap();
+        let resumed = train(&request, &reopened, true, &mut |_, _, _| {}, &mut Steps::all()).unwrap();
         let (_, folder) = resumed.published.unwrap();
         assert!(
             fs::read(folder.join("model.onnx")).unwrap() == fs::read(whole.join("model.onnx")).unwrap(),
@@ -158,7 +159,7 @@ fn a_run_stopped_anywhere_goes_on_to_the_same_bytes() {
 fn a_run_that_diverges_names_the_batch_and_publishes_nothing() {
     let workshop = Workshop::new();
     let mut request = workshop.request();
-    request.fit.adam.learning_rate = 1e30;
+    request.fit.optimizer = Optimizer::adam(1e30);
     let failed = workshop.train(&request, &mut Steps::all()).unwrap_err();
     assert!(matches!(failed, Error::Diverged { epoch: 1, batch: 2.., .. }), "{failed}");
     assert!(workshop.nothing_is_published());
@@ -211,13 +212,13 @@ fn unusable_data_is_named_and_publishes_nothing() {
 fn a_checkpoint_of_another_network_or_a_damaged_one_is_refused() {
     let workshop = Workshop::new();
     let run = workshop.run();
-    let stopped = train(&workshop.request(), &run, false, &mut |_, _| {}, &mut Steps { left: 1, last: None });
+    let stopped = train(&workshop.request(), &run, false, &mut |_, _, _| {}, &mut Steps { left: 1, last: None });
     assert!(stopped.is_err());
     let state = run.state_file();
     let bytes = fs::read(&state).unwrap();
     for damaged in [&bytes[..bytes.len() / 2], &b""[..], &b"hello, this is no checkpoint"[..]] {
         fs::write(&state, damaged).unwrap();
-        let refused = train(&workshop.request(), &run, true, &mut |_, _| {}, &mut Steps::all()).unwrap_err();
+        let refused = train(&workshop.request(), &run, true, &mut |_, _, _| {}, &mut Steps::all()).unwrap_err();
         assert!(matches!(refused, Error::Data { .. }), "{refused}");
     }
 }
@@ -227,14 +228,9 @@ fn learning_happens() {
     let data = Mnist::read(small_data(2000, 100).path()).unwrap();
     let preset = preset("mnist-mlp").unwrap();
     let network = Network::new(&(preset.architecture)(28, 28, 10), 0).unwrap();
-    let settings = FitSettings {
-        epochs: 3,
-        batch_size: 32,
-        seed: 0,
-        adam: AdamSettings::with_learning_rate(1e-3),
-        regime: Regime::default(),
-    };
-    let mut state = FitState::new(network);
+    let settings =
+        FitSettings { epochs: 3, batch_size: 32, seed: 0, optimizer: Optimizer::adam(1e-3), regime: Regime::default() };
+    let mut state = FitState::new(network, &settings);
     let (train, validation) = data.train.split_off(500, 0).unwrap();
     assert!(fit(&mut state, &train, &validation, &settings, &mut Steps::all()).unwrap());
     let losses: Vec<f64> = state.history().iter().map(|epoch| epoch.validation.unwrap().loss).collect();

@@ -21,6 +21,7 @@ fn batch() -> Batch {
     Batch {
         pixels,
         labels: vec![0, 3, 2],
+        targets: Vec::new(),
         dropout: vec![(0..15).map(|i| if i % 3 == 0 { 0.0 } else { 2.0 }).collect()],
     }
 }
@@ -81,6 +82,7 @@ fn batch_for(network: &Network, rows: usize) -> Batch {
     Batch {
         pixels: (0..rows * elements).map(number).collect(),
         labels: (0..rows).map(|row| (row * 5 % classes) as u8).collect(),
+        targets: Vec::new(),
         dropout: network.dropout().into_iter().map(mask).collect(),
     }
 }
@@ -165,7 +167,7 @@ fn running_statistics_come_to_what_batches_show() {
     let trained = mean_loss(&network, batch(&network));
     let Batch { pixels, labels, .. } = batch(&network);
     let mut logits = network.logits(&pixels).unwrap();
-    let (loss_sum, _) = cross_entropy(&mut logits, &labels);
+    let (loss_sum, _) = loss::cross_entropy(&mut logits, &labels);
     let evaluated = loss_sum / labels.len() as f64;
     assert!((trained - evaluated).abs() < 0.02 * trained, "{trained} {evaluated}");
 }

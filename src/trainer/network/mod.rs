@@ -5,6 +5,7 @@
 mod check;
 mod dense;
 mod layer;
+mod loss;
 mod maps;
 
 use rand::RngExt;
@@ -185,14 +186,20 @@ impl Network {
 
     /// Forward and backward over one batch.
     ///
-    /// The loss is sparse categorical cross-entropy on the softmax of the logits z. Its gradient is
-    /// known in closed form, dL/dz = (softmax(z) - onehot) / N, so no chain of logarithms and look-ups
+    /// The loss is the cross-entropy of the softmax of the logits z with the targets t, which are one-hot
+    /// or soft. Its gradient is known in closed form, dL/dz = (softmax(z) - t) / N, so no chain of logarithms and look-ups
     /// is differentiated; everything before z is.
     pub(super) fn pass(&mut self, batch: Batch) -> Result<Pass> {
         let rows = batch.labels.len();
-        let Batch { pixels, labels, dropout: mut masks } = batch;
+        let Batch { pixels, labels, targets, dropout: mut masks } = batch;
         let (mut loss_sum, mut correct) = (0.0, 0);
-        let loss = |logits: &mut [f32]| (loss_sum, correct) = cross_entropy(logits, &labels);
+        let loss = |logits: &mut [f32]| {
+            (loss_sum, correct) = if targets.is_empty() {
+                loss::cross_entropy(logits, &labels)
+            } else {
+                loss::soft_cross_entropy(logits, &labels, &targets)
+            };
+        };
         let Some(maps) = &self.maps else {
             let input = DenseInput { values: pixels, rows, masks };
             let gradients = dense::pass(&self.layers, &mut self.parameters, input, false, loss)?.gradients;
@@ -211,27 +218,4 @@ impl Network {
         Maps::update(&self.tape, &mut self.statistics);
         Ok(Pass { loss_sum, correct, gradients })
     }
-}
-
-/// Turns logits into the gradient of the mean loss, in place; returns the sum of the losses and how
-/// many samples are right.
-fn cross_entropy(logits: &mut [f32], labels: &[u8]) -> (f64, usize) {
-    let classes = logits.len() / labels.len().max(1);
-    let scale = 1.0 / labels.len() as f32;
-    let (mut loss_sum, mut correct) = (0.0, 0);
-    for (row, label) in logits.chunks_exact_mut(classes.max(1)).zip(labels) {
-        let label = usize::from(*label);
-        correct += usize::from(crate::stats::argmax(row) == label);
-        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let truth = row[label] - greatest;
-        let mut sum = 0.0;
-        for value in row.iter_mut() {
-            *value = (*value - greatest).exp();
-            sum += *value;
-        }
-        loss_sum += f64::from(sum.ln() - truth);
-        row.iter_mut().for_each(|value| *value *= scale / sum);
-        row[label] -= scale;
-    }
-    (loss_sum, correct)
 }

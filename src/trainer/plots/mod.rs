@@ -1,13 +1,17 @@
-//! Plots as SVG: the curves of a run, the confusion matrix of an evaluation.
+//! Plots as SVG: the curves of a run, the confusion matrix of an evaluation, and figures of one chart.
+
+mod figure;
 
 use plotters::prelude::*;
 
+pub(super) use self::figure::{Figure, Series};
 use super::fit::EpochReport;
 use crate::error::{Error, Result};
 use crate::stats::Evaluation;
 
-const TRAINING: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
-const VALIDATION: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
+pub(super) const TRAINING: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
+pub(super) const VALIDATION: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
+pub(super) const PALE: RGBColor = RGBColor(0xb8, 0xc4, 0xd0);
 const INK: RGBColor = RGBColor(0x22, 0x2b, 0x35);
 const GRID: RGBColor = RGBColor(0xe3, 0xe7, 0xeb);
 

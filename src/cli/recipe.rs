@@ -1,0 +1,253 @@
+//! What `weir train`, `weir lr-find` and `weir tune` are told alike: a preset and what to change of it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use toml::{Table, Value};
+
+use crate::bench::parse_span;
+use crate::error::{Error, Result};
+use crate::trainer::{Override, Schedule, TrainRequest, preset, read_settings, resolve};
+
+/// Where data come from and runs go.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Folder with the four MNIST files, or files in their likeness [default: data/mnist]
+    #[arg(long, env = "WEIR_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder for run directories; each run gets its own and none is overwritten
+    #[arg(long, env = "WEIR_RUNS", value_name = "DIR", default_value = "runs")]
+    pub(super) runs: PathBuf,
+    /// Threads [default: the cores this process may use]
+    #[arg(long, env = "WEIR_THREADS", value_name = "N")]
+    threads: Option<usize>,
+}
+
+/// The recipe: flags go before --set, that before --config, that before the preset.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipe")]
+pub(super) struct RecipeArgs {
+    /// Name of the run directory [default: the next number]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Settings from a TOML file, as --print-config prints them and every run directory's args.toml holds them
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Any one setting, as optimizer.beta_2=0.99 or augment.elastic_alpha=34; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Passes over the training data
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Samples per step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Seed of weights, split, order, dropout and all else that is random [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Training samples held out for validation, every class in proportion
+    #[arg(long, value_name = "N")]
+    validation: Option<usize>,
+    /// Train on so many of the remaining samples only, every class in proportion; 0 takes all
+    #[arg(long, value_name = "N")]
+    train_samples: Option<usize>,
+    /// adam, adamw (with weight decay) or sgd (with Nesterov's momentum, for step sizes some thirty times those of
+    /// adam)
+    #[arg(long, value_name = "KIND")]
+    optimizer: Option<String>,
+    /// The optimiser's step size; weir lr-find looks for one
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// How strongly weights are drawn to zero, for adamw and sgd
+    #[arg(long, value_name = "PART")]
+    weight_decay: Option<f64>,
+    /// How the step size goes along the run: constant, step, exponential, cosine, one_cycle or plateau
+    #[arg(long, value_name = "KIND", value_parser = Schedule::KINDS)]
+    schedule: Option<String>,
+    /// Cut gradients down to this length; 1 tames recurrent networks
+    #[arg(long, value_name = "NORM")]
+    clip: Option<f64>,
+    /// Evaluate and export a moving average of the weights that keeps this much of itself in a step, as 0.999
+    #[arg(long, value_name = "DECAY")]
+    ema: Option<f64>,
+    /// Stop after so many epochs without a lower loss on the validation data, and take the best one's weights
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<usize>,
+    /// End after this long, as 90s or 10m, and publish what there is. The one setting by which the same seed may give
+    /// another model
+    #[arg(long, value_name = "TIME")]
+    time: Option<String>,
+    /// Save the state every so many steps, besides the end of every epoch
+    #[arg(long, value_name = "STEPS")]
+    save_every: Option<usize>,
+    /// Spread this part of each target over all classes, as 0.1
+    #[arg(long, value_name = "PART")]
+    label_smoothing: Option<f64>,
+    /// Mix every sample with another one by Beta(ALPHA, ALPHA), as 0.2
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f64>,
+    /// Turn training images by up to so many degrees, shift them by so many pixels and scale them by such a
+    /// part, at random; "none" leaves them as they are. --set knows more: augment.shear_degrees and others
+    #[arg(long, value_name = "DEGREES,PIXELS,PART", value_parser = augment)]
+    augment: Option<Moves>,
+}
+
+/// How images are moved: three numbers, or not at all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Moves(Option<[f64; 3]>);
+
+fn augment(text: &str) -> std::result::Result<Moves, String> {
+    if text == "none" {
+        return Ok(Moves(None));
+    }
+    let numbers: Vec<f64> = text.split(',').map_while(|number| number.trim().parse().ok()).collect();
+    match (numbers.as_slice(), text.split(',').count()) {
+        (&[degrees, pixels, part], 3) => Ok(Moves(Some([degrees, pixels, part]))),
+        _ => Err("must be three numbers, as 10,2,0.1, or none".into()),
+    }
+}
+
+impl PlaceArgs {
+    /// Makes the threads that everything runs on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there cannot be so many.
+    pub(super) fn start_threads(&self) -> Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|error| Error::Config { setting: "threads".into(), problem: error.to_string() })
+    }
+}
+
+impl RecipeArgs {
+    /// The request that the arguments come to; `further` are settings of the command's own.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming what cannot be.
+    pub(super) fn resolve(
+        &self,
+        name: Option<&str>,
+        place: &PlaceArgs,
+        further: Vec<Override>,
+    ) -> Result<TrainRequest> {
+        let file = self.config.as_ref().map(|path| Ok((path.as_path(), read_settings(path)?))).transpose()?;
+        let of_file = file.as_ref().and_then(|(_, table)| table.get("preset")?.as_str());
+        let preset = preset(name.or(of_file).unwrap_or_default())?;
+        let mut overrides =
+            self.set.iter().map(|text| Override::parse("--set", text)).collect::<Result<Vec<Override>>>()?;
+        overrides.extend(self.flags()?);
+        overrides.extend(place.data.as_ref().map(|data| path_setting("data", data)).transpose()?);
+        overrides.extend(further);
+        let request = resolve(preset, file, &overrides)?;
+        request.validate()?;
+        Ok(request)
+    }
+
+    /// The settings that have a flag of their own.
+    fn flags(&self) -> Result<Vec<Override>> {
+        let mut flags = Vec::new();
+        let mut add = |flag: &str, key: &str, value: Option<Value>| {
+            flags.extend(value.map(|value| Override { origin: flag.into(), key: key.into(), value }));
+        };
+        let whole = |number: Option<usize>| number.and_then(|number| i64::try_from(number).ok()).map(Value::Integer);
+        add("--epochs", "epochs", whole(self.epochs));
+        add("--batch-size", "batch_size", whole(self.batch_size));
+        add("--validation", "validation", whole(self.validation));
+        add("--train-samples", "train_samples", whole(self.train_samples));
+        add("--patience", "patience", whole(self.patience));
+        add("--save-every", "save_every", whole(self.save_every));
+        if let Some(seed) = self.seed {
+            let problem = || format!("must be at most {}, got {seed}", i64::MAX);
+            let seed = i64::try_from(seed).map_err(|_| Error::Config { setting: "seed".into(), problem: problem() })?;
+            add("--seed", "seed", Some(Value::Integer(seed)));
+        }
+        add("--optimizer", "optimizer.kind", self.optimizer.clone().map(Value::String));
+        add("--schedule", "schedule.kind", self.schedule.clone().map(Value::String));
+        add("--learning-rate", "optimizer.learning_rate", self.learning_rate.map(Value::Float));
+        add("--weight-decay", "optimizer.weight_decay", self.weight_decay.map(Value::Float));
+        add("--clip", "clip_norm", self.clip.map(Value::Float));
+        add("--ema", "ema_decay", self.ema.map(Value::Float));
+        add("--label-smoothing", "label_smoothing", self.label_smoothing.map(Value::Float));
+        add("--mixup", "mixup", self.mixup.map(Value::Float));
+        if let Some(time) = &self.time {
+            let time = parse_span(time).map_err(|problem| Error::Config { setting: "--time".into(), problem })?;
+            add("--time", "time_seconds", Some(Value::Float(time.as_secs_f64())));
+        }
+        if let Some(Moves(moves)) = self.augment {
+            let mut amounts: Vec<(&str, f64)> =
+                ["rotate_degrees", "shift_pixels", "scale"].into_iter().zip(moves.unwrap_or_default()).collect();
+            if moves.is_none() {
+                amounts.extend(["shear_degrees", "elastic_alpha", "erase_probability"].map(|name| (name, 0.0)));
+            }
+            let amounts: Table = amounts.into_iter().map(|(name, amount)| (name.into(), amount.into())).collect();
+            add("--augment", "augment", Some(Value::Table(amounts)));
+        }
+        Ok(flags)
+    }
+}
+
+/// A path as a setting.
+///
+/// # Errors
+/// [`Error::Config`] when it is not UTF-8, which TOML is.
+pub(super) fn path_setting(key: &str, path: &std::path::Path) -> Result<Override> {
+    let text = path.to_str().ok_or_else(|| Error::Config {
+        setting: key.into(),
+        problem: format!("must be a path in UTF-8, got {}", path.display()),
+    })?;
+    Ok(Override { origin: format!("--{key}"), key: key.into(), value: text.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+    use crate::trainer::{Augment, Optimizer};
+
+    fn parse(arguments: &[&str]) -> std::result::Result<TrainRequest, String> {
+        let command = RecipeArgs::augment_args(PlaceArgs::augment_args(clap::Command::new("train")));
+        let matches = command.try_get_matches_from([&["train"], arguments].concat()).map_err(|e| e.to_string())?;
+        let recipe = RecipeArgs::from_arg_matches(&matches).map_err(|e| e.to_string())?;
+        let place = PlaceArgs::from_arg_matches(&matches).map_err(|e| e.to_string())?;
+        recipe.resolve(Some("mnist-cnn"), &place, Vec::new()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn moves_are_three_numbers_or_none() {
+        let moves = |arguments: &[&str]| parse(arguments).map(|request| request.fit.regime.augment);
+        assert_eq!(moves(&[]), Ok(Augment::moves(10.0, 2.0, 0.1)), "the preset's");
+        assert_eq!(moves(&["--augment", "none"]), Ok(Augment::NONE));
+        assert_eq!(moves(&["--augment", "5, 1,0"]), Ok(Augment::moves(5.0, 1.0, 0.0)));
+        let sheared = Augment { shear_degrees: 9.0, ..Augment::moves(5.0, 1.0, 0.0) };
+        assert_eq!(moves(&["--set", "augment.shear_degrees=9", "--augment", "5,1,0"]), Ok(sheared));
+        for wrong in ["", "10", "10,2", "10,2,0.1,3", "10,2,x", "x,10,2,0.1", "10,2,1"] {
+            assert!(moves(&["--augment", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn flags_go_before_settings() {
+        let arguments =
+            ["--set", "optimizer.kind=adamw", "--optimizer", "sgd", "--learning-rate", "0.1", "--time", "2m"];
+        let request = parse(&arguments).unwrap();
+        assert_eq!(request.fit.optimizer, Optimizer::sgd(0.1, 0.9));
+        assert_eq!(request.fit.regime.time_seconds, 120.0);
+        let request = parse(&["--optimizer", "adamw", "--weight-decay", "0.05", "--set", "epochs=3", "--epochs", "4"]);
+        let request = request.unwrap();
+        assert_eq!((request.fit.optimizer, request.fit.epochs), (Optimizer::adamw(8e-3, 0.05), 4));
+        for (wrong, hint) in [
+            (&["--weight-decay", "0.1"][..], "optimizer.kind = \"adam\""),
+            (&["--schedule", "triangle"], "one_cycle"),
+            (&["--time", "soon"], "expected a duration"),
+            (&["--patience", "3", "--validation", "0"], "needs validation samples"),
+            (&["--mixup", "7"], "mixup must be"),
+            (&["--learning-rate", "nan"], "learning-rate"),
+        ] {
+            let refused = parse(wrong).unwrap_err();
+            assert!(refused.contains(hint), "{wrong:?}: {refused}");
+        }
+    }
+}

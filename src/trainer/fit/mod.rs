@@ -1,0 +1,199 @@
+//! The training loop.
+
+mod state;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+pub(super) use self::state::Cursor;
+pub use self::state::{Ending, FitState};
+pub use self::watch::{EpochReport, StepReport, Watch};
+use super::batches::{Batch, BatchPlan};
+use super::dataset::Dataset;
+use super::network::Network;
+use super::optimizer::{Optimizer, clip};
+use super::regime::Regime;
+use super::schedule::Place;
+use crate::error::{Error, Result};
+use crate::stats::{Summary, argmax};
+
+/// Samples that one validation pass takes at a time.
+const VALIDATION_BATCH: usize = 1000;
+
+/// How a network is fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FitSettings {
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Samples per step.
+    pub batch_size: usize,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// What is done besides.
+    #[serde(flatten)]
+    pub regime: Regime,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+}
+
+/// What a pass and the step after it did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StepDone {
+    /// Sum of the losses of the samples.
+    pub(super) loss_sum: f64,
+    correct: usize,
+    pub(super) samples: usize,
+}
+
+/// Why an epoch's steps ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    AllDone,
+    OutOfTime,
+    Watcher,
+}
+
+/// Trains to the last epoch, to the end of patience or time, or until the watcher says stop; returns whether it is
+/// done, which it is not only in the last case.
+///
+/// # Errors
+/// [`Error::Diverged`] when the loss is no longer a number, and what the watcher fails with.
+pub fn fit(
+    state: &mut FitState,
+    train: &Dataset,
+    validation: &Dataset,
+    settings: &FitSettings,
+    watch: &mut dyn Watch,
+) -> Result<bool> {
+    let regime = &settings.regime;
+    while state.cursor.ending.is_none() && state.cursor.epoch < settings.epochs {
+        let stop = fit_epoch(state, train, settings, watch)?;
+        if stop == Stop::Watcher {
+            return Ok(false);
+        }
+        let start = Instant::now();
+        let last_batch = state.cursor.step;
+        state.swap_average();
+        let summary = if validation.is_empty() { None } else { Some(validate(&state.network, validation)?) };
+        let report = state.cursor.finish_epoch(summary, start.elapsed());
+        if !report.judged_loss().is_finite() {
+            let (loss, epoch) = (report.judged_loss(), report.epoch);
+            return Err(Error::Diverged { loss, epoch, batch: last_batch });
+        }
+        if regime.keeps_best() {
+            state.keep_best();
+        }
+        state.swap_average();
+        if stop == Stop::OutOfTime {
+            state.cursor.ending = Some(Ending::OutOfTime);
+        } else if state.cursor.epoch < settings.epochs
+            && regime.has_waited_enough(state.history().iter().map(EpochReport::judged_loss))
+        {
+            state.cursor.ending = Some(Ending::OutOfPatience);
+        }
+        watch.epoch(&report)?;
+        watch.weights(report.epoch, &state.network)?;
+        watch.save(state)?;
+    }
+    state.conclude();
+    Ok(true)
+}
+
+fn fit_epoch(state: &mut FitState, train: &Dataset, settings: &FitSettings, watch: &mut dyn Watch) -> Result<Stop> {
+    let regime = &settings.regime;
+    let plan = settings.plan(&state.network, state.cursor.epoch);
+    let steps = plan.steps(train.len());
+    let losses: Vec<f64> = state.history().iter().map(EpochReport::judged_loss).collect();
+    let reduction = regime.schedule.reduction(&losses);
+    std::thread::scope(|scope| {
+        let (batches, _producer) = plan.produce(scope, train, state.cursor.step);
+        let mut start = Instant::now();
+        for batch in batches {
+            let place = Place {
+                step: state.cursor.steps_done,
+                steps: (steps * settings.epochs) as u64,
+                epoch_steps: steps as u64,
+            };
+            let done = state.step(batch, regime.schedule.factor(place) * reduction, settings)?;
+            state.cursor.add(done.loss_sum, done.correct, done.samples, &mut start);
+            if regime.save_every > 0 && state.cursor.steps_done.is_multiple_of(regime.save_every as u64) {
+                watch.save(state)?;
+            }
+            if !watch.step(&state.cursor.report(steps)) {
+                return Ok(Stop::Watcher);
+            }
+            let is_last = place.step + 1 >= place.steps;
+            if regime.time_seconds > 0.0 && !is_last && state.cursor.seconds() >= regime.time_seconds {
+                return Ok(Stop::OutOfTime);
+            }
+        }
+        Ok(Stop::AllDone)
+    })
+}
+
+impl FitSettings {
+    /// How the batches of an epoch, counted from 0, are drawn.
+    pub(super) fn plan(&self, network: &Network, epoch: usize) -> BatchPlan {
+        BatchPlan {
+            seed: self.seed,
+            epoch,
+            batch_size: self.batch_size,
+            dropout: network.dropout(),
+            augment: self.regime.augment,
+            mixup: self.regime.mixup,
+            label_smoothing: self.regime.label_smoothing,
+        }
+    }
+}
+
+impl FitState {
+    /// One pass and one step at so much of the step size.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when the loss is not a number; nothing is moved then.
+    pub(super) fn step(&mut self, batch: Batch, factor: f64, settings: &FitSettings) -> Result<StepDone> {
+        let samples = batch.labels.len();
+        let mut pass = self.network.pass(batch)?;
+        if !pass.loss_sum.is_finite() {
+            let (epoch, batch) = (self.cursor.epoch + 1, self.cursor.step + 1);
+            return Err(Error::Diverged { loss: pass.loss_sum, epoch, batch });
+        }
+        if settings.regime.clip_norm > 0.0 {
+            clip(&mut pass.gradients, settings.regime.clip_norm);
+        }
+        self.cursor.steps_done += 1;
+        self.cursor.learning_rate = settings.optimizer.learning_rate() * factor;
+        let step = settings.optimizer.step(factor, self.cursor.steps_done);
+        let parameters = self.network.parameters_mut().iter_mut().zip(&mut self.slots);
+        for ((parameter, slots), gradient) in parameters.zip(&pass.gradients) {
+            step.apply(parameter, slots, gradient);
+        }
+        if let Some(average) = &mut self.average {
+            average.add(&self.network, settings.regime.ema_decay, self.cursor.steps_done);
+        }
+        Ok(StepDone { loss_sum: pass.loss_sum, correct: pass.correct, samples })
+    }
+}
+
+/// Loss and accuracy of the network itself, before any export.
+fn validate(network: &Network, data: &Dataset) -> Result<Summary> {
+    let (mut loss, mut correct) = (0.0, 0usize);
+    for (images, labels) in
+        data.pixels.chunks(VALIDATION_BATCH * data.image_len()).zip(data.labels.chunks(VALIDATION_BATCH))
+    {
+        let input: Vec<f32> = images.iter().map(|pixel| f32::from(*pixel)).collect();
+        let logits = network.logits(&input)?;
+        for (row, label) in logits.chunks_exact(data.classes).zip(labels) {
+            let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = row.iter().map(|value| f64::from(value - greatest).exp()).sum();
+            loss += sum.ln() - f64::from(row[usize::from(*label)] - greatest);
+            correct += usize::from(argmax(row) == usize::from(*label));
+        }
+    }
+    let samples = data.len() as f64;
+    Ok(Summary { samples: data.len() as u64, loss: loss / samples, accuracy: correct as f64 / samples })
+}

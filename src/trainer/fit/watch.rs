@@ -1,0 +1,78 @@
+//! What a run tells whoever looks on.
+
+use serde::{Deserialize, Serialize};
+
+use super::FitState;
+use crate::error::Result;
+use crate::stats::Summary;
+use crate::trainer::network::Network;
+
+/// What one step did.
+#[derive(Debug, Clone, Copy)]
+pub struct StepReport {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Steps done in this epoch.
+    pub step: usize,
+    /// Steps of an epoch.
+    pub steps: usize,
+    /// Mean loss of this epoch so far, in nats.
+    pub loss: f64,
+    /// Accuracy of this epoch so far, with dropout on.
+    pub accuracy: f64,
+    /// Samples per second over this epoch.
+    pub images_per_second: f64,
+    /// The step size used.
+    pub learning_rate: f64,
+}
+
+/// What one whole epoch did, or the part of one that there was time for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Mean loss over the epoch, in nats, with dropout on.
+    pub loss: f64,
+    /// Accuracy over the epoch, with dropout on.
+    pub accuracy: f64,
+    /// Loss and accuracy on the validation data afterwards.
+    pub validation: Option<Summary>,
+    /// The step size of the last step.
+    pub learning_rate: f64,
+    /// Samples per second.
+    pub images_per_second: f64,
+    /// Wall time, validation included.
+    pub duration_seconds: f64,
+}
+
+impl EpochReport {
+    /// What epochs are compared by: the loss on the validation data if there are any, else that of training.
+    pub(in crate::trainer) fn judged_loss(&self) -> f64 {
+        self.validation.map_or(self.loss, |summary| summary.loss)
+    }
+}
+
+/// Who looks on, and may stop the run between two steps.
+pub trait Watch {
+    /// After every step; true to go on.
+    fn step(&mut self, report: &StepReport) -> bool;
+    /// After every epoch.
+    ///
+    /// # Errors
+    /// An error ends the run.
+    fn epoch(&mut self, report: &EpochReport) -> Result<()>;
+    /// After every epoch, with the network as it is then.
+    ///
+    /// # Errors
+    /// An error ends the run.
+    fn weights(&mut self, _epoch: usize, _network: &Network) -> Result<()> {
+        Ok(())
+    }
+    /// Where a run that dies could go on from: after every epoch, and every so many steps.
+    ///
+    /// # Errors
+    /// An error ends the run.
+    fn save(&mut self, _state: &FitState) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,323 @@
+//! A run's settings as TOML: a preset, what a file, `--set` and flags say over it, and back.
+//!
+//! What is resolved has every key, so that it gives the same run whatever the preset comes to be.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::fit::FitSettings;
+use super::optimizer::Optimizer;
+use super::presets::{Preset, preset};
+use super::schedule::Schedule;
+use super::train::TrainRequest;
+use crate::error::{Error, Result};
+
+/// Where runs publish if nothing says otherwise.
+const MODELS: &str = "models";
+
+/// The settings as they are written. Numbers of 0 mean off.
+#[derive(Debug, Serialize, Deserialize)]
+struct Recipe {
+    preset: String,
+    data: PathBuf,
+    /// Samples held out of the training data.
+    validation: usize,
+    /// Samples left of the rest; 0 leaves all.
+    train_samples: usize,
+    models: PathBuf,
+    publish: bool,
+    tensorboard: bool,
+    #[serde(flatten)]
+    fit: FitSettings,
+}
+
+/// One setting, as something besides the preset gives it.
+#[derive(Debug, Clone)]
+pub struct Override {
+    /// What said so, for messages: `--set`, `--epochs`.
+    pub origin: String,
+    /// The key with dots, as `optimizer.learning_rate`.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+}
+
+/// The settings of one kind of optimiser or schedule, which go together.
+struct Kinds {
+    table: &'static str,
+    kinds: Vec<Table>,
+}
+
+impl Override {
+    /// Reads `key=value`; what is no TOML value is a string.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is no `=`.
+    pub fn parse(origin: &str, text: &str) -> Result<Self> {
+        let Some((key, value)) = text.split_once('=') else {
+            let problem = format!("must be KEY=VALUE, as optimizer.learning_rate=1e-3, got \"{text}\"");
+            return Err(Error::Config { setting: origin.into(), problem });
+        };
+        Ok(Self { origin: origin.into(), key: key.trim().into(), value: parse_value(value.trim()) })
+    }
+}
+
+/// What a person means by a value without having to quote it.
+pub(super) fn parse_value(text: &str) -> Value {
+    let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
+    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.into()))
+}
+
+/// Reads a file of settings, also one that an older Weir wrote.
+///
+/// # Errors
+/// [`Error::Config`] naming the file.
+pub fn read_settings(path: &Path) -> Result<Table> {
+    let refuse = |problem: String| Error::Config { setting: path.display().to_string(), problem };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+    Ok(modern(toml::from_str(&text).map_err(|error| refuse(error.to_string()))?))
+}
+
+/// The request of a preset with the settings of a file over it and further ones over those, in their order.
+///
+/// A setting of one kind of optimiser or schedule counts only as long as nothing that goes before it chooses another
+/// kind.
+///
+/// # Errors
+/// [`Error::Config`] naming the setting, and for one that there is not, those there are.
+pub fn resolve(preset: &'static Preset, file: Option<(&Path, Table)>, overrides: &[Override]) -> Result<TrainRequest> {
+    let mut table = TrainRequest::of_preset(preset).to_table()?;
+    let groups = Kinds::all()?;
+    let mut given = Vec::new();
+    if let Some((path, mut file)) = file {
+        file.remove("preset");
+        leaves(&path.display().to_string(), "", &file, &mut given);
+    }
+    let of_file = given.len();
+    for Override { origin, key, value } in overrides {
+        match value {
+            Value::Table(value) => leaves(origin, key, value, &mut given),
+            // A kind needs no more than its name: `--set schedule=cosine`.
+            Value::String(_) if groups.iter().any(|group| group.table == key) => {
+                given.push(Override { origin: origin.clone(), key: format!("{key}.kind"), value: value.clone() });
+            }
+            _ => given.push(Override { origin: origin.clone(), key: key.clone(), value: value.clone() }),
+        }
+    }
+    refuse_unknown(&table, &groups, &given)?;
+    for group in &groups {
+        group.choose(&mut table, &given)?;
+    }
+    for (index, given) in given.iter().enumerate() {
+        let stale = index < of_file && groups.iter().any(|group| group.is_stale(&table, given));
+        if !stale && !given.key.ends_with(".kind") {
+            set(&mut table, &groups, given)?;
+        }
+    }
+    TrainRequest::of_table(table)
+}
+
+impl Kinds {
+    /// Every kind of optimiser and schedule with its defaults.
+    fn all() -> Result<[Self; 2]> {
+        let optimizers = [Optimizer::adam(1e-3), Optimizer::adamw(1e-3, 1e-2), Optimizer::sgd(1e-3, 0.9)];
+        let optimizers = optimizers.into_iter().map(|optimizer| Table::try_from(optimizer).map_err(unwritable));
+        let schedules = Schedule::KINDS.into_iter().map(|kind| {
+            let named = Table::from_iter([("kind".to_owned(), kind.into())]);
+            let schedule: Schedule = named.try_into().map_err(unwritable)?;
+            Table::try_from(schedule).map_err(unwritable)
+        });
+        Ok([
+            Self { table: "optimizer", kinds: optimizers.collect::<Result<_>>()? },
+            Self { table: "schedule", kinds: schedules.collect::<Result<_>>()? },
+        ])
+    }
+
+    fn kind(table: &Table) -> &str {
+        table.get("kind").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn chosen<'t>(&self, table: &'t Table) -> &'t str {
+        table.get(self.table).and_then(Value::as_table).map_or("", Self::kind)
+    }
+
+    /// Brings in the last kind that was given, with its defaults and the step size that was there.
+    fn choose(&self, table: &mut Table, given: &[Override]) -> Result<()> {
+        let key = format!("{}.kind", self.table);
+        for Override { origin, value, .. } in given.iter().filter(|given| given.key == key) {
+            let Some(kind) = self.kinds.iter().find(|kind| Some(Self::kind(kind)) == value.as_str()) else {
+                let names: Vec<&str> = self.kinds.iter().map(Self::kind).collect();
+                let problem = format!("{key} must be one of {}, got {value}", names.join(", "));
+                return Err(Error::Config { setting: origin.clone(), problem });
+            };
+            let there = table.get(self.table).and_then(Value::as_table).cloned().unwrap_or_default();
+            if Self::kind(&there) != Self::kind(kind) {
+                let mut kind = kind.clone();
+                if let Some(rate) = there.get("learning_rate") {
+                    kind.insert("learning_rate".into(), rate.clone());
+                }
+                table.insert(self.table.into(), Value::Table(kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a setting belongs to another kind than the one chosen, and to the table at all.
+    fn is_stale(&self, table: &Table, given: &Override) -> bool {
+        let name = given.key.strip_prefix(self.table).and_then(|rest| rest.strip_prefix('.'));
+        name.is_some_and(|name| !table[self.table].as_table().is_some_and(|there| there.contains_key(name)))
+    }
+}
+
+/// The settings of a table with their dotted keys.
+fn leaves(origin: &str, prefix: &str, table: &Table, into: &mut Vec<Override>) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            Value::Table(table) => leaves(origin, &key, table, into),
+            value => into.push(Override { origin: origin.into(), key, value: value.clone() }),
+        }
+    }
+}
+
+fn refuse_unknown(table: &Table, groups: &[Kinds], given: &[Override]) -> Result<()> {
+    let mut all = Vec::new();
+    leaves("", "", table, &mut all);
+    for group in groups {
+        group.kinds.iter().for_each(|kind| leaves("", group.table, kind, &mut all));
+    }
+    let mut known: BTreeSet<&str> = all.iter().map(|known| known.key.as_str()).collect();
+    known.remove("preset");
+    match given.iter().find(|given| !known.contains(given.key.as_str())) {
+        None => Ok(()),
+        Some(Override { origin, key, .. }) => {
+            let known: Vec<&str> = known.into_iter().collect();
+            let problem = format!("there is no setting {key}; there are: {}", known.join(", "));
+            Err(Error::Config { setting: origin.clone(), problem })
+        }
+    }
+}
+
+/// Puts a value where the table has one of its type.
+fn set(table: &mut Table, groups: &[Kinds], Override { origin, key, value }: &Override) -> Result<()> {
+    let refuse = |problem: String| Err(Error::Config { setting: origin.clone(), problem });
+    let (inner, name) = key.split_once('.').unwrap_or(("", key));
+    let chosen = groups.iter().find(|group| group.table == inner).map(|group| group.chosen(table).to_owned());
+    let place = if inner.is_empty() { Some(&mut *table) } else { table.get_mut(inner).and_then(Value::as_table_mut) };
+    let Some(place) = place.filter(|place| place.contains_key(name)) else {
+        let kind = chosen.unwrap_or_default();
+        return refuse(format!("{key} is no setting of {inner}.kind = \"{kind}\"; choose another kind"));
+    };
+    let fits = match (&place[name], value) {
+        (Value::Integer(_), Value::Integer(number)) => *number >= 0,
+        (Value::Float(_), Value::Integer(_)) => true,
+        (there, value) => there.same_type(value),
+    };
+    if !fits {
+        let expected = match &place[name] {
+            Value::Integer(_) => "a whole number of at least 0",
+            Value::Float(_) => "a number",
+            Value::Boolean(_) => "true or false",
+            _ => "a string",
+        };
+        return refuse(format!("{key} must be {expected}, got {value}"));
+    }
+    let value = match (&place[name], value) {
+        (Value::Float(_), Value::Integer(number)) => Value::Float(*number as f64),
+        _ => value.clone(),
+    };
+    place.insert(name.to_owned(), value);
+    Ok(())
+}
+
+/// Settings as they are written today, out of those of the first Weir, which kept them in tables of a table `fit`.
+fn modern(mut old: Table) -> Table {
+    let Some(Value::Table(mut fit)) = old.remove("fit") else { return old };
+    let publishes = old.contains_key("models");
+    let mut regime = match fit.remove("regime") {
+        Some(Value::Table(regime)) => regime,
+        _ => Table::new(),
+    };
+    // Then as now what was not written was off, whatever the preset says today.
+    old.entry("publish").or_insert(Value::Boolean(publishes));
+    old.entry("tensorboard").or_insert(Value::Boolean(false));
+    regime.entry("keep_best").or_insert(Value::Boolean(false));
+    regime.entry("schedule").or_insert_with(|| Table::from_iter([("kind".to_owned(), "constant".into())]).into());
+    regime.entry("augment").or_insert_with(|| {
+        let amounts = ["rotate_degrees", "shift_pixels", "scale"].map(|name| (name.to_owned(), Value::Float(0.0)));
+        Table::from_iter(amounts).into()
+    });
+    if let Some(Value::Table(mut adam)) = fit.remove("adam") {
+        adam.insert("kind".into(), "adam".into());
+        fit.insert("optimizer".into(), adam.into());
+    }
+    old.extend(fit);
+    old.extend(regime);
+    old
+}
+
+fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::internal("the settings could not be written", error)
+}
+
+impl TrainRequest {
+    /// What a preset says, on the bundled data, published into `models`.
+    pub fn of_preset(preset: &'static Preset) -> Self {
+        Self {
+            preset,
+            data: "data/mnist".into(),
+            validation: preset.validation,
+            train_samples: 0,
+            fit: FitSettings {
+                epochs: preset.epochs,
+                batch_size: preset.batch_size,
+                seed: 0,
+                optimizer: Optimizer::adam(preset.learning_rate),
+                regime: preset.regime,
+            },
+            models: Some(MODELS.into()),
+            tensorboard: true,
+        }
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe {
+            preset: self.preset.name.into(),
+            data: self.data.clone(),
+            validation: self.validation,
+            train_samples: self.train_samples,
+            models: self.models.clone().unwrap_or_else(|| MODELS.into()),
+            publish: self.models.is_some(),
+            tensorboard: self.tensorboard,
+            fit: self.fit.clone(),
+        }
+    }
+
+    fn to_table(&self) -> Result<Table> {
+        Table::try_from(self.recipe()).map_err(unwritable)
+    }
+
+    fn of_table(table: Table) -> Result<Self> {
+        let recipe: Recipe = table.try_into().map_err(|error: toml::de::Error| Error::Config {
+            setting: "settings".into(),
+            problem: error.to_string(),
+        })?;
+        let Recipe { preset: name, data, validation, train_samples, models, publish, tensorboard, fit } = recipe;
+        let models = publish.then_some(models);
+        Ok(Self { preset: preset(&name)?, data, validation, train_samples, fit, models, tensorboard })
+    }
+
+    /// Every setting, as a file that `--config` reads.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when a path or number cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(&self.recipe()).map_err(unwritable)
+    }
+}

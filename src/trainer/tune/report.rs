@@ -1,0 +1,82 @@
+//! What a search leaves in its run directory: `best.toml`, `trials.csv`, `trials.json` and `trials.svg`.
+
+use super::{Objective, Outcome, Search, Trial, Tuned, best, given, request};
+use crate::error::{Error, Result};
+use crate::trainer::plots::{Figure, PALE, Series, TRAINING, VALIDATION};
+use crate::trainer::recipe::Override;
+
+impl Search<'_> {
+    /// Writes all of it anew.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn report(&self, trials: &[Trial]) -> Result<Tuned> {
+        let write = |name: &str, text: String| {
+            let path = self.run.join(name);
+            std::fs::write(&path, text).map_err(Error::io("write", path))
+        };
+        let tuned = Tuned { trials: trials.to_vec(), best: best(trials) };
+        if let Some(best) = tuned.best {
+            let changes: Vec<Override> = trials[best].settings.iter().map(|(key, value)| given(key, value)).collect();
+            write("best.toml", request(&self.base, &changes)?.to_toml()?)?;
+        }
+        let json = serde_json::to_string_pretty(&tuned)
+            .map_err(|error| Error::internal("the trials could not be written", error))?;
+        write("trials.json", format!("{json}\n"))?;
+        write("trials.csv", self.csv(trials))?;
+        write("trials.svg", self.figure(trials).svg(None)?)?;
+        Ok(tuned)
+    }
+
+    fn csv(&self, trials: &[Trial]) -> String {
+        let keys: Vec<&str> = self.dimensions.iter().map(|dimension| dimension.key.as_str()).collect();
+        let mut csv =
+            format!("trial,outcome,objective,validation_loss,validation_accuracy,epochs,seconds,{}\n", keys.join(","));
+        for trial in trials {
+            let outcome = match trial.outcome {
+                Outcome::Finished => "finished",
+                Outcome::Stopped => "stopped",
+                Outcome::Failed => "failed",
+            };
+            let objective = trial.objective.map_or_else(String::new, |objective| objective.to_string());
+            let figures = trial.validation.map_or_else(|| ",".into(), |v| format!("{},{}", v.loss, v.accuracy));
+            let values: Vec<String> = keys.iter().map(|key| trial.settings[*key].to_string()).collect();
+            csv.push_str(&format!(
+                "{},{outcome},{objective},{figures},{},{},{}\n",
+                trial.trial,
+                trial.epochs,
+                trial.seconds,
+                values.join(",")
+            ));
+        }
+        csv
+    }
+
+    /// Every trial that gave a figure, and the best so far.
+    fn figure<'f>(&self, trials: &[Trial]) -> Figure<'f> {
+        let points = |outcome: Outcome| {
+            let of = trials.iter().filter(move |trial| trial.outcome == outcome);
+            of.filter_map(|trial| Some((trial.trial as f64, trial.objective?))).collect::<Vec<_>>()
+        };
+        let mut lowest = f64::INFINITY;
+        let best = points(Outcome::Finished).into_iter().map(|(trial, objective)| {
+            lowest = lowest.min(objective);
+            (trial, lowest)
+        });
+        let best = best.collect();
+        let series = |name, color, dots, points| Series { name, color, dots, points };
+        Figure {
+            title: match self.header.objective {
+                Objective::Loss => "validation loss by trial (nats)",
+                Objective::Accuracy => "validation error by trial",
+            },
+            x_label: "trial",
+            log_x: false,
+            series: vec![
+                series("stopped early", PALE, true, points(Outcome::Stopped)),
+                series("trained to the end", TRAINING, true, points(Outcome::Finished)),
+                series("best so far", VALIDATION, false, best),
+            ],
+        }
+    }
+}
