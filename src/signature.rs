@@ -240,6 +240,18 @@ pub enum OutputTransform {
         /// The output that holds it: `[N, classes]`, each row summing to 1.
         probabilities: String,
     },
+    /// An image made again of a code, as an autoencoder does.
+    Reconstruction {
+        /// The output that holds the image: `[N, …]`, intensities from 0 to 1.
+        reconstruction: String,
+        /// The output that holds the code: `[N, numbers]`.
+        code: String,
+        /// The output that says how unlikely the image is, in nats: `[N]`.
+        score: String,
+        /// The input, after the image, for what a code is drawn with: `[N, numbers]`; zeros if a request
+        /// brings none.
+        noise: String,
+    },
     /// The first output as it is.
     Raw,
 }

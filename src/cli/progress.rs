@@ -43,11 +43,11 @@ impl TrainingProgress {
     }
 
     /// The model, before the first step: layers, shapes, parameters, multiply-adds.
-    pub(super) fn summary(&self, network: &Network, training: usize, validation: usize) {
+    pub(super) fn summary(&self, networks: &[&Network], training: usize, validation: usize) {
         let mut parameters = 0;
         let mut multiply_adds = 0;
         self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "layer", "output", "parameters", "multiply-adds"));
-        for layer in network.layers() {
+        for layer in networks.iter().flat_map(|network| network.layers()) {
             parameters += layer.parameters;
             multiply_adds += layer.multiply_adds;
             let output = format!("{:?}", layer.output);

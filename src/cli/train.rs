@@ -14,7 +14,8 @@ use crate::api;
 use crate::error::{Error, Result};
 use crate::metrics::TrainingMetrics;
 use crate::trainer::{
-    EpochReport, Override, PRESETS, RunDir, StepReport, TrainOutcome, TrainRequest, Watch, rehearse, train,
+    EpochReport, Override, PRESETS, RunDir, StepReport, TrainOutcome, TrainRequest, TrainedReport, Watch, rehearse,
+    train,
 };
 
 /// Trains a preset on labelled images, checks the exported graph against the trainer, scores it on
@@ -95,7 +96,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             }
             if args.dry_run {
                 let progress = TrainingProgress::new(request.fit.epochs, args.quiet);
-                rehearse(&request, &mut |network, training, held_out| progress.summary(network, training, held_out))?;
+                rehearse(&request, &mut |networks, training, held_out| progress.summary(networks, training, held_out))?;
                 progress.say(&format!("{} epochs would be trained; all of it checks out", request.fit.epochs));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -120,7 +121,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
         &request,
         &run_dir,
         args.resume.is_some(),
-        &mut |network, training, held_out| summary.summary(network, training, held_out),
+        &mut |networks, training, held_out| summary.summary(networks, training, held_out),
         &mut watch,
     )?;
     conclude(&outcome, &watch.progress, args.json)?;
@@ -142,17 +143,27 @@ impl TrainArgs {
 }
 
 fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> Result<()> {
-    let test = &outcome.report.full.evaluation;
-    let interval = outcome.report.full.accuracy_interval;
-    progress.say(&format!(
-        "test accuracy {:.2} % ({:.2} – {:.2})  loss {:.4}  macro F1 {:.4}  calibration error {:.4}",
-        test.summary.accuracy * 100.0,
-        interval.low * 100.0,
-        interval.high * 100.0,
-        test.summary.loss,
-        test.macro_average.f1,
-        test.expected_calibration_error
-    ));
+    let evaluation = match &outcome.report {
+        TrainedReport::Classifier(report) => {
+            let test = &report.full.evaluation;
+            let interval = report.full.accuracy_interval;
+            progress.say(&format!(
+                "test accuracy {:.2} % ({:.2} – {:.2})  loss {:.4}  macro F1 {:.4}  calibration error {:.4}",
+                test.summary.accuracy * 100.0,
+                interval.low * 100.0,
+                interval.high * 100.0,
+                test.summary.loss,
+                test.macro_average.f1,
+                test.expected_calibration_error
+            ));
+            serde_json::to_string(test)
+        }
+        TrainedReport::Autoencoder(report) => {
+            progress.say(&format!("on the {} {}:", report.evaluation.samples, report.data));
+            report.figures().iter().for_each(|(name, value)| progress.say(&format!("{name:<56} {value}")));
+            serde_json::to_string(&report.evaluation)
+        }
+    };
     if let Some(ended) = &outcome.ended {
         progress.say(&format!("training ended {ended}"));
     }
@@ -161,8 +172,7 @@ fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> 
         progress.say(&format!("published version {version} in {}", folder.display()));
     }
     if json {
-        let text = serde_json::to_string(test)
-            .map_err(|error| Error::internal("the evaluation could not be written", error))?;
+        let text = evaluation.map_err(|error| Error::internal("the evaluation could not be written", error))?;
         super::print(&format!("{text}\n"))?;
     }
     Ok(())

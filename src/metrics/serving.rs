@@ -9,7 +9,6 @@ use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCou
 use super::cache::{CACHE_OUTCOMES, CacheMetrics};
 use super::{LATENCY_SECONDS, register, register_error};
 use crate::error::Result;
-use crate::stats::Summary;
 
 /// How a prediction request ended. Every request ends in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +161,7 @@ impl ServingFamilies {
             )?,
             loss: gauge(
                 "weir_model_loss",
-                "Mean cross-entropy in nats; source training, validation and test are the manifest's, probe is live.",
+                "Mean cross-entropy in nats, or an autoencoder's mean score; source training, validation and test are the manifest's, probe is live.",
                 &quality,
             )?,
             accuracy: gauge(
@@ -287,20 +286,22 @@ impl ServableMetrics {
         self.stages[stage as usize].observe(elapsed.as_secs_f64());
     }
 
-    /// Sets loss and accuracy as known from `source`.
-    pub fn set_quality(&self, source: Source, summary: Summary) {
+    /// Sets the loss, and the accuracy of what has one, as known from `source`.
+    pub fn set_quality(&self, source: Source, mean_loss: f64, accuracy: Option<f64>) {
         let labels = [self.model.as_str(), self.version.as_str(), source.label()];
         if let Ok(loss) = self.families.loss.get_metric_with_label_values(&labels) {
-            loss.set(summary.loss);
+            loss.set(mean_loss);
         }
-        if let Ok(accuracy) = self.families.accuracy.get_metric_with_label_values(&labels) {
-            accuracy.set(summary.accuracy);
+        if let Some(share) = accuracy
+            && let Ok(accuracy) = self.families.accuracy.get_metric_with_label_values(&labels)
+        {
+            accuracy.set(share);
         }
     }
 
     /// Records a whole replay of the probe set, done at this Unix time.
-    pub fn record_probe(&self, summary: Summary, unix_seconds: f64) {
-        self.set_quality(Source::Probe, summary);
+    pub fn record_probe(&self, loss: f64, accuracy: Option<f64>, unix_seconds: f64) {
+        self.set_quality(Source::Probe, loss, accuracy);
         self.probe_time.set(unix_seconds);
     }
 }

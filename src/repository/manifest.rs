@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::ids::{ModelName, Version};
 use crate::layers::Architecture;
 use crate::signature::{Signature, Transform};
-use crate::stats::{Evaluation, Histogram, Summary};
+use crate::stats::{Evaluation, Histogram, LikelihoodEvaluation, ReferenceScores, Summary};
 
 /// The version of the manifest's own shape; a reader refuses a greater one.
 pub const MANIFEST_SCHEMA: u32 = 1;
@@ -37,6 +37,9 @@ pub struct Manifest {
     /// The layers, when Weir trained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
+    /// The layers of an autoencoder's decoder; `architecture` is then its encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<Architecture>,
     /// Trainable numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<usize>,
@@ -64,6 +67,9 @@ pub struct Manifest {
     /// Inputs with the answers they must give, checked at every load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub golden: Vec<Golden>,
+    /// Further graphs of the version, by the name of their file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub companions: BTreeMap<String, Companion>,
     /// The files of the version but this one, by name.
     pub files: BTreeMap<String, FileEntry>,
 }
@@ -80,7 +86,35 @@ pub struct ModelMetrics {
     /// On data never used for any choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Evaluation>,
+    /// Of an autoencoder, on data never used for any choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likelihood: Option<LikelihoodEvaluation>,
+    /// The scores that an autoencoder gives to data held out of training: what is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<ReferenceScores>,
 }
+
+/// A graph beside `model.onnx`. Its hash is in the manifest's list of files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Companion {
+    /// What it is there for.
+    pub role: CompanionRole,
+    /// Names, dtypes and shapes of its inputs and outputs.
+    pub signature: Signature,
+}
+
+/// What a graph beside `model.onnx` is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompanionRole {
+    /// Makes codes of images; for those who want codes without their scores, the server does not load it.
+    Encoder,
+    /// Makes images of codes: `[N, numbers]` → [`INTENSITIES`].
+    Decoder,
+}
+
+/// The output of a decoder that holds images, intensities from 0 to 1.
+pub const INTENSITIES: &str = "probabilities";
 
 /// Where the training data came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -130,6 +164,9 @@ pub struct Parity {
     pub max_abs_logit_difference: f64,
     /// Samples whose most probable class differed.
     pub argmax_mismatches: usize,
+    /// Of an autoencoder: the largest difference of a score, as a part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_relative_score_difference: Option<f64>,
 }
 
 /// How the probabilities of a version were calibrated: its logits are divided by a temperature
@@ -163,9 +200,6 @@ pub struct DriftReference {
     /// How often each class was the most probable one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub predictions: Vec<u64>,
-    /// How unlike the training data an autoencoder finds each sample, in nats.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub score: Option<Histogram>,
 }
 
 /// An input and the answer it must give.
@@ -173,8 +207,23 @@ pub struct DriftReference {
 pub struct Golden {
     /// A PNG file in base64.
     pub image: String,
-    /// The distribution over classes.
+    /// The distribution over classes; empty if it is no classifier.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<f32>,
+    /// What an autoencoder makes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconstruction: Option<GoldenReconstruction>,
+}
+
+/// What an autoencoder must make of an image, with the noise zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoldenReconstruction {
+    /// The image made again: a PNG file in base64.
+    pub image: String,
+    /// The code.
+    pub code: Vec<f32>,
+    /// The score in nats.
+    pub score: f64,
 }
 
 /// One file of a version.
@@ -186,11 +235,12 @@ pub struct FileEntry {
     pub bytes: u64,
 }
 
-/// One line of `probe.jsonl`: a labelled sample that the server replays through its live path.
+/// One line of `probe.jsonl`: a sample, labelled if it is for a classifier, that the server replays through its live path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSample {
     /// A PNG file in base64.
     pub image: String,
     /// The true class.
-    pub label: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<usize>,
 }

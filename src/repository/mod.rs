@@ -22,11 +22,12 @@ pub use fingerprint::{Fingerprint, Marks};
 pub use layout::{FoundVersion, Problem, Scan, scan};
 pub use look::{Found, FoundModel, Look};
 pub use manifest::{
-    CalibrationProvenance, DataProvenance, DriftReference, FileEntry, Golden, MANIFEST_SCHEMA, Manifest, ModelMetrics,
-    Parity, ProbeSample, TrainingProvenance,
+    CalibrationProvenance, Companion, CompanionRole, DataProvenance, DriftReference, FileEntry, Golden,
+    GoldenReconstruction, INTENSITIES, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity, ProbeSample,
+    TrainingProvenance,
 };
 pub use overrides::{Choice, Overrides};
 pub use publish::{Publication, publish};
 pub use settings::{ModelSettings, SETTINGS_FILE, Versions};
 pub use source::{Looked, Origin, Source};
-pub use version::{CARD_FILE, MANIFEST_FILE, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex};
+pub use version::{CARD_FILE, CompanionFile, MANIFEST_FILE, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex};

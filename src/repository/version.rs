@@ -7,8 +7,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{MANIFEST_SCHEMA, Manifest, ProbeSample};
+use super::manifest::{CompanionRole, MANIFEST_SCHEMA, Manifest, ProbeSample};
 use crate::error::{Error, Result};
+use crate::ids::{ModelName, quote};
+use crate::signature::OutputTransform;
 
 /// The graph.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -31,6 +33,19 @@ pub struct VersionFiles {
     pub manifest: Option<Manifest>,
     /// The probe set; empty if there is none.
     pub probe: Vec<ProbeSample>,
+    /// The graphs beside it.
+    pub companions: Vec<CompanionFile>,
+}
+
+/// A graph beside `model.onnx`.
+#[derive(Debug)]
+pub struct CompanionFile {
+    /// Its name.
+    pub name: String,
+    /// What it is there for.
+    pub role: CompanionRole,
+    /// Its bytes.
+    pub onnx: Vec<u8>,
 }
 
 impl VersionFiles {
@@ -54,18 +69,28 @@ impl VersionFiles {
         let manifest =
             read_file(folder, MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| parse_manifest(&bytes)).transpose()?;
         let Some(manifest) = manifest else {
-            return Ok(Self { onnx, manifest: None, probe: Vec::new() });
+            return Ok(Self { onnx, manifest: None, probe: Vec::new(), companions: Vec::new() });
         };
         verify(&manifest, model_file, &onnx)?;
         let probe = match read_file(folder, PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
             Some(bytes) => {
                 verify(&manifest, PROBE_FILE, &bytes)?;
-                parse_probe(&bytes, manifest.labels.len())?
+                parse_probe(&bytes, &manifest)?
             }
             None if manifest.files.contains_key(PROBE_FILE) => return Err(incomplete(PROBE_FILE, "is missing")),
             None => Vec::new(),
         };
-        Ok(Self { onnx, manifest: Some(manifest), probe })
+        let mut companions = Vec::with_capacity(manifest.companions.len());
+        for (name, companion) in &manifest.companions {
+            // The alphabet of model names has no separators, so a file named by it is in the folder.
+            if name.parse::<ModelName>().is_err() {
+                return Err(problem(MANIFEST_FILE, &format!("names a companion {}, which is no file", quote(name))));
+            }
+            let onnx = read_file(folder, name, max_model_bytes)?.ok_or_else(|| incomplete(name, "is missing"))?;
+            verify(&manifest, name, &onnx)?;
+            companions.push(CompanionFile { name: name.clone(), role: companion.role, onnx });
+        }
+        Ok(Self { onnx, manifest: Some(manifest), probe, companions })
     }
 }
 
@@ -122,15 +147,19 @@ fn verify(manifest: &Manifest, name: &str, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn parse_probe(bytes: &[u8], classes: usize) -> Result<Vec<ProbeSample>> {
+fn parse_probe(bytes: &[u8], manifest: &Manifest) -> Result<Vec<ProbeSample>> {
     let text = std::str::from_utf8(bytes).map_err(|error| problem(PROBE_FILE, &error.to_string()))?;
     let parse = |(index, line): (usize, &str)| {
         let at = |what: String| problem(PROBE_FILE, &format!("line {}: {what}", index + 1));
         let sample: ProbeSample = serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
-        if sample.label >= classes {
-            return Err(at(format!("label {} of {classes} classes", sample.label)));
+        let is_classifier = matches!(manifest.transform.output, OutputTransform::Classification { .. });
+        match sample.label {
+            Some(label) if label >= manifest.labels.len() => {
+                Err(at(format!("label {label} of {} classes", manifest.labels.len())))
+            }
+            None if is_classifier => Err(at("has no label".into())),
+            _ => Ok(sample),
         }
-        Ok(sample)
     };
     text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect()
 }

@@ -32,13 +32,16 @@ impl Servable {
     /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
     pub(super) fn decode(&self, input: Input, polarity: PolarityChoice) -> Result<Decoded> {
         match input {
-            Input::Tensors(tensors) => {
+            Input::Tensors(mut tensors) => {
+                self.fill_in(&mut tensors)?;
                 self.check_tensors(&tensors)?;
                 Ok((self.to_graph(tensors)?, None))
             }
             Input::Images(images) => {
                 let (tensor, inverted) = self.images_to_tensor(&images, polarity)?;
-                Ok((self.to_graph(vec![tensor])?, Some(inverted)))
+                let mut tensors = vec![tensor];
+                self.fill_in(&mut tensors)?;
+                Ok((self.to_graph(tensors)?, Some(inverted)))
             }
         }
     }
@@ -213,6 +216,9 @@ impl Servable {
             };
             let rows = outputs[output].float_rows().map_err(|error| self.failed(error))?;
             return rows.enumerate().map(classified).collect();
+        }
+        if let Some(reconstruction) = &self.reconstruction {
+            return reconstruction.answers(outputs, inverted).map_err(|error| self.failed(error));
         }
         if outputs.iter().any(|output| output.data().has_non_finite()) {
             return Err(self.failed(Error::internal("the model's output is not a finite number", "NaN or infinity")));

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use super::cache::ResponseCache;
 use super::engines::Candidates;
 use super::gather::Gather;
+use super::generator::{Beside, Generator};
 use super::lane::Lane;
 use super::pool::Pool;
+use super::reconstruction::Reconstruction;
 use super::rival;
 use super::servable::Servable;
 use super::sessions::Runtime;
@@ -75,7 +77,7 @@ impl LoadSettings {
 /// on a golden example or while warming up.
 pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
-    let VersionFiles { onnx, manifest, probe } =
+    let VersionFiles { onnx, manifest, probe, companions } =
         VersionFiles::read_named(&found.path, found.settings.model_file(), settings.max_model_bytes)?;
     if let Some(manifest) = &manifest {
         verify::identity(found, manifest)?;
@@ -100,10 +102,15 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         None => (found.settings.transform.clone(), found.settings.labels.clone()),
     };
     let View { signature, batching, facing } = view;
-    let probabilities = match &transform {
-        Some(transform) => verify::transform(transform, &labels, &signature)?,
-        None => None,
+    let (probabilities, reconstruction) = match &transform {
+        Some(transform) => (
+            verify::transform(transform, &labels, &signature)?,
+            Reconstruction::of(transform, manifest.as_ref(), &signature)?,
+        ),
+        None => (None, None),
     };
+    let beside = Beside { found, settings, candidates: &candidates, scheduling: &scheduling, metrics };
+    let generator = Generator::load(&beside, manifest.as_ref(), &companions)?;
     let pinned = Pinned::of(&scheduling);
     let tuning = match settings.tuning.recall(&onnx_sha256, plan.engine()) {
         Some(costs) => Tuning::choose(TuningStage::Remembered, plan.engine(), costs, pinned),
@@ -141,6 +148,8 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         runtime: ArcSwap::from_pointee(Runtime::new(plan, settings.threads, sessions)),
         batching,
         probabilities,
+        reconstruction,
+        generator,
         image_limits: settings.image_limits,
     };
     verify::golden(&servable)?;
@@ -151,7 +160,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
 }
 
 /// A session for each compute thread, each of which has run, and what a run costs.
-fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(Vec<Session>, Vec<BatchCost>)> {
+pub(super) fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(Vec<Session>, Vec<BatchCost>)> {
     let mut sessions = rival::warm(plan, count)?;
     let mut costs = vec![tuner::cost(&mut sessions[0], 1, &triton::zeros(view, 1)?)?];
     if view.batching == Batching::Any {
@@ -160,7 +169,7 @@ fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(Vec<Session>
     Ok((sessions, costs))
 }
 
-fn decode_probe(sample: &ProbeSample) -> Result<(Bytes, usize)> {
+fn decode_probe(sample: &ProbeSample) -> Result<(Bytes, Option<usize>)> {
     Ok((decode_base64(&sample.image)?, sample.label))
 }
 
@@ -179,7 +188,15 @@ fn announce(servable: &Servable, start: Instant) {
     ];
     for (source, summary) in known {
         if let Some(summary) = summary {
-            servable.metrics.set_quality(source, summary);
+            servable.metrics.set_quality(source, summary.loss, Some(summary.accuracy));
+        }
+    }
+    // An autoencoder's live figure is its mean score, so that is what it is compared with.
+    let held_out = manifest.metrics.scores.as_ref().map(|scores| scores.mean);
+    let test = manifest.metrics.likelihood.as_ref().map(|likelihood| likelihood.mean_score);
+    for (source, score) in [(Source::Validation, held_out), (Source::Test, test)] {
+        if let Some(score) = score {
+            servable.metrics.set_quality(source, score, None);
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::predictor::Predictor;
-use super::servable::{Input, Options, Prediction, Servable};
+use super::servable::{Input, LiveQuality, Options, Prediction, Servable};
 use crate::error::Result;
 use crate::ids::{ModelRef, VersionSpec};
-use crate::stats::{Evaluator, Summary};
+use crate::stats::Evaluator;
 
 /// Probes run when nothing else waits.
 const PROBE_PRIORITY: u8 = 9;
@@ -50,34 +50,48 @@ pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop:
 }
 
 /// Scores one version on its probe set; gives way to real requests when the server is at capacity.
-async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<Summary> {
+async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQuality> {
     let classes = servable.labels().len();
     let options = Options { top_k: classes, priority: PROBE_PRIORITY, ..Options::default() };
     let mut evaluator = Evaluator::new(classes);
+    let (mut scores, mut scored_samples) = (0.0, 0u64);
     for (image, label) in &servable.probe {
         let predicted = predictor.probe(servable.clone(), Input::Images(vec![image.clone()]), options).await?;
         let mut probabilities = vec![0.0; classes];
         for prediction in &predicted.predictions {
-            if let Prediction::Classified { classification, .. } = prediction {
-                for scored in &classification.top_k {
-                    probabilities[scored.class] = scored.confidence;
+            match prediction {
+                Prediction::Classified { classification, .. } => {
+                    for scored in &classification.top_k {
+                        probabilities[scored.class] = scored.confidence;
+                    }
                 }
+                Prediction::Reconstructed { score, .. } => {
+                    scores += score;
+                    scored_samples += 1;
+                }
+                Prediction::Raw { .. } => {}
             }
         }
-        evaluator.add(*label, &probabilities);
+        if let Some(label) = label {
+            evaluator.add(*label, &probabilities);
+        }
         tokio::task::yield_now().await;
     }
-    Ok(evaluator.summary())
+    if scored_samples > 0 {
+        return Ok(LiveQuality { samples: scored_samples, loss: scores / scored_samples as f64, accuracy: None });
+    }
+    let summary = evaluator.summary();
+    Ok(LiveQuality { samples: summary.samples, loss: summary.loss, accuracy: Some(summary.accuracy) })
 }
 
-fn record(servable: &Servable, outcome: Result<Summary>) {
+fn record(servable: &Servable, outcome: Result<LiveQuality>) {
     let (model, version) = (servable.name.as_str(), servable.version.0);
     match outcome {
-        Ok(summary) => {
+        Ok(live) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            servable.live.store(Some(Arc::new(summary)));
-            servable.metrics.record_probe(summary, now.as_secs_f64());
-            tracing::debug!(model, version, loss = summary.loss, accuracy = summary.accuracy, "probe replayed");
+            servable.live.store(Some(Arc::new(live)));
+            servable.metrics.record_probe(live.loss, live.accuracy, now.as_secs_f64());
+            tracing::debug!(model, version, loss = live.loss, accuracy = live.accuracy, "probe replayed");
         }
         Err(error) => {
             tracing::warn!(model, version, error = %error, "probe not replayed in full; the last figures stand")

@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 
 use super::cache::ResponseCache;
 use super::gather::Gather;
+use super::generator::Generator;
 use super::lane::Lane;
+use super::reconstruction::Reconstruction;
 use super::sessions::Runtime;
 use super::statistics::Statistics;
 use super::tuning::{Pinned, Tuning};
@@ -22,7 +24,6 @@ use crate::metrics::{ServableMetrics, Stage};
 use crate::repository::Manifest;
 use crate::repository::triton::{Facing, TritonModel};
 use crate::signature::{Batching, Dim, ImageTransform, Signature, Transform};
-use crate::stats::Summary;
 use crate::tensor::{Data, Tensor};
 use crate::transform::{Classification, ImageLimits, PolarityChoice};
 
@@ -70,12 +71,40 @@ pub enum Prediction {
         #[serde(skip_serializing_if = "Option::is_none")]
         inverted: Option<bool>,
     },
+    /// An autoencoder.
+    Reconstructed {
+        /// The image made again: a PNG file in base64.
+        reconstruction: String,
+        /// The mean of the image's code.
+        latent: Vec<f32>,
+        /// How unlikely the image is, in nats: the greater, the less like those the model was trained on.
+        score: f64,
+        /// The share of the reference data that scored lower, 0 to 1; at 1 the image is less likely than all
+        /// of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quantile: Option<f64>,
+        /// Of an image: whether black and white were exchanged to reach the model's polarity.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inverted: Option<bool>,
+    },
     /// A model without output transform.
     Raw {
         /// The elements of each output, row by row.
         #[schema(value_type = BTreeMap<String, Vec<f64>>)]
         outputs: BTreeMap<String, Data>,
     },
+}
+
+/// How well a version does on its probe set, asked as clients ask it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct LiveQuality {
+    /// How many samples were scored.
+    pub samples: u64,
+    /// Mean cross-entropy of a classifier, mean score of an autoencoder, in nats.
+    pub loss: f64,
+    /// Share of right answers of a classifier, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
 }
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.
@@ -100,8 +129,8 @@ pub struct Servable {
     pub metrics: ServableMetrics,
     /// What it did since it was loaded.
     pub statistics: Statistics,
-    pub(super) probe: Vec<(Bytes, usize)>,
-    pub(super) live: ArcSwapOption<Summary>,
+    pub(super) probe: Vec<(Bytes, Option<usize>)>,
+    pub(super) live: ArcSwapOption<LiveQuality>,
     pub(super) signature: Signature,
     pub(super) runtime: ArcSwap<Runtime>,
     pub(super) lane: Lane,
@@ -115,6 +144,9 @@ pub struct Servable {
     pub(super) choice: EngineChoice,
     pub(super) batching: Batching,
     pub(super) probabilities: Option<usize>,
+    /// Of an autoencoder: what its answers are made of.
+    pub(super) reconstruction: Option<Reconstruction>,
+    pub(super) generator: Option<Generator>,
     pub(super) image_limits: ImageLimits,
 }
 
@@ -195,8 +227,13 @@ impl Servable {
         self.output_labels.get(&output).unwrap_or(&self.labels)
     }
 
-    /// Loss and accuracy of the last whole replay of the probe set.
-    pub fn live_quality(&self) -> Option<Summary> {
+    /// What makes images of codes, if the version can.
+    pub fn generator(&self) -> Option<&Generator> {
+        self.generator.as_ref()
+    }
+
+    /// What the last whole replay of the probe set gave.
+    pub fn live_quality(&self) -> Option<LiveQuality> {
         self.live.load().as_deref().copied()
     }
 }

@@ -2,12 +2,16 @@
 
 use super::servable::{Input, Options, Prediction, Servable};
 use crate::error::{Error, Result};
-use crate::repository::{FoundVersion, Golden, Manifest};
+use crate::repository::{FoundVersion, Golden, GoldenReconstruction, Manifest};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
+use crate::transform::{self, ImageLimits};
 
 /// How far an answer to a golden example may be from the recorded one: kernels of another CPU round
 /// differently, a wrong model is off by far more.
 const GOLDEN_TOLERANCE: f32 = 1e-3;
+
+/// The same of the grey values of a reconstruction, 0 to 255.
+const GOLDEN_GREY: u8 = 2;
 
 /// Whether a manifest is of the folder it lies in.
 ///
@@ -46,7 +50,10 @@ pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signat
             let sample = input.sample_shape().map(|shape| shape.iter().product());
             input.dtype == DType::Float32 && sample == Some(pixels)
         };
-        if pixels == 0 || graph.batching() == Batching::Whole || graph.inputs.len() != 1 || !fits(&graph.inputs[0]) {
+        // An autoencoder takes noise besides.
+        let inputs = if matches!(transform.output, OutputTransform::Reconstruction { .. }) { 2 } else { 1 };
+        if pixels == 0 || graph.batching() == Batching::Whole || graph.inputs.len() != inputs || !fits(&graph.inputs[0])
+        {
             let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
             return Err(unusable(format!(
                 "images of {} × {} grey pixels do not fill the inputs {}",
@@ -79,11 +86,21 @@ pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signat
 /// [`Error::Repository`] naming the example, [`Error::ModelFailed`].
 pub(super) fn golden(servable: &Servable) -> Result<()> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
-    for (index, Golden { image, probabilities }) in golden.iter().enumerate() {
+    for (index, Golden { image, probabilities, reconstruction }) in golden.iter().enumerate() {
         let options = Options { top_k: probabilities.len(), ..Options::default() };
         let answers = servable.execute(Input::Images(vec![super::load::decode_base64(image)?]), options)?;
+        if let ([Prediction::Reconstructed { reconstruction, latent, score, .. }], Some(expected)) =
+            (answers.as_slice(), reconstruction)
+        {
+            if let Some(problem) = differs(expected, (reconstruction, latent, *score), servable.image_limits)? {
+                return Err(unusable(format!("golden example {index}: {problem}")));
+            }
+            continue;
+        }
         let [Prediction::Classified { classification, .. }] = answers.as_slice() else {
-            return Err(unusable("golden examples need a classification output".into()));
+            return Err(unusable(
+                "golden examples need a classification output, or the reconstruction of an autoencoder".into(),
+            ));
         };
         for scored in &classification.top_k {
             let expected = probabilities.get(scored.class).copied().unwrap_or(f32::NAN);
@@ -97,6 +114,31 @@ pub(super) fn golden(servable: &Servable) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How an autoencoder's answer differs from the recorded one, if it does.
+///
+/// # Errors
+/// [`Error::Repository`] when the recorded image cannot be read.
+fn differs(
+    expected: &GoldenReconstruction,
+    (image, code, score): (&str, &[f32], f64),
+    limits: ImageLimits,
+) -> Result<Option<String>> {
+    let tolerance = |expected: f64| f64::from(GOLDEN_TOLERANCE) * expected.abs().max(1.0);
+    let is_off = |found: f64, expected: f64| !((found - expected).abs() <= tolerance(expected));
+    if is_off(score, expected.score) {
+        return Ok(Some(format!("the score is {score}, recorded {}", expected.score)));
+    }
+    let numbers = || code.iter().zip(&expected.code);
+    if code.len() != expected.code.len() || numbers().any(|(a, b)| is_off(f64::from(*a), f64::from(*b))) {
+        return Ok(Some(format!("the code is {code:?}, recorded {:?}", expected.code)));
+    }
+    let grey = |base64: &str| transform::decode(&super::load::decode_base64(base64)?, limits);
+    let (found, recorded) = (grey(image)?, grey(&expected.image)?);
+    let is_near = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= GOLDEN_GREY;
+    let is_like = found.pixels.len() == recorded.pixels.len() && found.pixels.iter().zip(&recorded.pixels).all(is_near);
+    Ok((!is_like).then(|| "the reconstruction is another image than the recorded one".into()))
 }
 
 /// A version that cannot be served.

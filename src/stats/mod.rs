@@ -12,6 +12,8 @@ mod curves;
 mod full;
 mod histogram;
 mod interval;
+mod likelihood;
+mod normal;
 mod predictions;
 mod regression;
 mod temperature;
@@ -23,6 +25,10 @@ pub use curves::{ClassCurves, Curve};
 pub use full::{FullEvaluation, TopK};
 pub use histogram::Histogram;
 pub use interval::{Interval, wilson};
+pub use likelihood::{
+    ImportanceEstimate, LikelihoodEvaluation, ReferenceScores, active_units, log_mean_exp, variances,
+};
+pub use normal::standard_normal;
 pub use predictions::{Mistake, Predictions};
 pub use regression::{RegressionEvaluation, RegressionEvaluator};
 pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE, chance_of_gain};

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::augment::Augment;
 use super::augment::mixup::{self, add_target};
 use super::dataset::Dataset;
+use crate::stats::standard_normal;
 
 /// Batches that wait ready at the most.
 const AHEAD: usize = 4;
@@ -41,6 +42,8 @@ pub struct Batch {
     pub targets: Vec<f32>,
     /// For each dropout layer: 0 or `1/(1-rate)` for each element of each sample.
     pub dropout: Vec<Vec<f32>>,
+    /// Standard normal numbers for each sample, if they are wanted.
+    pub noise: Vec<f32>,
 }
 
 /// How batches are drawn.
@@ -60,6 +63,8 @@ pub struct BatchPlan {
     pub mixup: f64,
     /// The part of each target that is spread over all classes.
     pub label_smoothing: f32,
+    /// Standard normal numbers for each sample of an autoencoder, whose pixels are then drawn 0 or 255.
+    pub noise: Option<usize>,
 }
 
 impl BatchPlan {
@@ -97,6 +102,14 @@ impl BatchPlan {
                 }
             }
         }
+        let mut noise = Vec::new();
+        if let Some(count) = self.noise {
+            for (&index, image) in chosen.iter().zip(pixels.chunks_exact_mut(data.image_len())) {
+                let key = |purpose| keyed_rng(self.seed, purpose, self.epoch as u64, index as u64);
+                binarise(image, &mut key("binarise"));
+                standard_normal(&mut key("noise"), count, &mut noise);
+            }
+        }
         let mut rng = keyed_rng(self.seed, "dropout", self.epoch as u64, step as u64);
         let mask = |(elements, rate): &(usize, f32)| dropout_mask(&mut rng, elements * chosen.len(), *rate);
         Batch {
@@ -104,6 +117,7 @@ impl BatchPlan {
             labels: chosen.iter().map(|&index| data.labels[index]).collect(),
             targets,
             dropout: self.dropout.iter().map(mask).collect(),
+            noise,
         }
     }
 
@@ -160,6 +174,15 @@ impl BatchPlan {
     }
 }
 
+/// Draws each pixel of an image: 255 with the probability that its grey value is of 255, else 0. So a grey
+/// pixel is a probability, and an image is another one whenever it is drawn.
+pub(super) fn binarise(image: &mut [f32], rng: &mut ChaCha8Rng) {
+    for pixel in image {
+        let share = f64::from(rng.next_u32()) * (255.0 / 4_294_967_296.0);
+        *pixel = if share < f64::from(*pixel) { 255.0 } else { 0.0 };
+    }
+}
+
 fn dropout_mask(rng: &mut ChaCha8Rng, elements: usize, rate: f32) -> Vec<f32> {
     // An integer threshold: exact, and faster than drawing floats.
     let threshold = (f64::from(rate) * 4_294_967_296.0) as u64;
@@ -184,6 +207,7 @@ mod tests {
             augment: Augment::NONE,
             mixup: 0.0,
             label_smoothing: 0.0,
+            noise: None,
         }
     }
 
@@ -240,6 +264,24 @@ mod tests {
         let produced = std::thread::scope(|scope| plan(0).produce(scope, &data, 1).0.iter().collect::<Vec<_>>());
         assert_eq!(produced, expected);
         assert_eq!(produced[1].labels.len(), 2, "the last batch of an epoch holds what is left");
+    }
+
+    #[test]
+    fn pixels_are_drawn_in_proportion_and_alike_in_any_batch() {
+        let mut image = vec![51.0; 100_000];
+        image[0] = 255.0;
+        image[1] = 0.0;
+        binarise(&mut image, &mut keyed_rng(1, "binarise", 0, 0));
+        assert_eq!((image[0], image[1]), (255.0, 0.0));
+        let share = image.iter().filter(|pixel| **pixel == 255.0).count() as f64 / 1e5;
+        assert!((share - 0.2).abs() < 0.005, "{share}");
+
+        let grey = Dataset { width: 40, height: 1, pixels: vec![100; 400], labels: vec![0; 10], classes: 1 };
+        let plan = |batch_size| BatchPlan { batch_size, noise: Some(3), ..plan(0) };
+        let order = plan(1).order(10);
+        let (whole, alone) = (plan(10).batch(&grey, &order, 0), plan(1).batch(&grey, &order, 6));
+        assert_eq!((&whole.pixels[240..280], &whole.noise[18..21]), (&alone.pixels[..], &alone.noise[..]));
+        assert_ne!(whole.pixels[..40], whole.pixels[40..80]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Cards for Model Reporting").
 
 use crate::repository::Manifest;
-use crate::signature::Polarity;
+use crate::signature::{OutputTransform, Polarity};
 
 /// The card of a version, from its manifest and the report of its evaluation.
 pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
@@ -40,8 +40,13 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
         facts.push((
             "Parity with the trainer",
             format!(
-                "largest logit difference {:.1e} over {} samples in {}",
-                parity.max_abs_logit_difference, parity.samples, parity.engine
+                "largest logit difference {:.1e}{} over {} samples in {}",
+                parity.max_abs_logit_difference,
+                parity
+                    .max_relative_score_difference
+                    .map_or_else(String::new, |part| format!(", of a score {part:.1e} of it")),
+                parity.samples,
+                parity.engine
             ),
         ));
     }
@@ -57,7 +62,16 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
     }
     let rows: String = facts.iter().map(|(name, fact)| format!("| {name} | {fact} |\n")).collect();
     parts.push(format!("| | |\n| --- | --- |\n{rows}"));
-    if let Some(image) = &manifest.transform.image {
+    let is_autoencoder = matches!(manifest.transform.output, OutputTransform::Reconstruction { .. });
+    if let Some(image) = manifest.transform.image.as_ref().filter(|_| is_autoencoder) {
+        parts.push(format!(
+            "## Input and use\n\nOne drawing, brought to {} × {} grey pixels, 0 to 255, bright on dark. The answer is its \
+             reconstruction, its code and a score in nats: how unlike the images it was trained on a picture is. `decoder.onnx` makes \
+             new images of codes. The score knows of no meaning: simple pictures, an empty one above all, score low although they show \
+             none of what it was trained on.\n",
+            image.width, image.height
+        ));
+    } else if let Some(image) = &manifest.transform.image {
         let polarity = match image.polarity {
             Polarity::LightOnDark => "bright strokes on a dark background",
             Polarity::DarkOnLight => "dark strokes on a bright background",

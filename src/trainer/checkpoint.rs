@@ -9,7 +9,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
 use super::fit::{Cursor, FitState};
-use super::network::Parameter;
+use super::learner::Learner;
+use super::network::{Network, Parameter};
 use crate::error::{Error, Result};
 
 /// The metadata key of the place in the run, as TOML, which gives every number back to the last bit.
@@ -33,20 +34,20 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn save(state: &FitState, path: &Path) -> Result<()> {
+    pub fn save<M: Learner>(state: &FitState<M>, path: &Path) -> Result<()> {
         let place = toml::to_string(&state.cursor)
             .map_err(|error| Error::internal("the checkpoint could not be written", error))?;
         let mut arrays: Vec<(String, &[usize], Vec<u8>)> = Vec::new();
         let mut add = |name: String, shape, values: &[f32]| {
             arrays.push((name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()));
         };
-        for (parameter, slots) in state.network.parameters().iter().zip(&state.slots) {
+        for (parameter, slots) in state.network.trained().into_iter().zip(&state.slots) {
             add(parameter.name.clone(), parameter.shape.as_slice(), &parameter.values);
             for (slot, values) in state.slot_names.iter().zip(slots) {
                 add(format!("{}.{slot}", parameter.name), parameter.shape.as_slice(), values);
             }
         }
-        for array in state.network.statistics() {
+        for array in state.network.networks().into_iter().flat_map(Network::statistics) {
             add(array.name.clone(), &array.shape, &array.values);
         }
         for array in state.best.iter().flatten() {
@@ -71,7 +72,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Data`] when the file is damaged or of another network.
-    pub fn load(state: &mut FitState, path: &Path) -> Result<()> {
+    pub fn load<M: Learner>(state: &mut FitState<M>, path: &Path) -> Result<()> {
         let file = fs::read(path).map_err(Error::io("read", path))?;
         let damaged = |problem: String| Error::Data { file: path.display().to_string(), problem };
         let tensors = SafeTensors::deserialize(&file).map_err(|error| damaged(error.to_string()))?;
@@ -97,7 +98,8 @@ impl Checkpoint {
             }
             Ok(())
         };
-        for (parameter, slots) in state.network.parameters_mut().iter_mut().zip(&mut state.slots) {
+        let parameters = state.network.networks_mut().into_iter().flat_map(Network::parameters_mut);
+        for (parameter, slots) in parameters.zip(&mut state.slots) {
             read(parameter.name.clone(), &mut parameter.values)?;
             for (slot, values) in state.slot_names.iter().zip(slots) {
                 read(format!("{}.{slot}", parameter.name), values)?;
@@ -106,12 +108,12 @@ impl Checkpoint {
         for array in state.average.iter_mut().flat_map(|average| &mut average.arrays) {
             read(format!("{AVERAGE}{}", array.name), &mut array.values)?;
         }
-        for array in state.network.statistics_mut() {
+        for array in state.network.networks_mut().into_iter().flat_map(Network::statistics_mut) {
             read(array.name.clone(), &mut array.values)?;
         }
         state.best = None;
         if cursor.best_epoch.is_some() {
-            let mut best: Vec<Parameter> = state.network.arrays().cloned().collect();
+            let mut best: Vec<Parameter> = state.network.all_arrays().into_iter().cloned().collect();
             for array in &mut best {
                 read(format!("{BEST}{}", array.name), &mut array.values)?;
             }

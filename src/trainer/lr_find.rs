@@ -92,7 +92,7 @@ pub fn lr_find(
     run.write(ARGUMENTS_FILE, &request.to_toml()?)?;
     let mut settings = request.fit.clone();
     settings.regime.ema_decay = 0.0;
-    let mut state = FitState::new(prepared.network, &settings);
+    let mut state = FitState::new(prepared.model, &settings);
     let (mut points, mut exploded) = (Vec::with_capacity(plan.steps), false);
     let (mut sum, mut lowest) = (0.0, f64::INFINITY);
     for epoch in 0.. {

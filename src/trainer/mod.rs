@@ -3,6 +3,7 @@
 //! Knows nothing of serving; the two meet in the repository.
 
 mod augment;
+mod autoencoder;
 pub mod batches;
 mod calibrate;
 mod card;
@@ -14,6 +15,7 @@ mod export;
 mod fit;
 mod images;
 mod kernels;
+mod learner;
 mod lr_find;
 mod network;
 mod optimizer;
@@ -31,14 +33,16 @@ mod train;
 mod tune;
 
 pub use augment::Augment;
+pub use autoencoder::{Autoencoder, AutoencoderReport, Importance, evaluate_autoencoder, is_autoencoder};
 pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
 pub use checkpoint::Checkpoint;
 pub use dataset::{Dataset, Mnist};
 pub use evaluate::{Evaluated, evaluate_version};
 pub use export::to_onnx;
-pub use fit::{Ending, EpochReport, FitSettings, FitState, StepReport, Watch, fit};
+pub use fit::{Ending, EpochReport, FitSettings, FitState, Snapshot, StepReport, Watch, fit};
+pub use learner::{Learner, Model};
 pub use lr_find::{Sweep, SweepPlan, SweepPoint, lr_find};
-pub use network::Network;
+pub use network::{Network, Parameter};
 pub use optimizer::Optimizer;
 pub use presets::{PRESETS, Preset, preset};
 pub use recipe::{Override, read_settings, resolve};
@@ -46,5 +50,5 @@ pub use regime::Regime;
 pub use report::{Report, ShownMistake, Subject, confusions, label, percent};
 pub use run_dir::RunDir;
 pub use schedule::Schedule;
-pub use train::{Begin, TrainOutcome, TrainRequest, rehearse, train};
+pub use train::{Begin, TrainOutcome, TrainRequest, TrainedReport, rehearse, train};
 pub use tune::{Dimension, Objective, Outcome, Sampler, Trial, TunePlan, TuneWatch, Tuned, resume_tune, tune};

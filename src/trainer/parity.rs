@@ -10,10 +10,10 @@ use crate::stats::argmax;
 use crate::tensor::Tensor;
 
 /// Samples compared in all, at least; every batch size takes part.
-const SAMPLES: usize = 1500;
+pub(super) const SAMPLES: usize = 1500;
 
 /// Batch sizes: the plan for one sample, an odd batch, a full one.
-const BATCH_SIZES: [usize; 3] = [1, 7, 64];
+pub(super) const BATCH_SIZES: [usize; 3] = [1, 7, 64];
 
 /// The largest difference of a logit that rounding explains.
 const TOLERANCE: f64 = 1e-4;
@@ -26,8 +26,13 @@ pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Pa
     let output = plan.signature().outputs.iter().position(|output| output.name == LOGITS);
     let output = output.ok_or_else(|| Error::GateMissed(format!("the exported graph has no output \"{LOGITS}\"")))?;
     let mut session = plan.session()?;
-    let mut parity =
-        Parity { engine: plan.engine().name().into(), samples: 0, max_abs_logit_difference: 0.0, argmax_mismatches: 0 };
+    let mut parity = Parity {
+        engine: plan.engine().name().into(),
+        samples: 0,
+        max_abs_logit_difference: 0.0,
+        argmax_mismatches: 0,
+        max_relative_score_difference: None,
+    };
     let mut next = 0;
     for size in BATCH_SIZES {
         let until = parity.samples + SAMPLES.div_ceil(BATCH_SIZES.len());

@@ -1,7 +1,7 @@
 //! What later traffic is compared with: how a version's inputs and answers are distributed on data that it was
 //! not trained on.
 
-use super::dataset::Dataset;
+use super::release::Parts;
 use crate::repository::DriftReference;
 use crate::stats::{Histogram, Predictions};
 
@@ -9,25 +9,35 @@ use crate::stats::{Histogram, Predictions};
 /// samples.
 const BINS: usize = 20;
 
-/// The reference from images and the distributions over classes that a version gives for them.
-pub(super) fn of_classifier(source: &str, data: &Dataset, predictions: &Predictions) -> DriftReference {
-    let (means, deviations): (Vec<f64>, Vec<f64>) =
-        data.pixels.chunks_exact(data.image_len()).map(mean_and_deviation).unzip();
-    let mut by_class = vec![0; data.classes];
-    let mut confidences = Vec::with_capacity(data.len());
+/// The reference of a classifier, from the distributions over classes that it gives for the validation data, or
+/// where nothing was held out for the test data.
+pub(super) fn of_classifier(parts: &Parts<'_>, validation: &Predictions, test: &Predictions) -> DriftReference {
+    let predictions = if validation.is_empty() { test } else { validation };
+    let mut reference = of_inputs(parts);
+    reference.predictions = vec![0; predictions.classes()];
+    let mut confidences = Vec::with_capacity(predictions.len());
     for (_, row) in predictions.iter() {
         let class = crate::stats::argmax(row);
-        by_class[class] += 1;
+        reference.predictions[class] += 1;
         confidences.push(f64::from(row[class]));
     }
+    reference.confidence = Some(Histogram::by_quantiles(confidences, BINS));
+    reference
+}
+
+/// What is known of the inputs alone.
+pub(super) fn of_inputs(parts: &Parts<'_>) -> DriftReference {
+    let (source, data) =
+        if parts.validation.is_empty() { ("test", &parts.source.test) } else { ("validation", parts.validation) };
+    let (means, deviations): (Vec<f64>, Vec<f64>) =
+        data.pixels.chunks_exact(data.image_len()).map(mean_and_deviation).unzip();
     DriftReference {
         source: source.to_owned(),
         samples: data.len(),
         input_mean: Histogram::by_quantiles(means, BINS),
         input_deviation: Histogram::by_quantiles(deviations, BINS),
-        confidence: Some(Histogram::by_quantiles(confidences, BINS)),
-        predictions: by_class,
-        score: None,
+        confidence: None,
+        predictions: Vec::new(),
     }
 }
 
@@ -40,20 +50,33 @@ fn mean_and_deviation(image: &[u8]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::trainer::dataset::{Dataset, Mnist};
 
     #[test]
     fn a_reference_counts_what_a_version_saw_and_said() {
-        let data =
-            Dataset { width: 2, height: 1, pixels: vec![0, 0, 10, 30, 255, 255], labels: vec![0, 1, 1], classes: 2 };
-        let mut predictions = Predictions::new(2);
-        for (truth, row) in [(0, [0.9, 0.1]), (1, [0.4, 0.6]), (1, [0.3, 0.7])] {
-            predictions.push(truth, &row);
-        }
-        let reference = of_classifier("validation", &data, &predictions);
-        assert_eq!((reference.samples, reference.predictions.as_slice()), (3, [1, 2].as_slice()));
+        let data = |pixels, labels| Dataset { width: 2, height: 1, pixels, labels, classes: 2 };
+        let (train, nothing) = (data(vec![1, 2], vec![0]), data(vec![], vec![]));
+        let test = data(vec![7, 7], vec![1]);
+        let source = Mnist { train: train.clone(), test, sha256: BTreeMap::new() };
+        let validation = data(vec![0, 0, 10, 30, 255, 255], vec![0, 1, 1]);
+        let said = |rows: &[[f32; 2]]| {
+            let mut predictions = Predictions::new(2);
+            rows.iter().for_each(|row| predictions.push(0, row));
+            predictions
+        };
+        let (on_validation, on_test) = (said(&[[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]]), said(&[[0.5, 0.5]]));
+        let parts = Parts { train: &train, validation: &validation, source: &source };
+        let reference = of_classifier(&parts, &on_validation, &on_test);
+        assert_eq!((reference.source.as_str(), reference.samples), ("validation", 3));
+        assert_eq!(reference.predictions, [1, 2]);
         assert_eq!(reference.input_mean.edges, [20.0, 255.0]);
         assert_eq!((reference.input_deviation.edges, reference.input_deviation.counts), (vec![10.0], vec![2, 1]));
         assert_eq!(reference.confidence.unwrap().counts, [1, 1, 1]);
+        let parts = Parts { validation: &nothing, ..parts };
+        let reference = of_classifier(&parts, &said(&[]), &on_test);
+        assert_eq!((reference.source.as_str(), reference.samples, reference.predictions), ("test", 1, vec![1, 0]));
     }
 }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::autoencoder::{self, Autoencoder, AutoencoderReport};
 use super::checkpoint::Checkpoint;
 use super::dataset::{Dataset, Mnist};
 use super::events::{Events, HyperParameter};
-use super::fit::{EpochReport, FitSettings, FitState, StepReport, Watch, fit};
-use super::network::Network;
+use super::fit::{EpochReport, FitSettings, FitState, Snapshot, StepReport, Watch, fit};
+use super::learner::{Learner, Model};
+use super::network::{Network, Parameter};
 use super::plots;
 use super::presets::{Preset, preset};
 use super::recipe;
@@ -15,7 +17,7 @@ use super::report::Report;
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use crate::error::{Error, Result};
 use crate::ids::Version;
-use crate::repository::publish;
+use crate::repository::{Publication, publish};
 
 /// What a run is told.
 #[derive(Debug, Clone)]
@@ -45,8 +47,8 @@ pub(super) struct Prepared {
     pub(super) train: Dataset,
     /// What was held out.
     pub(super) validation: Dataset,
-    /// A network that has not learnt anything.
-    pub(super) network: Network,
+    /// What has not learnt anything yet.
+    pub(super) model: Model,
 }
 
 /// What a run made.
@@ -57,9 +59,18 @@ pub struct TrainOutcome {
     /// The version and where it is, if it was published.
     pub published: Option<(Version, PathBuf)>,
     /// The evaluation on the test data.
-    pub report: Report,
+    pub report: TrainedReport,
     /// Why it ended before its last epoch, in words, if it did.
     pub ended: Option<String>,
+}
+
+/// The evaluation of what was trained.
+#[derive(Debug)]
+pub enum TrainedReport {
+    /// Of a classifier.
+    Classifier(Box<Report>),
+    /// Of a variational autoencoder.
+    Autoencoder(Box<AutoencoderReport>),
 }
 
 impl TrainRequest {
@@ -115,9 +126,23 @@ impl TrainRequest {
         if self.train_samples > 0 {
             train = train.select(&train.sample(self.train_samples, self.fit.seed));
         }
+        let model = self.model(&train)?;
+        Ok(Prepared { source, train, validation, model })
+    }
+
+    /// What is trained on these images, as it is before the first step.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the preset's layers do not fit them.
+    pub(super) fn model(&self, train: &Dataset) -> Result<Model> {
         let architecture = (self.preset.architecture)(train.height, train.width, train.classes);
-        let network = Network::new(&architecture, self.fit.seed)?;
-        Ok(Prepared { source, train, validation, network })
+        Ok(match self.preset.decoder {
+            None => Model::Classifier(Box::new(Network::new(&architecture, self.fit.seed)?)),
+            Some(decoder) => {
+                let decoder = decoder(train.height, train.width);
+                Model::Autoencoder(Box::new(Autoencoder::new(&architecture, &decoder, self.fit.seed)?))
+            }
+        })
     }
 
     /// What TensorBoard compares runs by.
@@ -136,22 +161,22 @@ impl TrainRequest {
     }
 }
 
-/// What `begin` is told before the first step: the network, and how many samples it learns from and is judged by.
-pub type Begin<'b> = dyn FnMut(&Network, usize, usize) + 'b;
+/// What `begin` is told before the first step: the networks, and how many samples it learns from and is judged by.
+pub type Begin<'b> = dyn FnMut(&[&Network], usize, usize) + 'b;
 
 /// Checks all that can be checked without training, and tells of the network.
 ///
 /// # Errors
 /// [`Error::Data`] and [`Error::Config`].
 pub fn rehearse(request: &TrainRequest, begin: &mut Begin<'_>) -> Result<()> {
-    let Prepared { train, validation, network, .. } = request.prepare()?;
-    begin(&network, train.len(), validation.len());
+    let Prepared { train, validation, model, .. } = request.prepare()?;
+    begin(&model.networks(), train.len(), validation.len());
     Ok(())
 }
 
 /// Trains, or goes on with an interrupted run, and publishes.
 ///
-/// `begin` is called once with the network before the first step.
+/// `begin` is called once with the networks before the first step.
 ///
 /// # Errors
 /// [`Error::Data`] and [`Error::Config`] before anything is trained; [`Error::Interrupted`] when the
@@ -163,50 +188,111 @@ pub fn train(
     begin: &mut Begin<'_>,
     watch: &mut dyn Watch,
 ) -> Result<TrainOutcome> {
-    let Prepared { source, train, validation, network } = request.prepare()?;
-    let mut state = FitState::new(network, &request.fit);
-    if resume {
-        Checkpoint::load(&mut state, &run.state_file())?;
-        run.rewrite_epochs(state.history())?;
-    } else {
-        run.write(ARGUMENTS_FILE, &request.to_toml()?)?;
-        run.write("env.json", &environment()?)?;
-        // A run that is killed before its first epoch is over can be gone on with, too.
-        Checkpoint::save(&state, &run.state_file())?;
+    let Prepared { source, train, validation, model } = request.prepare()?;
+    let parts = Parts { train: &train, validation: &validation, source: &source };
+    let run = Run { request, run, resume };
+    match model {
+        Model::Classifier(network) => {
+            let (state, events) = run.fit(*network, &parts, begin, watch)?;
+            run.conclude_classifier(&state, &parts, events)
+        }
+        Model::Autoencoder(autoencoder) => {
+            let (state, events) = run.fit(*autoencoder, &parts, begin, watch)?;
+            run.conclude_autoencoder(&state, &parts, events)
+        }
     }
-    begin(&state.network, train.len(), validation.len());
-    let steps = train.len().div_ceil(request.fit.batch_size);
-    let settings = request.hyper_parameters();
-    let events = request.tensorboard.then(|| Events::create(run.path(), steps, &settings)).transpose()?;
-    let mut recorder = Recorder { run, watch, events, failed: None };
-    let finished = match fit(&mut state, &train, &validation, &request.fit, &mut recorder) {
-        Ok(finished) => finished,
-        Err(error) => {
-            // The run has failed already; that its events could not be written adds nothing.
-            drop(recorder.events.as_mut().map(Events::failed));
+}
+
+/// A run that has its directory.
+struct Run<'a> {
+    request: &'a TrainRequest,
+    run: &'a RunDir,
+    resume: bool,
+}
+
+impl Run<'_> {
+    /// Trains to the end, and saves the state in any case.
+    fn fit<M: Learner>(
+        &self,
+        model: M,
+        parts: &Parts<'_>,
+        begin: &mut Begin<'_>,
+        watch: &mut dyn Watch,
+    ) -> Result<(FitState<M>, Option<Events>)> {
+        let Self { request, run, resume } = *self;
+        let mut state = FitState::new(model, &request.fit);
+        if resume {
+            Checkpoint::load(&mut state, &run.state_file())?;
+            run.rewrite_epochs(state.history())?;
+        } else {
+            run.write(ARGUMENTS_FILE, &request.to_toml()?)?;
+            run.write("env.json", &environment()?)?;
+            // A run that is killed before its first epoch is over can be gone on with, too.
+            Checkpoint::save(&state, &run.state_file())?;
+        }
+        begin(&state.network.networks(), parts.train.len(), parts.validation.len());
+        let steps = parts.train.len().div_ceil(request.fit.batch_size);
+        let settings = request.hyper_parameters();
+        let events = request.tensorboard.then(|| Events::create(run.path(), steps, &settings)).transpose()?;
+        let mut recorder = Recorder { run, watch, events, failed: None };
+        let finished = match fit(&mut state, parts.train, parts.validation, &request.fit, &mut recorder) {
+            Ok(finished) => finished,
+            Err(error) => {
+                // The run has failed already; that its events could not be written adds nothing.
+                drop(recorder.events.as_mut().map(Events::failed));
+                return Err(error);
+            }
+        };
+        let Recorder { mut events, failed, .. } = recorder;
+        Checkpoint::save(&state, &run.state_file())?;
+        if let Some(error) = failed {
             return Err(error);
         }
-    };
-    let Recorder { mut events, failed, .. } = recorder;
-    Checkpoint::save(&state, &run.state_file())?;
-    if let Some(error) = failed {
-        return Err(error);
+        if !finished {
+            events.as_mut().map(Events::flush).transpose()?;
+            return Err(Error::Interrupted { run: run.path().to_owned(), command: "weir train" });
+        }
+        Ok((state, events))
     }
-    if !finished {
-        events.as_mut().map(Events::flush).transpose()?;
-        return Err(Error::Interrupted { run: run.path().to_owned(), command: "weir train" });
+
+    fn conclude_classifier(
+        &self,
+        state: &FitState,
+        parts: &Parts<'_>,
+        mut events: Option<Events>,
+    ) -> Result<TrainOutcome> {
+        let run = self.run;
+        let release = release::prepare(self.request, state, parts)?;
+        run.write("curves.svg", &plots::curves(state.history())?)?;
+        let (labels, evaluation) = (&release.report.labels, &release.report.full.evaluation);
+        run.write("confusion_matrix.svg", &plots::confusion(labels, evaluation)?)?;
+        run.write_confusion(labels, &evaluation.confusion)?;
+        release.report.write(run.path())?;
+        events.as_mut().map(|events| events.finish(&release.report, &parts.source.test)).transpose()?;
+        run.write("card.md", &release.card)?;
+        self.publish(release.publication, TrainedReport::Classifier(Box::new(release.report)), release.ended)
     }
-    let parts = Parts { train: &train, validation: &validation, source: &source };
-    let release = release::prepare(request, &state, &parts)?;
-    run.write("curves.svg", &plots::curves(state.history())?)?;
-    let (labels, evaluation) = (&release.report.labels, &release.report.full.evaluation);
-    run.write("confusion_matrix.svg", &plots::confusion(labels, evaluation)?)?;
-    run.write_confusion(labels, &evaluation.confusion)?;
-    release.report.write(run.path())?;
-    events.as_mut().map(|events| events.finish(&release.report, &source.test)).transpose()?;
-    run.write("card.md", &release.card)?;
-    let published = request.models.as_deref().map(|models: &Path| publish(models, release.publication)).transpose()?;
-    Ok(TrainOutcome { run: run.path().to_owned(), published, report: release.report, ended: release.ended })
+
+    fn conclude_autoencoder(
+        &self,
+        state: &FitState<Autoencoder>,
+        parts: &Parts<'_>,
+        mut events: Option<Events>,
+    ) -> Result<TrainOutcome> {
+        let run = self.run;
+        let release = autoencoder::prepare(self.request, state, parts)?;
+        run.write("curves.svg", &plots::curves(state.history())?)?;
+        release.report.write(run.path())?;
+        events.as_mut().map(|events| events.finish_autoencoder(&release.report)).transpose()?;
+        run.write("card.md", &release.card)?;
+        self.publish(release.publication, TrainedReport::Autoencoder(Box::new(release.report)), release.ended)
+    }
+
+    fn publish(&self, publication: Publication, report: TrainedReport, ended: Option<String>) -> Result<TrainOutcome> {
+        let models = self.request.models.as_deref();
+        let published = models.map(|models: &Path| publish(models, publication)).transpose()?;
+        Ok(TrainOutcome { run: self.run.path().to_owned(), published, report, ended })
+    }
 }
 
 /// What the run ran on.
@@ -245,12 +331,12 @@ impl Watch for Recorder<'_> {
         self.watch.epoch(report)
     }
 
-    fn weights(&mut self, epoch: usize, network: &Network) -> Result<()> {
-        self.events.as_mut().map(|events| events.weights(epoch, network)).transpose()?;
-        self.watch.weights(epoch, network)
+    fn weights(&mut self, epoch: usize, parameters: &[&Parameter]) -> Result<()> {
+        self.events.as_mut().map(|events| events.weights(epoch, parameters)).transpose()?;
+        self.watch.weights(epoch, parameters)
     }
 
-    fn save(&mut self, state: &FitState) -> Result<()> {
-        Checkpoint::save(state, &self.run.state_file())
+    fn save(&mut self, state: &dyn Snapshot) -> Result<()> {
+        state.save(&self.run.state_file())
     }
 }

@@ -9,6 +9,7 @@ mod elements;
 mod image;
 mod numbers;
 mod output;
+mod picture;
 mod small_png;
 mod words;
 
@@ -16,4 +17,5 @@ pub use elements::{BASE64_KEY, Base64, Level};
 pub use image::{ImageLimits, Luma, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
 pub use numbers::{Accepts, Nested, NestedSeed, Stack};
 pub use output::{Classification, ScoredClass, classify};
+pub use picture::Picture;
 pub use words::{with_words, word_number};

@@ -97,7 +97,8 @@ fn largest_difference(network: &Network, plan: &Plan, data: &Mnist) -> f64 {
 fn every_family_is_served_as_it_was_trained_in_both_engines() {
     let data = Mnist::read(small_data(600, 100).path()).unwrap();
     let engines = Engines::new(onnxruntime());
-    let presets = PRESETS.iter().map(|preset| (preset.name, (preset.architecture)(28, 28, 10), settings(preset)));
+    let classifiers = PRESETS.iter().filter(|preset| preset.decoder.is_none());
+    let presets = classifiers.map(|preset| (preset.name, (preset.architecture)(28, 28, 10), settings(preset)));
     let cells = [LayerSpec::Gru { units: 20 }, LayerSpec::Lstm { units: 7 }].map(|cell| Architecture {
         input: vec![1, 28, 28],
         layers: vec![

@@ -1,6 +1,7 @@
 //! Everything that is tested from outside, in one binary.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod autoencoder;
 mod batching;
 mod bench;
 mod check;

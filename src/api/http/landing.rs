@@ -5,7 +5,8 @@ use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, header};
 
 use crate::api::state::ApiState;
-use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, VersionEntry};
+use crate::repository::Manifest;
+use crate::serving::{Catalog, LiveQuality, ModelEntry, Servable, State as VersionState, VersionEntry};
 use crate::stats::Summary;
 
 /// What stands where nothing is known.
@@ -58,8 +59,8 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
     };
     let servable = entry.servable.as_deref();
     let manifest = servable.and_then(|servable| servable.manifest.as_ref());
-    let test = manifest.and_then(|manifest| manifest.metrics.test.as_ref()).map(|test| test.summary);
-    let (test, live) = (quality(test), quality(servable.and_then(Servable::live_quality)));
+    let (test, live) = (manifest.and_then(test_quality), servable.and_then(Servable::live_quality));
+    let (test, live) = (quality(test), quality(live));
     let cost = servable.map(|servable| format!("{:.1} µs", servable.tuning().single().as_nanos() as f64 / 1e3));
     let cost = cost.unwrap_or_else(|| NOTHING.to_owned());
     let about = manifest.map(|manifest| manifest.description.as_str()).or(entry.reason.as_deref()).unwrap_or_default();
@@ -70,12 +71,26 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
     )
 }
 
-/// Accuracy, with the loss below it.
-fn quality(summary: Option<Summary>) -> String {
-    summary.map_or_else(
-        || NOTHING.to_owned(),
-        |summary| format!("{:.2} %<small>loss {:.4}</small>", summary.accuracy * 100.0, summary.loss),
-    )
+/// What the manifest says of data never used for any choice.
+fn test_quality(manifest: &Manifest) -> Option<LiveQuality> {
+    let metrics = &manifest.metrics;
+    let of_classifier = metrics.test.as_ref().map(|test| test.summary);
+    let of_classifier = of_classifier.map(|Summary { samples, loss, accuracy }| (samples, loss, Some(accuracy)));
+    let of_autoencoder =
+        metrics.likelihood.as_ref().map(|likelihood| (likelihood.samples, likelihood.mean_score, None));
+    let (samples, loss, accuracy) = of_classifier.or(of_autoencoder)?;
+    Some(LiveQuality { samples, loss, accuracy })
+}
+
+/// Accuracy, with the loss below it; or the score of what has no accuracy.
+fn quality(quality: Option<LiveQuality>) -> String {
+    match quality {
+        Some(LiveQuality { loss, accuracy: Some(accuracy), .. }) => {
+            format!("{:.2} %<small>loss {loss:.4}</small>", accuracy * 100.0)
+        }
+        Some(LiveQuality { loss, accuracy: None, .. }) => format!("{loss:.1} nats<small>mean score</small>"),
+        None => NOTHING.to_owned(),
+    }
 }
 
 fn uptime(seconds: u64) -> String {

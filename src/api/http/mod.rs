@@ -2,6 +2,8 @@
 
 mod admin;
 mod admin_guard;
+mod generate;
+mod generate_types;
 mod landing;
 mod models;
 mod oip;
@@ -48,6 +50,8 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(predict::predict_default))
         .routes(routes!(predict::predict_model))
         .routes(routes!(predict::predict_version))
+        .routes(routes!(generate::generate_model))
+        .routes(routes!(generate::generate_version))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(admin::promote))

@@ -11,9 +11,8 @@ use crate::api::error::{ApiError, Problem};
 use crate::api::state::ApiState;
 use crate::ids::{ModelName, Version};
 use crate::repository::{Manifest, ModelMetrics};
-use crate::serving::{Catalog, ModelEntry, Servable, State as VersionState, Tuning, VersionEntry};
+use crate::serving::{Catalog, LiveQuality, ModelEntry, Servable, State as VersionState, Tuning, VersionEntry};
 use crate::signature::{Signature, Transform};
-use crate::stats::Summary;
 
 /// All models.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,9 +66,9 @@ pub(super) struct VersionInfo {
 pub(super) struct ServingInfo {
     /// What was measured of it on this machine, and what was chosen.
     tuning: Tuning,
-    /// Loss and accuracy of the last replay of the probe set through the live path.
+    /// Figures of the last replay of the probe set through the live path.
     #[serde(skip_serializing_if = "Option::is_none")]
-    probe: Option<Summary>,
+    probe: Option<LiveQuality>,
     /// Inputs and outputs.
     signature: Signature,
     #[serde(flatten)]

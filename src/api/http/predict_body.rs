@@ -50,14 +50,14 @@ impl JsonBody {
             > 1
     }
 
-    /// The inputs of the model, if they were sent as elements.
+    /// The inputs of the model, if they were sent as elements: the first `required`, or all of them.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
-    pub(super) fn into_tensors(self, signature: &Signature) -> Result<Option<Vec<Tensor>>> {
+    pub(super) fn into_tensors(self, signature: &Signature, required: usize) -> Result<Option<Vec<Tensor>>> {
         let is_whole = signature.batching() == Batching::Whole;
         if let Some(nested) = self.instances {
-            let [input] = signature.inputs.as_slice() else {
+            let (Some(input), 1) = (signature.inputs.first(), required) else {
                 return Err(Error::InvalidInput(format!(
                     "the model takes {} inputs; send \"inputs\" with each of them by name: {}",
                     signature.inputs.len(),
@@ -76,6 +76,10 @@ impl JsonBody {
             let name = crate::ids::quote(name);
             return Err(Error::InvalidInput(format!("the model has no input {name}; it has: {}", names(signature))));
         }
+        let given = match inputs.iter().skip(required).any(Option::is_some) {
+            true => inputs.len(),
+            false => required,
+        };
         let tensor = |(nested, spec): (Option<Nested>, &crate::signature::TensorSpec)| {
             let what = format!("input \"{}\"", spec.name);
             let nested = nested.ok_or_else(|| Error::InvalidInput(format!("{what} is missing")))?;
@@ -84,7 +88,7 @@ impl JsonBody {
                 false => nested.into_samples(&what, spec.sample_dims()),
             }
         };
-        inputs.into_iter().zip(&signature.inputs).map(tensor).collect::<Result<_>>().map(Some)
+        inputs.into_iter().zip(&signature.inputs).take(given).map(tensor).collect::<Result<_>>().map(Some)
     }
 }
 

@@ -100,6 +100,18 @@ pub(super) fn header_options(headers: &HeaderMap) -> Result<Options> {
     Ok(Options { priority, timeout: timeout_ms.map(check_timeout).transpose()?, ..Options::default() })
 }
 
+/// Options with what the body of a request says instead of its headers.
+///
+/// # Errors
+/// [`Error::Malformed`] naming what is out of range.
+pub(super) fn check_options(options: Options, priority: Option<u64>, timeout_ms: Option<u64>) -> Result<Options> {
+    Ok(Options {
+        priority: priority.map_or(Ok(options.priority), check_priority)?,
+        timeout: timeout_ms.map_or(Ok(options.timeout), |milliseconds| check_timeout(milliseconds).map(Some))?,
+        ..options
+    })
+}
+
 fn check_priority(priority: u64) -> Result<u8> {
     match u8::try_from(priority) {
         Ok(priority @ 1..=9) => Ok(priority),
@@ -171,7 +183,7 @@ fn json_input(mut body: JsonBody, servable: &Servable, max_samples: usize) -> Re
         let decode = |(index, text): (usize, &String)| decode_base64(index, text);
         return images.iter().enumerate().map(decode).collect::<Result<_>>().map(Input::Images);
     }
-    let tensors = body.into_tensors(servable.signature())?;
+    let tensors = body.into_tensors(servable.signature(), servable.required_inputs())?;
     tensors.map(Input::Tensors).ok_or_else(|| {
         Error::Malformed(
             "the JSON body has neither \"images\" nor \"instances\" nor \"inputs\"; send one of them".into(),
@@ -184,7 +196,7 @@ fn json_input(mut body: JsonBody, servable: &Servable, max_samples: usize) -> Re
 pub(super) fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
     let signature = servable.signature();
     let misfit = |why: String| Error::InvalidInput(format!("the model takes no raw bytes: {why}; send JSON"));
-    let [input] = signature.inputs.as_slice() else {
+    let (Some(input), 1) = (signature.inputs.first(), servable.required_inputs()) else {
         return Err(misfit(format!("it has {} inputs", signature.inputs.len())));
     };
     let element = input.dtype.bytes().ok_or_else(|| misfit("its input is of strings".into()))?;

@@ -1,5 +1,6 @@
 //! `weir evaluate`.
 
+mod autoencoder;
 mod compare;
 mod table;
 
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Version, VersionSpec};
 use crate::repository::Manifest;
 use crate::stats::Evaluation;
-use crate::trainer::{Evaluated, Mnist, Report, Subject, evaluate_version, percent};
+use crate::trainer::{Evaluated, Mnist, Report, Subject, evaluate_version, is_autoencoder, percent};
 
 /// A limit on the size of a model file makes no sense for one's own.
 const ANY_SIZE: u64 = u64::MAX - 1;
@@ -31,6 +32,7 @@ const GATE_MISSED: u8 = 5;
   weir evaluate mnist-mlp/1 --report target/report     report.html is one page for people
   weir evaluate mnist-mlp/stable --json --min-accuracy 0.97
   weir evaluate --compare mnist-mlp/1 mnist-mlp/2
+  weir evaluate mnist-vae --draw-images 10000
 
 Exit codes: 0 done, 1 the model cannot be used, 2 wrong usage or no such model, 3 unusable data,
 5 less accurate than --min-accuracy.")]
@@ -53,6 +55,12 @@ pub(super) struct EvaluateArgs {
     /// Write report.json, report.md and report.html into this folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Of an autoencoder: draws for each image of the tighter estimate of the likelihood; 0 leaves it out
+    #[arg(long, value_name = "K", default_value_t = 500, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    draws: u32,
+    /// Of an autoencoder: images that the tighter estimate is made on, the first ones
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    draw_images: usize,
     /// Exit with 5 if the accuracy is below this, 0 to 1
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     min_accuracy: Option<f64>,
@@ -76,6 +84,9 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
     }
     let found = target.find(&args.models)?;
     let data = Mnist::read(&args.data)?;
+    if is_autoencoder(&found.path, ANY_SIZE)? {
+        return autoencoder::run(args, &found, &data);
+    }
     let Evaluated { manifest, labels, engine, predictions } = evaluate_version(&found.path, ANY_SIZE, &data.test)?;
     let subject = Subject {
         model: found.name.to_string(),

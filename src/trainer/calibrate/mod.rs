@@ -11,7 +11,7 @@ use super::card;
 use super::dataset::{Dataset, Mnist};
 use super::evaluate::predict;
 use super::reference;
-use super::release::golden;
+use super::release::{Parts, golden};
 use super::report::{Report, Subject};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -111,6 +111,7 @@ pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&P
             outcome.p_value
         )));
     }
+    let parts = Parts { train: &train, validation: &validation, source: data };
     let metrics = crate::repository::ModelMetrics {
         training: manifest
             .metrics
@@ -120,6 +121,7 @@ pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&P
             .map(|p| p.evaluate().summary),
         validation: Some(outcome.validation[1].summary),
         test: Some(after[1].evaluate()),
+        ..manifest.metrics.clone()
     };
     let manifest = Manifest {
         created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -127,7 +129,7 @@ pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&P
         signature: plan.signature().clone(),
         metrics,
         golden: golden(&plan, &data.test)?,
-        reference: Some(reference::of_classifier("validation", &validation, &after[0])),
+        reference: Some(reference::of_classifier(&parts, &after[0], &after[1])),
         calibration: Some(CalibrationProvenance {
             from_version: outcome.from_version,
             temperature: outcome.temperature,

@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use self::messages::{Event, HParams, Image, Metadata, PluginData, SessionEnd, SessionStart, Setting, Summary, Value};
+use super::autoencoder::AutoencoderReport;
 use super::dataset::Dataset;
 use super::fit::{EpochReport, StepReport};
-use super::network::Network;
+use super::network::Parameter;
 use super::report::Report;
 use crate::error::{Error, Result};
 
@@ -109,13 +110,13 @@ impl Events {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn weights(&mut self, epoch: usize, network: &Network) -> Result<()> {
-        let value = |parameter: &super::network::Parameter| Value {
+    pub(super) fn weights(&mut self, epoch: usize, parameters: &[&Parameter]) -> Result<()> {
+        let value = |parameter: &&Parameter| Value {
             tag: format!("weights/{}", parameter.name),
             histo: Some(histogram::histogram(&parameter.values)),
             ..Value::default()
         };
-        let values = network.parameters().iter().map(value).collect();
+        let values = parameters.iter().map(value).collect();
         self.summary(epoch * self.steps_per_epoch, values)?;
         self.flush()
     }
@@ -141,6 +142,29 @@ impl Events {
                 encoded_image_string: picture.png()?,
             };
             self.summary(step, vec![Value { tag: tag.into(), image: Some(image), ..Value::default() }])?;
+        }
+        self.end(SUCCESS)
+    }
+
+    /// Writes what the test data say of an autoencoder, its pictures, and that the run has succeeded.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn finish_autoencoder(&mut self, report: &AutoencoderReport) -> Result<()> {
+        let step = report.history.len() * self.steps_per_epoch;
+        let evaluation = &report.evaluation;
+        let mut scalars = vec![
+            ("loss/test", evaluation.negative_elbo),
+            ("reconstruction/test", evaluation.reconstruction),
+            ("divergence/test", evaluation.divergence),
+        ];
+        if let Some(estimate) = &evaluation.importance {
+            scalars.push(("negative log-likelihood/test", estimate.negative_log_likelihood));
+        }
+        self.scalars(step, &scalars)?;
+        for (title, [width, height], png) in report.pictures()? {
+            let image = Image { height: height as i32, width: width as i32, colorspace: 1, encoded_image_string: png };
+            self.summary(step, vec![Value { tag: format!("test/{title}"), image: Some(image), ..Value::default() }])?;
         }
         self.end(SUCCESS)
     }

@@ -1,10 +1,14 @@
 //! A trained network as an ONNX file (IR 8, opset 18): raw input, normalisation and softmax in the
 //! graph, the batch a symbol. Batch normalisations become part of the convolutions before them.
 
+mod autoencoder;
 mod graph;
 
-use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
 
+pub(super) use self::autoencoder::{
+    DECODED, Graphs, LOG_VARIANCE, MEAN, NOISE, RECONSTRUCTION, SCORE, autoencoder_to_onnx,
+};
 use self::graph::{Graph, float, float_value, integer, integers};
 use super::kernels::NORM_EPSILON;
 use super::network::{Network, Parameter};
@@ -26,11 +30,44 @@ const OPSET: i64 = 18;
 /// # Errors
 /// As [`crate::layers::Architecture::plan`].
 pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
+    let mut graph = Graph::default();
+    write_network(&mut graph, network, INPUT, LOGITS, "");
+    graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]);
+    let output = network.architecture().output()?;
+    let inputs = vec![float_value(INPUT, &network.architecture().input)];
+    Ok(encode(graph, name, inputs, vec![float_value(LOGITS, &output), float_value(PROBABILITIES, &output)]))
+}
+
+/// The file of a graph.
+fn encode(graph: Graph, name: &str, input: Vec<ValueInfoProto>, output: Vec<ValueInfoProto>) -> Vec<u8> {
+    let proto = GraphProto {
+        node: graph.nodes,
+        initializer: graph.constants,
+        name: name.to_owned(),
+        input,
+        output,
+        ..GraphProto::default()
+    };
+    let model = ModelProto {
+        ir_version: IR_VERSION,
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        producer_name: "weir".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(proto),
+        metadata_props: vec![StringStringEntryProto { key: "model".into(), value: name.to_owned() }],
+        ..ModelProto::default()
+    };
+    prost::Message::encode_to_vec(&model)
+}
+
+/// Writes the layers of a network from the value `input` to the value `output`; the names of values between
+/// begin with `prefix`.
+fn write_network(graph: &mut Graph, network: &Network, input: &str, output: &str, prefix: &str) {
     let mut writer = Writer {
-        graph: Graph::default(),
+        graph,
         parameters: network.parameters(),
         statistics: network.statistics(),
-        value: INPUT.to_owned(),
+        value: input.to_owned(),
         scale: 1.0,
     };
     let layers: Vec<(usize, &PlannedLayer)> = network
@@ -44,35 +81,14 @@ pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
         let is_folded = matches!(layer.spec, LayerSpec::Conv2d { .. })
             && matches!(after, [(_, next), ..] if matches!(next.spec, LayerSpec::BatchNorm));
         rest = if is_folded { &after[1..] } else { after };
-        let output = if rest.is_empty() { LOGITS.to_owned() } else { format!("{}_{index}", layer.spec.name()) };
-        writer.layer(layer, is_folded, rest, &output);
+        let name = if rest.is_empty() { output.to_owned() } else { format!("{prefix}{}_{index}", layer.spec.name()) };
+        writer.layer(layer, is_folded, rest, &name);
     }
-    let mut graph = writer.graph;
-    graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]);
-    let output = network.architecture().output()?;
-    let proto = GraphProto {
-        node: graph.nodes,
-        initializer: graph.constants,
-        name: name.to_owned(),
-        input: vec![float_value(INPUT, &network.architecture().input)],
-        output: vec![float_value(LOGITS, &output), float_value(PROBABILITIES, &output)],
-        ..GraphProto::default()
-    };
-    let model = ModelProto {
-        ir_version: IR_VERSION,
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
-        producer_name: "weir".into(),
-        producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(proto),
-        metadata_props: vec![StringStringEntryProto { key: "model".into(), value: name.to_owned() }],
-        ..ModelProto::default()
-    };
-    Ok(prost::Message::encode_to_vec(&model))
 }
 
 /// The graph so far, and what is left to write.
 struct Writer<'a> {
-    graph: Graph,
+    graph: &'a mut Graph,
     parameters: &'a [Parameter],
     statistics: &'a [Parameter],
     /// What the next layer reads.

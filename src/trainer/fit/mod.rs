@@ -11,18 +11,15 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::state::Cursor;
 pub use self::state::{Ending, FitState};
-pub use self::watch::{EpochReport, StepReport, Watch};
+pub use self::watch::{EpochReport, Snapshot, StepReport, Watch};
 use super::batches::{Batch, BatchPlan};
 use super::dataset::Dataset;
+use super::learner::Learner;
 use super::network::Network;
 use super::optimizer::{Optimizer, clip};
 use super::regime::Regime;
 use super::schedule::Place;
 use crate::error::{Error, Result};
-use crate::stats::{Summary, argmax};
-
-/// Samples that one validation pass takes at a time.
-const VALIDATION_BATCH: usize = 1000;
 
 /// How a network is fitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +42,7 @@ pub struct FitSettings {
 pub(super) struct StepDone {
     /// Sum of the losses of the samples.
     pub(super) loss_sum: f64,
-    correct: usize,
+    correct: f64,
     pub(super) samples: usize,
 }
 
@@ -62,8 +59,8 @@ enum Stop {
 ///
 /// # Errors
 /// [`Error::Diverged`] when the loss is no longer a number, and what the watcher fails with.
-pub fn fit(
-    state: &mut FitState,
+pub fn fit<M: Learner>(
+    state: &mut FitState<M>,
     train: &Dataset,
     validation: &Dataset,
     settings: &FitSettings,
@@ -78,7 +75,7 @@ pub fn fit(
         let start = Instant::now();
         let last_batch = state.cursor.step;
         state.swap_average();
-        let summary = if validation.is_empty() { None } else { Some(validate(&state.network, validation)?) };
+        let summary = if validation.is_empty() { None } else { Some(state.network.validate(validation)?) };
         let report = state.cursor.finish_epoch(summary, start.elapsed());
         if !report.judged_loss().is_finite() {
             let (loss, epoch) = (report.judged_loss(), report.epoch);
@@ -96,14 +93,19 @@ pub fn fit(
             state.cursor.ending = Some(Ending::OutOfPatience);
         }
         watch.epoch(&report)?;
-        watch.weights(report.epoch, &state.network)?;
+        watch.weights(report.epoch, &state.network.trained())?;
         watch.save(state)?;
     }
     state.conclude();
     Ok(true)
 }
 
-fn fit_epoch(state: &mut FitState, train: &Dataset, settings: &FitSettings, watch: &mut dyn Watch) -> Result<Stop> {
+fn fit_epoch<M: Learner>(
+    state: &mut FitState<M>,
+    train: &Dataset,
+    settings: &FitSettings,
+    watch: &mut dyn Watch,
+) -> Result<Stop> {
     let regime = &settings.regime;
     let plan = settings.plan(&state.network, state.cursor.epoch);
     let steps = plan.steps(train.len());
@@ -137,20 +139,21 @@ fn fit_epoch(state: &mut FitState, train: &Dataset, settings: &FitSettings, watc
 
 impl FitSettings {
     /// How the batches of an epoch, counted from 0, are drawn.
-    pub(super) fn plan(&self, network: &Network, epoch: usize) -> BatchPlan {
+    pub(super) fn plan(&self, learner: &dyn Learner, epoch: usize) -> BatchPlan {
         BatchPlan {
             seed: self.seed,
             epoch,
             batch_size: self.batch_size,
-            dropout: network.dropout(),
+            dropout: learner.networks().into_iter().flat_map(Network::dropout).collect(),
             augment: self.regime.augment,
             mixup: self.regime.mixup,
             label_smoothing: self.regime.label_smoothing,
+            noise: learner.noise(),
         }
     }
 }
 
-impl FitState {
+impl<M: Learner> FitState<M> {
     /// One pass and one step at so much of the step size.
     ///
     /// # Errors
@@ -168,8 +171,8 @@ impl FitState {
         self.cursor.steps_done += 1;
         self.cursor.learning_rate = settings.optimizer.learning_rate() * factor;
         let step = settings.optimizer.step(factor, self.cursor.steps_done);
-        let parameters = self.network.parameters_mut().iter_mut().zip(&mut self.slots);
-        for ((parameter, slots), gradient) in parameters.zip(&pass.gradients) {
+        let parameters = self.network.networks_mut().into_iter().flat_map(Network::parameters_mut);
+        for ((parameter, slots), gradient) in parameters.zip(&mut self.slots).zip(&pass.gradients) {
             step.apply(parameter, slots, gradient);
         }
         if let Some(average) = &mut self.average {
@@ -177,23 +180,4 @@ impl FitState {
         }
         Ok(StepDone { loss_sum: pass.loss_sum, correct: pass.correct, samples })
     }
-}
-
-/// Loss and accuracy of the network itself, before any export.
-fn validate(network: &Network, data: &Dataset) -> Result<Summary> {
-    let (mut loss, mut correct) = (0.0, 0usize);
-    for (images, labels) in
-        data.pixels.chunks(VALIDATION_BATCH * data.image_len()).zip(data.labels.chunks(VALIDATION_BATCH))
-    {
-        let input: Vec<f32> = images.iter().map(|pixel| f32::from(*pixel)).collect();
-        let logits = network.logits(&input)?;
-        for (row, label) in logits.chunks_exact(data.classes).zip(labels) {
-            let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = row.iter().map(|value| f64::from(value - greatest).exp()).sum();
-            loss += sum.ln() - f64::from(row[usize::from(*label)] - greatest);
-            correct += usize::from(argmax(row) == usize::from(*label));
-        }
-    }
-    let samples = data.len() as f64;
-    Ok(Summary { samples: data.len() as u64, loss: loss / samples, accuracy: correct as f64 / samples })
 }

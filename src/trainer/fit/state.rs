@@ -1,19 +1,23 @@
 //! Where a run stands: everything needed to go on as if it had never stopped.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EpochReport, FitSettings, StepReport};
+use super::{EpochReport, FitSettings, Snapshot, StepReport};
+use crate::error::Result;
 use crate::stats::Summary;
+use crate::trainer::checkpoint::Checkpoint;
+use crate::trainer::learner::Learner;
 use crate::trainer::network::{Network, Parameter};
 use crate::trainer::optimizer::{Average, Slots};
 
 /// The state of a run.
 #[derive(Debug, Clone)]
-pub struct FitState {
-    /// The network.
-    pub network: Network,
+pub struct FitState<M = Network> {
+    /// What is fitted.
+    pub network: M,
     /// What the optimiser remembers of each parameter.
     pub(in crate::trainer) slots: Vec<Slots>,
     /// The names of those.
@@ -35,7 +39,7 @@ pub(in crate::trainer) struct Cursor {
     /// Steps done in all.
     pub(in crate::trainer) steps_done: u64,
     loss_sum: f64,
-    correct: usize,
+    correct: f64,
     seen: usize,
     /// The step size of the last step.
     #[serde(default)]
@@ -63,10 +67,10 @@ pub enum Ending {
     OutOfTime,
 }
 
-impl FitState {
+impl<M: Learner> FitState<M> {
     /// The beginning of a run.
-    pub fn new(network: Network, settings: &FitSettings) -> Self {
-        let slots = network.parameters().iter().map(|parameter| settings.optimizer.remember(parameter)).collect();
+    pub fn new(network: M, settings: &FitSettings) -> Self {
+        let slots = network.trained().into_iter().map(|parameter| settings.optimizer.remember(parameter)).collect();
         let average = (settings.regime.ema_decay > 0.0).then(|| Average::of(&network));
         let slot_names = settings.optimizer.slots();
         Self { network, slots, slot_names, average, best: None, cursor: Cursor::default() }
@@ -86,14 +90,14 @@ impl FitState {
         let best = self.cursor.best_epoch.and_then(|epoch| self.cursor.history.get(epoch - 1));
         if score(last).is_some() && best.is_none_or(|best| score(last) > score(best)) {
             self.cursor.best_epoch = Some(last.epoch);
-            self.best = Some(self.network.arrays().cloned().collect());
+            self.best = Some(self.network.all_arrays().into_iter().cloned().collect());
         }
     }
 
     /// Takes what the run is to give: the best epoch's arrays if they were kept, else the average if there is one.
     pub(super) fn conclude(&mut self) {
         let chosen = self.best.as_ref().or(self.average.as_ref().map(|average| &average.arrays));
-        for (array, chosen) in self.network.arrays_mut().zip(chosen.into_iter().flatten()) {
+        for (array, chosen) in self.network.all_arrays_mut().into_iter().zip(chosen.into_iter().flatten()) {
             array.values.clone_from(&chosen.values);
         }
     }
@@ -114,8 +118,18 @@ impl FitState {
     }
 }
 
+impl<M: Learner> Snapshot for FitState<M> {
+    fn save(&self, path: &Path) -> Result<()> {
+        Checkpoint::save(self, path)
+    }
+
+    fn steps_done(&self) -> u64 {
+        self.cursor.steps_done
+    }
+}
+
 impl Cursor {
-    pub(super) fn add(&mut self, loss_sum: f64, correct: usize, samples: usize, since: &mut Instant) {
+    pub(super) fn add(&mut self, loss_sum: f64, correct: f64, samples: usize, since: &mut Instant) {
         let now = Instant::now();
         self.epoch_seconds += (now - std::mem::replace(since, now)).as_secs_f64();
         self.step += 1;
@@ -136,7 +150,7 @@ impl Cursor {
             step: self.step,
             steps,
             loss: self.loss_sum / seen,
-            accuracy: self.correct as f64 / seen,
+            accuracy: self.correct / seen,
             images_per_second: self.seen as f64 / self.epoch_seconds.max(1e-9),
             learning_rate: self.learning_rate,
         }

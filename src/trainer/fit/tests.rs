@@ -189,7 +189,7 @@ fn training_ends_when_patience_does_with_the_best_weights() {
     assert!(fit(&mut state, &train, &validation, &settings, &mut Steps(usize::MAX)).unwrap());
     let (done, best) = (state.history().len(), state.best_epoch().unwrap());
     assert_eq!((state.ending(), done), (Some(Ending::OutOfPatience), best + 2));
-    let kept = validate(&state.network, &validation).unwrap();
+    let kept = state.network.validate(&validation).unwrap();
     assert_eq!(kept, state.history()[best - 1].validation.unwrap(), "the weights are the best epoch's");
     assert!(fit(&mut state, &train, &validation, &settings, &mut Steps(1)).unwrap(), "and it stays at its end");
     assert_eq!(state.history().len(), done);
@@ -214,7 +214,7 @@ fn what_is_judged_and_given_is_the_average() {
     let (own, average) = (fitted(&networks()[1], &plain, &[]), fitted(&networks()[1], &averaged, &[]));
     let (_, validation) = data(66).split_off(18, plain.seed).unwrap();
     assert_eq!(own.slots, average.slots, "training goes on from the weights themselves");
-    let judged = validate(&average.network, &validation).unwrap();
+    let judged = average.network.validate(&validation).unwrap();
     assert_eq!(Some(judged), average.history()[3].validation);
     assert_ne!(own.network.parameters(), average.network.parameters());
 }
@@ -229,8 +229,8 @@ fn a_state_is_saved_at_every_epoch_and_between() {
         fn epoch(&mut self, _: &EpochReport) -> Result<()> {
             Ok(())
         }
-        fn save(&mut self, state: &FitState) -> Result<()> {
-            self.0.push(state.cursor.steps_done);
+        fn save(&mut self, state: &dyn Snapshot) -> Result<()> {
+            self.0.push(state.steps_done());
             Ok(())
         }
     }

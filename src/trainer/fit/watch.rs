@@ -1,11 +1,12 @@
 //! What a run tells whoever looks on.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use super::FitState;
 use crate::error::Result;
 use crate::stats::Summary;
-use crate::trainer::network::Network;
+use crate::trainer::network::Parameter;
 
 /// What one step did.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,8 @@ pub struct StepReport {
     pub steps: usize,
     /// Mean loss of this epoch so far, in nats.
     pub loss: f64,
-    /// Accuracy of this epoch so far, with dropout on.
+    /// Accuracy of this epoch so far, with dropout on; of an autoencoder, the share of pixels that are
+    /// more likely right than wrong.
     pub accuracy: f64,
     /// Samples per second over this epoch.
     pub images_per_second: f64,
@@ -33,7 +35,7 @@ pub struct EpochReport {
     pub epoch: usize,
     /// Mean loss over the epoch, in nats, with dropout on.
     pub loss: f64,
-    /// Accuracy over the epoch, with dropout on.
+    /// Accuracy over the epoch, with dropout on; of an autoencoder as in [`StepReport`].
     pub accuracy: f64,
     /// Loss and accuracy on the validation data afterwards.
     pub validation: Option<Summary>,
@@ -52,6 +54,18 @@ impl EpochReport {
     }
 }
 
+/// The state of a run, as it can be saved.
+pub trait Snapshot {
+    /// Writes it as a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::error::Error::Io).
+    fn save(&self, path: &Path) -> Result<()>;
+
+    /// Steps done in all.
+    fn steps_done(&self) -> u64;
+}
+
 /// Who looks on, and may stop the run between two steps.
 pub trait Watch {
     /// After every step; true to go on.
@@ -61,18 +75,18 @@ pub trait Watch {
     /// # Errors
     /// An error ends the run.
     fn epoch(&mut self, report: &EpochReport) -> Result<()>;
-    /// After every epoch, with the network as it is then.
+    /// After every epoch, with the parameters as they are then.
     ///
     /// # Errors
     /// An error ends the run.
-    fn weights(&mut self, _epoch: usize, _network: &Network) -> Result<()> {
+    fn weights(&mut self, _epoch: usize, _parameters: &[&Parameter]) -> Result<()> {
         Ok(())
     }
     /// Where a run that dies could go on from: after every epoch, and every so many steps.
     ///
     /// # Errors
     /// An error ends the run.
-    fn save(&mut self, _state: &FitState) -> Result<()> {
+    fn save(&mut self, _state: &dyn Snapshot) -> Result<()> {
         Ok(())
     }
 }

@@ -179,7 +179,7 @@ impl Gru<&[f32]> {
 
 /// `e^x` to about 1e-7 of itself, without branches, so that it is computed in vectors.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Beyond these it leaves the range of normal numbers; `clamp` keeps NaN.
     let x = x.clamp(-87.0, 88.0);
     // Beside a number this large, fractions of 1 round to the nearest even: the power is in the lowest bits.
@@ -197,7 +197,7 @@ fn exp(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 

@@ -6,6 +6,7 @@
 //! of the arithmetic: `product` (weights times positions) and `gradient` (positions times positions).
 //! Each block is computed alike on any thread, and sums over blocks are taken in their order.
 
+mod bernoulli;
 mod block;
 mod convolution;
 mod elementwise;
@@ -16,6 +17,7 @@ mod pooling;
 mod product;
 mod recurrent;
 
+pub(super) use bernoulli::{bernoulli_back, bernoulli_log_likelihood};
 pub(super) use block::{Block, pack, unpack};
 pub(super) use convolution::{Convolution, PackedConvolution};
 pub(super) use elementwise::{add_plane_sums, mask, relu, relu_back, rescale};

@@ -22,6 +22,7 @@ fn batch() -> Batch {
         pixels,
         labels: vec![0, 3, 2],
         targets: Vec::new(),
+        noise: Vec::new(),
         dropout: vec![(0..15).map(|i| if i % 3 == 0 { 0.0 } else { 2.0 }).collect()],
     }
 }
@@ -84,6 +85,7 @@ fn batch_for(network: &Network, rows: usize) -> Batch {
         labels: (0..rows).map(|row| (row * 5 % classes) as u8).collect(),
         targets: Vec::new(),
         dropout: network.dropout().into_iter().map(mask).collect(),
+        noise: Vec::new(),
     }
 }
 

@@ -50,13 +50,13 @@ pub(super) fn evaluate(layers: &[PlannedLayer], parameters: &[Parameter], input:
 /// differentiates outputs·c with that constant instead of the loss itself.
 ///
 /// # Errors
-/// [`Error::Internal`] when burn gives no gradient or something that is no 32-bit float tensor.
+/// Those of `loss`; [`Error::Internal`] when burn gives no gradient or something that is no 32-bit float tensor.
 pub(super) fn pass(
     layers: &[PlannedLayer],
     parameters: &mut [Parameter],
     input: DenseInput,
     wants_input_gradient: bool,
-    loss: impl FnOnce(&mut [f32]),
+    loss: impl FnOnce(&mut [f32]) -> Result<()>,
 ) -> Result<DensePass> {
     let device = Device::flex().autodiff();
     let rows = input.rows;
@@ -68,7 +68,7 @@ pub(super) fn pass(
     let leaves = lend(parameters, &device).require_grad();
     let outputs = forward(layers, values_in.clone(), &leaves, masks);
     let mut gradient = values(outputs.clone().inner().into_data())?;
-    loss(&mut gradient);
+    loss(&mut gradient)?;
     let mut grads = (outputs * matrix(gradient, rows, &device)).sum().backward();
     let missing = || Error::internal("training failed", "a parameter has no gradient");
     let mut gradients = Vec::with_capacity(parameters.len());

@@ -13,8 +13,11 @@ use rand::RngExt;
 use self::dense::DenseInput;
 use self::maps::{Maps, Tape};
 use super::batches::{Batch, keyed_rng};
+use super::dataset::Dataset;
+use super::learner::{Learner, Pass, VALIDATION_BATCH};
 use crate::error::Result;
 use crate::layers::{Architecture, LayerSpec, PlannedLayer};
+use crate::stats::{Summary, argmax};
 
 /// One trainable array.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,15 +41,24 @@ pub struct Network {
     tape: Tape,
 }
 
-/// What a forward and backward pass over a batch gives.
+/// What goes into a forward and backward pass.
 #[derive(Debug)]
-pub(super) struct Pass {
-    /// Sum of the losses of the samples.
-    pub(super) loss_sum: f64,
-    /// Samples whose most probable class was right.
-    pub(super) correct: usize,
-    /// The gradient of the mean loss for each parameter.
-    pub(super) gradients: Vec<Vec<f32>>,
+pub(super) struct PassInput {
+    /// Samples row by row.
+    pub(super) values: Vec<f32>,
+    /// How many.
+    pub(super) rows: usize,
+    /// For each dropout layer a factor for each element of each sample.
+    pub(super) masks: Vec<Vec<f32>>,
+}
+
+/// What a forward and backward pass gives.
+#[derive(Debug)]
+pub(super) struct Gradients {
+    /// The gradient of each parameter.
+    pub(super) parameters: Vec<Vec<f32>>,
+    /// The gradient of the input, if it was wanted; the front of a network on feature maps has none.
+    pub(super) input: Option<Vec<f32>>,
 }
 
 impl Network {
@@ -56,6 +68,15 @@ impl Network {
     /// # Errors
     /// As [`Architecture::plan`].
     pub fn new(architecture: &Architecture, seed: u64) -> Result<Self> {
+        Self::part(architecture, seed, 0, "")
+    }
+
+    /// One of several networks of the same seed: each part draws numbers of its own, and its parameters'
+    /// names begin with `prefix`.
+    ///
+    /// # Errors
+    /// As [`Architecture::plan`].
+    pub(super) fn part(architecture: &Architecture, seed: u64, part: u64, prefix: &str) -> Result<Self> {
         let layers = architecture.plan()?;
         let (mut parameters, mut statistics) = (Vec::new(), Vec::new());
         let mut numbers = std::collections::BTreeMap::new();
@@ -63,12 +84,12 @@ impl Network {
             let number: &mut usize = numbers.entry(layer.spec.name()).or_default();
             *number += 1;
             let array = |what: &str, shape: Vec<usize>, values: Vec<f32>| Parameter {
-                name: format!("{}_{number}.{what}", layer.spec.name()),
+                name: format!("{prefix}{}_{number}.{what}", layer.spec.name()),
                 shape,
                 values,
             };
             let uniform = |count: usize, limit: f64| {
-                let mut rng = keyed_rng(seed, "weights", index as u64, 0);
+                let mut rng = keyed_rng(seed, "weights", index as u64, part);
                 (0..count).map(|_| rng.random_range(-limit as f32..limit as f32)).collect::<Vec<f32>>()
             };
             match layer.spec {
@@ -167,6 +188,11 @@ impl Network {
         self.layers.iter().filter_map(rate).collect()
     }
 
+    /// Whether all its layers are dense ones or between them, so that the gradient of its input is known.
+    pub(super) fn is_dense(&self) -> bool {
+        self.maps.is_none()
+    }
+
     /// The logits of samples of raw input, `[rows, classes]` row by row, with dropout off and batch norms
     /// by their running statistics.
     ///
@@ -184,31 +210,27 @@ impl Network {
         dense::evaluate(&self.layers[maps.covered..], &self.parameters[maps.parameters..], input)
     }
 
-    /// Forward and backward over one batch.
+    /// Forward and backward. `loss` turns the outputs into the gradient of the loss, in place; everything
+    /// before the outputs is differentiated.
     ///
-    /// The loss is the cross-entropy of the softmax of the logits z with the targets t, which are one-hot
-    /// or soft. Its gradient is known in closed form, dL/dz = (softmax(z) - t) / N, so no chain of logarithms and look-ups
-    /// is differentiated; everything before z is.
-    pub(super) fn pass(&mut self, batch: Batch) -> Result<Pass> {
-        let rows = batch.labels.len();
-        let Batch { pixels, labels, targets, dropout: mut masks } = batch;
-        let (mut loss_sum, mut correct) = (0.0, 0);
-        let loss = |logits: &mut [f32]| {
-            (loss_sum, correct) = if targets.is_empty() {
-                loss::cross_entropy(logits, &labels)
-            } else {
-                loss::soft_cross_entropy(logits, &labels, &targets)
-            };
-        };
+    /// # Errors
+    /// Those of `loss`; [`Error::Internal`](crate::error::Error::Internal) when burn gives no gradient.
+    pub(super) fn pass_through(
+        &mut self,
+        input: PassInput,
+        wants_input_gradient: bool,
+        loss: impl FnOnce(&mut [f32]) -> Result<()>,
+    ) -> Result<Gradients> {
+        let PassInput { values, rows, mut masks } = input;
         let Some(maps) = &self.maps else {
-            let input = DenseInput { values: pixels, rows, masks };
-            let gradients = dense::pass(&self.layers, &mut self.parameters, input, false, loss)?.gradients;
-            return Ok(Pass { loss_sum, correct, gradients });
+            let input = DenseInput { values, rows, masks };
+            let pass = dense::pass(&self.layers, &mut self.parameters, input, wants_input_gradient, loss)?;
+            return Ok(Gradients { parameters: pass.gradients, input: pass.input_gradient });
         };
         let in_front = |layer: &&PlannedLayer| matches!(layer.spec, LayerSpec::Dropout { .. });
         let dense_masks = masks.split_off(self.layers[..maps.covered].iter().filter(in_front).count());
         let packed = maps.packed(&self.parameters, true);
-        let values = maps.forward((&self.parameters, &packed), &pixels, &masks, &mut self.tape);
+        let values = maps.forward((&self.parameters, &packed), &values, &masks, &mut self.tape);
         let input = DenseInput { values, rows, masks: dense_masks };
         let (layers, parameters) = (&self.layers[maps.covered..], &mut self.parameters[maps.parameters..]);
         let dense = dense::pass(layers, parameters, input, true, loss)?;
@@ -216,6 +238,53 @@ impl Network {
         let mut gradients = maps.backward((&self.parameters, &packed), &upper, &mut self.tape);
         gradients.extend(dense.gradients);
         Maps::update(&self.tape, &mut self.statistics);
-        Ok(Pass { loss_sum, correct, gradients })
+        Ok(Gradients { parameters: gradients, input: None })
+    }
+}
+
+impl Learner for Network {
+    fn networks(&self) -> Vec<&Network> {
+        vec![self]
+    }
+
+    fn networks_mut(&mut self) -> Vec<&mut Network> {
+        vec![self]
+    }
+
+    /// The loss is the cross-entropy of the softmax of the logits z with the targets t, which are one-hot or
+    /// soft. Its gradient is known in closed form, dL/dz = (softmax(z) - t) / N, so no chain of logarithms and
+    /// look-ups is differentiated.
+    fn pass(&mut self, batch: Batch) -> Result<Pass> {
+        let Batch { pixels, labels, targets, dropout, .. } = batch;
+        let (mut loss_sum, mut correct) = (0.0, 0);
+        let input = PassInput { values: pixels, rows: labels.len(), masks: dropout };
+        let gradients = self.pass_through(input, false, |logits| {
+            (loss_sum, correct) = if targets.is_empty() {
+                loss::cross_entropy(logits, &labels)
+            } else {
+                loss::soft_cross_entropy(logits, &labels, &targets)
+            };
+            Ok(())
+        })?;
+        Ok(Pass { loss_sum, correct: correct as f64, gradients: gradients.parameters })
+    }
+
+    /// Loss and accuracy of the network itself, before any export.
+    fn validate(&self, data: &Dataset) -> Result<Summary> {
+        let (mut loss, mut correct) = (0.0, 0usize);
+        for (images, labels) in
+            data.pixels.chunks(VALIDATION_BATCH * data.image_len()).zip(data.labels.chunks(VALIDATION_BATCH))
+        {
+            let input: Vec<f32> = images.iter().map(|pixel| f32::from(*pixel)).collect();
+            let logits = self.logits(&input)?;
+            for (row, label) in logits.chunks_exact(data.classes).zip(labels) {
+                let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = row.iter().map(|value| f64::from(value - greatest).exp()).sum();
+                loss += sum.ln() - f64::from(row[usize::from(*label)] - greatest);
+                correct += usize::from(argmax(row) == usize::from(*label));
+            }
+        }
+        let samples = data.len() as f64;
+        Ok(Summary { samples: data.len() as u64, loss: loss / samples, accuracy: correct as f64 / samples })
     }
 }

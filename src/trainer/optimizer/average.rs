@@ -4,7 +4,8 @@
 use rayon::prelude::*;
 
 use super::CHUNK;
-use crate::trainer::network::{Network, Parameter};
+use crate::trainer::learner::Learner;
+use crate::trainer::network::Parameter;
 
 /// The average of everything a network is made of, the running statistics of its norms included.
 #[derive(Debug, Clone)]
@@ -14,16 +15,16 @@ pub(in crate::trainer) struct Average {
 
 impl Average {
     /// Of a network before its first step.
-    pub(in crate::trainer) fn of(network: &Network) -> Self {
-        Self { arrays: network.arrays().cloned().collect() }
+    pub(in crate::trainer) fn of(network: &dyn Learner) -> Self {
+        Self { arrays: network.all_arrays().into_iter().cloned().collect() }
     }
 
     /// Takes in the network as it is after the step with this number, counted from 1. The average keeps
     /// `decay` of itself, or (1 + n) / (10 + n) if that is less, so that it forgets the beginning sooner.
-    pub(in crate::trainer) fn add(&mut self, network: &Network, decay: f64, step: u64) {
+    pub(in crate::trainer) fn add(&mut self, network: &dyn Learner, decay: f64, step: u64) {
         let step = step as f64;
         let part = (1.0 - decay.min((1.0 + step) / (10.0 + step))) as f32;
-        for (average, array) in self.arrays.iter_mut().zip(network.arrays()) {
+        for (average, array) in self.arrays.iter_mut().zip(network.all_arrays()) {
             average.values.par_chunks_mut(CHUNK).zip(array.values.par_chunks(CHUNK)).for_each(|(average, values)| {
                 pulp::Arch::new().dispatch(
                     #[inline(always)]
@@ -38,8 +39,8 @@ impl Average {
     }
 
     /// Exchanges the average with the network's own arrays.
-    pub(in crate::trainer) fn swap(&mut self, network: &mut Network) {
-        for (average, array) in self.arrays.iter_mut().zip(network.arrays_mut()) {
+    pub(in crate::trainer) fn swap(&mut self, network: &mut dyn Learner) {
+        for (average, array) in self.arrays.iter_mut().zip(network.all_arrays_mut()) {
             std::mem::swap(&mut average.values, &mut array.values);
         }
     }
@@ -49,6 +50,7 @@ impl Average {
 mod tests {
     use super::*;
     use crate::layers::{Architecture, LayerSpec};
+    use crate::trainer::network::Network;
 
     #[test]
     fn an_average_follows_its_definition_and_comes_to_what_stays() {

@@ -3,6 +3,7 @@
 use super::words::{confusions, escape, percent};
 use super::{Report, charts, gallery};
 use crate::stats::ClassScores;
+use crate::trainer::fit::EpochReport;
 
 const STYLE: &str = include_str!("style.css");
 const DEFINITIONS: &str = include_str!("definitions.html");
@@ -20,17 +21,23 @@ pub(super) fn page(report: &Report) -> String {
         thresholds(report),
         calibration(report),
         mistakes(report),
-        training(report),
+        training(&report.history),
         format!("<section>{DEFINITIONS}</section>"),
-        format!("<footer>Weir {} · {}</footer>", env!("CARGO_PKG_VERSION"), escape(&report.created)),
     ];
+    document(&report.title(), &report.created, &parts)
+}
+
+/// A page of these parts in the style of all reports.
+pub(in crate::trainer) fn document(title: &str, created: &str, parts: &[String]) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"content-security-policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n<main>\n{}\n</main>\n</body>\n</html>\n",
-        escape(&report.title()),
-        parts.join("\n")
+         </head>\n<body>\n<main>\n{}\n<footer>Weir {} · {}</footer>\n</main>\n</body>\n</html>\n",
+        escape(title),
+        parts.join("\n"),
+        env!("CARGO_PKG_VERSION"),
+        escape(created)
     )
 }
 
@@ -205,11 +212,12 @@ fn mistakes(report: &Report) -> String {
     )
 }
 
-fn training(report: &Report) -> String {
-    if report.history.is_empty() {
+/// The curves of a training run; empty without one.
+pub(in crate::trainer) fn training(history: &[EpochReport]) -> String {
+    if history.is_empty() {
         return String::new();
     }
-    let [loss, accuracy] = charts::epochs(&report.history);
+    let [loss, accuracy] = charts::epochs(history);
     let legend = "<ul class=\"legend\"><li class=\"training\">training, while it learned</li><li class=\"validation\">validation</li></ul>";
     format!(
         "<section><h2>How it was trained</h2><p class=\"lead\">After each epoch.</p><div class=\"two\">\

@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::stats::{FullEvaluation, Mistake, Predictions};
 
+pub(super) use html::{document, training};
+pub(super) use words::escape;
 pub use words::{confusions, label, percent};
 
 /// Mistakes that a report shows.

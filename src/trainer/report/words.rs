@@ -23,7 +23,7 @@ pub fn confusions(confusion: &[Vec<u64>], count: usize) -> Vec<(usize, usize, u6
 }
 
 /// Text for HTML and SVG: no label or path can begin an element or leave an attribute.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::trainer) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

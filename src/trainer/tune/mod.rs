@@ -18,7 +18,6 @@ pub use self::journal::{Outcome, Trial};
 pub use self::space::Dimension;
 use super::batches::keyed_rng;
 use super::fit::{EpochReport, FitState, StepReport, Watch, fit};
-use super::network::Network;
 use super::presets::preset;
 use super::recipe::{Override, resolve};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
@@ -230,8 +229,7 @@ impl Search<'_> {
             let rungs = halving::rungs(self.header.first_rung, self.header.halving, request.fit.epochs);
             let mut race =
                 Race { search: self, trials, rungs, reached: Vec::new(), epochs: Vec::new(), out: false, watch };
-            let network = Network::new(self.prepared.network.architecture(), request.fit.seed)?;
-            let mut state = FitState::new(network, &request.fit);
+            let mut state = FitState::new(request.model(&self.prepared.train)?, &request.fit);
             let finished = fit(&mut state, &self.prepared.train, &self.prepared.validation, &request.fit, &mut race);
             trial.rungs = std::mem::take(&mut race.reached);
             trial.epochs = state.history().len();

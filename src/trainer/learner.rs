@@ -1,0 +1,111 @@
+//! What the training loop can fit: a classifier, which is one network, or an autoencoder, which is two.
+
+use super::autoencoder::Autoencoder;
+use super::batches::Batch;
+use super::dataset::Dataset;
+use super::network::{Network, Parameter};
+use crate::error::Result;
+use crate::stats::Summary;
+
+/// Samples that one validation pass takes at a time.
+pub(super) const VALIDATION_BATCH: usize = 1000;
+
+/// What a forward and backward pass over a batch gives.
+#[derive(Debug)]
+pub struct Pass {
+    /// Sum of the losses of the samples, in nats.
+    pub(super) loss_sum: f64,
+    /// Samples whose most probable class was right; of an autoencoder, the sum of the shares of their pixels
+    /// that were.
+    pub(super) correct: f64,
+    /// The gradient of the mean loss for each parameter, network by network.
+    pub(super) gradients: Vec<Vec<f32>>,
+}
+
+/// Something with parameters and a loss.
+pub trait Learner {
+    /// Its networks.
+    fn networks(&self) -> Vec<&Network>;
+
+    /// Its networks, to be changed.
+    fn networks_mut(&mut self) -> Vec<&mut Network>;
+
+    /// Random numbers that it takes with each sample; if it does, pixels are drawn black or white.
+    fn noise(&self) -> Option<usize> {
+        None
+    }
+
+    /// Forward and backward over one batch.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::error::Error::Internal) when burn gives no gradient.
+    fn pass(&mut self, batch: Batch) -> Result<Pass>;
+
+    /// Loss and accuracy on data that it was not trained on.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::error::Error::Internal) when burn gives something that is no 32-bit float tensor.
+    fn validate(&self, data: &Dataset) -> Result<Summary>;
+
+    /// Its parameters, network by network.
+    fn trained(&self) -> Vec<&Parameter> {
+        self.networks().into_iter().flat_map(Network::parameters).collect()
+    }
+
+    /// Parameters and statistics: all that makes it what it is.
+    fn all_arrays(&self) -> Vec<&Parameter> {
+        self.networks().into_iter().flat_map(Network::arrays).collect()
+    }
+
+    /// The same, to be changed.
+    fn all_arrays_mut(&mut self) -> Vec<&mut Parameter> {
+        self.networks_mut().into_iter().flat_map(Network::arrays_mut).collect()
+    }
+}
+
+/// Any of them.
+#[derive(Debug, Clone)]
+pub enum Model {
+    /// A network that classifies.
+    Classifier(Box<Network>),
+    /// An encoder and a decoder.
+    Autoencoder(Box<Autoencoder>),
+}
+
+impl Model {
+    fn learner(&self) -> &dyn Learner {
+        match self {
+            Self::Classifier(network) => network.as_ref(),
+            Self::Autoencoder(autoencoder) => autoencoder.as_ref(),
+        }
+    }
+
+    fn learner_mut(&mut self) -> &mut dyn Learner {
+        match self {
+            Self::Classifier(network) => network.as_mut(),
+            Self::Autoencoder(autoencoder) => autoencoder.as_mut(),
+        }
+    }
+}
+
+impl Learner for Model {
+    fn networks(&self) -> Vec<&Network> {
+        self.learner().networks()
+    }
+
+    fn networks_mut(&mut self) -> Vec<&mut Network> {
+        self.learner_mut().networks_mut()
+    }
+
+    fn noise(&self) -> Option<usize> {
+        self.learner().noise()
+    }
+
+    fn pass(&mut self, batch: Batch) -> Result<Pass> {
+        self.learner_mut().pass(batch)
+    }
+
+    fn validate(&self, data: &Dataset) -> Result<Summary> {
+        self.learner().validate(data)
+    }
+}
