@@ -1,8 +1,12 @@
 //! The architecture of a network as a list of layers: the one description from which the trainable
 //! network, the ONNX graph, and the parameter and multiply-add counts all come.
 
+mod encoding;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use encoding::Encoding;
 
 use crate::error::{Error, Result};
 
@@ -83,6 +87,20 @@ pub enum LayerSpec {
         /// The size of the state.
         units: usize,
     },
+    /// A row of a table → numbers that a network can take: those of its numeric columns in their order,
+    /// then one for each column that tells whether its number is missing, then those of its categories.
+    Encode {
+        /// How each column is encoded.
+        columns: Vec<Encoding>,
+    },
+    /// `y = x · deviation + mean`, last in a network that is trained on standardised numbers: training and
+    /// its loss end before it.
+    Destandardize {
+        /// The mean of what is to be learned.
+        mean: f32,
+        /// Its standard deviation.
+        deviation: f32,
+    },
 }
 
 fn one() -> usize {
@@ -138,6 +156,8 @@ impl LayerSpec {
             Self::Rows => "rows",
             Self::Lstm { .. } => "lstm",
             Self::Gru { .. } => "gru",
+            Self::Encode { .. } => "encode",
+            Self::Destandardize { .. } => "destandardize",
         }
     }
 
@@ -198,6 +218,26 @@ impl LayerSpec {
                 // A GRU needs the bias of its products with the state by itself.
                 let (gates, biases) = if matches!(self, Self::Lstm { .. }) { (4, 1) } else { (3, 2) };
                 (vec![units], gates * (weights + biases * units), gates * weights * steps)
+            }
+            Self::Encode { ref columns } => {
+                if input != [columns.len()] {
+                    return Err(format!("takes {} columns, got {input:?}", columns.len()));
+                }
+                let is_possible = |column: &Encoding| match column {
+                    Encoding::Standard { mean, deviation, .. } => mean.is_finite() && *deviation > 0.0,
+                    Encoding::OneHot { categories } => *categories <= LARGEST,
+                };
+                let width: usize = columns.iter().map(Encoding::width).sum();
+                if !columns.iter().all(is_possible) || !(1..=LARGEST).contains(&width) {
+                    return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
+                }
+                (vec![width], 0, width)
+            }
+            Self::Destandardize { mean, deviation } if mean.is_finite() && deviation > 0.0 => {
+                (input.to_vec(), 0, elements)
+            }
+            Self::Destandardize { deviation, .. } => {
+                return Err(format!("deviation must be above 0, got {deviation}"));
             }
         })
     }

@@ -3,10 +3,14 @@
 //! These are the parts of `manifest.json` that both the trainer (which writes them) and the server
 //! (which obeys them) must understand alike.
 
+mod columns;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use columns::{Column, ColumnKind};
 
 /// The name of the batch dimension, whatever the file calls it.
 pub const BATCH: &str = "N";
@@ -189,6 +193,9 @@ pub struct Transform {
     /// How an image becomes the input; absent when the model takes no images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageTransform>,
+    /// The columns of a table that make up the input, in its order; empty when the model takes no table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<Column>,
     /// How the output becomes an answer.
     pub output: OutputTransform,
 }
@@ -251,6 +258,11 @@ pub enum OutputTransform {
         /// The input, after the image, for what a code is drawn with: `[N, numbers]`; zeros if a request
         /// brings none.
         noise: String,
+    },
+    /// One number.
+    Regression {
+        /// The output that holds it: `[N, 1]`.
+        value: String,
     },
     /// The first output as it is.
     Raw,

@@ -8,7 +8,7 @@ use clap::Args;
 use super::progress::grouped;
 use super::target::Target;
 use crate::error::{Error, Result};
-use crate::trainer::{CalibrateOutcome, Calibrated, Mnist, calibrate, percent};
+use crate::trainer::{CalibrateOutcome, Calibrated, DataOptions, calibrate, percent, read_for};
 
 /// Makes a version as sure as it is right: fits a temperature on its validation images, divides the
 /// logits by it before the softmax of its graph, checks that no answer changes, and publishes the
@@ -40,7 +40,7 @@ pub(super) struct CalibrateArgs {
 
 pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let found = args.model.find(&args.models)?;
-    let data = Mnist::read(&args.data)?;
+    let data = read_for(&found.path, &args.data, DataOptions::default())?;
     let name = args.data.display().to_string();
     let outcome = calibrate(&found.path, &data, &name, (!args.no_publish).then_some(args.models.as_path()))?;
     let text = match args.json {

@@ -5,6 +5,7 @@ mod bench;
 mod calibrate;
 mod check_model;
 mod client;
+mod data;
 mod evaluate;
 mod healthcheck;
 mod lr_find;
@@ -12,6 +13,7 @@ mod models;
 mod openapi;
 mod paint;
 mod progress;
+mod reading;
 mod recipe;
 mod serve;
 mod target;
@@ -56,6 +58,8 @@ enum Command {
     LrFind(Box<lr_find::LrFindArgs>),
     /// Search for the settings that train a network best
     Tune(Box<tune::TuneArgs>),
+    /// Look at data before anything is trained on them
+    Data(data::DataArgs),
     /// Score a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
     /// Make a version as sure as it is right, and publish that as its next version
@@ -88,6 +92,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::LrFind(args) => lr_find::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Data(args) => data::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Models(args) => models::run(&args),

@@ -1,13 +1,15 @@
 //! What a person sees while something takes long: a bar on a terminal, plain lines elsewhere.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
 use crate::stats::Summary;
-use crate::trainer::{EpochReport, Network, StepReport};
+use crate::trainer::{EpochReport, Lesson, Network, StepReport};
 
 /// Plain output says something at least this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -35,15 +37,29 @@ pub(super) struct TrainingProgress {
     quiet: bool,
     bar: Option<ProgressBar>,
     spoken: Instant,
+    /// Whether numbers are learned, which have no accuracy; known once the data are read.
+    is_regression: Rc<Cell<bool>>,
 }
 
 impl TrainingProgress {
     pub(super) fn new(epochs: usize, quiet: bool) -> Self {
-        Self { epochs, quiet, bar: None, spoken: Instant::now() }
+        Self { epochs, quiet, bar: None, spoken: Instant::now(), is_regression: Rc::default() }
+    }
+
+    /// Another that speaks of the same run.
+    pub(super) fn twin(&self) -> Self {
+        Self { is_regression: self.is_regression.clone(), ..Self::new(self.epochs, self.quiet) }
+    }
+
+    /// The accuracy in words, if there is one.
+    fn accuracy(&self, share: f64) -> String {
+        if self.is_regression.get() { String::new() } else { format!(" accuracy {:.2} %", share * 100.0) }
     }
 
     /// The model, before the first step: layers, shapes, parameters, multiply-adds.
-    pub(super) fn summary(&self, networks: &[&Network], training: usize, validation: usize) {
+    pub(super) fn summary(&self, networks: &[&Network], lesson: &Lesson) {
+        lesson.source.notes.iter().for_each(|note| self.say(note));
+        self.is_regression.set(lesson.is_regression());
         let mut parameters = 0;
         let mut multiply_adds = 0;
         self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "layer", "output", "parameters", "multiply-adds"));
@@ -59,34 +75,37 @@ impl TrainingProgress {
             ));
         }
         self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "total", "", grouped(parameters), grouped(multiply_adds)));
-        self.say(&format!("training on {} images, {} held out for validation", grouped(training), grouped(validation)));
+        let what = if lesson.train.is_table() { "rows" } else { "images" };
+        let [training, validation] = [&lesson.train, &lesson.validation].map(|part| grouped(part.len()));
+        self.say(&format!("training on {training} {what}, {validation} held out for validation"));
     }
 
     pub(super) fn step(&mut self, report: &StepReport) {
         if self.quiet {
             return;
         }
+        let accuracy = self.accuracy(report.accuracy);
         let bar = self.bar.get_or_insert_with(|| bar(report, self.epochs));
         let last = report.step == report.steps;
         if !bar.is_hidden() {
             if report.step.is_multiple_of(BAR_STEPS) || last {
                 bar.set_position(report.step as u64);
                 bar.set_message(format!(
-                    "loss {:.4}  accuracy {:.2} %  {} images/s",
+                    "loss {:.4}{}  {} samples/s",
                     report.loss,
-                    report.accuracy * 100.0,
+                    accuracy,
                     grouped(report.images_per_second as usize)
                 ));
             }
         } else if self.spoken.elapsed() >= PLAIN_INTERVAL && !last {
             self.spoken = Instant::now();
             self.say(&format!(
-                "epoch {}/{}  {:.0} %  loss {:.4}  accuracy {:.2} %  {} images/s",
+                "epoch {}/{}  {:.0} %  loss {:.4}{}  {} samples/s",
                 report.epoch,
                 self.epochs,
                 100.0 * report.step as f64 / report.steps as f64,
                 report.loss,
-                report.accuracy * 100.0,
+                accuracy,
                 grouped(report.images_per_second as usize)
             ));
         }
@@ -97,14 +116,14 @@ impl TrainingProgress {
             bar.finish_and_clear();
         }
         let validation = report.validation.map_or_else(String::new, |Summary { loss, accuracy, .. }| {
-            format!("  validation loss {loss:.4} accuracy {:.2} %", accuracy * 100.0)
+            format!("  validation loss {loss:.4}{}", self.accuracy(accuracy))
         });
         self.say(&format!(
-            "epoch {}/{}  loss {:.4} accuracy {:.2} %{validation}  {} images/s  {:.1} s",
+            "epoch {}/{}  loss {:.4}{}{validation}  {} samples/s  {:.1} s",
             report.epoch,
             self.epochs,
             report.loss,
-            report.accuracy * 100.0,
+            self.accuracy(report.accuracy),
             grouped(report.images_per_second as usize),
             report.duration_seconds
         ));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use toml::{Table, Value};
 
+use super::reading::ReadingArgs;
 use crate::bench::parse_span;
 use crate::error::{Error, Result};
 use crate::trainer::{Override, Schedule, TrainRequest, preset, read_settings, resolve};
@@ -12,9 +13,12 @@ use crate::trainer::{Override, Schedule, TrainRequest, preset, read_settings, re
 /// Where data come from and runs go.
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
-    /// Folder with the four MNIST files, or files in their likeness [default: data/mnist]
-    #[arg(long, env = "WEIR_DATA", value_name = "DIR")]
+    /// Labelled samples: a folder of IDX files as MNIST's, of pictures by class, or a CSV, TSV or Parquet file
+    /// [default: data/mnist]
+    #[arg(long, env = "WEIR_DATA", value_name = "PATH")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Folder for run directories; each run gets its own and none is overwritten
     #[arg(long, env = "WEIR_RUNS", value_name = "DIR", default_value = "runs")]
     pub(super) runs: PathBuf,
@@ -86,6 +90,9 @@ pub(super) struct RecipeArgs {
     /// Mix every sample with another one by Beta(ALPHA, ALPHA), as 0.2
     #[arg(long, value_name = "ALPHA")]
     mixup: Option<f64>,
+    /// What samples weigh in the loss: none, balanced (all classes alike in sum), or a number for each class
+    #[arg(long, value_name = "WEIGHTS")]
+    class_weights: Option<String>,
     /// Turn training images by up to so many degrees, shift them by so many pixels and scale them by such a
     /// part, at random; "none" leaves them as they are. --set knows more: augment.shear_degrees and others
     #[arg(long, value_name = "DEGREES,PIXELS,PART", value_parser = augment)]
@@ -139,6 +146,7 @@ impl RecipeArgs {
             self.set.iter().map(|text| Override::parse("--set", text)).collect::<Result<Vec<Override>>>()?;
         overrides.extend(self.flags()?);
         overrides.extend(place.data.as_ref().map(|data| path_setting("data", data)).transpose()?);
+        overrides.extend(place.reading.settings()?);
         overrides.extend(further);
         let request = resolve(preset, file, &overrides)?;
         request.validate()?;
@@ -169,6 +177,7 @@ impl RecipeArgs {
         add("--weight-decay", "optimizer.weight_decay", self.weight_decay.map(Value::Float));
         add("--clip", "clip_norm", self.clip.map(Value::Float));
         add("--ema", "ema_decay", self.ema.map(Value::Float));
+        add("--class-weights", "class_weights", self.class_weights.clone().map(Value::String));
         add("--label-smoothing", "label_smoothing", self.label_smoothing.map(Value::Float));
         add("--mixup", "mixup", self.mixup.map(Value::Float));
         if let Some(time) = &self.time {

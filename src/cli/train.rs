@@ -12,6 +12,7 @@ use super::progress::TrainingProgress;
 use super::recipe::{PlaceArgs, RecipeArgs, path_setting};
 use crate::api;
 use crate::error::{Error, Result};
+use crate::ids::ModelName;
 use crate::metrics::TrainingMetrics;
 use crate::trainer::{
     EpochReport, Override, PRESETS, RunDir, StepReport, TrainOutcome, TrainRequest, TrainedReport, Watch, rehearse,
@@ -56,6 +57,9 @@ pub(super) struct TrainArgs {
     /// Model repository to publish into [default: models]
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
+    /// Name of the model that is published [default: the preset's]
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    model: Option<ModelName>,
     /// Train, check and report, but publish nothing
     #[arg(long, conflicts_with = "resume")]
     no_publish: bool,
@@ -96,7 +100,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             }
             if args.dry_run {
                 let progress = TrainingProgress::new(request.fit.epochs, args.quiet);
-                rehearse(&request, &mut |networks, training, held_out| progress.summary(networks, training, held_out))?;
+                rehearse(&request, &mut |networks, lesson| progress.summary(networks, lesson))?;
                 progress.say(&format!("{} epochs would be trained; all of it checks out", request.fit.epochs));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -116,12 +120,12 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if let Some((_, address)) = &exporter {
         watch.progress.say(&format!("metrics at http://{address}/metrics"));
     }
-    let summary = TrainingProgress::new(request.fit.epochs, args.quiet);
+    let summary = watch.progress.twin();
     let outcome = train(
         &request,
         &run_dir,
         args.resume.is_some(),
-        &mut |networks, training, held_out| summary.summary(networks, training, held_out),
+        &mut |networks, lesson| summary.summary(networks, lesson),
         &mut watch,
     )?;
     conclude(&outcome, &watch.progress, args.json)?;
@@ -132,6 +136,11 @@ impl TrainArgs {
     fn request(&self) -> Result<TrainRequest> {
         let mut own = Vec::new();
         own.extend(self.models.as_ref().map(|models| path_setting("models", models)).transpose()?);
+        own.extend(self.model.as_ref().map(|model| Override {
+            origin: "--model".into(),
+            key: "model".into(),
+            value: model.as_str().into(),
+        }));
         let mut switch_off = |given: bool, flag: &str, key: &str| {
             let off = || Override { origin: flag.into(), key: key.into(), value: false.into() };
             own.extend(given.then(off));
@@ -157,6 +166,12 @@ fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> 
                 test.expected_calibration_error
             ));
             serde_json::to_string(test)
+        }
+        TrainedReport::Regressor(report) => {
+            let figures =
+                report.figures().map(|(name, value)| format!("{} {value}", name.split(',').next().unwrap_or(name)));
+            progress.say(&format!("test {}", figures.join("  ")));
+            serde_json::to_string(&report.evaluation)
         }
         TrainedReport::Autoencoder(report) => {
             progress.say(&format!("on the {} {}:", report.evaluation.samples, report.data));

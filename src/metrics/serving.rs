@@ -358,7 +358,7 @@ mod tests {
         let empty = text(&metrics).lines().filter(|line| line.contains("m\",")).count();
         let bound = metrics.bind_servable("m", "1").unwrap();
         bound.announce(Duration::from_millis(5));
-        bound.record_probe(Summary { samples: 1, loss: 0.5, accuracy: 1.0 }, 1.0);
+        bound.record_probe(0.5, Some(1.0), 1.0);
         bound.count(Outcome::Success);
         bound.observe(Stage::Infer, Duration::from_micros(7));
         let live = text(&metrics);

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::reading::{ReadSettings, is_default};
 use crate::ids::{ModelName, Version};
 use crate::layers::Architecture;
 use crate::signature::{Signature, Transform};
-use crate::stats::{Evaluation, Histogram, LikelihoodEvaluation, ReferenceScores, Summary};
+use crate::stats::{Evaluation, Histogram, LikelihoodEvaluation, ReferenceScores, RegressionEvaluation, Summary};
 
 /// The version of the manifest's own shape; a reader refuses a greater one.
 pub const MANIFEST_SCHEMA: u32 = 1;
@@ -92,6 +93,21 @@ pub struct ModelMetrics {
     /// The scores that an autoencoder gives to data held out of training: what is usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scores: Option<ReferenceScores>,
+    /// Of a model of numbers, in their own unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionMetrics>,
+}
+
+/// Quality of a model of numbers by data set, as [`ModelMetrics`] has it of classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RegressionMetrics {
+    /// On the training data, with dropout off.
+    pub training: RegressionEvaluation,
+    /// On data held out of training, used for choices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<RegressionEvaluation>,
+    /// On data never used for any choice.
+    pub test: RegressionEvaluation,
 }
 
 /// A graph beside `model.onnx`. Its hash is in the manifest's list of files.
@@ -129,6 +145,9 @@ pub struct DataProvenance {
     pub validation_samples: usize,
     /// Samples tested on.
     pub test_samples: usize,
+    /// How they were read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reading: ReadSettings,
 }
 
 /// How the version was trained: enough to do it again.
@@ -149,6 +168,9 @@ pub struct TrainingProvenance {
     /// Why it ended before its last epoch, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// What a sample of each class weighed in the loss, if not all weighed 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_weights: Vec<f32>,
     /// Wall time of the epochs, validation included.
     pub duration_seconds: f64,
 }
@@ -205,11 +227,18 @@ pub struct DriftReference {
 /// An input and the answer it must give.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Golden {
-    /// A PNG file in base64.
+    /// A PNG file in base64; empty if it is a row of a table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// A row of a table: the elements of the input, `None` for NaN; empty if it is an image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Option<f32>>,
     /// The distribution over classes; empty if it is no classifier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<f32>,
+    /// The number, of a model of numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f32>,
     /// What an autoencoder makes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconstruction: Option<GoldenReconstruction>,
@@ -238,8 +267,12 @@ pub struct FileEntry {
 /// One line of `probe.jsonl`: a sample, labelled if it is for a classifier, that the server replays through its live path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSample {
-    /// A PNG file in base64.
+    /// A PNG file in base64; empty if it is a row of a table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// A row of a table, as in [`Golden`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Option<f32>>,
     /// The true class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<usize>,

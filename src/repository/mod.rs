@@ -11,6 +11,7 @@ mod look;
 mod manifest;
 mod overrides;
 mod publish;
+mod reading;
 mod serving_settings;
 mod settings;
 mod source;
@@ -23,11 +24,14 @@ pub use layout::{FoundVersion, Problem, Scan, scan};
 pub use look::{Found, FoundModel, Look};
 pub use manifest::{
     CalibrationProvenance, Companion, CompanionRole, DataProvenance, DriftReference, FileEntry, Golden,
-    GoldenReconstruction, INTENSITIES, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity, ProbeSample,
+    GoldenReconstruction, INTENSITIES, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity, ProbeSample, RegressionMetrics,
     TrainingProvenance,
 };
 pub use overrides::{Choice, Overrides};
 pub use publish::{Publication, publish};
+pub use reading::{DataFormat, ReadSettings, Task};
 pub use settings::{ModelSettings, SETTINGS_FILE, Versions};
 pub use source::{Looked, Origin, Source};
-pub use version::{CARD_FILE, CompanionFile, MANIFEST_FILE, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex};
+pub use version::{
+    CARD_FILE, CompanionFile, MANIFEST_FILE, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex, sha256_of_file,
+};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::servable::{Input, Options, Prediction, Servable};
+use super::servable::{Answering, Input, Options, Prediction, Servable};
 use crate::error::{Error, Result};
 use crate::signature::{Batching, Dim, ImageTransform, TensorSpec, shape_text};
 use crate::tensor::Tensor;
@@ -208,7 +208,14 @@ impl Servable {
         inverted: Option<&[bool]>,
         top_k: usize,
     ) -> Result<Vec<Prediction>> {
-        if let Some(output) = self.probabilities {
+        if let Some(Answering::Value(output)) = self.answering {
+            let number = |row: &[f32]| match row {
+                [value] if value.is_finite() => Ok(Prediction::Number { value: *value }),
+                _ => Err(self.failed(Error::internal("the model's output is not a finite number", "NaN or infinity"))),
+            };
+            return outputs[output].float_rows().map_err(|error| self.failed(error))?.map(number).collect();
+        }
+        if let Some(Answering::Probabilities(output)) = self.answering {
             let classified = |(index, row): (usize, &[f32])| {
                 let classification =
                     transform::classify(row, self.labels(), top_k).map_err(|error| self.failed(error))?;

@@ -162,7 +162,7 @@ impl Beside<'_> {
             signature,
             runtime: ArcSwap::from_pointee(Runtime::new(plan, settings.threads, sessions)),
             batching,
-            probabilities: None,
+            answering: None,
             reconstruction: None,
             generator: None,
             image_limits: settings.image_limits,

@@ -16,7 +16,7 @@ use super::lane::Lane;
 use super::pool::Pool;
 use super::reconstruction::Reconstruction;
 use super::rival;
-use super::servable::Servable;
+use super::servable::{Input, Servable};
 use super::sessions::Runtime;
 use super::statistics::Statistics;
 use super::triton;
@@ -31,6 +31,7 @@ use crate::metrics::{Metrics, Source};
 use crate::repository::triton::View;
 use crate::repository::{FoundVersion, ProbeSample, VersionFiles, sha256_hex};
 use crate::signature::Batching;
+use crate::tensor::Tensor;
 use crate::transform::ImageLimits;
 
 /// What loading needs to know.
@@ -102,7 +103,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         None => (found.settings.transform.clone(), found.settings.labels.clone()),
     };
     let View { signature, batching, facing } = view;
-    let (probabilities, reconstruction) = match &transform {
+    let (answering, reconstruction) = match &transform {
         Some(transform) => (
             verify::transform(transform, &labels, &signature)?,
             Reconstruction::of(transform, manifest.as_ref(), &signature)?,
@@ -147,7 +148,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         signature,
         runtime: ArcSwap::from_pointee(Runtime::new(plan, settings.threads, sessions)),
         batching,
-        probabilities,
+        answering,
         reconstruction,
         generator,
         image_limits: settings.image_limits,
@@ -169,8 +170,17 @@ pub(super) fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(V
     Ok((sessions, costs))
 }
 
-fn decode_probe(sample: &ProbeSample) -> Result<(Bytes, Option<usize>)> {
-    Ok((decode_base64(&sample.image)?, sample.label))
+fn decode_probe(probe: &ProbeSample) -> Result<(Input, Option<usize>)> {
+    Ok((sample(&probe.image, &probe.features)?, probe.label))
+}
+
+/// An example of a manifest: a PNG file in base64, or if there is none the elements of a row.
+pub(super) fn sample(image: &str, features: &[Option<f32>]) -> Result<Input> {
+    if features.is_empty() {
+        return Ok(Input::Images(vec![decode_base64(image)?]));
+    }
+    let elements: Vec<f32> = features.iter().map(|element| element.unwrap_or(f32::NAN)).collect();
+    Ok(Input::Tensors(vec![Tensor::new(vec![1, elements.len()], elements)?]))
 }
 
 pub(super) fn decode_base64(text: &str) -> Result<Bytes> {

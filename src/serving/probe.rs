@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::predictor::Predictor;
-use super::servable::{Input, LiveQuality, Options, Prediction, Servable};
+use super::servable::{LiveQuality, Options, Prediction, Servable};
 use crate::error::Result;
 use crate::ids::{ModelRef, VersionSpec};
 use crate::stats::Evaluator;
@@ -55,8 +55,8 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
     let options = Options { top_k: classes, priority: PROBE_PRIORITY, ..Options::default() };
     let mut evaluator = Evaluator::new(classes);
     let (mut scores, mut scored_samples) = (0.0, 0u64);
-    for (image, label) in &servable.probe {
-        let predicted = predictor.probe(servable.clone(), Input::Images(vec![image.clone()]), options).await?;
+    for (input, label) in &servable.probe {
+        let predicted = predictor.probe(servable.clone(), input.clone(), options).await?;
         let mut probabilities = vec![0.0; classes];
         for prediction in &predicted.predictions {
             match prediction {
@@ -69,7 +69,7 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
                     scores += score;
                     scored_samples += 1;
                 }
-                Prediction::Raw { .. } => {}
+                Prediction::Number { .. } | Prediction::Raw { .. } => {}
             }
         }
         if let Some(label) = label {

@@ -1,7 +1,7 @@
 //! The other engine, measured: it takes over when it gives the same answers and is clearly faster.
 
 use super::engines::Candidates;
-use super::servable::{Input, Servable};
+use super::servable::{Answering, Servable};
 use super::tuning::BatchCost;
 use crate::config::EngineChoice;
 use crate::engine::{EngineKind, Plan, Session, zeros};
@@ -44,7 +44,7 @@ pub(super) fn agreeing_plan(candidates: &Candidates, servable: &Servable, max_by
     }
     let mut other = plan.session()?;
     let of_graph = |output| servable.facing.as_ref().map_or(output, |facing| facing.graph_output(output));
-    let probabilities = servable.probabilities.map(of_graph);
+    let probabilities = servable.answering.and_then(Answering::probabilities).map(of_graph);
     for inputs in samples(servable)? {
         let ours = runtime.with(|session| session.run(&inputs))?;
         let theirs = other.run(&inputs)?;
@@ -84,8 +84,8 @@ pub(super) fn warm(plan: &Plan, count: usize) -> Result<Vec<Session>> {
 fn samples(servable: &Servable) -> Result<Vec<Vec<Tensor>>> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
     let decode = |example: &crate::repository::Golden| {
-        let image = super::load::decode_base64(&example.image)?;
-        Ok(servable.decode(Input::Images(vec![image]), PolarityChoice::Auto)?.0)
+        let input = super::load::sample(&example.image, &example.features)?;
+        Ok(servable.decode(input, PolarityChoice::Auto)?.0)
     };
     let mut samples = golden.iter().take(GOLDEN).map(decode).collect::<Result<Vec<_>>>()?;
     for batch in BATCHES {

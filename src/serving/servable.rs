@@ -23,7 +23,7 @@ use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
 use crate::repository::Manifest;
 use crate::repository::triton::{Facing, TritonModel};
-use crate::signature::{Batching, Dim, ImageTransform, Signature, Transform};
+use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
 use crate::tensor::{Data, Tensor};
 use crate::transform::{Classification, ImageLimits, PolarityChoice};
 
@@ -34,6 +34,22 @@ pub enum Input {
     Images(Vec<Bytes>),
     /// The inputs of the model, in the signature's order.
     Tensors(Vec<Tensor>),
+}
+
+/// What an answer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answering {
+    /// The output that holds a distribution over classes.
+    Probabilities(usize),
+    /// The output that holds a number.
+    Value(usize),
+}
+
+impl Answering {
+    /// The output that holds a distribution over classes, if one does.
+    pub(super) fn probabilities(self) -> Option<usize> {
+        if let Self::Probabilities(output) = self { Some(output) } else { None }
+    }
 }
 
 /// What a request wishes.
@@ -87,6 +103,11 @@ pub enum Prediction {
         #[serde(skip_serializing_if = "Option::is_none")]
         inverted: Option<bool>,
     },
+    /// A model of numbers.
+    Number {
+        /// The number.
+        value: f32,
+    },
     /// A model without output transform.
     Raw {
         /// The elements of each output, row by row.
@@ -129,7 +150,7 @@ pub struct Servable {
     pub metrics: ServableMetrics,
     /// What it did since it was loaded.
     pub statistics: Statistics,
-    pub(super) probe: Vec<(Bytes, Option<usize>)>,
+    pub(super) probe: Vec<(Input, Option<usize>)>,
     pub(super) live: ArcSwapOption<LiveQuality>,
     pub(super) signature: Signature,
     pub(super) runtime: ArcSwap<Runtime>,
@@ -143,7 +164,8 @@ pub struct Servable {
     pub(super) model_file: String,
     pub(super) choice: EngineChoice,
     pub(super) batching: Batching,
-    pub(super) probabilities: Option<usize>,
+    /// The output that answers are made of, if the model classifies or gives numbers.
+    pub(super) answering: Option<Answering>,
     /// Of an autoencoder: what its answers are made of.
     pub(super) reconstruction: Option<Reconstruction>,
     pub(super) generator: Option<Generator>,
@@ -208,6 +230,11 @@ impl Servable {
     /// How images become the input, if the model takes images.
     pub fn image_transform(&self) -> Option<&ImageTransform> {
         self.transform.as_ref()?.image.as_ref()
+    }
+
+    /// The columns of a table that make up the input; empty when the model takes no table.
+    pub fn columns(&self) -> &[Column] {
+        self.transform.as_ref().map_or(&[], |transform| &transform.columns)
     }
 
     /// The labels, by class; empty where classes have no names.

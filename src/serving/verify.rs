@@ -1,6 +1,6 @@
 //! Whether a version is what it says it is: identity, signature, transforms, golden examples.
 
-use super::servable::{Input, Options, Prediction, Servable};
+use super::servable::{Answering, Options, Prediction, Servable};
 use crate::error::{Error, Result};
 use crate::repository::{FoundVersion, Golden, GoldenReconstruction, Manifest};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
@@ -39,11 +39,11 @@ pub(super) fn signature(manifest: &Manifest, graph: &Signature) -> Result<()> {
     Ok(())
 }
 
-/// Whether transforms fit a graph; returns the output that holds the probabilities.
+/// Whether transforms fit a graph; returns the output that answers are made of.
 ///
 /// # Errors
 /// [`Error::Repository`] saying what does not fit.
-pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signature) -> Result<Option<usize>> {
+pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signature) -> Result<Option<Answering>> {
     if let Some(image) = &transform.image {
         let pixels = image.width as usize * image.height as usize;
         let fits = |input: &TensorSpec| {
@@ -63,7 +63,21 @@ pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signat
             )));
         }
     }
-    let OutputTransform::Classification { probabilities } = &transform.output else { return Ok(None) };
+    if !transform.columns.is_empty() {
+        let fits = |input: &TensorSpec| {
+            input.dtype == DType::Float32 && input.sample_shape() == Some(vec![transform.columns.len()])
+        };
+        if graph.batching() == Batching::Whole || graph.inputs.len() != 1 || !fits(&graph.inputs[0]) {
+            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
+            let count = transform.columns.len();
+            return Err(unusable(format!("{count} columns do not fill the inputs {}", inputs.join(", "))));
+        }
+    }
+    let probabilities = match &transform.output {
+        OutputTransform::Classification { probabilities } => probabilities,
+        OutputTransform::Regression { value } => return number(value, graph).map(Some),
+        OutputTransform::Reconstruction { .. } | OutputTransform::Raw => return Ok(None),
+    };
     let index = graph.outputs.iter().position(|output| output.name == *probabilities);
     let index = index.ok_or_else(|| unusable(format!("the graph has no output \"{probabilities}\"")))?;
     let classes = graph.outputs[index].sample_shape().filter(|shape| shape.len() == 1).map(|shape| shape[0]);
@@ -77,7 +91,19 @@ pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signat
             graph.outputs[index].shape_text()
         )));
     }
-    Ok(Some(index))
+    Ok(Some(Answering::Probabilities(index)))
+}
+
+/// The output of this name, which holds one number for each sample.
+fn number(name: &str, graph: &Signature) -> Result<Answering> {
+    let index = graph.outputs.iter().position(|output| output.name == name);
+    let index = index.ok_or_else(|| unusable(format!("the graph has no output \"{name}\"")))?;
+    let output = &graph.outputs[index];
+    let is_one = output.sample_shape().is_some_and(|shape| shape.iter().product::<usize>() == 1);
+    if !is_one || output.dtype != DType::Float32 || graph.batching() == Batching::Whole {
+        return Err(unusable(format!("output \"{name}\" of shape {} is not one number", output.shape_text())));
+    }
+    Ok(Answering::Value(index))
 }
 
 /// Whether the golden examples get the answers that were recorded, through the code that serves.
@@ -86,14 +112,21 @@ pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signat
 /// [`Error::Repository`] naming the example, [`Error::ModelFailed`].
 pub(super) fn golden(servable: &Servable) -> Result<()> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
-    for (index, Golden { image, probabilities, reconstruction }) in golden.iter().enumerate() {
+    for (index, Golden { image, features, probabilities, value, reconstruction }) in golden.iter().enumerate() {
         let options = Options { top_k: probabilities.len(), ..Options::default() };
-        let answers = servable.execute(Input::Images(vec![super::load::decode_base64(image)?]), options)?;
+        let answers = servable.execute(super::load::sample(image, features)?, options)?;
         if let ([Prediction::Reconstructed { reconstruction, latent, score, .. }], Some(expected)) =
             (answers.as_slice(), reconstruction)
         {
             if let Some(problem) = differs(expected, (reconstruction, latent, *score), servable.image_limits)? {
                 return Err(unusable(format!("golden example {index}: {problem}")));
+            }
+            continue;
+        }
+        if let (Some(expected), [Prediction::Number { value }]) = (value, answers.as_slice()) {
+            let difference = (value - expected).abs();
+            if difference.is_nan() || difference > GOLDEN_TOLERANCE * expected.abs().max(1.0) {
+                return Err(unusable(format!("golden example {index}: is {value}, recorded {expected}")));
             }
             continue;
         }

@@ -1,9 +1,10 @@
 //! How far predicted numbers are from true ones.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The evaluation of a regression.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RegressionEvaluation {
     /// How many numbers were compared.
     pub samples: u64,

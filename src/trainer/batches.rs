@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::augment::Augment;
 use super::augment::mixup::{self, add_target};
 use super::dataset::Dataset;
+use crate::error::Result;
 use crate::stats::standard_normal;
 
 /// Batches that wait ready at the most.
@@ -31,19 +32,30 @@ pub fn keyed_rng(seed: u64, purpose: &str, epoch: u64, step: u64) -> ChaCha8Rng 
 }
 
 /// What one step trains on.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Pixels of all samples, 0 to 255.
+    /// Elements of all samples; pixels from 0 to 255.
     pub pixels: Vec<f32>,
-    /// Their classes; of a sample mixed from two, that of the greater part.
-    pub labels: Vec<u8>,
+    /// Their classes, of a sample mixed from two that of the greater part; empty when numbers are to be learned.
+    pub labels: Vec<u32>,
     /// The probability that each sample should be given of each class, row by row; empty if that is all its
     /// label's.
     pub targets: Vec<f32>,
+    /// What each weighs in the loss; empty when all weigh 1.
+    pub weights: Vec<f32>,
+    /// The numbers to be learned; empty when classes are.
+    pub values: Vec<f32>,
     /// For each dropout layer: 0 or `1/(1-rate)` for each element of each sample.
     pub dropout: Vec<Vec<f32>>,
     /// Standard normal numbers for each sample, if they are wanted.
     pub noise: Vec<f32>,
+}
+
+impl Batch {
+    /// How many samples it holds.
+    pub fn rows(&self) -> usize {
+        self.labels.len().max(self.values.len())
+    }
 }
 
 /// How batches are drawn.
@@ -81,24 +93,27 @@ impl BatchPlan {
     }
 
     /// The batch of one step.
-    pub fn batch(&self, data: &Dataset, order: &[usize], step: usize) -> Batch {
+    ///
+    /// # Errors
+    /// As [`Dataset::image`].
+    pub fn batch(&self, data: &Dataset, order: &[usize], step: usize) -> Result<Batch> {
         let chosen = &order[step * self.batch_size..order.len().min((step + 1) * self.batch_size)];
         let mut pixels = Vec::with_capacity(chosen.len() * data.image_len());
         let soft = self.mixup > 0.0 || self.label_smoothing > 0.0;
         let mut targets = vec![0.0; if soft { chosen.len() * data.classes } else { 0 }];
         for (row, &index) in chosen.iter().enumerate() {
-            self.append(data, index, &mut pixels);
+            self.append(data, index, &mut pixels)?;
             let mut weight = 1.0;
             let partner = self.partner(data.len(), index);
             if let Some((partner, first)) = partner {
                 weight = first;
-                self.mix(data, partner, weight, &mut pixels);
+                self.mix(data, partner, weight, &mut pixels)?;
             }
             if soft {
                 let targets = &mut targets[row * data.classes..][..data.classes];
-                add_target(targets, usize::from(data.labels[index]), weight, self.label_smoothing);
+                add_target(targets, data.labels()[index] as usize, weight, self.label_smoothing);
                 if let Some((partner, weight)) = partner {
-                    add_target(targets, usize::from(data.labels[partner]), 1.0 - weight, self.label_smoothing);
+                    add_target(targets, data.labels()[partner] as usize, 1.0 - weight, self.label_smoothing);
                 }
             }
         }
@@ -112,25 +127,30 @@ impl BatchPlan {
         }
         let mut rng = keyed_rng(self.seed, "dropout", self.epoch as u64, step as u64);
         let mask = |(elements, rate): &(usize, f32)| dropout_mask(&mut rng, elements * chosen.len(), *rate);
-        Batch {
-            pixels,
-            labels: chosen.iter().map(|&index| data.labels[index]).collect(),
-            targets,
-            dropout: self.dropout.iter().map(mask).collect(),
-            noise,
-        }
+        let labels: Vec<u32> = match data.labels() {
+            [] => Vec::new(),
+            labels => chosen.iter().map(|&index| labels[index]).collect(),
+        };
+        let weights = match &data.class_weights[..] {
+            [] => Vec::new(),
+            weights => labels.iter().map(|&label| weights[label as usize]).collect(),
+        };
+        let values = match data.values() {
+            [] => Vec::new(),
+            values => chosen.iter().map(|&index| values[index] as f32).collect(),
+        };
+        Ok(Batch { pixels, labels, targets, weights, values, dropout: self.dropout.iter().map(mask).collect(), noise })
     }
 
     /// Appends an image as this epoch shows it. Keyed by the image, so that it does not depend on the batch it
     /// is in.
-    fn append(&self, data: &Dataset, index: usize, pixels: &mut Vec<f32>) {
-        let image = data.image(index);
+    fn append(&self, data: &Dataset, index: usize, pixels: &mut Vec<f32>) -> Result<()> {
         if self.augment.is_none() {
-            pixels.extend(image.iter().map(|pixel| f32::from(*pixel)));
-        } else {
-            let mut rng = keyed_rng(self.seed, "augment", self.epoch as u64, index as u64);
-            self.augment.append(image, data.width, &mut rng, pixels);
+            return data.append(index, pixels);
         }
+        let mut rng = keyed_rng(self.seed, "augment", self.epoch as u64, index as u64);
+        self.augment.append(&data.image(index)?, data.width, &mut rng, pixels);
+        Ok(())
     }
 
     /// What this epoch mixes an image with, and the weight that the image keeps; keyed by the image.
@@ -143,14 +163,15 @@ impl BatchPlan {
     }
 
     /// Mixes the last image with another one, of which it keeps `weight`.
-    fn mix(&self, data: &Dataset, partner: usize, weight: f32, pixels: &mut Vec<f32>) {
+    fn mix(&self, data: &Dataset, partner: usize, weight: f32, pixels: &mut Vec<f32>) -> Result<()> {
         let end = pixels.len();
-        self.append(data, partner, pixels);
+        self.append(data, partner, pixels)?;
         let (first, second) = pixels.split_at_mut(end);
         for (pixel, other) in first[end - data.image_len()..].iter_mut().zip(second) {
             *pixel = weight * *pixel + (1.0 - weight) * *other;
         }
         pixels.truncate(end);
+        Ok(())
     }
 
     /// Starts a thread that makes the batches from `first_step` on, in order. Dropping the receiver
@@ -160,7 +181,7 @@ impl BatchPlan {
         scope: &'scope Scope<'scope, '_>,
         data: &'scope Dataset,
         first_step: usize,
-    ) -> (Receiver<Batch>, ScopedJoinHandle<'scope, ()>) {
+    ) -> (Receiver<Result<Batch>>, ScopedJoinHandle<'scope, ()>) {
         let (sender, receiver) = sync_channel(AHEAD);
         let producer = scope.spawn(move || {
             let order = self.order(data.len());
@@ -195,7 +216,7 @@ mod tests {
     use super::*;
 
     fn data() -> Dataset {
-        Dataset { width: 2, height: 1, pixels: (0..20).collect(), labels: (0..10).map(|i| i % 2).collect(), classes: 2 }
+        Dataset::images(2, 1, (0..20).collect(), (0..10).map(|i| i % 2).collect(), 2)
     }
 
     fn plan(epoch: usize) -> BatchPlan {
@@ -217,17 +238,17 @@ mod tests {
         let soft = BatchPlan { augment: Augment::moves(90.0, 1.0, 0.1), mixup: 0.5, label_smoothing: 0.1, ..plan(3) };
         let order: Vec<usize> = (0..10).collect();
         let alone = BatchPlan { batch_size: 1, ..soft.clone() };
-        let batch = soft.batch(&data, &order, 1);
+        let batch = soft.batch(&data, &order, 1).unwrap();
         assert_eq!((batch.pixels.len(), batch.targets.len()), (8, 8));
         for row in 0..4 {
-            let single = alone.batch(&data, &order, 4 + row);
+            let single = alone.batch(&data, &order, 4 + row).unwrap();
             assert_eq!(single.pixels, batch.pixels[row * 2..][..2]);
             assert_eq!(single.targets, batch.targets[row * 2..][..2]);
-            let (sum, label) = (single.targets.iter().sum::<f32>(), usize::from(single.labels[0]));
+            let (sum, label) = (single.targets.iter().sum::<f32>(), single.labels[0] as usize);
             assert!((sum - 1.0).abs() < 1e-6 && single.targets[label] >= 0.5, "{:?}", single.targets);
         }
-        assert_ne!(BatchPlan { epoch: 4, ..soft }.batch(&data, &order, 1).targets, batch.targets);
-        assert!(plan(3).batch(&data, &order, 1).targets.is_empty());
+        assert_ne!(BatchPlan { epoch: 4, ..soft }.batch(&data, &order, 1).unwrap().targets, batch.targets);
+        assert!(plan(3).batch(&data, &order, 1).unwrap().targets.is_empty());
     }
 
     #[test]
@@ -235,11 +256,11 @@ mod tests {
         let data = data();
         let mixed = BatchPlan { mixup: 1.0, batch_size: 10, ..plan(0) };
         let order: Vec<usize> = (0..10).collect();
-        let batch = mixed.batch(&data, &order, 0);
+        let batch = mixed.batch(&data, &order, 0).unwrap();
         for index in order {
             let (partner, weight) = mixed.partner(10, index).unwrap();
             for at in 0..2 {
-                let [one, other] = [index, partner].map(|index| f32::from(data.image(index)[at]));
+                let [one, other] = [index, partner].map(|index| f32::from(data.image(index).unwrap()[at]));
                 let expected = weight * one + (1.0 - weight) * other;
                 assert!((batch.pixels[index * 2 + at] - expected).abs() < 1e-5);
             }
@@ -260,8 +281,10 @@ mod tests {
     fn a_producer_that_starts_late_makes_the_same_batches() {
         let data = data();
         let order = plan(0).order(data.len());
-        let expected: Vec<Batch> = (1..3).map(|step| plan(0).batch(&data, &order, step)).collect();
-        let produced = std::thread::scope(|scope| plan(0).produce(scope, &data, 1).0.iter().collect::<Vec<_>>());
+        let expected: Vec<Batch> = (1..3).map(|step| plan(0).batch(&data, &order, step).unwrap()).collect();
+        let produced = std::thread::scope(|scope| {
+            plan(0).produce(scope, &data, 1).0.iter().map(Result::unwrap).collect::<Vec<_>>()
+        });
         assert_eq!(produced, expected);
         assert_eq!(produced[1].labels.len(), 2, "the last batch of an epoch holds what is left");
     }
@@ -276,10 +299,10 @@ mod tests {
         let share = image.iter().filter(|pixel| **pixel == 255.0).count() as f64 / 1e5;
         assert!((share - 0.2).abs() < 0.005, "{share}");
 
-        let grey = Dataset { width: 40, height: 1, pixels: vec![100; 400], labels: vec![0; 10], classes: 1 };
+        let grey = Dataset::images(40, 1, vec![100; 400], vec![0; 10], 1);
         let plan = |batch_size| BatchPlan { batch_size, noise: Some(3), ..plan(0) };
         let order = plan(1).order(10);
-        let (whole, alone) = (plan(10).batch(&grey, &order, 0), plan(1).batch(&grey, &order, 6));
+        let (whole, alone) = (plan(10).batch(&grey, &order, 0).unwrap(), plan(1).batch(&grey, &order, 6).unwrap());
         assert_eq!((&whole.pixels[240..280], &whole.noise[18..21]), (&alone.pixels[..], &alone.noise[..]));
         assert_ne!(whole.pixels[..40], whole.pixels[40..80]);
     }

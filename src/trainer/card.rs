@@ -2,7 +2,7 @@
 //! Cards for Model Reporting").
 
 use crate::repository::Manifest;
-use crate::signature::{OutputTransform, Polarity};
+use crate::signature::{Column, ColumnKind, OutputTransform, Polarity};
 
 /// The card of a version, from its manifest and the report of its evaluation.
 pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
@@ -76,15 +76,43 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
             Polarity::LightOnDark => "bright strokes on a dark background",
             Polarity::DarkOnLight => "dark strokes on a bright background",
         };
+        let what = match manifest.labels.as_slice() {
+            [] => "One picture".into(),
+            labels => format!("One drawing of one of the classes ({})", labels.join(", ")),
+        };
+        let otherwise = match manifest.labels.as_slice() {
+            [] => "Anything else is given a number all the same.",
+            _ => {
+                "Anything else, an empty picture or a letter, is given one of the classes all the same: the model cannot say \"none of these\"."
+            }
+        };
         parts.push(format!(
-            "## Input and use\n\nOne drawing of one of the classes ({}), brought to {} × {} grey pixels, 0 to 255, {polarity}. \
-             Meant for drawings like those it was trained on. Anything else, an empty picture or a letter, is given one of the classes \
-             all the same: the model cannot say \"none of these\".\n",
-            manifest.labels.join(", "), image.width, image.height
+            "## Input and use\n\n{what}, brought to {} × {} grey pixels, 0 to 255, {polarity}. \
+             Meant for drawings like those it was trained on. {otherwise}\n",
+            image.width, image.height
+        ));
+    }
+    if !manifest.transform.columns.is_empty() {
+        let row = |column: &Column| match &column.kind {
+            ColumnKind::Number => format!("| {} | a number |\n", cell(&column.name)),
+            ColumnKind::Category { values } => {
+                let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
+                format!("| {} | one of: {} |\n", cell(&column.name), values.join(", "))
+            }
+        };
+        let rows: String = manifest.transform.columns.iter().map(row).collect();
+        parts.push(format!(
+            "## Input and use\n\nA row of these columns, by name or in this order; a missing value is null. Meant for rows like \
+             those it was trained on.\n\n| column | values |\n| --- | --- |\n{rows}"
         ));
     }
     parts.push(report.replacen("# ", "## ", 1));
     parts.join("\n")
+}
+
+/// Text for a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\r', '\n'], " ")
 }
 
 fn count(number: Option<usize>) -> String {

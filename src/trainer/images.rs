@@ -8,12 +8,12 @@ use image::{ExtendedColorType, ImageEncoder};
 use super::dataset::Dataset;
 use crate::error::{Error, Result};
 
-/// One image of a data set.
+/// One image of a data set of images.
 ///
 /// # Errors
-/// [`Error::Internal`] when the encoder fails.
+/// [`Error::Internal`] when the encoder fails, [`Error::Io`] as [`Dataset::image`].
 pub(super) fn png(data: &Dataset, index: usize) -> Result<Vec<u8>> {
-    encode(data.image(index), data.width, data.height, ExtendedColorType::L8)
+    encode(&data.image(index)?, data.width, data.height, ExtendedColorType::L8)
 }
 
 /// Pixels, row by row.

@@ -103,7 +103,7 @@ pub fn lr_find(
             let (batches, _producer) = settings.plan(&state.network, epoch).produce(scope, &prepared.train, 0);
             for batch in batches.iter().take(plan.steps - points.len()) {
                 let rate = plan.rate(points.len());
-                let done = match state.step(batch, rate / settings.optimizer.learning_rate(), &settings) {
+                let done = match state.step(batch?, rate / settings.optimizer.learning_rate(), &settings) {
                     Ok(done) => done,
                     Err(Error::Diverged { .. }) if points.len() > plan.steps / BEGINNING + EDGE => {
                         exploded = true;
@@ -204,9 +204,9 @@ mod tests {
         let losses: Vec<f64> = (0..120)
             .map(|at| match at {
                 0..40 => 2.0,
-                40..80 => 2.0 - (at - 40) as f64 / 40.0,
+                40..80 => 2.0 - f64::from(at - 40) / 40.0,
                 80..100 => 1.0,
-                _ => 1.0 + (at - 100) as f64,
+                _ => 1.0 + f64::from(at - 100),
             })
             .collect();
         assert!((40..80).contains(&steepest(&losses)));

@@ -1,7 +1,7 @@
 //! The parity gate: what was exported must be what was trained, in the engine that will serve it.
 
 use super::dataset::Dataset;
-use super::export::LOGITS;
+use super::export::{LOGITS, STANDARDIZED};
 use super::network::Network;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -23,7 +23,8 @@ const TOLERANCE: f64 = 1e-4;
 /// # Errors
 /// [`Error::GateMissed`] when a logit differs by more than 1e-4 or an answer differs at all.
 pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Parity> {
-    let output = plan.signature().outputs.iter().position(|output| output.name == LOGITS);
+    let output =
+        plan.signature().outputs.iter().position(|output| [LOGITS, STANDARDIZED].contains(&output.name.as_str()));
     let output = output.ok_or_else(|| Error::GateMissed(format!("the exported graph has no output \"{LOGITS}\"")))?;
     let mut session = plan.session()?;
     let mut parity = Parity {
@@ -37,10 +38,8 @@ pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Pa
     for size in BATCH_SIZES {
         let until = parity.samples + SAMPLES.div_ceil(BATCH_SIZES.len());
         while parity.samples < until {
-            let pixels: Vec<f32> = (0..size)
-                .flat_map(|row| data.image((next + row) % data.len()))
-                .map(|pixel| f32::from(*pixel))
-                .collect();
+            let mut pixels = Vec::with_capacity(size * data.image_len());
+            (0..size).try_for_each(|row| data.append((next + row) % data.len(), &mut pixels))?;
             next += size;
             let trained = network.logits(&pixels)?;
             let shape = std::iter::once(size).chain(network.architecture().input.iter().copied()).collect();

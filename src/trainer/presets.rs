@@ -53,6 +53,17 @@ pub const PRESETS: &[Preset] = &[
         regime: PLAIN,
     },
     Preset {
+        name: "dense",
+        description: "A dense network of 128 and 64 units for tables and images of any size, classes or numbers",
+        architecture: dense,
+        decoder: None,
+        epochs: 30,
+        batch_size: 32,
+        learning_rate: 1e-3,
+        validation: 1000,
+        regime: Regime { keep_best: true, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+    },
+    Preset {
         name: "mnist-convnet",
         description: "Two convolutions with pooling and a dense layer, 32c3-pool-64c3-pool-128-10: a well-known example, to compare with",
         architecture: convnet,
@@ -101,9 +112,9 @@ pub const PRESETS: &[Preset] = &[
         description: "A variational autoencoder with codes of 40 numbers: makes digits, and says how unlike a digit something is",
         architecture: encoder,
         decoder: Some(decoder),
-        epochs: 10,
-        batch_size: 128,
-        learning_rate: 2e-3,
+        epochs: 30,
+        batch_size: 64,
+        learning_rate: 3e-3,
         validation: 2000,
         regime: Regime { schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
     },
@@ -133,6 +144,22 @@ fn mlp(height: usize, width: usize, classes: usize) -> Architecture {
             LayerSpec::Relu,
             LayerSpec::Dropout { rate: 0.2 },
             LayerSpec::Dense { units: classes },
+        ],
+    }
+}
+
+fn dense(height: usize, width: usize, outputs: usize) -> Architecture {
+    Architecture {
+        input: vec![1, height, width],
+        layers: vec![
+            LayerSpec::Rescale { scale: 1.0 / 255.0 },
+            LayerSpec::Flatten,
+            LayerSpec::Dense { units: 128 },
+            LayerSpec::Relu,
+            LayerSpec::Dropout { rate: 0.1 },
+            LayerSpec::Dense { units: 64 },
+            LayerSpec::Relu,
+            LayerSpec::Dense { units: outputs },
         ],
     }
 }

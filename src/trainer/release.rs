@@ -6,25 +6,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::card;
-use super::dataset::{Dataset, Mnist};
-use super::evaluate::{evaluate, predict};
-use super::export::{PROBABILITIES, to_onnx};
+use super::dataset::Dataset;
+use super::evaluate::{evaluate, predict, values};
+use super::export::{PROBABILITIES, VALUE, to_onnx};
 use super::fit::{Ending, EpochReport, FitState};
 use super::images::png;
 use super::learner::Learner;
+use super::lesson::Lesson;
 use super::parity;
 use super::reference;
-use super::report::{Report, Subject};
-use super::train::TrainRequest;
+use super::report::{RegressionReport, Report, Subject, evaluation};
+use super::train::{TrainRequest, TrainedReport};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, Version};
+use crate::ids::Version;
 use crate::repository::{
     CARD_FILE, DataProvenance, Golden, MANIFEST_SCHEMA, MODEL_FILE, Manifest, ModelMetrics, PROBE_FILE, ProbeSample,
-    Publication, TrainingProvenance,
+    Publication, ReadSettings, RegressionMetrics, TrainingProvenance,
 };
-use crate::signature::{Fit, ImageTransform, OutputTransform, Polarity, Transform};
+use crate::signature::{Fit, ImageTransform, OutputTransform, Transform};
 use crate::tensor::Tensor;
+use crate::transform::{Luma, PolarityChoice, prepare as prepare_image};
 
 /// Labelled test samples that a version carries for the live probe.
 const PROBE_SAMPLES: usize = 250;
@@ -32,19 +34,11 @@ const PROBE_SAMPLES: usize = 250;
 /// Examples that every load checks.
 const GOLDEN_SAMPLES: usize = 8;
 
-/// The data of a run, as split.
-#[derive(Debug)]
-pub(super) struct Parts<'a> {
-    pub(super) train: &'a Dataset,
-    pub(super) validation: &'a Dataset,
-    pub(super) source: &'a Mnist,
-}
-
 /// What there is to publish.
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) publication: Publication,
-    pub(super) report: Report,
+    pub(super) report: TrainedReport,
     pub(super) card: String,
     /// Why training ended before its last epoch, in words, if it did.
     pub(super) ended: Option<String>,
@@ -54,65 +48,89 @@ pub(super) struct Release {
 ///
 /// # Errors
 /// [`Error::GateMissed`] when the exported graph is not what was trained.
-pub(super) fn prepare(request: &TrainRequest, state: &FitState, parts: &Parts<'_>) -> Result<Release> {
-    let preset = request.preset;
+pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson) -> Result<Release> {
+    let (preset, model) = (request.preset, request.model()?);
     let network = &state.network;
-    let onnx = to_onnx(network, preset.name)?;
+    let onnx = to_onnx(network, model.as_str())?;
     let plan = Plan::load(&onnx)?;
-    let parity = parity::check(network, &plan, parts.train)?;
-    let test = &parts.source.test;
-    let predictions = predict(&plan, PROBABILITIES, test)?;
-    let training = evaluate(&plan, PROBABILITIES, parts.train)?.summary;
-    let held_out = predict(&plan, PROBABILITIES, parts.validation)?;
-    let validation = (!held_out.is_empty()).then(|| held_out.evaluate().summary);
-    let reference = reference::of_classifier(parts, &held_out, &predictions);
-    let architecture = network.architecture();
     let ended = ended(request, state);
-    let labels: Vec<String> = (0..test.classes).map(|class| class.to_string()).collect();
+    let parity = parity::check(network, &plan, &lesson.train)?;
+    let Lesson { train, validation, test, source, .. } = lesson;
+    let labels = source.labels.clone();
+    let kind = if test.is_table() { "rows" } else { "images" };
+    let subject = Subject {
+        model: model.to_string(),
+        version: None,
+        engine: plan.engine(),
+        data: format!("test {kind} of {}", request.data_name()),
+        labels: labels.clone(),
+    };
+    let history = state.history().to_vec();
+    let (metrics, reference, output, report) = match lesson.is_regression() {
+        false => {
+            let predictions = predict(&plan, PROBABILITIES, test)?;
+            let held_out = predict(&plan, PROBABILITIES, validation)?;
+            let metrics = ModelMetrics {
+                training: Some(evaluate(&plan, PROBABILITIES, train)?.summary),
+                validation: (!held_out.is_empty()).then(|| held_out.evaluate().summary),
+                test: Some(predictions.evaluate()),
+                ..ModelMetrics::default()
+            };
+            let reference = reference::of_classifier((validation, &held_out), (test, &predictions))?;
+            let mut report = Report::new(subject, &predictions, test)?;
+            report.history = history;
+            let output = OutputTransform::Classification { probabilities: PROBABILITIES.into() };
+            (metrics, reference, output, TrainedReport::Classifier(Box::new(report)))
+        }
+        true => {
+            let predictions = values(&plan, VALUE, test)?;
+            let figures = |data: &Dataset| -> Result<_> { Ok(evaluation(data.values(), &values(&plan, VALUE, data)?)) };
+            let regression = RegressionMetrics {
+                training: figures(train)?,
+                validation: if validation.is_empty() { None } else { Some(figures(validation)?) },
+                test: evaluation(test.values(), &predictions),
+            };
+            let mut report = RegressionReport::new(subject, test.values(), &predictions);
+            report.history = history;
+            let metrics = ModelMetrics { regression: Some(regression), ..ModelMetrics::default() };
+            let output = OutputTransform::Regression { value: VALUE.into() };
+            let reference = reference::of_inputs(validation, test)?;
+            (metrics, reference, output, TrainedReport::Regressor(Box::new(report)))
+        }
+    };
+    let architecture = network.architecture();
+    let transform = Transform { image: source.image.clone(), columns: lesson.columns.clone(), output };
+    let golden = golden(&plan, test, transform.image.as_ref())?;
+    let probe = probe(test, transform.image.as_ref(), request.fit.seed, true)?;
     let manifest = Manifest {
         manifest_schema: MANIFEST_SCHEMA,
-        model: preset.name.parse::<ModelName>()?,
+        model,
         version: Version(0),
         description: preset.description.into(),
         created: now(),
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature: plan.signature().clone(),
-        transform: Transform {
-            image: Some(image_transform(test)),
-            output: OutputTransform::Classification { probabilities: PROBABILITIES.into() },
-        },
-        labels: labels.clone(),
+        transform,
+        labels,
         parameters: Some(architecture.parameters()?),
         multiply_adds: Some(architecture.multiply_adds()?),
         architecture: Some(architecture.clone()),
         decoder: None,
-        metrics: ModelMetrics {
-            training: Some(training),
-            validation,
-            test: Some(predictions.evaluate()),
-            ..ModelMetrics::default()
-        },
-        data: Some(data_provenance(request, parts)),
-        training: Some(training_provenance(request, state.history(), ended.clone())),
+        metrics,
+        data: Some(data_provenance(request, lesson)),
+        training: Some(training_provenance(request, lesson, state.history(), ended.clone())),
         parity: Some(parity),
         calibration: None,
         reference: Some(reference),
-        golden: golden(&plan, test)?,
+        golden,
         companions: BTreeMap::new(),
         files: BTreeMap::new(),
     };
-    let subject = Subject {
-        model: preset.name.into(),
-        version: None,
-        engine: plan.engine(),
-        data: format!("test images of {}", request.data_name()),
-        labels,
-    };
-    let mut report = Report::new(subject, &predictions, test)?;
-    report.history = state.history().to_vec();
     let card = card::markdown(&manifest, &report.markdown());
-    let probe = probe(test, request.fit.seed, true)?;
-    let files = vec![(MODEL_FILE, onnx), (PROBE_FILE, probe.into_bytes()), (CARD_FILE, card.clone().into_bytes())];
+    let mut files = vec![(MODEL_FILE, onnx), (CARD_FILE, card.clone().into_bytes())];
+    if !probe.is_empty() {
+        files.insert(1, (PROBE_FILE, probe.into_bytes()));
+    }
     Ok(Release { publication: Publication { manifest, files }, report, card, ended })
 }
 
@@ -138,28 +156,20 @@ pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// How an image becomes an input like the images of this data set.
-pub(super) fn image_transform(data: &Dataset) -> ImageTransform {
-    ImageTransform {
-        width: data.width as u32,
-        height: data.height as u32,
-        polarity: Polarity::LightOnDark,
-        fit: Fit::CentreOfMass,
-    }
-}
-
-pub(super) fn data_provenance(request: &TrainRequest, parts: &Parts<'_>) -> DataProvenance {
+pub(super) fn data_provenance(request: &TrainRequest, lesson: &Lesson) -> DataProvenance {
     DataProvenance {
         name: request.data_name(),
-        sha256: parts.source.sha256.clone(),
-        training_samples: parts.train.len(),
-        validation_samples: parts.validation.len(),
-        test_samples: parts.source.test.len(),
+        sha256: lesson.source.sha256.clone(),
+        training_samples: lesson.train.len(),
+        validation_samples: lesson.validation.len(),
+        test_samples: lesson.test.len(),
+        reading: ReadSettings { target: lesson.source.target.clone(), ..request.task.data.reading.clone() },
     }
 }
 
 pub(super) fn training_provenance(
     request: &TrainRequest,
+    lesson: &Lesson,
     history: &[EpochReport],
     ended: Option<String>,
 ) -> TrainingProvenance {
@@ -170,6 +180,7 @@ pub(super) fn training_provenance(
         batch_size: request.fit.batch_size,
         optimizer: format!("{}{}", request.fit.optimizer, request.fit.regime),
         learning_rate: request.fit.optimizer.learning_rate(),
+        class_weights: lesson.train.class_weights.clone(),
         ended,
         duration_seconds: round_ms(history.iter().map(|epoch| epoch.duration_seconds).sum()),
     }
@@ -179,33 +190,50 @@ fn round_ms(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
 }
 
-/// The first test images with the answers of a graph.
-pub(super) fn golden(plan: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
+/// The first test samples with the answers of a graph.
+pub(super) fn golden(plan: &Plan, test: &Dataset, image: Option<&ImageTransform>) -> Result<Vec<Golden>> {
     let mut session = plan.session()?;
-    let output = plan.signature().outputs.iter().position(|output| output.name == PROBABILITIES).unwrap_or(0);
+    let named = |name: &str| plan.signature().outputs.iter().position(|output| output.name == name);
+    let (output, is_value) = match named(VALUE) {
+        Some(output) => (output, true),
+        None => (named(PROBABILITIES).unwrap_or(0), false),
+    };
     let shape: Vec<usize> =
         std::iter::once(1).chain(plan.signature().inputs[0].sample_shape().unwrap_or_default()).collect();
-    let example = |index: usize| {
-        let pixels: Vec<f32> = test.image(index).iter().map(|pixel| f32::from(*pixel)).collect();
-        let outputs = session.run(&[Tensor::new(shape.clone(), pixels)?])?;
-        Ok(Golden {
-            image: png_base64(test, index)?,
-            probabilities: outputs[output].floats()?.to_vec(),
-            reconstruction: None,
-        })
-    };
-    (0..GOLDEN_SAMPLES.min(test.len())).map(example).collect()
+    let mut golden = Vec::new();
+    for index in 0..test.len() {
+        if golden.len() == GOLDEN_SAMPLES {
+            break;
+        }
+        if !is_served_as_it_is(test, index, image)? {
+            continue;
+        }
+        let outputs = session.run(&[Tensor::new(shape.clone(), test.inputs(index..index + 1)?)?])?;
+        let answer = outputs[output].floats()?;
+        let (image, features) = sample(test, index)?;
+        let probabilities = if is_value { Vec::new() } else { answer.to_vec() };
+        let value = if is_value { answer.first().copied() } else { None };
+        golden.push(Golden { image, features, probabilities, value, reconstruction: None });
+    }
+    Ok(golden)
 }
 
-/// The lines of a probe set.
+/// The samples for the live probe, with their labels if it is for a classifier; none of a model of numbers.
 ///
 /// # Errors
-/// [`Error::Internal`] when an image cannot be encoded.
-pub(super) fn probe(test: &Dataset, seed: u64, labelled: bool) -> Result<String> {
+/// [`Error::Internal`] when an image cannot be encoded, and as [`Dataset::image`].
+pub(super) fn probe(test: &Dataset, image: Option<&ImageTransform>, seed: u64, labelled: bool) -> Result<String> {
     let mut lines = String::new();
+    if test.labels().is_empty() {
+        return Ok(lines);
+    }
     for index in test.sample(PROBE_SAMPLES, seed) {
-        let label = labelled.then(|| usize::from(test.labels[index]));
-        let sample = ProbeSample { image: png_base64(test, index)?, label };
+        if !is_served_as_it_is(test, index, image)? {
+            continue;
+        }
+        let (image, features) = sample(test, index)?;
+        let label = labelled.then(|| test.labels()[index] as usize);
+        let sample = ProbeSample { image, features, label };
         let line = serde_json::to_string(&sample)
             .map_err(|error| Error::internal("the probe set could not be written", error))?;
         lines.push_str(&line);
@@ -220,4 +248,22 @@ pub(super) fn probe(test: &Dataset, seed: u64, labelled: bool) -> Result<String>
 /// [`Error::Internal`] when the encoder fails.
 pub(super) fn png_base64(data: &Dataset, index: usize) -> Result<String> {
     Ok(STANDARD.encode(png(data, index)?))
+}
+
+/// A sample as a PNG file in base64, or as the elements of a row.
+fn sample(data: &Dataset, index: usize) -> Result<(String, Vec<Option<f32>>)> {
+    if !data.is_table() {
+        return Ok((png_base64(data, index)?, Vec::new()));
+    }
+    let elements = data.inputs(index..index + 1)?;
+    Ok((String::new(), elements.into_iter().map(|element| (!element.is_nan()).then_some(element)).collect()))
+}
+
+/// Whether a sample that was brought to its size once comes through serving unchanged: by its border alone,
+/// a small picture can seem to have the other polarity than the large one it was made of.
+fn is_served_as_it_is(data: &Dataset, index: usize, image: Option<&ImageTransform>) -> Result<bool> {
+    let Some(image) = image.filter(|image| image.fit == Fit::Stretch) else { return Ok(true) };
+    let pixels = data.image(index)?.into_owned();
+    let picture = Luma { width: image.width, height: image.height, pixels };
+    Ok(!prepare_image(picture, image, PolarityChoice::Auto)?.inverted)
 }

@@ -146,6 +146,7 @@ impl RunDir {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_confusion(&self, labels: &[String], confusion: &[Vec<u64>]) -> Result<()> {
+        let labels: Vec<String> = labels.iter().map(|label| field(label)).collect();
         let mut csv = format!("true\\predicted,{}\n", labels.join(","));
         for (label, row) in labels.iter().zip(confusion) {
             let counts: Vec<String> = row.iter().map(u64::to_string).collect();
@@ -153,4 +154,9 @@ impl RunDir {
         }
         self.write("confusion_matrix.csv", &csv)
     }
+}
+
+/// A field of a CSV file (RFC 4180).
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }

@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 
 use super::autoencoder::{self, Autoencoder, AutoencoderReport};
 use super::checkpoint::Checkpoint;
-use super::dataset::{Dataset, Mnist};
+use super::dataset::Dataset;
 use super::events::{Events, HyperParameter};
 use super::fit::{EpochReport, FitSettings, FitState, Snapshot, StepReport, Watch, fit};
 use super::learner::{Learner, Model};
+use super::lesson::{Lesson, TaskOptions};
 use super::network::{Network, Parameter};
 use super::plots;
 use super::presets::{Preset, preset};
 use super::recipe;
-use super::release::{self, Parts};
-use super::report::Report;
+use super::release;
+use super::report::{RegressionReport, Report};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use crate::error::{Error, Result};
-use crate::ids::Version;
+use crate::ids::{ModelName, Version};
 use crate::repository::{Publication, publish};
 
 /// What a run is told.
@@ -24,7 +25,7 @@ use crate::repository::{Publication, publish};
 pub struct TrainRequest {
     /// The recipe.
     pub preset: &'static Preset,
-    /// The folder with the four IDX files.
+    /// A folder or file of labelled samples.
     pub data: PathBuf,
     /// Samples held out of the training data.
     pub validation: usize,
@@ -32,6 +33,8 @@ pub struct TrainRequest {
     pub train_samples: usize,
     /// Epochs, batch, seed, optimiser.
     pub fit: FitSettings,
+    /// What is said about the data, and the name of the model.
+    pub task: TaskOptions,
     /// Where to publish; `None` publishes nothing.
     pub models: Option<PathBuf>,
     /// Whether to write event files for TensorBoard.
@@ -41,11 +44,11 @@ pub struct TrainRequest {
 /// What a run begins with.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The data as they were read.
-    pub(super) source: Mnist,
-    /// What is trained on.
+    /// The data.
+    pub(super) lesson: Lesson,
+    /// What is trained on, as it is fitted.
     pub(super) train: Dataset,
-    /// What was held out.
+    /// What was held out, as it is fitted.
     pub(super) validation: Dataset,
     /// What has not learnt anything yet.
     pub(super) model: Model,
@@ -71,10 +74,45 @@ pub enum TrainedReport {
     Classifier(Box<Report>),
     /// Of a variational autoencoder.
     Autoencoder(Box<AutoencoderReport>),
+    /// Of a model of numbers.
+    Regressor(Box<RegressionReport>),
+}
+
+impl TrainedReport {
+    /// As Markdown.
+    pub(super) fn markdown(&self) -> String {
+        match self {
+            Self::Classifier(report) => report.markdown(),
+            Self::Autoencoder(report) => report.markdown(),
+            Self::Regressor(report) => report.markdown(),
+        }
+    }
+
+    /// Writes the report and what belongs to it into the run directory.
+    fn write(&self, run: &RunDir) -> Result<()> {
+        match self {
+            Self::Classifier(report) => {
+                let (labels, evaluation) = (&report.labels, &report.full.evaluation);
+                run.write("confusion_matrix.svg", &plots::confusion(labels, evaluation)?)?;
+                run.write_confusion(labels, &evaluation.confusion)?;
+                report.write(run.path())
+            }
+            Self::Autoencoder(report) => report.write(run.path()),
+            Self::Regressor(report) => report.write(run.path()),
+        }
+    }
 }
 
 impl TrainRequest {
-    /// The name of the data set: that of its folder.
+    /// The name to publish under.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], which the names of presets exclude.
+    pub fn model(&self) -> Result<ModelName> {
+        self.task.model.clone().map_or_else(|| self.preset.name.parse(), Ok)
+    }
+
+    /// The name of the data set: that of its folder or file.
     pub(super) fn data_name(&self) -> String {
         self.data.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
     }
@@ -117,32 +155,10 @@ impl TrainRequest {
     /// [`Error::Data`] and [`Error::Config`].
     pub(super) fn prepare(&self) -> Result<Prepared> {
         self.validate()?;
-        let source = Mnist::read(&self.data)?;
-        let (mut train, validation) = source.train.split_off(self.validation, self.fit.seed)?;
-        if self.train_samples > train.len() {
-            let problem = format!("there are {} to train on, got {}", train.len(), self.train_samples);
-            return Err(Error::Config { setting: "train-samples".into(), problem });
-        }
-        if self.train_samples > 0 {
-            train = train.select(&train.sample(self.train_samples, self.fit.seed));
-        }
-        let model = self.model(&train)?;
-        Ok(Prepared { source, train, validation, model })
-    }
-
-    /// What is trained on these images, as it is before the first step.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when the preset's layers do not fit them.
-    pub(super) fn model(&self, train: &Dataset) -> Result<Model> {
-        let architecture = (self.preset.architecture)(train.height, train.width, train.classes);
-        Ok(match self.preset.decoder {
-            None => Model::Classifier(Box::new(Network::new(&architecture, self.fit.seed)?)),
-            Some(decoder) => {
-                let decoder = decoder(train.height, train.width);
-                Model::Autoencoder(Box::new(Autoencoder::new(&architecture, &decoder, self.fit.seed)?))
-            }
-        })
+        let lesson = Lesson::prepare(self)?;
+        let (train, validation) = lesson.fitted();
+        let model = lesson.learner(self)?;
+        Ok(Prepared { lesson, train, validation, model })
     }
 
     /// What TensorBoard compares runs by.
@@ -161,16 +177,16 @@ impl TrainRequest {
     }
 }
 
-/// What `begin` is told before the first step: the networks, and how many samples it learns from and is judged by.
-pub type Begin<'b> = dyn FnMut(&[&Network], usize, usize) + 'b;
+/// What `begin` is told before the first step: the networks and the data.
+pub type Begin<'b> = dyn FnMut(&[&Network], &Lesson) + 'b;
 
 /// Checks all that can be checked without training, and tells of the network.
 ///
 /// # Errors
 /// [`Error::Data`] and [`Error::Config`].
 pub fn rehearse(request: &TrainRequest, begin: &mut Begin<'_>) -> Result<()> {
-    let Prepared { train, validation, model, .. } = request.prepare()?;
-    begin(&model.networks(), train.len(), validation.len());
+    let Prepared { lesson, model, .. } = request.prepare()?;
+    begin(&model.networks(), &lesson);
     Ok(())
 }
 
@@ -188,17 +204,16 @@ pub fn train(
     begin: &mut Begin<'_>,
     watch: &mut dyn Watch,
 ) -> Result<TrainOutcome> {
-    let Prepared { source, train, validation, model } = request.prepare()?;
-    let parts = Parts { train: &train, validation: &validation, source: &source };
-    let run = Run { request, run, resume };
+    let Prepared { lesson, train, validation, model } = request.prepare()?;
+    let run = Run { request, run, resume, lesson: &lesson, train: &train, validation: &validation };
     match model {
         Model::Classifier(network) => {
-            let (state, events) = run.fit(*network, &parts, begin, watch)?;
-            run.conclude_classifier(&state, &parts, events)
+            let (state, events) = run.fit(*network, begin, watch)?;
+            run.conclude_network(&state, events)
         }
         Model::Autoencoder(autoencoder) => {
-            let (state, events) = run.fit(*autoencoder, &parts, begin, watch)?;
-            run.conclude_autoencoder(&state, &parts, events)
+            let (state, events) = run.fit(*autoencoder, begin, watch)?;
+            run.conclude_autoencoder(&state, events)
         }
     }
 }
@@ -208,6 +223,10 @@ struct Run<'a> {
     request: &'a TrainRequest,
     run: &'a RunDir,
     resume: bool,
+    lesson: &'a Lesson,
+    /// What is fitted, and what it is judged by.
+    train: &'a Dataset,
+    validation: &'a Dataset,
 }
 
 impl Run<'_> {
@@ -215,11 +234,10 @@ impl Run<'_> {
     fn fit<M: Learner>(
         &self,
         model: M,
-        parts: &Parts<'_>,
         begin: &mut Begin<'_>,
         watch: &mut dyn Watch,
     ) -> Result<(FitState<M>, Option<Events>)> {
-        let Self { request, run, resume } = *self;
+        let Self { request, run, resume, lesson, train, validation } = *self;
         let mut state = FitState::new(model, &request.fit);
         if resume {
             Checkpoint::load(&mut state, &run.state_file())?;
@@ -230,12 +248,12 @@ impl Run<'_> {
             // A run that is killed before its first epoch is over can be gone on with, too.
             Checkpoint::save(&state, &run.state_file())?;
         }
-        begin(&state.network.networks(), parts.train.len(), parts.validation.len());
-        let steps = parts.train.len().div_ceil(request.fit.batch_size);
+        begin(&state.network.networks(), lesson);
+        let steps = train.len().div_ceil(request.fit.batch_size);
         let settings = request.hyper_parameters();
         let events = request.tensorboard.then(|| Events::create(run.path(), steps, &settings)).transpose()?;
         let mut recorder = Recorder { run, watch, events, failed: None };
-        let finished = match fit(&mut state, parts.train, parts.validation, &request.fit, &mut recorder) {
+        let finished = match fit(&mut state, train, validation, &request.fit, &mut recorder) {
             Ok(finished) => finished,
             Err(error) => {
                 // The run has failed already; that its events could not be written adds nothing.
@@ -255,33 +273,26 @@ impl Run<'_> {
         Ok((state, events))
     }
 
-    fn conclude_classifier(
-        &self,
-        state: &FitState,
-        parts: &Parts<'_>,
-        mut events: Option<Events>,
-    ) -> Result<TrainOutcome> {
-        let run = self.run;
-        let release = release::prepare(self.request, state, parts)?;
-        run.write("curves.svg", &plots::curves(state.history())?)?;
-        let (labels, evaluation) = (&release.report.labels, &release.report.full.evaluation);
-        run.write("confusion_matrix.svg", &plots::confusion(labels, evaluation)?)?;
-        run.write_confusion(labels, &evaluation.confusion)?;
-        release.report.write(run.path())?;
-        events.as_mut().map(|events| events.finish(&release.report, &parts.source.test)).transpose()?;
+    fn conclude_network(&self, state: &FitState, mut events: Option<Events>) -> Result<TrainOutcome> {
+        let Self { run, lesson, .. } = *self;
+        let release = release::prepare(self.request, state, lesson)?;
+        run.write("curves.svg", &plots::curves(state.history(), !lesson.is_regression())?)?;
+        release.report.write(run)?;
+        let events = events.as_mut();
+        match &release.report {
+            TrainedReport::Classifier(report) => events.map(|events| events.finish(report, &lesson.test)),
+            TrainedReport::Regressor(report) => events.map(|events| events.finish_regression(report)),
+            TrainedReport::Autoencoder(report) => events.map(|events| events.finish_autoencoder(report)),
+        }
+        .transpose()?;
         run.write("card.md", &release.card)?;
-        self.publish(release.publication, TrainedReport::Classifier(Box::new(release.report)), release.ended)
+        self.publish(release.publication, release.report, release.ended)
     }
 
-    fn conclude_autoencoder(
-        &self,
-        state: &FitState<Autoencoder>,
-        parts: &Parts<'_>,
-        mut events: Option<Events>,
-    ) -> Result<TrainOutcome> {
+    fn conclude_autoencoder(&self, state: &FitState<Autoencoder>, mut events: Option<Events>) -> Result<TrainOutcome> {
         let run = self.run;
-        let release = autoencoder::prepare(self.request, state, parts)?;
-        run.write("curves.svg", &plots::curves(state.history())?)?;
+        let release = autoencoder::prepare(self.request, state, self.lesson)?;
+        run.write("curves.svg", &plots::curves(state.history(), false)?)?;
         release.report.write(run.path())?;
         events.as_mut().map(|events| events.finish_autoencoder(&release.report)).transpose()?;
         run.write("card.md", &release.card)?;

@@ -17,8 +17,8 @@ use weir::repository::{Manifest, VersionFiles, sha256_hex};
 use weir::serving::State;
 use weir::tensor::Tensor;
 use weir::trainer::{
-    AdamSettings, EpochReport, FitSettings, Importance, RunDir, StepReport, TrainOutcome, TrainRequest, TrainedReport,
-    Watch, evaluate_autoencoder, preset, train,
+    EpochReport, FitSettings, Importance, Optimizer, RunDir, StepReport, TaskOptions, TrainOutcome, TrainRequest,
+    TrainedReport, Watch, evaluate_autoencoder, preset, train,
 };
 
 use crate::engines::onnxruntime;
@@ -41,12 +41,14 @@ impl Watch for Steps {
 
 fn request(data: &Path, models: &Path, epochs: usize) -> TrainRequest {
     let preset = preset("mnist-vae").unwrap();
-    let adam = AdamSettings::with_learning_rate(preset.learning_rate);
+    let optimizer = Optimizer::adam(preset.learning_rate);
     TrainRequest {
         preset,
         data: data.to_owned(),
         validation: 100,
-        fit: FitSettings { epochs, batch_size: 50, seed: 3, adam, regime: preset.regime },
+        train_samples: 0,
+        task: TaskOptions::default(),
+        fit: FitSettings { epochs, batch_size: 50, seed: 3, optimizer, regime: preset.regime },
         models: Some(models.to_owned()),
         tensorboard: true,
     }
@@ -152,7 +154,7 @@ fn both_engines_agree_on_every_graph() {
                 let sample = input.sample_shape().unwrap();
                 let count = size * sample.iter().product::<usize>();
                 let values: Vec<f32> = match input.name.as_str() {
-                    "image" => (0..size).flat_map(|i| mnist().test.image(i)).map(|pixel| f32::from(*pixel)).collect(),
+                    "image" => mnist().test.inputs(0..size).unwrap(),
                     _ => (0..count).map(|i| ((i * 7919) % 1009) as f32 / 250.0 - 2.0).collect(),
                 };
                 inputs.push(Tensor::new([&[size], sample.as_slice()].concat(), values).unwrap());
@@ -188,7 +190,7 @@ async fn an_image_gets_a_reconstruction_a_code_and_a_score() {
     assert_eq!(odd["quantile"].as_f64(), Some(1.0), "{odd}");
 
     // The same image as numbers, alone and with the noise said.
-    let pixels: Vec<u8> = mnist().test.image(0).to_vec();
+    let pixels: Vec<u8> = mnist().test.image(0).unwrap().into_owned();
     let alone = app.post_json("/models/mnist-vae/predict", &json!({"instances": [pixels]})).await.json();
     assert_eq!(alone["predictions"][0]["score"], prediction["score"]);
     let zero = json!({"inputs": {"image": [pixels], "noise": [vec![0.0; 40]]}});

@@ -132,7 +132,7 @@ async fn what_a_request_says_about_its_time_and_place_is_obeyed_or_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_caller_gets_its_own_answer_whatever_is_batched() {
-    let pixels = |index: usize| mnist().test.image(index).to_vec();
+    let pixels = |index: usize| crate::fixtures::pixels(&mnist().test, index).to_vec();
     let single = TestApp::start().await;
     let body = |indices: &[usize]| {
         let instances: Vec<_> = indices.iter().map(|&index| pixels(index)).collect();

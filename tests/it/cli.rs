@@ -30,6 +30,8 @@ fn help_teaches_and_usage_errors_exit_2() {
     for args in [
         &["serve"][..],
         &["train"],
+        &["lr-find"],
+        &["tune"],
         &["evaluate"],
         &["calibrate"],
         &["models"],

@@ -9,7 +9,7 @@ use weir::error::Error;
 use weir::ids::Version;
 use weir::repository::VersionFiles;
 use weir::serving::State;
-use weir::trainer::{Mnist, calibrate, evaluate_version};
+use weir::trainer::{DataOptions, DataSource, calibrate, evaluate_version};
 
 use crate::cli::{output, text};
 use crate::fixtures::{bare_model, png_of_test_image, small_data};
@@ -129,7 +129,7 @@ fn overconfident() -> (TempDir, TempDir) {
 #[test]
 fn a_calibrated_version_answers_the_same_and_is_less_sure() {
     let (root, folder_of_data) = overconfident();
-    let data = Mnist::read(folder_of_data.path()).unwrap();
+    let data = DataSource::read(folder_of_data.path(), &DataOptions::default()).unwrap();
     let models = root.path().join("models");
     let folder = |version: u64| models.join(format!("mnist-mlp/{version}"));
     let outcome = calibrate(&folder(1), &data, "small", Some(&models)).unwrap();
@@ -173,7 +173,7 @@ fn the_bundled_model_is_calibrated_as_it_is() {
 async fn a_calibrated_version_serves_its_golden_examples_and_its_probe_set() {
     let (root, folder_of_data) = overconfident();
     let models = root.path().join("models");
-    let data = Mnist::read(folder_of_data.path()).unwrap();
+    let data = DataSource::read(folder_of_data.path(), &DataOptions::default()).unwrap();
     calibrate(&models.join("mnist-mlp/1"), &data, "small", Some(&models)).unwrap();
     let app = TestApp::with(&models, |_| {}).await;
     app.wait_for("mnist-mlp", 2, State::Available).await;

@@ -7,8 +7,8 @@ use weir::error::{Error, Result};
 use weir::layers::{Architecture, LayerSpec};
 use weir::tensor::Tensor;
 use weir::trainer::{
-    EpochReport, FitSettings, FitState, Mnist, Network, Optimizer, PRESETS, RunDir, StepReport, TrainRequest, Watch,
-    fit, preset, to_onnx, train,
+    DataOptions, DataSource, EpochReport, FitSettings, FitState, Network, Optimizer, PRESETS, RunDir, StepReport,
+    TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
 };
 
 use crate::engines::onnxruntime;
@@ -67,19 +67,19 @@ fn odd() -> Architecture {
 }
 
 /// A network after a few steps, so that no parameter and no statistic is what it was at first.
-fn trained(architecture: &Architecture, settings: &FitSettings, data: &Mnist) -> Network {
+fn trained(architecture: &Architecture, settings: &FitSettings, data: &DataSource) -> Network {
     let mut state = FitState::new(Network::new(architecture, 3).unwrap(), settings);
     let (train, validation) = data.train.split_off(50, 0).unwrap();
     fit(&mut state, &train, &validation, settings, &mut Steps(6)).unwrap();
     state.network
 }
 
-fn largest_difference(network: &Network, plan: &Plan, data: &Mnist) -> f64 {
+fn largest_difference(network: &Network, plan: &Plan, data: &DataSource) -> f64 {
     let logits = plan.signature().outputs.iter().position(|output| output.name == "logits").unwrap();
     let mut session = plan.session().unwrap();
     let mut largest: f64 = 0.0;
     for size in [1, 7, 64] {
-        let pixels: Vec<f32> = (0..size).flat_map(|i| data.test.image(i)).map(|pixel| f32::from(*pixel)).collect();
+        let pixels = data.test.inputs(0..size).unwrap();
         let shape = std::iter::once(size).chain(network.architecture().input.iter().copied()).collect();
         let served = session.run(&[Tensor::new(shape, pixels.clone()).unwrap()]).unwrap();
         let trained = network.logits(&pixels).unwrap();
@@ -95,7 +95,7 @@ fn largest_difference(network: &Network, plan: &Plan, data: &Mnist) -> f64 {
 
 #[test]
 fn every_family_is_served_as_it_was_trained_in_both_engines() {
-    let data = Mnist::read(small_data(600, 100).path()).unwrap();
+    let data = DataSource::read(small_data(600, 100).path(), &DataOptions::default()).unwrap();
     let engines = Engines::new(onnxruntime());
     let classifiers = PRESETS.iter().filter(|preset| preset.decoder.is_none());
     let presets = classifiers.map(|preset| (preset.name, (preset.architecture)(28, 28, 10), settings(preset)));
@@ -135,20 +135,21 @@ fn a_run_with_all_that_a_recipe_can_add_goes_on_to_the_same_bytes() {
         validation: 50,
         train_samples: 0,
         fit: FitSettings { epochs: 3, ..settings(preset) },
+        task: TaskOptions::default(),
         models: Some(folder.path().join("models")),
         tensorboard: false,
     };
     let run = || RunDir::create(&folder.path().join("runs"), preset.name, None).unwrap();
     let model = |folder: &std::path::Path| std::fs::read(folder.join("model.onnx")).unwrap();
-    let whole = train(&request, &run(), false, &mut |_, _, _| {}, &mut Steps(usize::MAX)).unwrap();
+    let whole = train(&request, &run(), false, &mut |_, _| {}, &mut Steps(usize::MAX)).unwrap();
     let whole = model(&whole.published.unwrap().1);
     // Eleven steps an epoch: in the first, at its end, in the last, when the best one lies behind.
     for stop_after in [3, 11, 12, 30] {
         let run = run();
-        let stopped = train(&request, &run, false, &mut |_, _, _| {}, &mut Steps(stop_after));
+        let stopped = train(&request, &run, false, &mut |_, _| {}, &mut Steps(stop_after));
         assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
         let request = TrainRequest::of_run(&run).unwrap();
-        let resumed = train(&request, &run, true, &mut |_, _, _| {}, &mut Steps(usize::MAX)).unwrap();
+        let resumed = train(&request, &run, true, &mut |_, _| {}, &mut Steps(usize::MAX)).unwrap();
         assert!(model(&resumed.published.unwrap().1) == whole, "{stop_after}");
     }
 }

@@ -13,14 +13,14 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto, attribute_proto, type_proto,
 };
-use weir::trainer::{Dataset, Mnist};
+use weir::trainer::{DataOptions, DataSource, Dataset};
 
 use crate::support::bundled_data;
 
 /// The bundled data, read once.
-pub(crate) fn mnist() -> &'static Mnist {
-    static DATA: OnceLock<Mnist> = OnceLock::new();
-    DATA.get_or_init(|| Mnist::read(&bundled_data()).unwrap())
+pub(crate) fn mnist() -> &'static DataSource {
+    static DATA: OnceLock<DataSource> = OnceLock::new();
+    DATA.get_or_init(|| DataSource::read(&bundled_data(), &DataOptions::default()).unwrap())
 }
 
 /// Grey pixels as a PNG file.
@@ -30,9 +30,17 @@ pub(crate) fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
     file.into_inner()
 }
 
+/// The pixels of one of the images of data in memory.
+pub(crate) fn pixels(data: &Dataset, index: usize) -> &[u8] {
+    match data.image(index).unwrap() {
+        std::borrow::Cow::Borrowed(pixels) => pixels,
+        std::borrow::Cow::Owned(_) => panic!("the data are in a file"),
+    }
+}
+
 /// One of the test images as a PNG file; the first is a 7.
 pub(crate) fn png_of_test_image(index: usize) -> Vec<u8> {
-    png(28, 28, mnist().test.image(index))
+    png(28, 28, pixels(&mnist().test, index))
 }
 
 /// The first images of a data set, in the proportions they come in.
@@ -43,8 +51,10 @@ pub(crate) fn head(data: &Dataset, count: usize) -> Dataset {
 /// Writes a data set as plain IDX files, as the trainer reads them.
 pub(crate) fn write_idx(folder: &Path, prefix: &str, data: &Dataset) {
     let be = |number: usize| (number as u32).to_be_bytes();
-    let images = [&[0, 0, 8, 3][..], &be(data.len()), &be(data.height), &be(data.width), &data.pixels].concat();
-    let labels = [&[0, 0, 8, 1][..], &be(data.len()), &data.labels].concat();
+    let pixels: Vec<u8> = (0..data.len()).flat_map(|index| data.image(index).unwrap().into_owned()).collect();
+    let labels: Vec<u8> = data.labels().iter().map(|label| *label as u8).collect();
+    let images = [&[0, 0, 8, 3][..], &be(data.len()), &be(data.height), &be(data.width), &pixels].concat();
+    let labels = [&[0, 0, 8, 1][..], &be(data.len()), &labels].concat();
     std::fs::write(folder.join(format!("{prefix}-images-idx3-ubyte")), images).unwrap();
     std::fs::write(folder.join(format!("{prefix}-labels-idx1-ubyte")), labels).unwrap();
 }

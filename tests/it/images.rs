@@ -23,7 +23,7 @@ use crate::support::{TestApp, bundled_models};
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 fn seven() -> &'static [u8] {
-    mnist().test.image(0)
+    crate::fixtures::pixels(&mnist().test, 0)
 }
 
 fn jpeg(width: u32, height: u32, pixels: &[u8], color: ExtendedColorType) -> Vec<u8> {

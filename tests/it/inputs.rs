@@ -69,8 +69,10 @@ async fn raw_bytes_are_little_endian_samples() {
     let detail = app.post("/predict", "application/octet-stream", bytes[..5].to_vec()).await.assert_problem(422);
     assert!(detail.contains("4 bytes") && detail.contains("got 5"), "{detail}");
     let bundled = TestApp::start().await;
-    let pixels: Vec<u8> =
-        crate::fixtures::mnist().test.image(0).iter().flat_map(|&p| f32::from(p).to_le_bytes()).collect();
+    let pixels: Vec<u8> = crate::fixtures::pixels(&crate::fixtures::mnist().test, 0)
+        .iter()
+        .flat_map(|&p| f32::from(p).to_le_bytes())
+        .collect();
     assert_eq!(bundled.post("/predict", "application/octet-stream", pixels).await.labels(), ["7"]);
 }
 
@@ -97,4 +99,18 @@ async fn model_toml_makes_a_bare_model_take_images_and_name_classes() {
     assert_eq!(answer.labels(), ["sieben"]);
     let version = app.get("/models/digits").await.json()["versions"][0].clone();
     assert_eq!(version["tuning"]["max_batch"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sequences_are_nested_lists_of_steps() {
+    let sequences = crate::fixtures::onnx(&[3, 2], vec![crate::fixtures::node("Neg", &["x"], "y")], Vec::new());
+    let app = serving(&sequences).await;
+    let instances = json!({"instances": [[[1, 2], [3, 4], [5, 6]], [[0, 0], [0, 0], [0, 7]]]});
+    let answer = app.post_json("/predict", &instances).await.json();
+    let expected = json!([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
+    assert_eq!(answer["predictions"][0]["outputs"]["y"], expected);
+    for ragged in [json!([[[1, 2], [3, 4]]]), json!([[[1, 2], [3, 4], [5]]])] {
+        let refused = app.post_json("/predict", &json!({"instances": ragged})).await;
+        assert!(refused.status.is_client_error(), "{}", refused.text());
+    }
 }

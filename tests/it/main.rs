@@ -6,6 +6,8 @@ mod batching;
 mod bench;
 mod check;
 mod cli;
+mod data;
+mod data_parquet;
 mod engines;
 mod evaluation;
 mod families;

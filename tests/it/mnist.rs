@@ -1,7 +1,7 @@
 //! The bundled models on all test images, one of them through the whole server.
 
 use weir::stats::Evaluator;
-use weir::trainer::evaluate_version;
+use weir::trainer::{Importance, evaluate_autoencoder, evaluate_version, is_autoencoder};
 
 use crate::fixtures::{mnist, png_of_test_image};
 use crate::support::{TestApp, bundled_models, shipped_models};
@@ -17,7 +17,7 @@ async fn ten_thousand_images_as_png_give_the_manifest_s_evaluation_to_the_last_i
         for scored in answer["predictions"][0]["top_k"].as_array().unwrap() {
             probabilities[scored["class"].as_u64().unwrap() as usize] = scored["confidence"].as_f64().unwrap() as f32;
         }
-        evaluator.add(usize::from(test.labels[index]), &probabilities);
+        evaluator.add(test.labels()[index] as usize, &probabilities);
     }
     let served = evaluator.finish();
     let evaluated = evaluate_version(&bundled_models().join("mnist-mlp/1"), 1 << 30, test).unwrap();
@@ -33,7 +33,14 @@ fn every_shipped_model_is_as_good_as_its_manifest_says() {
     for model in std::fs::read_dir(shipped_models()).unwrap() {
         for version in std::fs::read_dir(model.unwrap().path()).unwrap() {
             let folder = version.unwrap().path();
-            if folder.is_dir() {
+            if folder.is_dir() && is_autoencoder(&folder, 1 << 30).unwrap() {
+                let importance = Importance { draws: 0, images: 0 };
+                let images = (&mnist().test, "test images".to_owned());
+                let (report, manifest) = evaluate_autoencoder(&folder, 1 << 30, images, importance).unwrap();
+                let (found, reported) = (report.evaluation.negative_elbo, manifest.metrics.likelihood.unwrap());
+                assert!((found - reported.negative_elbo).abs() < 0.01, "{}: {found}", folder.display());
+                seen += 1;
+            } else if folder.is_dir() {
                 let evaluated = evaluate_version(&folder, 1 << 30, &mnist().test).unwrap();
                 let reported = evaluated.manifest.unwrap().metrics.test.unwrap();
                 assert_eq!(evaluated.predictions.evaluate().confusion, reported.confusion, "{}", folder.display());

@@ -12,7 +12,7 @@ use crate::support::TestApp;
 
 /// Draws a test image with ink on paper the way a phone would see it.
 fn photo(index: usize, rng: &mut ChaCha8Rng) -> GrayImage {
-    let digit = GrayImage::from_raw(28, 28, mnist().test.image(index).to_vec()).unwrap();
+    let digit = GrayImage::from_raw(28, 28, crate::fixtures::pixels(&mnist().test, index).to_vec()).unwrap();
     let size = rng.random_range(90..220u32);
     let digit = imageops::resize(&digit, size, size, imageops::FilterType::CatmullRom);
     let (width, height) = (rng.random_range(320..500u32), rng.random_range(260..400u32));
@@ -42,7 +42,7 @@ async fn photos_of_ink_on_paper_are_read_like_the_originals() {
     let (mut right, mut right_negative, mut right_original) = (0, 0, 0);
     const PHOTOS: usize = 200;
     for index in 0..PHOTOS {
-        let truth = [mnist().test.labels[index].to_string()];
+        let truth = [mnist().test.labels()[index].to_string()];
         let paper = photo(index, &mut rng);
         let answer = app.post("/predict", "image/jpeg", jpeg(&paper)).await;
         right += usize::from(answer.labels() == truth);
@@ -52,7 +52,8 @@ async fn photos_of_ink_on_paper_are_read_like_the_originals() {
         let answer = app.post("/predict", "image/jpeg", jpeg(&blackboard)).await;
         right_negative += usize::from(answer.labels() == truth);
         assert_eq!(answer.json()["predictions"][0]["inverted"], false, "blackboard {index} has bright chalk");
-        let original = app.post("/predict", "image/png", png(28, 28, mnist().test.image(index))).await;
+        let original =
+            app.post("/predict", "image/png", png(28, 28, crate::fixtures::pixels(&mnist().test, index))).await;
         right_original += usize::from(original.labels() == truth);
     }
     let least = PHOTOS * 95 / 100;

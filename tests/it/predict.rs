@@ -32,7 +32,7 @@ async fn an_image_is_classified_in_every_form_it_can_be_sent() {
     assert_eq!(app.post("/predict", &content_type, body).await.labels(), ["7", "2", "1"]);
     let encoded = STANDARD.encode(&image);
     assert_eq!(app.post_json("/predict", &json!({"images": [encoded.clone(), encoded]})).await.labels(), ["7", "7"]);
-    let pixels = mnist().test.image(0);
+    let pixels = crate::fixtures::pixels(&mnist().test, 0);
     let rows: Vec<&[u8]> = pixels.chunks(28).collect();
     for instance in [json!(pixels), json!(rows), json!([rows])] {
         assert_eq!(app.post_json("/predict", &json!({"instances": [instance]})).await.labels(), ["7"]);
@@ -63,7 +63,7 @@ async fn the_answer_has_the_documented_shape() {
 #[tokio::test]
 async fn settings_in_the_body_win_over_the_query() {
     let app = TestApp::start().await;
-    let body = json!({"instances": [mnist().test.image(0)], "top_k": 4});
+    let body = json!({"instances": [crate::fixtures::pixels(&mnist().test, 0)], "top_k": 4});
     let answer = app.post_json("/predict?top_k=2", &body).await.json();
     assert_eq!(answer["predictions"][0]["top_k"].as_array().unwrap().len(), 4);
     for bad in
@@ -76,7 +76,7 @@ async fn settings_in_the_body_win_over_the_query() {
 #[tokio::test]
 async fn polarity_is_found_out_and_can_be_overridden() {
     let app = TestApp::start().await;
-    let negative: Vec<u8> = mnist().test.image(0).iter().map(|pixel| 255 - pixel).collect();
+    let negative: Vec<u8> = crate::fixtures::pixels(&mnist().test, 0).iter().map(|pixel| 255 - pixel).collect();
     let file = png(28, 28, &negative);
     let found = app.post("/predict", "image/png", file.clone()).await;
     assert_eq!((found.labels(), &found.json()["predictions"][0]["inverted"]), (vec!["7".into()], &json!(true)));

@@ -354,7 +354,7 @@ async fn a_sample_gets_the_same_answer_alone_and_in_every_batch() {
         scores.to_vec()
     };
     let ask = async |range: std::ops::Range<usize>| {
-        let instances: Vec<_> = range.map(|index| mnist().test.image(index)).collect();
+        let instances: Vec<_> = range.map(|index| crate::fixtures::pixels(&mnist().test, index)).collect();
         app.post_json("/predict", &json!({"instances": instances, "top_k": 10})).await.json()
     };
     let mut alone = Vec::new();

@@ -126,7 +126,7 @@ async fn images_are_classified_from_base64() {
     let labels: Vec<&str> = classes.iter().map(|class| class[0].as_str().unwrap()).collect();
     assert_eq!(labels, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
     assert_eq!(&classes[7][1], &named["predictions"][0]["probabilities"][7]);
-    let pixels: Vec<u8> = crate::fixtures::mnist().test.image(0).to_vec();
+    let pixels: Vec<u8> = crate::fixtures::pixels(&crate::fixtures::mnist().test, 0).to_vec();
     let shared = json!({"context": {"image": pixels}, "examples": [{}, {"image": pixels}]});
     let numbers = by_path("classify", shared).await.json();
     assert!(alike(&numbers["results"], &json!([classes, classes])), "{numbers}");

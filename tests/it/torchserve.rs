@@ -50,7 +50,7 @@ async fn an_image_is_answered_with_its_five_most_probable_labels() {
     let app = TestApp::start().await;
     let image = png_of_test_image(0);
     let text = STANDARD.encode(&image);
-    let pixels = mnist().test.image(0);
+    let pixels = crate::fixtures::pixels(&mnist().test, 0);
     let raw: Vec<u8> = pixels.iter().flat_map(|&pixel| f32::from(pixel).to_le_bytes()).collect();
     let path = "/predictions/mnist-mlp";
     let expected = app.post(path, "", image.clone()).await;

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use weir::error::{Error, Result};
 use weir::repository::VersionFiles;
 use weir::trainer::{
-    EpochReport, FitSettings, FitState, Mnist, Network, Optimizer, Regime, RunDir, StepReport, TrainOutcome,
-    TrainRequest, Watch, fit, preset, train,
+    DataOptions, DataSource, EpochReport, FitSettings, FitState, Network, Optimizer, Regime, RunDir, StepReport,
+    TaskOptions, TrainOutcome, TrainRequest, Watch, fit, preset, train,
 };
 
 use crate::fixtures::{mnist, small_data, write_idx};
@@ -60,6 +60,7 @@ impl Workshop {
                 optimizer: Optimizer::adam(1e-3),
                 regime: Regime::default(),
             },
+            task: TaskOptions::default(),
             models: Some(self.folder.path().join("models")),
             tensorboard: true,
         }
@@ -70,7 +71,7 @@ impl Workshop {
     }
 
     fn train(&self, request: &TrainRequest, steps: &mut Steps) -> Result<TrainOutcome> {
-        train(request, &self.run(), false, &mut |_, _, _| {}, steps)
+        train(request, &self.run(), false, &mut |_, _| {}, steps)
     }
 
     fn nothing_is_published(&self) -> bool {
@@ -141,11 +142,11 @@ fn a_run_stopped_anywhere_goes_on_to_the_same_bytes() {
     for stop_after in [1, 7, 18, 19, 30] {
         let run = workshop.run();
         let mut steps = Steps { left: stop_after, last: None };
-        let stopped = train(&request, &run, false, &mut |_, _, _| {}, &mut steps);
+        let stopped = train(&request, &run, false, &mut |_, _| {}, &mut steps);
         assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
         let reopened = RunDir::open(run.path()).unwrap();
         let request = TrainRequest::of_run(&reopened).unwrap();
-        let resumed = train(&request, &reopened, true, &mut |_, _, _| {}, &mut Steps::all()).unwrap();
+        let resumed = train(&request, &reopened, true, &mut |_, _| {}, &mut Steps::all()).unwrap();
         let (_, folder) = resumed.published.unwrap();
         assert!(
             fs::read(folder.join("model.onnx")).unwrap() == fs::read(whole.join("model.onnx")).unwrap(),
@@ -212,20 +213,20 @@ fn unusable_data_is_named_and_publishes_nothing() {
 fn a_checkpoint_of_another_network_or_a_damaged_one_is_refused() {
     let workshop = Workshop::new();
     let run = workshop.run();
-    let stopped = train(&workshop.request(), &run, false, &mut |_, _, _| {}, &mut Steps { left: 1, last: None });
+    let stopped = train(&workshop.request(), &run, false, &mut |_, _| {}, &mut Steps { left: 1, last: None });
     assert!(stopped.is_err());
     let state = run.state_file();
     let bytes = fs::read(&state).unwrap();
     for damaged in [&bytes[..bytes.len() / 2], &b""[..], &b"hello, this is no checkpoint"[..]] {
         fs::write(&state, damaged).unwrap();
-        let refused = train(&workshop.request(), &run, true, &mut |_, _, _| {}, &mut Steps::all()).unwrap_err();
+        let refused = train(&workshop.request(), &run, true, &mut |_, _| {}, &mut Steps::all()).unwrap_err();
         assert!(matches!(refused, Error::Data { .. }), "{refused}");
     }
 }
 
 #[test]
 fn learning_happens() {
-    let data = Mnist::read(small_data(2000, 100).path()).unwrap();
+    let data = DataSource::read(small_data(2000, 100).path(), &DataOptions::default()).unwrap();
     let preset = preset("mnist-mlp").unwrap();
     let network = Network::new(&(preset.architecture)(28, 28, 10), 0).unwrap();
     let settings =

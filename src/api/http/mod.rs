@@ -11,6 +11,7 @@ mod operations;
 mod predict;
 mod predict_body;
 mod predict_input;
+mod predict_rows;
 mod predict_types;
 mod tfs;
 mod torchserve;

@@ -6,8 +6,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 
+use super::predict_rows::{Rows, RowsSeed};
 use crate::error::{Error, Result};
-use crate::signature::{Batching, DType, Signature};
+use crate::signature::{Batching, Column, DType, Signature};
 use crate::tensor::Tensor;
 use crate::transform::{Accepts, Nested, NestedSeed, PolarityChoice};
 
@@ -18,6 +19,8 @@ const FIELDS: [&str; 7] = ["images", "instances", "inputs", "top_k", "polarity",
 pub(super) struct JsonBody {
     pub(super) images: Option<Vec<String>>,
     instances: Option<Nested>,
+    /// The instances of a model that takes rows of a table.
+    rows: Option<Rows>,
     /// By the order of the signature; and names that it does not have.
     inputs: Option<(Vec<Option<Nested>>, Vec<String>)>,
     pub(super) top_k: Option<u16>,
@@ -31,9 +34,9 @@ impl JsonBody {
     ///
     /// # Errors
     /// [`Error::Malformed`] with the place and the fault.
-    pub(super) fn read(body: &[u8], signature: &Signature) -> Result<Self> {
+    pub(super) fn read(body: &[u8], signature: &Signature, columns: &[Column]) -> Result<Self> {
         let mut json = serde_json::Deserializer::from_slice(body);
-        let parsed = BodySeed { signature }.deserialize(&mut json).and_then(|body| json.end().map(|()| body));
+        let parsed = BodySeed { signature, columns }.deserialize(&mut json).and_then(|body| json.end().map(|()| body));
         parsed.map_err(|error| {
             Error::Malformed(format!(
                 "the JSON body cannot be read: {error}; expected {{\"images\": [\"<base64>\", …]}} or {{\"instances\": [[numbers], …]}}"
@@ -43,7 +46,7 @@ impl JsonBody {
 
     /// Whether more than one kind of input was sent.
     pub(super) fn is_ambiguous(&self) -> bool {
-        [self.images.is_some(), self.instances.is_some(), self.inputs.is_some()]
+        [self.images.is_some(), self.instances.is_some() || self.rows.is_some(), self.inputs.is_some()]
             .into_iter()
             .filter(|sent| *sent)
             .count()
@@ -55,6 +58,12 @@ impl JsonBody {
     /// # Errors
     /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
     pub(super) fn into_tensors(self, signature: &Signature, required: usize) -> Result<Option<Vec<Tensor>>> {
+        if let Some(rows) = self.rows {
+            if rows.is_empty() {
+                return Err(Error::InvalidInput("\"instances\" is empty; expected at least one row".into()));
+            }
+            return rows.into_tensor().map(|tensor| Some(vec![tensor]));
+        }
         let is_whole = signature.batching() == Batching::Whole;
         if let Some(nested) = self.instances {
             let (Some(input), 1) = (signature.inputs.first(), required) else {
@@ -99,6 +108,7 @@ fn names(signature: &Signature) -> String {
 
 struct BodySeed<'a> {
     signature: &'a Signature,
+    columns: &'a [Column],
 }
 
 impl<'de> DeserializeSeed<'de> for BodySeed<'_> {
@@ -128,6 +138,9 @@ impl<'de> Visitor<'de> for BodySeed<'_> {
             }
             match field {
                 0 => body.images = map.next_value()?,
+                1 if !self.columns.is_empty() => {
+                    body.rows = Some(map.next_value_seed(RowsSeed { columns: self.columns })?);
+                }
                 1 => {
                     let dtype = self.signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
                     body.instances =

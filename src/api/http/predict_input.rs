@@ -37,7 +37,7 @@ pub(super) async fn read_input(
     let (input, top_k, polarity) = match content(&parts.headers, &body.bytes)? {
         Content::Form => (Input::Images(read_form(&parts.headers, body.bytes.clone(), max_samples).await?), None, None),
         Content::Json => {
-            let json = JsonBody::read(&body.bytes, servable.signature())?;
+            let json = JsonBody::read(&body.bytes, servable.signature(), servable.columns())?;
             let (top_k, polarity) = (json.top_k, json.polarity);
             wishes = Wishes {
                 priority: json.priority.or(wishes.priority),

@@ -54,7 +54,8 @@ pub(super) struct PredictBody {
     /// PNG or JPEG files in base64 (RFC 4648, section 4, with padding).
     images: Option<Vec<String>>,
     /// Elements in the model's own input shape, one instance for each sample; a sample may be nested
-    /// as the signature says, without its dimensions of 1, or flat.
+    /// as the signature says, without its dimensions of 1, or flat. Of a model that takes rows of a table:
+    /// objects by column name, or lists in the order of the columns; null is a missing value.
     #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!([[0.0, 255.0]]))]
     instances: Option<Vec<serde_json::Value>>,
     /// All inputs of the model by name, each with all its samples: for models of several inputs.

@@ -24,7 +24,8 @@ pub(crate) struct Class<'a> {
 pub(crate) fn classification_output(servable: &Servable) -> Result<usize> {
     let name = match servable.transform.as_ref().map(|transform| &transform.output) {
         Some(OutputTransform::Classification { probabilities }) => Some(probabilities),
-        Some(OutputTransform::Reconstruction { .. } | OutputTransform::Raw) | None => None,
+        Some(OutputTransform::Reconstruction { .. } | OutputTransform::Regression { .. } | OutputTransform::Raw)
+        | None => None,
     };
     let output = name.and_then(|name| servable.signature().outputs.iter().position(|spec| spec.name == *name));
     output.ok_or_else(|| {

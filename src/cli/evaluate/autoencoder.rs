@@ -9,7 +9,7 @@ use super::{ANY_SIZE, EvaluateArgs};
 use crate::error::{Error, Result};
 use crate::repository::{FoundVersion, Manifest};
 use crate::stats::LikelihoodEvaluation;
-use crate::trainer::{AutoencoderReport, Importance, Mnist, evaluate_autoencoder};
+use crate::trainer::{AutoencoderReport, DataSource, Importance, evaluate_autoencoder};
 
 /// Kernels of another processor round differently; a mean over images moves by no more than this many nats.
 const SAME: f64 = 0.01;
@@ -18,7 +18,7 @@ const SAME: f64 = 0.01;
 ///
 /// # Errors
 /// As [`evaluate_autoencoder`]; [`Error::Config`] when an accuracy is asked for.
-pub(super) fn run(args: &EvaluateArgs, found: &FoundVersion, data: &Mnist) -> Result<ExitCode> {
+pub(super) fn run(args: &EvaluateArgs, found: &FoundVersion, data: &DataSource) -> Result<ExitCode> {
     if args.min_accuracy.is_some() {
         let problem = format!("{} is an autoencoder, which has no accuracy", found.name);
         return Err(Error::Config { setting: "min-accuracy".into(), problem });

@@ -11,7 +11,7 @@ use super::super::target::Target;
 use super::{ANY_SIZE, EvaluateArgs};
 use crate::error::{Error, Result};
 use crate::stats::{Comparison, McNemar, SIGNIFICANCE, TestMethod};
-use crate::trainer::{Mnist, evaluate_version, label};
+use crate::trainer::{evaluate_version, label, read_for};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -32,8 +32,11 @@ pub(super) fn run(args: &EvaluateArgs, targets: &[Target]) -> Result<ExitCode> {
     };
     let found = [first.find(&args.models)?, second.find(&args.models)?];
     let names = found.each_ref().map(|found| format!("{}/{}", found.name, found.version));
-    let test = Mnist::read(&args.data)?.test;
-    let evaluate = |index: usize| evaluate_version(&found[index].path, ANY_SIZE, &test);
+    // Each may have columns of its own; the samples and their classes are the same.
+    let read = |index: usize| Ok(read_for(&found[index].path, &args.data, args.reading.options()?)?.test);
+    let tests: [_; 2] = [read(0)?, read(1)?];
+    let test = &tests[0];
+    let evaluate = |index: usize| evaluate_version(&found[index].path, ANY_SIZE, &tests[index]);
     let (first, second) = (evaluate(0)?, evaluate(1)?);
     let comparison = Comparison::of(&first.predictions, &second.predictions);
     let labels: Vec<String> = (0..test.classes).map(|class| label(&first.labels, class)).collect();

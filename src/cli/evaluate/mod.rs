@@ -11,12 +11,16 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::paint::Paint;
+use super::reading::ReadingArgs;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::ids::{Version, VersionSpec};
-use crate::repository::Manifest;
+use crate::repository::{FoundVersion, Manifest};
 use crate::stats::Evaluation;
-use crate::trainer::{Evaluated, Mnist, Report, Subject, evaluate_version, is_autoencoder, percent};
+use crate::trainer::{
+    Dataset, Evaluated, EvaluatedNumbers, RegressionReport, Report, Subject, evaluate_numbers, evaluate_version,
+    is_autoencoder, percent, read_for,
+};
 
 /// A limit on the size of a model file makes no sense for one's own.
 const ANY_SIZE: u64 = u64::MAX - 1;
@@ -49,9 +53,11 @@ pub(super) struct EvaluateArgs {
     /// Model repository
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
     models: PathBuf,
-    /// Folder with the four MNIST files, or files in their likeness
-    #[arg(long, env = "WEIR_DATA", value_name = "DIR", default_value = "data/mnist")]
+    /// Labelled samples, as weir train takes them; a test part is held out as it does
+    #[arg(long, env = "WEIR_DATA", value_name = "PATH", default_value = "data/mnist")]
     data: PathBuf,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Write report.json, report.md and report.html into this folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -83,16 +89,19 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         target.version = VersionSpec::Specific(version);
     }
     let found = target.find(&args.models)?;
-    let data = Mnist::read(&args.data)?;
+    let data = read_for(&found.path, &args.data, args.reading.options()?)?;
     if is_autoencoder(&found.path, ANY_SIZE)? {
         return autoencoder::run(args, &found, &data);
+    }
+    if !data.test.values().is_empty() {
+        return numbers(args, &found, &data.test);
     }
     let Evaluated { manifest, labels, engine, predictions } = evaluate_version(&found.path, ANY_SIZE, &data.test)?;
     let subject = Subject {
         model: found.name.to_string(),
         version: Some(found.version),
         engine,
-        data: format!("test images of {}", args.data.display()),
+        data: format!("test {} of {}", if data.test.is_table() { "rows" } else { "images" }, args.data.display()),
         labels,
     };
     let report = Report::new(subject, &predictions, &data.test)?;
@@ -115,6 +124,43 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Scores a model of numbers.
+fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<ExitCode> {
+    if args.min_accuracy.is_some() {
+        let problem = "is for classifiers; the data hold numbers to be learned".into();
+        return Err(Error::Config { setting: "min-accuracy".into(), problem });
+    }
+    let EvaluatedNumbers { manifest, engine, predictions } = evaluate_numbers(&found.path, ANY_SIZE, test)?;
+    let subject = Subject {
+        model: found.name.to_string(),
+        version: Some(found.version),
+        engine,
+        data: format!("test samples of {}", args.data.display()),
+        labels: Vec::new(),
+    };
+    let report = RegressionReport::new(subject, test.values(), &predictions);
+    if let Some(folder) = &args.report {
+        report.write(folder)?;
+    }
+    if args.json {
+        super::print(&report.json()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let paint = Paint(std::io::stdout().is_terminal());
+    let mut text = format!("{}\n\n", paint.bold(&report.title()));
+    for (name, value) in report.figures() {
+        text.push_str(&format!("{name:<50} {value:>12}\n"));
+    }
+    let same = manifest.metrics.regression.is_some_and(|metrics| metrics.test == report.evaluation);
+    let verdict = if same { "The same as" } else { "Another than" };
+    text.push_str(&format!("\n{verdict} the manifest's evaluation.\n"));
+    if let Some(folder) = &args.report {
+        text.push_str(&format!("report: {}\n", folder.join("report.html").display()));
+    }
+    super::print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn verdict(manifest: Option<&Manifest>, evaluation: &Evaluation) -> String {

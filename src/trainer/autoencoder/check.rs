@@ -32,6 +32,7 @@ fn batch() -> Batch {
         labels: vec![0; 4],
         dropout: vec![mask(5), mask(7)],
         noise,
+        ..Batch::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Scoring the graphs of an autoencoder on images, in the engine that serves them, on all cores.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::posterior::Posterior;
@@ -105,7 +107,7 @@ impl Plans {
         let (mut pixels, mut noise) = (Vec::new(), Vec::new());
         for index in indices.clone() {
             let key = |purpose| keyed_rng(0, purpose, 0, index as u64);
-            let mut image: Vec<f32> = data.image(index).iter().map(|pixel| f32::from(*pixel)).collect();
+            let mut image = data.inputs(index..index + 1)?;
             binarise(&mut image, &mut key("test-pix"));
             pixels.append(&mut image);
             standard_normal(&mut key("test-eps"), latent, &mut noise);
@@ -171,8 +173,7 @@ impl Plans {
     /// # Errors
     /// As [`Plans::evaluate`].
     pub(super) fn encode(&self, data: &Dataset) -> Result<Vec<f32>> {
-        let pixels = data.pixels.iter().map(|pixel| f32::from(*pixel)).collect();
-        let outputs = run(&self.encoder, &mut self.encoder.session()?, pixels, data.len())?;
+        let outputs = run(&self.encoder, &mut self.encoder.session()?, data.inputs(0..data.len())?, data.len())?;
         Ok(output(&self.encoder, &outputs, MEAN)?.to_vec())
     }
 }
@@ -198,13 +199,12 @@ pub(super) fn scores(model: &Plan, data: &Dataset) -> Result<Vec<f64>> {
         return Err(misfit(format!("fill the first of two inputs, the model has {}", model.signature().inputs.len())));
     };
     let latent: usize = noise.sample_shape().unwrap_or_default().iter().product();
-    let chunk = |images: &[u8]| {
-        let rows = images.len() / data.image_len();
-        let pixels = images.iter().map(|pixel| f32::from(*pixel)).collect();
+    let chunk = |images: Range<usize>| {
+        let (rows, pixels) = (images.len(), data.inputs(images)?);
         let outputs = run_with(model, &mut model.session()?, pixels, rows, Some(vec![0.0; rows * latent]))?;
         Ok(output(model, &outputs, SCORE)?.iter().map(|score| f64::from(*score)).collect::<Vec<f64>>())
     };
-    let chunks: Vec<&[u8]> = data.pixels.chunks(CHUNK * data.image_len()).collect();
+    let chunks: Vec<Range<usize>> = data.chunks(CHUNK).collect();
     Ok(chunks.into_par_iter().map(chunk).collect::<Result<Vec<_>>>()?.concat())
 }
 

@@ -130,7 +130,7 @@ impl Learner for Autoencoder {
             let (mut pixels, mut noise) = (Vec::new(), Vec::new());
             for &index in indices {
                 let key = |purpose| keyed_rng(0, purpose, 0, index as u64);
-                let mut image: Vec<f32> = data.image(index).iter().map(|pixel| f32::from(*pixel)).collect();
+                let mut image = data.inputs(index..index + 1)?;
                 binarise(&mut image, &mut key("val-pix"));
                 pixels.append(&mut image);
                 standard_normal(&mut key("val-code"), self.latent, &mut noise);
@@ -142,7 +142,7 @@ impl Learner for Autoencoder {
             right += right_pixels(&logits, &pixels);
         }
         let samples = data.len() as u64;
-        let accuracy = right as f64 / data.pixels.len().max(1) as f64;
+        let accuracy = right as f64 / (data.len() * data.image_len()).max(1) as f64;
         Ok(Summary { samples, loss: loss / samples.max(1) as f64, accuracy })
     }
 }

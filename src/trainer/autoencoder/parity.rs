@@ -28,8 +28,10 @@ pub(super) fn check(autoencoder: &Autoencoder, plans: &Plans, data: &Dataset) ->
     for size in BATCH_SIZES {
         let until = samples + SAMPLES.div_ceil(BATCH_SIZES.len());
         while samples < until {
-            let images = (0..size).flat_map(|row| data.image((next + row) % data.len()));
-            let pixels: Vec<f32> = images.map(|pixel| f32::from(*pixel)).collect();
+            let mut pixels = Vec::with_capacity(size * data.image_len());
+            for row in 0..size {
+                data.append((next + row) % data.len(), &mut pixels)?;
+            }
             let mut noise = Vec::new();
             standard_normal(&mut keyed_rng(0, "parity", 0, next as u64), size * latent, &mut noise);
             next += size;

@@ -62,8 +62,8 @@ pub(super) fn pictures(plans: &Plans, data: &Dataset) -> Result<Vec<Shown>> {
     ])
 }
 
-fn original(data: &Dataset, index: usize) -> Picture {
-    Picture { width: data.width, height: data.height, pixels: data.image(index).to_vec() }
+fn original(data: &Dataset, index: usize) -> Result<Picture> {
+    Ok(Picture { width: data.width, height: data.height, pixels: data.image(index)?.into_owned() })
 }
 
 /// What the decoder makes of codes, row by row.
@@ -76,7 +76,7 @@ fn decoded(plans: &Plans, data: &Dataset, codes: &[f32]) -> Result<Vec<Picture>>
 fn reconstructions(plans: &Plans, data: &Dataset) -> Result<Picture> {
     let indices: Vec<usize> = (0..RECONSTRUCTED.min(data.len())).collect();
     let again = decoded(plans, data, &plans.encode(&data.select(&indices))?)?;
-    let originals: Vec<Picture> = indices.iter().map(|&index| original(data, index)).collect();
+    let originals: Vec<Picture> = indices.iter().map(|&index| original(data, index)).collect::<Result<_>>()?;
     let rows = originals.chunks(COLUMNS).zip(again.chunks(COLUMNS));
     Ok(Picture::contact_sheet(&rows.flat_map(|(row, again)| [row, again].concat()).collect::<Vec<_>>(), COLUMNS))
 }
@@ -113,7 +113,7 @@ fn walk(plans: &Plans, data: &Dataset) -> Result<Picture> {
 fn between(plans: &Plans, data: &Dataset) -> Result<Picture> {
     // The first image of each class; each row goes from one of them to the next.
     let firsts: Vec<usize> =
-        (0..data.classes).filter_map(|class| data.labels.iter().position(|l| usize::from(*l) == class)).collect();
+        (0..data.classes).filter_map(|class| data.labels().iter().position(|label| *label as usize == class)).collect();
     let latent = plans.latent()?;
     let codes = plans.encode(&data.select(&firsts))?;
     let ends: Vec<&[f32]> = codes.chunks_exact(latent).collect();
@@ -130,6 +130,6 @@ fn unusual(plans: &Plans, data: &Dataset) -> Result<Picture> {
     let scores = scores(&plans.model, data)?;
     let mut order: Vec<usize> = (0..data.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-    let shown: Vec<Picture> = order.iter().take(UNUSUAL).map(|&index| original(data, index)).collect();
+    let shown: Vec<Picture> = order.iter().take(UNUSUAL).map(|&index| original(data, index)).collect::<Result<_>>()?;
     Ok(Picture::contact_sheet(&shown, COLUMNS))
 }

@@ -11,7 +11,7 @@ use super::report::{AutoencoderReport, Subject};
 use super::{Autoencoder, parity};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, Version};
+use crate::ids::Version;
 use crate::repository::{
     CARD_FILE, Companion, CompanionRole, Golden, GoldenReconstruction, MANIFEST_SCHEMA, MODEL_FILE, Manifest,
     ModelMetrics, PROBE_FILE, Publication, VersionFiles,
@@ -22,10 +22,9 @@ use crate::trainer::card;
 use crate::trainer::dataset::Dataset;
 use crate::trainer::export::{Graphs, MEAN, NOISE, RECONSTRUCTION, SCORE, autoencoder_to_onnx};
 use crate::trainer::fit::FitState;
+use crate::trainer::lesson::Lesson;
 use crate::trainer::reference;
-use crate::trainer::release::{
-    Parts, data_provenance, ended, image_transform, now, png_base64, probe, training_provenance,
-};
+use crate::trainer::release::{data_provenance, ended, now, png_base64, probe, training_provenance};
 use crate::trainer::train::TrainRequest;
 use crate::transform::Picture;
 
@@ -54,19 +53,19 @@ pub(in crate::trainer) struct Release {
 pub(in crate::trainer) fn prepare(
     request: &TrainRequest,
     state: &FitState<Autoencoder>,
-    parts: &Parts<'_>,
+    lesson: &Lesson,
 ) -> Result<Release> {
-    let preset = request.preset;
+    let (preset, name) = (request.preset, request.model()?);
     let autoencoder = &state.network;
     let ended = ended(request, state);
-    let Graphs { model, encoder, decoder } = autoencoder_to_onnx(autoencoder, preset.name)?;
+    let Graphs { model, encoder, decoder } = autoencoder_to_onnx(autoencoder, name.as_str())?;
     let plans = Plans { model: Plan::load(&model)?, encoder: Plan::load(&encoder)?, decoder: Plan::load(&decoder)? };
-    let parity = parity::check(autoencoder, &plans, parts.train)?;
-    let test = &parts.source.test;
+    let parity = parity::check(autoencoder, &plans, &lesson.train)?;
+    let (validation, test) = (&lesson.validation, &lesson.test);
     let held_out = format!("validation images of {}", request.data_name());
-    let reference = ReferenceScores::of(scores(&plans.model, parts.validation)?, held_out);
+    let reference = ReferenceScores::of(scores(&plans.model, validation)?, held_out);
     let subject = Subject {
-        model: preset.name.into(),
+        model: name.to_string(),
         version: None,
         data: format!("test images of {}", request.data_name()),
         reference: reference.clone(),
@@ -77,14 +76,15 @@ pub(in crate::trainer) fn prepare(
     let (of_encoder, of_decoder) = (autoencoder.encoder().architecture(), autoencoder.decoder().architecture());
     let manifest = Manifest {
         manifest_schema: MANIFEST_SCHEMA,
-        model: preset.name.parse::<ModelName>()?,
+        model: name,
         version: Version(0),
         description: preset.description.into(),
         created: now(),
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature: plans.model.signature().clone(),
         transform: Transform {
-            image: Some(image_transform(test)),
+            image: lesson.source.image.clone(),
+            columns: Vec::new(),
             output: OutputTransform::Reconstruction {
                 reconstruction: RECONSTRUCTION.into(),
                 code: MEAN.into(),
@@ -102,9 +102,9 @@ pub(in crate::trainer) fn prepare(
             scores: reference,
             ..ModelMetrics::default()
         },
-        data: Some(data_provenance(request, parts)),
-        training: Some(training_provenance(request, state.history(), ended.clone())),
-        reference: Some(reference::of_inputs(parts)),
+        data: Some(data_provenance(request, lesson)),
+        training: Some(training_provenance(request, lesson, state.history(), ended.clone())),
+        reference: Some(reference::of_inputs(validation, test)?),
         parity: Some(parity),
         calibration: None,
         golden: golden(&plans.model, test)?,
@@ -115,7 +115,7 @@ pub(in crate::trainer) fn prepare(
         files: BTreeMap::new(),
     };
     let card = card::markdown(&manifest, &report.markdown());
-    let probe = probe(test, request.fit.seed, false)?;
+    let probe = probe(test, manifest.transform.image.as_ref(), request.fit.seed, false)?;
     let files = vec![
         (MODEL_FILE, model),
         (ENCODER_FILE, encoder),
@@ -131,7 +131,7 @@ fn golden(model: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
     let mut session = model.session()?;
     let latent = model.signature().inputs.get(1).and_then(|input| input.sample_shape()).unwrap_or_default();
     let mut example = |index: usize| {
-        let pixels: Vec<f32> = test.image(index).iter().map(|pixel| f32::from(*pixel)).collect();
+        let pixels = test.inputs(index..index + 1)?;
         let outputs = run_with(model, &mut session, pixels, 1, Some(vec![0.0; latent.iter().product()]))?;
         let again = output(model, &outputs, RECONSTRUCTION)?;
         let reconstruction = GoldenReconstruction {
@@ -139,7 +139,13 @@ fn golden(model: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
             code: output(model, &outputs, MEAN)?.to_vec(),
             score: output(model, &outputs, SCORE)?.first().copied().map_or(f64::NAN, f64::from),
         };
-        Ok(Golden { image: png_base64(test, index)?, probabilities: Vec::new(), reconstruction: Some(reconstruction) })
+        Ok(Golden {
+            image: png_base64(test, index)?,
+            features: Vec::new(),
+            probabilities: Vec::new(),
+            value: None,
+            reconstruction: Some(reconstruction),
+        })
     };
     (0..GOLDEN_SAMPLES.min(test.len())).map(&mut example).collect()
 }

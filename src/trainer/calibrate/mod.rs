@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::card;
-use super::dataset::{Dataset, Mnist};
+use super::dataset::{DataSource, Dataset};
 use super::evaluate::predict;
 use super::reference;
-use super::release::{Parts, golden};
+use super::release::golden;
 use super::report::{Report, Subject};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ impl CalibrateOutcome {
 /// were held out; [`Error::Config`] when none were; [`Error::Repository`] when the graph has no
 /// softmax to put a temperature before; [`Error::GateMissed`] when an answer would change or, if it is
 /// to be published, chance explains what is gained.
-pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&Path>) -> Result<CalibrateOutcome> {
+pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Option<&Path>) -> Result<CalibrateOutcome> {
     let files = VersionFiles::read(folder, u64::MAX - 1)?;
     let what = || folder.display().to_string();
     let unusable = |problem: &str| Error::Repository { what: what(), problem: problem.into() };
@@ -111,7 +111,6 @@ pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&P
             outcome.p_value
         )));
     }
-    let parts = Parts { train: &train, validation: &validation, source: data };
     let metrics = crate::repository::ModelMetrics {
         training: manifest
             .metrics
@@ -128,8 +127,8 @@ pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&P
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature: plan.signature().clone(),
         metrics,
-        golden: golden(&plan, &data.test)?,
-        reference: Some(reference::of_classifier(&parts, &after[0], &after[1])),
+        golden: golden(&plan, &data.test, manifest.transform.image.as_ref())?,
+        reference: Some(reference::of_classifier((&validation, &after[0]), (&data.test, &after[1]))?),
         calibration: Some(CalibrationProvenance {
             from_version: outcome.from_version,
             temperature: outcome.temperature,
@@ -159,7 +158,7 @@ pub fn calibrate(folder: &Path, data: &Mnist, data_name: &str, models: Option<&P
 }
 
 /// The training and validation data of a version, split as they were when it was trained.
-fn split(manifest: &Manifest, data: &Mnist, data_name: &str) -> Result<(Dataset, Dataset)> {
+fn split(manifest: &Manifest, data: &DataSource, data_name: &str) -> Result<(Dataset, Dataset)> {
     let (Some(provenance), Some(training)) = (&manifest.data, &manifest.training) else {
         let problem = "does not say what it was trained on, so its validation data are unknown".into();
         return Err(Error::Repository { what: "manifest.json".into(), problem });
@@ -170,6 +169,9 @@ fn split(manifest: &Manifest, data: &Mnist, data_name: &str) -> Result<(Dataset,
             manifest.model, manifest.version
         );
         return Err(Error::Data { file: data_name.into(), problem });
+    }
+    if let Some(validation) = &data.validation {
+        return Ok((data.train.clone(), validation.clone()));
     }
     if provenance.validation_samples == 0 {
         let problem = format!(

@@ -1,117 +1,274 @@
-//! Labelled images in memory, and how they are split.
+//! Samples with what is to be learned of them, and how they are split.
+//!
+//! Every format ends in a [`Dataset`], a view of records that lie in memory or in a temporary file;
+//! a split is another view of the same records.
 
+mod collect;
+mod faults;
+mod folder;
 mod idx;
 mod mnist;
+mod names;
+mod picture;
+mod source;
+mod store;
+mod stratified;
+mod table;
 
-use rand::seq::SliceRandom;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
 
-pub use mnist::Mnist;
+pub use collect::Split;
+pub use faults::{Fault, Faults};
+pub use source::{DEFAULT_DATA_MEMORY, DataOptions, DataSource};
+pub use table::{recoded, seen_vocabulary};
 
+use self::collect::Origins;
+use self::store::{Element, Store, StoreWriter};
+use self::stratified::stratified;
 use crate::error::{Error, Result};
-use crate::trainer::batches::keyed_rng;
 
-/// Grey images of one size with their classes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// More classes than this are refused: the confusion matrix of an evaluation has their square.
+pub const MAX_CLASSES: usize = 1000;
+
+/// What is to be learned, a value for each sample.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// Its class.
+    Classes(Vec<u32>),
+    /// A number.
+    Values(Vec<f64>),
+}
+
+impl Targets {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Classes(labels) => labels.len(),
+            Self::Values(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn select(&self, indices: &[usize]) -> Self {
+        match self {
+            Self::Classes(labels) => Self::Classes(indices.iter().map(|&index| labels[index]).collect()),
+            Self::Values(values) => Self::Values(indices.iter().map(|&index| values[index]).collect()),
+        }
+    }
+}
+
+/// Grey images of one size, or rows of a table, with their classes or values.
+#[derive(Debug, Clone)]
 pub struct Dataset {
-    /// Pixels in a row.
+    /// Pixels in a row of an image; columns of a table.
     pub width: usize,
-    /// Rows of an image.
+    /// Rows of an image; 1 for a table.
     pub height: usize,
-    /// The pixels of all images, row by row, 0 to 255.
-    pub pixels: Vec<u8>,
-    /// The class of each image.
-    pub labels: Vec<u8>,
-    /// How many classes there are.
+    /// How many classes there are; 1 when numbers are to be learned.
     pub classes: usize,
+    /// What a sample of each class weighs in the loss; empty when all weigh 1.
+    pub class_weights: Vec<f32>,
+    store: Arc<Store>,
+    /// The record of each sample.
+    records: Vec<u32>,
+    targets: Targets,
+    origins: Arc<Origins>,
 }
 
 impl Dataset {
-    /// How many images it holds.
+    /// Images in memory: the pixels of all, row by row, 0 to 255, and the class of each.
+    ///
+    /// # Panics
+    /// When there is another number of pixels than `labels` and the size say.
+    pub fn images(width: usize, height: usize, pixels: Vec<u8>, labels: Vec<u32>, classes: usize) -> Self {
+        assert_eq!(pixels.len(), width * height * labels.len(), "one image for each label");
+        let records = (0..labels.len() as u32).collect();
+        let store = Arc::new(Store::in_memory(Element::Pixel, width * height, pixels));
+        let (class_weights, targets) = (Vec::new(), Targets::Classes(labels));
+        let origins = Arc::new(Origins::Rows("memory".into()));
+        Self { width, height, classes, class_weights, store, records, targets, origins }
+    }
+
+    /// How many samples it holds.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.records.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.records.is_empty()
     }
 
-    /// Pixels of one image.
+    /// Elements of one sample: the pixels of an image, the columns of a row.
     pub fn image_len(&self) -> usize {
         self.width * self.height
     }
 
-    /// One image.
+    /// Whether the samples are rows of a table rather than images.
+    pub fn is_table(&self) -> bool {
+        self.store.element() == Element::Float
+    }
+
+    /// Whether the samples were more than memory may hold and lie in a temporary file.
+    pub fn is_spilled(&self) -> bool {
+        self.store.is_spilled()
+    }
+
+    /// What is to be learned.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// The class of each sample; empty when numbers are to be learned.
+    pub fn labels(&self) -> &[u32] {
+        if let Targets::Classes(labels) = &self.targets { labels } else { &[] }
+    }
+
+    /// The number to be learned of each sample; empty when classes are.
+    pub fn values(&self) -> &[f64] {
+        if let Targets::Values(values) = &self.targets { values } else { &[] }
+    }
+
+    /// The bytes of one sample: the pixels of an image, 32-bit little-endian floats of a table's row.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when samples lie in a temporary file that cannot be read.
     ///
     /// # Panics
     /// When `index` is not below [`Dataset::len`].
-    pub fn image(&self, index: usize) -> &[u8] {
-        &self.pixels[index * self.image_len()..][..self.image_len()]
+    pub fn image(&self, index: usize) -> Result<Cow<'_, [u8]>> {
+        self.store.record(self.records[index] as usize)
     }
 
-    /// The images at these places, in this order.
-    pub fn select(&self, indices: &[usize]) -> Self {
-        let mut pixels = Vec::with_capacity(indices.len() * self.image_len());
-        for &index in indices {
-            pixels.extend_from_slice(self.image(index));
+    /// The file that a sample comes from, and its row if the file has several: from 0 in IDX files, from 1 in
+    /// tables.
+    ///
+    /// # Panics
+    /// As [`Dataset::image`].
+    pub fn origin(&self, index: usize) -> (&str, Option<u64>) {
+        self.origins.of(self.records[index])
+    }
+
+    /// Appends the elements of one sample as floats, pixels from 0 to 255.
+    ///
+    /// # Errors
+    /// As [`Dataset::image`].
+    ///
+    /// # Panics
+    /// As [`Dataset::image`].
+    pub fn append(&self, index: usize, to: &mut Vec<f32>) -> Result<()> {
+        self.store.append(self.records[index] as usize, to)
+    }
+
+    /// The elements of consecutive samples.
+    ///
+    /// # Errors
+    /// As [`Dataset::image`].
+    pub fn inputs(&self, samples: Range<usize>) -> Result<Vec<f32>> {
+        let mut elements = Vec::with_capacity(samples.len() * self.image_len());
+        for index in samples {
+            self.append(index, &mut elements)?;
         }
-        Self { pixels, labels: indices.iter().map(|&index| self.labels[index]).collect(), ..*self }
+        Ok(elements)
     }
 
-    /// Splits off `count` images with every class represented in proportion; both parts keep the
+    /// Ranges of at most `size` consecutive samples that cover all.
+    pub fn chunks(&self, size: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let len = self.len();
+        (0..len).step_by(size.max(1)).map(move |start| start..len.min(start + size.max(1)))
+    }
+
+    /// The samples at these places, in this order.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self {
+            class_weights: self.class_weights.clone(),
+            store: self.store.clone(),
+            records: indices.iter().map(|&index| self.records[index]).collect(),
+            targets: self.targets.select(indices),
+            origins: self.origins.clone(),
+            ..*self
+        }
+    }
+
+    /// The same samples with other targets.
+    ///
+    /// # Panics
+    /// When there is another number of them.
+    pub fn with_targets(&self, targets: Targets, classes: usize) -> Self {
+        assert_eq!(targets.len(), self.len(), "a target for each sample");
+        Self { targets, classes, ..self.clone() }
+    }
+
+    /// The rows of a table, each made into another by `change`, in at most `memory` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a temporary file is needed and cannot be used.
+    fn changed(&self, width: usize, memory: u64, change: impl Fn(&[f32], &mut Vec<f32>)) -> Result<Self> {
+        let mut writer = StoreWriter::new(Element::Float, width, memory);
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for index in 0..self.len() {
+            before.clear();
+            after.clear();
+            self.append(index, &mut before)?;
+            change(&before, &mut after);
+            writer.floats(&after)?;
+        }
+        let origins = Arc::new(self.origins.select(&self.records));
+        let records = (0..self.len() as u32).collect();
+        Ok(Self { width, store: Arc::new(writer.finish()?), records, origins, ..self.clone() })
+    }
+
+    /// Splits off `count` samples with every class represented in proportion; both parts keep the
     /// original order. The same seed gives the same split.
     ///
     /// # Errors
     /// [`Error::Config`] when `count` leaves nothing to train on.
     pub fn split_off(&self, count: usize, seed: u64) -> Result<(Self, Self)> {
         if count >= self.len() {
-            let problem = format!("{count} of {} images would leave none to train on", self.len());
+            let problem = format!("{count} of {} samples would leave none to train on", self.len());
             return Err(Error::Config { setting: "validation".into(), problem });
         }
-        let held_out = stratified(&self.labels, self.classes, count, seed);
+        Ok(self.part(&self.drawn(count, seed, "split")))
+    }
+
+    /// Splits off the samples at these places; both parts keep the original order.
+    fn part(&self, held_out: &[usize]) -> (Self, Self) {
         let mut is_held_out = vec![false; self.len()];
         held_out.iter().for_each(|&index| is_held_out[index] = true);
         let (out, rest): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&index| is_held_out[index]);
-        Ok((self.select(&rest), self.select(&out)))
+        (self.select(&rest), self.select(&out))
     }
 
-    /// The places of `count` images, every class in proportion, drawn by the seed; ascending.
+    /// The places of `count` samples, every class in proportion, drawn by the seed; ascending.
     pub fn sample(&self, count: usize, seed: u64) -> Vec<usize> {
-        let mut indices = stratified(&self.labels, self.classes, count.min(self.len()), seed);
+        let mut indices = self.drawn(count.min(self.len()), seed, "split");
         indices.sort_unstable();
         indices
     }
-}
 
-/// Draws `count` indices with each class in proportion, remainders going to the classes with the
-/// largest fractions.
-fn stratified(labels: &[u8], classes: usize, count: usize, seed: u64) -> Vec<usize> {
-    let mut by_class = vec![Vec::new(); classes];
-    for (index, &label) in labels.iter().enumerate() {
-        by_class[usize::from(label)].push(index);
+    fn drawn(&self, count: usize, seed: u64, purpose: &str) -> Vec<usize> {
+        match &self.targets {
+            Targets::Classes(labels) => stratified(labels, self.classes, count, seed, purpose),
+            Targets::Values(values) => stratified(&vec![0; values.len()], 1, count, seed, purpose),
+        }
     }
-    let share = |members: &Vec<usize>| members.len() as f64 * count as f64 / labels.len() as f64;
-    let mut quota: Vec<usize> = by_class.iter().map(|members| share(members) as usize).collect();
-    let mut by_fraction: Vec<usize> = (0..classes).collect();
-    by_fraction.sort_by(|&a, &b| share(&by_class[b]).fract().total_cmp(&share(&by_class[a]).fract()));
-    let missing = count - quota.iter().sum::<usize>();
-    by_fraction.iter().take(missing).for_each(|&class| quota[class] += 1);
-    let mut drawn = Vec::with_capacity(count);
-    for (class, members) in by_class.iter_mut().enumerate() {
-        let mut rng = keyed_rng(seed, "split", class as u64, 0);
-        let (chosen, _) = members.partial_shuffle(&mut rng, quota[class]);
-        drawn.extend_from_slice(chosen);
-    }
-    drawn
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trainer::Augment;
+    use crate::trainer::batches::BatchPlan;
     use proptest::prelude::*;
 
-    fn dataset(labels: Vec<u8>) -> Dataset {
-        Dataset { width: 1, height: 1, pixels: (0..labels.len()).map(|i| i as u8).collect(), labels, classes: 3 }
+    fn dataset(labels: Vec<u32>) -> Dataset {
+        Dataset::images(1, 1, (0..labels.len()).map(|i| i as u8).collect(), labels, 3)
     }
 
     #[test]
@@ -119,23 +276,52 @@ mod tests {
         assert!(dataset(vec![0, 1, 2]).split_off(3, 0).is_err());
     }
 
+    #[test]
+    fn chunks_cover_every_sample_once() {
+        let data = dataset(vec![0; 7]);
+        assert_eq!(data.chunks(3).collect::<Vec<_>>(), [0..3, 3..6, 6..7]);
+        assert_eq!(data.inputs(5..7).unwrap(), [5.0, 6.0]);
+        assert_eq!(data.select(&[]).chunks(3).count(), 0);
+    }
+
     proptest! {
         #[test]
-        fn a_split_parts_the_data_and_keeps_the_proportions(labels in prop::collection::vec(0u8..3, 2..200), part in 0.0f64..0.9, seed: u64) {
+        fn batches_are_the_same_bit_for_bit_wherever_the_samples_lie(
+            pixels in prop::collection::vec(any::<u8>(), 6..240), seed: u64, epoch in 0usize..3, batch_size in 1usize..9, moved: bool,
+        ) {
+            let samples = pixels.len() / 6;
+            let labels = (0..samples as u32).map(|sample| sample % 3).collect();
+            let memory = Dataset::images(3, 2, pixels[..samples * 6].to_vec(), labels, 3);
+            let store = Store::keep(Element::Pixel, 6, pixels[..samples * 6].to_vec(), 0).unwrap();
+            let spilled = Dataset { store: Arc::new(store), ..memory.clone() };
+            prop_assert!(spilled.is_spilled() && !memory.is_spilled());
+            let (memory, spilled) = (memory.split_off(samples / 4, seed).unwrap().0, spilled.split_off(samples / 4, seed).unwrap().0);
+            let augment = if moved { Augment::moves(5.0, 1.0, 0.1) } else { Augment::NONE };
+            let plan = BatchPlan {
+                seed, epoch, batch_size, dropout: vec![(2, 0.5)], augment, mixup: 0.0, label_smoothing: 0.0, noise: None,
+            };
+            let order = plan.order(memory.len());
+            for step in 0..plan.steps(memory.len()) {
+                prop_assert_eq!(plan.batch(&memory, &order, step).unwrap(), plan.batch(&spilled, &order, step).unwrap());
+            }
+        }
+
+        #[test]
+        fn a_split_parts_the_data_and_keeps_the_proportions(labels in prop::collection::vec(0u32..3, 2..200), part in 0.0f64..0.9, seed: u64) {
             let all = dataset(labels);
             let count = (all.len() as f64 * part) as usize;
             let (rest, out) = all.split_off(count, seed).unwrap();
             prop_assert_eq!((rest.len(), out.len()), (all.len() - count, count));
-            let mut joined = [rest.pixels.clone(), out.pixels.clone()].concat();
-            joined.sort_unstable();
-            let mut original = all.pixels.clone();
-            original.sort_unstable();
-            prop_assert_eq!(joined, original);
-            for class in 0..3u8 {
-                let of = |data: &Dataset| data.labels.iter().filter(|label| **label == class).count() as f64;
+            let pixels = |data: &Dataset| data.inputs(0..data.len()).unwrap();
+            let mut joined = [pixels(&rest), pixels(&out)].concat();
+            joined.sort_unstable_by(f32::total_cmp);
+            prop_assert_eq!(joined, pixels(&all));
+            for class in 0..3u32 {
+                let of = |data: &Dataset| data.labels().iter().filter(|label| **label == class).count() as f64;
                 prop_assert!((of(&out) - of(&all) * count as f64 / all.len() as f64).abs() <= 1.0);
             }
-            prop_assert_eq!(all.split_off(count, seed).unwrap(), (rest, out));
+            let again = all.split_off(count, seed).unwrap();
+            prop_assert_eq!((pixels(&again.0), pixels(&again.1)), (pixels(&rest), pixels(&out)));
         }
     }
 }

@@ -21,7 +21,7 @@ use super::autoencoder::AutoencoderReport;
 use super::dataset::Dataset;
 use super::fit::{EpochReport, StepReport};
 use super::network::Parameter;
-use super::report::Report;
+use super::report::{RegressionReport, Report};
 use crate::error::{Error, Result};
 
 /// Every event file's name begins with this; TensorBoard looks for it.
@@ -131,8 +131,8 @@ impl Events {
         self.scalars(step, &[("loss/test", summary.loss), ("accuracy/test", summary.accuracy)])?;
         let confusion = pictures::confusion(&report.full.evaluation.confusion);
         let mut pictures = vec![("test/confusion matrix", confusion)];
-        if !report.mistakes.is_empty() {
-            pictures.push(("test/worst mistakes", pictures::mistakes(report, test)));
+        if !report.mistakes.is_empty() && !test.is_table() {
+            pictures.push(("test/worst mistakes", pictures::mistakes(report, test)?));
         }
         for (tag, picture) in pictures {
             let image = Image {
@@ -166,6 +166,22 @@ impl Events {
             let image = Image { height: height as i32, width: width as i32, colorspace: 1, encoded_image_string: png };
             self.summary(step, vec![Value { tag: format!("test/{title}"), image: Some(image), ..Value::default() }])?;
         }
+        self.end(SUCCESS)
+    }
+
+    /// Writes what the test data say of a model of numbers, and that the run has succeeded.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn finish_regression(&mut self, report: &RegressionReport) -> Result<()> {
+        let step = report.history.len() * self.steps_per_epoch;
+        let figures = &report.evaluation;
+        let mut scalars = vec![
+            ("mean absolute error/test", figures.mean_absolute_error),
+            ("root mean squared error/test", figures.root_mean_squared_error),
+        ];
+        scalars.extend(figures.r_squared.map(|r_squared| ("r squared/test", r_squared)));
+        self.scalars(step, &scalars)?;
         self.end(SUCCESS)
     }
 

@@ -134,7 +134,10 @@ fn mix(color: Color, strength: f64) -> Color {
 }
 
 /// The worst mistakes with truth and answer below each.
-pub(super) fn mistakes(report: &Report, data: &Dataset) -> Picture {
+///
+/// # Errors
+/// As [`Dataset::image`].
+pub(super) fn mistakes(report: &Report, data: &Dataset) -> Result<Picture> {
     // Small images twice as large.
     let zoom = (56 / data.width.max(data.height).max(1)).max(1);
     let tile = (data.width * zoom + 6, data.height * zoom + DIGIT_HEIGHT + 12);
@@ -142,14 +145,14 @@ pub(super) fn mistakes(report: &Report, data: &Dataset) -> Picture {
     let mut picture = Picture::new(tile.0 * COLUMNS.min(report.mistakes.len()), tile.1 * rows);
     for (place, mistake) in report.mistakes.iter().enumerate() {
         let corner = (place % COLUMNS * tile.0 + 3, place / COLUMNS * tile.1 + 3);
-        for (index, grey) in data.image(mistake.index).iter().enumerate() {
+        for (index, grey) in data.image(mistake.index)?.iter().enumerate() {
             let at = (corner.0 + index % data.width * zoom, corner.1 + index / data.width * zoom);
             picture.fill(at, (zoom, zoom), [*grey; 3]);
         }
         let caption = (corner.0 + data.width * zoom / 2, corner.1 + data.height * zoom + 3 + DIGIT_HEIGHT / 2);
         picture.write(caption, &format!("{}>{}", mistake.truth, mistake.predicted), INK);
     }
-    picture
+    Ok(picture)
 }
 
 #[cfg(test)]

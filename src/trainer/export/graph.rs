@@ -51,6 +51,9 @@ impl Graph {
     }
 }
 
+/// The numbers of element types in ONNX.
+pub(super) const FLOAT: i64 = tensor_proto::DataType::Float as i64;
+
 pub(super) fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),

@@ -2,6 +2,7 @@
 //! graph, the batch a symbol. Batch normalisations become part of the convolutions before them.
 
 mod autoencoder;
+mod columns;
 mod graph;
 
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
@@ -17,10 +18,17 @@ use crate::layers::{LayerSpec, PlannedLayer};
 
 /// The input: raw pixels.
 pub(super) const INPUT: &str = "image";
+/// The input of a network that takes rows of a table.
+pub(super) const FEATURES: &str = "features";
 /// The output before the softmax.
 pub(super) const LOGITS: &str = "logits";
 /// The output after it.
 pub(super) const PROBABILITIES: &str = "probabilities";
+
+/// The output of a regression before its scale is undone, as it was trained.
+pub(super) const STANDARDIZED: &str = "standardized";
+/// The output of a regression.
+pub(super) const VALUE: &str = "value";
 
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 18;
@@ -30,12 +38,23 @@ const OPSET: i64 = 18;
 /// # Errors
 /// As [`crate::layers::Architecture::plan`].
 pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
+    let is_table = matches!(network.layers().first(), Some(layer) if matches!(layer.spec, LayerSpec::Encode { .. }));
+    let is_regression = is_regression(network);
+    let input = if is_table { FEATURES } else { INPUT };
+    let outputs = if is_regression { [STANDARDIZED, VALUE] } else { [LOGITS, PROBABILITIES] };
     let mut graph = Graph::default();
-    write_network(&mut graph, network, INPUT, LOGITS, "");
-    graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]);
+    write_network(&mut graph, network, input, outputs[usize::from(is_regression)], "");
+    if !is_regression {
+        graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]);
+    }
     let output = network.architecture().output()?;
-    let inputs = vec![float_value(INPUT, &network.architecture().input)];
-    Ok(encode(graph, name, inputs, vec![float_value(LOGITS, &output), float_value(PROBABILITIES, &output)]))
+    let inputs = vec![float_value(input, &network.architecture().input)];
+    Ok(encode(graph, name, inputs, outputs.map(|name| float_value(name, &output)).to_vec()))
+}
+
+/// Whether the network ends in numbers in their own unit.
+fn is_regression(network: &Network) -> bool {
+    matches!(network.layers().last(), Some(layer) if matches!(layer.spec, LayerSpec::Destandardize { .. }))
 }
 
 /// The file of a graph.
@@ -81,7 +100,11 @@ fn write_network(graph: &mut Graph, network: &Network, input: &str, output: &str
         let is_folded = matches!(layer.spec, LayerSpec::Conv2d { .. })
             && matches!(after, [(_, next), ..] if matches!(next.spec, LayerSpec::BatchNorm));
         rest = if is_folded { &after[1..] } else { after };
-        let name = if rest.is_empty() { output.to_owned() } else { format!("{prefix}{}_{index}", layer.spec.name()) };
+        let name = match rest {
+            [] => output.to_owned(),
+            [_] if is_regression(network) => STANDARDIZED.to_owned(),
+            _ => format!("{prefix}{}_{index}", layer.spec.name()),
+        };
         writer.layer(layer, is_folded, rest, &name);
     }
 }
@@ -162,6 +185,8 @@ impl<'a> Writer<'a> {
             LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
                 self.recurrent(&value, *units, matches!(layer.spec, LayerSpec::Lstm { .. }), output);
             }
+            LayerSpec::Encode { columns } => self.encode(columns, &value, output),
+            LayerSpec::Destandardize { mean, deviation } => self.destandardize(*mean, *deviation, &value, output),
             LayerSpec::GlobalAveragePool => {
                 let pooled = format!("{output}.maps");
                 self.graph.node("GlobalAveragePool", &[&value], &pooled, Vec::new());

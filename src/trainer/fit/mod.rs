@@ -120,7 +120,7 @@ fn fit_epoch<M: Learner>(
                 steps: (steps * settings.epochs) as u64,
                 epoch_steps: steps as u64,
             };
-            let done = state.step(batch, regime.schedule.factor(place) * reduction, settings)?;
+            let done = state.step(batch?, regime.schedule.factor(place) * reduction, settings)?;
             state.cursor.add(done.loss_sum, done.correct, done.samples, &mut start);
             if regime.save_every > 0 && state.cursor.steps_done.is_multiple_of(regime.save_every as u64) {
                 watch.save(state)?;
@@ -159,7 +159,7 @@ impl<M: Learner> FitState<M> {
     /// # Errors
     /// [`Error::Diverged`] when the loss is not a number; nothing is moved then.
     pub(super) fn step(&mut self, batch: Batch, factor: f64, settings: &FitSettings) -> Result<StepDone> {
-        let samples = batch.labels.len();
+        let samples = batch.rows();
         let mut pass = self.network.pass(batch)?;
         if !pass.loss_sum.is_finite() {
             let (epoch, batch) = (self.cursor.epoch + 1, self.cursor.step + 1);

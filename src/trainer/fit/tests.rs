@@ -11,15 +11,15 @@ use crate::trainer::schedule::Schedule;
 
 /// Grey squares of 8 × 8 pixels, bright in one of three thirds, with noise: easy, but not for the first steps.
 fn data(samples: usize) -> Dataset {
-    let labels: Vec<u8> = (0..samples).map(|index| (index % 3) as u8).collect();
+    let labels: Vec<u32> = (0..samples as u32).map(|index| index % 3).collect();
     let pixel = |index: usize, at: usize| {
         let noise = (index * 7919 + at * 104_729) % 97;
-        let bright = at % 8 / 3 == usize::from(labels[index]);
+        let bright = at % 8 / 3 == labels[index] as usize;
         (noise + if bright { 120 } else { 0 }) as u8
     };
     let pixels =
         (0..samples).flat_map(|index| (0..64).map(move |at| (index, at))).map(|(i, at)| pixel(i, at)).collect();
-    Dataset { width: 8, height: 8, pixels, labels, classes: 3 }
+    Dataset::images(8, 8, pixels, labels, 3)
 }
 
 /// A dense, a convolutional and a recurrent network, each with all that has a state.

@@ -21,9 +21,8 @@ fn batch() -> Batch {
     Batch {
         pixels,
         labels: vec![0, 3, 2],
-        targets: Vec::new(),
-        noise: Vec::new(),
         dropout: vec![(0..15).map(|i| if i % 3 == 0 { 0.0 } else { 2.0 }).collect()],
+        ..Batch::default()
     }
 }
 
@@ -82,10 +81,9 @@ fn batch_for(network: &Network, rows: usize) -> Batch {
     let classes = network.architecture.output().unwrap()[0];
     Batch {
         pixels: (0..rows * elements).map(number).collect(),
-        labels: (0..rows).map(|row| (row * 5 % classes) as u8).collect(),
-        targets: Vec::new(),
+        labels: (0..rows).map(|row| (row * 5 % classes) as u32).collect(),
         dropout: network.dropout().into_iter().map(mask).collect(),
-        noise: Vec::new(),
+        ..Batch::default()
     }
 }
 
@@ -169,13 +167,13 @@ fn running_statistics_come_to_what_batches_show() {
     let trained = mean_loss(&network, batch(&network));
     let Batch { pixels, labels, .. } = batch(&network);
     let mut logits = network.logits(&pixels).unwrap();
-    let (loss_sum, _) = loss::cross_entropy(&mut logits, &labels);
+    let (loss_sum, _) = loss::cross_entropy(&mut logits, &labels, &[]);
     let evaluated = loss_sum / labels.len() as f64;
     assert!((trained - evaluated).abs() < 0.02 * trained, "{trained} {evaluated}");
 }
 
 fn mean_loss(network: &Network, batch: Batch) -> f64 {
-    let rows = batch.labels.len() as f64;
+    let rows = batch.rows() as f64;
     network.clone().pass(batch).unwrap().loss_sum / rows
 }
 

@@ -107,6 +107,7 @@ impl Layer {
                 LayerSpec::GlobalAveragePool => Self::GlobalAverage { pixels: from[0] * from[1] },
                 // Nothing makes maps of what is flat, so these are never among ours.
                 LayerSpec::Flatten | LayerSpec::Dense { .. } => Self::Flatten,
+                LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. } => Self::Flatten,
                 LayerSpec::Rows => Self::Flatten,
                 LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
                     let cell = if matches!(layer.spec, LayerSpec::Lstm { .. }) { Cell::Lstm } else { Cell::Gru };

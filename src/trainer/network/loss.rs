@@ -1,14 +1,19 @@
-//! The loss of a batch and its gradient by the logits.
+//! What a network is trained to make small, of the outputs of its last layer.
 
-/// Turns logits into the gradient of the mean loss, in place; returns the sum of the losses and how
+use crate::stats::argmax;
+
+/// Turns logits z into the gradient of the mean loss, in place; returns the sum of the losses and how
 /// many samples are right.
-pub(super) fn cross_entropy(logits: &mut [f32], labels: &[u8]) -> (f64, usize) {
+///
+/// The loss of a sample is its weight times the sparse categorical cross-entropy on the softmax of z,
+/// whose gradient is dL/dz = weight · (softmax(z) − onehot) / N. Without weights all weigh 1.
+pub(super) fn cross_entropy(logits: &mut [f32], labels: &[u32], weights: &[f32]) -> (f64, usize) {
     let classes = logits.len() / labels.len().max(1);
     let scale = 1.0 / labels.len() as f32;
     let (mut loss_sum, mut correct) = (0.0, 0);
-    for (row, label) in logits.chunks_exact_mut(classes.max(1)).zip(labels) {
-        let label = usize::from(*label);
-        correct += usize::from(crate::stats::argmax(row) == label);
+    for (index, (row, label)) in logits.chunks_exact_mut(classes.max(1)).zip(labels).enumerate() {
+        let label = *label as usize;
+        correct += usize::from(argmax(row) == label);
         let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let truth = row[label] - greatest;
         let mut sum = 0.0;
@@ -16,7 +21,11 @@ pub(super) fn cross_entropy(logits: &mut [f32], labels: &[u8]) -> (f64, usize) {
             *value = (*value - greatest).exp();
             sum += *value;
         }
-        loss_sum += f64::from(sum.ln() - truth);
+        let (weight, scale) = match weights.get(index) {
+            Some(weight) => (f64::from(*weight), scale * weight),
+            None => (1.0, scale),
+        };
+        loss_sum += weight * f64::from(sum.ln() - truth);
         row.iter_mut().for_each(|value| *value *= scale / sum);
         row[label] -= scale;
     }
@@ -25,13 +34,13 @@ pub(super) fn cross_entropy(logits: &mut [f32], labels: &[u8]) -> (f64, usize) {
 
 /// The same for soft targets, the probability that each sample should be given of each class, row by row; a sample
 /// counts as right if its label is what it is most probably given.
-pub(super) fn soft_cross_entropy(logits: &mut [f32], labels: &[u8], targets: &[f32]) -> (f64, usize) {
+pub(super) fn soft_cross_entropy(logits: &mut [f32], labels: &[u32], weights: &[f32], targets: &[f32]) -> (f64, usize) {
     let classes = (logits.len() / labels.len().max(1)).max(1);
     let scale = 1.0 / labels.len() as f32;
     let (mut loss_sum, mut correct) = (0.0, 0);
     let rows = logits.chunks_exact_mut(classes).zip(targets.chunks_exact(classes));
-    for ((row, targets), label) in rows.zip(labels) {
-        correct += usize::from(crate::stats::argmax(row) == usize::from(*label));
+    for (index, ((row, targets), label)) in rows.zip(labels).enumerate() {
+        correct += usize::from(argmax(row) == *label as usize);
         let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let (mut sum, mut truth, mut mass) = (0.0f32, 0.0f32, 0.0f32);
         for (value, target) in row.iter_mut().zip(targets) {
@@ -41,12 +50,44 @@ pub(super) fn soft_cross_entropy(logits: &mut [f32], labels: &[u8], targets: &[f
             *value = shifted.exp();
             sum += *value;
         }
-        loss_sum += f64::from(mass * sum.ln() - truth);
+        let weight = weights.get(index).copied().unwrap_or(1.0);
+        loss_sum += f64::from(weight * (mass * sum.ln() - truth));
         for (value, target) in row.iter_mut().zip(targets) {
-            *value = (*value / sum * mass - target) * scale;
+            *value = (*value / sum * mass - target) * scale * weight;
         }
     }
     (loss_sum, correct)
+}
+
+/// Turns predicted numbers ŷ into the gradient of the mean of (ŷ − y)², 2 (ŷ − y) / N, in place; returns
+/// the sum of the squares.
+pub(super) fn squared_error(outputs: &mut [f32], values: &[f32]) -> f64 {
+    let scale = 2.0 / values.len() as f32;
+    let mut loss_sum = 0.0;
+    for (output, value) in outputs.iter_mut().zip(values) {
+        let error = *output - value;
+        loss_sum += f64::from(error) * f64::from(error);
+        *output = error * scale;
+    }
+    loss_sum
+}
+
+/// The sum of the cross-entropies of samples, unweighted, and how many are right.
+pub(in crate::trainer) fn of_classes(logits: &[f32], labels: &[u32]) -> (f64, usize) {
+    let classes = logits.len() / labels.len().max(1);
+    let (mut loss, mut correct) = (0.0, 0);
+    for (row, label) in logits.chunks_exact(classes.max(1)).zip(labels) {
+        let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = row.iter().map(|value| f64::from(value - greatest).exp()).sum();
+        loss += sum.ln() - f64::from(row[*label as usize] - greatest);
+        correct += usize::from(argmax(row) == *label as usize);
+    }
+    (loss, correct)
+}
+
+/// The sum of the squared errors of samples.
+pub(in crate::trainer) fn of_values(outputs: &[f32], values: &[f64]) -> f64 {
+    outputs.iter().zip(values).map(|(output, value)| (f64::from(*output) - value).powi(2)).sum()
 }
 
 #[cfg(test)]
@@ -55,14 +96,46 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_weight_counts_a_sample_so_often() {
+        let logits = [0.3f32, -1.0, 2.0, 0.1];
+        let mut once = logits;
+        let (loss, correct) = cross_entropy(&mut once, &[0, 1], &[3.0, 1.0]);
+        let row = |row: &[f32], label| cross_entropy(&mut row.to_vec(), &[label], &[]).0;
+        assert!((loss - (3.0 * row(&logits[..2], 0) + row(&logits[2..], 1))).abs() < 1e-6);
+        assert_eq!(correct, 1);
+        let mut plain = logits;
+        cross_entropy(&mut plain, &[0, 1], &[]);
+        assert!((once[0] - 3.0 * plain[0]).abs() < 1e-6 && once[2] == plain[2]);
+        assert!((of_classes(&logits, &[0, 1]).0 - (row(&logits[..2], 0) + row(&logits[2..], 1))).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_gradient_of_the_squared_error_is_that_of_finite_differences() {
+        let (outputs, values) = ([0.5f32, -1.0], [0.0f32, 2.0]);
+        let mut gradient = outputs;
+        assert_eq!(squared_error(&mut gradient, &values), 9.25);
+        let loss = |moved: [f32; 2]| squared_error(&mut moved.clone(), &values) / 2.0;
+        for index in 0..2 {
+            let moved = |by: f32| {
+                let mut moved = outputs;
+                moved[index] += by;
+                loss(moved)
+            };
+            let numeric = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            assert!((numeric - f64::from(gradient[index])).abs() < 1e-3);
+        }
+        assert_eq!(of_values(&outputs, &[0.0, 2.0]), 9.25);
+    }
+
     proptest! {
         #[test]
-        fn one_hot_targets_give_what_labels_give(logits in prop::collection::vec(-20f32..20.0, 12), labels in prop::collection::vec(0u8..4, 3)) {
+        fn one_hot_targets_give_what_labels_give(logits in prop::collection::vec(-20f32..20.0, 12), labels in prop::collection::vec(0u32..4, 3)) {
             let mut targets = vec![0.0; 12];
-            labels.iter().enumerate().for_each(|(row, label)| targets[row * 4 + usize::from(*label)] = 1.0);
+            labels.iter().enumerate().for_each(|(row, label)| targets[row * 4 + *label as usize] = 1.0);
             let (mut hard, mut soft) = (logits.clone(), logits);
-            let expected = cross_entropy(&mut hard, &labels);
-            let got = soft_cross_entropy(&mut soft, &labels, &targets);
+            let expected = cross_entropy(&mut hard, &labels, &[]);
+            let got = soft_cross_entropy(&mut soft, &labels, &[], &targets);
             prop_assert!((got.0 - expected.0).abs() < 1e-4 * (1.0 + expected.0) && got.1 == expected.1);
             prop_assert!(soft.iter().zip(&hard).all(|(a, b)| (a - b).abs() < 1e-6));
         }
@@ -77,12 +150,12 @@ mod tests {
                 .flat_map(|row| row.iter().map(|weight| weight / row.iter().sum::<f32>()))
                 .collect();
             let mut gradient = logits.clone();
-            soft_cross_entropy(&mut gradient, &labels, &targets);
+            soft_cross_entropy(&mut gradient, &labels, &[2.0, 1.0], &targets);
             for at in 0..8 {
                 let loss = |by: f32| {
                     let mut moved = logits.clone();
                     moved[at] += by;
-                    soft_cross_entropy(&mut moved, &labels, &targets).0 / 2.0
+                    soft_cross_entropy(&mut moved, &labels, &[2.0, 1.0], &targets).0 / 2.0
                 };
                 let numeric = (loss(1e-2) - loss(-1e-2)) / 2e-2;
                 prop_assert!((numeric - f64::from(gradient[at])).abs() < 1e-3, "{numeric} {}", gradient[at]);

@@ -243,7 +243,9 @@ impl BlockTape {
 
 /// What burn's autodiff does as fast as we could.
 fn is_dense(layer: &LayerSpec) -> bool {
-    matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Flatten | LayerSpec::Rescale { .. }) || is_elementwise(layer)
+    use LayerSpec::{Dense, Destandardize, Encode, Flatten, Rescale};
+    matches!(layer, Dense { .. } | Flatten | Rescale { .. } | Encode { .. } | Destandardize { .. })
+        || is_elementwise(layer)
 }
 
 fn is_elementwise(layer: &LayerSpec) -> bool {

@@ -4,8 +4,9 @@
 #[cfg(test)]
 mod check;
 mod dense;
+mod encode;
 mod layer;
-mod loss;
+pub(super) mod loss;
 mod maps;
 
 use rand::RngExt;
@@ -13,11 +14,11 @@ use rand::RngExt;
 use self::dense::DenseInput;
 use self::maps::{Maps, Tape};
 use super::batches::{Batch, keyed_rng};
-use super::dataset::Dataset;
+use super::dataset::{Dataset, Targets};
 use super::learner::{Learner, Pass, VALIDATION_BATCH};
 use crate::error::Result;
 use crate::layers::{Architecture, LayerSpec, PlannedLayer};
-use crate::stats::{Summary, argmax};
+use crate::stats::Summary;
 
 /// One trainable array.
 #[derive(Debug, Clone, PartialEq)]
@@ -202,7 +203,8 @@ impl Network {
         let elements: usize = self.architecture.input.iter().product();
         let rows = samples.len() / elements;
         let Some(maps) = &self.maps else {
-            let input = DenseInput { values: samples.to_vec(), rows, masks: Vec::new() };
+            let values = encode::encoded(&self.layers, samples.to_vec());
+            let input = DenseInput { values, rows, masks: Vec::new() };
             return dense::evaluate(&self.layers, &self.parameters, input);
         };
         let values = maps.evaluate(&self.parameters, &self.statistics, samples);
@@ -254,16 +256,21 @@ impl Learner for Network {
     /// The loss is the cross-entropy of the softmax of the logits z with the targets t, which are one-hot or
     /// soft. Its gradient is known in closed form, dL/dz = (softmax(z) - t) / N, so no chain of logarithms and
     /// look-ups is differentiated.
+    ///
+    /// Of numbers it is the squared error, with a gradient in closed form, too.
     fn pass(&mut self, batch: Batch) -> Result<Pass> {
-        let Batch { pixels, labels, targets, dropout, .. } = batch;
+        let rows = batch.rows();
+        let Batch { pixels, labels, targets, weights, values, dropout, .. } = batch;
         let (mut loss_sum, mut correct) = (0.0, 0);
-        let input = PassInput { values: pixels, rows: labels.len(), masks: dropout };
-        let gradients = self.pass_through(input, false, |logits| {
-            (loss_sum, correct) = if targets.is_empty() {
-                loss::cross_entropy(logits, &labels)
+        let input = PassInput { values: encode::encoded(&self.layers, pixels), rows, masks: dropout };
+        let gradients = self.pass_through(input, false, |outputs| {
+            if !values.is_empty() {
+                loss_sum = loss::squared_error(outputs, &values);
+            } else if targets.is_empty() {
+                (loss_sum, correct) = loss::cross_entropy(outputs, &labels, &weights);
             } else {
-                loss::soft_cross_entropy(logits, &labels, &targets)
-            };
+                (loss_sum, correct) = loss::soft_cross_entropy(outputs, &labels, &weights, &targets);
+            }
             Ok(())
         })?;
         Ok(Pass { loss_sum, correct: correct as f64, gradients: gradients.parameters })
@@ -271,18 +278,15 @@ impl Learner for Network {
 
     /// Loss and accuracy of the network itself, before any export.
     fn validate(&self, data: &Dataset) -> Result<Summary> {
-        let (mut loss, mut correct) = (0.0, 0usize);
-        for (images, labels) in
-            data.pixels.chunks(VALIDATION_BATCH * data.image_len()).zip(data.labels.chunks(VALIDATION_BATCH))
-        {
-            let input: Vec<f32> = images.iter().map(|pixel| f32::from(*pixel)).collect();
-            let logits = self.logits(&input)?;
-            for (row, label) in logits.chunks_exact(data.classes).zip(labels) {
-                let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let sum: f64 = row.iter().map(|value| f64::from(value - greatest).exp()).sum();
-                loss += sum.ln() - f64::from(row[usize::from(*label)] - greatest);
-                correct += usize::from(argmax(row) == usize::from(*label));
-            }
+        let (mut loss, mut correct) = (0.0, 0);
+        for range in data.chunks(VALIDATION_BATCH) {
+            let outputs = self.logits(&data.inputs(range.clone())?)?;
+            let (of_these, right) = match data.targets() {
+                Targets::Classes(labels) => loss::of_classes(&outputs, &labels[range]),
+                Targets::Values(values) => (loss::of_values(&outputs, &values[range]), 0),
+            };
+            loss += of_these;
+            correct += right;
         }
         let samples = data.len() as f64;
         Ok(Summary { samples: data.len() as u64, loss: loss / samples, accuracy: correct as f64 / samples })

@@ -15,11 +15,12 @@ pub(super) const PALE: RGBColor = RGBColor(0xb8, 0xc4, 0xd0);
 const INK: RGBColor = RGBColor(0x22, 0x2b, 0x35);
 const GRID: RGBColor = RGBColor(0xe3, 0xe7, 0xeb);
 
-/// Loss and accuracy by epoch, training and validation.
-pub(super) fn curves(history: &[EpochReport]) -> Result<String> {
+/// Loss and, of a classifier, accuracy by epoch, training and validation.
+pub(super) fn curves(history: &[EpochReport], is_classifier: bool) -> Result<String> {
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (960, 400)).into_drawing_area();
+        let width = if is_classifier { 960 } else { 480 };
+        let root = SVGBackend::with_string(&mut svg, (width, 400)).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
         let (left, right) = root.split_horizontally(480);
         let point = |value: &dyn Fn(&EpochReport) -> Option<f64>| {
@@ -27,8 +28,10 @@ pub(super) fn curves(history: &[EpochReport]) -> Result<String> {
         };
         let loss = [point(&|report| Some(report.loss)), point(&|report| report.validation.map(|v| v.loss))];
         let accuracy = [point(&|report| Some(report.accuracy)), point(&|report| report.validation.map(|v| v.accuracy))];
-        chart(&left, "loss (nats)", &loss)?;
-        chart(&right, "accuracy", &accuracy)?;
+        chart(&left, if is_classifier { "loss (nats)" } else { "loss (standardised squares)" }, &loss)?;
+        if is_classifier {
+            chart(&right, "accuracy", &accuracy)?;
+        }
         root.present().map_err(failed)?;
     }
     Ok(svg)

@@ -2,6 +2,7 @@
 //!
 //! What is resolved has every key, so that it gives the same run whatever the preset comes to be.
 
+mod reading;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::fit::FitSettings;
+use super::lesson::TaskOptions;
 use super::optimizer::Optimizer;
 use super::presets::{Preset, preset};
 use super::schedule::Schedule;
@@ -28,11 +30,19 @@ struct Recipe {
     data: PathBuf,
     /// Samples held out of the training data.
     validation: usize,
+    /// Whether that is a tenth of the training data at most.
+    validation_cap: bool,
     /// Samples left of the rest; 0 leaves all.
     train_samples: usize,
+    /// The name to publish under; empty for the preset's.
+    model: String,
+    /// None, balanced, or a number for each class with commas between.
+    class_weights: String,
     models: PathBuf,
     publish: bool,
     tensorboard: bool,
+    /// How the data are read.
+    reading: reading::Reading,
     #[serde(flatten)]
     fit: FitSettings,
 }
@@ -109,6 +119,11 @@ pub fn resolve(preset: &'static Preset, file: Option<(&Path, Table)>, overrides:
             }
             _ => given.push(Override { origin: origin.clone(), key: key.clone(), value: value.clone() }),
         }
+    }
+    // Who says how many samples are held out gets so many.
+    let says = |key: &str| given.iter().any(|given| given.key == key);
+    if says("validation") && !says("validation_cap") {
+        table.insert("validation_cap".into(), Value::Boolean(false));
     }
     refuse_unknown(&table, &groups, &given)?;
     for group in &groups {
@@ -274,6 +289,7 @@ impl TrainRequest {
             data: "data/mnist".into(),
             validation: preset.validation,
             train_samples: 0,
+            task: TaskOptions { caps_validation: true, ..TaskOptions::default() },
             fit: FitSettings {
                 epochs: preset.epochs,
                 batch_size: preset.batch_size,
@@ -291,7 +307,11 @@ impl TrainRequest {
             preset: self.preset.name.into(),
             data: self.data.clone(),
             validation: self.validation,
+            validation_cap: self.task.caps_validation,
             train_samples: self.train_samples,
+            model: self.task.model.as_ref().map_or_else(String::new, ToString::to_string),
+            class_weights: self.task.class_weights.to_string(),
+            reading: reading::Reading::of(&self.task.data),
             models: self.models.clone().unwrap_or_else(|| MODELS.into()),
             publish: self.models.is_some(),
             tensorboard: self.tensorboard,
@@ -308,9 +328,26 @@ impl TrainRequest {
             setting: "settings".into(),
             problem: error.to_string(),
         })?;
-        let Recipe { preset: name, data, validation, train_samples, models, publish, tensorboard, fit } = recipe;
-        let models = publish.then_some(models);
-        Ok(Self { preset: preset(&name)?, data, validation, train_samples, fit, models, tensorboard })
+        let class_weights = recipe
+            .class_weights
+            .parse()
+            .map_err(|problem| Error::Config { setting: "class_weights".into(), problem })?;
+        let task = TaskOptions {
+            model: if recipe.model.is_empty() { None } else { Some(recipe.model.parse()?) },
+            caps_validation: recipe.validation_cap,
+            class_weights,
+            data: recipe.reading.options()?,
+        };
+        Ok(Self {
+            preset: preset(&recipe.preset)?,
+            data: recipe.data,
+            validation: recipe.validation,
+            train_samples: recipe.train_samples,
+            fit: recipe.fit,
+            task,
+            models: recipe.publish.then_some(recipe.models),
+            tensorboard: recipe.tensorboard,
+        })
     }
 
     /// Every setting, as a file that `--config` reads.

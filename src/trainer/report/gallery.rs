@@ -10,13 +10,16 @@ use super::words::{escape, percent};
 pub(super) fn contact_sheet(report: &Report) -> String {
     let figure = |mistake: &super::ShownMistake| {
         let (is, said) = (escape(&report.labels[mistake.truth]), escape(&report.labels[mistake.predicted]));
+        let picture = match mistake.png.as_slice() {
+            [] => format!("<p>sample {}</p>", mistake.index),
+            png => format!("<img alt=\"a mistaken image\" src=\"data:image/png;base64,{}\">", STANDARD.encode(png)),
+        };
         format!(
-            "<figure title=\"image {}: {} sure that {said}, {} that {is}\"><img alt=\"a mistaken image\" src=\"data:image/png;base64,{}\">\
+            "<figure title=\"sample {}: {} sure that {said}, {} that {is}\">{picture}\
              <figcaption><span class=\"is\">{is}</span><span class=\"as\">→</span><span class=\"said\">{said}</span><small>{}</small></figcaption></figure>",
             mistake.index,
             percent(f64::from(mistake.confidence)),
             percent(f64::from(mistake.truth_probability)),
-            STANDARD.encode(&mistake.png),
             percent(f64::from(mistake.confidence))
         )
     };

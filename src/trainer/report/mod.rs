@@ -6,6 +6,7 @@ mod frame;
 mod gallery;
 mod html;
 mod markdown;
+mod regression;
 mod words;
 
 use std::fs;
@@ -22,6 +23,8 @@ use crate::ids::Version;
 use crate::stats::{FullEvaluation, Mistake, Predictions};
 
 pub(super) use html::{document, training};
+pub use regression::RegressionReport;
+pub(super) use regression::evaluation;
 pub(super) use words::escape;
 pub use words::{confusions, label, percent};
 
@@ -82,7 +85,7 @@ pub struct ShownMistake {
     pub confidence: f32,
     /// The probability of the true class.
     pub truth_probability: f32,
-    /// The image as a PNG file.
+    /// The image as a PNG file; empty of a table's row.
     #[serde(skip)]
     png: Vec<u8>,
 }
@@ -99,7 +102,8 @@ impl Report {
         let Subject { model, version, engine, data: data_name, labels } = subject;
         let shown = |mistake: &Mistake| {
             let Mistake { index, truth, predicted, confidence, truth_probability } = *mistake;
-            Ok(ShownMistake { index, truth, predicted, confidence, truth_probability, png: png(data, index)? })
+            let png = if data.is_table() { Vec::new() } else { png(data, index)? };
+            Ok(ShownMistake { index, truth, predicted, confidence, truth_probability, png })
         };
         Ok(Self {
             model,

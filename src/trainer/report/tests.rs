@@ -3,13 +3,9 @@ use crate::stats::Predictions;
 
 /// Images of one pixel, and a classifier that is wrong about one in four.
 fn sample(classes: usize, per_class: usize, label: impl Fn(usize) -> String) -> Report {
-    let data = Dataset {
-        width: 1,
-        height: 1,
-        pixels: (0..classes * per_class).map(|index| index as u8).collect(),
-        labels: (0..classes * per_class).map(|index| (index % classes) as u8).collect(),
-        classes,
-    };
+    let pixels = (0..classes * per_class).map(|index| index as u8).collect();
+    let labels = (0..classes * per_class).map(|index| (index % classes) as u32).collect();
+    let data = Dataset::images(1, 1, pixels, labels, classes);
     let mut predictions = Predictions::new(classes);
     for index in 0..data.len() {
         let mut row = vec![0.1 / classes as f32; classes];

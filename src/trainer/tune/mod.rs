@@ -23,6 +23,7 @@ use super::recipe::{Override, resolve};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::train::{Prepared, TrainRequest};
 use crate::error::{Error, Result};
+use crate::stats::Summary;
 
 /// How a search goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -229,7 +230,7 @@ impl Search<'_> {
             let rungs = halving::rungs(self.header.first_rung, self.header.halving, request.fit.epochs);
             let mut race =
                 Race { search: self, trials, rungs, reached: Vec::new(), epochs: Vec::new(), out: false, watch };
-            let mut state = FitState::new(request.model(&self.prepared.train)?, &request.fit);
+            let mut state = FitState::new(self.prepared.lesson.learner(&request)?, &request.fit);
             let finished = fit(&mut state, &self.prepared.train, &self.prepared.validation, &request.fit, &mut race);
             trial.rungs = std::mem::take(&mut race.reached);
             trial.epochs = state.history().len();
@@ -240,7 +241,12 @@ impl Search<'_> {
             let judged = if finished { judged } else { race.best_epoch() };
             if let Some(report) = judged.and_then(|epoch| state.history().get(epoch - 1)) {
                 trial.objective = report.validation.map(|summary| self.header.objective.of(&summary));
-                (trial.epoch, trial.validation) = (Some(report.epoch), report.validation);
+                trial.epoch = Some(report.epoch);
+                trial.validation = report.validation.map(|summary| Summary {
+                    loss: nine_digits(summary.loss),
+                    accuracy: nine_digits(summary.accuracy),
+                    ..summary
+                });
             }
             Ok((finished, out))
         });
@@ -275,14 +281,17 @@ fn request(base: &Table, changes: &[Override]) -> Result<TrainRequest> {
 }
 
 impl Objective {
-    /// To nine digits, so that a journal gives it back as it was.
-    fn of(self, summary: &crate::stats::Summary) -> f64 {
-        let figure = match self {
+    fn of(self, summary: &Summary) -> f64 {
+        nine_digits(match self {
             Self::Loss => summary.loss,
             Self::Accuracy => 1.0 - summary.accuracy,
-        };
-        format!("{figure:.8e}").parse().unwrap_or(figure)
+        })
     }
+}
+
+/// The number to nine digits, which a journal gives back as it was: JSON may lose the last bit of longer ones.
+fn nine_digits(figure: f64) -> f64 {
+    format!("{figure:.8e}").parse().unwrap_or(figure)
 }
 
 /// A trial under way, against those before it.

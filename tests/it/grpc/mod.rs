@@ -86,7 +86,7 @@ pub(crate) fn ask(model: &str, input: &str, shape: &[i64], numbers: &[f32]) -> M
 /// Some test images, for the bundled model.
 pub(crate) fn digits(count: usize) -> ModelInferRequest {
     let images = &mnist().test;
-    let pixels: Vec<f32> = (0..count).flat_map(|index| images.image(index)).map(|pixel| f32::from(*pixel)).collect();
+    let pixels: Vec<f32> = images.inputs(0..count).unwrap();
     ask("mnist-mlp", "image", &[count as i64, 1, 28, 28], &pixels)
 }
 

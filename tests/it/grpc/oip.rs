@@ -56,7 +56,7 @@ async fn digits_are_known_raw_typed_and_as_images() {
     let app = TestApp::start().await;
     let mut client = inference(&app);
     let raw = digits(8);
-    let expected: Vec<usize> = mnist().test.labels[..8].iter().map(|label| usize::from(*label)).collect();
+    let expected: Vec<usize> = mnist().test.labels()[..8].iter().map(|label| *label as usize).collect();
     let from_raw = client.model_infer(raw.clone()).await.unwrap().into_inner();
     assert_eq!((from_raw.model_name.as_str(), from_raw.model_version.as_str()), ("mnist-mlp", "1"));
     assert_eq!(from_raw.raw_output_contents.len(), from_raw.outputs.len());

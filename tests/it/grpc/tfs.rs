@@ -42,7 +42,7 @@ fn predict(model: &str, input: &str, tensor: TensorProto) -> PredictRequest {
 
 /// Test images as one tensor of numbers.
 fn pixels(count: usize) -> Vec<f32> {
-    (0..count).flat_map(|index| mnist().test.image(index)).map(|pixel| f32::from(*pixel)).collect()
+    (0..count).flat_map(|index| crate::fixtures::pixels(&mnist().test, index)).map(|pixel| f32::from(*pixel)).collect()
 }
 
 fn example(kind: feature::Kind) -> Example {

@@ -1,0 +1,235 @@
+//! `weir data`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::paint::{Paint, bar};
+use super::progress::grouped;
+use super::reading::ReadingArgs;
+use crate::error::{Error, Result};
+use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, inspect};
+
+/// What an inspection ends with when some of the data cannot be used.
+const UNUSABLE: u8 = 3;
+
+/// Classes that are shown one by one.
+const SHOWN_CLASSES: usize = 24;
+
+/// The columns of the longest bar.
+const BAR_COLUMNS: f64 = 32.0;
+
+/// Looks at data before anything is trained on them.
+#[derive(Debug, Args)]
+pub(super) struct DataArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what there is in a data set, and all that is wrong with it
+    #[command(after_help = "Examples:
+  weir data inspect data/mnist
+  weir data inspect people.csv --target income --json
+
+Exit codes: 0 all of it can be used, 2 wrong usage, 3 some of it cannot be used.")]
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, Args)]
+struct InspectArgs {
+    /// A folder of IDX files as MNIST's, of pictures by class, or a CSV, TSV or Parquet file
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    #[command(flatten)]
+    reading: ReadingArgs,
+    /// Faults of single files and rows that are listed; all are counted
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_faults: usize,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &DataArgs) -> Result<ExitCode> {
+    let Command::Inspect(args) = &args.command;
+    let found = inspect(&args.path, &args.reading.options()?, args.max_faults)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&found)
+            .map_err(|error| Error::internal("the inspection could not be written", error))?;
+        super::print(&format!("{json}\n"))?;
+    } else {
+        let paint = Paint(std::io::stdout().is_terminal());
+        super::print(&text(&args.path.display().to_string(), &found, paint))?;
+    }
+    Ok(if found.fault_count > 0 { ExitCode::from(UNUSABLE) } else { ExitCode::SUCCESS })
+}
+
+fn text(path: &str, found: &Inspection, paint: Paint) -> String {
+    let mut text = format!("{}\n\n", paint.bold(path));
+    let mut row = |name: &str, what: String| text.push_str(&format!("{name:<12} {what}\n"));
+    row("format", format!("{:?}", found.format).to_lowercase());
+    match found.shape[..] {
+        [height, width] => row("samples", format!("pictures of {height} × {width} grey pixels")),
+        _ => row("samples", format!("rows of {} columns", found.shape[0])),
+    }
+    let what = match found.labels.len() {
+        0 => "a number".into(),
+        classes => format!("one of {classes} classes"),
+    };
+    row(
+        "to learn",
+        match &found.target {
+            Some(target) => format!("{target}, {what}"),
+            None => what,
+        },
+    );
+    if let Some(pixels) = &found.pixels {
+        row("pixels", figures(pixels));
+    }
+    found.notes.iter().for_each(|note| row("note", paint.dim(note)));
+    text.push('\n');
+    text.push_str(&parts(found, paint));
+    if !found.columns.is_empty() {
+        text.push_str(&columns(&found.columns, paint));
+    }
+    text.push_str(&duplicates(found, paint));
+    text.push_str(&faults(found, paint));
+    text
+}
+
+/// A row for each class, a column for each part.
+fn parts(found: &Inspection, paint: Paint) -> String {
+    let width = found.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).clamp(12, 28);
+    let mut text = format!("{:<width$}", if found.labels.is_empty() { "part" } else { "class" });
+    if found.labels.is_empty() {
+        text.push_str(&format!(" {:>12}  to learn\n", "samples"));
+        for Part { split, samples, values, .. } in &found.parts {
+            let values = values.as_ref().map(figures).unwrap_or_default();
+            text.push_str(&format!("{:<width$} {:>12}  {values}\n", split.name(), grouped(*samples)));
+        }
+        return text + "\n";
+    }
+    found.parts.iter().for_each(|part| text.push_str(&format!(" {:>12}", part.split.name())));
+    text.push('\n');
+    let trained = &found.parts[0].classes;
+    let most = trained.iter().copied().max().unwrap_or(1).max(1) as f64;
+    for (class, label) in found.labels.iter().enumerate().take(SHOWN_CLASSES) {
+        let label: String = label.chars().take(width).collect();
+        text.push_str(&format!("{label:<width$}"));
+        for part in &found.parts {
+            let count = format!("{:>12}", grouped(part.classes[class] as usize));
+            text.push_str(&format!(" {}", if part.classes[class] == 0 { paint.red(&count) } else { count }));
+        }
+        let bar = bar(trained[class] as f64 / most * BAR_COLUMNS);
+        text.push_str(&format!("  {}\n", paint.green(&bar)));
+    }
+    if found.labels.len() > SHOWN_CLASSES {
+        text.push_str(
+            &paint.dim(&format!("and {} more classes; --json has all\n", found.labels.len() - SHOWN_CLASSES)),
+        );
+    }
+    text.push_str(&format!("{:<width$}", "all"));
+    for part in &found.parts {
+        text.push_str(&format!(" {}", paint.bold(&format!("{:>12}", grouped(part.samples)))));
+    }
+    text + "\n\n"
+}
+
+fn columns(columns: &[ColumnFigures], paint: Paint) -> String {
+    let width = columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0).clamp(12, 28);
+    let mut text = format!("{:<width$} {:>10}  values\n", "column", "missing");
+    for column in columns {
+        let missing = format!("{:>10}", grouped(column.missing as usize));
+        let missing = if column.missing > 0 { paint.bold(&missing) } else { paint.dim(&missing) };
+        let values = match (&column.numbers, column.categories) {
+            (Some(numbers), _) => figures(numbers),
+            (None, categories) => {
+                let count = categories.unwrap_or(0);
+                let shown: Vec<String> = column
+                    .frequent
+                    .iter()
+                    .map(|(value, count)| format!("{value} {}", grouped(*count as usize)))
+                    .collect();
+                let more = if count > shown.len() { ", …" } else { "" };
+                format!("{count} texts: {}{more}", shown.join(", "))
+            }
+        };
+        let name: String = column.name.chars().take(width).collect();
+        text.push_str(&format!("{name:<width$} {missing}  {values}\n"));
+    }
+    text + "\n"
+}
+
+fn duplicates(found: &Inspection, paint: Paint) -> String {
+    let duplicates = &found.duplicates;
+    let count = |count: u64| grouped(count as usize);
+    let across = format!("{} across parts", count(duplicates.across));
+    let across = if duplicates.across > 0 { paint.red(&across) } else { across };
+    let mut text = format!(
+        "{:<12} {} within parts, {across}; {} of them to be learned otherwise\n",
+        "duplicates",
+        count(duplicates.within),
+        count(duplicates.contradicting)
+    );
+    for Duplicate { first, again, contradicts } in &duplicates.examples {
+        let otherwise = if *contradicts { paint.red(", otherwise") } else { String::new() };
+        let ([a, b], [at, again]) = ([first.0.name(), again.0.name()], [&first.1, &again.1]);
+        text.push_str(&format!("{:<12} {a} {at} = {b} {again}{otherwise}\n", ""));
+    }
+    text
+}
+
+fn faults(found: &Inspection, paint: Paint) -> String {
+    if found.fault_count == 0 {
+        return format!("{:<12} {}\n", "faults", paint.green("none"));
+    }
+    let mut text = format!("{:<12} {}\n", "faults", paint.red(&grouped(found.fault_count as usize)));
+    for fault in &found.faults {
+        let row = fault.row.map_or_else(String::new, |row| format!(" row {row}"));
+        text.push_str(&format!("{:<12} {}{row}: {}\n", "", fault.file, fault.problem));
+    }
+    let listed = found.faults.len() as u64;
+    if listed < found.fault_count {
+        let more = format!("and {} more; --max-faults lists them", found.fault_count - listed);
+        text.push_str(&format!("{:<12} {}\n", "", paint.dim(&more)));
+    }
+    text
+}
+
+fn figures(figures: &Figures) -> String {
+    let Figures { mean, deviation, least, greatest } = *figures;
+    format!("{} ± {}, from {} to {}", number(mean), number(deviation), number(least), number(greatest))
+}
+
+/// A number with four significant digits, whole ones as they are.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size == 0.0 || (value.fract() == 0.0 && size < 1e9) => format!("{value:.0}"),
+        size if !(1e-3..1e7).contains(&size) => format!("{value:.3e}"),
+        size => format!("{value:.*}", (3 - size.log10().floor() as i32).max(0) as usize),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_four_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (255.0, "255"),
+            (0.13066, "0.1307"),
+            (-33.318, "-33.32"),
+            (1234.5, "1234"),
+            (1.5e9, "1.500e9"),
+            (2.5e-5, "2.500e-5"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How a data set was read: enough to read it, or its likes, again.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What the files of a data set are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFormat {
+    /// The four IDX files of MNIST, or of a data set in its likeness
+    Idx,
+    /// PNG and JPEG files in a folder for each class
+    Images,
+    /// CSV or TSV files
+    Csv,
+    /// Parquet files
+    Parquet,
+}
+
+/// What is to be learned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Numbers if the target is not of whole numbers or has more than 50 different ones, else classes
+    #[default]
+    Auto,
+    /// Classes
+    Classification,
+    /// Numbers
+    Regression,
+}
+
+/// How a data set is read. What is not said is found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadSettings {
+    /// What its files are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DataFormat>,
+    /// The column of a table that is to be learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What is to be learned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub task: Task,
+    /// Height and width that images are brought to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<[u32; 2]>,
+    /// Columns of a table that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+}
+
+/// Whether a setting is what it is without saying so.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,259 @@
+//! Samples as they are read, made into the parts of a data set once all are there.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::faults::{Faults, unusable};
+use super::names::{self, Names};
+use super::store::{Store, StoreWriter};
+use super::{Dataset, MAX_CLASSES, Targets};
+use crate::error::Result;
+
+/// The part of the data that is held out for the test when none is marked so.
+const TEST_PART: f64 = 0.1;
+
+/// The seed of that draw. It is always the same, so that runs of any seed are judged by the same samples.
+const TEST_SEED: u64 = 0;
+
+/// What a sample is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// To learn from.
+    Train,
+    /// To choose by.
+    Validation,
+    /// To be judged by, once.
+    Test,
+}
+
+impl Split {
+    /// What a folder, file or cell of this name holds.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "train" | "training" => Some(Self::Train),
+            "validation" | "val" | "valid" | "dev" => Some(Self::Validation),
+            "test" | "testing" => Some(Self::Test),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Where samples come from.
+#[derive(Debug, Clone)]
+pub(super) enum Origins {
+    /// Each is a row of the file, counted from 0.
+    Rows(String),
+    /// By record: a file of the list, and a row counted from 1, or 0 for the whole file.
+    Listed { files: Vec<String>, places: Vec<(u32, u32)> },
+}
+
+impl Origins {
+    /// The file, and the row if the file has several.
+    pub(super) fn of(&self, record: u32) -> (&str, Option<u64>) {
+        match self {
+            Self::Rows(file) => (file, Some(u64::from(record))),
+            Self::Listed { files, places } => {
+                let (file, row) = places[record as usize];
+                (&files[file as usize], (row > 0).then_some(u64::from(row)))
+            }
+        }
+    }
+
+    /// The origins of some records, in this order.
+    pub(super) fn select(&self, records: &[u32]) -> Self {
+        let (files, places) = match self {
+            Self::Rows(file) => (vec![file.clone()], records.iter().map(|record| (0, record + 1)).collect()),
+            Self::Listed { files, places } => {
+                (files.clone(), records.iter().map(|record| places[*record as usize]).collect())
+            }
+        };
+        Self::Listed { files, places }
+    }
+}
+
+/// What is to be learned, as it is read.
+#[derive(Debug)]
+pub(super) enum Target<'a> {
+    Class(&'a str),
+    Value(f64),
+}
+
+/// Samples as they are read.
+#[derive(Debug)]
+pub(super) struct Collector {
+    pub(super) writer: StoreWriter,
+    size: [usize; 2],
+    splits: Vec<Split>,
+    names: Names,
+    codes: Vec<u32>,
+    values: Vec<f64>,
+    files: Vec<String>,
+    places: Vec<(u32, u32)>,
+}
+
+/// The parts of a data set.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) train: Dataset,
+    pub(super) validation: Option<Dataset>,
+    pub(super) test: Dataset,
+    pub(super) labels: Vec<String>,
+    /// What was decided on the way.
+    pub(super) notes: Vec<String>,
+}
+
+impl Collector {
+    /// None yet, of height and width.
+    pub(super) fn new(writer: StoreWriter, size: [usize; 2]) -> Self {
+        Self {
+            writer,
+            size,
+            splits: Vec::new(),
+            names: Names::default(),
+            codes: Vec::new(),
+            values: Vec::new(),
+            files: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// The samples to come are of this file.
+    pub(super) fn file(&mut self, file: String) {
+        self.files.push(file);
+    }
+
+    /// Takes note of the sample that was just written.
+    pub(super) fn sample(&mut self, split: Split, row: u32, target: &Target<'_>) {
+        self.splits.push(split);
+        self.places.push((self.files.len().saturating_sub(1) as u32, row));
+        match target {
+            Target::Class(name) => {
+                let code = self.names.code(name);
+                self.codes.push(code);
+            }
+            Target::Value(value) => self.values.push(*value),
+        }
+    }
+
+    /// Sorts classes, checks them, and parts the samples. `titles` are other names of the classes, by
+    /// the number that their name is.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Data`] when a part is empty, there is nothing to tell apart, or a class is
+    /// not among the training samples.
+    pub(super) fn finish(self, what: &str, titles: &[String], faults: &mut Faults) -> Result<Parts> {
+        let [height, width] = self.size;
+        let is_regression = self.codes.is_empty() && !self.values.is_empty();
+        let origins = Origins::Listed { files: self.files, places: self.places };
+        let mut notes = Vec::new();
+        let (targets, labels) = if is_regression {
+            (Targets::Values(self.values), Vec::new())
+        } else {
+            classes(&self.codes, &self.names, &self.splits)
+        };
+        let store: Arc<Store> = Arc::new(self.writer.finish()?);
+        if labels.len() > MAX_CLASSES {
+            return Err(unusable(
+                what,
+                format!("holds {} classes; up to {MAX_CLASSES} can be told apart", labels.len()),
+            ));
+        }
+        let all = Dataset {
+            width,
+            height,
+            classes: if is_regression { 1 } else { labels.len() },
+            class_weights: Vec::new(),
+            store,
+            records: (0..self.splits.len() as u32).collect(),
+            targets,
+            origins: Arc::new(origins),
+        };
+        let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+        for (index, split) in self.splits.iter().enumerate() {
+            if all.labels().get(index).is_some_and(|label| *label as usize >= labels.len()) {
+                let (file, row) = all.origin(index);
+                let name = &self.names.list()[self.codes[index] as usize];
+                let problem = format!("class {} is not among the training samples", crate::ids::quote(name));
+                faults.report(file, row, problem)?;
+                continue;
+            }
+            parts[*split as usize].push(index);
+        }
+        let [train, validation, test] = parts.map(|part| all.select(&part));
+        if train.is_empty() {
+            return Err(unusable(what, "holds no training samples"));
+        }
+        if !is_regression && labels.len() < 2 {
+            return Err(unusable(what, "holds one class only; there is nothing to tell apart"));
+        }
+        let has_test = self.splits.contains(&Split::Test);
+        if has_test && test.is_empty() {
+            return Err(unusable(what, "holds a test part, but no sample in it can be used"));
+        }
+        let (train, test) = if has_test { (train, test) } else { carve(&train, what, &mut notes)? };
+        if train.is_spilled() {
+            notes.push("the samples take more than --data-memory and lie in a temporary file".into());
+        }
+        let titled = |name: String| {
+            let title = name.parse().ok().and_then(|index: usize| titles.get(index)).cloned();
+            title.unwrap_or(name)
+        };
+        let labels = labels.into_iter().map(titled).collect();
+        let validation = (!validation.is_empty()).then_some(validation);
+        Ok(Parts { train, validation, test, labels, notes })
+    }
+}
+
+/// The names of the training samples' classes, sorted, and the class of each sample; that of a name which
+/// only others have is beyond the list.
+fn classes(codes: &[u32], names: &Names, splits: &[Split]) -> (Targets, Vec<String>) {
+    let mut is_trained = vec![false; names.len()];
+    for (code, split) in codes.iter().zip(splits) {
+        is_trained[*code as usize] |= *split == Split::Train;
+    }
+    let trained = names.list().iter().zip(&is_trained).filter(|(_, is_trained)| **is_trained);
+    let mut labels: Vec<String> = trained.map(|(name, _)| name.clone()).collect();
+    names::sort(&mut labels);
+    let mut class = vec![u32::MAX; names.len()];
+    let mut known = names.clone();
+    for (index, label) in labels.iter().enumerate() {
+        class[known.code(label) as usize] = index as u32;
+    }
+    (Targets::Classes(codes.iter().map(|code| class[*code as usize]).collect()), labels)
+}
+
+/// Holds a tenth out for the test, every class in proportion; a class keeps at least one sample to learn from.
+fn carve(all: &Dataset, what: &str, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
+    let count = ((all.len() as f64 * TEST_PART).round() as usize).max(1);
+    if count >= all.len() {
+        return Err(unusable(what, "holds one sample; that is too few to train and to test"));
+    }
+    let mut left = vec![0usize; all.classes];
+    all.labels().iter().for_each(|label| left[*label as usize] += 1);
+    let mut drawn = all.drawn(count, TEST_SEED, "test");
+    drawn.retain(|&index| {
+        let Some(label) = all.labels().get(index) else { return true };
+        let left = &mut left[*label as usize];
+        let is_spare = *left > 1;
+        *left -= usize::from(is_spare);
+        is_spare
+    });
+    let (train, test) = all.part(&drawn);
+    if test.is_empty() {
+        return Err(unusable(what, "holds one sample of each class; that is too few to train and to test"));
+    }
+    let every = if all.labels().is_empty() { "" } else { ", every class in proportion" };
+    notes.push(format!("no test part is marked: {} of {} samples are held out for it{every}", test.len(), all.len()));
+    Ok((train, test))
+}

@@ -1,0 +1,147 @@
+//! A data set, whatever its format.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::collect::Parts;
+use super::faults::{Faults, unusable};
+use super::table::{self, Layout};
+use super::{Dataset, folder, mnist};
+use crate::error::{Error, Result};
+use crate::repository::{DataFormat, ReadSettings};
+use crate::signature::{Column, Fit, ImageTransform, Polarity};
+
+/// Samples that take more than this are kept in a temporary file: 1 GiB.
+pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
+
+/// How data are read and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataOptions {
+    /// What is said about the data.
+    #[serde(default)]
+    pub reading: ReadSettings,
+    /// Bytes of samples that may lie in memory.
+    #[serde(default = "default_memory")]
+    pub memory: u64,
+}
+
+fn default_memory() -> u64 {
+    DEFAULT_DATA_MEMORY
+}
+
+impl Default for DataOptions {
+    fn default() -> Self {
+        Self { reading: ReadSettings::default(), memory: DEFAULT_DATA_MEMORY }
+    }
+}
+
+/// A data set.
+#[derive(Debug)]
+pub struct DataSource {
+    /// To learn from.
+    pub train: Dataset,
+    /// To choose by, if the data say so.
+    pub validation: Option<Dataset>,
+    /// To be judged by, once.
+    pub test: Dataset,
+    /// The names of the classes; none when numbers are to be learned.
+    pub labels: Vec<String>,
+    /// The columns of a table; none of pictures.
+    pub columns: Vec<Column>,
+    /// How a picture becomes a sample; `None` of tables.
+    pub image: Option<ImageTransform>,
+    /// The column of a table that is to be learned.
+    pub target: Option<String>,
+    /// What its files are.
+    pub format: DataFormat,
+    /// SHA-256 by file name; of a folder of pictures that of the list of all files with theirs.
+    pub sha256: BTreeMap<String, String>,
+    /// What was decided while reading, for people.
+    pub notes: Vec<String>,
+}
+
+impl DataSource {
+    /// Reads a data set in which nothing may be wrong.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file, the row and what is wrong; [`Error::Config`] for settings that do
+    /// not fit.
+    pub fn read(path: &Path, options: &DataOptions) -> Result<Self> {
+        Self::inspect(path, options, &mut Faults::none_allowed())
+    }
+
+    /// Reads a data set, without the samples that `faults` takes note of.
+    ///
+    /// # Errors
+    /// As [`DataSource::read`], of what concerns more than single samples.
+    pub fn inspect(path: &Path, options: &DataOptions, faults: &mut Faults) -> Result<Self> {
+        let DataOptions { reading, memory } = options;
+        if reading.image_size.is_some_and(|size| size.iter().any(|side| !(1..=4096).contains(side))) {
+            return Err(Error::Config { setting: "image-size".into(), problem: "sides must be from 1 to 4096".into() });
+        }
+        let format = reading.format.map_or_else(|| detect(path), Ok)?;
+        match format {
+            DataFormat::Idx => {
+                let (parts, sha256) = mnist::read(path, *memory, faults)?;
+                let (width, height) = (parts.train.width as u32, parts.train.height as u32);
+                Ok(Self::of(parts, format, sha256, Some(drawing(width, height))))
+            }
+            DataFormat::Images => {
+                let folder::Read { parts, transform, sha256 } = folder::read(path, reading, *memory, faults)?;
+                let sha256 = BTreeMap::from([("*".to_owned(), sha256)]);
+                Ok(Self::of(parts, format, sha256, Some(transform)))
+            }
+            DataFormat::Csv | DataFormat::Parquet => {
+                let table::Read { parts, layout, columns, target, sha256 } =
+                    table::read(path, format, reading, *memory, faults)?;
+                let image = match layout {
+                    Layout::Columns(_) => None,
+                    Layout::Pixels { side, .. } => Some(drawing(side as u32, side as u32)),
+                    Layout::Pictures { width, height, .. } => Some(super::picture::transform(width, height)),
+                };
+                Ok(Self { columns, target: Some(target), ..Self::of(parts, format, sha256, image) })
+            }
+        }
+    }
+
+    fn of(parts: Parts, format: DataFormat, sha256: BTreeMap<String, String>, image: Option<ImageTransform>) -> Self {
+        let Parts { train, validation, test, labels, notes } = parts;
+        Self { train, validation, test, labels, columns: Vec::new(), image, target: None, format, sha256, notes }
+    }
+}
+
+/// How a picture is brought to the form of data that come as pixels: as MNIST was made.
+fn drawing(width: u32, height: u32) -> ImageTransform {
+    ImageTransform { width, height, polarity: Polarity::LightOnDark, fit: Fit::CentreOfMass }
+}
+
+/// What the files at a path are.
+fn detect(path: &Path) -> Result<DataFormat> {
+    if !path.exists() {
+        return Err(unusable(path.display(), "does not exist"));
+    }
+    if path.is_dir() && mnist::is_here(path) {
+        return Ok(DataFormat::Idx);
+    }
+    if path.is_dir() {
+        let tables = [DataFormat::Csv, DataFormat::Parquet];
+        if let Some(format) = tables.into_iter().find(|format| !table::files(path, *format).is_empty()) {
+            return Ok(format);
+        }
+        if folder::is_here(path) {
+            return Ok(DataFormat::Images);
+        }
+    } else {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("csv" | "tsv") => return Ok(DataFormat::Csv),
+            Some("parquet") => return Ok(DataFormat::Parquet),
+            _ => {}
+        }
+    }
+    let expected =
+        "expected four IDX files, a folder of PNG or JPEG files for each class, or a CSV, TSV or Parquet file";
+    Err(unusable(path.display(), format!("is no data set that is known: {expected}; --format says what it is")))
+}

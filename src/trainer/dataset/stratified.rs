@@ -1,0 +1,27 @@
+//! Drawing samples so that every class is represented in proportion.
+
+use rand::seq::SliceRandom;
+
+use crate::trainer::batches::keyed_rng;
+
+/// Draws `count` indices with each class in proportion, remainders going to the classes with the
+/// largest fractions. `purpose` keeps draws of one seed apart.
+pub(super) fn stratified(labels: &[u32], classes: usize, count: usize, seed: u64, purpose: &str) -> Vec<usize> {
+    let mut by_class = vec![Vec::new(); classes];
+    for (index, &label) in labels.iter().enumerate() {
+        by_class[label as usize].push(index);
+    }
+    let share = |members: &Vec<usize>| members.len() as f64 * count as f64 / labels.len() as f64;
+    let mut quota: Vec<usize> = by_class.iter().map(|members| share(members) as usize).collect();
+    let mut by_fraction: Vec<usize> = (0..classes).collect();
+    by_fraction.sort_by(|&a, &b| share(&by_class[b]).fract().total_cmp(&share(&by_class[a]).fract()));
+    let missing = count - quota.iter().sum::<usize>();
+    by_fraction.iter().take(missing).for_each(|&class| quota[class] += 1);
+    let mut drawn = Vec::with_capacity(count);
+    for (class, members) in by_class.iter_mut().enumerate() {
+        let mut rng = keyed_rng(seed, purpose, class as u64, 0);
+        let (chosen, _) = members.partial_shuffle(&mut rng, quota[class]);
+        drawn.extend_from_slice(chosen);
+    }
+    drawn
+}

@@ -1,0 +1,15 @@
+//! Tables: rows of cells under a header, of which one column is to be learned.
+//!
+//! They are read twice: once to find out what the columns are, and once to keep the samples. Neither
+//! pass holds more than a row.
+
+mod cells;
+mod csv;
+mod infer;
+mod parquet;
+mod read;
+mod recode;
+
+pub(super) use infer::Layout;
+pub(super) use read::{Read, files, read};
+pub use recode::{recoded, seen_vocabulary};

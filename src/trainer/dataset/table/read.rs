@@ -1,0 +1,327 @@
+//! The samples of a table: the second of two passes over it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::cells::{Cell, TakeRow};
+use super::csv::CsvFile;
+use super::infer::{Layout, MAX_CATEGORIES, Schema, schema};
+use super::parquet::ParquetFile;
+use crate::error::Result;
+use crate::repository::{DataFormat, ReadSettings, sha256_of_file};
+use crate::signature::{Column, ColumnKind};
+use crate::trainer::dataset::collect::{Collector, Parts, Split, Target};
+use crate::trainer::dataset::faults::{Faults, unusable};
+use crate::trainer::dataset::names::Names;
+use crate::trainer::dataset::picture;
+use crate::trainer::dataset::store::{Element, StoreWriter};
+
+/// A file of which the header was read.
+#[derive(Debug)]
+pub(super) enum Table {
+    Csv(CsvFile),
+    Parquet(ParquetFile),
+}
+
+impl Table {
+    pub(super) fn columns(&self) -> &[String] {
+        match self {
+            Self::Csv(file) => &file.columns,
+            Self::Parquet(file) => &file.columns,
+        }
+    }
+
+    /// Calls `take` with each row that can be used, counted from 1.
+    ///
+    /// # Errors
+    /// What `take` and `faults` return, and [`crate::error::Error::Data`] when the file cannot be read on.
+    pub(super) fn each(&self, faults: &mut Faults, take: &mut TakeRow<'_>) -> Result<()> {
+        match self {
+            Self::Csv(file) => file.each(faults, take),
+            Self::Parquet(file) => file.each(faults, take),
+        }
+    }
+
+    fn class_names(&self, column: &str) -> Vec<String> {
+        match self {
+            Self::Csv(_) => Vec::new(),
+            Self::Parquet(file) => file.class_names(column),
+        }
+    }
+}
+
+/// One file of a table, and what its rows are for unless a column says so.
+#[derive(Debug)]
+pub(super) struct TableFile {
+    pub(super) path: PathBuf,
+    pub(super) table: Table,
+    split: Split,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(in crate::trainer::dataset) struct Read {
+    pub(in crate::trainer::dataset) parts: Parts,
+    pub(in crate::trainer::dataset) layout: Layout,
+    /// The columns of a table; none of pictures.
+    pub(in crate::trainer::dataset) columns: Vec<Column>,
+    /// The name of the column to be learned.
+    pub(in crate::trainer::dataset) target: String,
+    pub(in crate::trainer::dataset) sha256: BTreeMap<String, String>,
+}
+
+/// The tables in a folder or its folder `data`, or the one that is the path itself, sorted.
+pub(in crate::trainer::dataset) fn files(path: &Path, format: DataFormat) -> Vec<PathBuf> {
+    let is_table = |path: &Path| {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        match format {
+            DataFormat::Csv => matches!(extension.as_deref(), Some("csv" | "tsv")),
+            DataFormat::Parquet => matches!(extension.as_deref(), Some("parquet")),
+            DataFormat::Idx | DataFormat::Images => false,
+        }
+    };
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    for folder in [path.to_owned(), path.join("data")] {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_table(path)).collect();
+        if !found.is_empty() {
+            found.sort_unstable();
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+/// Reads tables of one format.
+///
+/// # Errors
+/// [`crate::error::Error::Data`] naming file and row; [`crate::error::Error::Config`] for settings that name
+/// columns which are not there.
+pub(in crate::trainer::dataset) fn read(
+    path: &Path,
+    format: DataFormat,
+    settings: &ReadSettings,
+    memory: u64,
+    faults: &mut Faults,
+) -> Result<Read> {
+    let files = open(path, format)?;
+    let schema = schema(&files, settings)?;
+    let columns = files[0].table.columns();
+    let target = columns[schema.target].clone();
+    let mut reader = Reader::new(&schema, columns, memory);
+    let mut sha256 = BTreeMap::new();
+    for file in &files {
+        let name = file.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        sha256.insert(name, sha256_of_file(&file.path)?);
+        let name = file.path.display().to_string();
+        reader.collector.file(name.clone());
+        file.table.each(faults, &mut |row, cells, faults| {
+            if let Err(problem) = reader.row(file.split, row, cells)? {
+                faults.report(&name, Some(u64::from(row)), problem)?;
+            }
+            Ok(())
+        })?;
+    }
+    let Reader { collector, names, .. } = reader;
+    if let Layout::Columns(kept) = &schema.layout
+        && let Some((&(index, _), names)) = kept.iter().zip(&names).find(|(_, names)| names.len() > MAX_CATEGORIES)
+    {
+        // Texts were counted in the first pass, the numbers among them were not.
+        let problem = format!(
+            "column {} holds texts and numbers, {} different ones; --ignore leaves it out",
+            columns[index],
+            names.len()
+        );
+        return Err(unusable(path.display(), problem));
+    }
+    let titles = files[0].table.class_names(&target);
+    let mut parts = collector.finish(&path.display().to_string(), &titles, faults)?;
+    parts.notes.splice(0..0, schema.notes);
+    let column = |(&(index, is_category), names): (&(usize, bool), &Names)| Column {
+        name: columns[index].clone(),
+        kind: match is_category {
+            true => ColumnKind::Category { values: names.list().to_vec() },
+            false => ColumnKind::Number,
+        },
+    };
+    let columns = match &schema.layout {
+        Layout::Columns(kept) => kept.iter().zip(&names).map(column).collect(),
+        Layout::Pixels { .. } | Layout::Pictures { .. } => Vec::new(),
+    };
+    Ok(Read { parts, layout: schema.layout, columns, target, sha256 })
+}
+
+/// Opens all files and says what each is for: by the first word of its name if there are several.
+fn open(path: &Path, format: DataFormat) -> Result<Vec<TableFile>> {
+    let paths = files(path, format);
+    if paths.is_empty() {
+        return Err(unusable(path.display(), "holds no table of this format"));
+    }
+    let is_alone = paths.len() == 1;
+    let open = |path: PathBuf| {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let split = Split::named(stem.split(['-', '_', '.']).next().unwrap_or_default());
+        let split = if is_alone { Some(Split::Train) } else { split };
+        let split = split.ok_or_else(|| {
+            unusable(
+                path.display(),
+                "lies beside other tables, but its name does not begin with train, validation or test",
+            )
+        })?;
+        let table = match format {
+            DataFormat::Parquet => Table::Parquet(ParquetFile::open(&path)?),
+            _ => Table::Csv(CsvFile::open(&path)?),
+        };
+        Ok(TableFile { path, table, split })
+    };
+    let mut files = paths.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+    // Training files first: what they hold is numbered first.
+    files.sort_by_key(|file| file.split);
+    for other in &files[1..] {
+        let (first, columns) = (files[0].table.columns(), other.table.columns());
+        if first != columns {
+            let differing = first
+                .iter()
+                .find(|name| !columns.contains(name))
+                .or_else(|| columns.iter().find(|name| !first.contains(name)));
+            let differing =
+                differing.map_or_else(|| "their order".into(), |name| format!("column {}", crate::ids::quote(name)));
+            let problem = format!("has other columns than {}: {differing}", files[0].path.display());
+            return Err(unusable(other.path.display(), problem));
+        }
+    }
+    Ok(files)
+}
+
+/// Makes samples of rows.
+struct Reader<'a> {
+    schema: &'a Schema,
+    columns: &'a [String],
+    collector: Collector,
+    /// By kept column: the texts of a column of categories.
+    names: Vec<Names>,
+    transform: Option<crate::signature::ImageTransform>,
+    floats: Vec<f32>,
+    pixels: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(schema: &'a Schema, columns: &'a [String], memory: u64) -> Self {
+        let (element, [height, width], transform) = match &schema.layout {
+            Layout::Columns(kept) => (Element::Float, [1, kept.len()], None),
+            Layout::Pixels { side, .. } => (Element::Pixel, [*side, *side], None),
+            Layout::Pictures { width, height, .. } => {
+                (Element::Pixel, [*height as usize, *width as usize], Some(picture::transform(*width, *height)))
+            }
+        };
+        let kept = if let Layout::Columns(kept) = &schema.layout { kept.len() } else { 0 };
+        Self {
+            schema,
+            columns,
+            collector: Collector::new(StoreWriter::new(element, height * width, memory), [height, width]),
+            names: vec![Names::default(); kept],
+            transform,
+            floats: Vec::new(),
+            pixels: Vec::new(),
+        }
+    }
+
+    /// Keeps a row, or says what is wrong with it.
+    fn row(&mut self, split: Split, row: u32, cells: &[Cell<'_>]) -> Result<std::result::Result<(), String>> {
+        let made = self.sample(cells).and_then(|()| {
+            let split = self.split(split, cells)?;
+            Ok((split, self.target(cells)?))
+        });
+        let (split, target) = match made {
+            Ok(made) => made,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        match self.schema.layout {
+            Layout::Columns(_) => self.collector.writer.floats(&self.floats)?,
+            Layout::Pixels { .. } | Layout::Pictures { .. } => self.collector.writer.pixels(&self.pixels)?,
+        }
+        match &target {
+            TargetCell::Name(name) => self.collector.sample(split, row, &Target::Class(name)),
+            TargetCell::Value(value) => self.collector.sample(split, row, &Target::Value(*value)),
+        }
+        Ok(Ok(()))
+    }
+
+    fn split(&self, split: Split, cells: &[Cell<'_>]) -> std::result::Result<Split, String> {
+        let Some(column) = self.schema.split else { return Ok(split) };
+        let text = cells[column].text();
+        text.as_deref().and_then(Split::named).ok_or_else(|| {
+            format!("column {} must be train, validation or test, got {}", self.columns[column], cells[column].words())
+        })
+    }
+
+    fn target(&self, cells: &[Cell<'_>]) -> std::result::Result<TargetCell, String> {
+        let cell = &cells[self.schema.target];
+        let refuse = |expected: &str| {
+            format!("column {} must be {expected}, got {}", self.columns[self.schema.target], cell.words())
+        };
+        if self.schema.is_regression {
+            let number = cell.number().filter(|number| number.is_finite() && number.abs() < f64::from(f32::MAX));
+            return number.map(TargetCell::Value).ok_or_else(|| refuse("a finite number"));
+        }
+        match cell.number() {
+            Some(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
+                Ok(TargetCell::Name((number as i64).to_string()))
+            }
+            Some(number) if !number.is_finite() => Err(refuse("a class")),
+            _ => cell.text().map(|text| TargetCell::Name(text.into_owned())).ok_or_else(|| refuse("a class")),
+        }
+    }
+
+    /// Makes the elements of a sample.
+    fn sample(&mut self, cells: &[Cell<'_>]) -> std::result::Result<(), String> {
+        let columns = self.columns;
+        let refuse = |index: usize, expected: &str| {
+            format!("column {} must be {expected}, got {}", columns[index], cells[index].words())
+        };
+        match &self.schema.layout {
+            Layout::Columns(kept) => {
+                self.floats.clear();
+                for (&(index, is_category), names) in kept.iter().zip(&mut self.names) {
+                    let cell = &cells[index];
+                    let element = match (cell, is_category) {
+                        (Cell::Missing, true) => -1.0,
+                        (Cell::Missing, false) => f32::NAN,
+                        (_, true) => {
+                            let text = cell.text().ok_or_else(|| refuse(index, "text"))?;
+                            names.code(&text) as f32
+                        }
+                        (_, false) => {
+                            let number = cell.number().map(|number| number as f32).filter(|number| number.is_finite());
+                            number.ok_or_else(|| refuse(index, "a finite number"))?
+                        }
+                    };
+                    self.floats.push(element);
+                }
+            }
+            Layout::Pixels { columns, .. } => {
+                self.pixels.clear();
+                for &index in columns {
+                    let number = cells[index].number().filter(|number| (0.0..=255.0).contains(number));
+                    self.pixels.push(number.ok_or_else(|| refuse(index, "a pixel from 0 to 255"))? as u8);
+                }
+            }
+            Layout::Pictures { column, .. } => {
+                let Cell::Bytes(bytes) = cells[*column] else { return Err(refuse(*column, "a picture")) };
+                if let Some(transform) = &self.transform {
+                    self.pixels = picture::pixels(bytes, transform)
+                        .map_err(|problem| format!("column {}: {problem}", columns[*column]))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum TargetCell {
+    Name(String),
+    Value(f64),
+}

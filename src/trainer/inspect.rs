@@ -1,0 +1,286 @@
+//! What there is in a data set, and what is wrong with it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::dataset::{DataOptions, DataSource, Dataset, Fault, Faults, Split, Targets};
+use super::tabular::Moments;
+use crate::error::Result;
+use crate::repository::DataFormat;
+use crate::signature::{Column, ColumnKind};
+
+/// Duplicates that are shown as examples.
+const EXAMPLES: usize = 10;
+
+/// Texts of a column that are counted one by one.
+const SHOWN_TEXTS: usize = 8;
+
+/// A data set, looked through.
+#[derive(Debug, Serialize)]
+pub struct Inspection {
+    /// What its files are.
+    pub format: DataFormat,
+    /// The column of a table that is to be learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The shape of a sample: height and width of an image, the number of columns of a table.
+    pub shape: Vec<usize>,
+    /// The names of the classes; none when numbers are to be learned.
+    pub labels: Vec<String>,
+    /// What each part holds.
+    pub parts: Vec<Part>,
+    /// The columns of a table, over all parts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnFigures>,
+    /// The pixels of images, over all parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<Figures>,
+    /// Samples that occur more than once.
+    pub duplicates: Duplicates,
+    /// What is wrong with single files and rows, as many as were asked for.
+    pub faults: Vec<Fault>,
+    /// How many there are in all.
+    pub fault_count: u64,
+    /// What was decided while reading.
+    pub notes: Vec<String>,
+}
+
+/// One part of a data set.
+#[derive(Debug, Serialize)]
+pub struct Part {
+    /// What it is for.
+    pub split: Split,
+    /// How many samples it holds.
+    pub samples: usize,
+    /// How many of each class, in the order of the labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<u64>,
+    /// The numbers to be learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values: Option<Figures>,
+}
+
+/// Figures of numbers.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Figures {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation.
+    pub deviation: f64,
+    /// The least.
+    pub least: f64,
+    /// The greatest.
+    pub greatest: f64,
+}
+
+/// Figures of one column.
+#[derive(Debug, Serialize)]
+pub struct ColumnFigures {
+    /// Its name.
+    pub name: String,
+    /// Cells without a value.
+    pub missing: u64,
+    /// Of a column of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<Figures>,
+    /// Of a column of categories: how many there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<usize>,
+    /// The most frequent ones with their counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frequent: Vec<(String, u64)>,
+}
+
+/// Samples whose elements are the same, by their SHA-256.
+#[derive(Debug, Default, Serialize)]
+pub struct Duplicates {
+    /// Samples that occurred before in the same part.
+    pub within: u64,
+    /// Samples that occurred before in another part: what is trained on should not be in the test.
+    pub across: u64,
+    /// Of both those with another class or number than before.
+    pub contradicting: u64,
+    /// Some of them, those across parts first.
+    pub examples: Vec<Duplicate>,
+}
+
+/// A sample that is the same as an earlier one.
+#[derive(Debug, Serialize)]
+pub struct Duplicate {
+    /// The part and place of the earlier one.
+    pub first: (Split, String),
+    /// Its own.
+    pub again: (Split, String),
+    /// Whether something else is to be learned of it.
+    pub contradicts: bool,
+}
+
+/// Looks through a data set; `cap` faults of single files and rows are listed.
+///
+/// # Errors
+/// [`crate::error::Error::Data`] when nothing of it can be used, [`crate::error::Error::Config`] for
+/// settings that do not fit it.
+pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspection> {
+    let mut faults = Faults::listed(cap);
+    let source = DataSource::inspect(path, options, &mut faults)?;
+    let mut parts = vec![(Split::Train, &source.train)];
+    parts.extend(source.validation.as_ref().map(|part| (Split::Validation, part)));
+    parts.push((Split::Test, &source.test));
+    let is_table = source.train.is_table();
+    let is_category = |column: &Column| matches!(column.kind, ColumnKind::Category { .. });
+    let kinds = if is_table { source.columns.iter().map(is_category).collect() } else { vec![false] };
+    let mut elements = Elements { columns: vec![Seen::default(); kinds.len()], is_category: kinds };
+    for (_, part) in &parts {
+        elements.add_all(part)?;
+    }
+    let (columns, pixels) = if is_table {
+        let columns = source.columns.iter().zip(&elements.columns).map(|(column, seen)| seen.figures(column));
+        (columns.collect(), None)
+    } else {
+        (Vec::new(), Some(elements.columns[0].numbers()))
+    };
+    let Dataset { width, height, .. } = source.train;
+    Ok(Inspection {
+        format: source.format,
+        target: source.target.clone(),
+        shape: if is_table { vec![width] } else { vec![height, width] },
+        parts: parts.iter().map(|(split, part)| summary(*split, part)).collect(),
+        columns,
+        pixels,
+        duplicates: duplicates(&parts)?,
+        labels: source.labels,
+        fault_count: faults.count(),
+        faults: faults.list().to_vec(),
+        notes: source.notes,
+    })
+}
+
+fn summary(split: Split, part: &Dataset) -> Part {
+    let mut classes = vec![0; part.classes];
+    part.labels().iter().for_each(|label| classes[*label as usize] += 1);
+    let values = match part.targets() {
+        Targets::Classes(_) => None,
+        Targets::Values(values) => {
+            let mut seen = Seen::default();
+            values.iter().for_each(|value| seen.add(*value));
+            Some(seen.numbers())
+        }
+    };
+    Part { split, samples: part.len(), classes: if values.is_some() { Vec::new() } else { classes }, values }
+}
+
+/// What was seen of a column, or of all pixels.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    moments: Moments,
+    bounds: Option<(f64, f64)>,
+    missing: u64,
+    /// How often each whole number from 0 occurred, of categories.
+    counts: Vec<u64>,
+}
+
+impl Seen {
+    fn add(&mut self, number: f64) {
+        self.moments.add(number);
+        let (least, greatest) = self.bounds.unwrap_or((number, number));
+        self.bounds = Some((least.min(number), greatest.max(number)));
+    }
+
+    fn numbers(&self) -> Figures {
+        let (least, greatest) = self.bounds.unwrap_or_default();
+        let deviation = if least == greatest { 0.0 } else { self.moments.deviation() };
+        Figures { mean: self.moments.mean(), deviation, least, greatest }
+    }
+
+    fn figures(&self, column: &Column) -> ColumnFigures {
+        let ColumnKind::Category { values } = &column.kind else {
+            let (name, numbers) = (column.name.clone(), Some(self.numbers()));
+            return ColumnFigures { name, missing: self.missing, numbers, categories: None, frequent: Vec::new() };
+        };
+        let count = |place: usize| self.counts.get(place).copied().unwrap_or(0);
+        let mut frequent: Vec<(String, u64)> =
+            values.iter().enumerate().map(|(place, value)| (value.clone(), count(place))).collect();
+        frequent.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        frequent.truncate(SHOWN_TEXTS);
+        let (name, categories) = (column.name.clone(), Some(values.len()));
+        ColumnFigures { name, missing: self.missing, numbers: None, categories, frequent }
+    }
+}
+
+/// What was seen of all samples.
+struct Elements {
+    columns: Vec<Seen>,
+    is_category: Vec<bool>,
+}
+
+impl Elements {
+    fn add_all(&mut self, part: &Dataset) -> Result<()> {
+        let mut elements = Vec::new();
+        for index in 0..part.len() {
+            elements.clear();
+            part.append(index, &mut elements)?;
+            let columns = self.columns.len();
+            for (place, element) in elements.iter().enumerate() {
+                let (seen, is_category) = (&mut self.columns[place % columns], self.is_category[place % columns]);
+                if element.is_nan() || (is_category && *element < 0.0) {
+                    seen.missing += 1;
+                } else if is_category {
+                    let place = *element as usize;
+                    seen.counts.resize(seen.counts.len().max(place + 1), 0);
+                    seen.counts[place] += 1;
+                } else {
+                    seen.add(f64::from(*element));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn duplicates(parts: &[(Split, &Dataset)]) -> Result<Duplicates> {
+    let mut first: HashMap<[u8; 32], (usize, usize)> = HashMap::new();
+    let mut found = Duplicates::default();
+    for (place, (split, part)) in parts.iter().enumerate() {
+        for index in 0..part.len() {
+            let hash: [u8; 32] = Sha256::digest(part.image(index)?).into();
+            let (earlier, earlier_index) = *first.entry(hash).or_insert((place, index));
+            if (earlier, earlier_index) == (place, index) {
+                continue;
+            }
+            let (earlier_split, earlier_part) = parts[earlier];
+            let contradicts = match (earlier_part.targets(), part.targets()) {
+                (Targets::Classes(a), Targets::Classes(b)) => a[earlier_index] != b[index],
+                (Targets::Values(a), Targets::Values(b)) => a[earlier_index] != b[index],
+                _ => false,
+            };
+            let is_across = earlier != place;
+            found.within += u64::from(!is_across);
+            found.across += u64::from(is_across);
+            found.contradicting += u64::from(contradicts);
+            let example = || Duplicate {
+                first: (earlier_split, origin(earlier_part, earlier_index)),
+                again: (*split, origin(part, index)),
+                contradicts,
+            };
+            if found.examples.len() < EXAMPLES {
+                found.examples.push(example());
+            } else if is_across
+                && let Some(within) = found.examples.iter().position(|other| other.first.0 == other.again.0)
+            {
+                found.examples[within] = example();
+            }
+        }
+    }
+    found.examples.sort_by_key(|example| example.first.0 == example.again.0);
+    Ok(found)
+}
+
+fn origin(part: &Dataset, index: usize) -> String {
+    match part.origin(index) {
+        (file, Some(row)) => format!("{file} row {row}"),
+        (file, None) => file.to_owned(),
+    }
+}

@@ -1,0 +1,157 @@
+//! What a run learns: data read, parted and brought into the form that the network takes.
+
+use serde::{Deserialize, Serialize};
+
+use super::autoencoder::Autoencoder;
+use super::dataset::{DataOptions, DataSource, Dataset, Targets, recoded, seen_vocabulary};
+use super::learner::Model;
+use super::network::Network;
+use super::tabular::{Moments, encodings, on_table};
+use super::train::TrainRequest;
+use super::weights::ClassWeights;
+use crate::error::{Error, Result};
+use crate::ids::ModelName;
+use crate::layers::{Architecture, LayerSpec};
+use crate::signature::Column;
+
+/// Nobody having said how many samples are held out, it is at most this part of the training data.
+const DEFAULT_PART: usize = 10;
+
+/// What a run is told about its data.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskOptions {
+    /// The name to publish under; by default that of the preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
+    /// Whether fewer samples may be held out than the request says: at most a tenth of the training data.
+    #[serde(default)]
+    pub caps_validation: bool,
+    /// What samples weigh in the loss.
+    #[serde(default)]
+    pub class_weights: ClassWeights,
+    /// How the data are read.
+    #[serde(default)]
+    pub data: DataOptions,
+}
+
+/// The data of a run, and the network for them.
+#[derive(Debug)]
+pub struct Lesson {
+    /// To learn from; numbers to be learned are in their own unit.
+    pub train: Dataset,
+    /// To choose by.
+    pub validation: Dataset,
+    /// To be judged by, once.
+    pub test: Dataset,
+    /// The columns of a table, with the categories of the training part.
+    pub columns: Vec<Column>,
+    /// Where the data come from.
+    pub source: DataSource,
+    /// The network.
+    pub architecture: Architecture,
+    /// Mean and standard deviation of the numbers to be learned.
+    scale: Option<[f64; 2]>,
+}
+
+impl Lesson {
+    /// Reads the data of a request and makes the network for them.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for data that cannot be used, and
+    /// [`Error::Config`] for settings that do not fit them.
+    pub(super) fn prepare(request: &TrainRequest) -> Result<Self> {
+        let options = &request.task;
+        let mut source = DataSource::read(&request.data, &options.data)?;
+        let (mut train, mut validation) = match &source.validation {
+            Some(validation) => (source.train.clone(), validation.clone()),
+            None => {
+                let most = source.train.len() / DEFAULT_PART;
+                let count = if options.caps_validation { request.validation.min(most) } else { request.validation };
+                source.train.split_off(count, request.fit.seed)?
+            }
+        };
+        if request.train_samples > train.len() {
+            let problem = format!("there are {} to train on, got {}", train.len(), request.train_samples);
+            return Err(Error::Config { setting: "train-samples".into(), problem });
+        }
+        if request.train_samples > 0 {
+            train = train.select(&train.sample(request.train_samples, request.fit.seed));
+        }
+        refuse_misfits(request, &train)?;
+        let mut test = source.test.clone();
+        let outputs = train.classes;
+        let mut architecture = (request.preset.architecture)(train.height, train.width, outputs);
+        let mut columns = Vec::new();
+        if train.is_table() {
+            columns = seen_vocabulary(&train, &source.columns)?;
+            for part in [&mut train, &mut validation, &mut test] {
+                *part = recoded(part, &source.columns, &columns, options.data.memory)?;
+            }
+            architecture = on_table(request.preset.name, architecture, encodings(&train, &columns)?)?;
+        }
+        let mut scale = None;
+        if let Targets::Values(values) = train.targets() {
+            let mut moments = Moments::default();
+            values.iter().for_each(|value| moments.add(*value));
+            let [mean, deviation] = [moments.mean(), moments.deviation()];
+            architecture.layers.push(LayerSpec::Destandardize { mean: mean as f32, deviation: deviation as f32 });
+            scale = Some([mean, deviation]);
+        }
+        train.class_weights = options.class_weights.of(train.labels(), outputs)?;
+        if !train.class_weights.is_empty() {
+            let weights = source.labels.iter().zip(&train.class_weights).take(12);
+            let weights: Vec<String> = weights.map(|(label, weight)| format!("{label} {weight:.3}")).collect();
+            source.notes.push(format!("class weights: {}", weights.join(", ")));
+        }
+        Ok(Self { train, validation, test, columns, source, architecture, scale })
+    }
+
+    /// Training and validation data as they are fitted: numbers to be learned have mean 0 and deviation 1.
+    pub(super) fn fitted(&self) -> (Dataset, Dataset) {
+        let fitted = |data: &Dataset| match self.scale {
+            Some([mean, deviation]) => {
+                let values = data.values().iter().map(|value| (value - mean) / deviation).collect();
+                data.with_targets(Targets::Values(values), 1)
+            }
+            None => data.clone(),
+        };
+        (fitted(&self.train), fitted(&self.validation))
+    }
+
+    /// What is trained on these data, as it is before the first step.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the preset's layers do not fit them.
+    pub(super) fn learner(&self, request: &TrainRequest) -> Result<Model> {
+        let seed = request.fit.seed;
+        Ok(match request.preset.decoder {
+            None => Model::Classifier(Box::new(Network::new(&self.architecture, seed)?)),
+            Some(decoder) => {
+                let decoder = decoder(self.train.height, self.train.width);
+                Model::Autoencoder(Box::new(Autoencoder::new(&self.architecture, &decoder, seed)?))
+            }
+        })
+    }
+
+    /// Whether numbers are to be learned rather than classes.
+    pub fn is_regression(&self) -> bool {
+        self.scale.is_some()
+    }
+}
+
+/// Refuses what a recipe does that data of this kind have no use for.
+fn refuse_misfits(request: &TrainRequest, train: &Dataset) -> Result<()> {
+    let refuse = |setting: &str, problem: &str| Err(Error::Config { setting: setting.into(), problem: problem.into() });
+    let regime = &request.fit.regime;
+    let is_regression = !train.values().is_empty();
+    if train.is_table() && !regime.augment.is_none() {
+        return refuse("augment", "moves images; the data are a table, so give --augment none");
+    }
+    if is_regression && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
+        return refuse("mixup and label-smoothing", "are for classes; numbers are to be learned");
+    }
+    if request.preset.decoder.is_some() && (train.is_table() || is_regression) {
+        return refuse("preset", "an autoencoder learns images, which the data are not");
+    }
+    Ok(())
+}

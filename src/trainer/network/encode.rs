@@ -1,0 +1,53 @@
+//! Rows of a table as the numbers that dense layers take; in training only, for the exported graph does
+//! the same by itself.
+
+use crate::layers::{Encoding, LayerSpec, PlannedLayer};
+
+/// The samples as the layer after the encoding takes them; as they are if the network has no encoding.
+pub(super) fn encoded(layers: &[PlannedLayer], samples: Vec<f32>) -> Vec<f32> {
+    match layers.first().map(|layer| &layer.spec) {
+        Some(LayerSpec::Encode { columns }) => encode(columns, &samples),
+        _ => samples,
+    }
+}
+
+/// Numbers first, then which of them are missing, then categories: each in the order of the columns.
+fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
+    let width: usize = columns.iter().map(Encoding::width).sum();
+    let mut encoded = Vec::with_capacity(samples.len() / columns.len().max(1) * width);
+    for row in samples.chunks_exact(columns.len().max(1)) {
+        for (element, column) in row.iter().zip(columns) {
+            if let Encoding::Standard { mean, deviation, .. } = column {
+                encoded.push(if element.is_nan() { 0.0 } else { (element - mean) / deviation });
+            }
+        }
+        for (element, column) in row.iter().zip(columns) {
+            if let Encoding::Standard { tells_missing: true, .. } = column {
+                encoded.push(if element.is_nan() { 1.0 } else { 0.0 });
+            }
+        }
+        for (element, column) in row.iter().zip(columns) {
+            if let Encoding::OneHot { categories } = column {
+                encoded.extend((0..*categories).map(|category| if *element == category as f32 { 1.0 } else { 0.0 }));
+            }
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_first_then_what_is_missing_then_categories() {
+        let columns = [
+            Encoding::OneHot { categories: 3 },
+            Encoding::Standard { mean: 10.0, deviation: 2.0, tells_missing: true },
+            Encoding::Standard { mean: 0.0, deviation: 1.0, tells_missing: false },
+        ];
+        let samples = [1.0, 14.0, 5.0, -1.0, f32::NAN, 0.5, f32::NAN, 10.0, f32::NAN];
+        let expected = [2.0, 5.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(encode(&columns, &samples), expected);
+    }
+}

@@ -1,0 +1,104 @@
+//! How data are read, as settings: words, of which an empty one says nothing.
+
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::repository::ReadSettings;
+use crate::trainer::dataset::DataOptions;
+
+/// The settings.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Reading {
+    /// What the files are.
+    format: String,
+    /// The column of a table that is to be learned.
+    target: String,
+    /// Auto, classification or regression.
+    task: String,
+    /// Columns that are left out, with commas between.
+    ignore: String,
+    /// Height and width that pictures are brought to, as 28x28.
+    image_size: String,
+    /// Bytes of samples that may lie in memory.
+    memory: u64,
+}
+
+impl Reading {
+    /// The options in words.
+    pub(super) fn of(options: &DataOptions) -> Self {
+        let ReadSettings { format, target, task, image_size, ignore } = &options.reading;
+        Self {
+            format: format.map_or_else(String::new, word),
+            target: target.clone().unwrap_or_default(),
+            task: word(task),
+            ignore: ignore.join(","),
+            image_size: image_size.map_or_else(String::new, |[height, width]| format!("{height}x{width}")),
+            memory: options.memory,
+        }
+    }
+
+    /// The options that they say.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the setting that makes no sense.
+    pub(super) fn options(&self) -> Result<DataOptions> {
+        let target = (!self.target.is_empty()).then(|| self.target.clone());
+        let ignore: Vec<String> = self.ignore.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        if target.as_ref().is_some_and(|target| ignore.contains(target)) {
+            return Err(Error::Config { setting: "reading.ignore".into(), problem: "names the target".into() });
+        }
+        let size = |text: &str| {
+            let (height, width) = text.split_once(['x', 'X'])?;
+            Some([height.parse().ok()?, width.parse().ok()?])
+        };
+        let image_size = match self.image_size.as_str() {
+            "" => None,
+            text => Some(size(text).ok_or_else(|| Error::Config {
+                setting: "reading.image_size".into(),
+                problem: format!("must be height and width, as 28x28, got {text}"),
+            })?),
+        };
+        let format = if self.format.is_empty() { None } else { Some(read("reading.format", &self.format)?) };
+        let reading = ReadSettings { format, target, task: read("reading.task", &self.task)?, image_size, ignore };
+        Ok(DataOptions { reading, memory: self.memory })
+    }
+}
+
+/// The word that a value is written as.
+fn word(value: impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn read<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<T> {
+    T::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(word))
+        .map_err(|error| Error::Config { setting: setting.into(), problem: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::{DataFormat, Task};
+
+    #[test]
+    fn options_come_back_from_their_words() {
+        let reading = ReadSettings {
+            format: Some(DataFormat::Csv),
+            target: Some("price".into()),
+            task: Task::Regression,
+            image_size: Some([28, 32]),
+            ignore: vec!["id".into(), "name".into()],
+        };
+        for options in [DataOptions { reading, memory: 5 }, DataOptions::default()] {
+            assert_eq!(Reading::of(&options).options().unwrap(), options);
+        }
+        let refused = |change: fn(&mut Reading)| {
+            let mut reading = Reading::of(&DataOptions::default());
+            change(&mut reading);
+            reading.options().unwrap_err().to_string()
+        };
+        assert!(refused(|reading| reading.format = "xls".into()).contains("parquet"));
+        assert!(refused(|reading| reading.image_size = "28".into()).contains("28x28"));
+        assert!(refused(|reading| (reading.target, reading.ignore) = ("a".into(), "b,a".into())).contains("target"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Parquet files: plain columns, and pictures as the datasets of Hugging Face keep them.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use tempfile::TempDir;
+use weir::error::Error;
+use weir::trainer::{DataOptions, DataSource};
+
+use crate::fixtures::{mnist, pixels, png};
+
+/// A column of a file to write.
+enum Cells {
+    Whole(Vec<i64>),
+    Number(Vec<f64>),
+    Bytes(Vec<Vec<u8>>),
+}
+
+fn write(path: &Path, schema: &str, columns: &[Cells], features: &str) {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_key_value_metadata(Some(vec![KeyValue::new("huggingface".to_owned(), features.to_owned())]))
+        .build();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::new(properties)).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    for cells in columns {
+        let mut column = group.next_column().unwrap().unwrap();
+        match cells {
+            Cells::Whole(cells) => column.typed::<Int64Type>().write_batch(cells, None, None),
+            Cells::Number(cells) => column.typed::<DoubleType>().write_batch(cells, None, None),
+            Cells::Bytes(cells) => {
+                let cells: Vec<ByteArray> = cells.iter().map(|cell| cell.clone().into()).collect();
+                column.typed::<ByteArrayType>().write_batch(&cells, None, None)
+            }
+        }
+        .unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    file.close().unwrap();
+}
+
+#[test]
+fn pictures_of_hugging_face_are_read_with_the_names_of_their_classes() {
+    const SCHEMA: &str = "message pictures { required group image { required binary bytes; required binary path (UTF8); } required int64 label; }";
+    const FEATURES: &str = r#"{"info": {"features": {"label": {"names": ["zero", "one"], "_type": "ClassLabel"}}}}"#;
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let test = &mnist().test;
+    let of = |label: u32| (0..200).filter(move |index| test.labels()[*index] == label).take(8);
+    let chosen: Vec<usize> = of(0).chain(of(1)).collect();
+    let files = |range: &[usize]| {
+        let bytes = range.iter().map(|index| png(28, 28, pixels(test, *index))).collect();
+        let paths = range.iter().map(|index| format!("{index}.png").into_bytes()).collect();
+        let labels = range.iter().map(|index| i64::from(test.labels()[*index])).collect();
+        [Cells::Bytes(bytes), Cells::Bytes(paths), Cells::Whole(labels)]
+    };
+    write(&folder.path().join("data/train-00000-of-00001.parquet"), SCHEMA, &files(&chosen), FEATURES);
+    write(&folder.path().join("data/test-00000-of-00001.parquet"), SCHEMA, &files(&chosen[..3]), FEATURES);
+    let data = DataSource::read(folder.path(), &DataOptions::default()).unwrap();
+    assert_eq!(data.labels, ["zero", "one"]);
+    assert_eq!((data.train.len(), data.test.len(), data.train.width), (16, 3, 28));
+    assert_eq!(data.train.inputs(0..1).unwrap(), test.inputs(chosen[0]..chosen[0] + 1).unwrap());
+
+    let damaged = [Cells::Bytes(vec![b"no picture".to_vec()]), Cells::Bytes(vec![vec![]]), Cells::Whole(vec![0])];
+    write(&folder.path().join("data/test-00000-of-00001.parquet"), SCHEMA, &damaged, FEATURES);
+    let failed = DataSource::read(folder.path(), &DataOptions::default()).unwrap_err();
+    assert!(matches!(&failed, Error::Data { problem, .. } if problem.starts_with("row 1: column image")), "{failed}");
+}
+
+#[test]
+fn plain_columns_are_numbers_and_categories_and_a_cut_file_is_refused() {
+    const SCHEMA: &str = "message people { required double age; required binary color (UTF8); required double price; }";
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("people.parquet");
+    let ages = (0..40).map(|row| if row == 7 { f64::NAN } else { f64::from(row) }).collect();
+    let colors = (0..40).map(|row| ["red", "blue"][row % 2].as_bytes().to_vec()).collect();
+    let prices = (0..40).map(|row| f64::from(row) + 0.5).collect();
+    write(&path, SCHEMA, &[Cells::Number(ages), Cells::Bytes(colors), Cells::Number(prices)], "{}");
+    let data = DataSource::read(&path, &DataOptions::default()).unwrap();
+    assert_eq!((data.train.len(), data.test.len(), data.target.as_deref()), (36, 4, Some("price")));
+    assert!(data.labels.is_empty() && data.columns[1].values() == ["red", "blue"]);
+    let missing = |index: &usize| data.train.inputs(*index..index + 1).unwrap()[0].is_nan();
+    let in_test = data.test.inputs(0..4).unwrap().iter().any(|element| element.is_nan());
+    assert_eq!((0..36).filter(missing).count(), usize::from(!in_test));
+
+    let whole = std::fs::read(&path).unwrap();
+    for length in [0, 3, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let failed = DataSource::read(&path, &DataOptions::default()).unwrap_err();
+        assert!(matches!(&failed, Error::Data { file, .. } if file.ends_with("people.parquet")), "{failed}");
+    }
+}
