@@ -84,18 +84,19 @@ impl Reconstruction {
         }
         let [images, codes] = [self.image, self.code].map(|part| outputs[part].float_rows());
         let scores = outputs[self.score].floats()?;
-        let answer = |(index, ((image, code), score)): (usize, ((&[f32], &[f32]), &f32))| {
-            let [width, height] = self.size;
+        let [width, height] = self.size;
+        let mut answers = Vec::with_capacity(scores.len());
+        for (index, ((image, code), score)) in images?.zip(codes?).zip(scores).enumerate() {
             let score = f64::from(*score);
-            Ok(Prediction::Reconstructed {
+            answers.push(Prediction::Reconstructed {
                 reconstruction: STANDARD.encode(Picture::of_intensities(image, width, height).png()?),
                 latent: code.to_vec(),
                 score,
                 quantile: self.reference.as_ref().map(|reference| reference.share_below(score)),
                 inverted: inverted.map(|inverted| inverted[index]),
-            })
-        };
-        images?.zip(codes?).zip(scores).enumerate().map(answer).collect()
+            });
+        }
+        Ok(answers)
     }
 }
 

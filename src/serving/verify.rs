@@ -159,7 +159,10 @@ fn differs(
     limits: ImageLimits,
 ) -> Result<Option<String>> {
     let tolerance = |expected: f64| f64::from(GOLDEN_TOLERANCE) * expected.abs().max(1.0);
-    let is_off = |found: f64, expected: f64| !((found - expected).abs() <= tolerance(expected));
+    let is_off = |found: f64, expected: f64| {
+        let difference = (found - expected).abs();
+        difference.is_nan() || difference > tolerance(expected)
+    };
     if is_off(score, expected.score) {
         return Ok(Some(format!("the score is {score}, recorded {}", expected.score)));
     }

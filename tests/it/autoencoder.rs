@@ -20,6 +20,7 @@ use weir::trainer::{
     EpochReport, FitSettings, Importance, Optimizer, RunDir, StepReport, TaskOptions, TrainOutcome, TrainRequest,
     TrainedReport, Watch, evaluate_autoencoder, preset, train,
 };
+use weir::transform::{ImageLimits, decode};
 
 use crate::engines::onnxruntime;
 use crate::fixtures::{mnist, png, png_of_test_image, small_data};
@@ -242,8 +243,8 @@ async fn images_are_made_by_seed_or_by_code() {
         (one.headers["content-type"].to_str().unwrap(), STANDARD.encode(&one.body)),
         ("image/png", made[0].clone())
     );
-    let sheet = image::load_from_memory(&picture(4).await.body).unwrap();
-    assert_eq!((sheet.width(), sheet.height()), (62, 62));
+    let sheet = decode(&picture(4).await.body, ImageLimits { max_pixels: 10_000 }).unwrap();
+    assert_eq!((sheet.width, sheet.height), (62, 62));
     let requests = "weir_inference_requests_total{model=\"mnist-vae/decoder\",outcome=\"success\",version=\"1\"}";
     assert_eq!(app.metric(requests), 8.0);
 }

@@ -17,6 +17,7 @@ use crate::stats::{LikelihoodEvaluation, ReferenceScores};
 use crate::trainer::dataset::Dataset;
 use crate::trainer::fit::EpochReport;
 use crate::trainer::report::{document, escape, training};
+use crate::transform::Picture;
 
 const DEFINITIONS: &str = include_str!("definitions.html");
 
@@ -186,13 +187,9 @@ impl AutoencoderReport {
         )
     }
 
-    /// The pictures as PNG files, by title, with width and height.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when a picture cannot be encoded.
-    pub(in crate::trainer) fn pictures(&self) -> Result<Vec<(&'static str, [usize; 2], Vec<u8>)>> {
-        let png = |shown: &Shown| Ok((shown.title, [shown.picture.width, shown.picture.height], shown.picture.png()?));
-        self.shown.iter().map(png).collect()
+    /// The pictures, by title.
+    pub(in crate::trainer) fn pictures(&self) -> impl Iterator<Item = (&'static str, &Picture)> {
+        self.shown.iter().map(|shown| (shown.title, &shown.picture))
     }
 
     /// Writes `report.json`, `report.md` and `report.html` into a folder, which is made if need be.

@@ -162,8 +162,9 @@ impl Events {
             scalars.push(("negative log-likelihood/test", estimate.negative_log_likelihood));
         }
         self.scalars(step, &scalars)?;
-        for (title, [width, height], png) in report.pictures()? {
-            let image = Image { height: height as i32, width: width as i32, colorspace: 1, encoded_image_string: png };
+        for (title, picture) in report.pictures() {
+            let (height, width, png) = (picture.height as i32, picture.width as i32, picture.png()?);
+            let image = Image { height, width, colorspace: 1, encoded_image_string: png };
             self.summary(step, vec![Value { tag: format!("test/{title}"), image: Some(image), ..Value::default() }])?;
         }
         self.end(SUCCESS)

@@ -274,6 +274,8 @@ async fn a_call_that_is_cancelled_is_not_computed() {
     })
     .await;
     let app = Arc::new(app);
+    let executed = || app.metric("weir_inference_batch_size_count{model=\"slow\",version=\"1\"}");
+    let before = executed();
     let wire = connect(app.grpc_addr).await;
     let origin = http::Uri::from_static("http://localhost");
     let calls_under_way: Vec<_> = (0..6)
@@ -283,16 +285,14 @@ async fn a_call_that_is_cancelled_is_not_computed() {
             tokio::spawn(async move { { client }.model_infer(ask("slow", "x", &[1, 1, 1], &[1.0])).await.map(drop) })
         })
         .collect();
-    let executed = || app.metric("weir_inference_batch_size_count{model=\"slow\",version=\"1\"}");
-    let before = executed();
     let depth = || app.metric("weir_queue_depth{model=\"slow\",version=\"1\"}");
-    let in_flight = || app.metric("weir_inference_in_flight{model=\"slow\",version=\"1\"}");
-    until("one runs and five wait", || in_flight() == 6.0 && depth() == 5.0).await;
+    // However late the last of them come, several wait while one runs.
+    until("one runs and three wait", || depth() >= 3.0).await;
     calls_under_way.iter().for_each(tokio::task::JoinHandle::abort);
     until("nobody waits", || depth() == 0.0).await;
-    until("all are counted", || calls(&app, "oip", "cancelled") + calls(&app, "oip", "ok") == 6.0).await;
-    assert!(executed() - before <= 2.0, "those that waited were not run");
-    assert!(calls(&app, "oip", "cancelled") >= 4.0);
+    let in_flight = || app.metric("weir_inference_in_flight{model=\"slow\",version=\"1\"}");
+    until("those that waited are counted", || calls(&app, "oip", "cancelled") >= 3.0 && in_flight() == 0.0).await;
+    assert!(executed() - before <= calls(&app, "oip", "ok") + 1.0, "those that waited were not run");
 }
 
 #[tokio::test(flavor = "multi_thread")]
