@@ -56,7 +56,7 @@ struct InspectArgs {
 
 pub(super) fn run(args: &DataArgs) -> Result<ExitCode> {
     let Command::Inspect(args) = &args.command;
-    let found = inspect(&args.path, &args.reading.options()?, args.max_faults)?;
+    let found = inspect(&args.path, &args.reading.options(), args.max_faults)?;
     if args.json {
         let json = serde_json::to_string_pretty(&found)
             .map_err(|error| Error::internal("the inspection could not be written", error))?;

@@ -1,9 +1,9 @@
 //! What the command line says about data.
 
 use clap::{Args, ValueEnum};
+use toml::Value;
 
-use crate::error::{Error, Result};
-use crate::repository::{DataFormat, ReadSettings, Task};
+use crate::repository::{DataFormat, ReadSettings, Task, parse_size};
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
 
 /// How data are read. What is not said is found out.
@@ -15,79 +15,54 @@ pub(super) struct ReadingArgs {
     /// The column of a table that is to be learned [default: label, target or class, else the last one]
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     target: Option<String>,
-    /// What is to be learned
-    #[arg(long, value_name = "TASK", default_value = "auto", help_heading = "Data")]
-    task: Task,
+    /// What is to be learned [default: auto]
+    #[arg(long, value_name = "TASK", help_heading = "Data")]
+    task: Option<Task>,
     /// Columns of a table that are left out
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
     ignore: Vec<String>,
     /// Height and width that pictures are brought to, as 28x28 [default: the commonest size]
-    #[arg(long, value_name = "HxW", value_parser = size, help_heading = "Data")]
+    #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
     image_size: Option<[u32; 2]>,
-    /// Samples that take more than this are kept in a temporary file: bytes, or as 512M, 2G
-    #[arg(long, env = "WEIR_DATA_MEMORY", value_name = "BYTES", default_value = "1G", value_parser = bytes, help_heading = "Data")]
-    data_memory: u64,
+    /// Samples that take more than this are kept in a temporary file: bytes, or as 512M, 2G [default: 1G]
+    #[arg(long, env = "WEIR_DATA_MEMORY", value_name = "BYTES", value_parser = bytes, help_heading = "Data")]
+    data_memory: Option<u64>,
 }
 
 impl ReadingArgs {
     /// The options that they say.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a target that is left out.
-    pub(super) fn options(&self) -> Result<DataOptions> {
-        if self.target.as_ref().is_some_and(|target| self.ignore.contains(target)) {
-            return Err(Error::Config { setting: "ignore".into(), problem: "names the target".into() });
-        }
+    pub(super) fn options(&self) -> DataOptions {
         let reading = ReadSettings {
             format: self.format,
             target: self.target.clone(),
-            task: self.task,
+            task: self.task.unwrap_or_default(),
             image_size: self.image_size,
             ignore: self.ignore.clone(),
         };
-        Ok(DataOptions { reading, memory: self.data_memory })
+        DataOptions { reading, memory: self.data_memory.unwrap_or(DEFAULT_DATA_MEMORY) }
     }
-}
 
-impl ReadingArgs {
-    /// What they say, as settings of a recipe.
-    ///
-    /// # Errors
-    /// As [`ReadingArgs::options`].
-    pub(super) fn settings(&self) -> Result<Vec<Override>> {
-        let DataOptions { reading, memory } = self.options()?;
+    /// What was given of them, as settings of a recipe.
+    pub(super) fn settings(&self) -> Vec<Override> {
         let mut settings = Vec::new();
-        let mut add = |flag: &str, key: &str, value: toml::Value| {
-            settings.push(Override { origin: flag.into(), key: format!("reading.{key}"), value });
+        let mut add = |flag: &str, key: &str, value: Option<Value>| {
+            let setting = |value| Override { origin: flag.into(), key: format!("reading.{key}"), value };
+            settings.extend(value.map(setting));
         };
-        if let Some(format) = reading.format {
-            let name = format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-            add("--format", "format", name.into());
-        }
-        if let Some(target) = reading.target {
-            add("--target", "target", target.into());
-        }
-        if reading.task != Task::Auto {
-            let name = reading.task.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-            add("--task", "task", name.into());
-        }
-        if !reading.ignore.is_empty() {
-            add("--ignore", "ignore", reading.ignore.join(",").into());
-        }
-        if let Some([height, width]) = reading.image_size {
-            add("--image-size", "image_size", format!("{height}x{width}").into());
-        }
-        if memory != DEFAULT_DATA_MEMORY {
-            add("--data-memory", "memory", toml::Value::Integer(i64::try_from(memory).unwrap_or(i64::MAX)));
-        }
-        Ok(settings)
+        add("--format", "format", self.format.as_ref().and_then(name));
+        add("--target", "target", self.target.clone().map(Value::String));
+        add("--task", "task", self.task.as_ref().and_then(name));
+        add("--ignore", "ignore", (!self.ignore.is_empty()).then(|| self.ignore.join(",").into()));
+        add("--image-size", "image_size", self.image_size.map(|[height, width]| format!("{height}x{width}").into()));
+        let memory = self.data_memory.map(|bytes| Value::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)));
+        add("--data-memory", "memory", memory);
+        settings
     }
 }
 
-fn size(text: &str) -> std::result::Result<[u32; 2], String> {
-    let sides =
-        text.split_once(['x', 'X']).and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
-    sides.ok_or_else(|| "expected height and width, as 28x28".into())
+/// The name of a value, which settings and flags have in common.
+fn name(value: &impl ValueEnum) -> Option<Value> {
+    value.to_possible_value().map(|value| value.get_name().into())
 }
 
 fn bytes(text: &str) -> std::result::Result<u64, String> {
@@ -103,12 +78,29 @@ fn bytes(text: &str) -> std::result::Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
+    fn what_is_given_goes_before_a_file_even_if_it_is_the_default() {
+        let settings = |arguments: &[&str]| {
+            let command = ReadingArgs::augment_args(clap::Command::new("train"));
+            let matches = command.try_get_matches_from([&["train"], arguments].concat()).unwrap();
+            let settings = ReadingArgs::from_arg_matches(&matches).unwrap().settings();
+            settings.into_iter().map(|given| (given.key, given.value.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(settings(&[]), []);
+        let given = settings(&["--task", "auto", "--data-memory", "1G", "--image-size", "4x5", "--ignore", "a,b"]);
+        let expected =
+            [("task", "\"auto\""), ("ignore", "\"a,b\""), ("image_size", "\"4x5\""), ("memory", "1073741824")];
+        assert_eq!(given, expected.map(|(key, value)| (format!("reading.{key}"), value.to_owned())));
+    }
+
+    #[test]
     fn sizes_are_two_numbers_and_bytes_have_units() {
-        assert_eq!(size("28x32"), Ok([28, 32]));
-        assert!(size("28").is_err() && size("ax3").is_err());
+        assert_eq!(parse_size("28x32"), Ok([28, 32]));
+        assert!(parse_size("28").is_err() && parse_size("ax3").is_err());
         assert_eq!((bytes("0"), bytes("512m"), bytes("2G")), (Ok(0), Ok(512 << 20), Ok(2 << 30)));
         assert!(bytes("").is_err() && bytes("G").is_err() && bytes("99999999999G").is_err());
     }

@@ -146,7 +146,7 @@ impl RecipeArgs {
             self.set.iter().map(|text| Override::parse("--set", text)).collect::<Result<Vec<Override>>>()?;
         overrides.extend(self.flags()?);
         overrides.extend(place.data.as_ref().map(|data| path_setting("data", data)).transpose()?);
-        overrides.extend(place.reading.settings()?);
+        overrides.extend(place.reading.settings());
         overrides.extend(further);
         let request = resolve(preset, file, &overrides)?;
         request.validate()?;

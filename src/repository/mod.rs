@@ -29,7 +29,7 @@ pub use manifest::{
 };
 pub use overrides::{Choice, Overrides};
 pub use publish::{Publication, publish};
-pub use reading::{DataFormat, ReadSettings, Task};
+pub use reading::{DataFormat, ReadSettings, Task, parse_size};
 pub use settings::{ModelSettings, SETTINGS_FILE, Versions};
 pub use source::{Looked, Origin, Source};
 pub use version::{

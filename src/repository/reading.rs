@@ -52,6 +52,16 @@ pub struct ReadSettings {
     pub ignore: Vec<String>,
 }
 
+/// Height and width in words, as `28x28`.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
+    let sides =
+        text.split_once(['x', 'X']).and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
+    sides.ok_or_else(|| format!("expected height and width, as 28x28, got {text}"))
+}
+
 /// Whether a setting is what it is without saying so.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

@@ -1,7 +1,5 @@
 //! What a run learns: data read, parted and brought into the form that the network takes.
 
-use serde::{Deserialize, Serialize};
-
 use super::autoencoder::Autoencoder;
 use super::dataset::{DataOptions, DataSource, Dataset, Targets, recoded, seen_vocabulary};
 use super::learner::Model;
@@ -18,19 +16,15 @@ use crate::signature::Column;
 const DEFAULT_PART: usize = 10;
 
 /// What a run is told about its data.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskOptions {
     /// The name to publish under; by default that of the preset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
     /// Whether fewer samples may be held out than the request says: at most a tenth of the training data.
-    #[serde(default)]
     pub caps_validation: bool,
     /// What samples weigh in the loss.
-    #[serde(default)]
     pub class_weights: ClassWeights,
     /// How the data are read.
-    #[serde(default)]
     pub data: DataOptions,
 }
 
@@ -147,11 +141,35 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset) -> Result<()> {
     if train.is_table() && !regime.augment.is_none() {
         return refuse("augment", "moves images; the data are a table, so give --augment none");
     }
-    if is_regression && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
-        return refuse("mixup and label-smoothing", "are for classes; numbers are to be learned");
+    let is_autoencoder = request.preset.decoder.is_some();
+    if (is_regression || is_autoencoder) && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
+        return refuse("mixup and label-smoothing", "are for classes, and no classes are to be learned");
     }
-    if request.preset.decoder.is_some() && (train.is_table() || is_regression) {
+    if is_autoencoder && (train.is_table() || is_regression) {
         return refuse("preset", "an autoencoder learns images, which the data are not");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trainer::presets::preset;
+
+    #[test]
+    fn what_the_data_have_no_use_for_is_refused() {
+        let classes = Dataset::images(1, 1, vec![0, 1], vec![0, 1], 2);
+        let numbers = classes.with_targets(Targets::Values(vec![0.5, 1.5]), 1);
+        let refused = |name: &str, data: &Dataset, change: fn(&mut TrainRequest)| {
+            let mut request = TrainRequest::of_preset(preset(name).unwrap());
+            change(&mut request);
+            refuse_misfits(&request, data).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refused("mnist-mlp", &classes, |request| request.fit.regime.mixup = 0.2), "");
+        assert_eq!(refused("dense", &numbers, |_| {}), "");
+        assert!(refused("dense", &numbers, |request| request.fit.regime.mixup = 0.2).contains("no classes"));
+        let smoothed = refused("mnist-vae", &classes, |request| request.fit.regime.label_smoothing = 0.1);
+        assert!(smoothed.contains("no classes"), "{smoothed}");
+        assert!(refused("mnist-vae", &numbers, |_| {}).contains("autoencoder"));
+    }
 }

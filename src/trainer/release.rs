@@ -200,22 +200,32 @@ pub(super) fn golden(plan: &Plan, test: &Dataset, image: Option<&ImageTransform>
     };
     let shape: Vec<usize> =
         std::iter::once(1).chain(plan.signature().inputs[0].sample_shape().unwrap_or_default()).collect();
-    let mut golden = Vec::new();
-    for index in 0..test.len() {
-        if golden.len() == GOLDEN_SAMPLES {
-            break;
-        }
-        if !is_served_as_it_is(test, index, image)? {
-            continue;
-        }
+    let example = |index: usize| {
         let outputs = session.run(&[Tensor::new(shape.clone(), test.inputs(index..index + 1)?)?])?;
         let answer = outputs[output].floats()?;
         let (image, features) = sample(test, index)?;
         let probabilities = if is_value { Vec::new() } else { answer.to_vec() };
         let value = if is_value { answer.first().copied() } else { None };
-        golden.push(Golden { image, features, probabilities, value, reconstruction: None });
+        Ok(Golden { image, features, probabilities, value, reconstruction: None })
+    };
+    servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(example).collect()
+}
+
+/// The places of the first samples, so many at the most, that come through serving unchanged.
+///
+/// # Errors
+/// As [`Dataset::image`].
+pub(super) fn servable_samples(test: &Dataset, image: Option<&ImageTransform>, most: usize) -> Result<Vec<usize>> {
+    let mut found = Vec::with_capacity(most);
+    for index in 0..test.len() {
+        if found.len() == most {
+            break;
+        }
+        if is_served_as_it_is(test, index, image)? {
+            found.push(index);
+        }
     }
-    Ok(golden)
+    Ok(found)
 }
 
 /// The samples for the live probe, with their labels if it is for a classifier; none of a model of numbers.
@@ -266,4 +276,26 @@ fn is_served_as_it_is(data: &Dataset, index: usize, image: Option<&ImageTransfor
     let pixels = data.image(index)?.into_owned();
     let picture = Luma { width: image.width, height: image.height, pixels };
     Ok(!prepare_image(picture, image, PolarityChoice::Auto)?.inverted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::Polarity;
+
+    #[test]
+    fn samples_that_serving_would_invert_are_no_examples() {
+        // Bright on dark, dark on bright, bright on dark: 4 × 4 pixels with a drawing of 4 in the middle.
+        let drawn = |paper: u8, ink: u8| {
+            (0..16).map(move |at| if [5, 6, 9, 10].contains(&at) { ink } else { paper }).collect::<Vec<u8>>()
+        };
+        let pixels = [drawn(0, 255), drawn(255, 0), drawn(0, 255)].concat();
+        let data = Dataset::images(4, 4, pixels, vec![0, 1, 0], 2);
+        let image = |fit| ImageTransform { width: 4, height: 4, polarity: Polarity::LightOnDark, fit };
+        let found = |fit, most| servable_samples(&data, Some(&image(fit)), most).unwrap();
+        assert_eq!(found(Fit::Stretch, 5), [0, 2]);
+        assert_eq!(found(Fit::Stretch, 1), [0]);
+        assert_eq!(found(Fit::CentreOfMass, 5), [0, 1, 2], "data in MNIST's likeness are taken as they are");
+        assert_eq!(servable_samples(&data, None, 2).unwrap(), [0, 1]);
+    }
 }

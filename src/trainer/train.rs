@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::autoencoder::{self, Autoencoder, AutoencoderReport};
+use super::autoencoder::{self, AutoencoderReport};
 use super::checkpoint::Checkpoint;
 use super::dataset::Dataset;
 use super::events::{Events, HyperParameter};
@@ -13,12 +13,12 @@ use super::network::{Network, Parameter};
 use super::plots;
 use super::presets::{Preset, preset};
 use super::recipe;
-use super::release;
+use super::release::{self, Release};
 use super::report::{RegressionReport, Report};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
-use crate::repository::{Publication, publish};
+use crate::repository::publish;
 
 /// What a run is told.
 #[derive(Debug, Clone)]
@@ -85,6 +85,14 @@ impl TrainedReport {
             Self::Classifier(report) => report.markdown(),
             Self::Autoencoder(report) => report.markdown(),
             Self::Regressor(report) => report.markdown(),
+        }
+    }
+
+    /// What the loss is of, in words.
+    fn loss_unit(&self) -> &'static str {
+        match self {
+            Self::Classifier(_) | Self::Autoencoder(_) => "nats",
+            Self::Regressor(_) => "standardised squares",
         }
     }
 
@@ -209,11 +217,11 @@ pub fn train(
     match model {
         Model::Classifier(network) => {
             let (state, events) = run.fit(*network, begin, watch)?;
-            run.conclude_network(&state, events)
+            run.conclude(release::prepare(request, &state, &lesson)?, state.history(), events)
         }
         Model::Autoencoder(autoencoder) => {
             let (state, events) = run.fit(*autoencoder, begin, watch)?;
-            run.conclude_autoencoder(&state, events)
+            run.conclude(autoencoder::prepare(request, &state, &lesson)?, state.history(), events)
         }
     }
 }
@@ -273,36 +281,22 @@ impl Run<'_> {
         Ok((state, events))
     }
 
-    fn conclude_network(&self, state: &FitState, mut events: Option<Events>) -> Result<TrainOutcome> {
-        let Self { run, lesson, .. } = *self;
-        let release = release::prepare(self.request, state, lesson)?;
-        run.write("curves.svg", &plots::curves(state.history(), !lesson.is_regression())?)?;
-        release.report.write(run)?;
+    /// Writes what came of it into the run directory, and publishes it.
+    fn conclude(&self, release: Release, history: &[EpochReport], mut events: Option<Events>) -> Result<TrainOutcome> {
+        let Self { run, request, lesson, .. } = *self;
+        let Release { publication, report, card, ended } = release;
+        run.write("curves.svg", &plots::curves(history, report.loss_unit(), !lesson.is_regression())?)?;
+        report.write(run)?;
         let events = events.as_mut();
-        match &release.report {
+        match &report {
             TrainedReport::Classifier(report) => events.map(|events| events.finish(report, &lesson.test)),
             TrainedReport::Regressor(report) => events.map(|events| events.finish_regression(report)),
             TrainedReport::Autoencoder(report) => events.map(|events| events.finish_autoencoder(report)),
         }
         .transpose()?;
-        run.write("card.md", &release.card)?;
-        self.publish(release.publication, release.report, release.ended)
-    }
-
-    fn conclude_autoencoder(&self, state: &FitState<Autoencoder>, mut events: Option<Events>) -> Result<TrainOutcome> {
-        let run = self.run;
-        let release = autoencoder::prepare(self.request, state, self.lesson)?;
-        run.write("curves.svg", &plots::curves(state.history(), false)?)?;
-        release.report.write(run.path())?;
-        events.as_mut().map(|events| events.finish_autoencoder(&release.report)).transpose()?;
-        run.write("card.md", &release.card)?;
-        self.publish(release.publication, TrainedReport::Autoencoder(Box::new(release.report)), release.ended)
-    }
-
-    fn publish(&self, publication: Publication, report: TrainedReport, ended: Option<String>) -> Result<TrainOutcome> {
-        let models = self.request.models.as_deref();
-        let published = models.map(|models: &Path| publish(models, publication)).transpose()?;
-        Ok(TrainOutcome { run: self.run.path().to_owned(), published, report, ended })
+        run.write("card.md", &card)?;
+        let published = request.models.as_deref().map(|models: &Path| publish(models, publication)).transpose()?;
+        Ok(TrainOutcome { run: run.path().to_owned(), published, report, ended })
     }
 }
 

@@ -89,7 +89,7 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         target.version = VersionSpec::Specific(version);
     }
     let found = target.find(&args.models)?;
-    let data = read_for(&found.path, &args.data, args.reading.options()?)?;
+    let data = read_for(&found.path, &args.data, args.reading.options())?;
     if is_autoencoder(&found.path, ANY_SIZE)? {
         return autoencoder::run(args, &found, &data);
     }

@@ -16,7 +16,7 @@ use crate::repository::{
     CARD_FILE, Companion, CompanionRole, Golden, GoldenReconstruction, MANIFEST_SCHEMA, MODEL_FILE, Manifest,
     ModelMetrics, PROBE_FILE, Publication, VersionFiles,
 };
-use crate::signature::{OutputTransform, Transform};
+use crate::signature::{ImageTransform, OutputTransform, Transform};
 use crate::stats::ReferenceScores;
 use crate::trainer::card;
 use crate::trainer::dataset::Dataset;
@@ -24,8 +24,10 @@ use crate::trainer::export::{Graphs, MEAN, NOISE, RECONSTRUCTION, SCORE, autoenc
 use crate::trainer::fit::FitState;
 use crate::trainer::lesson::Lesson;
 use crate::trainer::reference;
-use crate::trainer::release::{data_provenance, ended, now, png_base64, probe, training_provenance};
-use crate::trainer::train::TrainRequest;
+use crate::trainer::release::{
+    Release, data_provenance, ended, now, png_base64, probe, servable_samples, training_provenance,
+};
+use crate::trainer::train::{TrainRequest, TrainedReport};
 use crate::transform::Picture;
 
 /// The encoder, for those who want codes only.
@@ -35,16 +37,6 @@ const DECODER_FILE: &str = "decoder.onnx";
 
 /// Examples that every load checks.
 const GOLDEN_SAMPLES: usize = 4;
-
-/// What there is to publish.
-#[derive(Debug)]
-pub(in crate::trainer) struct Release {
-    pub(in crate::trainer) publication: Publication,
-    pub(in crate::trainer) report: AutoencoderReport,
-    pub(in crate::trainer) card: String,
-    /// Why training ended before its last epoch, if it did.
-    pub(in crate::trainer) ended: Option<String>,
-}
 
 /// Exports, checks parity, evaluates in the serving engine and writes the manifest.
 ///
@@ -107,7 +99,7 @@ pub(in crate::trainer) fn prepare(
         reference: Some(reference::of_inputs(validation, test)?),
         parity: Some(parity),
         calibration: None,
-        golden: golden(&plans.model, test)?,
+        golden: golden(&plans.model, test, lesson.source.image.as_ref())?,
         companions: BTreeMap::from([
             (ENCODER_FILE.to_owned(), companion(CompanionRole::Encoder, &plans.encoder)),
             (DECODER_FILE.to_owned(), companion(CompanionRole::Decoder, &plans.decoder)),
@@ -123,14 +115,15 @@ pub(in crate::trainer) fn prepare(
         (PROBE_FILE, probe.into_bytes()),
         (CARD_FILE, card.clone().into_bytes()),
     ];
+    let report = TrainedReport::Autoencoder(Box::new(report));
     Ok(Release { publication: Publication { manifest, files }, report, card, ended })
 }
 
 /// The first test images with what the model makes of them.
-fn golden(model: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
+fn golden(model: &Plan, test: &Dataset, image: Option<&ImageTransform>) -> Result<Vec<Golden>> {
     let mut session = model.session()?;
     let latent = model.signature().inputs.get(1).and_then(|input| input.sample_shape()).unwrap_or_default();
-    let mut example = |index: usize| {
+    let example = |index: usize| {
         let pixels = test.inputs(index..index + 1)?;
         let outputs = run_with(model, &mut session, pixels, 1, Some(vec![0.0; latent.iter().product()]))?;
         let again = output(model, &outputs, RECONSTRUCTION)?;
@@ -147,7 +140,7 @@ fn golden(model: &Plan, test: &Dataset) -> Result<Vec<Golden>> {
             reconstruction: Some(reconstruction),
         })
     };
-    (0..GOLDEN_SAMPLES.min(test.len())).map(&mut example).collect()
+    servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(example).collect()
 }
 
 /// Whether the version in this folder is an autoencoder, as its manifest says.

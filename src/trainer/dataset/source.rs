@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::collect::Parts;
 use super::faults::{Faults, unusable};
 use super::table::{self, Layout};
@@ -17,18 +15,12 @@ use crate::signature::{Column, Fit, ImageTransform, Polarity};
 pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
 
 /// How data are read and kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataOptions {
     /// What is said about the data.
-    #[serde(default)]
     pub reading: ReadSettings,
     /// Bytes of samples that may lie in memory.
-    #[serde(default = "default_memory")]
     pub memory: u64,
-}
-
-fn default_memory() -> u64 {
-    DEFAULT_DATA_MEMORY
 }
 
 impl Default for DataOptions {
@@ -80,6 +72,9 @@ impl DataSource {
         let DataOptions { reading, memory } = options;
         if reading.image_size.is_some_and(|size| size.iter().any(|side| !(1..=4096).contains(side))) {
             return Err(Error::Config { setting: "image-size".into(), problem: "sides must be from 1 to 4096".into() });
+        }
+        if reading.target.as_ref().is_some_and(|target| reading.ignore.contains(target)) {
+            return Err(Error::Config { setting: "ignore".into(), problem: "names the target".into() });
         }
         let format = reading.format.map_or_else(|| detect(path), Ok)?;
         match format {

@@ -43,7 +43,7 @@ impl AdamStep {
             .zip(second.par_chunks_mut(CHUNK))
             .zip(gradient.par_chunks(CHUNK))
             .for_each(|(((weights, first), second), gradient)| {
-                pulp::Arch::new().dispatch(
+                crate::simd::vectorized(
                     #[inline(always)]
                     || self.update(weights, [first, second], gradient, kept),
                 );

@@ -26,7 +26,7 @@ impl Average {
         let part = (1.0 - decay.min((1.0 + step) / (10.0 + step))) as f32;
         for (average, array) in self.arrays.iter_mut().zip(network.all_arrays()) {
             average.values.par_chunks_mut(CHUNK).zip(array.values.par_chunks(CHUNK)).for_each(|(average, values)| {
-                pulp::Arch::new().dispatch(
+                crate::simd::vectorized(
                     #[inline(always)]
                     || {
                         for (average, value) in average.iter_mut().zip(values) {

@@ -28,13 +28,13 @@ impl SgdStep {
         let chunks = weights.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
         match velocity {
             Some(velocity) => chunks.zip(velocity.par_chunks_mut(CHUNK)).for_each(|((weights, gradient), velocity)| {
-                pulp::Arch::new().dispatch(
+                crate::simd::vectorized(
                     #[inline(always)]
                     || self.with_momentum(weights, velocity, gradient, decay),
                 );
             }),
             None => chunks.for_each(|(weights, gradient)| {
-                pulp::Arch::new().dispatch(
+                crate::simd::vectorized(
                     #[inline(always)]
                     || self.plain(weights, gradient, decay),
                 );

@@ -15,11 +15,11 @@ pub(super) const PALE: RGBColor = RGBColor(0xb8, 0xc4, 0xd0);
 const INK: RGBColor = RGBColor(0x22, 0x2b, 0x35);
 const GRID: RGBColor = RGBColor(0xe3, 0xe7, 0xeb);
 
-/// Loss and, of a classifier, accuracy by epoch, training and validation.
-pub(super) fn curves(history: &[EpochReport], is_classifier: bool) -> Result<String> {
+/// Loss, in a unit, and if there is one the accuracy by epoch, training and validation.
+pub(super) fn curves(history: &[EpochReport], unit: &str, has_accuracy: bool) -> Result<String> {
     let mut svg = String::new();
     {
-        let width = if is_classifier { 960 } else { 480 };
+        let width = if has_accuracy { 960 } else { 480 };
         let root = SVGBackend::with_string(&mut svg, (width, 400)).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
         let (left, right) = root.split_horizontally(480);
@@ -28,8 +28,8 @@ pub(super) fn curves(history: &[EpochReport], is_classifier: bool) -> Result<Str
         };
         let loss = [point(&|report| Some(report.loss)), point(&|report| report.validation.map(|v| v.loss))];
         let accuracy = [point(&|report| Some(report.accuracy)), point(&|report| report.validation.map(|v| v.accuracy))];
-        chart(&left, if is_classifier { "loss (nats)" } else { "loss (standardised squares)" }, &loss)?;
-        if is_classifier {
+        chart(&left, &format!("loss ({unit})"), &loss)?;
+        if has_accuracy {
             chart(&right, "accuracy", &accuracy)?;
         }
         root.present().map_err(failed)?;

@@ -11,8 +11,22 @@ use crate::error::{Error, Result};
 use crate::trainer::recipe::parse_value;
 
 /// Settings that say what a trial is judged on, so that trials with different ones could not be compared.
-const FIXED: [&str; 8] =
-    ["data", "validation", "train_samples", "seed", "models", "publish", "tensorboard", "time_seconds"];
+const FIXED: [&str; 11] = [
+    "data",
+    "validation",
+    "validation_cap",
+    "train_samples",
+    "class_weights",
+    "seed",
+    "model",
+    "models",
+    "publish",
+    "tensorboard",
+    "time_seconds",
+];
+
+/// Settings below this one, too: how the data are read.
+const FIXED_TABLE: &str = "reading.";
 
 /// Short names.
 const ALIASES: [(&str, &str); 2] =
@@ -51,7 +65,7 @@ impl Dimension {
         let (key, domain) = text.split_once('=').ok_or_else(malformed)?;
         let (key, domain) = (key.trim(), domain.trim());
         let key = ALIASES.iter().find(|(short, _)| *short == key).map_or(key, |(_, long)| long);
-        if FIXED.contains(&key) {
+        if FIXED.contains(&key) || key.starts_with(FIXED_TABLE) {
             return Err(refuse(format!("{key} is the same for all trials, or they could not be compared")));
         }
         let domain = if let Some(values) = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -158,6 +172,8 @@ mod tests {
             ("batch_size=[3]", "nothing to choose"),
             ("seed=int(1,9)", "same for all trials"),
             ("validation=[1,2]", "same for all trials"),
+            ("class_weights=[none,balanced]", "same for all trials"),
+            ("reading.target=[a,b]", "same for all trials"),
         ] {
             let refused = Dimension::parse(text).unwrap_err().to_string();
             assert!(refused.contains(hint), "{text}: {refused}");
