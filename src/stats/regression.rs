@@ -17,6 +17,20 @@ pub struct RegressionEvaluation {
     pub r_squared: Option<f64>,
 }
 
+/// Errors that differ by less than this part are the same: kernels of another processor round differently, and
+/// JSON does not keep the last bit.
+const SAME: f64 = 1e-5;
+
+impl RegressionEvaluation {
+    /// Whether another evaluation of the same model on the same data could be this one.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let near = |a: f64, b: f64| (a - b).abs() <= SAME * a.abs().max(b.abs());
+        self.samples == other.samples
+            && near(self.mean_absolute_error, other.mean_absolute_error)
+            && near(self.root_mean_squared_error, other.root_mean_squared_error)
+    }
+}
+
 /// Collects pairs of truth and prediction.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RegressionEvaluator {
@@ -56,6 +70,15 @@ impl RegressionEvaluator {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn rounding_makes_no_other_evaluation() {
+        let one = evaluate(&[(1.0, 1.5), (2.0, 1.0), (7.0, 7.25)]);
+        let rounded = RegressionEvaluation { mean_absolute_error: one.mean_absolute_error * (1.0 + 1e-7), ..one };
+        assert!(one.is_like(&one) && one.is_like(&rounded) && rounded.is_like(&one));
+        let worse = RegressionEvaluation { root_mean_squared_error: one.root_mean_squared_error * 1.001, ..one };
+        assert!(!one.is_like(&worse) && !one.is_like(&RegressionEvaluation { samples: 4, ..one }));
+    }
 
     fn evaluate(pairs: &[(f64, f64)]) -> RegressionEvaluation {
         let mut evaluator = RegressionEvaluator::default();

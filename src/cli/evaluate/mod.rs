@@ -153,9 +153,16 @@ fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<
     for (name, value) in report.figures() {
         text.push_str(&format!("{name:<50} {value:>12}\n"));
     }
-    let same = manifest.metrics.regression.is_some_and(|metrics| metrics.test == report.evaluation);
-    let verdict = if same { "The same as" } else { "Another than" };
-    text.push_str(&format!("\n{verdict} the manifest's evaluation.\n"));
+    let verdict = match manifest.metrics.regression.map(|metrics| metrics.test) {
+        Some(told) if told.samples != report.evaluation.samples => "The manifest's evaluation is of other data.".into(),
+        Some(told) if told.is_like(&report.evaluation) => "The same as the manifest's evaluation.".into(),
+        Some(told) => format!(
+            "The manifest says a mean absolute error of {:.4}; this is another model, other data or another engine.",
+            told.mean_absolute_error
+        ),
+        None => "There is no manifest with an evaluation to compare with.".to_owned(),
+    };
+    text.push_str(&format!("\n{verdict}\n"));
     if let Some(folder) = &args.report {
         text.push_str(&format!("report: {}\n", folder.join("report.html").display()));
     }
