@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::basic::Compression;
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -23,9 +23,9 @@ enum Cells {
     Bytes(Vec<Vec<u8>>),
 }
 
-fn write(path: &Path, schema: &str, columns: &[Cells], features: &str) {
+fn write(path: &Path, compression: Compression, schema: &str, columns: &[Cells], features: &str) {
     let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
+        .set_compression(compression)
         .set_key_value_metadata(Some(vec![KeyValue::new("huggingface".to_owned(), features.to_owned())]))
         .build();
     let schema = Arc::new(parse_message_type(schema).unwrap());
@@ -63,15 +63,27 @@ fn pictures_of_hugging_face_are_read_with_the_names_of_their_classes() {
         let labels = range.iter().map(|index| i64::from(test.labels()[*index])).collect();
         [Cells::Bytes(bytes), Cells::Bytes(paths), Cells::Whole(labels)]
     };
-    write(&folder.path().join("data/train-00000-of-00001.parquet"), SCHEMA, &files(&chosen), FEATURES);
-    write(&folder.path().join("data/test-00000-of-00001.parquet"), SCHEMA, &files(&chosen[..3]), FEATURES);
+    write(
+        &folder.path().join("data/train-00000-of-00001.parquet"),
+        Compression::SNAPPY,
+        SCHEMA,
+        &files(&chosen),
+        FEATURES,
+    );
+    write(
+        &folder.path().join("data/test-00000-of-00001.parquet"),
+        Compression::SNAPPY,
+        SCHEMA,
+        &files(&chosen[..3]),
+        FEATURES,
+    );
     let data = DataSource::read(folder.path(), &DataOptions::default()).unwrap();
     assert_eq!(data.labels, ["zero", "one"]);
     assert_eq!((data.train.len(), data.test.len(), data.train.width), (16, 3, 28));
     assert_eq!(data.train.inputs(0..1).unwrap(), test.inputs(chosen[0]..chosen[0] + 1).unwrap());
 
     let damaged = [Cells::Bytes(vec![b"no picture".to_vec()]), Cells::Bytes(vec![vec![]]), Cells::Whole(vec![0])];
-    write(&folder.path().join("data/test-00000-of-00001.parquet"), SCHEMA, &damaged, FEATURES);
+    write(&folder.path().join("data/test-00000-of-00001.parquet"), Compression::SNAPPY, SCHEMA, &damaged, FEATURES);
     let failed = DataSource::read(folder.path(), &DataOptions::default()).unwrap_err();
     assert!(matches!(&failed, Error::Data { problem, .. } if problem.starts_with("row 1: column image")), "{failed}");
 }
@@ -81,11 +93,22 @@ fn plain_columns_are_numbers_and_categories_and_a_cut_file_is_refused() {
     const SCHEMA: &str = "message people { required double age; required binary color (UTF8); required double price; }";
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("people.parquet");
-    let ages = (0..40).map(|row| if row == 7 { f64::NAN } else { f64::from(row) }).collect();
+    let ages: Vec<f64> = (0..40).map(|row| if row == 7 { f64::NAN } else { f64::from(row) }).collect();
     let colors = (0..40).map(|row| ["red", "blue"][row % 2].as_bytes().to_vec()).collect();
     let prices = (0..40).map(|row| f64::from(row) + 0.5).collect();
-    write(&path, SCHEMA, &[Cells::Number(ages), Cells::Bytes(colors), Cells::Number(prices)], "{}");
+    let columns = [Cells::Number(ages), Cells::Bytes(colors), Cells::Number(prices)];
+    write(&path, Compression::UNCOMPRESSED, SCHEMA, &columns, "{}");
     let data = DataSource::read(&path, &DataOptions::default()).unwrap();
+    let inputs =
+        |data: &DataSource| data.train.inputs(0..36).unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    // What pandas, DuckDB, Polars and others write unless told otherwise.
+    for compression in
+        [Compression::SNAPPY, Compression::GZIP(GzipLevel::default()), Compression::ZSTD(ZstdLevel::default())]
+    {
+        write(&path, compression, SCHEMA, &columns, "{}");
+        let packed = DataSource::read(&path, &DataOptions::default()).unwrap();
+        assert_eq!(inputs(&packed), inputs(&data), "{compression:?}");
+    }
     assert_eq!((data.train.len(), data.test.len(), data.target.as_deref()), (36, 4, Some("price")));
     assert!(data.labels.is_empty() && data.columns[1].values() == ["red", "blue"]);
     let missing = |index: &usize| data.train.inputs(*index..index + 1).unwrap()[0].is_nan();
