@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::progress::grouped;
+use super::reading::ReadingArgs;
 use super::target::Target;
 use crate::error::{Error, Result};
-use crate::trainer::{CalibrateOutcome, Calibrated, DataOptions, calibrate, percent, read_for};
+use crate::trainer::{CalibrateOutcome, Calibrated, calibrate, percent, read_for};
 
 /// Makes a version as sure as it is right: fits a temperature on its validation images, divides the
 /// logits by it before the softmax of its graph, checks that no answer changes, and publishes the
@@ -27,9 +28,11 @@ pub(super) struct CalibrateArgs {
     /// Model repository
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
     models: PathBuf,
-    /// Folder with the data that the version was trained on
-    #[arg(long, env = "WEIR_DATA", value_name = "DIR", default_value = "data/mnist")]
+    /// The data that the version was trained on
+    #[arg(long, env = "WEIR_DATA", value_name = "PATH", default_value = "data/mnist")]
     data: PathBuf,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Fit, check and report, but publish nothing
     #[arg(long)]
     no_publish: bool,
@@ -40,7 +43,7 @@ pub(super) struct CalibrateArgs {
 
 pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let found = args.model.find(&args.models)?;
-    let data = read_for(&found.path, &args.data, DataOptions::default())?;
+    let data = read_for(&found.path, &args.data, args.reading.options())?;
     let name = args.data.display().to_string();
     let outcome = calibrate(&found.path, &data, &name, (!args.no_publish).then_some(args.models.as_path()))?;
     let text = match args.json {

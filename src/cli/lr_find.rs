@@ -50,7 +50,7 @@ pub(super) fn run(args: &LrFindArgs) -> Result<ExitCode> {
     plan.validate()?;
     let run = RunDir::create(&args.place.runs, request.preset.name, args.recipe.name.as_deref())?;
     let progress = TrainingProgress::new(1, args.quiet);
-    progress.say(&format!("{}: {}", request.preset.name, request.preset.description));
+    progress.say(&format!("{}: {}", request.network(), request.description()));
     let tenth = (args.steps / 10).max(1);
     let sweep = lr_find(&request, &plan, &run, &mut |step, point| {
         if step.is_multiple_of(tenth) {

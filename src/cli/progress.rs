@@ -1,14 +1,11 @@
 //! What a person sees while something takes long: a bar on a terminal, plain lines elsewhere.
 
-use std::cell::Cell;
 use std::io::{IsTerminal, Write};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
-use crate::stats::Summary;
 use crate::trainer::{EpochReport, Lesson, Network, StepReport};
 
 /// Plain output says something at least this often.
@@ -30,6 +27,11 @@ pub(super) fn complaint(what: &str) {
     drop(writeln!(err, "{red}error:{plain} {what}"));
 }
 
+/// The accuracy in words, if there is one.
+pub(super) fn accuracy(share: Option<f64>) -> String {
+    share.map_or_else(String::new, |share| format!(" accuracy {:.2} %", share * 100.0))
+}
+
 /// Shows a training run on standard error.
 #[derive(Debug)]
 pub(super) struct TrainingProgress {
@@ -37,29 +39,21 @@ pub(super) struct TrainingProgress {
     quiet: bool,
     bar: Option<ProgressBar>,
     spoken: Instant,
-    /// Whether numbers are learned, which have no accuracy; known once the data are read.
-    is_regression: Rc<Cell<bool>>,
 }
 
 impl TrainingProgress {
     pub(super) fn new(epochs: usize, quiet: bool) -> Self {
-        Self { epochs, quiet, bar: None, spoken: Instant::now(), is_regression: Rc::default() }
+        Self { epochs, quiet, bar: None, spoken: Instant::now() }
     }
 
     /// Another that speaks of the same run.
     pub(super) fn twin(&self) -> Self {
-        Self { is_regression: self.is_regression.clone(), ..Self::new(self.epochs, self.quiet) }
-    }
-
-    /// The accuracy in words, if there is one.
-    fn accuracy(&self, share: f64) -> String {
-        if self.is_regression.get() { String::new() } else { format!(" accuracy {:.2} %", share * 100.0) }
+        Self::new(self.epochs, self.quiet)
     }
 
     /// The model, before the first step: layers, shapes, parameters, multiply-adds.
     pub(super) fn summary(&self, networks: &[&Network], lesson: &Lesson) {
         lesson.source.notes.iter().for_each(|note| self.say(note));
-        self.is_regression.set(lesson.is_regression());
         let mut parameters = 0;
         let mut multiply_adds = 0;
         self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "layer", "output", "parameters", "multiply-adds"));
@@ -84,7 +78,7 @@ impl TrainingProgress {
         if self.quiet {
             return;
         }
-        let accuracy = self.accuracy(report.accuracy);
+        let accuracy = accuracy(report.accuracy);
         let bar = self.bar.get_or_insert_with(|| bar(report, self.epochs));
         let last = report.step == report.steps;
         if !bar.is_hidden() {
@@ -115,15 +109,15 @@ impl TrainingProgress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        let validation = report.validation.map_or_else(String::new, |Summary { loss, accuracy, .. }| {
-            format!("  validation loss {loss:.4}{}", self.accuracy(accuracy))
+        let validation = report.validation.map_or_else(String::new, |score| {
+            format!("  validation loss {:.4}{}", score.loss, accuracy(score.accuracy))
         });
         self.say(&format!(
             "epoch {}/{}  loss {:.4}{}{validation}  {} samples/s  {:.1} s",
             report.epoch,
             self.epochs,
             report.loss,
-            self.accuracy(report.accuracy),
+            accuracy(report.accuracy),
             grouped(report.images_per_second as usize),
             report.duration_seconds
         ));

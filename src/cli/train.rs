@@ -115,7 +115,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
         metrics,
         stop: super::stop_on_signal()?,
     };
-    watch.progress.say(&format!("{}: {}", request.preset.name, request.preset.description));
+    watch.progress.say(&format!("{}: {}", request.network(), request.description()));
     watch.progress.say(&format!("run {}, seed {}", run_dir.path().display(), request.fit.seed));
     if let Some((_, address)) = &exporter {
         watch.progress.say(&format!("metrics at http://{address}/metrics"));
@@ -222,7 +222,7 @@ impl Watch for Show {
         self.metrics.learning_rate.set(report.learning_rate);
         self.metrics.images_per_second.set(report.images_per_second);
         self.metrics.training_loss.set(report.loss);
-        self.metrics.training_accuracy.set(report.accuracy);
+        self.metrics.training_accuracy.set(report.accuracy.unwrap_or(f64::NAN));
         self.progress.step(report);
         !self.stop.load(Ordering::Relaxed)
     }
@@ -230,7 +230,7 @@ impl Watch for Show {
     fn epoch(&mut self, report: &EpochReport) -> Result<()> {
         if let Some(validation) = report.validation {
             self.metrics.validation_loss.set(validation.loss);
-            self.metrics.validation_accuracy.set(validation.accuracy);
+            self.metrics.validation_accuracy.set(validation.accuracy.unwrap_or(f64::NAN));
         }
         self.progress.epoch(report);
         Ok(())

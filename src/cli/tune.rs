@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
-use super::progress::TrainingProgress;
+use super::progress::{TrainingProgress, accuracy};
 use super::recipe::{PlaceArgs, RecipeArgs};
 use crate::error::{Error, Result};
 use crate::trainer::{Objective, Outcome, RunDir, Sampler, Trial, TunePlan, TuneWatch, Tuned, resume_tune, tune};
@@ -132,10 +132,10 @@ fn table(tuned: &Tuned) -> String {
     for trial in order.into_iter().take(SHOWN) {
         let Some(validation) = trial.validation else { continue };
         text.push_str(&format!(
-            "{:>5} {:>8.4} {:>7.2} % {:>6}  {}\n",
+            "{:>5} {:>8.4} {:>9} {:>6}  {}\n",
             trial.trial,
             validation.loss,
-            validation.accuracy * 100.0,
+            validation.accuracy.map_or_else(|| "–".into(), |share| format!("{:.2} %", share * 100.0)),
             trial.epochs,
             words(&trial.settings)
         ));
@@ -172,7 +172,7 @@ impl TuneWatch for Show {
         };
         let figures = trial.validation.map_or_else(
             || trial.problem.clone().unwrap_or_default(),
-            |v| format!("validation loss {:.4} accuracy {:.2} %", v.loss, v.accuracy * 100.0),
+            |v| format!("validation loss {:.4}{}", v.loss, accuracy(v.accuracy)),
         );
         self.progress.say(&format!("  {how} after {} epochs, {:.1} s: {figures}", trial.epochs, trial.seconds));
     }

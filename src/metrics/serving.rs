@@ -161,7 +161,7 @@ impl ServingFamilies {
             )?,
             loss: gauge(
                 "weir_model_loss",
-                "Mean cross-entropy in nats, or an autoencoder's mean score; source training, validation and test are the manifest's, probe is live.",
+                "Mean cross-entropy in nats, an autoencoder's mean score, or the mean squared error of numbers; source training, validation and test are the manifest's, probe is live.",
                 &quality,
             )?,
             accuracy: gauge(

@@ -41,11 +41,11 @@ impl TrainingMetrics {
         };
         let loss = labelled(
             "weir_training_loss",
-            "Mean cross-entropy in nats: of the current epoch so far (training), of the last whole epoch (validation).",
+            "Mean cross-entropy in nats, or of numbers the squared error over their variance: of the current epoch so far (training), of the last whole epoch (validation).",
         )?;
         let accuracy = labelled(
             "weir_training_accuracy",
-            "Share of right answers, 0 to 1: of the current epoch so far (training), of the last whole epoch (validation).",
+            "Share of right answers, 0 to 1, NaN when numbers are learned: of the current epoch so far (training), of the last whole epoch (validation).",
         )?;
         let bind = |family: &GaugeVec, source: &str| {
             family.get_metric_with_label_values(&[model, source]).map_err(register_error)

@@ -264,7 +264,8 @@ pub struct FileEntry {
     pub bytes: u64,
 }
 
-/// One line of `probe.jsonl`: a sample, labelled if it is for a classifier, that the server replays through its live path.
+/// One line of `probe.jsonl`: a sample that the server replays through its live path, with the truth about it unless
+/// it is for an autoencoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSample {
     /// A PNG file in base64; empty if it is a row of a table.
@@ -276,4 +277,7 @@ pub struct ProbeSample {
     /// The true class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<usize>,
+    /// The true number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
 }

@@ -16,7 +16,7 @@ use super::lane::Lane;
 use super::pool::Pool;
 use super::reconstruction::Reconstruction;
 use super::rival;
-use super::servable::{Input, Servable};
+use super::servable::{Input, Servable, Truth};
 use super::sessions::Runtime;
 use super::statistics::Statistics;
 use super::triton;
@@ -170,8 +170,13 @@ pub(super) fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(V
     Ok((sessions, costs))
 }
 
-fn decode_probe(probe: &ProbeSample) -> Result<(Input, Option<usize>)> {
-    Ok((sample(&probe.image, &probe.features)?, probe.label))
+fn decode_probe(probe: &ProbeSample) -> Result<(Input, Truth)> {
+    let truth = match (probe.label, probe.value) {
+        (Some(label), _) => Truth::Class(label),
+        (None, Some(value)) => Truth::Value(value),
+        (None, None) => Truth::Unknown,
+    };
+    Ok((sample(&probe.image, &probe.features)?, truth))
 }
 
 /// An example of a manifest: a PNG file in base64, or if there is none the elements of a row.
@@ -201,12 +206,24 @@ fn announce(servable: &Servable, start: Instant) {
             servable.metrics.set_quality(source, summary.loss, Some(summary.accuracy));
         }
     }
-    // An autoencoder's live figure is its mean score, so that is what it is compared with.
+    // An autoencoder's live figure is its mean score, so that is what it is compared with; that of a model of numbers
+    // is its mean squared error.
     let held_out = manifest.metrics.scores.as_ref().map(|scores| scores.mean);
     let test = manifest.metrics.likelihood.as_ref().map(|likelihood| likelihood.mean_score);
-    for (source, score) in [(Source::Validation, held_out), (Source::Test, test)] {
-        if let Some(score) = score {
-            servable.metrics.set_quality(source, score, None);
+    let numbers = manifest.metrics.regression.as_ref();
+    let losses = [
+        (Source::Training, numbers.map(|numbers| numbers.training.mean_squared_error())),
+        (
+            Source::Validation,
+            numbers.and_then(|numbers| numbers.validation.as_ref()).map(|held_out| held_out.mean_squared_error()),
+        ),
+        (Source::Test, numbers.map(|numbers| numbers.test.mean_squared_error())),
+        (Source::Validation, held_out),
+        (Source::Test, test),
+    ];
+    for (source, loss) in losses {
+        if let Some(loss) = loss {
+            servable.metrics.set_quality(source, loss, None);
         }
     }
 }

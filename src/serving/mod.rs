@@ -42,7 +42,7 @@ pub use manager::{Manager, ManagerParts, Pointed};
 pub use pool::Pool;
 pub use predictor::{Inference, Predicted, Predictor, PredictorSettings};
 pub use probe::run_probes;
-pub use servable::{DEFAULT_PRIORITY, Input, LiveQuality, Options, Prediction, Servable};
+pub use servable::{DEFAULT_PRIORITY, Input, LiveQuality, LossKind, Options, Prediction, Servable};
 pub use statistics::{RunStatistics, Snapshot, Statistics, Timed};
 pub use tuner::Tuner;
 pub use tuning::{BatchCost, Tuning, TuningStage};

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::predictor::Predictor;
-use super::servable::{LiveQuality, Options, Prediction, Servable};
+use super::servable::{LiveQuality, LossKind, Options, Prediction, Servable, Truth};
 use crate::error::Result;
 use crate::ids::{ModelRef, VersionSpec};
 use crate::stats::Evaluator;
@@ -54,8 +54,8 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
     let classes = servable.labels().len();
     let options = Options { top_k: classes, priority: PROBE_PRIORITY, ..Options::default() };
     let mut evaluator = Evaluator::new(classes);
-    let (mut scores, mut scored_samples) = (0.0, 0u64);
-    for (input, label) in &servable.probe {
+    let (mut sum, mut samples, mut loss_of) = (0.0, 0u64, LossKind::CrossEntropy);
+    for (input, truth) in &servable.probe {
         let predicted = predictor.probe(servable.clone(), input.clone(), options).await?;
         let mut probabilities = vec![0.0; classes];
         for prediction in &predicted.predictions {
@@ -66,22 +66,27 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
                     }
                 }
                 Prediction::Reconstructed { score, .. } => {
-                    scores += score;
-                    scored_samples += 1;
+                    (sum, samples, loss_of) = (sum + score, samples + 1, LossKind::Score);
                 }
-                Prediction::Number { .. } | Prediction::Raw { .. } => {}
+                Prediction::Number { value } => {
+                    if let Truth::Value(truth) = truth {
+                        let error = f64::from(*value) - truth;
+                        (sum, samples, loss_of) = (sum + error * error, samples + 1, LossKind::SquaredError);
+                    }
+                }
+                Prediction::Raw { .. } => {}
             }
         }
-        if let Some(label) = label {
+        if let Truth::Class(label) = truth {
             evaluator.add(*label, &probabilities);
         }
         tokio::task::yield_now().await;
     }
-    if scored_samples > 0 {
-        return Ok(LiveQuality { samples: scored_samples, loss: scores / scored_samples as f64, accuracy: None });
+    if samples > 0 {
+        return Ok(LiveQuality { samples, loss: sum / samples as f64, loss_of, accuracy: None });
     }
     let summary = evaluator.summary();
-    Ok(LiveQuality { samples: summary.samples, loss: summary.loss, accuracy: Some(summary.accuracy) })
+    Ok(LiveQuality { samples: summary.samples, loss: summary.loss, loss_of, accuracy: Some(summary.accuracy) })
 }
 
 fn record(servable: &Servable, outcome: Result<LiveQuality>) {

@@ -121,11 +121,36 @@ pub enum Prediction {
 pub struct LiveQuality {
     /// How many samples were scored.
     pub samples: u64,
-    /// Mean cross-entropy of a classifier, mean score of an autoencoder, in nats.
+    /// Mean loss.
     pub loss: f64,
+    /// What that is the mean of.
+    pub loss_of: LossKind,
     /// Share of right answers of a classifier, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+}
+
+/// What a version's loss is the mean of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// The cross-entropy of a classifier's answers, in nats.
+    CrossEntropy,
+    /// The scores that an autoencoder gives, in nats.
+    Score,
+    /// The squared errors of numbers, in the square of their unit.
+    SquaredError,
+}
+
+/// What is known of a sample of a probe set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Truth {
+    /// Its class.
+    Class(usize),
+    /// Its number.
+    Value(f64),
+    /// Nothing, and an autoencoder needs nothing.
+    Unknown,
 }
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.
@@ -150,7 +175,7 @@ pub struct Servable {
     pub metrics: ServableMetrics,
     /// What it did since it was loaded.
     pub statistics: Statistics,
-    pub(super) probe: Vec<(Input, Option<usize>)>,
+    pub(super) probe: Vec<(Input, Truth)>,
     pub(super) live: ArcSwapOption<LiveQuality>,
     pub(super) signature: Signature,
     pub(super) runtime: ArcSwap<Runtime>,

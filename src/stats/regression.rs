@@ -22,6 +22,11 @@ pub struct RegressionEvaluation {
 const SAME: f64 = 1e-5;
 
 impl RegressionEvaluation {
+    /// MSE, the mean of (ŷ − y)².
+    pub fn mean_squared_error(&self) -> f64 {
+        self.root_mean_squared_error.powi(2)
+    }
+
     /// Whether another evaluation of the same model on the same data could be this one.
     pub fn is_like(&self, other: &Self) -> bool {
         let near = |a: f64, b: f64| (a - b).abs() <= SAME * a.abs().max(b.abs());

@@ -1,11 +1,12 @@
 //! What the training loop can fit: a classifier, which is one network, or an autoencoder, which is two.
 
+use serde::{Deserialize, Serialize};
+
 use super::autoencoder::Autoencoder;
 use super::batches::Batch;
 use super::dataset::Dataset;
 use super::network::{Network, Parameter};
 use crate::error::Result;
-use crate::stats::Summary;
 
 /// Samples that one validation pass takes at a time.
 pub(super) const VALIDATION_BATCH: usize = 1000;
@@ -13,13 +14,27 @@ pub(super) const VALIDATION_BATCH: usize = 1000;
 /// What a forward and backward pass over a batch gives.
 #[derive(Debug)]
 pub struct Pass {
-    /// Sum of the losses of the samples, in nats.
+    /// Sum of the losses of the samples.
     pub(super) loss_sum: f64,
     /// Samples whose most probable class was right; of an autoencoder, the sum of the shares of their pixels
-    /// that were.
-    pub(super) correct: f64,
+    /// that were; `None` when numbers are learned.
+    pub(super) correct: Option<f64>,
     /// The gradient of the mean loss for each parameter, network by network.
     pub(super) gradients: Vec<Vec<f32>>,
+}
+
+/// How well samples are told.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// How many there were.
+    pub samples: u64,
+    /// Mean loss: cross-entropy in nats; of an autoencoder −ELBO in nats; of numbers the squared error, the
+    /// variance of the training data being 1.
+    pub loss: f64,
+    /// Share of samples whose most probable class is right, 0 to 1; of an autoencoder, of pixels that are more
+    /// likely right than wrong. Numbers have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
 }
 
 /// Something with parameters and a loss.
@@ -45,7 +60,7 @@ pub trait Learner {
     ///
     /// # Errors
     /// [`Error::Internal`](crate::error::Error::Internal) when burn gives something that is no 32-bit float tensor.
-    fn validate(&self, data: &Dataset) -> Result<Summary>;
+    fn validate(&self, data: &Dataset) -> Result<Score>;
 
     /// Its parameters, network by network.
     fn trained(&self) -> Vec<&Parameter> {
@@ -105,7 +120,7 @@ impl Learner for Model {
         self.learner_mut().pass(batch)
     }
 
-    fn validate(&self, data: &Dataset) -> Result<Summary> {
+    fn validate(&self, data: &Dataset) -> Result<Score> {
         self.learner().validate(data)
     }
 }

@@ -4,6 +4,7 @@ use super::autoencoder::Autoencoder;
 use super::dataset::{DataOptions, DataSource, Dataset, Targets, recoded, seen_vocabulary};
 use super::learner::Model;
 use super::network::Network;
+use super::own::around;
 use super::tabular::{Moments, encodings, on_table};
 use super::train::TrainRequest;
 use super::weights::ClassWeights;
@@ -24,6 +25,8 @@ pub struct TaskOptions {
     pub caps_validation: bool,
     /// What samples weigh in the loss.
     pub class_weights: ClassWeights,
+    /// Layers of one's own instead of the preset's, but for the first and the last; none if empty.
+    pub layers: Vec<LayerSpec>,
     /// How the data are read.
     pub data: DataOptions,
 }
@@ -74,14 +77,17 @@ impl Lesson {
         refuse_misfits(request, &train)?;
         let mut test = source.test.clone();
         let outputs = train.classes;
-        let mut architecture = (request.preset.architecture)(train.height, train.width, outputs);
+        let mut architecture = match options.layers.as_slice() {
+            [] => (request.preset.architecture)(train.height, train.width, outputs),
+            body => around(body, train.height, train.width, outputs)?,
+        };
         let mut columns = Vec::new();
         if train.is_table() {
             columns = seen_vocabulary(&train, &source.columns)?;
             for part in [&mut train, &mut validation, &mut test] {
                 *part = recoded(part, &source.columns, &columns, options.data.memory)?;
             }
-            architecture = on_table(request.preset.name, architecture, encodings(&train, &columns)?)?;
+            architecture = on_table(request.network(), architecture, encodings(&train, &columns)?)?;
         }
         let mut scale = None;
         if let Targets::Values(values) = train.targets() {
@@ -144,6 +150,9 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset) -> Result<()> {
     let is_autoencoder = request.preset.decoder.is_some();
     if (is_regression || is_autoencoder) && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
         return refuse("mixup and label-smoothing", "are for classes, and no classes are to be learned");
+    }
+    if is_autoencoder && !request.task.layers.is_empty() {
+        return refuse("layers", "are those of one network, and an autoencoder is two; choose another preset");
     }
     if is_autoencoder && (train.is_table() || is_regression) {
         return refuse("preset", "an autoencoder learns images, which the data are not");

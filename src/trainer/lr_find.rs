@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::fit::FitState;
+use super::fit::{FitState, Pace};
 use super::plots::{Figure, PALE, Series, TRAINING, VALIDATION};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::train::TrainRequest;
@@ -37,7 +37,7 @@ pub struct SweepPlan {
 pub struct SweepPoint {
     /// The step size.
     pub learning_rate: f64,
-    /// The mean loss of the batch, in nats.
+    /// The mean loss of the batch.
     pub loss: f64,
     /// The loss smoothed over the steps so far.
     pub smoothed_loss: f64,
@@ -103,7 +103,11 @@ pub fn lr_find(
             let (batches, _producer) = settings.plan(&state.network, epoch).produce(scope, &prepared.train, 0);
             for batch in batches.iter().take(plan.steps - points.len()) {
                 let rate = plan.rate(points.len());
-                let done = match state.step(batch?, rate / settings.optimizer.learning_rate(), &settings) {
+                let done = match state.step(
+                    batch?,
+                    Pace { factor: rate / settings.optimizer.learning_rate(), dip: 0.0 },
+                    &settings,
+                ) {
                     Ok(done) => done,
                     Err(Error::Diverged { .. }) if points.len() > plan.steps / BEGINNING + EDGE => {
                         exploded = true;
@@ -181,7 +185,7 @@ impl Sweep {
         let marks = marks.map(|point| (point.learning_rate, point.smoothed_loss)).collect();
         let series = |name, color, dots, points| Series { name, color, dots, points };
         let figure = Figure {
-            title: "loss by step size (nats)",
+            title: "loss by step size",
             x_label: "step size",
             log_x: true,
             series: vec![

@@ -21,6 +21,7 @@ mod lesson;
 mod lr_find;
 mod network;
 mod optimizer;
+mod own;
 mod parity;
 mod plots;
 mod presets;
@@ -45,7 +46,7 @@ pub use evaluate::{Evaluated, EvaluatedNumbers, evaluate_numbers, evaluate_versi
 pub use export::to_onnx;
 pub use fit::{Ending, EpochReport, FitSettings, FitState, Snapshot, StepReport, Watch, fit};
 pub use inspect::{ColumnFigures, Duplicate, Duplicates, Figures, Inspection, Part, inspect};
-pub use learner::{Learner, Model};
+pub use learner::{Learner, Model, Score};
 pub use lesson::{Lesson, TaskOptions};
 pub use lr_find::{Sweep, SweepPlan, SweepPoint, lr_find};
 pub use network::{Network, Parameter};

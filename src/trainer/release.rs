@@ -49,7 +49,7 @@ pub(super) struct Release {
 /// # Errors
 /// [`Error::GateMissed`] when the exported graph is not what was trained.
 pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson) -> Result<Release> {
-    let (preset, model) = (request.preset, request.model()?);
+    let model = request.model()?;
     let network = &state.network;
     let onnx = to_onnx(network, model.as_str())?;
     let plan = Plan::load(&onnx)?;
@@ -106,7 +106,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
         manifest_schema: MANIFEST_SCHEMA,
         model,
         version: Version(0),
-        description: preset.description.into(),
+        description: request.description(),
         created: now(),
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature: plan.signature().clone(),
@@ -228,22 +228,20 @@ pub(super) fn servable_samples(test: &Dataset, image: Option<&ImageTransform>, m
     Ok(found)
 }
 
-/// The samples for the live probe, with their labels if it is for a classifier; none of a model of numbers.
+/// The samples for the live probe, with the truth about each unless it is for an autoencoder.
 ///
 /// # Errors
 /// [`Error::Internal`] when an image cannot be encoded, and as [`Dataset::image`].
 pub(super) fn probe(test: &Dataset, image: Option<&ImageTransform>, seed: u64, labelled: bool) -> Result<String> {
     let mut lines = String::new();
-    if test.labels().is_empty() {
-        return Ok(lines);
-    }
     for index in test.sample(PROBE_SAMPLES, seed) {
         if !is_served_as_it_is(test, index, image)? {
             continue;
         }
         let (image, features) = sample(test, index)?;
-        let label = labelled.then(|| test.labels()[index] as usize);
-        let sample = ProbeSample { image, features, label };
+        let label = test.labels().get(index).filter(|_| labelled).map(|label| *label as usize);
+        let value = test.values().get(index).copied();
+        let sample = ProbeSample { image, features, label, value };
         let line = serde_json::to_string(&sample)
             .map_err(|error| Error::internal("the probe set could not be written", error))?;
         lines.push_str(&line);

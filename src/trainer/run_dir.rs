@@ -103,12 +103,15 @@ impl RunDir {
         let json =
             serde_json::to_string(report).map_err(|error| Error::internal("an epoch could not be written", error))?;
         self.append("metrics.jsonl", "", &json)?;
-        let validation = report.validation.map_or_else(|| ",".to_owned(), |v| format!("{},{}", v.loss, v.accuracy));
+        let cell = |number: Option<f64>| number.map_or_else(String::new, |number| number.to_string());
+        let validation =
+            [report.validation.map(|score| score.loss), report.validation.and_then(|score| score.accuracy)];
+        let [validation_loss, validation_accuracy] = validation.map(cell);
         let row = format!(
-            "{},{},{},{validation},{},{},{}",
+            "{},{},{},{validation_loss},{validation_accuracy},{},{},{}",
             report.epoch,
             report.loss,
-            report.accuracy,
+            cell(report.accuracy),
             report.learning_rate,
             report.images_per_second,
             report.duration_seconds

@@ -44,6 +44,10 @@ pub enum Schedule {
         /// Where it ends, as a part of the step size, at least 0 and at most `start`.
         #[serde(default = "end")]
         end: f64,
+        /// How much less the optimiser's momentum (β₁ of Adam) is at the top, where large steps do what it would;
+        /// at least 0 and below 1. It comes back as the step size falls.
+        #[serde(default = "dip")]
+        dip: f64,
     },
     /// It is multiplied by a factor when the loss has not fallen for so many epochs: that on the validation data if
     /// there are any, else that of training.
@@ -54,7 +58,7 @@ pub enum Schedule {
         /// Above 0 and below 1.
         #[serde(default = "half")]
         factor: f64,
-        /// What a loss must be lower by to count, in nats.
+        /// What a loss must be lower by to count.
         #[serde(default = "difference")]
         min_delta: f64,
         /// The part of the step size that it does not fall below.
@@ -85,6 +89,10 @@ fn start() -> f64 {
 
 fn end() -> f64 {
     1e-3
+}
+
+fn dip() -> f64 {
+    0.1
 }
 
 fn patience() -> usize {
@@ -133,7 +141,7 @@ impl Schedule {
                 let part = (at - rise) / (steps as f64 - rise).max(1.0);
                 0.5 * (1.0 + (std::f64::consts::PI * part.min(1.0)).cos())
             }
-            Self::OneCycle { rise, start, end } => {
+            Self::OneCycle { rise, start, end, .. } => {
                 let part = (at / steps as f64).min(1.0);
                 let between = |from: f64, to: f64, part: f64| from + (to - from) * part;
                 if part < rise {
@@ -145,6 +153,13 @@ impl Schedule {
                 }
             }
         }
+    }
+
+    /// How much less momentum there is for the next step than the optimiser is set to.
+    pub(super) fn momentum_dip(self, place: Place) -> f64 {
+        let Self::OneCycle { start, dip, .. } = self else { return 0.0 };
+        let height = (self.factor(place) - start) / (1.0 - start).max(f64::MIN_POSITIVE);
+        dip * height.clamp(0.0, 1.0)
     }
 
     /// What the step size is multiplied by besides, after epochs with these losses: less than 1 only on a plateau.
@@ -177,9 +192,10 @@ impl Schedule {
                 within("factor", factor, factor > 0.0 && factor <= 1.0, "in (0, 1]")
             }
             Self::Cosine { warmup } => within("warmup", warmup, (0.0..1.0).contains(&warmup), "in [0, 1)"),
-            Self::OneCycle { rise, start, end } => within("rise", rise, rise > 0.0 && rise <= 0.5, "in (0, 0.5]")
+            Self::OneCycle { rise, start, end, dip } => within("rise", rise, rise > 0.0 && rise <= 0.5, "in (0, 0.5]")
                 .or_else(|| within("start", start, start > 0.0 && start <= 1.0, "in (0, 1]"))
-                .or_else(|| within("end", end, (0.0..=start).contains(&end), "at least 0 and at most schedule.start")),
+                .or_else(|| within("end", end, (0.0..=start).contains(&end), "at least 0 and at most schedule.start"))
+                .or_else(|| within("dip", dip, (0.0..1.0).contains(&dip), "in [0, 1)")),
             Self::Plateau { factor, min_delta, floor, .. } => {
                 within("factor", factor, factor > 0.0 && factor < 1.0, "in (0, 1)")
                     .or_else(|| within("min_delta", min_delta, (0.0..1e9).contains(&min_delta), "at least 0"))
@@ -226,10 +242,14 @@ mod tests {
 
     #[test]
     fn one_cycle_rises_falls_and_dies_away() {
-        let factors = factors(Schedule::OneCycle { rise: 0.4, start: 0.1, end: 0.001 });
+        let schedule = Schedule::OneCycle { rise: 0.4, start: 0.1, end: 0.001, dip: 0.2 };
+        let factors = factors(schedule);
         assert!(factors[..160].is_sorted() && factors[160..].is_sorted_by(|a, b| a > b));
         assert!((factors[0] - 0.1).abs() < 0.01 && (factors[159] - 1.0).abs() < 0.01);
         assert!((factors[319] - 0.1).abs() < 0.01 && factors[399] < 0.003);
+        let dip = |step| schedule.momentum_dip(Place { step, steps: 400, epoch_steps: 20 });
+        assert!(dip(0) < 0.002 && (dip(159) - 0.2).abs() < 0.002 && (dip(80) - 0.1).abs() < 0.002);
+        assert_eq!(dip(350), 0.0, "momentum is back before the step size dies away");
     }
 
     #[test]
@@ -264,12 +284,14 @@ mod tests {
                 Schedule::Step { every, factor: a },
                 Schedule::Exponential { factor: a },
                 Schedule::Cosine { warmup: b },
-                Schedule::OneCycle { rise: a / 2.0, start: a, end: a * b },
+                Schedule::OneCycle { rise: a / 2.0, start: a, end: a * b, dip: b },
                 Schedule::Plateau { patience: every, factor: b.max(0.01), min_delta: 0.0, floor: b },
             ] {
                 prop_assert_eq!(schedule.problem(), None);
-                let factor = schedule.factor(Place { step, steps, epoch_steps });
+                let place = Place { step, steps, epoch_steps };
+                let factor = schedule.factor(place);
                 prop_assert!((0.0..=1.0 + 1e-12).contains(&factor), "{:?} {}", schedule, factor);
+                prop_assert!((0.0..=b).contains(&schedule.momentum_dip(place)));
             }
         }
     }
@@ -282,8 +304,9 @@ mod tests {
             Schedule::Exponential { factor: 1.1 },
             Schedule::Cosine { warmup: 1.0 },
             Schedule::Cosine { warmup: f64::NAN },
-            Schedule::OneCycle { rise: 0.6, start: 0.1, end: 0.0 },
-            Schedule::OneCycle { rise: 0.4, start: 0.1, end: 0.2 },
+            Schedule::OneCycle { rise: 0.6, start: 0.1, end: 0.0, dip: 0.1 },
+            Schedule::OneCycle { rise: 0.4, start: 0.1, end: 0.2, dip: 0.1 },
+            Schedule::OneCycle { rise: 0.4, start: 0.1, end: 0.0, dip: 1.0 },
             Schedule::Plateau { patience: 0, factor: 0.5, min_delta: 0.0, floor: 0.0 },
             Schedule::Plateau { patience: 1, factor: 1.0, min_delta: 0.0, floor: 0.0 },
         ] {

@@ -10,6 +10,7 @@ use super::fit::{EpochReport, FitSettings, FitState, Snapshot, StepReport, Watch
 use super::learner::{Learner, Model};
 use super::lesson::{Lesson, TaskOptions};
 use super::network::{Network, Parameter};
+use super::own;
 use super::plots;
 use super::presets::{Preset, preset};
 use super::recipe;
@@ -88,14 +89,6 @@ impl TrainedReport {
         }
     }
 
-    /// What the loss is of, in words.
-    fn loss_unit(&self) -> &'static str {
-        match self {
-            Self::Classifier(_) | Self::Autoencoder(_) => "nats",
-            Self::Regressor(_) => "standardised squares",
-        }
-    }
-
     /// Writes the report and what belongs to it into the run directory.
     fn write(&self, run: &RunDir) -> Result<()> {
         match self {
@@ -112,12 +105,32 @@ impl TrainedReport {
 }
 
 impl TrainRequest {
+    /// What the network is called in messages.
+    pub fn network(&self) -> &str {
+        if self.task.layers.is_empty() { self.preset.name } else { "the network of these layers" }
+    }
+
+    /// What the network is, in a sentence without its end.
+    pub fn description(&self) -> String {
+        match self.task.layers.as_slice() {
+            [] => self.preset.description.into(),
+            body => own::description(body),
+        }
+    }
+
     /// The name to publish under.
     ///
     /// # Errors
-    /// [`Error::InvalidName`], which the names of presets exclude.
+    /// [`Error::Config`] when layers of one's own are to be published without a name.
     pub fn model(&self) -> Result<ModelName> {
-        self.task.model.clone().map_or_else(|| self.preset.name.parse(), Ok)
+        match &self.task.model {
+            Some(model) => Ok(model.clone()),
+            None if self.task.layers.is_empty() || self.models.is_none() => self.preset.name.parse(),
+            None => {
+                let problem = "a network of layers of one's own needs a name, as --model NAME".into();
+                Err(Error::Config { setting: "model".into(), problem })
+            }
+        }
     }
 
     /// The name of the data set: that of its folder or file.
@@ -154,6 +167,7 @@ impl TrainRequest {
         if self.fit.regime.patience > 0 && self.validation == 0 {
             return refuse("patience", "needs validation samples to judge epochs by; --validation is 0".into());
         }
+        self.model()?;
         Ok(())
     }
 
@@ -285,7 +299,7 @@ impl Run<'_> {
     fn conclude(&self, release: Release, history: &[EpochReport], mut events: Option<Events>) -> Result<TrainOutcome> {
         let Self { run, request, lesson, .. } = *self;
         let Release { publication, report, card, ended } = release;
-        run.write("curves.svg", &plots::curves(history, report.loss_unit(), !lesson.is_regression())?)?;
+        run.write("curves.svg", &plots::curves(history)?)?;
         report.write(run)?;
         let events = events.as_mut();
         match &report {

@@ -15,7 +15,7 @@ use weir::trainer::{
 };
 
 use crate::fixtures::{mnist, pixels, png};
-use crate::support::TestApp;
+use crate::support::{TestApp, until};
 
 const JSON: &str = "application/json";
 
@@ -170,13 +170,24 @@ async fn a_table_of_numbers_is_trained_and_served_in_their_own_unit() {
     let evaluated = evaluate_numbers(&folder, 1 << 30, &data.test).unwrap();
     let first = evaluated.predictions[0];
 
-    let app = TestApp::with(&shop.path("models"), |_| {}).await;
+    let app = TestApp::with(&shop.path("models"), |options| options.probe_interval_seconds = Some(3600.0)).await;
+    let loss =
+        |source: &str| app.metric(&format!("weir_model_loss{{model=\"mine\",source=\"{source}\",version=\"1\"}}"));
+    let time = "weir_probe_last_success_timestamp_seconds{model=\"mine\",version=\"1\"}";
+    until("the probe was replayed", || app.metric(time) > 0.0).await;
+    // The probe set is the whole of a small test set.
+    assert!((loss("probe") - loss("test")).abs() < 1e-3 * loss("test"), "{} {}", loss("probe"), loss("test"));
     let row = data.test.inputs(0..1).unwrap();
     let row: Vec<Option<f32>> = row.into_iter().map(|element| (!element.is_nan()).then_some(element)).collect();
     let body = serde_json::json!({"instances": [row]}).to_string();
     let answer = app.post("/models/mine/predict", JSON, body).await.json();
     let value = answer["predictions"][0]["value"].as_f64().unwrap();
     assert!((value - first).abs() < 1e-3 * first.abs().max(1.0), "{value} {first}");
+
+    let rows = fs::read_to_string(outcome.run.join("metrics.jsonl")).unwrap();
+    let epoch: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    assert!(epoch["validation"]["loss"].is_f64() && epoch.get("accuracy").is_none(), "{epoch}");
+    assert!(fs::read_to_string(outcome.run.join("report.html")).unwrap().contains("loss (standardised squares)"));
 }
 
 #[test]

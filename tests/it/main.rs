@@ -22,6 +22,7 @@ mod mnist;
 mod oip_infer;
 mod oip_server;
 mod openapi;
+mod own_network;
 mod photos;
 mod predict;
 mod repository;

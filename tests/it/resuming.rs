@@ -11,7 +11,7 @@ use crate::fixtures::small_data;
 
 const RECIPE: [&str; 14] = [
     "--epochs",
-    "60",
+    "200",
     "--validation",
     "50",
     "--optimizer",
@@ -31,7 +31,7 @@ fn model(folder: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn a_run_that_is_killed_goes_on_from_its_last_save_to_the_same_bytes() {
+fn a_run_that_is_killed_ten_times_goes_on_from_its_last_save_to_the_same_bytes() {
     let (data, work) = (small_data(400, 50), TempDir::new().unwrap());
     let path = |name: &str| work.path().join(name).display().to_string();
     let arguments = |models: &str, runs: &str| {
@@ -41,22 +41,27 @@ fn a_run_that_is_killed_goes_on_from_its_last_save_to_the_same_bytes() {
     };
     let whole = Command::new(env!("CARGO_BIN_EXE_weir")).args(arguments("whole", "runs-whole")).output().unwrap();
     assert!(whole.status.success(), "{}", text(&whole.stderr));
-    let mut killed = Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(arguments("killed", "runs"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(killed.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().starts_with("epoch 3/60")), "it says when an epoch is over");
-    killed.kill().unwrap();
-    killed.wait().unwrap();
     let run = work.path().join("runs/mnist-mlp/1");
-    let resumed = output(&["train", "--resume", &run.display().to_string()]);
+    let resume = ["train", "--resume", &run.display().to_string()].map(str::to_owned);
+    for kill in 0..10 {
+        let mut training = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(if kill == 0 { arguments("killed", "runs") } else { resume.to_vec() })
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(training.stderr.take().unwrap()).lines();
+        // At whatever step of a later epoch the signal finds it.
+        let epoch = format!("epoch {}/200", 15 * kill + 3);
+        assert!(lines.any(|line| line.unwrap().starts_with(&epoch)), "it says when an epoch is over");
+        training.kill().unwrap();
+        assert!(!training.wait().unwrap().success(), "it was still at it");
+    }
+    let resumed = Command::new(env!("CARGO_BIN_EXE_weir")).args(&resume).output().unwrap();
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     assert!(model(&work.path().join("killed")) == model(&work.path().join("whole")));
     let epochs = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    assert_eq!(epochs.lines().count(), 60, "no epoch is told twice");
+    assert_eq!(epochs.lines().count(), 200, "no epoch is told twice");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 
 use crate::api::state::ApiState;
 use crate::repository::Manifest;
-use crate::serving::{Catalog, LiveQuality, ModelEntry, Servable, State as VersionState, VersionEntry};
+use crate::serving::{Catalog, LiveQuality, LossKind, ModelEntry, Servable, State as VersionState, VersionEntry};
 use crate::stats::Summary;
 
 /// What stands where nothing is known.
@@ -75,11 +75,16 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
 fn test_quality(manifest: &Manifest) -> Option<LiveQuality> {
     let metrics = &manifest.metrics;
     let of_classifier = metrics.test.as_ref().map(|test| test.summary);
-    let of_classifier = of_classifier.map(|Summary { samples, loss, accuracy }| (samples, loss, Some(accuracy)));
-    let of_autoencoder =
-        metrics.likelihood.as_ref().map(|likelihood| (likelihood.samples, likelihood.mean_score, None));
-    let (samples, loss, accuracy) = of_classifier.or(of_autoencoder)?;
-    Some(LiveQuality { samples, loss, accuracy })
+    let of_classifier = of_classifier
+        .map(|Summary { samples, loss, accuracy }| (samples, loss, LossKind::CrossEntropy, Some(accuracy)));
+    let of_autoencoder = metrics
+        .likelihood
+        .as_ref()
+        .map(|likelihood| (likelihood.samples, likelihood.mean_score, LossKind::Score, None));
+    let of_numbers = metrics.regression.as_ref().map(|numbers| numbers.test);
+    let of_numbers = of_numbers.map(|test| (test.samples, test.mean_squared_error(), LossKind::SquaredError, None));
+    let (samples, loss, loss_of, accuracy) = of_classifier.or(of_autoencoder).or(of_numbers)?;
+    Some(LiveQuality { samples, loss, loss_of, accuracy })
 }
 
 /// Accuracy, with the loss below it; or the score of what has no accuracy.
@@ -88,7 +93,10 @@ fn quality(quality: Option<LiveQuality>) -> String {
         Some(LiveQuality { loss, accuracy: Some(accuracy), .. }) => {
             format!("{:.2} %<small>loss {loss:.4}</small>", accuracy * 100.0)
         }
-        Some(LiveQuality { loss, accuracy: None, .. }) => format!("{loss:.1} nats<small>mean score</small>"),
+        Some(LiveQuality { loss, loss_of: LossKind::SquaredError, .. }) => {
+            format!("± {:.4}<small>root mean squared error</small>", loss.sqrt())
+        }
+        Some(LiveQuality { loss, .. }) => format!("{loss:.1} nats<small>mean score</small>"),
         None => NOTHING.to_owned(),
     }
 }

@@ -22,11 +22,11 @@ pub use self::report::AutoencoderReport;
 use super::batches::{Batch, binarise, keyed_rng};
 use super::dataset::Dataset;
 use super::kernels::{bernoulli_back, bernoulli_log_likelihood};
-use super::learner::{Learner, Pass, VALIDATION_BATCH};
+use super::learner::{Learner, Pass, Score, VALIDATION_BATCH};
 use super::network::{Network, PassInput};
 use crate::error::{Error, Result};
 use crate::layers::Architecture;
-use crate::stats::{Summary, standard_normal};
+use crate::stats::standard_normal;
 
 /// A variational autoencoder.
 #[derive(Debug, Clone)]
@@ -118,11 +118,11 @@ impl Learner for Autoencoder {
         })?;
         let mut gradients = of_encoder.parameters;
         gradients.append(&mut of_decoder);
-        Ok(Pass { loss_sum, correct, gradients })
+        Ok(Pass { loss_sum, correct: Some(correct), gradients })
     }
 
     /// The images and the codes are drawn alike in every epoch of every run, so that figures can be compared.
-    fn validate(&self, data: &Dataset) -> Result<Summary> {
+    fn validate(&self, data: &Dataset) -> Result<Score> {
         let posterior = Posterior { latent: self.latent };
         let (mut loss, mut right) = (0.0, 0);
         let every: Vec<usize> = (0..data.len()).collect();
@@ -143,7 +143,7 @@ impl Learner for Autoencoder {
         }
         let samples = data.len() as u64;
         let accuracy = right as f64 / (data.len() * data.image_len()).max(1) as f64;
-        Ok(Summary { samples, loss: loss / samples.max(1) as f64, accuracy })
+        Ok(Score { samples, loss: loss / samples.max(1) as f64, accuracy: Some(accuracy) })
     }
 }
 

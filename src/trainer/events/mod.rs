@@ -82,15 +82,13 @@ impl Events {
             return Ok(());
         }
         let step = (report.epoch - 1) * self.steps_per_epoch + report.step;
-        self.scalars(
-            step,
-            &[
-                ("loss/training, epoch so far", report.loss),
-                ("accuracy/training, epoch so far", report.accuracy),
-                ("learning rate", report.learning_rate),
-                ("images per second", report.images_per_second),
-            ],
-        )
+        let mut scalars = vec![
+            ("loss/training, epoch so far", report.loss),
+            ("learning rate", report.learning_rate),
+            ("samples per second", report.images_per_second),
+        ];
+        scalars.extend(report.accuracy.map(|accuracy| ("accuracy/training, epoch so far", accuracy)));
+        self.scalars(step, &scalars)
     }
 
     /// Writes the figures of an epoch.
@@ -98,9 +96,11 @@ impl Events {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn epoch(&mut self, report: &EpochReport) -> Result<()> {
-        let mut scalars = vec![("loss/training", report.loss), ("accuracy/training", report.accuracy)];
+        let mut scalars = vec![("loss/training", report.loss)];
+        scalars.extend(report.accuracy.map(|accuracy| ("accuracy/training", accuracy)));
         if let Some(validation) = report.validation {
-            scalars.extend([("loss/validation", validation.loss), ("accuracy/validation", validation.accuracy)]);
+            scalars.push(("loss/validation", validation.loss));
+            scalars.extend(validation.accuracy.map(|accuracy| ("accuracy/validation", accuracy)));
         }
         self.scalars(report.epoch * self.steps_per_epoch, &scalars)?;
         self.flush()

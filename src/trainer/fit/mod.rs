@@ -37,12 +37,21 @@ pub struct FitSettings {
     pub optimizer: Optimizer,
 }
 
+/// How a step is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// What the step size is multiplied by.
+    pub(super) factor: f64,
+    /// How much less momentum there is.
+    pub(super) dip: f64,
+}
+
 /// What a pass and the step after it did.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StepDone {
     /// Sum of the losses of the samples.
     pub(super) loss_sum: f64,
-    correct: f64,
+    correct: Option<f64>,
     pub(super) samples: usize,
 }
 
@@ -120,7 +129,9 @@ fn fit_epoch<M: Learner>(
                 steps: (steps * settings.epochs) as u64,
                 epoch_steps: steps as u64,
             };
-            let done = state.step(batch?, regime.schedule.factor(place) * reduction, settings)?;
+            let pace =
+                Pace { factor: regime.schedule.factor(place) * reduction, dip: regime.schedule.momentum_dip(place) };
+            let done = state.step(batch?, pace, settings)?;
             state.cursor.add(done.loss_sum, done.correct, done.samples, &mut start);
             if regime.save_every > 0 && state.cursor.steps_done.is_multiple_of(regime.save_every as u64) {
                 watch.save(state)?;
@@ -154,11 +165,11 @@ impl FitSettings {
 }
 
 impl<M: Learner> FitState<M> {
-    /// One pass and one step at so much of the step size.
+    /// One pass and one step.
     ///
     /// # Errors
     /// [`Error::Diverged`] when the loss is not a number; nothing is moved then.
-    pub(super) fn step(&mut self, batch: Batch, factor: f64, settings: &FitSettings) -> Result<StepDone> {
+    pub(super) fn step(&mut self, batch: Batch, pace: Pace, settings: &FitSettings) -> Result<StepDone> {
         let samples = batch.rows();
         let mut pass = self.network.pass(batch)?;
         if !pass.loss_sum.is_finite() {
@@ -169,8 +180,8 @@ impl<M: Learner> FitState<M> {
             clip(&mut pass.gradients, settings.regime.clip_norm);
         }
         self.cursor.steps_done += 1;
-        self.cursor.learning_rate = settings.optimizer.learning_rate() * factor;
-        let step = settings.optimizer.step(factor, self.cursor.steps_done);
+        self.cursor.learning_rate = settings.optimizer.learning_rate() * pace.factor;
+        let step = settings.optimizer.step(pace.factor, pace.dip, self.cursor.steps_done);
         let parameters = self.network.networks_mut().into_iter().flat_map(Network::parameters_mut);
         for ((parameter, slots), gradient) in parameters.zip(&mut self.slots).zip(&pass.gradients) {
             step.apply(parameter, slots, gradient);

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{EpochReport, FitSettings, Snapshot, StepReport};
 use crate::error::Result;
-use crate::stats::Summary;
 use crate::trainer::checkpoint::Checkpoint;
-use crate::trainer::learner::Learner;
+use crate::trainer::learner::{Learner, Score};
 use crate::trainer::network::{Network, Parameter};
 use crate::trainer::optimizer::{Average, Slots};
 
@@ -39,7 +38,7 @@ pub(in crate::trainer) struct Cursor {
     /// Steps done in all.
     pub(in crate::trainer) steps_done: u64,
     loss_sum: f64,
-    correct: f64,
+    correct: Option<f64>,
     seen: usize,
     /// The step size of the last step.
     #[serde(default)]
@@ -129,12 +128,12 @@ impl<M: Learner> Snapshot for FitState<M> {
 }
 
 impl Cursor {
-    pub(super) fn add(&mut self, loss_sum: f64, correct: f64, samples: usize, since: &mut Instant) {
+    pub(super) fn add(&mut self, loss_sum: f64, correct: Option<f64>, samples: usize, since: &mut Instant) {
         let now = Instant::now();
         self.epoch_seconds += (now - std::mem::replace(since, now)).as_secs_f64();
         self.step += 1;
         self.loss_sum += loss_sum;
-        self.correct += correct;
+        self.correct = correct.map(|correct| self.correct.unwrap_or(0.0) + correct);
         self.seen += samples;
     }
 
@@ -150,13 +149,13 @@ impl Cursor {
             step: self.step,
             steps,
             loss: self.loss_sum / seen,
-            accuracy: self.correct / seen,
+            accuracy: self.correct.map(|correct| correct / seen),
             images_per_second: self.seen as f64 / self.epoch_seconds.max(1e-9),
             learning_rate: self.learning_rate,
         }
     }
 
-    pub(super) fn finish_epoch(&mut self, validation: Option<Summary>, validating: Duration) -> EpochReport {
+    pub(super) fn finish_epoch(&mut self, validation: Option<Score>, validating: Duration) -> EpochReport {
         let last = self.report(self.step);
         let report = EpochReport {
             epoch: last.epoch,

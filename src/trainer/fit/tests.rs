@@ -116,7 +116,7 @@ fn schedules() -> impl Strategy<Value = Schedule> {
         Just(Schedule::Step { every: 1, factor: 0.5 }),
         Just(Schedule::Exponential { factor: 0.7 }),
         Just(Schedule::Cosine { warmup: 0.2 }),
-        Just(Schedule::OneCycle { rise: 0.4, start: 0.1, end: 0.01 }),
+        Just(Schedule::OneCycle { rise: 0.4, start: 0.1, end: 0.01, dip: 0.1 }),
         Just(Schedule::Plateau { patience: 1, factor: 0.3, min_delta: 0.05, floor: 0.01 }),
     ]
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::stats::Summary;
+use crate::trainer::learner::Score;
 use crate::trainer::network::Parameter;
 
 /// What one step did.
@@ -17,11 +17,10 @@ pub struct StepReport {
     pub step: usize,
     /// Steps of an epoch.
     pub steps: usize,
-    /// Mean loss of this epoch so far, in nats.
+    /// Mean loss of this epoch so far, in the unit of [`Score`].
     pub loss: f64,
-    /// Accuracy of this epoch so far, with dropout on; of an autoencoder, the share of pixels that are
-    /// more likely right than wrong.
-    pub accuracy: f64,
+    /// Accuracy of this epoch so far, with dropout on, if there is one; see [`Score`].
+    pub accuracy: Option<f64>,
     /// Samples per second over this epoch.
     pub images_per_second: f64,
     /// The step size used.
@@ -33,12 +32,13 @@ pub struct StepReport {
 pub struct EpochReport {
     /// The epoch, from 1.
     pub epoch: usize,
-    /// Mean loss over the epoch, in nats, with dropout on.
+    /// Mean loss over the epoch, with dropout on, in the unit of [`Score`].
     pub loss: f64,
-    /// Accuracy over the epoch, with dropout on; of an autoencoder as in [`StepReport`].
-    pub accuracy: f64,
+    /// Accuracy over the epoch, with dropout on, if there is one; see [`Score`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Loss and accuracy on the validation data afterwards.
-    pub validation: Option<Summary>,
+    pub validation: Option<Score>,
     /// The step size of the last step.
     pub learning_rate: f64,
     /// Samples per second.
@@ -48,6 +48,11 @@ pub struct EpochReport {
 }
 
 impl EpochReport {
+    /// What the loss of a run is measured in, in words.
+    pub(in crate::trainer) fn loss_unit(history: &[Self]) -> &'static str {
+        if history.iter().all(|epoch| epoch.accuracy.is_some()) { "nats" } else { "standardised squares" }
+    }
+
     /// What epochs are compared by: the loss on the validation data if there are any, else that of training.
     pub(in crate::trainer) fn judged_loss(&self) -> f64 {
         self.validation.map_or(self.loss, |summary| summary.loss)

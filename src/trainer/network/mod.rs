@@ -15,10 +15,9 @@ use self::dense::DenseInput;
 use self::maps::{Maps, Tape};
 use super::batches::{Batch, keyed_rng};
 use super::dataset::{Dataset, Targets};
-use super::learner::{Learner, Pass, VALIDATION_BATCH};
+use super::learner::{Learner, Pass, Score, VALIDATION_BATCH};
 use crate::error::Result;
 use crate::layers::{Architecture, LayerSpec, PlannedLayer};
-use crate::stats::Summary;
 
 /// One trainable array.
 #[derive(Debug, Clone, PartialEq)]
@@ -261,10 +260,10 @@ impl Learner for Network {
     fn pass(&mut self, batch: Batch) -> Result<Pass> {
         let rows = batch.rows();
         let Batch { pixels, labels, targets, weights, values, dropout, .. } = batch;
-        let (mut loss_sum, mut correct) = (0.0, 0);
+        let (mut loss_sum, mut correct, is_regression) = (0.0, 0, !values.is_empty());
         let input = PassInput { values: encode::encoded(&self.layers, pixels), rows, masks: dropout };
         let gradients = self.pass_through(input, false, |outputs| {
-            if !values.is_empty() {
+            if is_regression {
                 loss_sum = loss::squared_error(outputs, &values);
             } else if targets.is_empty() {
                 (loss_sum, correct) = loss::cross_entropy(outputs, &labels, &weights);
@@ -273,11 +272,12 @@ impl Learner for Network {
             }
             Ok(())
         })?;
-        Ok(Pass { loss_sum, correct: correct as f64, gradients: gradients.parameters })
+        let correct = (!is_regression).then_some(correct as f64);
+        Ok(Pass { loss_sum, correct, gradients: gradients.parameters })
     }
 
     /// Loss and accuracy of the network itself, before any export.
-    fn validate(&self, data: &Dataset) -> Result<Summary> {
+    fn validate(&self, data: &Dataset) -> Result<Score> {
         let (mut loss, mut correct) = (0.0, 0);
         for range in data.chunks(VALIDATION_BATCH) {
             let outputs = self.logits(&data.inputs(range.clone())?)?;
@@ -289,6 +289,8 @@ impl Learner for Network {
             correct += right;
         }
         let samples = data.len() as f64;
-        Ok(Summary { samples: data.len() as u64, loss: loss / samples, accuracy: correct as f64 / samples })
+        let is_classes = matches!(data.targets(), Targets::Classes(_));
+        let accuracy = is_classes.then(|| correct as f64 / samples);
+        Ok(Score { samples: data.len() as u64, loss: loss / samples, accuracy })
     }
 }

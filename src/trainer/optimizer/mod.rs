@@ -164,18 +164,19 @@ impl Optimizer {
         vec![vec![0.0; parameter.values.len()]; self.slots().len()]
     }
 
-    /// The step with this number, counted from 1, at so much of the step size.
-    pub(super) fn step(&self, factor: f64, number: u64) -> Step {
+    /// The step with this number, counted from 1, at so much of the step size and with so much less momentum.
+    pub(super) fn step(&self, factor: f64, dip: f64, number: u64) -> Step {
         let rate = self.learning_rate() * factor;
+        let less = |momentum: f64| (momentum - dip).max(0.0);
         match *self {
             Self::Adam { beta_1, beta_2, epsilon, .. } => {
-                Step::Adam(AdamStep::new(rate, [beta_1, beta_2], epsilon, 0.0, number))
+                Step::Adam(AdamStep::new(rate, [less(beta_1), beta_2], epsilon, 0.0, number))
             }
             Self::AdamW { beta_1, beta_2, epsilon, weight_decay, .. } => {
-                Step::Adam(AdamStep::new(rate, [beta_1, beta_2], epsilon, weight_decay, number))
+                Step::Adam(AdamStep::new(rate, [less(beta_1), beta_2], epsilon, weight_decay, number))
             }
             Self::Sgd { momentum, nesterov, weight_decay, .. } => {
-                Step::Sgd(SgdStep::new(rate, momentum, nesterov, weight_decay))
+                Step::Sgd(SgdStep::new(rate, less(momentum), nesterov, weight_decay))
             }
         }
     }
@@ -247,10 +248,26 @@ mod tests {
             for (shape, expected) in [(vec![2, 1], [0.95, -0.95]), (vec![2], [1.0, -1.0])] {
                 let mut parameter = Parameter { name: "p".into(), shape, values: vec![1.0, -1.0] };
                 let mut slots = optimizer.remember(&parameter);
-                optimizer.step(1.0, 1).apply(&mut parameter, &mut slots, &[0.0, 0.0]);
+                optimizer.step(1.0, 0.0, 1).apply(&mut parameter, &mut slots, &[0.0, 0.0]);
                 assert_eq!(parameter.values, expected, "{optimizer}");
             }
         }
+    }
+
+    #[test]
+    fn momentum_can_be_less_for_a_step() {
+        let moved = |optimizer: Optimizer, dip| {
+            let mut parameter = Parameter { name: "p".into(), shape: vec![1], values: vec![0.0] };
+            let mut slots = optimizer.remember(&parameter);
+            for (number, dip) in [(1, 0.0), (2, dip)] {
+                optimizer.step(1.0, dip, number).apply(&mut parameter, &mut slots, &[-1.0]);
+            }
+            parameter.values[0]
+        };
+        let sgd = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.75, nesterov: false, weight_decay: 0.0 };
+        assert_eq!([moved(sgd, 0.0), moved(sgd, 0.25), moved(sgd, 1.0)], [2.75, 2.5, 2.0]);
+        assert_eq!(moved(Optimizer::sgd(1.0, 0.0), 0.5), 2.0, "none is none");
+        assert_ne!(moved(Optimizer::adam(1.0), 0.0), moved(Optimizer::adam(1.0), 0.5));
     }
 
     #[test]

@@ -15,8 +15,9 @@ pub(super) const PALE: RGBColor = RGBColor(0xb8, 0xc4, 0xd0);
 const INK: RGBColor = RGBColor(0x22, 0x2b, 0x35);
 const GRID: RGBColor = RGBColor(0xe3, 0xe7, 0xeb);
 
-/// Loss, in a unit, and if there is one the accuracy by epoch, training and validation.
-pub(super) fn curves(history: &[EpochReport], unit: &str, has_accuracy: bool) -> Result<String> {
+/// Loss, and if there is one the accuracy, by epoch, training and validation.
+pub(super) fn curves(history: &[EpochReport]) -> Result<String> {
+    let (unit, has_accuracy) = (EpochReport::loss_unit(history), history.iter().any(|epoch| epoch.accuracy.is_some()));
     let mut svg = String::new();
     {
         let width = if has_accuracy { 960 } else { 480 };
@@ -27,7 +28,7 @@ pub(super) fn curves(history: &[EpochReport], unit: &str, has_accuracy: bool) ->
             history.iter().filter_map(|report| Some((report.epoch as f64, value(report)?))).collect::<Vec<_>>()
         };
         let loss = [point(&|report| Some(report.loss)), point(&|report| report.validation.map(|v| v.loss))];
-        let accuracy = [point(&|report| Some(report.accuracy)), point(&|report| report.validation.map(|v| v.accuracy))];
+        let accuracy = [point(&|report| report.accuracy), point(&|report| report.validation.and_then(|v| v.accuracy))];
         chart(&left, &format!("loss ({unit})"), &loss)?;
         if has_accuracy {
             chart(&right, "accuracy", &accuracy)?;

@@ -19,6 +19,7 @@ use super::presets::{Preset, preset};
 use super::schedule::Schedule;
 use super::train::TrainRequest;
 use crate::error::{Error, Result};
+use crate::layers::LayerSpec;
 
 /// Where runs publish if nothing says otherwise.
 const MODELS: &str = "models";
@@ -41,6 +42,9 @@ struct Recipe {
     models: PathBuf,
     publish: bool,
     tensorboard: bool,
+    /// Layers instead of the preset's, but for the first and the last; none if empty.
+    #[serde(default)]
+    layers: Vec<LayerSpec>,
     /// How the data are read.
     reading: reading::Reading,
     #[serde(flatten)]
@@ -239,6 +243,7 @@ fn set(table: &mut Table, groups: &[Kinds], Override { origin, key, value }: &Ov
             Value::Integer(_) => "a whole number of at least 0",
             Value::Float(_) => "a number",
             Value::Boolean(_) => "true or false",
+            Value::Array(_) => "a list",
             _ => "a string",
         };
         return refuse(format!("{key} must be {expected}, got {value}"));
@@ -311,6 +316,7 @@ impl TrainRequest {
             train_samples: self.train_samples,
             model: self.task.model.as_ref().map_or_else(String::new, ToString::to_string),
             class_weights: self.task.class_weights.to_string(),
+            layers: self.task.layers.clone(),
             reading: reading::Reading::of(&self.task.data),
             models: self.models.clone().unwrap_or_else(|| MODELS.into()),
             publish: self.models.is_some(),
@@ -336,6 +342,7 @@ impl TrainRequest {
             model: if recipe.model.is_empty() { None } else { Some(recipe.model.parse()?) },
             caps_validation: recipe.validation_cap,
             class_weights,
+            layers: recipe.layers,
             data: recipe.reading.options()?,
         };
         Ok(Self {

@@ -212,13 +212,13 @@ pub(super) fn confidences(report: &Report) -> String {
     frame.finish("how many answers are how sure")
 }
 
-/// Loss and accuracy by epoch.
-pub(super) fn epochs(history: &[EpochReport]) -> [String; 2] {
-    let chart = |name: &str, of: fn(&EpochReport) -> (f64, Option<f64>), percents: bool| {
-        let points = |which: fn((f64, Option<f64>)) -> Option<f64>| -> Vec<[f64; 2]> {
+/// Loss, and if there is one the accuracy, by epoch.
+pub(super) fn epochs(history: &[EpochReport]) -> (String, Option<String>) {
+    let chart = |name: &str, of: fn(&EpochReport) -> (Option<f64>, Option<f64>), percents: bool| {
+        let points = |which: fn((Option<f64>, Option<f64>)) -> Option<f64>| -> Vec<[f64; 2]> {
             history.iter().filter_map(|epoch| Some([epoch.epoch as f64, which(of(epoch))?])).collect()
         };
-        let (training, validation) = (points(|both| Some(both.0)), points(|both| both.1));
+        let (training, validation) = (points(|both| both.0), points(|both| both.1));
         let values = || training.iter().chain(&validation).map(|point| point[1]);
         let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
         let margin = ((high - low) * 0.06).max(1e-4);
@@ -236,6 +236,8 @@ pub(super) fn epochs(history: &[EpochReport]) -> [String; 2] {
         frame.line("curve validation", "validation", validation);
         frame.finish(&format!("{name} by epoch"))
     };
-    let accuracy: fn(&EpochReport) -> (f64, Option<f64>) = |e| (e.accuracy, e.validation.map(|v| v.accuracy));
-    [chart("loss (nats)", |e| (e.loss, e.validation.map(|v| v.loss)), false), chart("accuracy", accuracy, true)]
+    let loss = format!("loss ({})", EpochReport::loss_unit(history));
+    let has_accuracy = history.iter().any(|epoch| epoch.accuracy.is_some());
+    let accuracy = || chart("accuracy", |e| (e.accuracy, e.validation.and_then(|v| v.accuracy)), true);
+    (chart(&loss, |e| (Some(e.loss), e.validation.map(|v| v.loss)), false), has_accuracy.then(accuracy))
 }

@@ -217,10 +217,12 @@ pub(in crate::trainer) fn training(history: &[EpochReport]) -> String {
     if history.is_empty() {
         return String::new();
     }
-    let [loss, accuracy] = charts::epochs(history);
+    let (loss, accuracy) = charts::epochs(history);
     let legend = "<ul class=\"legend\"><li class=\"training\">training, while it learned</li><li class=\"validation\">validation</li></ul>";
+    let chart = |title: &str, chart: String| format!("<div><h3>{title}</h3>{chart}{legend}</div>");
+    let accuracy = accuracy.map_or_else(String::new, |accuracy| chart("Accuracy", accuracy));
     format!(
-        "<section><h2>How it was trained</h2><p class=\"lead\">After each epoch.</p><div class=\"two\">\
-         <div><h3>Loss</h3>{loss}{legend}</div><div><h3>Accuracy</h3>{accuracy}{legend}</div></div></section>"
+        "<section><h2>How it was trained</h2><p class=\"lead\">After each epoch.</p><div class=\"two\">{}{accuracy}</div></section>",
+        chart("Loss", loss)
     )
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::Subject;
 use super::frame::{Frame, Scale, ticks};
+use super::html::training;
 use super::words::escape;
-use super::{Subject, charts};
 use crate::engine::EngineKind;
 use crate::error::{Error, Result};
 use crate::ids::Version;
@@ -155,10 +156,7 @@ impl RegressionReport {
             )
         };
         let rows: String = self.worst.iter().map(row).collect();
-        let loss = match self.history.as_slice() {
-            [] => String::new(),
-            history => format!("<section><h2>Training</h2>{}</section>", charts::epochs(history)[0]),
-        };
+        let trained = training(&self.history);
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta http-equiv=\"content-security-policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
@@ -168,7 +166,7 @@ impl RegressionReport {
              <section><h2>Predictions beside the truth</h2>{scatter}</section>\n\
              <section><h2>Errors</h2>{errors}</section>\n\
              <section><h2>Furthest off</h2><table><thead><tr><th>sample</th><th>truth</th><th>prediction</th><th>error</th></tr></thead><tbody>{rows}</tbody></table></section>\n\
-             {loss}\n<footer>Weir {weir} · {created}</footer>\n</main>\n</body>\n</html>\n",
+             {trained}\n<footer>Weir {weir} · {created}</footer>\n</main>\n</body>\n</html>\n",
             title = escape(&self.title()),
             model = escape(&self.model),
             samples = self.evaluation.samples,

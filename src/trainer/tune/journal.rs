@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Objective, Sampler};
 use crate::error::{Error, Result};
-use crate::stats::Summary;
+use crate::trainer::learner::Score;
 
 /// The journal's name in the run directory.
 const FILE: &str = "journal.jsonl";
@@ -53,7 +53,7 @@ pub struct Trial {
     /// The epoch that figure is of, from 1.
     pub epoch: Option<usize>,
     /// That epoch's figures on the validation data.
-    pub validation: Option<Summary>,
+    pub validation: Option<Score>,
     /// The objective at each rung it came to.
     pub rungs: Vec<f64>,
     /// Epochs trained.

@@ -18,12 +18,12 @@ pub use self::journal::{Outcome, Trial};
 pub use self::space::Dimension;
 use super::batches::keyed_rng;
 use super::fit::{EpochReport, FitState, StepReport, Watch, fit};
+use super::learner::Score;
 use super::presets::preset;
 use super::recipe::{Override, resolve};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::train::{Prepared, TrainRequest};
 use crate::error::{Error, Result};
-use crate::stats::Summary;
 
 /// How a search goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +164,11 @@ impl Search<'_> {
         }
         let dimensions = TunePlan::of(&header).validate()?;
         let prepared = request.prepare()?;
+        if header.objective == Objective::Accuracy && prepared.lesson.is_regression() {
+            let problem =
+                "numbers are learned, which have no accuracy; --objective loss compares their squared errors".into();
+            return Err(Error::Config { setting: "objective".into(), problem });
+        }
         Ok(Search { header, base, request, prepared, dimensions, run: run.path() })
     }
 
@@ -242,9 +247,9 @@ impl Search<'_> {
             if let Some(report) = judged.and_then(|epoch| state.history().get(epoch - 1)) {
                 trial.objective = report.validation.map(|summary| self.header.objective.of(&summary));
                 trial.epoch = Some(report.epoch);
-                trial.validation = report.validation.map(|summary| Summary {
+                trial.validation = report.validation.map(|summary| Score {
                     loss: nine_digits(summary.loss),
-                    accuracy: nine_digits(summary.accuracy),
+                    accuracy: summary.accuracy.map(nine_digits),
                     ..summary
                 });
             }
@@ -281,10 +286,10 @@ fn request(base: &Table, changes: &[Override]) -> Result<TrainRequest> {
 }
 
 impl Objective {
-    fn of(self, summary: &Summary) -> f64 {
+    fn of(self, summary: &Score) -> f64 {
         nine_digits(match self {
             Self::Loss => summary.loss,
-            Self::Accuracy => 1.0 - summary.accuracy,
+            Self::Accuracy => 1.0 - summary.accuracy.unwrap_or_default(),
         })
     }
 }

@@ -39,10 +39,12 @@ impl Search<'_> {
                 Outcome::Failed => "failed",
             };
             let objective = trial.objective.map_or_else(String::new, |objective| objective.to_string());
-            let figures = trial.validation.map_or_else(|| ",".into(), |v| format!("{},{}", v.loss, v.accuracy));
+            let cell = |number: Option<f64>| number.map_or_else(String::new, |number| number.to_string());
+            let [loss, accuracy] =
+                [trial.validation.map(|score| score.loss), trial.validation.and_then(|score| score.accuracy)].map(cell);
             let values: Vec<String> = keys.iter().map(|key| trial.settings[*key].to_string()).collect();
             csv.push_str(&format!(
-                "{},{outcome},{objective},{figures},{},{},{}\n",
+                "{},{outcome},{objective},{loss},{accuracy},{},{},{}\n",
                 trial.trial,
                 trial.epochs,
                 trial.seconds,
@@ -67,7 +69,7 @@ impl Search<'_> {
         let series = |name, color, dots, points| Series { name, color, dots, points };
         Figure {
             title: match self.header.objective {
-                Objective::Loss => "validation loss by trial (nats)",
+                Objective::Loss => "validation loss by trial",
                 Objective::Accuracy => "validation error by trial",
             },
             x_label: "trial",
