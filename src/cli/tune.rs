@@ -160,7 +160,7 @@ impl TuneWatch for Show {
     }
 
     fn begins(&mut self, trial: usize, settings: &toml::Table) {
-        self.progress.say(&format!("trial {}{}  {}", trial + 1, self.trials, words(settings)));
+        self.progress.say(&format!("trial {trial}{}  {}", self.trials, words(settings)));
     }
 
     fn ended(&mut self, trial: &Trial, best: bool) {

@@ -9,8 +9,11 @@ use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::train::TrainRequest;
 use crate::error::{Error, Result};
 
-/// How much of itself the smoothed loss keeps in a step.
-const SMOOTHING: f64 = 0.98;
+/// How much of itself the mean that tells of an explosion keeps in a step.
+const MEMORY: f64 = 0.98;
+
+/// How much of itself the smoothed loss keeps from one point to the next, in each direction.
+const SMOOTHING: f64 = 0.8;
 
 /// The sweep ends when the smoothed loss is so many times the lowest one.
 const EXPLOSION: f64 = 4.0;
@@ -39,7 +42,7 @@ pub struct SweepPoint {
     pub learning_rate: f64,
     /// The mean loss of the batch.
     pub loss: f64,
-    /// The loss smoothed over the steps so far.
+    /// The loss smoothed: while the sweep runs over the steps so far, in the end over those around.
     pub smoothed_loss: f64,
 }
 
@@ -116,8 +119,8 @@ pub fn lr_find(
                     Err(error) => return Err(error),
                 };
                 let loss = done.loss_sum / done.samples as f64;
-                sum = SMOOTHING * sum + (1.0 - SMOOTHING) * loss;
-                let smoothed_loss = sum / (1.0 - SMOOTHING.powi(points.len() as i32 + 1));
+                sum = MEMORY * sum + (1.0 - MEMORY) * loss;
+                let smoothed_loss = sum / (1.0 - MEMORY.powi(points.len() as i32 + 1));
                 let point = SweepPoint { learning_rate: rate, loss, smoothed_loss };
                 points.push(point);
                 lowest = lowest.min(smoothed_loss);
@@ -130,6 +133,7 @@ pub fn lr_find(
             Ok(())
         })?;
     }
+    smooth(&mut points);
     // There are more than both together before anything counts as an explosion.
     let judged = &points[points.len() / BEGINNING..points.len() - if exploded { EDGE } else { 0 }];
     let losses: Vec<f64> = judged.iter().map(|point| point.smoothed_loss).collect();
@@ -142,6 +146,20 @@ pub fn lr_find(
     run.write("lr_find.csv", &sweep.csv())?;
     run.write("lr_find.svg", &sweep.svg(lowest)?)?;
     Ok(sweep)
+}
+
+/// Smooths the losses by a mean that forgets, from the front and then from the back, so that it lags behind in neither
+/// direction.
+fn smooth(points: &mut [SweepPoint]) {
+    let mut mean = points.first().map_or(0.0, |point| point.loss);
+    for point in points.iter_mut() {
+        mean = SMOOTHING * mean + (1.0 - SMOOTHING) * point.loss;
+        point.smoothed_loss = mean;
+    }
+    for point in points.iter_mut().rev() {
+        mean = SMOOTHING * mean + (1.0 - SMOOTHING) * point.smoothed_loss;
+        point.smoothed_loss = mean;
+    }
 }
 
 /// Where the losses fall most, by central differences; x is the logarithm of the step size, which grows evenly.
@@ -220,6 +238,17 @@ mod tests {
         assert!((55..65).contains(&valley(&edge)), "one point aside changes little");
         assert_eq!((steepest(&[1.0]), valley(&[1.0])), (0, 0));
         assert_eq!(valley(&[1.0, 2.0, 3.0]), 0);
+    }
+
+    #[test]
+    fn what_is_smoothed_stays_where_it_is() {
+        let step =
+            |at: usize| SweepPoint { learning_rate: at as f64, loss: f64::from(u8::from(at < 50)), smoothed_loss: 0.0 };
+        let mut points: Vec<SweepPoint> = (0..100).map(step).collect();
+        smooth(&mut points);
+        assert!((points[49].smoothed_loss + points[50].smoothed_loss - 1.0).abs() < 1e-3);
+        assert!(points.is_sorted_by(|a, b| a.smoothed_loss >= b.smoothed_loss));
+        assert!(points[30].smoothed_loss > 0.99 && points[70].smoothed_loss < 0.01);
     }
 
     #[test]

@@ -92,18 +92,18 @@ fn a_search_that_dies_goes_on_without_repeating_a_trial_and_never_looks_at_the_t
     let reversed: Vec<usize> = (100..160).rev().collect();
     write_idx(other.path(), "t10k", &head(&mnist().test, 160).select(&reversed));
     let died = run(&folder);
-    let stopped = tune(&request(other.path()), &plan, &died, &mut Until::trial(3, 2));
+    let stopped = tune(&request(other.path()), &plan, &died, &mut Until::trial(4, 2));
     assert!(interrupted(&stopped), "{stopped:?}");
     // A process that is killed may leave half a line.
     let journal = died.path().join("journal.jsonl");
     fs::write(&journal, [fs::read(&journal).unwrap(), b"{\"trial\":3,\"sett".to_vec()].concat()).unwrap();
-    let mut watch = Until::trial(10, 1);
+    let mut watch = Until::trial(11, 1);
     assert!(interrupted(&resume_tune(died.path(), None, &mut watch)));
-    assert_eq!(watch.begun, [3, 4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(watch.begun, [4, 5, 6, 7, 8, 9, 10, 11]);
     let resumed = resume_tune(died.path(), None, &mut Until::the_end()).unwrap();
     assert_eq!(trials(&resumed), trials(&whole), "other test data and two deaths change nothing");
 
-    let best = whole.best.map(|best| &whole.trials[best]).unwrap();
+    let best = whole.best.map(|best| &whole.trials[best - 1]).unwrap();
     let finished = whole.trials.iter().filter(|trial| trial.outcome == Outcome::Finished);
     assert!(finished.clone().count() > 0 && finished.clone().all(|trial| trial.objective >= best.objective));
     assert!(whole.trials.iter().any(|trial| trial.outcome == Outcome::Stopped && trial.epochs < 4));

@@ -42,7 +42,7 @@ pub enum Outcome {
 /// A trial that is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// Its number, from 0.
+    /// Its number, from 1.
     pub trial: usize,
     /// The settings it was given beside those of all trials.
     pub settings: toml::Table,
@@ -106,8 +106,8 @@ impl Journal {
         let mut trials: Vec<Trial> = Vec::new();
         for (index, line) in lines {
             let trial: Trial = serde_json::from_str(line).map_err(|error| damaged(index + 1, &error.to_string()))?;
-            if trial.trial != trials.len() {
-                return Err(damaged(index + 1, &format!("expected trial {}, got {}", trials.len(), trial.trial)));
+            if trial.trial != trials.len() + 1 {
+                return Err(damaged(index + 1, &format!("expected trial {}, got {}", trials.len() + 1, trial.trial)));
             }
             trials.push(trial);
         }
@@ -167,7 +167,7 @@ mod tests {
         let whole = {
             let run = TempDir::new().unwrap();
             let mut journal = Journal::create(run.path(), &header).unwrap();
-            (0..2).for_each(|number| journal.append(&trial(number)).unwrap());
+            (1..3).for_each(|number| journal.append(&trial(number)).unwrap());
             fs::read(run.path().join(FILE)).unwrap()
         };
         let second = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
@@ -175,8 +175,8 @@ mod tests {
             let run = TempDir::new().unwrap();
             fs::write(run.path().join(FILE), &whole[..cut]).unwrap();
             let (mut journal, read, trials) = Journal::open(run.path()).unwrap();
-            assert_eq!((read, trials), (header.clone(), vec![trial(0)]), "{cut}");
-            journal.append(&trial(1)).unwrap();
+            assert_eq!((read, trials), (header.clone(), vec![trial(1)]), "{cut}");
+            journal.append(&trial(2)).unwrap();
             assert!(fs::read(run.path().join(FILE)).unwrap() == whole, "{cut}");
         }
     }

@@ -75,7 +75,7 @@ pub struct Tuned {
 pub trait TuneWatch {
     /// Whether to go on.
     fn goes_on(&mut self) -> bool;
-    /// A trial begins with these settings.
+    /// A trial begins, counted from 1, with these settings.
     fn begins(&mut self, trial: usize, settings: &Table);
     /// A trial is over.
     fn ended(&mut self, trial: &Trial, best: bool);
@@ -181,7 +181,7 @@ impl Search<'_> {
         }
         while trials.len() < self.header.trials {
             let settings = self.next(&trials);
-            watch.begins(trials.len(), &settings);
+            watch.begins(trials.len() + 1, &settings);
             let Some(trial) = self.run_trial(settings, &trials, watch)? else {
                 self.report(&trials)?;
                 return Err(Error::Interrupted { run: self.run.to_owned(), command: "weir tune" });
@@ -219,7 +219,7 @@ impl Search<'_> {
         let start = Instant::now();
         let given: Vec<Override> = settings.iter().map(|(key, value)| given(key, value)).collect();
         let mut trial = Trial {
-            trial: trials.len(),
+            trial: trials.len() + 1,
             settings,
             outcome: Outcome::Failed,
             objective: None,

@@ -17,7 +17,8 @@ impl Search<'_> {
         };
         let tuned = Tuned { trials: trials.to_vec(), best: best(trials) };
         if let Some(best) = tuned.best {
-            let changes: Vec<Override> = trials[best].settings.iter().map(|(key, value)| given(key, value)).collect();
+            let changes: Vec<Override> =
+                trials[best - 1].settings.iter().map(|(key, value)| given(key, value)).collect();
             write("best.toml", request(&self.base, &changes)?.to_toml()?)?;
         }
         let json = serde_json::to_string_pretty(&tuned)
