@@ -2,13 +2,13 @@
 //! network, the ONNX graph, and the parameter and multiply-add counts all come.
 
 mod encoding;
+mod plan;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use encoding::Encoding;
-
-use crate::error::{Error, Result};
+pub use plan::PlannedLayer;
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,9 @@ pub enum LayerSpec {
     },
     /// `max(x, 0)`.
     Relu,
+    /// `x · σ(x)`, which is smooth: called SiLU (Elfwing, Uchibe and Doya 2018) or swish (Ramachandran, Zoph and
+    /// Le 2017).
+    Silu,
     /// While training, zeroes each element with probability `rate` and scales the rest by
     /// `1/(1-rate)` (Srivastava et al. 2014); elsewhere does nothing and is not exported.
     Dropout {
@@ -57,6 +60,13 @@ pub enum LayerSpec {
     /// Batch normalisation of each channel (Ioffe and Szegedy 2015): by the batch while training, else by
     /// a running mean and variance; part of the convolution before it when exported.
     BatchNorm,
+    /// Group normalisation (Wu and He 2018): each sample by itself, over groups of channels that follow each
+    /// other, with a factor and an offset for each channel. The same while training and after it, for batches
+    /// of any size.
+    GroupNorm {
+        /// Groups, of which each has as many channels as the others.
+        groups: usize,
+    },
     /// The greatest of each window of `size × size` pixels.
     MaxPool {
         /// Height and width of a window.
@@ -73,6 +83,22 @@ pub enum LayerSpec {
     },
     /// `[channels, height, width]` → `[channels]`, the mean of each.
     GlobalAveragePool,
+    /// `[channels·height·width]` → `[channels, height, width]`, what a flatten takes apart.
+    Unflatten {
+        /// The channels.
+        channels: usize,
+        /// Rows of pixels.
+        height: usize,
+        /// Pixels of a row.
+        width: usize,
+    },
+    /// `[channels·factor², height, width]` → `[channels, height·factor, width·factor]`: channels that follow each
+    /// other become the pixels of a square, row by row. With a convolution before it that is a sub-pixel
+    /// convolution (Shi et al. 2016), which makes maps larger.
+    PixelShuffle {
+        /// Height and width of a square.
+        factor: usize,
+    },
     /// `[1, height, width]` → a sequence of `height` steps, each a row of pixels.
     Rows,
     /// `[steps, inputs]` → `[units]`: the state of an LSTM after the last step (Hochreiter and Schmidhuber 1997).
@@ -111,9 +137,6 @@ fn yes() -> bool {
     true
 }
 
-/// No number of channels, units or pixels is larger.
-const LARGEST: usize = 1 << 16;
-
 /// A network from an input shape through a list of layers to logits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -122,275 +145,4 @@ pub struct Architecture {
     pub input: Vec<usize>,
     /// The layers, first to last.
     pub layers: Vec<LayerSpec>,
-}
-
-/// One layer with its shapes and costs worked out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlannedLayer {
-    /// The layer.
-    pub spec: LayerSpec,
-    /// Shape of a sample going in.
-    pub input: Vec<usize>,
-    /// Shape of a sample coming out.
-    pub output: Vec<usize>,
-    /// Trainable numbers.
-    pub parameters: usize,
-    /// Multiply-adds for one sample.
-    pub multiply_adds: usize,
-}
-
-impl LayerSpec {
-    /// The layer's name in summaries.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Rescale { .. } => "rescale",
-            Self::Flatten => "flatten",
-            Self::Dense { .. } => "dense",
-            Self::Relu => "relu",
-            Self::Dropout { .. } => "dropout",
-            Self::Conv2d { .. } => "conv2d",
-            Self::BatchNorm => "batch_norm",
-            Self::MaxPool { .. } => "max_pool",
-            Self::AveragePool { .. } => "average_pool",
-            Self::GlobalAveragePool => "global_average_pool",
-            Self::Rows => "rows",
-            Self::Lstm { .. } => "lstm",
-            Self::Gru { .. } => "gru",
-            Self::Encode { .. } => "encode",
-            Self::Destandardize { .. } => "destandardize",
-        }
-    }
-
-    /// The output's shape, the trainable numbers and the multiply-adds for an input of this shape; else
-    /// why it cannot be.
-    fn on(&self, input: &[usize]) -> std::result::Result<(Vec<usize>, usize, usize), String> {
-        let elements: usize = input.iter().product();
-        let maps = || match *input {
-            [channels, height, width] => Ok([channels, height, width]),
-            _ => Err(format!("takes channels, height and width, got {input:?}")),
-        };
-        Ok(match *self {
-            Self::Rescale { .. } => (input.to_vec(), 0, elements),
-            Self::Flatten => (vec![elements], 0, 0),
-            Self::Dense { units } => match *input {
-                [inputs] if (1..=LARGEST).contains(&units) => (vec![units], (inputs + 1) * units, inputs * units),
-                [_] => return Err(format!("needs 1 to {LARGEST} units, got {units}")),
-                _ => return Err(format!("takes one dimension, got {input:?}; put a flatten before it")),
-            },
-            Self::Relu => (input.to_vec(), 0, 0),
-            Self::Dropout { rate } if (0.0..1.0).contains(&rate) => (input.to_vec(), 0, 0),
-            Self::Dropout { rate } => return Err(format!("rate must be in [0, 1), got {rate}")),
-            Self::Conv2d { channels, kernel, stride, padding, groups, bias } => {
-                let [inputs, height, width] = maps()?;
-                if !(1..=LARGEST).contains(&channels) || groups == 0 || inputs % groups > 0 || channels % groups > 0 {
-                    return Err(format!("{inputs} channels cannot become {channels} in {groups} groups"));
-                }
-                if padding >= kernel {
-                    return Err(format!("padding must be less than the kernel's {kernel}, got {padding}"));
-                }
-                let to = windows([height + 2 * padding, width + 2 * padding], kernel, stride)?;
-                let weights = channels * (inputs / groups) * kernel * kernel;
-                let parameters = weights + if bias { channels } else { 0 };
-                (vec![channels, to[0], to[1]], parameters, weights * to[0] * to[1])
-            }
-            Self::BatchNorm => {
-                let [channels, ..] = maps()?;
-                (input.to_vec(), 2 * channels, elements)
-            }
-            Self::MaxPool { size, stride } | Self::AveragePool { size, stride } => {
-                let [channels, height, width] = maps()?;
-                let to = windows([height, width], size, stride)?;
-                (vec![channels, to[0], to[1]], 0, 0)
-            }
-            Self::GlobalAveragePool => (vec![maps()?[0]], 0, 0),
-            Self::Rows => match maps()? {
-                [1, height, width] => (vec![height, width], 0, 0),
-                [channels, ..] => return Err(format!("takes one channel, got {channels}")),
-            },
-            Self::Lstm { units } | Self::Gru { units } => {
-                let &[steps, inputs] = input else {
-                    return Err(format!("takes steps and inputs, got {input:?}; put rows before it"));
-                };
-                if !(1..=LARGEST).contains(&units) {
-                    return Err(format!("needs 1 to {LARGEST} units, got {units}"));
-                }
-                let weights = (inputs + units) * units;
-                // A GRU needs the bias of its products with the state by itself.
-                let (gates, biases) = if matches!(self, Self::Lstm { .. }) { (4, 1) } else { (3, 2) };
-                (vec![units], gates * (weights + biases * units), gates * weights * steps)
-            }
-            Self::Encode { ref columns } => {
-                if input != [columns.len()] {
-                    return Err(format!("takes {} columns, got {input:?}", columns.len()));
-                }
-                let is_possible = |column: &Encoding| match column {
-                    Encoding::Standard { mean, deviation, .. } => mean.is_finite() && *deviation > 0.0,
-                    Encoding::OneHot { categories } => *categories <= LARGEST,
-                };
-                let width: usize = columns.iter().map(Encoding::width).sum();
-                if !columns.iter().all(is_possible) || !(1..=LARGEST).contains(&width) {
-                    return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
-                }
-                (vec![width], 0, width)
-            }
-            Self::Destandardize { mean, deviation } if mean.is_finite() && deviation > 0.0 => {
-                (input.to_vec(), 0, elements)
-            }
-            Self::Destandardize { deviation, .. } => {
-                return Err(format!("deviation must be above 0, got {deviation}"));
-            }
-        })
-    }
-}
-
-/// How many windows of `size` pixels, `stride` apart, fit into each axis.
-fn windows(axes: [usize; 2], size: usize, stride: usize) -> std::result::Result<[usize; 2], String> {
-    if size == 0 || stride == 0 || axes.iter().any(|axis| *axis < size || *axis > LARGEST) {
-        let [height, width] = axes;
-        return Err(format!("a window of {size} pixels every {stride} does not fit {height} × {width} pixels"));
-    }
-    Ok(axes.map(|axis| (axis - size) / stride + 1))
-}
-
-impl Architecture {
-    /// Works out the shapes and costs of every layer.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when a layer does not fit the one before it or has an impossible setting.
-    pub fn plan(&self) -> Result<Vec<PlannedLayer>> {
-        let mut shape = self.input.clone();
-        let mut planned = Vec::with_capacity(self.layers.len());
-        for (index, spec) in self.layers.iter().enumerate() {
-            let refuse = |problem| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
-            let (output, parameters, multiply_adds) = spec.on(&shape).map_err(refuse)?;
-            planned.push(PlannedLayer {
-                spec: spec.clone(),
-                input: shape,
-                output: output.clone(),
-                parameters,
-                multiply_adds,
-            });
-            shape = output;
-        }
-        Ok(planned)
-    }
-
-    /// The shape of a sample's output.
-    ///
-    /// # Errors
-    /// As [`Architecture::plan`].
-    pub fn output(&self) -> Result<Vec<usize>> {
-        Ok(self.plan()?.last().map_or_else(|| self.input.clone(), |layer| layer.output.clone()))
-    }
-
-    /// All trainable numbers.
-    ///
-    /// # Errors
-    /// As [`Architecture::plan`].
-    pub fn parameters(&self) -> Result<usize> {
-        Ok(self.plan()?.iter().map(|layer| layer.parameters).sum())
-    }
-
-    /// Multiply-adds for one sample.
-    ///
-    /// # Errors
-    /// As [`Architecture::plan`].
-    pub fn multiply_adds(&self) -> Result<usize> {
-        Ok(self.plan()?.iter().map(|layer| layer.multiply_adds).sum())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seed() -> Architecture {
-        Architecture {
-            input: vec![1, 28, 28],
-            layers: vec![
-                LayerSpec::Flatten,
-                LayerSpec::Dense { units: 128 },
-                LayerSpec::Relu,
-                LayerSpec::Dropout { rate: 0.2 },
-                LayerSpec::Dense { units: 10 },
-            ],
-        }
-    }
-
-    #[test]
-    fn the_seed_network_has_the_parameters_that_keras_prints() {
-        assert_eq!(seed().parameters().unwrap(), 101_770);
-        assert_eq!(seed().multiply_adds().unwrap(), 784 * 128 + 128 * 10);
-        assert_eq!(seed().output().unwrap(), [10]);
-    }
-
-    #[test]
-    fn a_convolutional_network_has_the_parameters_that_keras_prints() {
-        let conv =
-            |channels, groups| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 0, groups, bias: true };
-        let pool = LayerSpec::MaxPool { size: 2, stride: 2 };
-        let layers = vec![conv(32, 1), pool.clone(), conv(64, 1), LayerSpec::BatchNorm, pool, conv(64, 64)];
-        let network = Architecture { input: vec![1, 28, 28], layers };
-        let planned = network.plan().unwrap();
-        let parameters: Vec<usize> = planned.iter().map(|layer| layer.parameters).collect();
-        assert_eq!(parameters, [320, 0, 18_496, 128, 0, 640]);
-        let outputs: Vec<&[usize]> = planned.iter().map(|layer| layer.output.as_slice()).collect();
-        let expected: [&[usize]; 6] =
-            [&[32, 26, 26], &[32, 13, 13], &[64, 11, 11], &[64, 11, 11], &[64, 5, 5], &[64, 3, 3]];
-        assert_eq!(outputs, expected);
-        assert_eq!(planned[2].multiply_adds, 64 * 32 * 9 * 121);
-    }
-
-    #[test]
-    fn recurrent_layers_have_the_parameters_that_keras_prints() {
-        for (layer, parameters) in [(LayerSpec::Lstm { units: 128 }, 80_384), (LayerSpec::Gru { units: 128 }, 60_672)] {
-            let network = Architecture { input: vec![1, 28, 28], layers: vec![LayerSpec::Rows, layer.clone()] };
-            assert_eq!(network.parameters().unwrap(), parameters);
-            assert_eq!(network.output().unwrap(), [128]);
-            assert!(Architecture { input: vec![1, 28, 28], layers: vec![layer] }.plan().is_err());
-        }
-        assert!(Architecture { input: vec![3, 28, 28], layers: vec![LayerSpec::Rows] }.plan().is_err());
-    }
-
-    #[test]
-    fn windows_that_do_not_fit_are_refused() {
-        let conv = |channels, kernel, stride, padding, groups| LayerSpec::Conv2d {
-            channels,
-            kernel,
-            stride,
-            padding,
-            groups,
-            bias: true,
-        };
-        let impossible = [
-            conv(8, 29, 1, 0, 1),
-            conv(8, 3, 0, 0, 1),
-            conv(8, 3, 1, 3, 1),
-            conv(8, 0, 1, 0, 1),
-            conv(8, 3, 1, 0, 2),
-            conv(0, 3, 1, 0, 1),
-            conv(8, 3, 1, 0, 0),
-            conv(usize::MAX, 3, 1, 0, 1),
-            LayerSpec::MaxPool { size: 29, stride: 1 },
-            LayerSpec::AveragePool { size: 2, stride: 0 },
-        ];
-        for layer in impossible {
-            let network = Architecture { input: vec![1, 28, 28], layers: vec![layer.clone()] };
-            assert!(network.plan().unwrap_err().to_string().contains("layers[0]"), "{layer:?}");
-        }
-        let flat = Architecture { input: vec![784], layers: vec![LayerSpec::BatchNorm] };
-        assert!(flat.plan().is_err());
-    }
-
-    #[test]
-    fn layers_that_do_not_fit_are_refused_by_position() {
-        let mut missing_flatten = seed();
-        missing_flatten.layers.remove(0);
-        assert!(missing_flatten.plan().unwrap_err().to_string().contains("layers[0] (dense)"));
-        for rate in [1.0, -0.1, f32::NAN] {
-            let mut dropout = seed();
-            dropout.layers[3] = LayerSpec::Dropout { rate };
-            assert!(dropout.plan().is_err(), "{rate}");
-        }
-    }
 }

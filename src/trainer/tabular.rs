@@ -73,7 +73,8 @@ pub(super) fn encodings(data: &Dataset, columns: &[Column]) -> Result<Vec<Encodi
 pub(super) fn on_table(preset: &str, architecture: Architecture, columns: Vec<Encoding>) -> Result<Architecture> {
     let is_about_images = |layer: &LayerSpec| matches!(layer, LayerSpec::Rescale { .. } | LayerSpec::Flatten);
     let is_dense = |layer: &LayerSpec| {
-        matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Relu | LayerSpec::Dropout { .. }) || is_about_images(layer)
+        matches!(layer, LayerSpec::Dense { .. } | LayerSpec::Relu | LayerSpec::Silu | LayerSpec::Dropout { .. })
+            || is_about_images(layer)
     };
     if !architecture.layers.iter().all(is_dense) {
         let problem = format!("{preset} takes images, the data are a table; weir train dense takes tables");

@@ -115,7 +115,8 @@ fn a_published_version_is_evaluated_to_the_figures_of_its_manifest() {
     let importance = Importance { draws: 0, images: 60 };
     let (report, manifest) = evaluate_autoencoder(folder, 1 << 30, (&data, "images".into()), importance).unwrap();
     let told = manifest.metrics.likelihood.unwrap();
-    assert_eq!(report.evaluation.negative_elbo, told.negative_elbo);
+    // A number read from JSON may differ in its last bit.
+    assert!((report.evaluation.negative_elbo - told.negative_elbo).abs() < 1e-9);
     assert_eq!((report.evaluation.importance, report.version), (None, Some(Version(1))));
 }
 

@@ -33,8 +33,8 @@ fn settings(preset: &weir::trainer::Preset) -> FitSettings {
     FitSettings { epochs: 2, batch_size: 50, seed: 3, optimizer, regime: preset.regime }
 }
 
-/// What no preset has: strides, padding, groups, a batch norm that no convolution can take in, a scale in
-/// the middle, means of windows, and no dense layer at the end.
+/// What no preset has: strides, padding, groups, a batch norm that no convolution can take in, norms by
+/// groups, a scale in the middle, means of windows, and no dense layer at the end.
 fn odd() -> Architecture {
     let conv = |channels, kernel, stride, padding, groups, bias| LayerSpec::Conv2d {
         channels,
@@ -58,8 +58,11 @@ fn odd() -> Architecture {
             conv(12, 3, 1, 1, 6, false),
             LayerSpec::Relu,
             LayerSpec::BatchNorm,
+            LayerSpec::GroupNorm { groups: 4 },
+            LayerSpec::Silu,
             LayerSpec::MaxPool { size: 2, stride: 1 },
             conv(10, 1, 1, 0, 1, true),
+            LayerSpec::GroupNorm { groups: 1 },
             LayerSpec::BatchNorm,
             LayerSpec::GlobalAveragePool,
         ],

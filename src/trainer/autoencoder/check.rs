@@ -23,14 +23,48 @@ fn decoder(latent: usize, pixels: usize) -> Architecture {
     Architecture { input: vec![latent], layers }
 }
 
-fn batch() -> Batch {
-    let mask = |elements: usize| (0..4 * elements).map(|i| if i % 3 == 0 { 0.0 } else { 2.0 }).collect();
+/// Maps on both sides, which the decoder makes of what is flat and enlarges.
+fn on_maps() -> Autoencoder {
+    let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 1, groups: 1, bias: true };
+    let encoder = Architecture {
+        input: vec![1, 4, 2],
+        layers: vec![
+            LayerSpec::Rescale { scale: 1.0 / 255.0 },
+            conv(4),
+            LayerSpec::GroupNorm { groups: 2 },
+            LayerSpec::Silu,
+            LayerSpec::Flatten,
+            LayerSpec::Dense { units: 4 },
+        ],
+    };
+    let decoder = Architecture {
+        input: vec![2],
+        layers: vec![
+            LayerSpec::Dense { units: 5 },
+            LayerSpec::Silu,
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Dense { units: 8 },
+            LayerSpec::Silu,
+            LayerSpec::Unflatten { channels: 4, height: 2, width: 1 },
+            LayerSpec::BatchNorm,
+            LayerSpec::Dropout { rate: 0.5 },
+            conv(4),
+            LayerSpec::PixelShuffle { factor: 2 },
+        ],
+    };
+    Autoencoder::new(&encoder, &decoder, 3).unwrap()
+}
+
+/// Four images; each pixel, mask and number of a code has a value of its own.
+fn batch(autoencoder: &Autoencoder) -> Batch {
+    let mask = |(elements, _): (usize, f32)| (0..4 * elements).map(|i| if i % 3 == 0 { 0.0 } else { 2.0 }).collect();
     let mut noise = Vec::new();
-    standard_normal(&mut keyed_rng(1, "noise", 0, 0), 8, &mut noise);
+    standard_normal(&mut keyed_rng(1, "noise", 0, 0), 4 * autoencoder.latent(), &mut noise);
+    let pixels: usize = autoencoder.encoder().architecture().input.iter().product();
     Batch {
-        pixels: (0..24).map(|i| if (i * 7) % 11 < 5 { 255.0 } else { 0.0 }).collect(),
+        pixels: (0..4 * pixels).map(|i| if (i * 7) % 11 < 5 { 255.0 } else { 0.0 }).collect(),
         labels: vec![0; 4],
-        dropout: vec![mask(5), mask(7)],
+        dropout: autoencoder.networks().into_iter().flat_map(Network::dropout).map(mask).collect(),
         noise,
         ..Batch::default()
     }
@@ -38,24 +72,27 @@ fn batch() -> Batch {
 
 #[test]
 fn gradients_agree_with_finite_differences() {
-    let mut autoencoder = small();
-    // Away from zero biases, so that none of them is where only its sign matters.
-    for (index, array) in autoencoder.all_arrays_mut().into_iter().enumerate() {
-        array.values.iter_mut().enumerate().for_each(|(i, value)| *value += ((i + index) % 5) as f32 * 0.1 - 0.2);
-    }
-    let pass = autoencoder.clone().pass(batch()).unwrap();
-    assert_eq!(pass.gradients.len(), 8);
-    for (index, gradient) in pass.gradients.iter().enumerate() {
-        for (element, analytic) in gradient.iter().enumerate() {
-            let moved = |by: f32| {
-                let mut moved = autoencoder.clone();
-                moved.all_arrays_mut()[index].values[element] += by;
-                moved.pass(batch()).unwrap().loss_sum / 4.0
-            };
-            let numeric = (moved(5e-3) - moved(-5e-3)) / 1e-2;
-            let name = &autoencoder.trained()[index].name;
-            let tolerance = 2e-3 + 0.01 * numeric.abs();
-            assert!((numeric - f64::from(*analytic)).abs() < tolerance, "{name}[{element}]: {numeric} {analytic}");
+    for (mut autoencoder, arrays) in [(small(), 8), (on_maps(), 14)] {
+        // Away from zero biases, so that none of them is where only its sign matters.
+        let parameters = autoencoder.networks_mut().into_iter().flat_map(Network::parameters_mut);
+        for (index, array) in parameters.enumerate() {
+            array.values.iter_mut().enumerate().for_each(|(i, value)| *value += ((i + index) % 5) as f32 * 0.1 - 0.2);
+        }
+        let pass = autoencoder.clone().pass(batch(&autoencoder)).unwrap();
+        assert_eq!(pass.gradients.len(), arrays);
+        for (index, gradient) in pass.gradients.iter().enumerate() {
+            for (element, analytic) in gradient.iter().enumerate() {
+                let moved = |by: f32| {
+                    let mut moved = autoencoder.clone();
+                    let mut parameters = moved.networks_mut().into_iter().flat_map(Network::parameters_mut);
+                    parameters.nth(index).unwrap().values[element] += by;
+                    moved.pass(batch(&autoencoder)).unwrap().loss_sum / 4.0
+                };
+                let numeric = (moved(5e-3) - moved(-5e-3)) / 1e-2;
+                let name = &autoencoder.trained()[index].name;
+                let tolerance = 2e-3 + 0.01 * numeric.abs();
+                assert!((numeric - f64::from(*analytic)).abs() < tolerance, "{name}[{element}]: {numeric} {analytic}");
+            }
         }
     }
 }
@@ -85,10 +122,14 @@ fn networks_that_do_not_fit_are_refused() {
         |units| Architecture { input: vec![1, 2, 3], layers: vec![LayerSpec::Flatten, LayerSpec::Dense { units }] };
     let two_dimensions =
         Architecture { input: vec![1, 2], layers: vec![LayerSpec::Flatten, LayerSpec::Dense { units: 6 }] };
+    let conv = LayerSpec::Conv2d { channels: 6, kernel: 1, stride: 1, padding: 0, groups: 1, bias: true };
+    let unflatten = LayerSpec::Unflatten { channels: 2, height: 1, width: 1 };
+    let no_dense = Architecture { input: vec![2], layers: vec![unflatten, conv, LayerSpec::Flatten] };
     for (encoder, decoder, problem) in [
         (encoder(5), decoder(2, 6), "does not give mean and log variance of 2"),
         (encoder(4), decoder(2, 5), "must give 6 logits"),
         (encoder(4), two_dimensions, "one dimension"),
+        (encoder(4), no_dense, "begin with a dense layer"),
     ] {
         let refused = Autoencoder::new(&encoder, &decoder, 0).unwrap_err().to_string();
         assert!(refused.contains(problem), "{refused}");

@@ -40,7 +40,7 @@ impl Autoencoder {
     /// An autoencoder with fresh parameters from the seed.
     ///
     /// # Errors
-    /// [`Error::Config`] when the two do not fit together, or the decoder has other layers than dense ones.
+    /// [`Error::Config`] when the two do not fit together, or the decoder does not begin with a dense layer.
     pub fn new(encoder: &Architecture, decoder: &Architecture, seed: u64) -> Result<Self> {
         let encoder = Network::part(encoder, seed, 0, "encoder.")?;
         let decoder = Network::part(decoder, seed, 1, "decoder.")?;
@@ -57,8 +57,8 @@ impl Autoencoder {
         if logits != pixels {
             return refuse(format!("the decoder must give {pixels} logits, one for each pixel, got {logits}"));
         }
-        if !decoder.is_dense() {
-            return refuse("the decoder may have dense layers, Relu, dropout and scales only".into());
+        if !decoder.begins_dense() {
+            return refuse("the decoder must begin with a dense layer".into());
         }
         Ok(Self { encoder, decoder, latent })
     }

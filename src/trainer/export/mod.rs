@@ -10,7 +10,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEnt
 pub(super) use self::autoencoder::{
     DECODED, Graphs, LOG_VARIANCE, MEAN, NOISE, RECONSTRUCTION, SCORE, autoencoder_to_onnx,
 };
-use self::graph::{Graph, float, float_value, integer, integers};
+use self::graph::{Graph, float, float_value, integer, integers, text};
 use super::kernels::NORM_EPSILON;
 use super::network::{Network, Parameter};
 use crate::error::Result;
@@ -141,7 +141,17 @@ impl<'a> Writer<'a> {
                 self.constant(bias);
                 self.graph.node("Gemm", &[&value, &weight.name, &bias.name], output, Vec::new());
             }
+            LayerSpec::Unflatten { .. } => self.reshape(&value, &layer.output, output),
+            LayerSpec::PixelShuffle { factor } => {
+                let attributes = vec![integer("blocksize", *factor as i64), text("mode", "CRD")];
+                self.graph.node("DepthToSpace", &[&value], output, attributes);
+            }
             LayerSpec::Relu => self.graph.node("Relu", &[&value], output, Vec::new()),
+            LayerSpec::Silu => {
+                let share = format!("{output}.share");
+                self.graph.node("Sigmoid", &[&value], &share, Vec::new());
+                self.graph.node("Mul", &[&value, &share], output, Vec::new());
+            }
             LayerSpec::Dropout { .. } => return,
             LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } => {
                 let mut weight = self.scaled_weight();
@@ -172,6 +182,7 @@ impl<'a> Writer<'a> {
                 }
                 self.graph.node("BatchNormalization", &inputs, output, vec![float("epsilon", NORM_EPSILON)]);
             }
+            LayerSpec::GroupNorm { groups } => self.group_norm(&value, *groups, &layer.input, output),
             LayerSpec::MaxPool { size, stride } | LayerSpec::AveragePool { size, stride } => {
                 let is_max = matches!(layer.spec, LayerSpec::MaxPool { .. });
                 let attributes = vec![integers("kernel_shape", &[*size; 2]), integers("strides", &[*stride; 2])];
@@ -194,6 +205,39 @@ impl<'a> Writer<'a> {
             }
         }
         output.clone_into(&mut self.value);
+    }
+
+    /// Each group as one channel of an instance normalisation, then a factor and an offset for each channel. The
+    /// operator that ONNX has for all of it means one thing before its opset 21 and another from then on.
+    fn group_norm(&mut self, value: &str, groups: usize, sample: &[usize], output: &str) {
+        let (scale, offset) = (self.parameter(), self.parameter());
+        let [grouped, ones, zeros, normalised, split, maps, scaled] =
+            ["grouped", "ones", "zeros", "normalised", "split", "maps", "scaled"]
+                .map(|part| format!("{output}.{part}"));
+        // The batch is as it is, the numbers of a group are what is left.
+        self.graph.integers_constant(&split, &[0, groups as i64, -1]);
+        self.graph.node("Reshape", &[value, &split], &grouped, Vec::new());
+        self.graph.constant(&ones, &[groups], &vec![1.0; groups]);
+        self.graph.constant(&zeros, &[groups], &vec![0.0; groups]);
+        let epsilon = vec![float("epsilon", NORM_EPSILON)];
+        self.graph.node("InstanceNormalization", &[&grouped, &ones, &zeros], &normalised, epsilon);
+        self.reshape(&normalised, sample, &maps);
+        for array in [scale, offset] {
+            let mut by_channel = array.clone();
+            by_channel.shape.resize(sample.len(), 1);
+            self.constant(&by_channel);
+        }
+        self.graph.node("Mul", &[&maps, &scale.name], &scaled, Vec::new());
+        self.graph.node("Add", &[&scaled, &offset.name], output, Vec::new());
+    }
+
+    /// Samples in another shape.
+    fn reshape(&mut self, value: &str, sample: &[usize], output: &str) {
+        // The batch is what is left.
+        let sizes: Vec<i64> = std::iter::once(-1).chain(sample.iter().map(|&size| size as i64)).collect();
+        let shape = format!("{output}.shape");
+        self.graph.integers_constant(&shape, &sizes);
+        self.graph.node("Reshape", &[value, &shape], output, Vec::new());
     }
 
     /// `[N, steps, inputs]` → the last state. The first axis of the parameters is the one direction.

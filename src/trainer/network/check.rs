@@ -11,6 +11,8 @@ fn small() -> Architecture {
             LayerSpec::Dense { units: 5 },
             LayerSpec::Relu,
             LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Dense { units: 6 },
+            LayerSpec::Silu,
             LayerSpec::Dense { units: 4 },
         ],
     }
@@ -46,6 +48,8 @@ fn maps() -> Architecture {
             LayerSpec::BatchNorm,
             LayerSpec::Relu,
             conv(6, 2, 1, 1, 6, true),
+            LayerSpec::GroupNorm { groups: 3 },
+            LayerSpec::Silu,
             LayerSpec::BatchNorm,
             LayerSpec::AveragePool { size: 2, stride: 1 },
             LayerSpec::Dropout { rate: 0.5 },
@@ -127,6 +131,40 @@ fn gradients_on_maps_agree_with_finite_differences() {
         wrong.len() * 25 <= checked
     });
     assert!(sound.count() >= 3);
+}
+
+#[test]
+fn dense_layers_may_be_before_maps_and_not_among_them() {
+    let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 1, groups: 1, bias: false };
+    let mut network = Architecture {
+        input: vec![3],
+        layers: vec![
+            LayerSpec::Dense { units: 6 },
+            LayerSpec::Silu,
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Dense { units: 8 },
+            LayerSpec::Silu,
+            LayerSpec::Unflatten { channels: 2, height: 2, width: 2 },
+            LayerSpec::BatchNorm,
+            conv(8),
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::PixelShuffle { factor: 2 },
+            LayerSpec::Silu,
+            conv(2),
+            LayerSpec::Flatten,
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Dense { units: 3 },
+        ],
+    };
+    for rows in [5, crate::simd::lanes() + 3] {
+        let (wrong, checked) = unconfirmed(&network, rows, 3);
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(checked, network.parameters().unwrap());
+    }
+    let again = [LayerSpec::Unflatten { channels: 3, height: 1, width: 1 }, conv(1)];
+    network.layers.extend(again);
+    let refused = Network::new(&network, 3).unwrap_err().to_string();
+    assert!(refused.contains("layers[14] (dense)") && refused.contains("between"), "{refused}");
 }
 
 #[test]

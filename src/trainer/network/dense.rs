@@ -3,7 +3,7 @@
 //! Parameters are plain vectors between steps. A step lends them to burn as leaf tensors and takes
 //! them back, so that the optimiser, checkpoints and the exporter see ordinary memory.
 
-use burn::tensor::activation::relu;
+use burn::tensor::activation::{relu, silu};
 use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -101,6 +101,7 @@ fn forward(layers: &[PlannedLayer], input: Tensor<2>, leaves: &Leaves, masks: Ve
             None => x,
         },
         LayerSpec::Relu => relu(x),
+        LayerSpec::Silu => silu(x),
         LayerSpec::Dropout { .. } => match masks.next() {
             Some(mask) => x * mask,
             None => x,

@@ -3,8 +3,9 @@
 use super::Parameter;
 use crate::layers::{LayerSpec, PlannedLayer};
 use crate::trainer::kernels::{
-    BlockMoments, Cell, Convolution, Moments, Norm, PackedConvolution, PackedRecurrent, Pooling, Recurrent,
-    RecurrentGradients, add_plane_sums, global_average, global_average_back, relu, relu_back, rescale,
+    BlockMoments, Cell, Convolution, GroupNorm, Moments, Norm, PackedConvolution, PackedRecurrent, Pooling, Recurrent,
+    RecurrentGradients, Shuffle, add_plane_sums, global_average, global_average_back, relu, relu_back, rescale, silu,
+    silu_back,
 };
 
 /// A layer; `weight`, `scale` and the like are the places of its parameters in the network's list.
@@ -12,6 +13,7 @@ use crate::trainer::kernels::{
 pub(super) enum Layer {
     Rescale(f32),
     Relu,
+    Silu,
     Dropout {
         /// Its number among the dropout layers.
         index: usize,
@@ -31,11 +33,18 @@ pub(super) enum Layer {
         offset: usize,
         relu: bool,
     },
+    GroupNorm {
+        shape: GroupNorm,
+        /// The offset follows it.
+        scale: usize,
+        relu: bool,
+    },
     MaxPool(Pooling),
     AveragePool(Pooling),
     GlobalAverage {
         pixels: usize,
     },
+    Shuffle(Shuffle),
     /// Gives what all its steps keep; the state after the last of them is the next layer's.
     Recurrent {
         shape: Recurrent,
@@ -81,12 +90,15 @@ impl Layer {
             let next = match layer.spec {
                 LayerSpec::Rescale { scale } => Self::Rescale(scale),
                 LayerSpec::Relu => match layers.last_mut() {
-                    Some(Self::Convolution { relu, .. } | Self::Norm { relu, .. }) if !*relu => {
+                    Some(Self::Convolution { relu, .. } | Self::Norm { relu, .. } | Self::GroupNorm { relu, .. })
+                        if !*relu =>
+                    {
                         *relu = true;
                         continue;
                     }
                     _ => Self::Relu,
                 },
+                LayerSpec::Silu => Self::Silu,
                 LayerSpec::Dropout { .. } => {
                     dropouts += 1;
                     Self::Dropout { index: dropouts - 1 }
@@ -102,11 +114,17 @@ impl Layer {
                     let shape = Norm { channels: inputs, pixels: from[0] * from[1] };
                     Self::Norm { shape, index: norms - 1, scale: parameters, offset: parameters + 1, relu: false }
                 }
+                LayerSpec::GroupNorm { groups } => {
+                    let shape = GroupNorm { channels: inputs, pixels: from[0] * from[1], groups };
+                    Self::GroupNorm { shape, scale: parameters, relu: false }
+                }
                 LayerSpec::MaxPool { size, stride } => Self::MaxPool(Pooling { size, stride, from, to }),
                 LayerSpec::AveragePool { size, stride } => Self::AveragePool(Pooling { size, stride, from, to }),
                 LayerSpec::GlobalAveragePool => Self::GlobalAverage { pixels: from[0] * from[1] },
-                // Nothing makes maps of what is flat, so these are never among ours.
-                LayerSpec::Flatten | LayerSpec::Dense { .. } => Self::Flatten,
+                LayerSpec::PixelShuffle { factor } => Self::Shuffle(Shuffle { factor, from }),
+                LayerSpec::Flatten | LayerSpec::Unflatten { .. } => Self::Flatten,
+                // These are never among ours.
+                LayerSpec::Dense { .. } => Self::Flatten,
                 LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. } => Self::Flatten,
                 LayerSpec::Rows => Self::Flatten,
                 LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
@@ -130,7 +148,7 @@ impl Layer {
     pub(super) fn parameters(&self) -> usize {
         match self {
             Self::Convolution { bias, .. } => 1 + usize::from(bias.is_some()),
-            Self::Norm { .. } => 2,
+            Self::Norm { .. } | Self::GroupNorm { .. } => 2,
             Self::Recurrent { .. } => 3,
             _ => 0,
         }
@@ -168,9 +186,15 @@ impl Layer {
             (Self::LastState(shape), _) => shape.last_state(input, output),
             (Self::Rescale(factor), _) => rescale(input, *factor, output),
             (Self::Relu, _) => relu(input, output),
+            (Self::Silu, _) => silu(input, output),
+            (Self::GroupNorm { shape, scale, relu }, _) => {
+                let [gamma, beta] = [*scale, scale + 1].map(|at| parameters[at].values.as_slice());
+                shape.forward((gamma, beta, *relu), input, output);
+            }
             (Self::MaxPool(pooling), _) => pooling.max(input, output),
             (Self::AveragePool(pooling), _) => pooling.average(input, output),
             (Self::GlobalAverage { pixels }, _) => global_average(input, *pixels, output),
+            (Self::Shuffle(shuffle), _) => shuffle.forward(input, output),
             _ => input.clone_into(output),
         }
     }
@@ -195,7 +219,7 @@ impl Layer {
     /// those of its parameters.
     pub(super) fn backward(
         &self,
-        packed: &Packed,
+        (parameters, packed): (&[Parameter], &Packed),
         (input, output): (&[f32], &[f32]),
         way: &mut WayBack,
         further: bool,
@@ -225,9 +249,18 @@ impl Layer {
             }
             (Self::Rescale(factor), _) => rescale(upper, *factor, back),
             (Self::Relu, _) => return relu_back(output, upper),
+            (Self::Silu, _) => return silu_back(input, upper),
+            (Self::GroupNorm { shape, scale, relu }, _) => {
+                if *relu {
+                    relu_back(output, upper);
+                }
+                let [gamma, beta] = &mut gradients[*scale..scale + 2] else { return };
+                return shape.backward(&parameters[*scale].values, input, upper, (gamma, beta));
+            }
             (Self::MaxPool(pooling), _) => pooling.max_back(input, output, upper, back),
             (Self::AveragePool(pooling), _) => pooling.average_back(upper, back),
             (Self::GlobalAverage { pixels }, _) => global_average_back(upper, *pixels, back),
+            (Self::Shuffle(shuffle), _) => shuffle.backward(upper, back),
             _ => return,
         }
         std::mem::swap(upper, back);

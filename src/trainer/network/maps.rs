@@ -1,4 +1,4 @@
-//! The front of a network, on feature maps: our own forward and backward, block by block.
+//! The layers of a network that are on feature maps: our own forward and backward, block by block.
 //!
 //! A block goes through as many layers as it can before it needs to know of the others, which only a
 //! batch normalisation does; so what one layer writes, the next reads from the cache.
@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Parameter;
 use super::layer::{Layer, Packed, WayBack};
+use super::{Gradients, Parameter};
+use crate::error::{Error, Result};
 use crate::layers::{LayerSpec, PlannedLayer};
 use crate::simd::lanes;
 use crate::trainer::kernels::{Block, BlockMoments, Moments, mask, pack, unpack};
@@ -17,16 +18,16 @@ use crate::trainer::kernels::{Block, BlockMoments, Moments, mask, pack, unpack};
 #[derive(Debug, Clone)]
 pub(super) struct Maps {
     layers: Vec<Layer>,
-    /// Layers of the description that they cover.
-    pub(super) covered: usize,
-    /// Parameters that they have, the first ones of the network.
-    pub(super) parameters: usize,
+    /// The layers of the description that they cover; those before and behind are dense.
+    pub(super) covered: Range<usize>,
+    /// Their parameters among the network's.
+    pub(super) parameters: Range<usize>,
     /// Numbers of a sample going in.
     input: usize,
     /// Numbers of a sample coming out.
     output: usize,
-    /// The first layer that has parameters: no gradient is wanted further back.
-    first_trained: usize,
+    /// The last layer that the gradient passes; that of its input is wanted only if something before it learns.
+    last_back: usize,
 }
 
 /// What the way forward leaves for the way back, and memory for the next pass.
@@ -49,20 +50,44 @@ struct BlockTape {
 
 impl Maps {
     /// The layers that are on feature maps; `None` if there are none.
-    pub(super) fn new(planned: &[PlannedLayer]) -> Option<Self> {
-        let last = planned.iter().rposition(|layer| !is_dense(&layer.spec))?;
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is a dense one among them.
+    pub(super) fn new(planned: &[PlannedLayer]) -> Result<Option<Self>> {
+        let on_maps = |layer: &PlannedLayer| !is_dense(&layer.spec);
+        let (Some(first), Some(last)) = (planned.iter().position(on_maps), planned.iter().rposition(on_maps)) else {
+            return Ok(None);
+        };
+        let has_weights = |layer: &PlannedLayer| matches!(layer.spec, LayerSpec::Dense { .. });
+        let start = planned[..first].iter().rposition(has_weights).map_or(0, |at| at + 1);
+        if let Some(at) = planned[first..last].iter().position(has_weights) {
+            let problem = "is between layers on feature maps; dense ones are before or behind them".into();
+            return Err(Error::Config { setting: format!("layers[{}] (dense)", first + at), problem });
+        }
         // Those directly behind work number by number, and better on blocks.
         let behind = planned[last + 1..].iter().take_while(|layer| is_elementwise(&layer.spec)).count();
-        let covered = last + 1 + behind;
-        let layers = Layer::chain(&planned[..covered]);
-        Some(Self {
-            parameters: layers.iter().map(Layer::parameters).sum(),
-            first_trained: layers.iter().position(|layer| layer.parameters() > 0).unwrap_or(layers.len()),
+        let covered = start..last + 1 + behind;
+        let layers = Layer::chain(&planned[covered.clone()]);
+        let parameters = 2 * planned[..start].iter().filter(|layer| has_weights(layer)).count();
+        let first_trained = layers.iter().position(|layer| layer.parameters() > 0).unwrap_or(layers.len());
+        Ok(Some(Self {
+            parameters: parameters..parameters + layers.iter().map(Layer::parameters).sum::<usize>(),
+            last_back: if start > 0 { 0 } else { first_trained },
             layers,
+            input: planned[start].input.iter().product(),
+            output: planned[covered.end - 1].output.iter().product(),
             covered,
-            input: planned[0].input.iter().product(),
-            output: planned[covered - 1].output.iter().product(),
-        })
+        }))
+    }
+
+    /// Whether there are layers before these, which learn by the gradient of what these take.
+    pub(super) fn has_front(&self) -> bool {
+        self.covered.start > 0
+    }
+
+    /// Whether the gradient of a layer's input is wanted.
+    fn goes_further(&self, at: usize) -> bool {
+        at > self.last_back || self.has_front()
     }
 
     /// The outputs of samples, row by row, by the running statistics.
@@ -89,7 +114,7 @@ impl Maps {
 
     /// The parameters as the kernels take them, for one pass.
     pub(super) fn packed(&self, parameters: &[Parameter], backward: bool) -> Vec<Packed> {
-        let pack = |(at, layer): (usize, &Layer)| layer.pack(parameters, backward && at > self.first_trained);
+        let pack = |(at, layer): (usize, &Layer)| layer.pack(parameters, backward && self.goes_further(at));
         self.layers.iter().enumerate().map(pack).collect()
     }
 
@@ -146,19 +171,19 @@ impl Maps {
         }
     }
 
-    /// The gradients of the parameters, from those of the outputs.
+    /// The gradients of the parameters and, if something before learns by it, of the input, from those of the
+    /// outputs.
     pub(super) fn backward(
         &self,
         (parameters, packed): (&[Parameter], &[Packed]),
         upper: &[f32],
         tape: &mut Tape,
-    ) -> Vec<Vec<f32>> {
+    ) -> Gradients {
         let Tape { blocks, moments } = tape;
         let starts = blocks.par_iter_mut().zip(upper.par_chunks(self.output * lanes()));
-        starts.for_each(|(block, upper)| block.begin(&parameters[..self.parameters], upper, self.output));
-        let mut gradients: Vec<Vec<f32>> =
-            parameters[..self.parameters].iter().map(|p| vec![0.0; p.values.len()]).collect();
-        let runs: Vec<Range<usize>> = self.runs().collect();
+        starts.for_each(|(block, upper)| block.begin(parameters, upper, self.output));
+        let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
+        let runs: Vec<Range<usize>> = self.runs().filter(|run| !run.is_empty()).collect();
         for run in runs.into_iter().rev() {
             let norm = match self.layers.get(run.start) {
                 Some(layer @ Layer::Norm { index, scale, offset, .. }) => {
@@ -168,8 +193,8 @@ impl Maps {
             };
             let first = run.start + usize::from(norm.is_some());
             blocks.par_iter_mut().for_each(|block| {
-                for at in (first.max(self.first_trained)..run.end).rev() {
-                    block.pass_back(&self.layers[at], &packed[at], at, at > self.first_trained);
+                for at in (first.max(self.last_back)..run.end).rev() {
+                    block.pass_back(&self.layers[at], (parameters, &packed[at]), at, self.goes_further(at));
                 }
             });
             let Some((layer, moments, scale, offset)) = norm else { continue };
@@ -181,7 +206,7 @@ impl Maps {
             }
             gradients[scale] = sums.iter().map(|sum| sum.1 as f32).collect();
             gradients[offset] = sums.iter().map(|sum| sum.0 as f32).collect();
-            if run.start > self.first_trained {
+            if self.goes_further(run.start) {
                 blocks.par_iter_mut().for_each(|block| {
                     let BlockTape { samples, values, way, .. } = block;
                     layer.norm_back(parameters, moments, &sums, (&values[run.start], *samples), &mut way.upper);
@@ -194,7 +219,8 @@ impl Maps {
                 total.iter_mut().zip(&block.way.gradients[index]).for_each(|(total, more)| *total += more);
             }
         });
-        gradients
+        let input = self.has_front().then(|| unpack(blocks.iter().map(|block| (&block.way.upper[..], block.samples))));
+        Gradients { parameters: gradients, input }
     }
 
     /// Moves the running statistics towards those of the batch.
@@ -227,13 +253,13 @@ impl BlockTape {
         }
     }
 
-    fn pass_back(&mut self, layer: &Layer, packed: &Packed, at: usize, further: bool) {
+    fn pass_back(&mut self, layer: &Layer, of_layer: (&[Parameter], &Packed), at: usize, further: bool) {
         if let Layer::Dropout { index } = layer {
             mask(&self.way.upper, &self.masks[*index].values, &mut self.way.back);
             std::mem::swap(&mut self.way.upper, &mut self.way.back);
             return;
         }
-        layer.backward(packed, (&self.values[at], &self.values[at + 1]), &mut self.way, further);
+        layer.backward(of_layer, (&self.values[at], &self.values[at + 1]), &mut self.way, further);
     }
 
     fn norm_sums(&mut self, layer: &Layer, moments: &Moments, at: usize) -> Vec<(f64, f64)> {
@@ -249,5 +275,5 @@ fn is_dense(layer: &LayerSpec) -> bool {
 }
 
 fn is_elementwise(layer: &LayerSpec) -> bool {
-    matches!(layer, LayerSpec::Relu | LayerSpec::Dropout { .. })
+    matches!(layer, LayerSpec::Relu | LayerSpec::Silu | LayerSpec::Dropout { .. })
 }

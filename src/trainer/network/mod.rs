@@ -57,13 +57,13 @@ pub(super) struct PassInput {
 pub(super) struct Gradients {
     /// The gradient of each parameter.
     pub(super) parameters: Vec<Vec<f32>>,
-    /// The gradient of the input, if it was wanted; the front of a network on feature maps has none.
+    /// The gradient of the input, if it was wanted; a network that begins on feature maps has none.
     pub(super) input: Option<Vec<f32>>,
 }
 
 impl Network {
-    /// A network with fresh parameters from the seed: Glorot or He uniform weights, zero biases, batch
-    /// norms that change nothing.
+    /// A network with fresh parameters from the seed: Glorot or He uniform weights, zero biases, norms
+    /// that change nothing further.
     ///
     /// # Errors
     /// As [`Architecture::plan`].
@@ -122,19 +122,21 @@ impl Network {
                     parameters.push(array("recurrence", vec![rows, units], of_state));
                     parameters.push(array("bias", vec![bias.len()], bias));
                 }
-                LayerSpec::BatchNorm => {
+                LayerSpec::BatchNorm | LayerSpec::GroupNorm { .. } => {
                     let channels = layer.input[0];
                     parameters.push(array("scale", vec![channels], vec![1.0; channels]));
                     parameters.push(array("offset", vec![channels], vec![0.0; channels]));
-                    statistics.push(array("mean", vec![channels], vec![0.0; channels]));
-                    statistics.push(array("variance", vec![channels], vec![1.0; channels]));
+                    if layer.spec == LayerSpec::BatchNorm {
+                        statistics.push(array("mean", vec![channels], vec![0.0; channels]));
+                        statistics.push(array("variance", vec![channels], vec![1.0; channels]));
+                    }
                 }
                 _ => {}
             }
         }
         Ok(Self {
             architecture: architecture.clone(),
-            maps: Maps::new(&layers),
+            maps: Maps::new(&layers)?,
             layers,
             parameters,
             statistics,
@@ -188,9 +190,9 @@ impl Network {
         self.layers.iter().filter_map(rate).collect()
     }
 
-    /// Whether all its layers are dense ones or between them, so that the gradient of its input is known.
-    pub(super) fn is_dense(&self) -> bool {
-        self.maps.is_none()
+    /// Whether it begins with dense layers, so that the gradient of its input is known.
+    pub(super) fn begins_dense(&self) -> bool {
+        self.maps.as_ref().is_none_or(Maps::has_front)
     }
 
     /// The logits of samples of raw input, `[rows, classes]` row by row, with dropout off and batch norms
@@ -206,9 +208,16 @@ impl Network {
             let input = DenseInput { values, rows, masks: Vec::new() };
             return dense::evaluate(&self.layers, &self.parameters, input);
         };
-        let values = maps.evaluate(&self.parameters, &self.statistics, samples);
-        let input = DenseInput { values, rows, masks: Vec::new() };
-        dense::evaluate(&self.layers[maps.covered..], &self.parameters[maps.parameters..], input)
+        let dense = |layers: &[PlannedLayer], parameters: &[Parameter], values: Vec<f32>| {
+            dense::evaluate(layers, parameters, DenseInput { values, rows, masks: Vec::new() })
+        };
+        let (covered, of_maps) = (maps.covered.clone(), maps.parameters.clone());
+        let front = match maps.has_front() {
+            true => &dense(&self.layers[..covered.start], &self.parameters[..of_maps.start], samples.to_vec())?,
+            false => samples,
+        };
+        let values = maps.evaluate(&self.parameters[of_maps.clone()], &self.statistics, front);
+        dense(&self.layers[covered.end..], &self.parameters[of_maps.end..], values)
     }
 
     /// Forward and backward. `loss` turns the outputs into the gradient of the loss, in place; everything
@@ -228,18 +237,41 @@ impl Network {
             let pass = dense::pass(&self.layers, &mut self.parameters, input, wants_input_gradient, loss)?;
             return Ok(Gradients { parameters: pass.gradients, input: pass.input_gradient });
         };
-        let in_front = |layer: &&PlannedLayer| matches!(layer.spec, LayerSpec::Dropout { .. });
-        let dense_masks = masks.split_off(self.layers[..maps.covered].iter().filter(in_front).count());
-        let packed = maps.packed(&self.parameters, true);
-        let values = maps.forward((&self.parameters, &packed), &values, &masks, &mut self.tape);
-        let input = DenseInput { values, rows, masks: dense_masks };
-        let (layers, parameters) = (&self.layers[maps.covered..], &mut self.parameters[maps.parameters..]);
-        let dense = dense::pass(layers, parameters, input, true, loss)?;
-        let upper = dense.input_gradient.unwrap_or_default();
-        let mut gradients = maps.backward((&self.parameters, &packed), &upper, &mut self.tape);
-        gradients.extend(dense.gradients);
+        let dropouts = |layers: &[PlannedLayer]| {
+            layers.iter().filter(|layer| matches!(layer.spec, LayerSpec::Dropout { .. })).count()
+        };
+        let behind_masks = masks.split_off(dropouts(&self.layers[..maps.covered.end]));
+        let maps_masks = masks.split_off(dropouts(&self.layers[..maps.covered.start]));
+        let (of_front, rest) = self.parameters.split_at_mut(maps.parameters.start);
+        let (of_maps, behind) = rest.split_at_mut(maps.parameters.len());
+        let (of_maps, layers, tape) = (&*of_maps, &self.layers, &mut self.tape);
+        let packed = maps.packed(of_maps, true);
+        let mut gradients = Vec::new();
+        // The maps and what is behind them; the gradient of what they take, if it is wanted.
+        let on_maps = |values: &[f32]| -> Result<Option<Vec<f32>>> {
+            let values = maps.forward((of_maps, &packed), values, &maps_masks, tape);
+            let input = DenseInput { values, rows, masks: behind_masks };
+            let dense = dense::pass(&layers[maps.covered.end..], behind, input, true, loss)?;
+            let upper = dense.input_gradient.unwrap_or_default();
+            let backward = maps.backward((of_maps, &packed), &upper, tape);
+            gradients.extend(backward.parameters.into_iter().chain(dense.gradients));
+            Ok(backward.input)
+        };
+        let (mut all, input) = if maps.has_front() {
+            let input = DenseInput { values, rows, masks };
+            let front = &layers[..maps.covered.start];
+            let pass = dense::pass(front, of_front, input, wants_input_gradient, |outputs| {
+                on_maps(outputs)?.into_iter().for_each(|gradient| outputs.copy_from_slice(&gradient));
+                Ok(())
+            })?;
+            (pass.gradients, pass.input_gradient)
+        } else {
+            on_maps(&values)?;
+            (Vec::new(), None)
+        };
+        all.append(&mut gradients);
         Maps::update(&self.tape, &mut self.statistics);
-        Ok(Gradients { parameters: gradients, input: None })
+        Ok(Gradients { parameters: all, input })
     }
 }
 

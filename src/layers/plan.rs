@@ -1,0 +1,336 @@
+//! Shapes and costs of layers, one after the other.
+
+use super::{Architecture, Encoding, LayerSpec};
+use crate::error::{Error, Result};
+
+/// No number of channels, units or pixels is larger.
+const LARGEST: usize = 1 << 16;
+
+/// One layer with its shapes and costs worked out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedLayer {
+    /// The layer.
+    pub spec: LayerSpec,
+    /// Shape of a sample going in.
+    pub input: Vec<usize>,
+    /// Shape of a sample coming out.
+    pub output: Vec<usize>,
+    /// Trainable numbers.
+    pub parameters: usize,
+    /// Multiply-adds for one sample.
+    pub multiply_adds: usize,
+}
+
+impl LayerSpec {
+    /// The layer's name in summaries.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rescale { .. } => "rescale",
+            Self::Flatten => "flatten",
+            Self::Dense { .. } => "dense",
+            Self::Relu => "relu",
+            Self::Silu => "silu",
+            Self::Dropout { .. } => "dropout",
+            Self::Conv2d { .. } => "conv2d",
+            Self::BatchNorm => "batch_norm",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::MaxPool { .. } => "max_pool",
+            Self::AveragePool { .. } => "average_pool",
+            Self::GlobalAveragePool => "global_average_pool",
+            Self::Unflatten { .. } => "unflatten",
+            Self::PixelShuffle { .. } => "pixel_shuffle",
+            Self::Rows => "rows",
+            Self::Lstm { .. } => "lstm",
+            Self::Gru { .. } => "gru",
+            Self::Encode { .. } => "encode",
+            Self::Destandardize { .. } => "destandardize",
+        }
+    }
+
+    /// The output's shape, the trainable numbers and the multiply-adds for an input of this shape; else
+    /// why it cannot be.
+    fn on(&self, input: &[usize]) -> std::result::Result<(Vec<usize>, usize, usize), String> {
+        let elements: usize = input.iter().product();
+        let maps = || match *input {
+            [channels, height, width] => Ok([channels, height, width]),
+            _ => Err(format!("takes channels, height and width, got {input:?}")),
+        };
+        Ok(match *self {
+            Self::Rescale { .. } => (input.to_vec(), 0, elements),
+            Self::Flatten => (vec![elements], 0, 0),
+            Self::Dense { units } => match *input {
+                [inputs] if (1..=LARGEST).contains(&units) => (vec![units], (inputs + 1) * units, inputs * units),
+                [_] => return Err(format!("needs 1 to {LARGEST} units, got {units}")),
+                _ => return Err(format!("takes one dimension, got {input:?}; put a flatten before it")),
+            },
+            Self::Relu | Self::Silu => (input.to_vec(), 0, 0),
+            Self::Dropout { rate } if (0.0..1.0).contains(&rate) => (input.to_vec(), 0, 0),
+            Self::Dropout { rate } => return Err(format!("rate must be in [0, 1), got {rate}")),
+            Self::Conv2d { channels, kernel, stride, padding, groups, bias } => {
+                let [inputs, height, width] = maps()?;
+                if !(1..=LARGEST).contains(&channels) || groups == 0 || inputs % groups > 0 || channels % groups > 0 {
+                    return Err(format!("{inputs} channels cannot become {channels} in {groups} groups"));
+                }
+                if padding >= kernel {
+                    return Err(format!("padding must be less than the kernel's {kernel}, got {padding}"));
+                }
+                let to = windows([height + 2 * padding, width + 2 * padding], kernel, stride)?;
+                let weights = channels * (inputs / groups) * kernel * kernel;
+                let parameters = weights + if bias { channels } else { 0 };
+                (vec![channels, to[0], to[1]], parameters, weights * to[0] * to[1])
+            }
+            Self::BatchNorm => {
+                let [channels, ..] = maps()?;
+                (input.to_vec(), 2 * channels, elements)
+            }
+            Self::GroupNorm { groups } => {
+                let [channels, height, width] = maps()?;
+                if groups == 0 || channels % groups > 0 {
+                    return Err(format!("{channels} channels do not part into {groups} groups of the same size"));
+                }
+                if channels / groups * height * width < 2 {
+                    return Err("a group must have more than one number, or nothing is left of it".into());
+                }
+                (input.to_vec(), 2 * channels, elements)
+            }
+            Self::MaxPool { size, stride } | Self::AveragePool { size, stride } => {
+                let [channels, height, width] = maps()?;
+                let to = windows([height, width], size, stride)?;
+                (vec![channels, to[0], to[1]], 0, 0)
+            }
+            Self::GlobalAveragePool => (vec![maps()?[0]], 0, 0),
+            Self::Unflatten { channels, height, width } => {
+                let numbers = channels.checked_mul(height).and_then(|numbers| numbers.checked_mul(width));
+                if input.len() != 1 || numbers != Some(elements) || elements == 0 {
+                    return Err(format!("cannot make {channels} × {height} × {width} numbers of {input:?}"));
+                }
+                (vec![channels, height, width], 0, 0)
+            }
+            Self::PixelShuffle { factor } => {
+                let [channels, height, width] = maps()?;
+                let square = factor.checked_mul(factor).filter(|square| *square > 0 && channels % square == 0);
+                let Some(square) = square else {
+                    return Err(format!("{channels} channels do not part into squares of {factor} × {factor} pixels"));
+                };
+                (vec![channels / square, height * factor, width * factor], 0, 0)
+            }
+            Self::Rows => match maps()? {
+                [1, height, width] => (vec![height, width], 0, 0),
+                [channels, ..] => return Err(format!("takes one channel, got {channels}")),
+            },
+            Self::Lstm { units } | Self::Gru { units } => {
+                let &[steps, inputs] = input else {
+                    return Err(format!("takes steps and inputs, got {input:?}; put rows before it"));
+                };
+                if !(1..=LARGEST).contains(&units) {
+                    return Err(format!("needs 1 to {LARGEST} units, got {units}"));
+                }
+                let weights = (inputs + units) * units;
+                // A GRU needs the bias of its products with the state by itself.
+                let (gates, biases) = if matches!(self, Self::Lstm { .. }) { (4, 1) } else { (3, 2) };
+                (vec![units], gates * (weights + biases * units), gates * weights * steps)
+            }
+            Self::Encode { ref columns } => {
+                if input != [columns.len()] {
+                    return Err(format!("takes {} columns, got {input:?}", columns.len()));
+                }
+                let is_possible = |column: &Encoding| match column {
+                    Encoding::Standard { mean, deviation, .. } => mean.is_finite() && *deviation > 0.0,
+                    Encoding::OneHot { categories } => *categories <= LARGEST,
+                };
+                let width: usize = columns.iter().map(Encoding::width).sum();
+                if !columns.iter().all(is_possible) || !(1..=LARGEST).contains(&width) {
+                    return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
+                }
+                (vec![width], 0, width)
+            }
+            Self::Destandardize { mean, deviation } if mean.is_finite() && deviation > 0.0 => {
+                (input.to_vec(), 0, elements)
+            }
+            Self::Destandardize { deviation, .. } => {
+                return Err(format!("deviation must be above 0, got {deviation}"));
+            }
+        })
+    }
+}
+
+/// How many windows of `size` pixels, `stride` apart, fit into each axis.
+fn windows(axes: [usize; 2], size: usize, stride: usize) -> std::result::Result<[usize; 2], String> {
+    if size == 0 || stride == 0 || axes.iter().any(|axis| *axis < size || *axis > LARGEST) {
+        let [height, width] = axes;
+        return Err(format!("a window of {size} pixels every {stride} does not fit {height} × {width} pixels"));
+    }
+    Ok(axes.map(|axis| (axis - size) / stride + 1))
+}
+
+impl Architecture {
+    /// Works out the shapes and costs of every layer.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a layer does not fit the one before it or has an impossible setting.
+    pub fn plan(&self) -> Result<Vec<PlannedLayer>> {
+        let mut shape = self.input.clone();
+        let mut planned = Vec::with_capacity(self.layers.len());
+        for (index, spec) in self.layers.iter().enumerate() {
+            let refuse = |problem| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
+            let (output, parameters, multiply_adds) = spec.on(&shape).map_err(refuse)?;
+            planned.push(PlannedLayer {
+                spec: spec.clone(),
+                input: shape,
+                output: output.clone(),
+                parameters,
+                multiply_adds,
+            });
+            shape = output;
+        }
+        Ok(planned)
+    }
+
+    /// The shape of a sample's output.
+    ///
+    /// # Errors
+    /// As [`Architecture::plan`].
+    pub fn output(&self) -> Result<Vec<usize>> {
+        Ok(self.plan()?.last().map_or_else(|| self.input.clone(), |layer| layer.output.clone()))
+    }
+
+    /// All trainable numbers.
+    ///
+    /// # Errors
+    /// As [`Architecture::plan`].
+    pub fn parameters(&self) -> Result<usize> {
+        Ok(self.plan()?.iter().map(|layer| layer.parameters).sum())
+    }
+
+    /// Multiply-adds for one sample.
+    ///
+    /// # Errors
+    /// As [`Architecture::plan`].
+    pub fn multiply_adds(&self) -> Result<usize> {
+        Ok(self.plan()?.iter().map(|layer| layer.multiply_adds).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seed() -> Architecture {
+        Architecture {
+            input: vec![1, 28, 28],
+            layers: vec![
+                LayerSpec::Flatten,
+                LayerSpec::Dense { units: 128 },
+                LayerSpec::Relu,
+                LayerSpec::Dropout { rate: 0.2 },
+                LayerSpec::Dense { units: 10 },
+            ],
+        }
+    }
+
+    #[test]
+    fn the_seed_network_has_the_parameters_that_keras_prints() {
+        assert_eq!(seed().parameters().unwrap(), 101_770);
+        assert_eq!(seed().multiply_adds().unwrap(), 784 * 128 + 128 * 10);
+        assert_eq!(seed().output().unwrap(), [10]);
+    }
+
+    #[test]
+    fn a_convolutional_network_has_the_parameters_that_keras_prints() {
+        let conv =
+            |channels, groups| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 0, groups, bias: true };
+        let pool = LayerSpec::MaxPool { size: 2, stride: 2 };
+        let layers = vec![conv(32, 1), pool.clone(), conv(64, 1), LayerSpec::BatchNorm, pool, conv(64, 64)];
+        let network = Architecture { input: vec![1, 28, 28], layers };
+        let planned = network.plan().unwrap();
+        let parameters: Vec<usize> = planned.iter().map(|layer| layer.parameters).collect();
+        assert_eq!(parameters, [320, 0, 18_496, 128, 0, 640]);
+        let outputs: Vec<&[usize]> = planned.iter().map(|layer| layer.output.as_slice()).collect();
+        let expected: [&[usize]; 6] =
+            [&[32, 26, 26], &[32, 13, 13], &[64, 11, 11], &[64, 11, 11], &[64, 5, 5], &[64, 3, 3]];
+        assert_eq!(outputs, expected);
+        assert_eq!(planned[2].multiply_adds, 64 * 32 * 9 * 121);
+    }
+
+    #[test]
+    fn recurrent_layers_have_the_parameters_that_keras_prints() {
+        for (layer, parameters) in [(LayerSpec::Lstm { units: 128 }, 80_384), (LayerSpec::Gru { units: 128 }, 60_672)] {
+            let network = Architecture { input: vec![1, 28, 28], layers: vec![LayerSpec::Rows, layer.clone()] };
+            assert_eq!(network.parameters().unwrap(), parameters);
+            assert_eq!(network.output().unwrap(), [128]);
+            assert!(Architecture { input: vec![1, 28, 28], layers: vec![layer] }.plan().is_err());
+        }
+        assert!(Architecture { input: vec![3, 28, 28], layers: vec![LayerSpec::Rows] }.plan().is_err());
+    }
+
+    #[test]
+    fn windows_that_do_not_fit_are_refused() {
+        let conv = |channels, kernel, stride, padding, groups| LayerSpec::Conv2d {
+            channels,
+            kernel,
+            stride,
+            padding,
+            groups,
+            bias: true,
+        };
+        let impossible = [
+            conv(8, 29, 1, 0, 1),
+            conv(8, 3, 0, 0, 1),
+            conv(8, 3, 1, 3, 1),
+            conv(8, 0, 1, 0, 1),
+            conv(8, 3, 1, 0, 2),
+            conv(0, 3, 1, 0, 1),
+            conv(8, 3, 1, 0, 0),
+            conv(usize::MAX, 3, 1, 0, 1),
+            LayerSpec::MaxPool { size: 29, stride: 1 },
+            LayerSpec::AveragePool { size: 2, stride: 0 },
+        ];
+        for layer in impossible {
+            let network = Architecture { input: vec![1, 28, 28], layers: vec![layer.clone()] };
+            assert!(network.plan().unwrap_err().to_string().contains("layers[0]"), "{layer:?}");
+        }
+        let flat = Architecture { input: vec![784], layers: vec![LayerSpec::BatchNorm] };
+        assert!(flat.plan().is_err());
+    }
+
+    #[test]
+    fn groups_and_squares_of_channels_come_out_even() {
+        let plan = |input: &[usize], layer| {
+            let network = Architecture { input: input.to_vec(), layers: vec![layer] };
+            network.plan().map(|plan| (plan[0].output.clone(), plan[0].parameters)).map_err(|error| error.to_string())
+        };
+        let grouped = |groups| LayerSpec::GroupNorm { groups };
+        let shuffled = |factor| LayerSpec::PixelShuffle { factor };
+        let unflattened = |channels, height, width| LayerSpec::Unflatten { channels, height, width };
+        assert_eq!(plan(&[6, 4, 5], grouped(3)), Ok((vec![6, 4, 5], 12)));
+        assert_eq!(plan(&[12, 4, 5], shuffled(2)), Ok((vec![3, 8, 10], 0)));
+        assert_eq!(plan(&[60], unflattened(3, 4, 5)), Ok((vec![3, 4, 5], 0)));
+        for (input, layer, hint) in [
+            (&[6, 4, 5][..], grouped(4), "6 channels do not part into 4 groups"),
+            (&[6, 4, 5], grouped(0), "into 0 groups"),
+            (&[6, 1, 1], grouped(6), "more than one number"),
+            (&[120], grouped(1), "takes channels"),
+            (&[6, 4, 5], shuffled(2), "6 channels do not part into squares of 2 × 2"),
+            (&[6, 4, 5], shuffled(0), "squares of 0"),
+            (&[6, 4, 5], shuffled(usize::MAX), "squares of"),
+            (&[61], unflattened(3, 4, 5), "3 × 4 × 5 numbers of [61]"),
+            (&[3, 20], unflattened(3, 4, 5), "of [3, 20]"),
+            (&[0], unflattened(usize::MAX, 2, 0), "numbers of [0]"),
+        ] {
+            let refused = plan(input, layer.clone()).unwrap_err();
+            assert!(refused.contains(hint), "{layer:?} on {input:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_refused_by_position() {
+        let mut missing_flatten = seed();
+        missing_flatten.layers.remove(0);
+        assert!(missing_flatten.plan().unwrap_err().to_string().contains("layers[0] (dense)"));
+        for rate in [1.0, -0.1, f32::NAN] {
+            let mut dropout = seed();
+            dropout.layers[3] = LayerSpec::Dropout { rate };
+            assert!(dropout.plan().is_err(), "{rate}");
+        }
+    }
+}
