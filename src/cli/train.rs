@@ -82,7 +82,8 @@ pub(super) struct TrainArgs {
 
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if args.list {
-        let row = |preset: &crate::trainer::Preset| format!("{:<12} {}\n", preset.name, preset.description);
+        let longest = PRESETS.iter().map(|preset| preset.name.len()).max().unwrap_or_default();
+        let row = |preset: &crate::trainer::Preset| format!("{:<longest$} {}\n", preset.name, preset.description);
         super::print(&PRESETS.iter().map(row).collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     }

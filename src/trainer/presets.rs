@@ -1,5 +1,8 @@
 //! Named recipes.
 
+mod autoencoder;
+
+use self::autoencoder::{decoder, encoder};
 use super::augment::Augment;
 use super::regime::Regime;
 use super::schedule::Schedule;
@@ -97,6 +100,28 @@ pub const PRESETS: &[Preset] = &[
         regime: CAREFUL,
     },
     Preset {
+        name: "mnist-mobile",
+        description: "Depthwise-separable convolutions, as MobileNet's: a fifth of the arithmetic of mnist-cnn",
+        architecture: mobile,
+        decoder: None,
+        epochs: 20,
+        batch_size: 128,
+        learning_rate: 1e-2,
+        validation: 2000,
+        regime: CAREFUL,
+    },
+    Preset {
+        name: "mnist-groupnorm",
+        description: "mnist-tiny with group norm, which does not mind small batches, and batches of 8",
+        architecture: groupnorm,
+        decoder: None,
+        epochs: 10,
+        batch_size: 8,
+        learning_rate: 3e-3,
+        validation: 2000,
+        regime: CAREFUL,
+    },
+    Preset {
         name: "mnist-lstm",
         description: "An LSTM of 128 units that reads a digit row by row",
         architecture: lstm,
@@ -112,9 +137,9 @@ pub const PRESETS: &[Preset] = &[
         description: "A variational autoencoder with codes of 40 numbers: makes digits, and says how unlike a digit something is",
         architecture: encoder,
         decoder: Some(decoder),
-        epochs: 30,
+        epochs: 10,
         batch_size: 64,
-        learning_rate: 3e-3,
+        learning_rate: 5e-3,
         validation: 2000,
         regime: Regime { schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
     },
@@ -164,22 +189,28 @@ fn dense(height: usize, width: usize, outputs: usize) -> Architecture {
     }
 }
 
-/// One layer of feature maps: a convolution with 3 × 3 kernels, as in VGG (Simonyan and Zisserman 2015), batch
-/// norm and Relu.
-fn maps(channels: usize) -> [LayerSpec; 3] {
+/// One layer of feature maps: a convolution with 3 × 3 kernels, as in VGG (Simonyan and Zisserman 2015), a norm
+/// and Relu.
+fn maps(channels: usize, norm: LayerSpec) -> [LayerSpec; 3] {
     let conv = LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 0, groups: 1, bias: false };
-    [conv, LayerSpec::BatchNorm, LayerSpec::Relu]
+    [conv, norm, LayerSpec::Relu]
 }
 
 /// Two layers, pooling, two layers, pooling, one layer, and the mean of each map.
-fn stacked(input: [usize; 3], [first, second, third]: [usize; 3], dropout: f32, classes: usize) -> Architecture {
+fn stacked(
+    input: [usize; 3],
+    [first, second, third]: [usize; 3],
+    norm: fn(channels: usize) -> LayerSpec,
+    dropout: f32,
+    classes: usize,
+) -> Architecture {
     let mut layers = vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }];
     for channels in [first, second] {
-        layers.extend(maps(channels));
-        layers.extend(maps(channels));
+        layers.extend(maps(channels, norm(channels)));
+        layers.extend(maps(channels, norm(channels)));
         layers.push(LayerSpec::MaxPool { size: 2, stride: 2 });
     }
-    layers.extend(maps(third));
+    layers.extend(maps(third, norm(third)));
     layers.push(LayerSpec::GlobalAveragePool);
     if dropout > 0.0 {
         layers.push(LayerSpec::Dropout { rate: dropout });
@@ -189,11 +220,41 @@ fn stacked(input: [usize; 3], [first, second, third]: [usize; 3], dropout: f32, 
 }
 
 fn cnn(height: usize, width: usize, classes: usize) -> Architecture {
-    stacked([1, height, width], [16, 32, 64], 0.2, classes)
+    stacked([1, height, width], [16, 32, 64], |_| LayerSpec::BatchNorm, 0.2, classes)
 }
 
 fn tiny(height: usize, width: usize, classes: usize) -> Architecture {
-    stacked([1, height, width], [8, 16, 24], 0.0, classes)
+    stacked([1, height, width], [8, 16, 24], |_| LayerSpec::BatchNorm, 0.0, classes)
+}
+
+fn groupnorm(height: usize, width: usize, classes: usize) -> Architecture {
+    stacked([1, height, width], [8, 16, 24], |channels| LayerSpec::GroupNorm { groups: channels / 4 }, 0.0, classes)
+}
+
+/// A convolution that is parted in two (Howard et al. 2017, "MobileNets"): 3 × 3 kernels for each channel by
+/// itself, then sums over the channels, each with batch norm and Relu.
+fn separable(inputs: usize, channels: usize, stride: usize) -> [LayerSpec; 6] {
+    let conv = |channels, kernel, stride, padding, groups| LayerSpec::Conv2d {
+        channels,
+        kernel,
+        stride,
+        padding,
+        groups,
+        bias: false,
+    };
+    let [by_channel, over_channels] = [conv(inputs, 3, stride, 1, inputs), conv(channels, 1, 1, 0, 1)];
+    let (norm, relu) = (LayerSpec::BatchNorm, LayerSpec::Relu);
+    [by_channel, norm.clone(), relu.clone(), over_channels, norm, relu]
+}
+
+fn mobile(height: usize, width: usize, classes: usize) -> Architecture {
+    let first = LayerSpec::Conv2d { channels: 16, kernel: 3, stride: 2, padding: 1, groups: 1, bias: false };
+    let mut layers = vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }, first, LayerSpec::BatchNorm, LayerSpec::Relu];
+    for (inputs, channels, stride) in [(16, 32, 1), (32, 64, 2), (64, 64, 1)] {
+        layers.extend(separable(inputs, channels, stride));
+    }
+    layers.extend([LayerSpec::GlobalAveragePool, LayerSpec::Dense { units: classes }]);
+    Architecture { input: vec![1, height, width], layers }
 }
 
 fn lstm(height: usize, width: usize, classes: usize) -> Architecture {
@@ -204,37 +265,6 @@ fn lstm(height: usize, width: usize, classes: usize) -> Architecture {
             LayerSpec::Rows,
             LayerSpec::Lstm { units: 128 },
             LayerSpec::Dense { units: classes },
-        ],
-    }
-}
-
-/// Numbers of a code of `mnist-vae`; training leaves about half of them unused.
-const LATENT: usize = 40;
-
-fn encoder(height: usize, width: usize, _classes: usize) -> Architecture {
-    Architecture {
-        input: vec![1, height, width],
-        layers: vec![
-            LayerSpec::Rescale { scale: 1.0 / 255.0 },
-            LayerSpec::Flatten,
-            LayerSpec::Dense { units: 512 },
-            LayerSpec::Relu,
-            LayerSpec::Dense { units: 384 },
-            LayerSpec::Relu,
-            LayerSpec::Dense { units: 2 * LATENT },
-        ],
-    }
-}
-
-fn decoder(height: usize, width: usize) -> Architecture {
-    Architecture {
-        input: vec![LATENT],
-        layers: vec![
-            LayerSpec::Dense { units: 384 },
-            LayerSpec::Relu,
-            LayerSpec::Dense { units: 512 },
-            LayerSpec::Relu,
-            LayerSpec::Dense { units: height * width },
         ],
     }
 }
