@@ -119,6 +119,23 @@ pub enum LayerSpec {
         /// How each column is encoded.
         columns: Vec<Encoding>,
     },
+    /// A sequence of numbers → the same, each channel standardised: `[steps, channels]` → `(x − mean) / deviation`;
+    /// a missing number, NaN, becomes 0, as if it were the mean. So does what pads a short sequence.
+    Standardize {
+        /// The mean of each channel.
+        mean: Vec<f32>,
+        /// Its standard deviation, above 0.
+        deviation: Vec<f32>,
+    },
+    /// A sequence of tokens → a row of a trained table for each (Bengio et al. 2003): `[steps]` → `[steps, units]`.
+    /// The table is `[tokens, units]`, uniform within ±0.05 at first, as in Keras. What is no number from 0 to
+    /// below `tokens` is looked up as token 1, which stands for all that are not known.
+    Embedding {
+        /// How many tokens there are; 0 pads, 1 is an unknown one.
+        tokens: usize,
+        /// The numbers of a row.
+        units: usize,
+    },
     /// `y = x · deviation + mean`, last in a network that is trained on standardised numbers: training and
     /// its loss end before it.
     Destandardize {

@@ -4,6 +4,7 @@
 //! (which obeys them) must understand alike.
 
 mod columns;
+mod sequence;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use columns::{Column, ColumnKind};
+pub use sequence::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
 
 /// The name of the batch dimension, whatever the file calls it.
 pub const BATCH: &str = "N";
@@ -196,8 +198,20 @@ pub struct Transform {
     /// The columns of a table that make up the input, in its order; empty when the model takes no table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<Column>,
+    /// How a sequence becomes the input; absent when the model takes no sequences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceTransform>,
     /// How the output becomes an answer.
     pub output: OutputTransform,
+}
+
+impl Transform {
+    /// The same without what may be long: the texts of tokens.
+    pub fn without_vocabulary(&self) -> Self {
+        let Self { image, columns, sequence, output } = self;
+        let sequence = sequence.as_ref().map(SequenceTransform::without_vocabulary);
+        Self { image: image.clone(), columns: columns.clone(), sequence, output: output.clone() }
+    }
 }
 
 /// How an encoded image becomes the model's input: grey pixels from 0 to 255, row by row.

@@ -10,7 +10,7 @@ use super::paint::{Paint, bar};
 use super::progress::grouped;
 use super::reading::ReadingArgs;
 use crate::error::{Error, Result};
-use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, inspect};
+use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, Split, inspect};
 
 /// What an inspection ends with when some of the data cannot be used.
 const UNUSABLE: u8 = 3;
@@ -34,6 +34,7 @@ enum Command {
     #[command(after_help = "Examples:
   weir data inspect data/mnist
   weir data inspect people.csv --target income --json
+  weir data inspect messages.csv --sequence text
 
 Exit codes: 0 all of it can be used, 2 wrong usage, 3 some of it cannot be used.")]
     Inspect(InspectArgs),
@@ -41,7 +42,7 @@ Exit codes: 0 all of it can be used, 2 wrong usage, 3 some of it cannot be used.
 
 #[derive(Debug, Args)]
 struct InspectArgs {
-    /// A folder of IDX files as MNIST's, of pictures by class, or a CSV, TSV or Parquet file
+    /// A folder of IDX files as MNIST's, of pictures by class, or a CSV, TSV, Parquet or JSON Lines file
     #[arg(value_name = "PATH")]
     path: PathBuf,
     #[command(flatten)]
@@ -72,9 +73,27 @@ fn text(path: &str, found: &Inspection, paint: Paint) -> String {
     let mut text = format!("{}\n\n", paint.bold(path));
     let mut row = |name: &str, what: String| text.push_str(&format!("{name:<12} {what}\n"));
     row("format", format!("{:?}", found.format).to_lowercase());
-    match found.shape[..] {
-        [height, width] => row("samples", format!("pictures of {height} × {width} grey pixels")),
-        _ => row("samples", format!("rows of {} columns", found.shape[0])),
+    match (&found.sequences, &found.shape[..]) {
+        (Some(sequences), shape) => {
+            let what = match shape {
+                [_, channels] => format!("sequences of {channels} numbers a step"),
+                _ => "sequences of tokens".into(),
+            };
+            row("samples", what);
+            row("lengths", sequences.lengths.words());
+        }
+        (None, [height, width]) => row("samples", format!("pictures of {height} × {width} grey pixels")),
+        (None, shape) => row("samples", format!("rows of {} columns", shape[0])),
+    }
+    if let Some(tokens) = found.sequences.as_ref().and_then(|sequences| sequences.tokens.as_ref()) {
+        let different = grouped(tokens.different);
+        row(
+            "tokens",
+            format!("{different} in the training part, of which {} are told apart", grouped(tokens.vocabulary)),
+        );
+        row("frequent", counted(&tokens.frequent).join(", "));
+        let unknown = |(split, share): &(_, f64)| format!("{:.2} % of {}", share * 100.0, Split::name(*split));
+        row("unknown", tokens.unknown.iter().map(unknown).collect::<Vec<_>>().join(", "));
     }
     let what = match found.labels.len() {
         0 => "a number".into(),
@@ -93,8 +112,11 @@ fn text(path: &str, found: &Inspection, paint: Paint) -> String {
     found.notes.iter().for_each(|note| row("note", paint.dim(note)));
     text.push('\n');
     text.push_str(&parts(found, paint));
-    if !found.columns.is_empty() {
-        text.push_str(&columns(&found.columns, paint));
+    let channels = found.sequences.as_ref().map_or(&[][..], |sequences| &sequences.channels);
+    for columns in [&found.columns[..], channels] {
+        if !columns.is_empty() {
+            text.push_str(&self::columns(columns, paint));
+        }
     }
     text.push_str(&duplicates(found, paint));
     text.push_str(&faults(found, paint));
@@ -149,11 +171,7 @@ fn columns(columns: &[ColumnFigures], paint: Paint) -> String {
             (Some(numbers), _) => figures(numbers),
             (None, categories) => {
                 let count = categories.unwrap_or(0);
-                let shown: Vec<String> = column
-                    .frequent
-                    .iter()
-                    .map(|(value, count)| format!("{value} {}", grouped(*count as usize)))
-                    .collect();
+                let shown = counted(&column.frequent);
                 let more = if count > shown.len() { ", …" } else { "" };
                 format!("{count} texts: {}{more}", shown.join(", "))
             }
@@ -162,6 +180,11 @@ fn columns(columns: &[ColumnFigures], paint: Paint) -> String {
         text.push_str(&format!("{name:<width$} {missing}  {values}\n"));
     }
     text + "\n"
+}
+
+/// Texts with how often they occur.
+fn counted(texts: &[(String, u64)]) -> Vec<String> {
+    texts.iter().map(|(text, count)| format!("{text} {}", grouped(*count as usize))).collect()
 }
 
 fn duplicates(found: &Inspection, paint: Paint) -> String {

@@ -69,7 +69,7 @@ impl TrainingProgress {
             ));
         }
         self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "total", "", grouped(parameters), grouped(multiply_adds)));
-        let what = if lesson.train.is_table() { "rows" } else { "images" };
+        let what = lesson.train.kind.plural();
         let [training, validation] = [&lesson.train, &lesson.validation].map(|part| grouped(part.len()));
         self.say(&format!("training on {training} {what}, {validation} held out for validation"));
     }

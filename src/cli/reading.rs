@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use toml::Value;
 
 use crate::repository::{DataFormat, ReadSettings, Task, parse_size};
+use crate::signature::TokenSplit;
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
 
 /// How data are read. What is not said is found out.
@@ -21,6 +22,19 @@ pub(super) struct ReadingArgs {
     /// Columns of a table that are left out
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
     ignore: Vec<String>,
+    /// The column that holds sequences, as text or lists; the others are left out [default: sequence, in JSON Lines and
+    /// Parquet files]
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    sequence: Option<String>,
+    /// Steps of a sequence that are kept at the most, the last ones [default: 256]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    steps: Option<usize>,
+    /// Tokens that are told apart at the most, the most frequent ones of the training data [default: 10000]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    vocabulary: Option<usize>,
+    /// How a text is split into tokens [default: words]
+    #[arg(long, value_name = "RULE", help_heading = "Data")]
+    tokens: Option<TokenSplit>,
     /// Height and width that pictures are brought to, as 28x28 [default: the commonest size]
     #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
     image_size: Option<[u32; 2]>,
@@ -38,6 +52,10 @@ impl ReadingArgs {
             task: self.task.unwrap_or_default(),
             image_size: self.image_size,
             ignore: self.ignore.clone(),
+            sequence: self.sequence.clone(),
+            steps: self.steps,
+            vocabulary: self.vocabulary,
+            tokens: self.tokens.unwrap_or_default(),
         };
         DataOptions { reading, memory: self.data_memory.unwrap_or(DEFAULT_DATA_MEMORY) }
     }
@@ -54,6 +72,12 @@ impl ReadingArgs {
         add("--task", "task", self.task.as_ref().and_then(name));
         add("--ignore", "ignore", (!self.ignore.is_empty()).then(|| self.ignore.join(",").into()));
         add("--image-size", "image_size", self.image_size.map(|[height, width]| format!("{height}x{width}").into()));
+        let whole =
+            |number: Option<usize>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+        add("--sequence", "sequence", self.sequence.clone().map(Value::String));
+        add("--steps", "steps", whole(self.steps));
+        add("--vocabulary", "vocabulary", whole(self.vocabulary));
+        add("--tokens", "tokens", self.tokens.as_ref().and_then(name));
         let memory = self.data_memory.map(|bytes| Value::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)));
         add("--data-memory", "memory", memory);
         settings
@@ -91,6 +115,11 @@ mod tests {
             settings.into_iter().map(|given| (given.key, given.value.to_string())).collect::<Vec<_>>()
         };
         assert_eq!(settings(&[]), []);
+        let given = settings(&["--tokens", "words", "--steps", "64"]);
+        assert_eq!(
+            given,
+            [("steps", "64"), ("tokens", "\"words\"")].map(|(key, value)| (format!("reading.{key}"), value.into()))
+        );
         let given = settings(&["--task", "auto", "--data-memory", "1G", "--image-size", "4x5", "--ignore", "a,b"]);
         let expected =
             [("task", "\"auto\""), ("ignore", "\"a,b\""), ("image_size", "\"4x5\""), ("memory", "1073741824")];

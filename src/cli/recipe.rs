@@ -13,8 +13,8 @@ use crate::trainer::{Override, Schedule, TrainRequest, preset, read_settings, re
 /// Where data come from and runs go.
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
-    /// Labelled samples: a folder of IDX files as MNIST's, of pictures by class, or a CSV, TSV or Parquet file
-    /// [default: data/mnist]
+    /// Labelled samples: a folder of IDX files as MNIST's, of pictures by class, or a CSV, TSV, Parquet or JSON Lines
+    /// file [default: data/mnist]
     #[arg(long, env = "WEIR_DATA", value_name = "PATH")]
     data: Option<PathBuf>,
     #[command(flatten)]

@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 /// No number of channels, units or pixels is larger.
 const LARGEST: usize = 1 << 16;
 
+/// Numbers of tokens are 32-bit floats on their way into a network, which are exact up to here.
+const MOST_TOKENS: usize = 1 << 24;
+
 /// One layer with its shapes and costs worked out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedLayer {
@@ -43,8 +46,15 @@ impl LayerSpec {
             Self::Lstm { .. } => "lstm",
             Self::Gru { .. } => "gru",
             Self::Encode { .. } => "encode",
+            Self::Standardize { .. } => "standardize",
+            Self::Embedding { .. } => "embedding",
             Self::Destandardize { .. } => "destandardize",
         }
+    }
+
+    /// Whether it takes samples as they come, and nothing that another layer has made of them.
+    fn is_first(&self) -> bool {
+        matches!(self, Self::Encode { .. } | Self::Standardize { .. } | Self::Embedding { .. })
     }
 
     /// The output's shape, the trainable numbers and the multiply-adds for an input of this shape; else
@@ -120,7 +130,7 @@ impl LayerSpec {
             },
             Self::Lstm { units } | Self::Gru { units } => {
                 let &[steps, inputs] = input else {
-                    return Err(format!("takes steps and inputs, got {input:?}; put rows before it"));
+                    return Err(format!("takes steps and inputs, got {input:?}; put rows or an embedding before it"));
                 };
                 if !(1..=LARGEST).contains(&units) {
                     return Err(format!("needs 1 to {LARGEST} units, got {units}"));
@@ -143,6 +153,24 @@ impl LayerSpec {
                     return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
                 }
                 (vec![width], 0, width)
+            }
+            Self::Standardize { ref mean, ref deviation } => {
+                if !matches!(input, [_, channels] if *channels == mean.len() && *channels == deviation.len()) {
+                    return Err(format!("takes steps of {} channels, got {input:?}", mean.len()));
+                }
+                if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|deviation| *deviation > 0.0) {
+                    return Err("means must be finite and deviations above 0".into());
+                }
+                (input.to_vec(), 0, elements)
+            }
+            Self::Embedding { tokens, units } => {
+                let &[steps] = input else { return Err(format!("takes steps of one token each, got {input:?}")) };
+                if !(2..=MOST_TOKENS).contains(&tokens) || !(1..=LARGEST).contains(&units) {
+                    return Err(format!(
+                        "needs 2 to {MOST_TOKENS} tokens and 1 to {LARGEST} units, got {tokens} and {units}"
+                    ));
+                }
+                (vec![steps, units], tokens * units, 0)
             }
             Self::Destandardize { mean, deviation } if mean.is_finite() && deviation > 0.0 => {
                 (input.to_vec(), 0, elements)
@@ -173,6 +201,9 @@ impl Architecture {
         let mut planned = Vec::with_capacity(self.layers.len());
         for (index, spec) in self.layers.iter().enumerate() {
             let refuse = |problem| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
+            if index > 0 && spec.is_first() {
+                return Err(refuse("takes samples as they come, so it must be the first layer".into()));
+            }
             let (output, parameters, multiply_adds) = spec.on(&shape).map_err(refuse)?;
             planned.push(PlannedLayer {
                 spec: spec.clone(),
@@ -261,6 +292,36 @@ mod tests {
             assert!(Architecture { input: vec![1, 28, 28], layers: vec![layer] }.plan().is_err());
         }
         assert!(Architecture { input: vec![3, 28, 28], layers: vec![LayerSpec::Rows] }.plan().is_err());
+    }
+
+    #[test]
+    fn what_reads_sequences_comes_first_and_fits_them() {
+        let network = |input: &[usize], layers: &[LayerSpec]| {
+            let network = Architecture { input: input.to_vec(), layers: layers.to_vec() };
+            network.plan().map(|plan| plan.last().map(|layer| (layer.output.clone(), layer.parameters)).unwrap())
+        };
+        let embedding = |tokens, units| LayerSpec::Embedding { tokens, units };
+        let standardize = |mean: &[f32], deviation: &[f32]| LayerSpec::Standardize {
+            mean: mean.to_vec(),
+            deviation: deviation.to_vec(),
+        };
+        assert_eq!(network(&[7], &[embedding(100, 32)]).unwrap(), (vec![7, 32], 3200));
+        assert_eq!(network(&[7, 2], &[standardize(&[0.0, 1.0], &[1.0, 2.0])]).unwrap(), (vec![7, 2], 0));
+        let lstm = LayerSpec::Lstm { units: 8 };
+        assert_eq!(network(&[7], &[embedding(100, 32), lstm.clone()]).unwrap().0, [8]);
+        for (input, layers, hint) in [
+            (&[7, 1][..], &[embedding(100, 32)][..], "takes steps of one token"),
+            (&[7], &[embedding(1, 32)], "needs 2 to"),
+            (&[7], &[embedding(100, 0)], "1 to 65536 units"),
+            (&[7, 2], &[standardize(&[0.0], &[1.0])], "steps of 1 channels"),
+            (&[7, 1], &[standardize(&[0.0], &[0.0])], "deviations above 0"),
+            (&[7, 1], &[standardize(&[f32::NAN], &[1.0])], "means must be finite"),
+            (&[7], &[LayerSpec::Relu, embedding(100, 32)], "must be the first"),
+            (&[7], std::slice::from_ref(&lstm), "an embedding before it"),
+        ] {
+            let refused = network(input, layers).unwrap_err().to_string();
+            assert!(refused.contains(hint), "{input:?}: {refused}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::signature::TokenSplit;
+
 /// What the files of a data set are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -16,6 +18,8 @@ pub enum DataFormat {
     Csv,
     /// Parquet files
     Parquet,
+    /// JSON Lines: an object on every line
+    Jsonl,
 }
 
 /// What is to be learned.
@@ -50,6 +54,18 @@ pub struct ReadSettings {
     /// Columns of a table that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
+    /// The column that holds sequences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<String>,
+    /// Steps of a sequence that are kept at the most, the last ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Tokens that are told apart at the most, the most frequent ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<usize>,
+    /// How a text is split into tokens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokens: TokenSplit,
 }
 
 /// Height and width in words, as `28x28`.

@@ -155,6 +155,7 @@ impl Beside<'_> {
             model_file: file.name.clone(),
             manifest: None,
             transform: None,
+            sequences: None,
             labels: Vec::new(),
             output_labels: std::collections::BTreeMap::new(),
             triton: None,

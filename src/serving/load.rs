@@ -30,9 +30,9 @@ use crate::error::Result;
 use crate::metrics::{Metrics, Source};
 use crate::repository::triton::View;
 use crate::repository::{FoundVersion, ProbeSample, VersionFiles, sha256_hex};
-use crate::signature::Batching;
+use crate::signature::{Batching, Signature, TensorSpec};
 use crate::tensor::Tensor;
-use crate::transform::ImageLimits;
+use crate::transform::{ImageLimits, SequenceEncoder};
 
 /// What loading needs to know.
 #[derive(Debug, Clone)]
@@ -123,12 +123,14 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         bytes => Some(ResponseCache::new(bytes, metrics.cache()?)),
     };
     metrics.set_tuning(tuning.single(), tuning.max_batch);
+    let sequence = transform.as_ref().and_then(|transform| transform.sequence.as_ref());
     let mut servable = Servable {
         metrics,
         statistics: Statistics::default(),
         name: found.name.clone(),
         version: found.version,
-        probe: probe.iter().map(decode_probe).collect::<Result<_>>()?,
+        probe: probe.iter().map(|probe| decode_probe(probe, &signature)).collect::<Result<_>>()?,
+        sequences: sequence.map(SequenceEncoder::new),
         live: arc_swap::ArcSwapOption::empty(),
         lane: Lane::new(settings.pool.clone(), scheduling.clone(), batching, tuning.max_batch),
         gather: Gather::new(settings.threads),
@@ -170,22 +172,27 @@ pub(super) fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(V
     Ok((sessions, costs))
 }
 
-fn decode_probe(probe: &ProbeSample) -> Result<(Input, Truth)> {
+fn decode_probe(probe: &ProbeSample, signature: &Signature) -> Result<(Input, Truth)> {
     let truth = match (probe.label, probe.value) {
         (Some(label), _) => Truth::Class(label),
         (None, Some(value)) => Truth::Value(value),
         (None, None) => Truth::Unknown,
     };
-    Ok((sample(&probe.image, &probe.features)?, truth))
+    Ok((sample(&probe.image, &probe.features, signature)?, truth))
 }
 
-/// An example of a manifest: a PNG file in base64, or if there is none the elements of a row.
-pub(super) fn sample(image: &str, features: &[Option<f32>]) -> Result<Input> {
+/// An example of a manifest: a PNG file in base64, or if there is none the elements of a row or sequence.
+pub(super) fn sample(image: &str, features: &[Option<f32>], signature: &Signature) -> Result<Input> {
     if features.is_empty() {
         return Ok(Input::Images(vec![decode_base64(image)?]));
     }
-    let elements: Vec<f32> = features.iter().map(|element| element.unwrap_or(f32::NAN)).collect();
-    Ok(Input::Tensors(vec![Tensor::new(vec![1, elements.len()], elements)?]))
+    let mut shape = signature.inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
+    if shape.iter().product::<usize>() != features.len() {
+        return Err(verify::unusable(format!("an example has {} elements, a sample is {shape:?}", features.len())));
+    }
+    shape.insert(0, 1);
+    let elements = features.iter().map(|element| element.unwrap_or(f32::NAN)).collect();
+    Ok(Input::Tensors(vec![Tensor::new(shape, elements)?]))
 }
 
 pub(super) fn decode_base64(text: &str) -> Result<Bytes> {

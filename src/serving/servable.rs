@@ -25,7 +25,7 @@ use crate::repository::Manifest;
 use crate::repository::triton::{Facing, TritonModel};
 use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
 use crate::tensor::{Data, Tensor};
-use crate::transform::{Classification, ImageLimits, PolarityChoice};
+use crate::transform::{Classification, ImageLimits, PolarityChoice, SequenceEncoder};
 
 /// What a request brings.
 #[derive(Debug, Clone)]
@@ -164,6 +164,7 @@ pub struct Servable {
     pub manifest: Option<Manifest>,
     /// The transforms around the graph, of the manifest or else of `model.toml`.
     pub transform: Option<Transform>,
+    pub(super) sequences: Option<SequenceEncoder>,
     pub(super) labels: Vec<String>,
     /// By output: the classes that a file of Triton's repository names.
     pub(super) output_labels: BTreeMap<usize, Vec<String>>,
@@ -260,6 +261,11 @@ impl Servable {
     /// The columns of a table that make up the input; empty when the model takes no table.
     pub fn columns(&self) -> &[Column] {
         self.transform.as_ref().map_or(&[], |transform| &transform.columns)
+    }
+
+    /// What makes the input of sequences, if the model takes sequences.
+    pub fn sequences(&self) -> Option<&SequenceEncoder> {
+        self.sequences.as_ref()
     }
 
     /// The labels, by class; empty where classes have no names.

@@ -63,6 +63,18 @@ pub(super) fn transform(transform: &Transform, labels: &[String], graph: &Signat
             )));
         }
     }
+    if let Some(sequence) = &transform.sequence {
+        let shape = sequence.shape();
+        let fits = |input: &TensorSpec| input.dtype == DType::Float32 && input.sample_shape().as_ref() == Some(&shape);
+        if shape.contains(&0)
+            || graph.batching() == Batching::Whole
+            || graph.inputs.len() != 1
+            || !fits(&graph.inputs[0])
+        {
+            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
+            return Err(unusable(format!("sequences of {shape:?} do not fill the inputs {}", inputs.join(", "))));
+        }
+    }
     if !transform.columns.is_empty() {
         let fits = |input: &TensorSpec| {
             input.dtype == DType::Float32 && input.sample_shape() == Some(vec![transform.columns.len()])
@@ -114,7 +126,7 @@ pub(super) fn golden(servable: &Servable) -> Result<()> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
     for (index, Golden { image, features, probabilities, value, reconstruction }) in golden.iter().enumerate() {
         let options = Options { top_k: probabilities.len(), ..Options::default() };
-        let answers = servable.execute(super::load::sample(image, features)?, options)?;
+        let answers = servable.execute(super::load::sample(image, features, &servable.signature)?, options)?;
         if let ([Prediction::Reconstructed { reconstruction, latent, score, .. }], Some(expected)) =
             (answers.as_slice(), reconstruction)
         {

@@ -2,7 +2,9 @@
 //! Cards for Model Reporting").
 
 use crate::repository::Manifest;
-use crate::signature::{Column, ColumnKind, OutputTransform, Polarity};
+use crate::signature::{
+    Column, ColumnKind, OutputTransform, Polarity, SequenceElements, SequenceTransform, TokenSplit,
+};
 
 /// The card of a version, from its manifest and the report of its evaluation.
 pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
@@ -106,8 +108,34 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
              those it was trained on.\n\n| column | values |\n| --- | --- |\n{rows}"
         ));
     }
+    parts.extend(manifest.transform.sequence.as_ref().map(sequences));
     parts.push(report.replacen("# ", "## ", 1));
     parts.join("\n")
+}
+
+/// What a sequence has to be.
+fn sequences(transform: &SequenceTransform) -> String {
+    let what = match &transform.elements {
+        SequenceElements::Numbers { channels: 1 } => "A list of numbers; a missing one is null".into(),
+        SequenceElements::Numbers { channels } => {
+            format!("A list of steps, each a list of {channels} numbers; a missing one is null")
+        }
+        SequenceElements::Tokens { split, vocabulary } => {
+            let form = match split {
+                Some(TokenSplit::Words) => {
+                    "A text, which is split into words and signs, in lower case, or a list of these"
+                }
+                Some(TokenSplit::Characters) => "A text, of which every character is a token, or a list of these",
+                None => "A list of tokens",
+            };
+            format!("{form}. {} tokens are told apart, all others are one", vocabulary.len())
+        }
+    };
+    format!(
+        "## Input and use\n\n{what}. Of a sequence of more than {} steps the last ones are read. Meant for sequences like those it \
+         was trained on.\n",
+        transform.steps
+    )
 }
 
 /// Text for a cell of a table.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::dataset::{DataOptions, DataSource, Dataset, Targets, recoded};
+use super::dataset::{DataOptions, DataSource, Dataset, SampleKind, Targets, recoded, refitted};
 use crate::engine::{EngineKind, Plan};
 use crate::error::{Error, Result};
 use crate::repository::{Manifest, ModelSettings, VersionFiles};
@@ -59,11 +59,19 @@ pub fn read_for(folder: &Path, data: &Path, mut options: DataOptions) -> Result<
     }
     let mut source = DataSource::read(data, &options)?;
     let Some(manifest) = manifest else { return Ok(source) };
+    if source.sequence.is_some() != manifest.transform.sequence.is_some() {
+        let (are, takes) = if source.sequence.is_some() { ("are", "none") } else { ("are no", "sequences") };
+        let problem = format!("{are} sequences, the model takes {takes}");
+        return Err(Error::Data { file: data.display().to_string(), problem });
+    }
     let mut parts: Vec<&mut Dataset> = vec![&mut source.train, &mut source.test];
     parts.extend(source.validation.as_mut());
     for part in parts {
-        if part.is_table() {
+        if part.kind == SampleKind::Rows {
             *part = recoded(part, &source.columns, &manifest.transform.columns, options.memory)?;
+        }
+        if let (Some(from), Some(to)) = (&source.sequence, &manifest.transform.sequence) {
+            *part = refitted(part, from, to, options.memory)?;
         }
         if let Targets::Classes(labels) = part.targets()
             && source.labels != manifest.labels
@@ -76,6 +84,7 @@ pub fn read_for(folder: &Path, data: &Path, mut options: DataOptions) -> Result<
         source.labels.clone_from(&manifest.labels);
     }
     source.columns.clone_from(&manifest.transform.columns);
+    source.sequence.clone_from(&manifest.transform.sequence);
     Ok(source)
 }
 
@@ -171,7 +180,7 @@ fn each(plan: &Plan, probabilities: &str, data: &Dataset, mut take: impl FnMut(u
     };
     let sample = input.sample_shape().unwrap_or_default();
     if input.dtype != DType::Float32 || sample.iter().product::<usize>() != data.image_len() {
-        let what = if data.is_table() { "columns" } else { "pixels" };
+        let what = data.kind.elements();
         return Err(misfit(format!(
             "{} × {} {what} do not fill the model's input {} {}",
             data.width,

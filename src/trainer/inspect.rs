@@ -1,12 +1,15 @@
 //! What there is in a data set, and what is wrong with it.
 
+mod sequences;
+
 use std::collections::HashMap;
 use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::dataset::{DataOptions, DataSource, Dataset, Fault, Faults, Split, Targets};
+pub use self::sequences::{Lengths, SequenceFigures, TokenFigures};
+use super::dataset::{DataOptions, DataSource, Dataset, Fault, Faults, SampleKind, Split, Targets};
 use super::tabular::Moments;
 use crate::error::Result;
 use crate::repository::DataFormat;
@@ -26,7 +29,8 @@ pub struct Inspection {
     /// The column of a table that is to be learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The shape of a sample: height and width of an image, the number of columns of a table.
+    /// The shape of a sample: height and width of an image, the number of columns of a table, the steps of a sequence
+    /// and, of numbers, its channels.
     pub shape: Vec<usize>,
     /// The names of the classes; none when numbers are to be learned.
     pub labels: Vec<String>,
@@ -35,6 +39,9 @@ pub struct Inspection {
     /// The columns of a table, over all parts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnFigures>,
+    /// Of sequences, over all parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<SequenceFigures>,
     /// The pixels of images, over all parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pixels: Option<Figures>,
@@ -129,26 +136,34 @@ pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspect
     let mut parts = vec![(Split::Train, &source.train)];
     parts.extend(source.validation.as_ref().map(|part| (Split::Validation, part)));
     parts.push((Split::Test, &source.test));
-    let is_table = source.train.is_table();
     let is_category = |column: &Column| matches!(column.kind, ColumnKind::Category { .. });
-    let kinds = if is_table { source.columns.iter().map(is_category).collect() } else { vec![false] };
-    let mut elements = Elements { columns: vec![Seen::default(); kinds.len()], is_category: kinds };
-    for (_, part) in &parts {
-        elements.add_all(part)?;
-    }
-    let (columns, pixels) = if is_table {
-        let columns = source.columns.iter().zip(&elements.columns).map(|(column, seen)| seen.figures(column));
-        (columns.collect(), None)
-    } else {
-        (Vec::new(), Some(elements.columns[0].numbers()))
+    let elements = |kinds: Vec<bool>| -> Result<Vec<Seen>> {
+        let mut elements = Elements { columns: vec![Seen::default(); kinds.len()], is_category: kinds };
+        parts.iter().try_for_each(|(_, part)| elements.add_all(part))?;
+        Ok(elements.columns)
     };
-    let Dataset { width, height, .. } = source.train;
+    let (mut columns, mut pixels, mut sequences) = (Vec::new(), None, None);
+    let Dataset { kind, width, height, .. } = source.train;
+    let mut shape = vec![height, width];
+    match (kind, &source.sequence) {
+        (SampleKind::Sequences, Some(transform)) => {
+            shape = transform.shape();
+            sequences = Some(self::sequences::figures(&parts, transform, options.reading.vocabulary)?);
+        }
+        (SampleKind::Rows | SampleKind::Sequences, _) => {
+            shape = vec![width];
+            let seen = elements(source.columns.iter().map(is_category).collect())?;
+            columns = source.columns.iter().zip(&seen).map(|(column, seen)| seen.figures(column)).collect();
+        }
+        (SampleKind::Images, _) => pixels = elements(vec![false])?.first().map(Seen::numbers),
+    }
     Ok(Inspection {
         format: source.format,
         target: source.target.clone(),
-        shape: if is_table { vec![width] } else { vec![height, width] },
+        shape,
         parts: parts.iter().map(|(split, part)| summary(*split, part)).collect(),
         columns,
+        sequences,
         pixels,
         duplicates: duplicates(&parts)?,
         labels: source.labels,

@@ -1,17 +1,20 @@
 //! What a run learns: data read, parted and brought into the form that the network takes.
 
 use super::autoencoder::Autoencoder;
-use super::dataset::{DataOptions, DataSource, Dataset, Targets, recoded, seen_vocabulary};
+use super::dataset::{
+    DataOptions, DataSource, Dataset, SampleKind, Targets, fitted, recoded, refitted, seen_vocabulary,
+};
 use super::learner::Model;
 use super::network::Network;
 use super::own::around;
+use super::sequential::{front, on_sequence};
 use super::tabular::{Moments, encodings, on_table};
 use super::train::TrainRequest;
 use super::weights::ClassWeights;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::{Architecture, LayerSpec};
-use crate::signature::Column;
+use crate::signature::{Column, SequenceTransform};
 
 /// Nobody having said how many samples are held out, it is at most this part of the training data.
 const DEFAULT_PART: usize = 10;
@@ -42,6 +45,8 @@ pub struct Lesson {
     pub test: Dataset,
     /// The columns of a table, with the categories of the training part.
     pub columns: Vec<Column>,
+    /// What the elements of sequences are, with the tokens of the training part.
+    pub sequence: Option<SequenceTransform>,
     /// Where the data come from.
     pub source: DataSource,
     /// The network.
@@ -81,8 +86,17 @@ impl Lesson {
             [] => (request.preset.architecture)(train.height, train.width, outputs),
             body => around(body, train.height, train.width, outputs)?,
         };
-        let mut columns = Vec::new();
-        if train.is_table() {
+        let (mut columns, mut sequence) = (Vec::new(), None);
+        if let Some(of_data) = &source.sequence {
+            let transform = fitted(&train, of_data, options.data.reading.vocabulary)?;
+            for part in [&mut train, &mut validation, &mut test] {
+                *part = refitted(part, of_data, &transform, options.data.memory)?;
+            }
+            let front = front(&train, &transform)?;
+            architecture = on_sequence(request.network(), architecture, transform.shape(), front)?;
+            sequence = Some(transform);
+        }
+        if train.kind == SampleKind::Rows {
             columns = seen_vocabulary(&train, &source.columns)?;
             for part in [&mut train, &mut validation, &mut test] {
                 *part = recoded(part, &source.columns, &columns, options.data.memory)?;
@@ -103,7 +117,7 @@ impl Lesson {
             let weights: Vec<String> = weights.map(|(label, weight)| format!("{label} {weight:.3}")).collect();
             source.notes.push(format!("class weights: {}", weights.join(", ")));
         }
-        Ok(Self { train, validation, test, columns, source, architecture, scale })
+        Ok(Self { train, validation, test, columns, sequence, source, architecture, scale })
     }
 
     /// Training and validation data as they are fitted: numbers to be learned have mean 0 and deviation 1.
@@ -144,8 +158,11 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset) -> Result<()> {
     let refuse = |setting: &str, problem: &str| Err(Error::Config { setting: setting.into(), problem: problem.into() });
     let regime = &request.fit.regime;
     let is_regression = !train.values().is_empty();
-    if train.is_table() && !regime.augment.is_none() {
-        return refuse("augment", "moves images; the data are a table, so give --augment none");
+    if !train.is_images() && !regime.augment.is_none() {
+        return refuse("augment", "moves images, which the data are not, so give --augment none");
+    }
+    if train.kind == SampleKind::Sequences && regime.mixup > 0.0 {
+        return refuse("mixup", "mixes samples number by number, which sequences are not made for");
     }
     let is_autoencoder = request.preset.decoder.is_some();
     if (is_regression || is_autoencoder) && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
@@ -154,7 +171,7 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset) -> Result<()> {
     if is_autoencoder && !request.task.layers.is_empty() {
         return refuse("layers", "are those of one network, and an autoencoder is two; choose another preset");
     }
-    if is_autoencoder && (train.is_table() || is_regression) {
+    if is_autoencoder && (!train.is_images() || is_regression) {
         return refuse("preset", "an autoencoder learns images, which the data are not");
     }
     Ok(())

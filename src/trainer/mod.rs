@@ -32,6 +32,7 @@ mod release;
 mod report;
 mod run_dir;
 mod schedule;
+mod sequential;
 mod tabular;
 mod train;
 mod tune;
@@ -41,11 +42,13 @@ pub use augment::Augment;
 pub use autoencoder::{Autoencoder, AutoencoderReport, Importance, evaluate_autoencoder, is_autoencoder};
 pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
 pub use checkpoint::Checkpoint;
-pub use dataset::{DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Fault, Faults, Split, Targets};
+pub use dataset::{DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Fault, Faults, SampleKind, Split, Targets};
 pub use evaluate::{Evaluated, EvaluatedNumbers, evaluate_numbers, evaluate_version, read_for};
 pub use export::to_onnx;
 pub use fit::{Ending, EpochReport, FitSettings, FitState, Snapshot, StepReport, Watch, fit};
-pub use inspect::{ColumnFigures, Duplicate, Duplicates, Figures, Inspection, Part, inspect};
+pub use inspect::{
+    ColumnFigures, Duplicate, Duplicates, Figures, Inspection, Lengths, Part, SequenceFigures, TokenFigures, inspect,
+};
 pub use learner::{Learner, Model, Score};
 pub use lesson::{Lesson, TaskOptions};
 pub use lr_find::{Sweep, SweepPlan, SweepPoint, lr_find};

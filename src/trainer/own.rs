@@ -13,7 +13,14 @@ const PIXEL: f32 = 1.0 / 255.0;
 /// [`Error::Config`] naming the layer that does not fit the one before it, or that is none to be chosen.
 pub(super) fn around(body: &[LayerSpec], height: usize, width: usize, outputs: usize) -> Result<Architecture> {
     for (index, layer) in body.iter().enumerate() {
-        if matches!(layer, LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. }) {
+        let is_fitted = matches!(
+            layer,
+            LayerSpec::Encode { .. }
+                | LayerSpec::Standardize { .. }
+                | LayerSpec::Embedding { .. }
+                | LayerSpec::Destandardize { .. }
+        );
+        if is_fitted {
             let setting = format!("layers[{index}] ({})", layer.name());
             return Err(Error::Config { setting, problem: "is fitted to the data and put in by itself".into() });
         }
@@ -62,6 +69,8 @@ mod tests {
         let refused = |toml: &str| around(&layers(toml), 8, 8, 3).unwrap_err().to_string();
         let dense = refused("layers = [{layer = 'relu'}, {layer = 'dense', units = 3}]");
         assert!(dense.contains("layers[1] (dense)") && dense.contains("flatten"), "{dense}");
+        let embedding = refused("layers = [{layer = 'embedding', tokens = 9, units = 3}]");
+        assert!(embedding.contains("layers[0] (embedding)") && embedding.contains("by itself"), "{embedding}");
         let fitted = refused("layers = [{layer = 'destandardize', mean = 0.0, deviation = 1.0}]");
         assert!(fitted.contains("layers[0] (destandardize)"), "{fitted}");
     }

@@ -42,6 +42,20 @@ const CAREFUL: Regime = Regime {
     ..PLAIN
 };
 
+/// What the recurrent networks for sequences have in common. Their gradients are cut, as products over many steps
+/// can grow without bounds (Pascanu et al. 2013).
+const RECURRENT: Preset = Preset {
+    name: "",
+    description: "",
+    architecture: small_lstm,
+    decoder: None,
+    epochs: 20,
+    batch_size: 32,
+    learning_rate: 3e-3,
+    validation: 1000,
+    regime: Regime { keep_best: true, clip_norm: 1.0, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+};
+
 /// Every preset.
 pub const PRESETS: &[Preset] = &[
     Preset {
@@ -65,6 +79,18 @@ pub const PRESETS: &[Preset] = &[
         learning_rate: 1e-3,
         validation: 1000,
         regime: Regime { keep_best: true, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+    },
+    Preset {
+        name: "lstm",
+        description: "An LSTM of 64 units for sequences of numbers, tokens or text, and for images row by row",
+        architecture: small_lstm,
+        ..RECURRENT
+    },
+    Preset {
+        name: "gru",
+        description: "A GRU of 64 units for sequences of numbers, tokens or text, and for images row by row",
+        architecture: small_gru,
+        ..RECURRENT
     },
     Preset {
         name: "mnist-convnet",
@@ -257,16 +283,26 @@ fn mobile(height: usize, width: usize, classes: usize) -> Architecture {
     Architecture { input: vec![1, height, width], layers }
 }
 
-fn lstm(height: usize, width: usize, classes: usize) -> Architecture {
-    Architecture {
-        input: vec![1, height, width],
-        layers: vec![
-            LayerSpec::Rescale { scale: 1.0 / 255.0 },
-            LayerSpec::Rows,
-            LayerSpec::Lstm { units: 128 },
-            LayerSpec::Dense { units: classes },
-        ],
+/// A recurrent layer over the rows of an image, and a dense one; with dropout between them, if there is any.
+fn row_by_row(input: [usize; 2], cell: LayerSpec, dropout: f32, outputs: usize) -> Architecture {
+    let mut layers = vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }, LayerSpec::Rows, cell];
+    if dropout > 0.0 {
+        layers.push(LayerSpec::Dropout { rate: dropout });
     }
+    layers.push(LayerSpec::Dense { units: outputs });
+    Architecture { input: vec![1, input[0], input[1]], layers }
+}
+
+fn lstm(height: usize, width: usize, classes: usize) -> Architecture {
+    row_by_row([height, width], LayerSpec::Lstm { units: 128 }, 0.0, classes)
+}
+
+fn small_lstm(height: usize, width: usize, outputs: usize) -> Architecture {
+    row_by_row([height, width], LayerSpec::Lstm { units: 64 }, 0.2, outputs)
+}
+
+fn small_gru(height: usize, width: usize, outputs: usize) -> Architecture {
+    row_by_row([height, width], LayerSpec::Gru { units: 64 }, 0.2, outputs)
 }
 
 fn convnet(height: usize, width: usize, classes: usize) -> Architecture {

@@ -57,12 +57,11 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
     let parity = parity::check(network, &plan, &lesson.train)?;
     let Lesson { train, validation, test, source, .. } = lesson;
     let labels = source.labels.clone();
-    let kind = if test.is_table() { "rows" } else { "images" };
     let subject = Subject {
         model: model.to_string(),
         version: None,
         engine: plan.engine(),
-        data: format!("test {kind} of {}", request.data_name()),
+        data: format!("test {} of {}", test.kind.plural(), request.data_name()),
         labels: labels.clone(),
     };
     let history = state.history().to_vec();
@@ -99,7 +98,8 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
         }
     };
     let architecture = network.architecture();
-    let transform = Transform { image: source.image.clone(), columns: lesson.columns.clone(), output };
+    let (columns, sequence) = (lesson.columns.clone(), lesson.sequence.clone());
+    let transform = Transform { image: source.image.clone(), columns, sequence, output };
     let golden = golden(&plan, test, transform.image.as_ref())?;
     let probe = probe(test, transform.image.as_ref(), request.fit.seed, true)?;
     let manifest = Manifest {
@@ -258,9 +258,9 @@ pub(super) fn png_base64(data: &Dataset, index: usize) -> Result<String> {
     Ok(STANDARD.encode(png(data, index)?))
 }
 
-/// A sample as a PNG file in base64, or as the elements of a row.
+/// A sample as a PNG file in base64, or as the elements of a row or sequence.
 fn sample(data: &Dataset, index: usize) -> Result<(String, Vec<Option<f32>>)> {
-    if !data.is_table() {
+    if data.is_images() {
         return Ok((png_base64(data, index)?, Vec::new()));
     }
     let elements = data.inputs(index..index + 1)?;

@@ -77,7 +77,7 @@ pub(super) fn on_table(preset: &str, architecture: Architecture, columns: Vec<En
             || is_about_images(layer)
     };
     if !architecture.layers.iter().all(is_dense) {
-        let problem = format!("{preset} takes images, the data are a table; weir train dense takes tables");
+        let problem = format!("{preset} takes no tables, which the data are; weir train dense does");
         return Err(Error::Config { setting: "PRESET".into(), problem });
     }
     let input = vec![columns.len()];

@@ -19,7 +19,7 @@ use crate::support::{TestApp, until};
 
 const JSON: &str = "application/json";
 
-struct Quiet;
+pub(crate) struct Quiet;
 
 impl Watch for Quiet {
     fn step(&mut self, _: &StepReport) -> bool {
@@ -31,31 +31,36 @@ impl Watch for Quiet {
     }
 }
 
-/// A folder with data, models and runs.
-struct Workshop {
+/// A folder with data, models and runs of a preset.
+pub(crate) struct Workshop {
     folder: TempDir,
+    preset: &'static str,
 }
 
 impl Workshop {
     fn new() -> Self {
-        Self { folder: TempDir::new().unwrap() }
+        Self::of("dense")
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn of(preset: &'static str) -> Self {
+        Self { folder: TempDir::new().unwrap(), preset }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file below the folder.
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
     }
 
-    fn request(&self, data: &str, epochs: usize, task: TaskOptions) -> TrainRequest {
+    pub(crate) fn request(&self, data: &str, epochs: usize, task: TaskOptions) -> TrainRequest {
         TrainRequest {
-            preset: preset("dense").unwrap(),
+            preset: preset(self.preset).unwrap(),
             data: self.path(data),
             validation: 20,
             train_samples: 0,
@@ -64,7 +69,7 @@ impl Workshop {
                 batch_size: 16,
                 seed: 1,
                 optimizer: Optimizer::adam(5e-3),
-                regime: preset("dense").unwrap().regime,
+                regime: preset(self.preset).unwrap().regime,
             },
             task: TaskOptions { model: Some("mine".parse().unwrap()), ..task },
             models: Some(self.path("models")),
@@ -72,13 +77,13 @@ impl Workshop {
         }
     }
 
-    fn train(&self, data: &str, epochs: usize, task: TaskOptions) -> Result<TrainOutcome> {
-        let run = RunDir::create(&self.path("runs"), "dense", None)?;
+    pub(crate) fn train(&self, data: &str, epochs: usize, task: TaskOptions) -> Result<TrainOutcome> {
+        let run = RunDir::create(&self.path("runs"), self.preset, None)?;
         train(&self.request(data, epochs, task), &run, false, &mut |_, _| {}, &mut Quiet)
     }
 
     /// The error of data that cannot be trained on; nothing is published.
-    fn refused(&self, data: &str) -> (String, String) {
+    pub(crate) fn refused(&self, data: &str) -> (String, String) {
         let failed = self.train(data, 1, TaskOptions::default()).unwrap_err();
         assert!(!self.path("models").exists(), "nothing is published");
         match failed {

@@ -21,6 +21,7 @@ enum Cells {
     Whole(Vec<i64>),
     Number(Vec<f64>),
     Bytes(Vec<Vec<u8>>),
+    Lists(Vec<Vec<f64>>),
 }
 
 fn write(path: &Path, compression: Compression, schema: &str, columns: &[Cells], features: &str) {
@@ -39,6 +40,14 @@ fn write(path: &Path, compression: Compression, schema: &str, columns: &[Cells],
             Cells::Bytes(cells) => {
                 let cells: Vec<ByteArray> = cells.iter().map(|cell| cell.clone().into()).collect();
                 column.typed::<ByteArrayType>().write_batch(&cells, None, None)
+            }
+            Cells::Lists(cells) => {
+                let numbers = cells.concat();
+                // Every element is there; the first of each list begins a row.
+                let depths = vec![2; numbers.len()];
+                let places: Vec<i16> =
+                    cells.iter().flat_map(|list| (0..list.len()).map(|at| i16::from(at > 0))).collect();
+                column.typed::<DoubleType>().write_batch(&numbers, Some(&depths), Some(&places))
             }
         }
         .unwrap();
@@ -121,4 +130,21 @@ fn plain_columns_are_numbers_and_categories_and_a_cut_file_is_refused() {
         let failed = DataSource::read(&path, &DataOptions::default()).unwrap_err();
         assert!(matches!(&failed, Error::Data { file, .. } if file.ends_with("people.parquet")), "{failed}");
     }
+}
+
+#[test]
+fn lists_are_sequences() {
+    const SCHEMA: &str = "message waves { required group sequence (LIST) { repeated group list { optional double element; } } required binary label (UTF8); }";
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("waves.parquet");
+    let lists: Vec<Vec<f64>> = (0..40).map(|row| (0..=row % 5).map(|step| (row + step) as f64).collect()).collect();
+    let labels = (0..40).map(|row| ["odd", "even"][row % 2].as_bytes().to_vec()).collect();
+    write(&path, Compression::SNAPPY, SCHEMA, &[Cells::Lists(lists), Cells::Bytes(labels)], "{}");
+    let data = DataSource::read(&path, &DataOptions::default()).unwrap();
+    assert_eq!(data.sequence.unwrap().shape(), [5, 1]);
+    assert_eq!((data.train.len() + data.test.len(), data.train.height), (40, 5));
+    let (file, row) = data.train.origin(0);
+    let (row, elements) = (row.unwrap() as usize - 1, data.train.inputs(0..1).unwrap());
+    assert!(file.ends_with("waves.parquet") && elements[4] == (row + row % 5) as f32, "{elements:?}");
+    assert_eq!(elements.iter().filter(|element| element.is_nan()).count(), 4 - row % 5);
 }

@@ -28,6 +28,8 @@ mod predict;
 mod repository;
 mod resuming;
 mod scheduling;
+mod sequence_data;
+mod sequences;
 mod support;
 mod swaps;
 mod tensors;

@@ -12,6 +12,7 @@ mod predict;
 mod predict_body;
 mod predict_input;
 mod predict_rows;
+mod predict_sequences;
 mod predict_types;
 mod tfs;
 mod torchserve;

@@ -82,7 +82,7 @@ pub(super) struct Described {
     description: String,
     /// When it was made, RFC 3339.
     created: String,
-    /// The transforms around the graph.
+    /// The transforms around the graph; of tokens without the vocabulary, which the manifest has.
     transform: Transform,
     /// By class.
     labels: Vec<String>,
@@ -151,7 +151,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
     let described = |manifest: &Manifest| Described {
         description: manifest.description.clone(),
         created: manifest.created.clone(),
-        transform: manifest.transform.clone(),
+        transform: manifest.transform.without_vocabulary(),
         labels: manifest.labels.clone(),
         parameters: manifest.parameters,
         metrics: manifest.metrics.clone(),

@@ -26,7 +26,7 @@ type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
 /// by its bytes; only a form needs its content type.
 #[utoipa::path(
     post, path = "/predict", tag = "predict", params(PredictHeaders, PredictQuery),
-    request_body(description = "Images or numbers", content(
+    request_body(description = "Images, numbers, rows or sequences", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
@@ -50,7 +50,7 @@ pub(super) async fn predict_default(
 #[utoipa::path(
     post, path = "/models/{model}/predict", tag = "predict",
     params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictHeaders, PredictQuery),
-    request_body(description = "Images or numbers", content(
+    request_body(description = "Images, numbers, rows or sequences", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
@@ -79,7 +79,7 @@ pub(super) async fn predict_model(
         ("version" = String, Path, description = "The version, a positive integer, or an alias", example = "1"),
         PredictHeaders, PredictQuery
     ),
-    request_body(description = "Images or numbers", content(
+    request_body(description = "Images, numbers, rows or sequences", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(

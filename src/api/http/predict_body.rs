@@ -7,19 +7,31 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 
 use super::predict_rows::{Rows, RowsSeed};
+use super::predict_sequences::SequencesSeed;
 use crate::error::{Error, Result};
-use crate::signature::{Batching, Column, DType, Signature};
+use crate::signature::{Batching, Column, DType, Signature, TensorSpec};
 use crate::tensor::Tensor;
-use crate::transform::{Accepts, Nested, NestedSeed, PolarityChoice};
+use crate::transform::{Accepts, Nested, NestedSeed, PolarityChoice, SequenceEncoder};
 
 const FIELDS: [&str; 7] = ["images", "instances", "inputs", "top_k", "polarity", "timeout_ms", "priority"];
+
+/// What the instances of a body are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Instances<'a> {
+    /// The elements of the input.
+    Elements,
+    /// Rows of a table.
+    Rows(&'a [Column]),
+    /// Sequences.
+    Sequences(&'a SequenceEncoder),
+}
 
 /// What a body says.
 #[derive(Default)]
 pub(super) struct JsonBody {
     pub(super) images: Option<Vec<String>>,
     instances: Option<Nested>,
-    /// The instances of a model that takes rows of a table.
+    /// The instances of a model that takes rows of a table or sequences.
     rows: Option<Rows>,
     /// By the order of the signature; and names that it does not have.
     inputs: Option<(Vec<Option<Nested>>, Vec<String>)>,
@@ -30,18 +42,24 @@ pub(super) struct JsonBody {
 }
 
 impl JsonBody {
-    /// Reads a body for a model.
+    /// Reads a body for a model. Of rows and sequences no more than `most` are kept.
     ///
     /// # Errors
     /// [`Error::Malformed`] with the place and the fault.
-    pub(super) fn read(body: &[u8], signature: &Signature, columns: &[Column]) -> Result<Self> {
+    pub(super) fn read(body: &[u8], signature: &Signature, instances: Instances<'_>, most: usize) -> Result<Self> {
         let mut json = serde_json::Deserializer::from_slice(body);
-        let parsed = BodySeed { signature, columns }.deserialize(&mut json).and_then(|body| json.end().map(|()| body));
+        let parsed =
+            BodySeed { signature, instances, most }.deserialize(&mut json).and_then(|body| json.end().map(|()| body));
         parsed.map_err(|error| {
             Error::Malformed(format!(
                 "the JSON body cannot be read: {error}; expected {{\"images\": [\"<base64>\", …]}} or {{\"instances\": [[numbers], …]}}"
             ))
         })
+    }
+
+    /// How many rows or sequences were sent.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.as_ref().map_or(0, |rows| rows.count)
     }
 
     /// Whether more than one kind of input was sent.
@@ -60,9 +78,10 @@ impl JsonBody {
     pub(super) fn into_tensors(self, signature: &Signature, required: usize) -> Result<Option<Vec<Tensor>>> {
         if let Some(rows) = self.rows {
             if rows.is_empty() {
-                return Err(Error::InvalidInput("\"instances\" is empty; expected at least one row".into()));
+                return Err(Error::InvalidInput("\"instances\" is empty; expected at least one".into()));
             }
-            return rows.into_tensor().map(|tensor| Some(vec![tensor]));
+            let sample = signature.inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
+            return rows.into_tensor(&sample).map(|tensor| Some(vec![tensor]));
         }
         let is_whole = signature.batching() == Batching::Whole;
         if let Some(nested) = self.instances {
@@ -89,7 +108,7 @@ impl JsonBody {
             true => inputs.len(),
             false => required,
         };
-        let tensor = |(nested, spec): (Option<Nested>, &crate::signature::TensorSpec)| {
+        let tensor = |(nested, spec): (Option<Nested>, &TensorSpec)| {
             let what = format!("input \"{}\"", spec.name);
             let nested = nested.ok_or_else(|| Error::InvalidInput(format!("{what} is missing")))?;
             match is_whole {
@@ -108,7 +127,8 @@ fn names(signature: &Signature) -> String {
 
 struct BodySeed<'a> {
     signature: &'a Signature,
-    columns: &'a [Column],
+    instances: Instances<'a>,
+    most: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for BodySeed<'_> {
@@ -138,14 +158,19 @@ impl<'de> Visitor<'de> for BodySeed<'_> {
             }
             match field {
                 0 => body.images = map.next_value()?,
-                1 if !self.columns.is_empty() => {
-                    body.rows = Some(map.next_value_seed(RowsSeed { columns: self.columns })?);
-                }
-                1 => {
-                    let dtype = self.signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
-                    body.instances =
-                        Some(map.next_value_seed(NestedSeed { dtype, scalar: false, accepts: Accepts::default() })?);
-                }
+                1 => match self.instances {
+                    Instances::Rows(columns) => {
+                        body.rows = Some(map.next_value_seed(RowsSeed { columns, most: self.most })?);
+                    }
+                    Instances::Sequences(encoder) => {
+                        body.rows = Some(map.next_value_seed(SequencesSeed { encoder, most: self.most })?);
+                    }
+                    Instances::Elements => {
+                        let dtype = self.signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
+                        let seed = NestedSeed { dtype, scalar: false, accepts: Accepts::default() };
+                        body.instances = Some(map.next_value_seed(seed)?);
+                    }
+                },
                 2 => body.inputs = Some(map.next_value_seed(InputsSeed { signature: self.signature })?),
                 3 => body.top_k = map.next_value()?,
                 4 => body.polarity = polarity(map.next_value()?)?,

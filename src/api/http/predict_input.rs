@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use super::predict_body::JsonBody;
+use super::predict_body::{Instances, JsonBody};
 use super::predict_types::{DEFAULT_TOP_K, PRIORITY_HEADER, PredictQuery, TIMEOUT_HEADER};
 use crate::api::body::{Buffered, read_body_for};
 use crate::api::state::ApiState;
@@ -37,7 +37,12 @@ pub(super) async fn read_input(
     let (input, top_k, polarity) = match content(&parts.headers, &body.bytes)? {
         Content::Form => (Input::Images(read_form(&parts.headers, body.bytes.clone(), max_samples).await?), None, None),
         Content::Json => {
-            let json = JsonBody::read(&body.bytes, servable.signature(), servable.columns())?;
+            let instances = match (servable.sequences(), servable.columns()) {
+                (Some(encoder), _) => Instances::Sequences(encoder),
+                (None, []) => Instances::Elements,
+                (None, columns) => Instances::Rows(columns),
+            };
+            let json = JsonBody::read(&body.bytes, servable.signature(), instances, max_samples)?;
             let (top_k, polarity) = (json.top_k, json.polarity);
             wishes = Wishes {
                 priority: json.priority.or(wishes.priority),
@@ -179,10 +184,11 @@ fn json_input(mut body: JsonBody, servable: &Servable, max_samples: usize) -> Re
         return Err(Error::Malformed(exclude.into()));
     }
     if let Some(images) = body.images.take() {
-        check_count(images.len(), max_samples)?;
+        check_count(images.len(), "images", max_samples)?;
         let decode = |(index, text): (usize, &String)| decode_base64(index, text);
         return images.iter().enumerate().map(decode).collect::<Result<_>>().map(Input::Images);
     }
+    check_count(body.rows(), "instances", max_samples)?;
     let tensors = body.into_tensors(servable.signature(), servable.required_inputs())?;
     tensors.map(Input::Tensors).ok_or_else(|| {
         Error::Malformed(
@@ -237,7 +243,7 @@ async fn read_form(headers: &HeaderMap, body: Bytes, max_samples: usize) -> Resu
     let mut form = Multipart::from_request(request, &()).await.map_err(|rejection| malformed(rejection.body_text()))?;
     let mut images = Vec::new();
     while let Some(part) = form.next_field().await.map_err(|error| malformed(error.body_text()))? {
-        check_count(images.len() + 1, max_samples)?;
+        check_count(images.len() + 1, "images", max_samples)?;
         images.push(part.bytes().await.map_err(|error| malformed(error.body_text()))?);
     }
     if images.is_empty() {
@@ -246,12 +252,12 @@ async fn read_form(headers: &HeaderMap, body: Bytes, max_samples: usize) -> Resu
     Ok(images)
 }
 
-fn check_count(count: usize, max_samples: usize) -> Result<()> {
+fn check_count(count: usize, what: &str, max_samples: usize) -> Result<()> {
     if count > max_samples {
         return Err(Error::TooLarge {
             what: "the batch",
             limit: max_samples as u64,
-            got: format!("at least {count} images"),
+            got: format!("at least {count} {what}"),
         });
     }
     Ok(())

@@ -4,28 +4,29 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::error::Result;
 use crate::ids::quote;
 use crate::signature::{Column, ColumnKind};
 use crate::tensor::Tensor;
 
-/// The elements of rows, row by row.
-#[derive(Debug, PartialEq)]
+/// The elements of rows or sequences, one after the other.
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Rows {
-    count: usize,
-    elements: Vec<f32>,
+    /// How many were sent.
+    pub(super) count: usize,
+    /// Of as many as may be sent.
+    pub(super) elements: Vec<f32>,
 }
 
 impl Rows {
-    /// As the input of a model, `[rows, columns]`.
+    /// As the input of a model whose samples are of this shape.
     ///
     /// # Errors
     /// [`crate::error::Error::Internal`] when there are no rows.
-    pub(super) fn into_tensor(self) -> Result<Tensor> {
-        let columns = self.elements.len().checked_div(self.count).unwrap_or(0);
-        Tensor::new(vec![self.count, columns], self.elements)
+    pub(super) fn into_tensor(self, sample: &[usize]) -> Result<Tensor> {
+        Tensor::new(std::iter::once(self.count).chain(sample.iter().copied()).collect(), self.elements)
     }
 
     /// Whether there are none.
@@ -37,6 +38,8 @@ impl Rows {
 /// Reads a list of rows.
 pub(super) struct RowsSeed<'a> {
     pub(super) columns: &'a [Column],
+    /// More are counted and not kept: an empty object makes as many elements as there are columns.
+    pub(super) most: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for RowsSeed<'_> {
@@ -55,10 +58,13 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Rows, A::Error> {
-        let mut rows = Rows { count: 0, elements: Vec::new() };
+        let mut rows = Rows::default();
         loop {
+            let is_kept = rows.count < self.most;
             let row = RowSeed { columns: self.columns, row: rows.count, elements: &mut rows.elements };
-            if list.next_element_seed(row)?.is_none() {
+            let next =
+                if is_kept { list.next_element_seed(row)? } else { list.next_element::<IgnoredAny>()?.map(|_| ()) };
+            if next.is_none() {
                 return Ok(rows);
             }
             rows.count += 1;
@@ -124,7 +130,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                 A::Error::custom(format_args!("row {row} has {index} values, expected one for each of {count} columns"))
             })?);
         }
-        if list.next_element::<serde::de::IgnoredAny>()?.is_some() {
+        if list.next_element::<IgnoredAny>()?.is_some() {
             let count = columns.len();
             return Err(A::Error::custom(format_args!("row {row} has more than {count} values, one for each column")));
         }
@@ -243,7 +249,7 @@ mod tests {
 
     fn read(json: &str) -> std::result::Result<Vec<f32>, String> {
         let columns = columns();
-        let rows = RowsSeed { columns: &columns }.deserialize(&mut serde_json::Deserializer::from_str(json));
+        let rows = RowsSeed { columns: &columns, most: 9 }.deserialize(&mut serde_json::Deserializer::from_str(json));
         rows.map(|rows| rows.elements).map_err(|error| error.to_string())
     }
 
@@ -256,6 +262,13 @@ mod tests {
         assert_eq!(rows[..3], [3.0, 1.0, -1.0]);
         assert!(rows[3].is_nan());
         assert_eq!(rows[4..], [-1.0, 1.0, 4.5, 0.0, 1.0, 1.0, -1.0, -1.0]);
+    }
+
+    #[test]
+    fn more_than_may_be_are_counted_and_not_kept() {
+        let (columns, mut json) = (columns(), serde_json::Deserializer::from_str("[{}, {}, {}, 7]"));
+        let rows = RowsSeed { columns: &columns, most: 2 }.deserialize(&mut json).unwrap();
+        assert_eq!((rows.count, rows.elements.len()), (4, 6));
     }
 
     #[test]

@@ -55,7 +55,9 @@ pub(super) struct PredictBody {
     images: Option<Vec<String>>,
     /// Elements in the model's own input shape, one instance for each sample; a sample may be nested
     /// as the signature says, without its dimensions of 1, or flat. Of a model that takes rows of a table:
-    /// objects by column name, or lists in the order of the columns; null is a missing value.
+    /// objects by column name, or lists in the order of the columns; null is a missing value. Of a model that takes
+    /// sequences: lists of numbers or of lists of numbers, null being a missing one; or of tokens: a text, a list of
+    /// tokens as texts, or of their numbers. Longer ones are cut at their beginning, shorter ones padded there.
     #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!([[0.0, 255.0]]))]
     instances: Option<Vec<serde_json::Value>>,
     /// All inputs of the model by name, each with all its samples: for models of several inputs.

@@ -101,7 +101,7 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         model: found.name.to_string(),
         version: Some(found.version),
         engine,
-        data: format!("test {} of {}", if data.test.is_table() { "rows" } else { "images" }, args.data.display()),
+        data: format!("test {} of {}", data.test.kind.plural(), args.data.display()),
         labels,
     };
     let report = Report::new(subject, &predictions, &data.test)?;

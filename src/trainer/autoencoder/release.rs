@@ -77,6 +77,7 @@ pub(in crate::trainer) fn prepare(
         transform: Transform {
             image: lesson.source.image.clone(),
             columns: Vec::new(),
+            sequence: None,
             output: OutputTransform::Reconstruction {
                 reconstruction: RECONSTRUCTION.into(),
                 code: MEAN.into(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::faults::{Faults, unusable};
 use super::names::{self, Names};
 use super::store::{Store, StoreWriter};
-use super::{Dataset, MAX_CLASSES, Targets};
+use super::{Dataset, MAX_CLASSES, SampleKind, Targets};
 use crate::error::Result;
 
 /// The part of the data that is held out for the test when none is marked so.
@@ -93,6 +93,7 @@ pub(super) enum Target<'a> {
 #[derive(Debug)]
 pub(super) struct Collector {
     pub(super) writer: StoreWriter,
+    kind: SampleKind,
     size: [usize; 2],
     splits: Vec<Split>,
     names: Names,
@@ -115,9 +116,10 @@ pub(super) struct Parts {
 
 impl Collector {
     /// None yet, of height and width.
-    pub(super) fn new(writer: StoreWriter, size: [usize; 2]) -> Self {
+    pub(super) fn new(writer: StoreWriter, kind: SampleKind, size: [usize; 2]) -> Self {
         Self {
             writer,
+            kind,
             size,
             splits: Vec::new(),
             names: Names::default(),
@@ -170,6 +172,7 @@ impl Collector {
             ));
         }
         let all = Dataset {
+            kind: self.kind,
             width,
             height,
             classes: if is_regression { 1 } else { labels.len() },

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::collect::{Collector, Parts, Split, Target};
 use super::faults::{Faults, unusable};
-use super::picture;
 use super::store::{Element, StoreWriter};
+use super::{SampleKind, picture};
 use crate::error::Result;
 use crate::repository::{ReadSettings, sha256_hex};
 use crate::signature::ImageTransform;
@@ -53,7 +53,8 @@ pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: 
     };
     let transform = picture::transform(width, height);
     let size = [height as usize, width as usize];
-    let mut collector = Collector::new(StoreWriter::new(Element::Pixel, size[0] * size[1], memory), size);
+    let writer = StoreWriter::new(Element::Pixel, size[0] * size[1], memory);
+    let mut collector = Collector::new(writer, SampleKind::Images, size);
     let mut sums = String::new();
     for some in pictures.chunks(AT_ONCE) {
         let read = |picture: &Picture| {

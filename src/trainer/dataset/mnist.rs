@@ -9,7 +9,7 @@ use super::collect::{Origins, Parts};
 use super::faults::{Faults, unusable};
 use super::idx::{self, Idx};
 use super::store::{Element, Store};
-use super::{Dataset, Targets};
+use super::{Dataset, SampleKind, Targets};
 use crate::error::Result;
 use crate::repository::sha256_hex;
 
@@ -48,6 +48,7 @@ pub(super) fn read(folder: &Path, memory: u64, faults: &mut Faults) -> Result<(P
             return Err(unusable(&image_file, "holds no images"));
         }
         let dataset = Dataset {
+            kind: SampleKind::Images,
             width,
             height,
             classes: 0,

@@ -10,6 +10,7 @@ mod idx;
 mod mnist;
 mod names;
 mod picture;
+mod sequence;
 mod source;
 mod store;
 mod stratified;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use collect::Split;
 pub use faults::{Fault, Faults};
+pub use sequence::{fitted, refitted};
 pub use source::{DEFAULT_DATA_MEMORY, DataOptions, DataSource};
 pub use table::{recoded, seen_vocabulary};
 
@@ -63,12 +65,45 @@ impl Targets {
     }
 }
 
-/// Grey images of one size, or rows of a table, with their classes or values.
+/// What samples are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleKind {
+    /// Grey images.
+    Images,
+    /// Rows of a table.
+    Rows,
+    /// Sequences of numbers or tokens.
+    Sequences,
+}
+
+impl SampleKind {
+    /// Several of them, in a word.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Rows => "rows",
+            Self::Sequences => "sequences",
+        }
+    }
+
+    /// What they are made of, in a word.
+    pub fn elements(self) -> &'static str {
+        match self {
+            Self::Images => "pixels",
+            Self::Rows => "columns",
+            Self::Sequences => "channels",
+        }
+    }
+}
+
+/// Grey images of one size, rows of a table or sequences, with their classes or values.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// Pixels in a row of an image; columns of a table.
+    /// What the samples are.
+    pub kind: SampleKind,
+    /// Pixels in a row of an image; columns of a table; numbers in a step of a sequence.
     pub width: usize,
-    /// Rows of an image; 1 for a table.
+    /// Rows of an image; 1 for a table; steps of a sequence.
     pub height: usize,
     /// How many classes there are; 1 when numbers are to be learned.
     pub classes: usize,
@@ -92,7 +127,8 @@ impl Dataset {
         let store = Arc::new(Store::in_memory(Element::Pixel, width * height, pixels));
         let (class_weights, targets) = (Vec::new(), Targets::Classes(labels));
         let origins = Arc::new(Origins::Rows("memory".into()));
-        Self { width, height, classes, class_weights, store, records, targets, origins }
+        let kind = SampleKind::Images;
+        Self { kind, width, height, classes, class_weights, store, records, targets, origins }
     }
 
     /// How many samples it holds.
@@ -105,14 +141,14 @@ impl Dataset {
         self.records.is_empty()
     }
 
-    /// Elements of one sample: the pixels of an image, the columns of a row.
+    /// Elements of one sample: the pixels of an image, the columns of a row, the numbers of all steps.
     pub fn image_len(&self) -> usize {
         self.width * self.height
     }
 
-    /// Whether the samples are rows of a table rather than images.
-    pub fn is_table(&self) -> bool {
-        self.store.element() == Element::Float
+    /// Whether the samples are images.
+    pub fn is_images(&self) -> bool {
+        self.kind == SampleKind::Images
     }
 
     /// Whether the samples were more than memory may hold and lie in a temporary file.
@@ -135,7 +171,7 @@ impl Dataset {
         if let Targets::Values(values) = &self.targets { values } else { &[] }
     }
 
-    /// The bytes of one sample: the pixels of an image, 32-bit little-endian floats of a table's row.
+    /// The bytes of one sample: the pixels of an image, 32-bit little-endian floats of anything else.
     ///
     /// # Errors
     /// [`Error::Io`] when samples lie in a temporary file that cannot be read.
@@ -205,12 +241,17 @@ impl Dataset {
         Self { targets, classes, ..self.clone() }
     }
 
-    /// The rows of a table, each made into another by `change`, in at most `memory` bytes.
+    /// The samples of floats, each made into another of this height and width by `change`, in at most `memory` bytes.
     ///
     /// # Errors
     /// [`Error::Io`] when a temporary file is needed and cannot be used.
-    fn changed(&self, width: usize, memory: u64, change: impl Fn(&[f32], &mut Vec<f32>)) -> Result<Self> {
-        let mut writer = StoreWriter::new(Element::Float, width, memory);
+    fn changed(
+        &self,
+        [height, width]: [usize; 2],
+        memory: u64,
+        mut change: impl FnMut(&[f32], &mut Vec<f32>),
+    ) -> Result<Self> {
+        let mut writer = StoreWriter::new(Element::Float, height * width, memory);
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for index in 0..self.len() {
             before.clear();
@@ -221,7 +262,7 @@ impl Dataset {
         }
         let origins = Arc::new(self.origins.select(&self.records));
         let records = (0..self.len() as u32).collect();
-        Ok(Self { width, store: Arc::new(writer.finish()?), records, origins, ..self.clone() })
+        Ok(Self { width, height, store: Arc::new(writer.finish()?), records, origins, ..self.clone() })
     }
 
     /// Splits off `count` samples with every class represented in proportion; both parts keep the

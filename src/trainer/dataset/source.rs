@@ -9,7 +9,7 @@ use super::table::{self, Layout};
 use super::{Dataset, folder, mnist};
 use crate::error::{Error, Result};
 use crate::repository::{DataFormat, ReadSettings};
-use crate::signature::{Column, Fit, ImageTransform, Polarity};
+use crate::signature::{Column, Fit, ImageTransform, Polarity, SequenceTransform};
 
 /// Samples that take more than this are kept in a temporary file: 1 GiB.
 pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
@@ -40,9 +40,11 @@ pub struct DataSource {
     pub test: Dataset,
     /// The names of the classes; none when numbers are to be learned.
     pub labels: Vec<String>,
-    /// The columns of a table; none of pictures.
+    /// The columns of a table; none of pictures and sequences.
     pub columns: Vec<Column>,
-    /// How a picture becomes a sample; `None` of tables.
+    /// What the elements of sequences are.
+    pub sequence: Option<SequenceTransform>,
+    /// How a picture becomes a sample; `None` of anything else.
     pub image: Option<ImageTransform>,
     /// The column of a table that is to be learned.
     pub target: Option<String>,
@@ -88,22 +90,23 @@ impl DataSource {
                 let sha256 = BTreeMap::from([("*".to_owned(), sha256)]);
                 Ok(Self::of(parts, format, sha256, Some(transform)))
             }
-            DataFormat::Csv | DataFormat::Parquet => {
-                let table::Read { parts, layout, columns, target, sha256 } =
+            DataFormat::Csv | DataFormat::Parquet | DataFormat::Jsonl => {
+                let table::Read { parts, layout, columns, sequence, target, sha256 } =
                     table::read(path, format, reading, *memory, faults)?;
                 let image = match layout {
-                    Layout::Columns(_) => None,
+                    Layout::Columns(_) | Layout::Sequences(_) => None,
                     Layout::Pixels { side, .. } => Some(drawing(side as u32, side as u32)),
                     Layout::Pictures { width, height, .. } => Some(super::picture::transform(width, height)),
                 };
-                Ok(Self { columns, target: Some(target), ..Self::of(parts, format, sha256, image) })
+                Ok(Self { columns, sequence, target: Some(target), ..Self::of(parts, format, sha256, image) })
             }
         }
     }
 
     fn of(parts: Parts, format: DataFormat, sha256: BTreeMap<String, String>, image: Option<ImageTransform>) -> Self {
         let Parts { train, validation, test, labels, notes } = parts;
-        Self { train, validation, test, labels, columns: Vec::new(), image, target: None, format, sha256, notes }
+        let (columns, sequence, target) = (Vec::new(), None, None);
+        Self { train, validation, test, labels, columns, sequence, image, target, format, sha256, notes }
     }
 }
 
@@ -121,7 +124,7 @@ fn detect(path: &Path) -> Result<DataFormat> {
         return Ok(DataFormat::Idx);
     }
     if path.is_dir() {
-        let tables = [DataFormat::Csv, DataFormat::Parquet];
+        let tables = [DataFormat::Csv, DataFormat::Parquet, DataFormat::Jsonl];
         if let Some(format) = tables.into_iter().find(|format| !table::files(path, *format).is_empty()) {
             return Ok(format);
         }
@@ -133,10 +136,11 @@ fn detect(path: &Path) -> Result<DataFormat> {
         match extension.as_deref() {
             Some("csv" | "tsv") => return Ok(DataFormat::Csv),
             Some("parquet") => return Ok(DataFormat::Parquet),
+            Some("jsonl" | "ndjson") => return Ok(DataFormat::Jsonl),
             _ => {}
         }
     }
-    let expected =
-        "expected four IDX files, a folder of PNG or JPEG files for each class, or a CSV, TSV or Parquet file";
+    let expected = "expected four IDX files, a folder of PNG or JPEG files for each class, or a CSV, TSV, Parquet or JSON \
+                    Lines file";
     Err(unusable(path.display(), format!("is no data set that is known: {expected}; --format says what it is")))
 }

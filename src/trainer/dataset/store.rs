@@ -61,11 +61,6 @@ impl Store {
         writer.finish()
     }
 
-    /// What the elements are.
-    pub(super) fn element(&self) -> Element {
-        self.element
-    }
-
     /// Whether the records are in a file.
     pub(super) fn is_spilled(&self) -> bool {
         matches!(self.place, Place::File(_))

@@ -131,7 +131,7 @@ impl Events {
         self.scalars(step, &[("loss/test", summary.loss), ("accuracy/test", summary.accuracy)])?;
         let confusion = pictures::confusion(&report.full.evaluation.confusion);
         let mut pictures = vec![("test/confusion matrix", confusion)];
-        if !report.mistakes.is_empty() && !test.is_table() {
+        if !report.mistakes.is_empty() && test.is_images() {
             pictures.push(("test/worst mistakes", pictures::mistakes(report, test)?));
         }
         for (tag, picture) in pictures {

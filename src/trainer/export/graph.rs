@@ -53,6 +53,7 @@ impl Graph {
 
 /// The numbers of element types in ONNX.
 pub(super) const FLOAT: i64 = tensor_proto::DataType::Float as i64;
+pub(super) const INT64: i64 = tensor_proto::DataType::Int64 as i64;
 
 pub(super) fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto {

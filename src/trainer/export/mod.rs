@@ -4,6 +4,7 @@
 mod autoencoder;
 mod columns;
 mod graph;
+mod sequences;
 
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
 
@@ -18,7 +19,7 @@ use crate::layers::{LayerSpec, PlannedLayer};
 
 /// The input: raw pixels.
 pub(super) const INPUT: &str = "image";
-/// The input of a network that takes rows of a table.
+/// The input of a network that takes rows of a table or sequences.
 pub(super) const FEATURES: &str = "features";
 /// The output before the softmax.
 pub(super) const LOGITS: &str = "logits";
@@ -38,9 +39,12 @@ const OPSET: i64 = 18;
 /// # Errors
 /// As [`crate::layers::Architecture::plan`].
 pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
-    let is_table = matches!(network.layers().first(), Some(layer) if matches!(layer.spec, LayerSpec::Encode { .. }));
+    let is_image = !matches!(
+        network.layers().first().map(|layer| &layer.spec),
+        Some(LayerSpec::Encode { .. } | LayerSpec::Standardize { .. } | LayerSpec::Embedding { .. })
+    );
     let is_regression = is_regression(network);
-    let input = if is_table { FEATURES } else { INPUT };
+    let input = if is_image { INPUT } else { FEATURES };
     let outputs = if is_regression { [STANDARDIZED, VALUE] } else { [LOGITS, PROBABILITIES] };
     let mut graph = Graph::default();
     write_network(&mut graph, network, input, outputs[usize::from(is_regression)], "");
@@ -197,6 +201,8 @@ impl<'a> Writer<'a> {
                 self.recurrent(&value, *units, matches!(layer.spec, LayerSpec::Lstm { .. }), output);
             }
             LayerSpec::Encode { columns } => self.encode(columns, &value, output),
+            LayerSpec::Standardize { mean, deviation } => self.standardize(mean, deviation, &value, output),
+            LayerSpec::Embedding { tokens, .. } => self.embed(*tokens, &value, output),
             LayerSpec::Destandardize { mean, deviation } => self.destandardize(*mean, *deviation, &value, output),
             LayerSpec::GlobalAveragePool => {
                 let pooled = format!("{output}.maps");
@@ -242,15 +248,25 @@ impl<'a> Writer<'a> {
 
     /// `[N, steps, inputs]` → the last state. The first axis of the parameters is the one direction.
     fn recurrent(&mut self, value: &str, units: usize, is_lstm: bool, output: &str) {
-        let [weight, recurrence, bias] = [self.scaled_weight(), self.parameter().clone(), self.parameter().clone()];
+        let [mut weight, recurrence, bias] = [self.scaled_weight(), self.parameter().clone(), self.parameter().clone()];
         let mut bias_values = bias.values.clone();
         // Of the products with the inputs, then of those with the state, which an LSTM does without.
         bias_values.resize(2 * weight.shape[0], 0.0);
+        let is_widened = !is_lstm && weight.shape[1] == 1;
+        if is_widened {
+            // tract 0.23.9 cannot run a GRU of one input, so it has a second one, the same without weight.
+            weight.values = weight.values.iter().flat_map(|value| [*value, 0.0]).collect();
+            weight.shape[1] = 2;
+        }
         self.graph.constant(&weight.name, &[&[1], weight.shape.as_slice()].concat(), &weight.values);
         self.graph.constant(&recurrence.name, &[&[1], recurrence.shape.as_slice()].concat(), &recurrence.values);
         self.graph.constant(&bias.name, &[1, bias_values.len()], &bias_values);
-        let (by_step, last, axes) = (format!("{output}.steps"), format!("{output}.last"), format!("{output}.axes"));
+        let [mut by_step, last, axes] = ["steps", "last", "axes"].map(|part| format!("{output}.{part}"));
         self.graph.node("Transpose", &[value], &by_step, vec![integers("perm", &[1, 0, 2])]);
+        if is_widened {
+            let narrow = std::mem::replace(&mut by_step, format!("{output}.twice"));
+            self.graph.node("Concat", &[&narrow, &narrow], &by_step, vec![integer("axis", 2)]);
+        }
         let start = self.zero_state(&by_step, weight.shape[1], units);
         // Between the bias and the first state are the lengths of sequences, which are all alike.
         let mut inputs = vec![by_step.as_str(), &weight.name, &recurrence.name, &bias.name, "", &start];

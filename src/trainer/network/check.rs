@@ -80,7 +80,11 @@ fn sequence(cell: LayerSpec) -> Architecture {
 /// A batch of so many samples for a network.
 fn batch_for(network: &Network, rows: usize) -> Batch {
     let elements: usize = network.architecture.input.iter().product();
-    let number = |i: usize| ((i * 7919) % 1009) as f32 / 250.0 - 2.0;
+    let is_of_tokens = matches!(network.architecture.layers[0], LayerSpec::Embedding { .. });
+    let number = |i: usize| match is_of_tokens {
+        true => ((i * 7919) % 9) as f32,
+        false => ((i * 7919) % 1009) as f32 / 250.0 - 2.0,
+    };
     let mask = |(elements, _): (usize, f32)| (0..elements * rows).map(|i| if i % 3 == 0 { 0.0 } else { 1.5 }).collect();
     let classes = network.architecture.output().unwrap()[0];
     Batch {
@@ -178,15 +182,61 @@ fn gradients_of_recurrent_layers_agree_with_finite_differences() {
     }
 }
 
+/// A network that looks tokens up.
+fn of_tokens(rest: &[LayerSpec]) -> Architecture {
+    let first = LayerSpec::Embedding { tokens: 7, units: 3 };
+    Architecture { input: vec![5], layers: std::iter::once(first).chain(rest.iter().cloned()).collect() }
+}
+
+#[test]
+fn gradients_of_an_embedding_agree_with_finite_differences() {
+    let lstm = [LayerSpec::Lstm { units: 6 }, LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Dense { units: 3 }];
+    let dropped = [LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Gru { units: 4 }, LayerSpec::Dense { units: 3 }];
+    for layers in [&lstm[..], &dropped, &[LayerSpec::Flatten, LayerSpec::Dense { units: 3 }]] {
+        // The numbers of a batch that are no tokens are looked up as the unknown one.
+        for rows in [5, crate::simd::lanes() + 3] {
+            let (wrong, checked) = unconfirmed(&of_tokens(layers), rows, 3);
+            assert!(wrong.is_empty() && checked > 21, "{wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_of_tokens_that_a_batch_does_not_have_are_not_moved() {
+    let network = Network::new(&of_tokens(&[LayerSpec::Gru { units: 4 }, LayerSpec::Dense { units: 3 }]), 3).unwrap();
+    let batch = Batch { pixels: [6.0, 2.0, 0.0, 0.0, 2.0].repeat(40), labels: vec![1; 40], ..Batch::default() };
+    let gradients = network.clone().pass(batch).unwrap().gradients;
+    let is_moved: Vec<bool> = gradients[0].chunks_exact(3).map(|row| row.iter().any(|number| *number != 0.0)).collect();
+    assert_eq!(is_moved, [true, false, true, false, false, false, true]);
+}
+
+#[test]
+fn a_standardised_sequence_is_what_its_numbers_say() {
+    let standardize = LayerSpec::Standardize { mean: vec![2.0, -1.0], deviation: vec![4.0, 0.5] };
+    let layers = vec![standardize, LayerSpec::Lstm { units: 5 }, LayerSpec::Dense { units: 3 }];
+    let standardized = Network::new(&Architecture { input: vec![3, 2], layers }, 3).unwrap();
+    let mut plain = standardized.clone();
+    plain.layers[0].spec = LayerSpec::Standardize { mean: vec![0.0; 2], deviation: vec![1.0; 2] };
+    let raw = [6.0, f32::NAN, f32::NAN, 0.0, 0.0, -1.5];
+    assert_eq!(standardized.logits(&raw).unwrap(), plain.logits(&[1.0, 0.0, 0.0, 2.0, -0.5, -1.0]).unwrap());
+    let pass = |network: &Network, pixels: &[f32]| {
+        let batch = Batch { pixels: pixels.to_vec(), labels: vec![1], ..Batch::default() };
+        network.clone().pass(batch).unwrap().loss_sum
+    };
+    assert_eq!(pass(&standardized, &raw), pass(&plain, &[1.0, 0.0, 0.0, 2.0, -0.5, -1.0]));
+}
+
 #[test]
 fn gradients_do_not_depend_on_threads() {
-    let network = Network::new(&maps(), 3).unwrap();
-    let gradients = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| network.clone().pass(batch_for(&network, 70)).unwrap().gradients)
-    };
-    let one = gradients(1);
-    assert!((2..5).all(|threads| gradients(threads) == one));
+    for architecture in [maps(), of_tokens(&[LayerSpec::Lstm { units: 6 }, LayerSpec::Dense { units: 3 }])] {
+        let network = Network::new(&architecture, 3).unwrap();
+        let gradients = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| network.clone().pass(batch_for(&network, 70)).unwrap().gradients)
+        };
+        let one = gradients(1);
+        assert!((2..5).all(|threads| gradients(threads) == one));
+    }
 }
 
 #[test]

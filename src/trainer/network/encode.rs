@@ -1,14 +1,29 @@
-//! Rows of a table as the numbers that dense layers take; in training only, for the exported graph does
-//! the same by itself.
+//! Rows of a table and steps of a sequence as the numbers that the next layer takes; in training only, for the
+//! exported graph does the same by itself.
+
+use std::borrow::Cow;
 
 use crate::layers::{Encoding, LayerSpec, PlannedLayer};
 
 /// The samples as the layer after the encoding takes them; as they are if the network has no encoding.
-pub(super) fn encoded(layers: &[PlannedLayer], samples: Vec<f32>) -> Vec<f32> {
+pub(super) fn encoded<'s>(layers: &[PlannedLayer], samples: impl Into<Cow<'s, [f32]>>) -> Cow<'s, [f32]> {
+    let samples = samples.into();
     match layers.first().map(|layer| &layer.spec) {
-        Some(LayerSpec::Encode { columns }) => encode(columns, &samples),
+        Some(LayerSpec::Encode { columns }) => encode(columns, &samples).into(),
+        Some(LayerSpec::Standardize { mean, deviation }) => standardize(mean, deviation, samples),
         _ => samples,
     }
+}
+
+/// Steps of as many numbers as there are means.
+fn standardize<'s>(mean: &[f32], deviation: &[f32], samples: Cow<'s, [f32]>) -> Cow<'s, [f32]> {
+    let mut samples = samples.into_owned();
+    for step in samples.chunks_exact_mut(mean.len()) {
+        for ((number, mean), deviation) in step.iter_mut().zip(mean).zip(deviation) {
+            *number = if number.is_nan() { 0.0 } else { (*number - mean) / deviation };
+        }
+    }
+    samples.into()
 }
 
 /// Numbers first, then which of them are missing, then categories: each in the order of the columns.
@@ -38,6 +53,13 @@ fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_channel_is_standardised_and_what_is_missing_is_its_mean() {
+        let samples = [1.0, f32::NAN, 3.0, 30.0, f32::NAN, 10.0];
+        let standardized = standardize(&[1.0, 20.0], &[2.0, 10.0], samples.as_slice().into());
+        assert_eq!(*standardized, [0.0, 0.0, 1.0, 1.0, 0.0, -1.0]);
+    }
 
     #[test]
     fn numbers_come_first_then_what_is_missing_then_categories() {

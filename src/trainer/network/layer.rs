@@ -77,10 +77,11 @@ pub(super) enum Packed {
 }
 
 impl Layer {
-    /// The layers of a description, a Relu being part of what is before it where that can do it.
-    pub(super) fn chain(planned: &[PlannedLayer]) -> Vec<Self> {
+    /// The layers of a description, a Relu being part of what is before it where that can do it. The network has so
+    /// many parameters `before` them.
+    pub(super) fn chain(planned: &[PlannedLayer], before: usize) -> Vec<Self> {
         let mut layers: Vec<Self> = Vec::with_capacity(planned.len());
-        let (mut parameters, mut norms, mut dropouts) = (0, 0, 0);
+        let (mut parameters, mut norms, mut dropouts) = (before, 0, 0);
         for layer in planned {
             let maps = |shape: &[usize]| match *shape {
                 [channels, height, width] => (channels, [height, width]),
@@ -126,6 +127,8 @@ impl Layer {
                 // These are never among ours.
                 LayerSpec::Dense { .. } => Self::Flatten,
                 LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. } => Self::Flatten,
+                // Done to samples before they are brought into blocks, and while they are.
+                LayerSpec::Standardize { .. } | LayerSpec::Embedding { .. } => Self::Flatten,
                 LayerSpec::Rows => Self::Flatten,
                 LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
                     let cell = if matches!(layer.spec, LayerSpec::Lstm { .. }) { Cell::Lstm } else { Cell::Gru };

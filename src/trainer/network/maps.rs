@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::embedding::Embedding;
 use super::layer::{Layer, Packed, WayBack};
 use super::{Gradients, Parameter};
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ use crate::trainer::kernels::{Block, BlockMoments, Moments, mask, pack, unpack};
 /// The layers on feature maps.
 #[derive(Debug, Clone)]
 pub(super) struct Maps {
+    /// What is before the layers, if the samples are of tokens; its table is the first parameter.
+    embedding: Option<Embedding>,
     layers: Vec<Layer>,
     /// The layers of the description that they cover; those before and behind are dense.
     pub(super) covered: Range<usize>,
@@ -41,6 +44,8 @@ pub(super) struct Tape {
 #[derive(Debug, Clone, Default)]
 struct BlockTape {
     samples: usize,
+    /// The row of the table for each token.
+    tokens: Vec<u32>,
     /// What each layer takes, and at last what the last one gives.
     values: Vec<Vec<f32>>,
     /// Of each dropout layer, in order.
@@ -67,12 +72,16 @@ impl Maps {
         // Those directly behind work number by number, and better on blocks.
         let behind = planned[last + 1..].iter().take_while(|layer| is_elementwise(&layer.spec)).count();
         let covered = start..last + 1 + behind;
-        let layers = Layer::chain(&planned[covered.clone()]);
-        let parameters = 2 * planned[..start].iter().filter(|layer| has_weights(layer)).count();
+        let embedding = Embedding::of(planned);
+        let looked_up = usize::from(embedding.is_some());
+        let layers = Layer::chain(&planned[start + looked_up..covered.end], looked_up);
+        let before = 2 * planned[..start].iter().filter(|layer| has_weights(layer)).count();
+        let parameters = looked_up + layers.iter().map(Layer::parameters).sum::<usize>();
         let first_trained = layers.iter().position(|layer| layer.parameters() > 0).unwrap_or(layers.len());
         Ok(Some(Self {
-            parameters: parameters..parameters + layers.iter().map(Layer::parameters).sum::<usize>(),
-            last_back: if start > 0 { 0 } else { first_trained },
+            embedding,
+            parameters: before..before + parameters,
+            last_back: if start > 0 || embedding.is_some() { 0 } else { first_trained },
             layers,
             input: planned[start].input.iter().product(),
             output: planned[covered.end - 1].output.iter().product(),
@@ -87,7 +96,7 @@ impl Maps {
 
     /// Whether the gradient of a layer's input is wanted.
     fn goes_further(&self, at: usize) -> bool {
-        at > self.last_back || self.has_front()
+        at > self.last_back || self.has_front() || self.embedding.is_some()
     }
 
     /// The outputs of samples, row by row, by the running statistics.
@@ -95,7 +104,17 @@ impl Maps {
         let moments: Vec<Moments> =
             statistics.chunks_exact(2).map(|pair| Moments::running(&pair[0].values, &pair[1].values)).collect();
         let packed = self.packed(parameters, false);
-        let mut blocks = pack(rows, self.input);
+        let mut blocks = match self.embedding {
+            None => pack(rows, self.input),
+            Some(embedding) => {
+                let block = |samples: &[f32]| {
+                    let mut block = Block { values: Vec::new(), samples: samples.len() / self.input };
+                    embedding.fill(&parameters[0].values, samples, &mut Vec::new(), &mut block.values);
+                    block
+                };
+                rows.par_chunks(self.input * lanes()).map(block).collect()
+            }
+        };
         blocks.par_iter_mut().for_each(|block| {
             let (mut output, mut scratch) = (Vec::new(), Vec::new());
             for (layer, packed) in self.layers.iter().zip(&packed) {
@@ -129,7 +148,9 @@ impl Maps {
         let count = rows.len() / self.input;
         tape.blocks.resize_with(count.div_ceil(lanes()), BlockTape::default);
         tape.moments.clear();
-        tape.blocks.par_iter_mut().enumerate().for_each(|(index, block)| self.fill(index, block, rows, masks));
+        let table = parameters.first().map_or(&[][..], |table| &table.values);
+        let blocks = tape.blocks.par_iter_mut().enumerate();
+        blocks.for_each(|(index, block)| self.fill(index, block, (rows, table), masks));
         for run in self.runs() {
             let moments = &tape.moments;
             tape.blocks.par_iter_mut().for_each(|block| {
@@ -156,15 +177,21 @@ impl Maps {
     }
 
     /// Brings a block's samples, and the masks for them, into its lanes.
-    fn fill(&self, index: usize, block: &mut BlockTape, rows: &[f32], masks: &[Vec<f32>]) {
+    fn fill(&self, index: usize, block: &mut BlockTape, (rows, table): (&[f32], &[f32]), masks: &[Vec<f32>]) {
         block.values.resize_with(self.layers.len() + 1, Vec::new);
         block.masks.resize_with(masks.len(), Block::default);
         let count = rows.len() / self.input;
         let samples = index * lanes()..count.min((index + 1) * lanes());
-        let mut first = Block { values: std::mem::take(&mut block.values[0]), samples: 0 };
-        first.fill(&rows[samples.start * self.input..samples.end * self.input], self.input);
-        block.samples = first.samples;
-        block.values[0] = first.values;
+        let rows = &rows[samples.start * self.input..samples.end * self.input];
+        block.samples = samples.len();
+        match self.embedding {
+            Some(embedding) => embedding.fill(table, rows, &mut block.tokens, &mut block.values[0]),
+            None => {
+                let mut first = Block { values: std::mem::take(&mut block.values[0]), samples: 0 };
+                first.fill(rows, self.input);
+                block.values[0] = first.values;
+            }
+        }
         for (block, mask) in block.masks.iter_mut().zip(masks) {
             let elements = mask.len() / count;
             block.fill(&mask[samples.start * elements..samples.end * elements], elements);
@@ -181,7 +208,8 @@ impl Maps {
     ) -> Gradients {
         let Tape { blocks, moments } = tape;
         let starts = blocks.par_iter_mut().zip(upper.par_chunks(self.output * lanes()));
-        starts.for_each(|(block, upper)| block.begin(parameters, upper, self.output));
+        let looked_up = usize::from(self.embedding.is_some());
+        starts.for_each(|(block, upper)| block.begin(looked_up, &parameters[looked_up..], upper, self.output));
         let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
         let runs: Vec<Range<usize>> = self.runs().filter(|run| !run.is_empty()).collect();
         for run in runs.into_iter().rev() {
@@ -214,6 +242,11 @@ impl Maps {
             }
         }
         // In the order of the blocks, whichever thread was the first.
+        if let (Some(embedding), Some(table)) = (self.embedding, gradients.first_mut()) {
+            for block in blocks.iter() {
+                embedding.scatter(&block.tokens, &block.way.upper, table);
+            }
+        }
         gradients.par_iter_mut().enumerate().for_each(|(index, total)| {
             for block in blocks.iter() {
                 total.iter_mut().zip(&block.way.gradients[index]).for_each(|(total, more)| *total += more);
@@ -241,13 +274,14 @@ impl Maps {
 }
 
 impl BlockTape {
-    /// Takes the gradients of the outputs, row by row.
-    fn begin(&mut self, parameters: &[Parameter], upper: &[f32], elements: usize) {
+    /// Takes the gradients of the outputs, row by row. Of the first parameters, so many as are `looked_up` in, no sums
+    /// over the block are kept: few of their rows are touched.
+    fn begin(&mut self, looked_up: usize, parameters: &[Parameter], upper: &[f32], elements: usize) {
         let mut first = Block { values: std::mem::take(&mut self.way.upper), samples: 0 };
         first.fill(upper, elements);
         self.way.upper = first.values;
-        self.way.gradients.resize_with(parameters.len(), Vec::new);
-        for (gradient, parameter) in self.way.gradients.iter_mut().zip(parameters) {
+        self.way.gradients.resize_with(looked_up + parameters.len(), Vec::new);
+        for (gradient, parameter) in self.way.gradients[looked_up..].iter_mut().zip(parameters) {
             gradient.clear();
             gradient.resize(parameter.values.len(), 0.0);
         }
@@ -269,8 +303,8 @@ impl BlockTape {
 
 /// What burn's autodiff does as fast as we could.
 fn is_dense(layer: &LayerSpec) -> bool {
-    use LayerSpec::{Dense, Destandardize, Encode, Flatten, Rescale};
-    matches!(layer, Dense { .. } | Flatten | Rescale { .. } | Encode { .. } | Destandardize { .. })
+    use LayerSpec::{Dense, Destandardize, Encode, Flatten, Rescale, Standardize};
+    matches!(layer, Dense { .. } | Flatten | Rescale { .. } | Encode { .. } | Standardize { .. } | Destandardize { .. })
         || is_elementwise(layer)
 }
 

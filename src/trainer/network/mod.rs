@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod check;
 mod dense;
+mod embedding;
 mod encode;
 mod layer;
 pub(super) mod loss;
@@ -122,6 +123,9 @@ impl Network {
                     parameters.push(array("recurrence", vec![rows, units], of_state));
                     parameters.push(array("bias", vec![bias.len()], bias));
                 }
+                LayerSpec::Embedding { tokens, units } => {
+                    parameters.push(array("weight", vec![tokens, units], uniform(tokens * units, 0.05)));
+                }
                 LayerSpec::BatchNorm | LayerSpec::GroupNorm { .. } => {
                     let channels = layer.input[0];
                     parameters.push(array("scale", vec![channels], vec![1.0; channels]));
@@ -203,8 +207,9 @@ impl Network {
     pub fn logits(&self, samples: &[f32]) -> Result<Vec<f32>> {
         let elements: usize = self.architecture.input.iter().product();
         let rows = samples.len() / elements;
+        let samples = encode::encoded(&self.layers, samples);
         let Some(maps) = &self.maps else {
-            let values = encode::encoded(&self.layers, samples.to_vec());
+            let values = samples.into_owned();
             let input = DenseInput { values, rows, masks: Vec::new() };
             return dense::evaluate(&self.layers, &self.parameters, input);
         };
@@ -212,11 +217,14 @@ impl Network {
             dense::evaluate(layers, parameters, DenseInput { values, rows, masks: Vec::new() })
         };
         let (covered, of_maps) = (maps.covered.clone(), maps.parameters.clone());
-        let front = match maps.has_front() {
-            true => &dense(&self.layers[..covered.start], &self.parameters[..of_maps.start], samples.to_vec())?,
+        let taken = match maps.has_front() {
+            true => {
+                let (layers, parameters) = (&self.layers[..covered.start], &self.parameters[..of_maps.start]);
+                dense(layers, parameters, samples.into_owned())?.into()
+            }
             false => samples,
         };
-        let values = maps.evaluate(&self.parameters[of_maps.clone()], &self.statistics, front);
+        let values = maps.evaluate(&self.parameters[of_maps.clone()], &self.statistics, &taken);
         dense(&self.layers[covered.end..], &self.parameters[of_maps.end..], values)
     }
 
@@ -293,7 +301,8 @@ impl Learner for Network {
         let rows = batch.rows();
         let Batch { pixels, labels, targets, weights, values, dropout, .. } = batch;
         let (mut loss_sum, mut correct, is_regression) = (0.0, 0, !values.is_empty());
-        let input = PassInput { values: encode::encoded(&self.layers, pixels), rows, masks: dropout };
+        let encoded = encode::encoded(&self.layers, pixels).into_owned();
+        let input = PassInput { values: encoded, rows, masks: dropout };
         let gradients = self.pass_through(input, false, |outputs| {
             if is_regression {
                 loss_sum = loss::squared_error(outputs, &values);

@@ -20,6 +20,14 @@ pub(super) struct Reading {
     ignore: String,
     /// Height and width that pictures are brought to, as 28x28.
     image_size: String,
+    /// The column that holds sequences.
+    sequence: String,
+    /// Steps of a sequence at the most; 0 says nothing.
+    steps: usize,
+    /// Tokens that are told apart at the most; 0 says nothing.
+    vocabulary: usize,
+    /// Words or characters.
+    tokens: String,
     /// Bytes of samples that may lie in memory.
     memory: u64,
 }
@@ -27,8 +35,13 @@ pub(super) struct Reading {
 impl Reading {
     /// The options in words.
     pub(super) fn of(options: &DataOptions) -> Self {
-        let ReadSettings { format, target, task, image_size, ignore } = &options.reading;
+        let ReadSettings { format, target, task, image_size, ignore, sequence, steps, vocabulary, tokens } =
+            &options.reading;
         Self {
+            sequence: sequence.clone().unwrap_or_default(),
+            steps: steps.unwrap_or(0),
+            vocabulary: vocabulary.unwrap_or(0),
+            tokens: word(tokens),
             format: format.map_or_else(String::new, word),
             target: target.clone().unwrap_or_default(),
             task: word(task),
@@ -43,14 +56,25 @@ impl Reading {
     /// # Errors
     /// [`Error::Config`] naming the setting that makes no sense.
     pub(super) fn options(&self) -> Result<DataOptions> {
-        let target = (!self.target.is_empty()).then(|| self.target.clone());
+        let said = |name: &String| (!name.is_empty()).then(|| name.clone());
+        let number = |number: usize| (number > 0).then_some(number);
         let ignore: Vec<String> = self.ignore.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let size = |text: &str| {
             parse_size(text).map_err(|problem| Error::Config { setting: "reading.image_size".into(), problem })
         };
         let image_size = if self.image_size.is_empty() { None } else { Some(size(&self.image_size)?) };
         let format = if self.format.is_empty() { None } else { Some(read("reading.format", &self.format)?) };
-        let reading = ReadSettings { format, target, task: read("reading.task", &self.task)?, image_size, ignore };
+        let reading = ReadSettings {
+            format,
+            target: said(&self.target),
+            task: read("reading.task", &self.task)?,
+            image_size,
+            ignore,
+            sequence: said(&self.sequence),
+            steps: number(self.steps),
+            vocabulary: number(self.vocabulary),
+            tokens: read("reading.tokens", &self.tokens)?,
+        };
         Ok(DataOptions { reading, memory: self.memory })
     }
 }
@@ -69,6 +93,7 @@ fn read<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<T> {
 mod tests {
     use super::*;
     use crate::repository::{DataFormat, Task};
+    use crate::signature::TokenSplit;
 
     #[test]
     fn options_come_back_from_their_words() {
@@ -78,6 +103,10 @@ mod tests {
             task: Task::Regression,
             image_size: Some([28, 32]),
             ignore: vec!["id".into(), "name".into()],
+            sequence: Some("text".into()),
+            steps: Some(64),
+            vocabulary: Some(500),
+            tokens: TokenSplit::Characters,
         };
         for options in [DataOptions { reading, memory: 5 }, DataOptions::default()] {
             assert_eq!(Reading::of(&options).options().unwrap(), options);

@@ -85,7 +85,7 @@ pub struct ShownMistake {
     pub confidence: f32,
     /// The probability of the true class.
     pub truth_probability: f32,
-    /// The image as a PNG file; empty of a table's row.
+    /// The image as a PNG file; empty of anything else.
     #[serde(skip)]
     png: Vec<u8>,
 }
@@ -102,7 +102,7 @@ impl Report {
         let Subject { model, version, engine, data: data_name, labels } = subject;
         let shown = |mistake: &Mistake| {
             let Mistake { index, truth, predicted, confidence, truth_probability } = *mistake;
-            let png = if data.is_table() { Vec::new() } else { png(data, index)? };
+            let png = if data.is_images() { png(data, index)? } else { Vec::new() };
             Ok(ShownMistake { index, truth, predicted, confidence, truth_probability, png })
         };
         Ok(Self {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::Result;
 use crate::trainer::dataset::faults::Faults;
+use crate::transform::Parsed;
 
 /// What takes rows, counted from 1, and what is wrong with them.
 pub(super) type TakeRow<'t> = dyn FnMut(u32, &[Cell<'_>], &mut Faults) -> Result<()> + 't;
@@ -22,6 +23,8 @@ pub(super) enum Cell<'a> {
     Text(&'a str),
     /// The bytes of a file.
     Bytes(&'a [u8]),
+    /// A list, or what is wrong with it.
+    List(Cow<'a, Parsed>),
     /// What cannot be used, and why.
     Broken(&'static str),
 }
@@ -63,6 +66,10 @@ impl<'a> Cell<'a> {
             Self::Number(number) => number.to_string(),
             Self::Text(text) => crate::ids::quote(text),
             Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Self::List(list) => match list.as_ref() {
+                Ok(list) => list.words(),
+                Err(problem) => format!("a list of which {problem}"),
+            },
             Self::Broken(why) => (*why).to_owned(),
         }
     }

@@ -1,7 +1,8 @@
 //! What the columns of a table are: the first of two passes over it.
 
 use super::cells::Cell;
-use super::read::TableFile;
+use super::read::{Table, TableFile};
+use super::sequences::{self, SeenSequences, SequenceLayout};
 use crate::error::{Error, Result};
 use crate::repository::{ReadSettings, Task};
 use crate::trainer::dataset::collect::Split;
@@ -48,6 +49,8 @@ pub(in crate::trainer::dataset) enum Layout {
     Pixels { columns: Vec<usize>, side: usize },
     /// A column with a picture's file.
     Pictures { column: usize, width: u32, height: u32 },
+    /// A column with a sequence.
+    Sequences(SequenceLayout),
 }
 
 /// What was seen of a column.
@@ -57,6 +60,7 @@ struct Seen {
     numbers: u64,
     texts: u64,
     files: u64,
+    lists: u64,
     is_fractional: bool,
     low: f64,
     high: f64,
@@ -75,6 +79,7 @@ impl Seen {
         } else if let Cell::Text(_) = cell {
             self.texts += 1;
         } else {
+            self.lists += u64::from(matches!(cell, Cell::List(_)));
             self.missing += u64::from(*cell == Cell::Missing);
             return;
         }
@@ -109,12 +114,13 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
         problem: format!("there is no column {}; there are: {}", crate::ids::quote(name), listed(columns)),
     };
     let mut notes = Vec::new();
+    let sequence = sequences::column(columns, settings, !matches!(files[0].table, Table::Csv(_)))?;
     let target = match &settings.target {
         Some(name) => place(name).ok_or_else(|| missing("target", name))?,
         None => {
             let known = |name: &&str| columns.iter().position(|column| column.eq_ignore_ascii_case(name));
             TARGETS.iter().find_map(known).unwrap_or_else(|| {
-                let last = columns.len() - 1;
+                let last = (0..columns.len()).rev().find(|place| Some(*place) != sequence).unwrap_or(0);
                 notes.push(format!("the last column, {}, is to be learned; --target NAME says another", columns[last]));
                 last
             })
@@ -123,6 +129,7 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
     for name in &settings.ignore {
         place(name).ok_or_else(|| missing("ignore", name))?;
     }
+    let mut seen_sequences = sequence.map(|column| SeenSequences::new(column, settings));
     let mut seen: Vec<Seen> = columns.iter().map(|_| Seen::default()).collect();
     let mut sizes = Vec::new();
     let mut rows = 0u64;
@@ -131,6 +138,9 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
     for file in files {
         file.table.each(&mut passed_over, &mut |_, cells, _| {
             rows += 1;
+            if let (Some(seen), Some(column)) = (&mut seen_sequences, sequence) {
+                seen.add(&cells[column]);
+            }
             for (index, (seen, cell)) in seen.iter_mut().zip(cells).enumerate() {
                 seen.add(cell, index == target);
                 if let Cell::Bytes(bytes) = cell {
@@ -154,7 +164,20 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
     let is_feature =
         |index: &usize| *index != target && Some(*index) != split && !settings.ignore.contains(&columns[*index]);
     let features: Vec<usize> = (0..columns.len()).filter(is_feature).collect();
-    let layout = layout(columns, &seen, &features, settings, &sizes, &mut notes);
+    let layout = match &seen_sequences {
+        Some(seen) => {
+            let others: Vec<String> = features
+                .iter()
+                .filter(|index| Some(**index) != sequence)
+                .map(|index| columns[*index].clone())
+                .collect();
+            if !others.is_empty() {
+                notes.push(format!("what is learned from is the sequence alone; left out: {}", listed(&others)));
+            }
+            seen.layout(&mut notes).map(Layout::Sequences)
+        }
+        None => layout(columns, &seen, &features, settings, &sizes, &mut notes),
+    };
     let layout = layout.ok_or_else(|| unusable(&what, "has no column to learn from"))?;
     let is_regression = is_regression(&seen[target], settings.task);
     Ok(Schema { target, is_regression, split, layout, notes })
@@ -198,7 +221,9 @@ fn layout(
     let mut kept = Vec::new();
     for &index in features {
         let (name, seen) = (&columns[index], &seen[index]);
-        if seen.numbers + seen.texts == 0 {
+        if seen.lists > 0 {
+            notes.push(format!("column {name} is left out: it holds lists; --sequence {name} learns from them"));
+        } else if seen.numbers + seen.texts == 0 {
             notes.push(format!("column {name} is left out: it has no values"));
         } else if seen.is_numeric() {
             kept.push((index, false));
@@ -227,7 +252,7 @@ fn pixels(columns: &[String], seen: &[Seen], features: &[usize]) -> Option<usize
 }
 
 /// Names for people, not more than fit a line.
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
     names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ") + &more

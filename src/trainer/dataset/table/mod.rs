@@ -1,4 +1,5 @@
-//! Tables: rows of cells under a header, of which one column is to be learned.
+//! Tables: rows of cells under a header, of which one column is to be learned, from the others or from one that
+//! holds sequences.
 //!
 //! They are read twice: once to find out what the columns are, and once to keep the samples. Neither
 //! pass holds more than a row.
@@ -6,9 +7,11 @@
 mod cells;
 mod csv;
 mod infer;
+mod jsonl;
 mod parquet;
 mod read;
 mod recode;
+mod sequences;
 
 pub(super) use infer::Layout;
 pub(super) use read::{Read, files, read};

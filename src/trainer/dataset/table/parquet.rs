@@ -1,14 +1,16 @@
 //! Parquet files: plain columns, and pictures as the datasets of Hugging Face keep them, a struct `{bytes, path}`.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row};
+use parquet::record::{Field, List, Row};
 
 use super::cells::{Cell, TakeRow};
 use crate::error::Result;
 use crate::trainer::dataset::faults::{Faults, unusable};
+use crate::transform::{Parsed, SequenceBuilder};
 
 /// The key under which Hugging Face describes the columns.
 const FEATURES: &str = "huggingface";
@@ -97,6 +99,33 @@ fn cell(field: &Field) -> Cell<'_> {
             Some((_, Field::Null)) => Cell::Broken("a picture without bytes"),
             _ => Cell::Broken("a struct without bytes"),
         },
-        _ => Cell::Broken("a list, a map or a decimal"),
+        Field::ListInternal(list) => Cell::List(Cow::Owned(sequence(list))),
+        _ => Cell::Broken("a map or a decimal"),
     }
+}
+
+/// A list of numbers, of lists of numbers, or of texts.
+fn sequence(list: &List) -> Parsed {
+    let mut steps = SequenceBuilder::default();
+    for step in list.elements() {
+        match (step, cell(step)) {
+            (Field::ListInternal(numbers), _) => {
+                let number = |field| match cell(field) {
+                    Cell::Missing => Ok(f32::NAN),
+                    other => {
+                        let number = other.number().map(|number| number as f32).filter(|number| number.is_finite());
+                        number.ok_or_else(|| format!("expected numbers, got {}", other.words()))
+                    }
+                };
+                steps.list(&numbers.elements().iter().map(number).collect::<Vec<_>>())
+            }
+            // The text as it is, which a cell would take for a missing value if it says so.
+            (Field::Str(text), _) => steps.text(text),
+            (_, Cell::Text(text)) => steps.text(text),
+            (_, Cell::Missing) => steps.number(None),
+            (_, Cell::Number(number)) => steps.number(Some(number)),
+            (_, other) => Err(format!("expected numbers, lists of numbers or texts, got {}", other.words())),
+        }?;
+    }
+    steps.finish()
 }

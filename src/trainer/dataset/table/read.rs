@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use super::cells::{Cell, TakeRow};
 use super::csv::CsvFile;
 use super::infer::{Layout, MAX_CATEGORIES, Schema, schema};
+use super::jsonl::JsonLinesFile;
 use super::parquet::ParquetFile;
+use super::sequences::SequenceReader;
 use crate::error::Result;
 use crate::repository::{DataFormat, ReadSettings, sha256_of_file};
-use crate::signature::{Column, ColumnKind};
+use crate::signature::{Column, ColumnKind, SequenceTransform};
+use crate::trainer::dataset::SampleKind;
 use crate::trainer::dataset::collect::{Collector, Parts, Split, Target};
 use crate::trainer::dataset::faults::{Faults, unusable};
 use crate::trainer::dataset::names::Names;
@@ -22,6 +25,7 @@ use crate::trainer::dataset::store::{Element, StoreWriter};
 pub(super) enum Table {
     Csv(CsvFile),
     Parquet(ParquetFile),
+    JsonLines(JsonLinesFile),
 }
 
 impl Table {
@@ -29,6 +33,7 @@ impl Table {
         match self {
             Self::Csv(file) => &file.columns,
             Self::Parquet(file) => &file.columns,
+            Self::JsonLines(file) => &file.columns,
         }
     }
 
@@ -40,12 +45,13 @@ impl Table {
         match self {
             Self::Csv(file) => file.each(faults, take),
             Self::Parquet(file) => file.each(faults, take),
+            Self::JsonLines(file) => file.each(faults, take),
         }
     }
 
     fn class_names(&self, column: &str) -> Vec<String> {
         match self {
-            Self::Csv(_) => Vec::new(),
+            Self::Csv(_) | Self::JsonLines(_) => Vec::new(),
             Self::Parquet(file) => file.class_names(column),
         }
     }
@@ -64,8 +70,10 @@ pub(super) struct TableFile {
 pub(in crate::trainer::dataset) struct Read {
     pub(in crate::trainer::dataset) parts: Parts,
     pub(in crate::trainer::dataset) layout: Layout,
-    /// The columns of a table; none of pictures.
+    /// The columns of a table; none of pictures and sequences.
     pub(in crate::trainer::dataset) columns: Vec<Column>,
+    /// What the elements of sequences are.
+    pub(in crate::trainer::dataset) sequence: Option<SequenceTransform>,
     /// The name of the column to be learned.
     pub(in crate::trainer::dataset) target: String,
     pub(in crate::trainer::dataset) sha256: BTreeMap<String, String>,
@@ -78,6 +86,7 @@ pub(in crate::trainer::dataset) fn files(path: &Path, format: DataFormat) -> Vec
         match format {
             DataFormat::Csv => matches!(extension.as_deref(), Some("csv" | "tsv")),
             DataFormat::Parquet => matches!(extension.as_deref(), Some("parquet")),
+            DataFormat::Jsonl => matches!(extension.as_deref(), Some("jsonl" | "ndjson")),
             DataFormat::Idx | DataFormat::Images => false,
         }
     };
@@ -125,7 +134,7 @@ pub(in crate::trainer::dataset) fn read(
             Ok(())
         })?;
     }
-    let Reader { collector, names, .. } = reader;
+    let Reader { collector, names, sequences, .. } = reader;
     if let Layout::Columns(kept) = &schema.layout
         && let Some((&(index, _), names)) = kept.iter().zip(&names).find(|(_, names)| names.len() > MAX_CATEGORIES)
     {
@@ -149,9 +158,10 @@ pub(in crate::trainer::dataset) fn read(
     };
     let columns = match &schema.layout {
         Layout::Columns(kept) => kept.iter().zip(&names).map(column).collect(),
-        Layout::Pixels { .. } | Layout::Pictures { .. } => Vec::new(),
+        Layout::Pixels { .. } | Layout::Pictures { .. } | Layout::Sequences(_) => Vec::new(),
     };
-    Ok(Read { parts, layout: schema.layout, columns, target, sha256 })
+    let sequence = sequences.map(SequenceReader::finish);
+    Ok(Read { parts, layout: schema.layout, columns, sequence, target, sha256 })
 }
 
 /// Opens all files and says what each is for: by the first word of its name if there are several.
@@ -173,6 +183,7 @@ fn open(path: &Path, format: DataFormat) -> Result<Vec<TableFile>> {
         })?;
         let table = match format {
             DataFormat::Parquet => Table::Parquet(ParquetFile::open(&path)?),
+            DataFormat::Jsonl => Table::JsonLines(JsonLinesFile::open(&path)?),
             _ => Table::Csv(CsvFile::open(&path)?),
         };
         Ok(TableFile { path, table, split })
@@ -180,6 +191,7 @@ fn open(path: &Path, format: DataFormat) -> Result<Vec<TableFile>> {
     let mut files = paths.into_iter().map(open).collect::<Result<Vec<_>>>()?;
     // Training files first: what they hold is numbered first.
     files.sort_by_key(|file| file.split);
+    share_keys(&mut files);
     for other in &files[1..] {
         let (first, columns) = (files[0].table.columns(), other.table.columns());
         if first != columns {
@@ -196,6 +208,18 @@ fn open(path: &Path, format: DataFormat) -> Result<Vec<TableFile>> {
     Ok(files)
 }
 
+/// Files of objects have the keys of all of them: what is in one only is missing in the others.
+fn share_keys(files: &mut [TableFile]) {
+    let mut all: Vec<String> = files.iter().flat_map(|file| file.table.columns().iter().cloned()).collect();
+    all.sort_unstable();
+    all.dedup();
+    for file in files {
+        if let Table::JsonLines(file) = &mut file.table {
+            file.columns.clone_from(&all);
+        }
+    }
+}
+
 /// Makes samples of rows.
 struct Reader<'a> {
     schema: &'a Schema,
@@ -203,6 +227,7 @@ struct Reader<'a> {
     collector: Collector,
     /// By kept column: the texts of a column of categories.
     names: Vec<Names>,
+    sequences: Option<SequenceReader>,
     transform: Option<crate::signature::ImageTransform>,
     floats: Vec<f32>,
     pixels: Vec<u8>,
@@ -210,19 +235,25 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(schema: &'a Schema, columns: &'a [String], memory: u64) -> Self {
-        let (element, [height, width], transform) = match &schema.layout {
-            Layout::Columns(kept) => (Element::Float, [1, kept.len()], None),
-            Layout::Pixels { side, .. } => (Element::Pixel, [*side, *side], None),
+        let mut transform = None;
+        let mut sequences = None;
+        let (kind, [height, width]) = match &schema.layout {
+            Layout::Columns(kept) => (SampleKind::Rows, [1, kept.len()]),
+            Layout::Pixels { side, .. } => (SampleKind::Images, [*side, *side]),
             Layout::Pictures { width, height, .. } => {
-                (Element::Pixel, [*height as usize, *width as usize], Some(picture::transform(*width, *height)))
+                transform = Some(picture::transform(*width, *height));
+                (SampleKind::Images, [*height as usize, *width as usize])
             }
+            Layout::Sequences(layout) => (SampleKind::Sequences, sequences.insert(SequenceReader::new(layout)).size()),
         };
+        let element = if kind == SampleKind::Images { Element::Pixel } else { Element::Float };
         let kept = if let Layout::Columns(kept) = &schema.layout { kept.len() } else { 0 };
         Self {
             schema,
             columns,
-            collector: Collector::new(StoreWriter::new(element, height * width, memory), [height, width]),
+            collector: Collector::new(StoreWriter::new(element, height * width, memory), kind, [height, width]),
             names: vec![Names::default(); kept],
+            sequences,
             transform,
             floats: Vec::new(),
             pixels: Vec::new(),
@@ -240,7 +271,7 @@ impl<'a> Reader<'a> {
             Err(problem) => return Ok(Err(problem)),
         };
         match self.schema.layout {
-            Layout::Columns(_) => self.collector.writer.floats(&self.floats)?,
+            Layout::Columns(_) | Layout::Sequences(_) => self.collector.writer.floats(&self.floats)?,
             Layout::Pixels { .. } | Layout::Pictures { .. } => self.collector.writer.pixels(&self.pixels)?,
         }
         match &target {
@@ -307,6 +338,12 @@ impl<'a> Reader<'a> {
                 for &index in columns {
                     let number = cells[index].number().filter(|number| (0.0..=255.0).contains(number));
                     self.pixels.push(number.ok_or_else(|| refuse(index, "a pixel from 0 to 255"))? as u8);
+                }
+            }
+            Layout::Sequences(layout) => {
+                self.floats.clear();
+                if let Some(sequences) = &mut self.sequences {
+                    sequences.read(&columns[layout.column], &cells[layout.column], &mut self.floats)?;
                 }
             }
             Layout::Pictures { column, .. } => {

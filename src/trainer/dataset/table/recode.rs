@@ -66,7 +66,7 @@ pub fn recoded(data: &Dataset, from: &[Column], to: &[Column], memory: u64) -> R
         };
         sources.push((index, codes));
     }
-    data.changed(to.len(), memory, |before, after| {
+    data.changed([1, to.len()], memory, |before, after| {
         after.extend(sources.iter().map(|(index, codes)| match codes {
             None => before[*index],
             Some(codes) => place(before[*index]).map_or(-1.0, |place| codes[place]),

@@ -1,0 +1,293 @@
+//! A column of a table that holds sequences: what they are, and how they become samples.
+
+use super::cells::Cell;
+use crate::error::{Error, Result};
+use crate::repository::ReadSettings;
+use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, TokenSplit};
+use crate::trainer::dataset::names::Names;
+use crate::transform::{Sequence, split};
+
+/// The name that a column of sequences has where nobody says which it is.
+const COLUMN: &str = "sequence";
+
+/// Steps that are kept if nobody says how many.
+const DEFAULT_STEPS: usize = 256;
+
+/// No more than so many are kept: what a recurrent layer has to remember for the way back grows with them.
+const MOST_STEPS: usize = 8192;
+
+/// The number of a token is a 32-bit float, which is exact up to here.
+const MOST_TOKENS: usize = (1 << 24) - FIRST_TOKEN;
+
+/// The place of the column that holds sequences, if one does: the one that was named, or where `may_guess` the one
+/// that is called so.
+///
+/// # Errors
+/// [`Error::Config`] for a column that is not there, or that is to be learned or left out.
+pub(super) fn column(columns: &[String], settings: &ReadSettings, may_guess: bool) -> Result<Option<usize>> {
+    let refuse = |problem: String| Err(Error::Config { setting: "sequence".into(), problem });
+    if settings.steps.is_some_and(|steps| !(1..=MOST_STEPS).contains(&steps)) {
+        let problem = format!("must be from 1 to {MOST_STEPS}");
+        return Err(Error::Config { setting: "steps".into(), problem });
+    }
+    if settings.vocabulary.is_some_and(|tokens| !(1..=MOST_TOKENS).contains(&tokens)) {
+        let problem = format!("must be from 1 to {MOST_TOKENS}");
+        return Err(Error::Config { setting: "vocabulary".into(), problem });
+    }
+    let Some(name) = &settings.sequence else {
+        let is_free = |name: &String| settings.target.as_ref() != Some(name) && !settings.ignore.contains(name);
+        return Ok(columns.iter().position(|name| may_guess && name == COLUMN && is_free(name)));
+    };
+    let Some(place) = columns.iter().position(|column| column == name) else {
+        let there = super::infer::listed(columns);
+        return refuse(format!("there is no column {}; there are: {there}", crate::ids::quote(name)));
+    };
+    if settings.target.as_ref() == Some(name) || settings.ignore.contains(name) {
+        return refuse("is the column that is to be learned, or one that is left out".into());
+    }
+    Ok(Some(place))
+}
+
+/// What the sequences of a column are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::trainer::dataset) struct SequenceLayout {
+    pub(super) column: usize,
+    kind: StepKind,
+    /// The steps of a sample.
+    pub(super) steps: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StepKind {
+    Numbers { channels: usize },
+    Tokens { split: Option<TokenSplit> },
+}
+
+impl StepKind {
+    /// What has to be in a cell, in words.
+    fn words(self) -> String {
+        match self {
+            Self::Numbers { channels } => Sequence::Numbers { channels, elements: Vec::new() }.words(),
+            Self::Tokens { split: None } => Sequence::Tokens(Vec::new()).words(),
+            Self::Tokens { split: Some(_) } => Sequence::Text(String::new()).words(),
+        }
+    }
+}
+
+/// What was seen of the column in the first pass. What its first sequence is, all others have to be.
+#[derive(Debug)]
+pub(super) struct SeenSequences {
+    column: usize,
+    split: TokenSplit,
+    most: usize,
+    kind: Option<StepKind>,
+    longest: usize,
+    count: u64,
+    cut: u64,
+}
+
+impl SeenSequences {
+    pub(super) fn new(column: usize, settings: &ReadSettings) -> Self {
+        let most = settings.steps.unwrap_or(DEFAULT_STEPS);
+        Self { column, split: settings.tokens, most, kind: None, longest: 0, count: 0, cut: 0 }
+    }
+
+    pub(super) fn add(&mut self, cell: &Cell<'_>) {
+        let Some((kind, steps)) = self.look(cell) else { return };
+        if *self.kind.get_or_insert(kind) != kind {
+            return;
+        }
+        self.count += 1;
+        self.cut += u64::from(steps > self.most);
+        self.longest = self.longest.max(steps);
+    }
+
+    fn look(&self, cell: &Cell<'_>) -> Option<(StepKind, usize)> {
+        Some(match cell {
+            Cell::Text(text) => {
+                let mut steps = 0;
+                split(text, self.split, |_| steps += 1);
+                (StepKind::Tokens { split: Some(self.split) }, steps)
+            }
+            Cell::List(list) => match list.as_ref().as_ref().ok()? {
+                Sequence::Numbers { channels, elements } => {
+                    (StepKind::Numbers { channels: *channels }, elements.len() / channels)
+                }
+                Sequence::Tokens(tokens) => (StepKind::Tokens { split: None }, tokens.len()),
+                Sequence::Text(_) => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    /// What the column holds; `None` if that is no sequence at all.
+    pub(super) fn layout(&self, notes: &mut Vec<String>) -> Option<SequenceLayout> {
+        if self.cut > 0 {
+            notes.push(format!(
+                "{} of {} sequences are longer than {} steps, of which the last ones are kept; --steps keeps more",
+                self.cut, self.count, self.most
+            ));
+        }
+        let (kind, steps) = (self.kind?, self.longest.min(self.most));
+        (steps > 0).then_some(SequenceLayout { column: self.column, kind, steps })
+    }
+}
+
+/// Makes the elements of samples, with a number for every token that there is; which of them a model tells apart
+/// is fitted on the training part later.
+#[derive(Debug)]
+pub(super) struct SequenceReader {
+    kind: StepKind,
+    transform: SequenceTransform,
+    tokens: Names,
+}
+
+impl SequenceReader {
+    pub(super) fn new(layout: &SequenceLayout) -> Self {
+        let elements = match layout.kind {
+            StepKind::Numbers { channels } => SequenceElements::Numbers { channels },
+            StepKind::Tokens { split } => SequenceElements::Tokens { split, vocabulary: Vec::new() },
+        };
+        let transform = SequenceTransform { steps: layout.steps, elements };
+        Self { kind: layout.kind, transform, tokens: Names::default() }
+    }
+
+    /// Steps, and numbers in each.
+    pub(super) fn size(&self) -> [usize; 2] {
+        [self.transform.steps, self.transform.channels()]
+    }
+
+    /// Appends the elements of a cell's sequence.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn read(&mut self, name: &str, cell: &Cell<'_>, to: &mut Vec<f32>) -> std::result::Result<(), String> {
+        let refuse =
+            || Err(format!("column {name} must be {}, as the first one is, got {}", self.kind.words(), cell.words()));
+        let mut ids = Vec::new();
+        let tokens = &mut self.tokens;
+        let mut add = |token: &str| ids.push((FIRST_TOKEN + tokens.code(token) as usize) as f32);
+        match (self.kind, cell) {
+            (_, Cell::List(list)) if list.is_err() => {
+                let problem = list.as_ref().as_ref().err().map_or("", String::as_str);
+                return Err(format!("column {name}: {problem}"));
+            }
+            (StepKind::Tokens { split: Some(how) }, Cell::Text(text)) => split(text, how, &mut add),
+            (kind, Cell::List(list)) => match (kind, list.as_ref()) {
+                (StepKind::Numbers { channels }, Ok(Sequence::Numbers { channels: given, elements }))
+                    if channels == *given =>
+                {
+                    if elements.iter().all(|element| element.is_nan()) {
+                        return Err(format!("column {name}: all of it is missing"));
+                    }
+                    self.transform.fit(elements, to);
+                    return Ok(());
+                }
+                (StepKind::Tokens { split: None }, Ok(Sequence::Tokens(texts))) => {
+                    texts.iter().for_each(|token| add(token));
+                }
+                _ => return refuse(),
+            },
+            _ => return refuse(),
+        }
+        if ids.is_empty() {
+            return Err(format!("column {name}: it has no tokens"));
+        }
+        if self.tokens.len() > MOST_TOKENS {
+            return Err(format!("column {name}: there are more than {MOST_TOKENS} different tokens"));
+        }
+        self.transform.fit(&ids, to);
+        Ok(())
+    }
+
+    /// What the elements are, once all rows were read.
+    pub(super) fn finish(self) -> SequenceTransform {
+        let Self { mut transform, tokens, .. } = self;
+        if let SequenceElements::Tokens { vocabulary, .. } = &mut transform.elements {
+            tokens.list().clone_into(vocabulary);
+        }
+        transform
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::transform::SequenceEncoder;
+
+    fn numbers(channels: usize, elements: Vec<f32>) -> Cell<'static> {
+        Cell::List(Cow::Owned(Ok(Sequence::Numbers { channels, elements })))
+    }
+
+    fn layout(cells: &[Cell<'_>], settings: &ReadSettings) -> Option<SequenceLayout> {
+        let mut seen = SeenSequences::new(0, settings);
+        cells.iter().for_each(|cell| seen.add(cell));
+        seen.layout(&mut Vec::new())
+    }
+
+    #[test]
+    fn the_first_sequence_says_what_all_must_be() {
+        let settings = ReadSettings { steps: Some(3), ..ReadSettings::default() };
+        let cells = [Cell::Missing, numbers(2, vec![1.0; 8]), Cell::Text("a b c d e"), numbers(1, vec![1.0])];
+        let layout = layout(&cells, &settings).unwrap();
+        assert_eq!((layout.kind, layout.steps), (StepKind::Numbers { channels: 2 }, 3));
+        let mut reader = SequenceReader::new(&layout);
+        let mut read = |cell: &Cell<'_>| reader.read("x", cell, &mut Vec::new());
+        assert_eq!(read(&cells[1]), Ok(()));
+        let expected = "column x must be a list of lists of 2 numbers, as the first one is, got ";
+        assert_eq!(read(&cells[0]), Err(format!("{expected}nothing")));
+        assert_eq!(read(&cells[2]), Err(format!("{expected}\"a b c d e\"")));
+        assert_eq!(read(&cells[3]), Err(format!("{expected}a list of numbers")));
+        assert!(read(&numbers(2, vec![f32::NAN; 4])).unwrap_err().contains("all of it is missing"));
+        assert!(read(&Cell::List(Cow::Owned(Err("step 1: bad".into())))).unwrap_err().contains("column x: step 1"));
+    }
+
+    #[test]
+    fn columns_that_cannot_be_are_refused() {
+        let names = ["sequence", "label"].map(str::to_owned);
+        let found = |settings: ReadSettings, guess| column(&names, &settings, guess).map_err(|error| error.to_string());
+        let named = |name: &str| ReadSettings { sequence: Some(name.into()), ..ReadSettings::default() };
+        assert_eq!(found(ReadSettings::default(), true), Ok(Some(0)));
+        assert_eq!(found(ReadSettings::default(), false), Ok(None));
+        assert_eq!(found(ReadSettings { target: Some("sequence".into()), ..ReadSettings::default() }, true), Ok(None));
+        assert_eq!(found(named("label"), false), Ok(Some(1)));
+        assert!(found(named("text"), true).unwrap_err().contains("there are: sequence, label"));
+        assert!(found(ReadSettings { ignore: vec!["label".into()], ..named("label") }, true).is_err());
+        for (setting, settings) in [
+            ("steps", ReadSettings { steps: Some(0), ..ReadSettings::default() }),
+            ("steps", ReadSettings { steps: Some(8193), ..ReadSettings::default() }),
+            ("vocabulary", ReadSettings { vocabulary: Some(0), ..ReadSettings::default() }),
+        ] {
+            assert!(found(settings, true).unwrap_err().contains(setting));
+        }
+    }
+
+    proptest! {
+        /// What is trained on is what the server makes of the same text, token by token.
+        #[test]
+        fn a_text_is_read_as_it_will_be_served(texts in prop::collection::vec("[a-cA-C' .,é]{1,30}", 1..8), steps in 1usize..9, by_character: bool) {
+            let tokens = if by_character { TokenSplit::Characters } else { TokenSplit::Words };
+            let settings = ReadSettings { steps: Some(steps), tokens, ..ReadSettings::default() };
+            let cells: Vec<Cell<'_>> = texts.iter().map(|text| Cell::Text(text)).collect();
+            let Some(layout) = layout(&cells, &settings) else { return Ok(()) };
+            let mut reader = SequenceReader::new(&layout);
+            let read: Vec<_> = cells.iter().map(|cell| {
+                let mut elements = Vec::new();
+                reader.read("x", cell, &mut elements).map(|()| elements)
+            }).collect();
+            let encoder = SequenceEncoder::new(&reader.finish());
+            for (text, read) in texts.iter().zip(read) {
+                let mut served = Vec::new();
+                let answer = encoder.encode(&Sequence::Text(text.clone()), &mut served);
+                prop_assert_eq!(answer.is_ok(), read.is_ok());
+                if let Ok(read) = read {
+                    prop_assert_eq!(read, served);
+                }
+            }
+        }
+    }
+}
