@@ -137,7 +137,7 @@ fn lists_are_sequences() {
     const SCHEMA: &str = "message waves { required group sequence (LIST) { repeated group list { optional double element; } } required binary label (UTF8); }";
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("waves.parquet");
-    let lists: Vec<Vec<f64>> = (0..40).map(|row| (0..=row % 5).map(|step| (row + step) as f64).collect()).collect();
+    let lists: Vec<Vec<f64>> = (0..40).map(|row| (0..=row % 5).map(|step| f64::from(row + step)).collect()).collect();
     let labels = (0..40).map(|row| ["odd", "even"][row % 2].as_bytes().to_vec()).collect();
     write(&path, Compression::SNAPPY, SCHEMA, &[Cells::Lists(lists), Cells::Bytes(labels)], "{}");
     let data = DataSource::read(&path, &DataOptions::default()).unwrap();

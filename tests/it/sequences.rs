@@ -45,7 +45,7 @@ fn drawn(index: usize, below: usize) -> usize {
 /// Waves of 8 to 23 steps, sine or square, at any phase, the second channel telling nothing; here and there a number
 /// is missing.
 fn wave(index: usize) -> (Vec<Vec<Option<f64>>>, &'static str) {
-    let is_sine = index % 2 == 0;
+    let is_sine = index.is_multiple_of(2);
     let step = |step: usize| {
         let angle = (step + drawn(index, 12)) as f64 / 12.0 * std::f64::consts::TAU;
         let height = if is_sine { angle.sin() } else { angle.sin().signum() };
@@ -68,10 +68,10 @@ fn answer(index: usize) -> (String, &'static str) {
     let filler = |at: usize| ["well", "I", "Think,", "so", "it's", "rather"][drawn(index * 17 + at, 6)];
     let mut words: Vec<&str> = (0..3 + drawn(index, 5)).map(filler).collect();
     let place = drawn(index * 5, words.len());
-    let (first, second) = if index % 2 == 0 { ("Yes", "no") } else { ("no", "Yes") };
+    let (first, second) = if index.is_multiple_of(2) { ("Yes", "no") } else { ("no", "Yes") };
     words.insert(place, first);
     words.push(second);
-    (words.join(" ") + "!", if index % 2 == 0 { "agrees" } else { "declines" })
+    (words.join(" ") + "!", if index.is_multiple_of(2) { "agrees" } else { "declines" })
 }
 
 fn answers(count: usize) -> String {
@@ -213,7 +213,8 @@ fn lists_of_tokens_give_numbers_and_what_is_rare_is_unknown() {
         let price = drawn(index, 90) as f64 + 0.5;
         // The price by ten is told by one of the tokens, and their order says nothing.
         let tokens = ["a".to_owned(), format!("about {}", price as usize / 10), format!("only here {index}")];
-        json!({"bag": tokens, "price": price, "split": if index % 5 == 0 { "test" } else { "train" }}).to_string()
+        json!({"bag": tokens, "price": price, "split": if index.is_multiple_of(5) { "test" } else { "train" }})
+            .to_string()
     };
     shop.write("bags.ndjson", (0..300).map(line).collect::<Vec<_>>().join("\r\n"));
     let settings = ReadSettings {
