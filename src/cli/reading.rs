@@ -29,7 +29,8 @@ pub(super) struct ReadingArgs {
     /// Steps of a sequence that are kept at the most, the last ones [default: 256]
     #[arg(long, value_name = "N", help_heading = "Data")]
     steps: Option<usize>,
-    /// Tokens that are told apart at the most, the most frequent ones of the training data [default: 10000]
+    /// Tokens that are told apart at the most, the most frequent ones of the training data [default: 10000, of those that
+    /// are there more than once]
     #[arg(long, value_name = "N", help_heading = "Data")]
     vocabulary: Option<usize>,
     /// How a text is split into tokens [default: words]

@@ -11,7 +11,8 @@ use crate::signature::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform
 const DEFAULT_VOCABULARY: usize = 10_000;
 
 /// What may be learned from a part of the data, whose elements are `of`: as many steps as its longest sequence has,
-/// and its most frequent tokens, those that are as frequent by their text.
+/// and its most frequent tokens, those that are as frequent by their text. If nobody says how many, those that are there
+/// only once are left out.
 ///
 /// # Errors
 /// [`Error::Io`] when samples lie in a temporary file that cannot be read.
@@ -34,6 +35,10 @@ pub fn fitted(data: &Dataset, of: &SequenceTransform, vocabulary: Option<usize>)
             let mut seen: Vec<(u64, &String)> =
                 counts[FIRST_TOKEN..].iter().copied().zip(all).filter(|(count, _)| *count > 0).collect();
             seen.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+            // Of what is there once nothing can be learned but that the unknown may stand anywhere.
+            if vocabulary.is_none() && seen.first().is_some_and(|(count, _)| *count > 1) {
+                seen.retain(|(count, _)| *count > 1);
+            }
             let most = vocabulary.unwrap_or(DEFAULT_VOCABULARY);
             let vocabulary = seen.into_iter().take(most).map(|(_, token)| token.clone()).collect();
             SequenceElements::Tokens { split: *split, vocabulary }

@@ -214,11 +214,10 @@ pub(super) fn confidences(report: &Report) -> String {
 
 /// Loss, and if there is one the accuracy, by epoch.
 pub(super) fn epochs(history: &[EpochReport]) -> (String, Option<String>) {
-    let chart = |name: &str, of: fn(&EpochReport) -> (Option<f64>, Option<f64>), percents: bool| {
-        let points = |which: fn((Option<f64>, Option<f64>)) -> Option<f64>| -> Vec<[f64; 2]> {
-            history.iter().filter_map(|epoch| Some([epoch.epoch as f64, which(of(epoch))?])).collect()
-        };
-        let (training, validation) = (points(|both| both.0), points(|both| both.1));
+    let chart = |name: &str, of: fn(&EpochReport) -> [Option<f64>; 2], percents: bool| {
+        let [training, validation] = [0, 1].map(|which| -> Vec<[f64; 2]> {
+            history.iter().filter_map(|epoch| Some([epoch.epoch as f64, of(epoch)[which]?])).collect()
+        });
         let values = || training.iter().chain(&validation).map(|point| point[1]);
         let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
         let margin = ((high - low) * 0.06).max(1e-4);
@@ -238,6 +237,6 @@ pub(super) fn epochs(history: &[EpochReport]) -> (String, Option<String>) {
     };
     let loss = format!("loss ({})", EpochReport::loss_unit(history));
     let has_accuracy = history.iter().any(|epoch| epoch.accuracy.is_some());
-    let accuracy = || chart("accuracy", |e| (e.accuracy, e.validation.and_then(|v| v.accuracy)), true);
-    (chart(&loss, |e| (Some(e.loss), e.validation.map(|v| v.loss)), false), has_accuracy.then(accuracy))
+    let accuracy = || chart("accuracy", |e| [e.accuracy, e.validation.and_then(|v| v.accuracy)], true);
+    (chart(&loss, |e| [Some(e.loss), e.validation.map(|v| v.loss)], false), has_accuracy.then(accuracy))
 }
