@@ -76,6 +76,7 @@ fn text(path: &str, found: &Inspection, paint: Paint) -> String {
     match (&found.sequences, &found.shape[..]) {
         (Some(sequences), shape) => {
             let what = match shape {
+                [_, 1] => "sequences of a number a step".into(),
                 [_, channels] => format!("sequences of {channels} numbers a step"),
                 _ => "sequences of tokens".into(),
             };
