@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use encoding::Encoding;
-pub use plan::PlannedLayer;
+pub use plan::{MOST_TOKENS, PlannedLayer};
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -46,11 +46,6 @@ impl TrainingProgress {
         Self { epochs, quiet, bar: None, spoken: Instant::now() }
     }
 
-    /// Another that speaks of the same run.
-    pub(super) fn twin(&self) -> Self {
-        Self::new(self.epochs, self.quiet)
-    }
-
     /// The model, before the first step: layers, shapes, parameters, multiply-adds.
     pub(super) fn summary(&self, networks: &[&Network], lesson: &Lesson) {
         lesson.source.notes.iter().for_each(|note| self.say(note));

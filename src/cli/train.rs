@@ -121,7 +121,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if let Some((_, address)) = &exporter {
         watch.progress.say(&format!("metrics at http://{address}/metrics"));
     }
-    let summary = watch.progress.twin();
+    let summary = TrainingProgress::new(request.fit.epochs, args.quiet);
     let outcome = train(
         &request,
         &run_dir,

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 const LARGEST: usize = 1 << 16;
 
 /// Numbers of tokens are 32-bit floats on their way into a network, which are exact up to here.
-const MOST_TOKENS: usize = 1 << 24;
+pub const MOST_TOKENS: usize = 1 << 24;
 
 /// One layer with its shapes and costs worked out.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,8 +52,9 @@ impl LayerSpec {
         }
     }
 
-    /// Whether it takes samples as they come, and nothing that another layer has made of them.
-    fn is_first(&self) -> bool {
+    /// Whether it takes rows or sequences as they come, and nothing that another layer has made of them. Such a layer
+    /// is fitted to the data.
+    pub fn is_first(&self) -> bool {
         matches!(self, Self::Encode { .. } | Self::Standardize { .. } | Self::Embedding { .. })
     }
 

@@ -13,14 +13,7 @@ const PIXEL: f32 = 1.0 / 255.0;
 /// [`Error::Config`] naming the layer that does not fit the one before it, or that is none to be chosen.
 pub(super) fn around(body: &[LayerSpec], height: usize, width: usize, outputs: usize) -> Result<Architecture> {
     for (index, layer) in body.iter().enumerate() {
-        let is_fitted = matches!(
-            layer,
-            LayerSpec::Encode { .. }
-                | LayerSpec::Standardize { .. }
-                | LayerSpec::Embedding { .. }
-                | LayerSpec::Destandardize { .. }
-        );
-        if is_fitted {
+        if layer.is_first() || matches!(layer, LayerSpec::Destandardize { .. }) {
             let setting = format!("layers[{index}] ({})", layer.name());
             return Err(Error::Config { setting, problem: "is fitted to the data and put in by itself".into() });
         }

@@ -39,10 +39,7 @@ const OPSET: i64 = 18;
 /// # Errors
 /// As [`crate::layers::Architecture::plan`].
 pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
-    let is_image = !matches!(
-        network.layers().first().map(|layer| &layer.spec),
-        Some(LayerSpec::Encode { .. } | LayerSpec::Standardize { .. } | LayerSpec::Embedding { .. })
-    );
+    let is_image = network.layers().first().is_none_or(|layer| !layer.spec.is_first());
     let is_regression = is_regression(network);
     let input = if is_image { INPUT } else { FEATURES };
     let outputs = if is_regression { [STANDARDIZED, VALUE] } else { [LOGITS, PROBABILITIES] };

@@ -16,8 +16,8 @@ const DEFAULT_STEPS: usize = 256;
 /// No more than so many are kept: what a recurrent layer has to remember for the way back grows with them.
 const MOST_STEPS: usize = 8192;
 
-/// The number of a token is a 32-bit float, which is exact up to here.
-const MOST_TOKENS: usize = (1 << 24) - FIRST_TOKEN;
+/// Different tokens that there may be.
+const MOST_TOKENS: usize = crate::layers::MOST_TOKENS - FIRST_TOKEN;
 
 /// The place of the column that holds sequences, if one does: the one that was named, or where `may_guess` the one
 /// that is called so.
