@@ -1,5 +1,6 @@
 //! What the command line says about data.
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::Value;
 
@@ -27,11 +28,11 @@ pub(super) struct ReadingArgs {
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     sequence: Option<String>,
     /// Steps of a sequence that are kept at the most, the last ones [default: 256]
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Data")]
     steps: Option<usize>,
     /// Tokens that are told apart at the most, the most frequent ones of the training data [default: 10000, of those that
     /// are there more than once]
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Data")]
     vocabulary: Option<usize>,
     /// How a text is split into tokens [default: words]
     #[arg(long, value_name = "RULE", help_heading = "Data")]
@@ -42,6 +43,11 @@ pub(super) struct ReadingArgs {
     /// Samples that take more than this are kept in a temporary file: bytes, or as 512M, 2G [default: 1G]
     #[arg(long, env = "WEIR_DATA_MEMORY", value_name = "BYTES", value_parser = bytes, help_heading = "Data")]
     data_memory: Option<u64>,
+}
+
+/// A recipe takes 0 for nothing said.
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 impl ReadingArgs {
@@ -121,6 +127,10 @@ mod tests {
             given,
             [("steps", "64"), ("tokens", "\"words\"")].map(|(key, value)| (format!("reading.{key}"), value.into()))
         );
+        for flag in ["--steps", "--vocabulary"] {
+            let command = ReadingArgs::augment_args(clap::Command::new("read"));
+            assert!(command.try_get_matches_from(["read", flag, "0"]).is_err(), "{flag}");
+        }
         let given = settings(&["--task", "auto", "--data-memory", "1G", "--image-size", "4x5", "--ignore", "a,b"]);
         let expected =
             [("task", "\"auto\""), ("ignore", "\"a,b\""), ("image_size", "\"4x5\""), ("memory", "1073741824")];

@@ -79,7 +79,6 @@ impl Lesson {
         if request.train_samples > 0 {
             train = train.select(&train.sample(request.train_samples, request.fit.seed));
         }
-        refuse_misfits(request, &train)?;
         let mut test = source.test.clone();
         let outputs = train.classes;
         let mut architecture = match options.layers.as_slice() {
@@ -103,6 +102,8 @@ impl Lesson {
             }
             architecture = on_table(request.network(), architecture, encodings(&train, &columns)?)?;
         }
+        // The network first: who gave one that takes no such data is told that, not what else does not fit.
+        refuse_misfits(request, &train)?;
         let mut scale = None;
         if let Targets::Values(values) = train.targets() {
             let mut moments = Moments::default();

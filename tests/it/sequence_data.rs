@@ -110,8 +110,12 @@ fn presets_that_cannot_take_the_data_say_which_can() {
         }
     };
     assert!(refused("dense", "waves.jsonl").contains("weir train lstm and weir train gru"));
-    assert!(refused("mnist-cnn", "waves.jsonl").contains("give --augment none"));
-    assert!(refused("mnist-vae", "waves.jsonl").contains("autoencoder"));
+    assert!(
+        refused("mnist-cnn", "waves.jsonl").contains("mnist-cnn takes no sequences"),
+        "and not that it moves images"
+    );
+    assert!(refused("mnist-lstm", "waves.jsonl").contains("give --augment none"));
+    assert!(refused("mnist-vae", "waves.jsonl").contains("mnist-vae takes no sequences"));
     shop.write("table.csv", (0..60).map(|row| format!("{row},{}\n", row % 2)).collect::<String>());
     assert!(refused("gru", "table.csv").contains("weir train dense"));
     shop.write("text.csv", "text,label\nhello,a\n");
