@@ -1,42 +1,13 @@
-//! Everything that is tested from outside, in one binary.
+//! All tests from outside, in one binary. Each folder mirrors an area of `src`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod autoencoder;
-mod batching;
+mod api;
 mod bench;
-mod check;
 mod cli;
-mod data;
-mod data_parquet;
-mod engines;
-mod evaluation;
-mod families;
+mod engine;
 mod fixtures;
-mod grpc;
-mod http;
-mod images;
-mod inputs;
-mod layers;
-mod lifecycle;
-mod mnist;
-mod oip_infer;
-mod oip_server;
-mod openapi;
-mod own_network;
-mod photos;
-mod predict;
+mod guards;
 mod repository;
-mod resuming;
-mod scheduling;
-mod sequence_data;
-mod sequences;
+mod serving;
 mod support;
-mod swaps;
-mod tensors;
-mod tfs_errors;
-mod tfs_models;
-mod tfs_predict;
-mod torchserve;
-mod training;
-mod triton_repository;
-mod tuning;
+mod trainer;

@@ -17,8 +17,8 @@ use weir::trainer::{
     evaluate_numbers, evaluate_version, read_for, to_onnx, train,
 };
 
-use crate::data::{Quiet, Workshop};
-use crate::engines::onnxruntime;
+use super::data::{Quiet, Workshop};
+use crate::engine::onnxruntime;
 use crate::support::TestApp;
 
 const JSON: &str = "application/json";

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tract_onnx::pb::{AttributeProto, ModelProto, StringStringEntryProto, TensorProto, attribute_proto};
 use weir::config::ServeOptions;
 
-use crate::engines::{only_in_onnxruntime, onnxruntime};
+use crate::engine::{only_in_onnxruntime, onnxruntime};
 use crate::fixtures::{add_bare_model, bare_model, constant, graph, half_plus_two, model, node, onnx};
 use crate::support::TestApp;
 

@@ -22,7 +22,7 @@ use weir::trainer::{
 };
 use weir::transform::{ImageLimits, decode};
 
-use crate::engines::onnxruntime;
+use crate::engine::onnxruntime;
 use crate::fixtures::{mnist, png, png_of_test_image, small_data};
 use crate::support::{Answer, TestApp, bundled_models, copy_folder};
 

@@ -5,8 +5,8 @@ use weir::error::Error;
 use weir::repository::{ReadSettings, Task};
 use weir::trainer::{DataOptions, DataSource, RunDir, TaskOptions, inspect, preset, train};
 
-use crate::data::{Quiet, Workshop};
-use crate::sequences::{manifest, reading, waves};
+use super::data::{Quiet, Workshop};
+use super::sequences::{manifest, reading, waves};
 
 #[test]
 fn what_is_wrong_is_told_by_file_and_line() {

@@ -11,7 +11,7 @@ use weir::trainer::{
     TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
 };
 
-use crate::engines::onnxruntime;
+use crate::engine::onnxruntime;
 use crate::fixtures::small_data;
 
 /// Lets a run go on for so many steps.

@@ -1,0 +1,16 @@
+//! The protocols: `/predict`, the Open Inference Protocol, TensorFlow Serving, TorchServe and gRPC.
+
+mod grpc;
+mod http;
+mod images;
+mod inputs;
+mod oip_infer;
+mod oip_server;
+mod openapi;
+mod photos;
+mod predict;
+mod tensors;
+mod tfs_errors;
+mod tfs_models;
+mod tfs_predict;
+mod torchserve;

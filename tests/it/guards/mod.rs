@@ -1,0 +1,3 @@
+//! Rules that the source code itself must keep.
+
+mod layers;

@@ -1,0 +1,4 @@
+//! Version folders: what is loaded from them, and what is refused.
+
+mod triton_repository;
+mod versions;

@@ -1,0 +1,8 @@
+//! Scheduling, loading, swapping and stopping, seen from outside.
+
+mod batching;
+mod check;
+mod lifecycle;
+mod mnist;
+mod scheduling;
+mod swaps;

@@ -1,0 +1,13 @@
+//! Training: data in every format, networks of every family, runs that stop and resume, evaluation.
+
+mod autoencoder;
+mod custom_network;
+mod data;
+mod data_parquet;
+mod evaluation;
+mod families;
+mod resuming;
+mod sequence_data;
+mod sequences;
+mod training;
+mod tuning;
