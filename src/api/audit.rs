@@ -1,35 +1,34 @@
-//! Leaves administrative actions, of whichever protocol, in the audit trail.
+//! The audit trail: every change of what serves leaves an entry, whatever protocol asked for it.
 
-use super::state::ApiState;
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, RequestId, Version};
-use crate::store::AuditEntry;
+use crate::store::{Audit, AuditEntry};
 
-/// An action.
+/// A change that somebody asked for.
 #[derive(Debug)]
-pub(super) struct Action {
+pub(super) struct Change {
     pub(super) id: RequestId,
-    pub(super) name: &'static str,
+    pub(super) action: &'static str,
     pub(super) model: ModelName,
     pub(super) version: Option<Version>,
     pub(super) alias: Option<AliasName>,
 }
 
-/// Leaves an action in the audit trail and passes its outcome on.
-///
-/// # Errors
-/// Those of the outcome; a trail that cannot be written is our trouble and not the caller's.
-pub(super) async fn recorded<T>(state: &ApiState, action: Action, outcome: Result<T>) -> Result<T> {
+/// Enters a change in the audit trail and returns its outcome. A trail that cannot be written is logged; the
+/// caller has no part in that.
+pub(super) async fn recorded<T>(audit: &Arc<Audit>, change: Change, outcome: Result<T>) -> Result<T> {
     let line = AuditEntry {
         time: jiff::Timestamp::now().to_string(),
-        request_id: action.id.as_str().to_owned(),
-        action: action.name.to_owned(),
-        model: action.model.to_string(),
-        version: action.version.map(|version| version.0),
-        alias: action.alias.map(|alias| alias.to_string()),
+        request_id: change.id.as_str().to_owned(),
+        action: change.action.to_owned(),
+        model: change.model.to_string(),
+        version: change.version.map(|version| version.0),
+        alias: change.alias.map(|alias| alias.to_string()),
         outcome: outcome.as_ref().map_or_else(Error::without_path, |_| "done".to_owned()),
     };
-    let audit = state.audit().clone();
+    let audit = audit.clone();
     let written = tokio::task::spawn_blocking(move || audit.record(line)).await;
     match written {
         Ok(Ok(())) => {}

@@ -16,9 +16,10 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tower::ServiceExt;
 
 use super::grpc::Services;
-use super::server::{Peer, answer};
+use super::peer::Peer;
 use crate::config::HttpConfig;
 
 /// Header lines in one request; more are answered with 431.
@@ -153,6 +154,10 @@ fn of(
         request.extensions_mut().insert(peer);
         answer(router.clone(), request)
     })
+}
+
+async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    router.oneshot(request.map(Body::new)).await
 }
 
 async fn call(

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
-use super::error::Problem;
+use super::problem::Problem;
 use crate::error::Kind;
 use crate::metrics::Protocol;
 

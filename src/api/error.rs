@@ -5,30 +5,11 @@ use std::error::Error as _;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::dialect::Dialect;
+use super::problem::Problem;
 use crate::error::{Error, Kind};
 use crate::ids::RequestId;
-
-/// A problem document (RFC 9457).
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub(super) struct Problem {
-    /// Identifies the kind of problem.
-    #[schema(example = "about:blank#invalid_input")]
-    pub r#type: String,
-    /// The kind of problem in words.
-    #[schema(example = "The input does not fit the model")]
-    pub title: String,
-    /// The HTTP status.
-    #[schema(example = 422)]
-    pub status: u16,
-    /// What was wrong, what was expected and what was met.
-    pub detail: String,
-    /// The identifier of the request, as in the header `x-request-id`.
-    pub request_id: String,
-}
 
 /// An error on its way to a client. The response gets its body where the request id is known.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Wire formats. A protocol module parses, calls the predictor and formats; what a second protocol
 //! would need again lives in serving.
 
+mod access;
 mod audit;
 mod body;
 mod budget;
@@ -14,9 +15,13 @@ mod observe;
 mod offload;
 mod oip;
 mod patience;
+mod peer;
+mod problem;
 mod server;
+mod shared_memory;
 mod state;
 mod tfs;
+mod traces;
 
 pub use connection::Wire;
 pub use http::{openapi, router, torchserve_management};

@@ -1,7 +1,6 @@
 //! The accept loop. Unlike `axum::serve` it has a timer, so that a client cannot take for ever over
 //! the head of a request, a cap on connections, and a deadline for the drain.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,15 +20,12 @@ use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 use super::connection::{Connections, Wire};
+use super::peer::Peer;
 use crate::config::HttpConfig;
 use crate::metrics::GaugeGuard;
 
 /// How long to wait after accepting failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The address at the other end of a connection, in the extensions of its requests.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
 
 /// How the shutdown went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +63,7 @@ pub async fn serve(
         };
         // Small answers must not wait for more to send; a socket that refuses is about to fail anyway.
         drop(stream.set_nodelay(true));
-        let connection = connections.clone().serve(stream, Peer(peer), graceful.watcher(), stop.clone());
+        let connection = connections.clone().serve(stream, Peer::new(peer), graceful.watcher(), stop.clone());
         let open = GaugeGuard::hold(open);
         tokio::spawn(async move {
             // What goes wrong with one connection is its client's doing and has been answered.
@@ -101,7 +97,7 @@ async fn accept(
 pub async fn serve_page(listener: TcpListener, router: Router) {
     while let Ok((stream, _)) = listener.accept().await {
         let router = router.clone();
-        let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+        let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
         tokio::spawn(async move {
             let served =
                 http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
@@ -110,8 +106,4 @@ pub async fn serve_page(listener: TcpListener, router: Router) {
             }
         });
     }
-}
-
-pub(super) async fn answer(router: Router, request: Request<Incoming>) -> Result<axum::response::Response, Infallible> {
-    router.oneshot(request.map(Body::new)).await
 }

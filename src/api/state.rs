@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::access::Access;
 use super::budget::ByteBudget;
-use super::oip::{Regions, Traces};
-use crate::config::{Admin, CompatMetrics, HttpConfig};
+use super::shared_memory::Regions;
+use super::traces::Traces;
+use crate::config::{CompatMetrics, HttpConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::serving::{Manager, Predictor};
@@ -27,8 +29,6 @@ pub struct ApiSettings {
     pub slow_request: Duration,
     /// Whether every request is logged.
     pub access_log: bool,
-    /// Who may use the admin API.
-    pub admin: Admin,
     /// Whether pages of other origins may use TensorFlow Serving's paths.
     pub cors: bool,
     /// Whose names metrics have beside our own.
@@ -93,6 +93,7 @@ struct Inner {
     parts: ApiParts,
     health: Arc<Health>,
     settings: ApiSettings,
+    access: Access,
     buffered: Arc<ByteBudget>,
     regions: Regions,
     traces: Traces,
@@ -108,7 +109,6 @@ impl ApiState {
             max_samples,
             slow_request: http.slow_request,
             access_log: http.access_log,
-            admin: http.admin,
             cors: http.cors,
             compat_metrics: http.compat_metrics,
         };
@@ -119,6 +119,7 @@ impl ApiState {
             parts,
             health,
             settings,
+            access: Access::new(http.admin),
             buffered,
             regions,
             traces: Traces::default(),
@@ -154,6 +155,11 @@ impl ApiState {
     /// Limits and habits.
     pub fn settings(&self) -> &ApiSettings {
         &self.0.settings
+    }
+
+    /// The rules about who may do what.
+    pub(super) fn access(&self) -> Access {
+        self.0.access
     }
 
     /// The bytes of all request bodies in memory.

@@ -46,6 +46,21 @@ pub(super) fn panicked() -> Status {
     Status::internal("internal error")
 }
 
+/// Refuses a message that is longer than a message may be.
+pub(super) fn too_large_message(limit: usize, got: usize) -> Status {
+    Status::resource_exhausted(format!("the message is too large: the limit is {limit} bytes, got {got}"))
+}
+
+/// Refuses a message whose size or number of pieces is not known but beyond a limit.
+pub(super) fn too_large(what: &str, limit: usize) -> Status {
+    Status::resource_exhausted(format!("{what} is too large: the limit is {limit}, got more"))
+}
+
+/// Refuses a message for which there is no memory left now.
+pub(super) fn no_memory() -> Status {
+    Error::Overloaded { what: "request bodies fill the memory set aside for them", retry_after_seconds: 1 }.into()
+}
+
 /// Failures of ours are logged once, here; of refusals see [`Wrong::log`].
 pub(super) fn log(status: &Status, request_id: &RequestId) {
     let name = code_name(status.code() as i32);

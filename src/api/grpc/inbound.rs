@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tonic::Status;
 
+use super::error::{no_memory, too_large, too_large_message};
 use super::inflate::Inflating;
 use crate::api::budget::Held;
 use crate::api::state::ApiState;
@@ -212,17 +213,4 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
 pub(super) fn hold(state: &ApiState, message: &impl Message) -> Result<Held, Status> {
     let mut held = state.buffered().open();
     if held.grow(message.encoded_len()) { Ok(held) } else { Err(no_memory()) }
-}
-
-pub(super) fn too_large_message(limit: usize, got: usize) -> Status {
-    Status::resource_exhausted(format!("the message is too large: the limit is {limit} bytes, got {got}"))
-}
-
-pub(super) fn too_large(what: &str, limit: usize) -> Status {
-    Status::resource_exhausted(format!("{what} is too large: the limit is {limit}, got more"))
-}
-
-/// The bodies of all calls together need more memory than they may take.
-pub(super) fn no_memory() -> Status {
-    Error::Overloaded { what: "request bodies fill the memory set aside for them", retry_after_seconds: 1 }.into()
 }

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use flate2::write::GzDecoder;
 use tonic::Status;
 
-use super::inbound::{no_memory, too_large};
+use super::error::{no_memory, too_large};
 use crate::api::budget::Held;
 
 /// A message under way of a call whose messages may be compressed.

@@ -2,7 +2,7 @@
 //! one port. Here calls find their service; around each of them are its id, limits, deadline, metrics
 //! and log line. What is inferred, and how, is known to the modules that HTTP has in common with it.
 
-mod caller;
+mod call;
 mod codec;
 mod counted;
 mod error;

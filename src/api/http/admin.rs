@@ -8,11 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
-use super::admin_guard::Administrator;
-use crate::api::audit::{Action, recorded};
+use crate::api::access::{Action, Caller};
+use crate::api::audit::{Change, recorded};
 use crate::api::body::read_body;
-use crate::api::error::{ApiError, Problem};
+use crate::api::error::ApiError;
 use crate::api::patience::patient;
+use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, RequestId, Version};
@@ -156,16 +157,17 @@ type Body_ = axum::extract::Request<Body>;
     responses((status = 200, description = "The alias points there, and the version serves", body = AliasAnswer), Failure)
 )]
 pub(super) async fn promote(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<AliasAnswer> {
+    state.access().permit(caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Promotion { alias, version, expected } = read(&state, request).await?;
     let outcome = state.manager().promote(model.clone(), alias.clone(), version, expected).await;
-    let entry = Action { id, name: "promote", model, version: Some(version), alias: Some(alias) };
+    let entry = Change { id, action: "promote", model, version: Some(version), alias: Some(alias) };
     aliased(&state, entry, outcome).await
 }
 
@@ -177,16 +179,17 @@ pub(super) async fn promote(
     responses((status = 200, description = "The alias points there, and the version serves", body = AliasAnswer), Failure)
 )]
 pub(super) async fn rollback(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<AliasAnswer> {
+    state.access().permit(caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Rollback { alias } = read(&state, request).await?;
     let outcome = state.manager().rollback(model.clone(), alias.clone()).await;
-    let entry = Action { id, name: "rollback", model, version: None, alias: Some(alias) };
+    let entry = Change { id, action: "rollback", model, version: None, alias: Some(alias) };
     aliased(&state, entry, outcome).await
 }
 
@@ -200,16 +203,17 @@ pub(super) async fn rollback(
     responses((status = 200, description = "The versions serve", body = VersionsAnswer), Failure)
 )]
 pub(super) async fn load(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<VersionsAnswer> {
+    state.access().permit(caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().load(model.clone(), version)).await;
-    listed(&state, Action { id, name: "load", model, version, alias: None }, outcome).await
+    listed(&state, Change { id, action: "load", model, version, alias: None }, outcome).await
 }
 
 /// Unload a version, or all of a model
@@ -223,16 +227,17 @@ pub(super) async fn load(
     responses((status = 200, description = "The versions are gone from memory", body = VersionsAnswer), Failure)
 )]
 pub(super) async fn unload(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<VersionsAnswer> {
+    state.access().permit(caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().unload(model.clone(), version)).await;
-    listed(&state, Action { id, name: "unload", model, version, alias: None }, outcome).await
+    listed(&state, Change { id, action: "unload", model, version, alias: None }, outcome).await
 }
 
 /// What was done through the admin API
@@ -245,10 +250,11 @@ pub(super) async fn unload(
     )
 )]
 pub(super) async fn audit(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     query: std::result::Result<Query<AuditQuery>, QueryRejection>,
 ) -> Answer<AuditAnswer> {
+    state.access().permit(caller, Action::ReadAudit)?;
     let limit = match query {
         Ok(Query(AuditQuery { limit })) => limit.unwrap_or(100),
         Err(rejection) => {
@@ -273,18 +279,18 @@ async fn read<T: DeserializeOwned>(state: &ApiState, request: Body_) -> Result<T
     serde_json::from_slice(bytes).map_err(|error| Error::Malformed(format!("the JSON body cannot be read: {error}")))
 }
 
-async fn aliased(state: &ApiState, mut entry: Action, outcome: Result<Pointed>) -> Answer<AliasAnswer> {
+async fn aliased(state: &ApiState, mut entry: Change, outcome: Result<Pointed>) -> Answer<AliasAnswer> {
     if let Ok(pointed) = &outcome {
         entry.version = Some(pointed.version);
     }
     let (model, alias) = (entry.model.to_string(), entry.alias.as_ref().map(ToString::to_string).unwrap_or_default());
-    let Pointed { version, previous, generation } = recorded(state, entry, outcome).await?;
+    let Pointed { version, previous, generation } = recorded(state.audit(), entry, outcome).await?;
     let previous = previous.map(|version| version.0);
     Ok(Json(AliasAnswer { model, alias, version: version.0, previous, generation }))
 }
 
-async fn listed(state: &ApiState, entry: Action, outcome: Result<Vec<Version>>) -> Answer<VersionsAnswer> {
+async fn listed(state: &ApiState, entry: Change, outcome: Result<Vec<Version>>) -> Answer<VersionsAnswer> {
     let model = entry.model.to_string();
-    let versions = recorded(state, entry, outcome).await?.into_iter().map(|version| version.0).collect();
+    let versions = recorded(state.audit(), entry, outcome).await?.into_iter().map(|version| version.0).collect();
     Ok(Json(VersionsAnswer { model, versions }))
 }

@@ -1,7 +1,7 @@
 //! Weir's own HTTP API: the routes, and the OpenAPI document that is made from the very same list.
 
 mod admin;
-mod admin_guard;
+mod extract;
 mod generate;
 mod generate_types;
 mod landing;
@@ -26,7 +26,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(super) use self::admin_guard::admit_administrator;
 use super::dialect::Dialect;
 use super::observe::observe;
 use super::state::ApiState;

@@ -7,7 +7,8 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::error::{ApiError, Problem};
+use crate::api::error::ApiError;
+use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::ids::{ModelName, Version};
 use crate::repository::{Manifest, ModelMetrics};

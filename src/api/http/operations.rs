@@ -7,7 +7,8 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::error::{ApiError, Problem};
+use crate::api::error::ApiError;
+use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::config::CompatMetrics;
 use crate::metrics::CONTENT_TYPE;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
-use crate::api::error::Problem;
+use crate::api::problem::Problem;
 use crate::metrics::Stages;
 use crate::serving::Prediction;
 use crate::transform::PolarityChoice;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::overrides::overrides;
 use super::parameters::Parameter;
-use crate::api::audit::{Action, recorded};
+use crate::api::audit::{Change, recorded};
 use crate::api::patience::patient;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
@@ -75,8 +75,8 @@ pub(crate) async fn load(
         }
     }
     let outcome = patient(state.manager().load_with(model.clone(), config)).await;
-    let action = Action { id, name: "load", model, version: None, alias: None };
-    recorded(state, action, outcome).await.map(drop)
+    let action = Change { id, action: "load", model, version: None, alias: None };
+    recorded(state.audit(), action, outcome).await.map(drop)
 }
 
 /// Unloads a model and waits until its last request is answered. The caller must be one who may.
@@ -98,6 +98,6 @@ pub(crate) async fn unload(
         }
     }
     let outcome = patient(state.manager().unload(model.clone(), None)).await;
-    let action = Action { id, name: "unload", model, version: None, alias: None };
-    recorded(state, action, outcome).await.map(drop)
+    let action = Change { id, action: "unload", model, version: None, alias: None };
+    recorded(state.audit(), action, outcome).await.map(drop)
 }

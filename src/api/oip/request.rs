@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::binary::{byte_size, element_count, read_elements, read_strings};
 use super::datatype::datatype;
 use super::parameters::RequestParameters;
-use super::shared_memory::{RegionSlice, Regions};
+use crate::api::shared_memory::{RegionSlice, Regions};
 use crate::error::{Error, Result};
 use crate::ids::quote;
 use crate::serving::{Input, Servable};

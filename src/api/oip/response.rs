@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shared_memory::RegionSlice;
+use crate::api::shared_memory::RegionSlice;
 use crate::metrics::Stages;
 use crate::serving::Servable;
 use crate::tensor::Tensor;

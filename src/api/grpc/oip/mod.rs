@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use super::caller::Caller;
+use super::call::Call;
 use super::inbound::hold;
 use super::pb::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::pb::inference::{
@@ -26,6 +26,7 @@ use super::pb::inference::{
     SystemSharedMemoryUnregisterRequest, SystemSharedMemoryUnregisterResponse, TraceSettingRequest,
     TraceSettingResponse,
 };
+use crate::api::access::Action;
 use crate::api::oip;
 use crate::api::state::ApiState;
 use crate::error::Kind;
@@ -43,18 +44,18 @@ impl Inference {
 }
 
 /// Answers one request for an inference.
-async fn infer(state: &ApiState, caller: &Caller, message: ModelInferRequest) -> Result<ModelInferResponse, Status> {
+async fn infer(state: &ApiState, call: &Call, message: ModelInferRequest) -> Result<ModelInferResponse, Status> {
     let held = hold(state, &message)?;
     let begun = Instant::now();
     let servable = oip::resolve(state, &message.model_name, &message.model_version)?;
-    let request = request::parse(message, caller.deadline())?;
+    let request = request::parse(message, call.deadline())?;
     if request.uses_shared_memory() {
         // It belongs to programs on this machine.
-        caller.must_be_administrator(state)?;
+        state.access().permit(call.caller(), Action::UseSharedMemory)?;
     }
     let response = oip::infer(state, &servable, request).await?;
     drop(held);
-    state.traces().record(caller.id(), &response, begun.elapsed());
+    state.traces().record(call.id(), &response.servable, &response.stages, begun.elapsed());
     let encoding = Instant::now();
     let message = response::infer(&response);
     servable.encoded(encoding.elapsed());
@@ -99,16 +100,16 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let (caller, message) = Caller::split(request);
-        infer(&self.0, &caller, message).await.map(Response::new)
+        let (call, message) = Call::split(request);
+        infer(&self.0, &call, message).await.map(Response::new)
     }
 
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        let (caller, requests) = Caller::split(request);
-        Ok(Response::new(stream::answer(self.0.clone(), caller, requests)))
+        let (call, requests) = Call::split(request);
+        Ok(Response::new(stream::answer(self.0.clone(), call, requests)))
     }
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
@@ -135,11 +136,11 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answer<RepositoryModelLoadResponse> {
-        let (caller, message) = Caller::split(request);
-        caller.must_be_administrator(&self.0)?;
+        let (call, message) = Call::split(request);
+        self.0.access().permit(call.caller(), Action::ChangeModels)?;
         only_repository(&message.repository_name)?;
         let parameters = settings::repository_parameters(message.parameters)?;
-        oip::load(&self.0, caller.id().clone(), &message.model_name, parameters).await?;
+        oip::load(&self.0, call.id().clone(), &message.model_name, parameters).await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -147,11 +148,11 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
-        let (caller, message) = Caller::split(request);
-        caller.must_be_administrator(&self.0)?;
+        let (call, message) = Call::split(request);
+        self.0.access().permit(call.caller(), Action::ChangeModels)?;
         only_repository(&message.repository_name)?;
         let parameters = settings::repository_parameters(message.parameters)?;
-        oip::unload(&self.0, caller.id().clone(), &message.model_name, parameters).await?;
+        oip::unload(&self.0, call.id().clone(), &message.model_name, parameters).await?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 
@@ -159,8 +160,8 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<SystemSharedMemoryStatusRequest>,
     ) -> Answer<SystemSharedMemoryStatusResponse> {
-        let (caller, message) = Caller::split(request);
-        caller.must_be_administrator(&self.0)?;
+        let (call, message) = Call::split(request);
+        self.0.access().permit(call.caller(), Action::UseSharedMemory)?;
         let regions = self.0.regions().status(named(&message.name))?;
         let regions = regions.into_iter().map(|region| (region.name.clone(), settings::region(region))).collect();
         Ok(Response::new(SystemSharedMemoryStatusResponse { regions }))
@@ -170,8 +171,8 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<SystemSharedMemoryRegisterRequest>,
     ) -> Answer<SystemSharedMemoryRegisterResponse> {
-        let (caller, message) = Caller::split(request);
-        caller.must_be_administrator(&self.0)?;
+        let (call, message) = Call::split(request);
+        self.0.access().permit(call.caller(), Action::UseSharedMemory)?;
         self.0.regions().register(&message.name, &message.key, message.offset, message.byte_size)?;
         Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
     }
@@ -180,8 +181,8 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<SystemSharedMemoryUnregisterResponse> {
-        let (caller, message) = Caller::split(request);
-        caller.must_be_administrator(&self.0)?;
+        let (call, message) = Call::split(request);
+        self.0.access().permit(call.caller(), Action::UseSharedMemory)?;
         self.0.regions().unregister(named(&message.name))?;
         Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
     }
@@ -208,13 +209,13 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
-        let (caller, message) = Caller::split(request);
-        Ok(Response::new(settings::trace(&self.0, &caller, message)?))
+        let (call, message) = Call::split(request);
+        Ok(Response::new(settings::trace(&self.0, &call, message)?))
     }
 
     async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
-        let (caller, message) = Caller::split(request);
-        Ok(Response::new(settings::logging(&self.0, &caller, message)?))
+        let (call, message) = Call::split(request);
+        Ok(Response::new(settings::logging(&self.0, &call, message)?))
     }
 }
 

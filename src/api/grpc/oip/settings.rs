@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::grpc::caller::Caller;
+use crate::api::access::Action;
+use crate::api::grpc::call::Call;
 use crate::api::grpc::pb::inference::model_repository_parameter::ParameterChoice;
 use crate::api::grpc::pb::inference::system_shared_memory_status_response::RegionStatus;
 use crate::api::grpc::pb::inference::{
@@ -51,8 +52,8 @@ pub(super) fn region(region: oip::RegionStatus) -> RegionStatus {
 /// administrators. A setting without values is taken back.
 ///
 /// # Errors
-/// As [`oip::Traces::change`]; [`Error::Forbidden`]; for a model that is not there.
-pub(super) fn trace(state: &ApiState, caller: &Caller, message: TraceSettingRequest) -> Result<TraceSettingResponse> {
+/// As [`crate::api::traces::Traces::change`]; [`Error::Forbidden`]; for a model that is not there.
+pub(super) fn trace(state: &ApiState, call: &Call, message: TraceSettingRequest) -> Result<TraceSettingResponse> {
     let model = match message.model_name.as_str() {
         "" => None,
         name => Some(oip::resolve(state, name, "")?.name.clone()),
@@ -60,7 +61,7 @@ pub(super) fn trace(state: &ApiState, caller: &Caller, message: TraceSettingRequ
     let settings = if message.settings.is_empty() {
         state.traces().settings(model.as_ref())
     } else {
-        caller.must_be_administrator(state)?;
+        state.access().permit(call.caller(), Action::ChangeSettings)?;
         let change = message.settings.into_iter().map(|(key, setting)| {
             let values = setting.value;
             (key, (!values.is_empty()).then_some(values))
@@ -85,11 +86,11 @@ pub(super) fn trace(state: &ApiState, caller: &Caller, message: TraceSettingRequ
 ///
 /// # Errors
 /// As [`oip::change_logging`]; [`Error::Forbidden`].
-pub(super) fn logging(state: &ApiState, caller: &Caller, message: LogSettingsRequest) -> Result<LogSettingsResponse> {
+pub(super) fn logging(state: &ApiState, call: &Call, message: LogSettingsRequest) -> Result<LogSettingsResponse> {
     let settings = if message.settings.is_empty() {
         oip::logging_settings(state)
     } else {
-        caller.must_be_administrator(state)?;
+        state.access().permit(call.caller(), Action::ChangeSettings)?;
         let parameter = |(key, value): (String, log_settings_request::SettingValue)| {
             let value = match value.parameter_choice {
                 Some(LogRequestChoice::BoolParam(value)) => Parameter::Bool(value),

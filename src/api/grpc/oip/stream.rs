@@ -8,7 +8,7 @@ use futures_util::stream::{Stream, StreamExt, unfold};
 use tonic::{Status, Streaming};
 
 use super::infer;
-use crate::api::grpc::caller::Caller;
+use crate::api::grpc::call::Call;
 use crate::api::grpc::pb::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use crate::api::state::ApiState;
 use crate::error::Error;
@@ -20,8 +20,8 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<ModelStreamInferRespo
 
 /// Answers the requests of a stream; one that is refused is answered with its error, and the stream
 /// goes on. What was read when the server closes is answered, and then the stream ends.
-pub(super) fn answer(state: ApiState, caller: Caller, requests: Streaming<ModelInferRequest>) -> Answers {
-    let caller = Arc::new(caller);
+pub(super) fn answer(state: ApiState, call: Call, requests: Streaming<ModelInferRequest>) -> Answers {
+    let call = Arc::new(call);
     let closing = state.health().closing();
     let requests = unfold(Some((requests, closing)), async |source| {
         let (mut requests, mut closing) = source?;
@@ -36,19 +36,15 @@ pub(super) fn answer(state: ApiState, caller: Caller, requests: Streaming<ModelI
         }
     });
     let answers = requests.map(move |message| {
-        let (state, caller) = (state.clone(), caller.clone());
-        async move { one(&state, &caller, message?).await }
+        let (state, call) = (state.clone(), call.clone());
+        async move { one(&state, &call, message?).await }
     });
     Box::pin(answers.buffered(DEPTH))
 }
 
-async fn one(
-    state: &ApiState,
-    caller: &Caller,
-    message: ModelInferRequest,
-) -> Result<ModelStreamInferResponse, Status> {
+async fn one(state: &ApiState, call: &Call, message: ModelInferRequest) -> Result<ModelStreamInferResponse, Status> {
     let id = message.id.clone();
-    Ok(match infer(state, caller, message).await {
+    Ok(match infer(state, call, message).await {
         Ok(response) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) },
         // The answer says by its id what it is to.
         Err(status) => ModelStreamInferResponse {

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use tonic::{Request, Response, Status};
 
 use super::model_spec;
-use crate::api::audit::{Action, recorded};
-use crate::api::grpc::caller::Caller;
+use crate::api::access::Action;
+use crate::api::audit::{Change, recorded};
+use crate::api::grpc::call::Call;
 use crate::api::grpc::pb::tensorflow::serving::file_system_storage_path_source_config::servable_version_policy::PolicyChoice;
 use crate::api::grpc::pb::tensorflow::serving::model_server_config::Config;
 use crate::api::grpc::pb::tensorflow::serving::model_service_server::ModelService;
@@ -44,23 +45,23 @@ impl Models {
 
     /// Loads what is listed, points aliases, and unloads what is not listed: in this order, and only as
     /// long as nothing fails.
-    async fn reload(&self, caller: &Caller, listed: Vec<Listed>) -> Result<()> {
+    async fn reload(&self, call: &Call, listed: Vec<Listed>) -> Result<()> {
         let (state, manager) = (&self.0, self.0.manager());
-        let action = |name, model: &ModelName, version, alias| Action {
-            id: caller.id().clone(),
-            name,
+        let change = |action, model: &ModelName, version, alias| Change {
+            id: call.id().clone(),
+            action,
             model: model.clone(),
             version,
             alias,
         };
         for Listed { name, .. } in &listed {
             let outcome = patient(manager.load(name.clone(), None)).await;
-            recorded(state, action("load", name, None, None), outcome).await?;
+            recorded(state.audit(), change("load", name, None, None), outcome).await?;
         }
         for Listed { name, aliases } in &listed {
             for (alias, version) in aliases {
                 let outcome = manager.promote(name.clone(), alias.clone(), *version, None).await;
-                recorded(state, action("promote", name, Some(*version), Some(alias.clone())), outcome).await?;
+                recorded(state.audit(), change("promote", name, Some(*version), Some(alias.clone())), outcome).await?;
             }
         }
         let kept: BTreeSet<&ModelName> = listed.iter().map(|listed| &listed.name).collect();
@@ -68,7 +69,7 @@ impl Models {
             state.predictor().catalog().servables().map(|servable| servable.name.clone()).collect();
         for name in loaded.iter().filter(|name| !kept.contains(name)) {
             let outcome = patient(manager.unload(name.clone(), None)).await;
-            recorded(state, action("unload", name, None, None), outcome).await?;
+            recorded(state.audit(), change("unload", name, None, None), outcome).await?;
         }
         Ok(())
     }
@@ -91,9 +92,9 @@ impl ModelService for Models {
         &self,
         request: Request<ReloadConfigRequest>,
     ) -> Answer<ReloadConfigResponse> {
-        let (caller, message) = Caller::split(request);
-        caller.must_be_administrator(&self.0)?;
-        self.reload(&caller, listed(message.config)?).await?;
+        let (call, message) = Call::split(request);
+        self.0.access().permit(call.caller(), Action::ChangeModels)?;
+        self.reload(&call, listed(message.config)?).await?;
         let status = Some(StatusProto { error_code: 0, error_message: String::new() });
         Ok(Response::new(ReloadConfigResponse { status, metric: Vec::new() }))
     }

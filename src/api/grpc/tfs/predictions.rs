@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::tensor::{self, Content};
 use super::{answered_by, examples::examples, model_spec};
-use crate::api::grpc::caller::Caller;
+use crate::api::grpc::call::Call;
 use crate::api::grpc::inbound::hold;
 use crate::api::grpc::pb::tensorflow as tf;
 use crate::api::grpc::pb::tensorflow::serving::prediction_service_server::PredictionService;
@@ -45,8 +45,8 @@ impl Predictions {
         Self(state)
     }
 
-    async fn run(&self, caller: &Caller, servable: &Arc<Servable>, input: ModelInput) -> Result<Inference> {
-        let timeout = caller.deadline().map(|deadline| deadline.left());
+    async fn run(&self, call: &Call, servable: &Arc<Servable>, input: ModelInput) -> Result<Inference> {
+        let timeout = call.deadline().map(|deadline| deadline.left());
         self.0.predictor().infer(servable, input, Options { timeout, ..Options::default() }).await
     }
 
@@ -60,12 +60,12 @@ impl Predictions {
 #[tonic::async_trait]
 impl PredictionService for Predictions {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let (caller, message) = Caller::split(request);
+        let (call, message) = Call::split(request);
         let held = hold(&self.0, &message)?;
         let servable = model_spec(message.model_spec)?.resolve(self.0.predictor())?;
         let wanted = wanted(&servable, &message.output_filter)?;
         let input = predict_input(&servable, message.inputs, self.0.settings().max_body_bytes)?;
-        let inference = self.run(&caller, &servable, input).await?;
+        let inference = self.run(&call, &servable, input).await?;
         drop(held);
         let encoding = Instant::now();
         let output =
@@ -77,30 +77,30 @@ impl PredictionService for Predictions {
     }
 
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
-        let (caller, message) = Caller::split(request);
+        let (call, message) = Call::split(request);
         let _held = hold(&self.0, &message)?;
         let servable = model_spec(message.model_spec)?.resolve(self.0.predictor())?;
         classification_output(&servable)?;
         let input = Self::examples(&servable, message.input)?;
-        let inference = self.run(&caller, &servable, input).await?;
+        let inference = self.run(&call, &servable, input).await?;
         let result = classified(&servable, &inference)?;
         Ok(Response::new(ClassificationResponse { model_spec: answered_by(&servable), result: Some(result) }))
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
-        let (caller, message) = Caller::split(request);
+        let (call, message) = Call::split(request);
         let _held = hold(&self.0, &message)?;
         let servable = model_spec(message.model_spec)?.resolve(self.0.predictor())?;
         regression_output(servable.signature())?;
         let input = Self::examples(&servable, message.input)?;
-        let inference = self.run(&caller, &servable, input).await?;
+        let inference = self.run(&call, &servable, input).await?;
         let result = regressed(&servable, &inference)?;
         Ok(Response::new(RegressionResponse { model_spec: answered_by(&servable), result: Some(result) }))
     }
 
     /// Runs the model once and answers every task from that.
     async fn multi_inference(&self, request: Request<MultiInferenceRequest>) -> Answer<MultiInferenceResponse> {
-        let (caller, message) = Caller::split(request);
+        let (call, message) = Call::split(request);
         let _held = hold(&self.0, &message)?;
         let tasks = message.tasks.into_iter();
         let tasks: Vec<_> =
@@ -126,7 +126,7 @@ impl PredictionService for Predictions {
             }
         }
         let input = Self::examples(&servable, message.input)?;
-        let inference = self.run(&caller, &servable, input).await?;
+        let inference = self.run(&call, &servable, input).await?;
         let result = |(_, method): &(_, String)| -> Result<InferenceResult> {
             let result = if method == CLASSIFY {
                 inference_result::Result::ClassificationResult(classified(&servable, &inference)?)

@@ -3,16 +3,17 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Extension, FromRequestParts, Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::answer::{Written, write_answer};
 use super::body::InferBody;
+use crate::api::access::Action;
 use crate::api::body::read_body_for;
 use crate::api::compression::Encoding;
 use crate::api::error::ApiError;
-use crate::api::http::admin_guard::Administrator;
+use crate::api::http::extract::caller_of;
 use crate::api::http::predict_input::timeout_of;
 use crate::api::offload::off_reactor;
 use crate::api::oip::{InferResponse, infer, resolve};
@@ -47,7 +48,7 @@ pub(super) async fn infer_version(
 
 async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, request: Request) -> Result<Response> {
     let servable = resolve(state, model, version)?;
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let json_bytes = json_bytes(&parts.headers)?;
     let begun = Instant::now();
     let held = read_body_for(state, &servable, &parts.headers, body).await?;
@@ -55,14 +56,14 @@ async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, re
     let mut asked = off_reactor(bytes.len(), move || InferBody::read(&bytes, json_bytes, &reader)).await?;
     if asked.request.uses_shared_memory() {
         // It belongs to programs on this machine.
-        Administrator::from_request_parts(&mut parts, state).await.map_err(|ApiError(error)| error)?;
+        state.access().permit(caller_of(&parts), Action::UseSharedMemory)?;
     }
     if let Some(timeout) = timeout_of(&parts.headers)? {
         asked.request.parameters.limit(timeout);
     }
     let response = infer(state, &servable, std::mem::take(&mut asked.request)).await?;
     drop(held);
-    state.traces().record(id, &response, begun.elapsed());
+    state.traces().record(id, &response.servable, &response.stages, begun.elapsed());
     let encoding = Instant::now();
     let written = write(response, asked).await?;
     servable.encoded(encoding.elapsed());

@@ -5,8 +5,8 @@ use axum::extract::{Extension, Path, Request, State};
 use serde_json::{Map, Value};
 
 use super::settings::read_object;
+use crate::api::access::{Action, Caller};
 use crate::api::error::ApiError;
-use crate::api::http::admin_guard::Administrator;
 use crate::api::oip::{self, IndexEntry, Parameter, repository_index};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
@@ -26,23 +26,25 @@ pub(super) async fn index(
 }
 
 pub(super) async fn load(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     request: Request,
 ) -> std::result::Result<(), ApiError> {
+    state.access().permit(caller, Action::ChangeModels)?;
     let parameters = parameters(read_object(&state, request).await?)?;
     Ok(oip::load(&state, id, &model, parameters).await?)
 }
 
 pub(super) async fn unload(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     request: Request,
 ) -> std::result::Result<(), ApiError> {
+    state.access().permit(caller, Action::ChangeModels)?;
     let parameters = parameters(read_object(&state, request).await?)?;
     Ok(oip::unload(&state, id, &model, parameters).await?)
 }

@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use serde_json::{Map, Value};
 
+use crate::api::access::{Action, Caller};
 use crate::api::body::read_body;
 use crate::api::error::ApiError;
-use crate::api::http::admin_guard::Administrator;
 use crate::api::oip::{LogSettings, Parameter, TraceChange, TraceSettings, change_logging, logging_settings, target};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
@@ -19,10 +19,11 @@ pub(super) async fn trace(State(state): State<ApiState>) -> Json<TraceSettings> 
 }
 
 pub(super) async fn set_trace(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     request: Request,
 ) -> Answer<TraceSettings> {
+    state.access().permit(caller, Action::ChangeSettings)?;
     let change = trace_change(read_object(&state, request).await?)?;
     Ok(Json(state.traces().change(None, change)?))
 }
@@ -33,11 +34,12 @@ pub(super) async fn model_trace(State(state): State<ApiState>, Path(model): Path
 }
 
 pub(super) async fn set_model_trace(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Path(model): Path<String>,
     request: Request,
 ) -> Answer<TraceSettings> {
+    state.access().permit(caller, Action::ChangeSettings)?;
     let model = known(&state, &model)?;
     let change = trace_change(read_object(&state, request).await?)?;
     Ok(Json(state.traces().change(Some(&model), change)?))
@@ -70,10 +72,11 @@ pub(super) async fn logging(State(state): State<ApiState>) -> Json<LogSettings> 
 }
 
 pub(super) async fn set_logging(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     request: Request,
 ) -> Answer<LogSettings> {
+    state.access().permit(caller, Action::ChangeSettings)?;
     let body = read_object(&state, request).await?;
     let parameter = |(key, value): (String, Value)| {
         let value = match value {

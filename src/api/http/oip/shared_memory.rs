@@ -6,32 +6,35 @@ use axum::extract::{Path, Request, State};
 use serde_json::Value;
 
 use super::settings::read_object;
+use crate::api::access::{Action, Caller};
 use crate::api::error::ApiError;
-use crate::api::http::admin_guard::Administrator;
 use crate::api::oip::{RegionStatus, cuda_is_absent};
 use crate::api::state::ApiState;
 use crate::error::Error;
 
 type Answer<T> = Result<T, ApiError>;
 
-pub(super) async fn status(_: Administrator, State(state): State<ApiState>) -> Answer<Json<Vec<RegionStatus>>> {
+pub(super) async fn status(caller: Caller, State(state): State<ApiState>) -> Answer<Json<Vec<RegionStatus>>> {
+    state.access().permit(caller, Action::UseSharedMemory)?;
     Ok(Json(state.regions().status(None)?))
 }
 
 pub(super) async fn region_status(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Path(region): Path<String>,
 ) -> Answer<Json<Vec<RegionStatus>>> {
+    state.access().permit(caller, Action::UseSharedMemory)?;
     Ok(Json(state.regions().status(Some(&region))?))
 }
 
 pub(super) async fn register(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Path(region): Path<String>,
     request: Request,
 ) -> Answer<()> {
+    state.access().permit(caller, Action::UseSharedMemory)?;
     let body = read_object(&state, request).await?;
     let missing = |key: &str, what: &str| Error::Malformed(format!("\"{key}\" must be {what}"));
     let number = |key: &str| match body.get(key) {
@@ -44,15 +47,17 @@ pub(super) async fn register(
     Ok(())
 }
 
-pub(super) async fn unregister(_: Administrator, State(state): State<ApiState>) -> Answer<()> {
+pub(super) async fn unregister(caller: Caller, State(state): State<ApiState>) -> Answer<()> {
+    state.access().permit(caller, Action::UseSharedMemory)?;
     Ok(state.regions().unregister(None)?)
 }
 
 pub(super) async fn unregister_region(
-    _: Administrator,
+    caller: Caller,
     State(state): State<ApiState>,
     Path(region): Path<String>,
 ) -> Answer<()> {
+    state.access().permit(caller, Action::UseSharedMemory)?;
     Ok(state.regions().unregister(Some(&region))?)
 }
 

@@ -1,5 +1,5 @@
-//! The trace extension: of every so many requests, one leaves a line in the log that says how long each
-//! stage took. Settings are the server's, and a model may have its own.
+//! The trace extension of the Open Inference Protocol: one request in every so many leaves a line in the log
+//! with the time of each stage. The settings are the server's; a model may have its own.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use super::response::InferResponse;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, RequestId, quote};
+use crate::metrics::Stages;
+use crate::serving::Servable;
 
 /// What is to change, by name; `None` takes back what was changed.
 pub(crate) type TraceChange = Vec<(String, Option<Vec<String>>)>;
@@ -195,9 +196,8 @@ impl Traces {
     }
 
     /// Leaves a line in the log, if this is a request to trace.
-    pub(crate) fn record(&self, id: &RequestId, response: &InferResponse, total: Duration) {
+    pub(crate) fn record(&self, id: &RequestId, servable: &Servable, stages: &Stages, total: Duration) {
         let samplers = self.samplers.load();
-        let servable = &response.servable;
         let own = if samplers.models.is_empty() { None } else { samplers.models.get(&servable.name) };
         let Some(sampler) = own.unwrap_or(&samplers.global) else { return };
         if !sampler.choose() {
@@ -208,9 +208,9 @@ impl Traces {
             request_id = id.as_str(),
             model = servable.name.as_str(),
             version = servable.version.0,
-            compute_input_us = microseconds(response.stages.decode),
-            queue_us = microseconds(response.stages.queue),
-            compute_infer_us = microseconds(response.stages.infer),
+            compute_input_us = microseconds(stages.decode),
+            queue_us = microseconds(stages.queue),
+            compute_infer_us = microseconds(stages.infer),
             total_us = microseconds(total),
             "trace"
         );

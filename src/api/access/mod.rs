@@ -1,0 +1,122 @@
+//! Access: who a caller is and what they may do. HTTP and gRPC both ask here, each time naming the
+//! action, so that there is one table of rules for all protocols.
+//!
+//! Today's callers are told apart by their address alone. No request header is logged, so nothing here
+//! needs tower-http's `SensitiveHeadersLayer`.
+
+mod caller;
+
+pub(super) use caller::Caller;
+
+use caller::Page;
+
+use crate::config::Admin;
+use crate::error::{Error, Result};
+
+/// An action that is not open to everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Change the versions that serve or the aliases that point to them.
+    ChangeModels,
+    /// Read the trail of such changes.
+    ReadAudit,
+    /// Change what is traced or logged.
+    ChangeSettings,
+    /// Register shared memory of this machine, list it, or name it in a request.
+    UseSharedMemory,
+}
+
+/// The rules of this server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Access {
+    admin: Admin,
+}
+
+impl Access {
+    pub(super) fn new(admin: Admin) -> Self {
+        Self { admin }
+    }
+
+    /// Permits an action to a caller.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] with the reason and the setting that decides.
+    pub(super) fn permit(self, caller: Caller, action: Action) -> Result<()> {
+        match action {
+            Action::ChangeModels | Action::ReadAudit | Action::ChangeSettings | Action::UseSharedMemory => {
+                self.permit_administrator(caller)
+            }
+        }
+    }
+
+    fn permit_administrator(self, caller: Caller) -> Result<()> {
+        let forbidden = |reason: &str| Err(Error::Forbidden(reason.to_owned()));
+        match self.admin {
+            Admin::Off => {
+                return forbidden("the admin API is switched off; the setting --admin says who may use it");
+            }
+            Admin::Loopback if !caller.is_local => {
+                return forbidden(
+                    "the admin API answers callers on the server's own machine only; the setting --admin says who may use it",
+                );
+            }
+            Admin::Loopback | Admin::All => {}
+        }
+        match (caller.page, self.admin) {
+            (Page::None | Page::Local, _) | (Page::Named, Admin::All) => Ok(()),
+            (Page::Named | Page::Foreign, _) => {
+                forbidden("the admin API takes no requests from the pages of other sites")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, header};
+
+    use super::*;
+    use crate::api::peer::Peer;
+
+    fn is_permitted(admin: Admin, peer: Option<&str>, host: &str, origin: Option<&str>) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        let peer = peer.map(|address| Peer::new(address.parse().unwrap()));
+        let permitted = Access::new(admin).permit(Caller::new(peer, &headers), Action::ChangeModels);
+        assert!(permitted.is_ok() || matches!(permitted, Err(Error::Forbidden(_))));
+        permitted.is_ok()
+    }
+
+    #[test]
+    fn the_setting_says_which_addresses_may() {
+        for (peer, loopback) in [
+            (None, true),
+            (Some("127.0.0.1:5"), true),
+            (Some("[::1]:5"), true),
+            (Some("[::ffff:127.0.0.1]:5"), true),
+            (Some("192.0.2.1:5"), false),
+            (Some("[::ffff:192.0.2.1]:5"), false),
+        ] {
+            assert_eq!(is_permitted(Admin::Loopback, peer, "x", None), loopback, "{peer:?}");
+            assert!(is_permitted(Admin::All, peer, "x", None), "{peer:?}");
+            assert!(!is_permitted(Admin::Off, peer, "x", None), "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_apart() {
+        let judge = |origin: Option<&str>, host: &str, admin| is_permitted(admin, None, host, origin);
+        assert!(judge(None, "127.0.0.1:8080", Admin::Loopback));
+        assert!(judge(Some("http://localhost:8080"), "localhost:8080", Admin::Loopback));
+        assert!(judge(Some("http://[::1]:8080"), "[::1]:8080", Admin::Loopback));
+        assert!(judge(Some("https://weir.example"), "weir.example", Admin::All));
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+            assert!(!judge(Some(origin), "127.0.0.1:8080", Admin::Loopback), "{origin}");
+            assert!(!judge(Some(origin), "127.0.0.1:8080", Admin::All), "{origin}");
+        }
+        assert!(!judge(Some("http://evil.example:8080"), "evil.example:8080", Admin::Loopback), "rebound");
+    }
+}

@@ -1,0 +1,41 @@
+//! A call without its message: its id, its caller, and the moment by which the answer is wanted.
+
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request};
+
+use super::timeout::Deadline;
+use crate::api::access::Caller;
+use crate::api::peer::Peer;
+use crate::ids::RequestId;
+
+/// A call without its message.
+#[derive(Debug)]
+pub(super) struct Call {
+    id: RequestId,
+    metadata: MetadataMap,
+    extensions: Extensions,
+}
+
+impl Call {
+    /// Takes the message out of a request.
+    pub(super) fn split<T>(request: Request<T>) -> (Self, T) {
+        let (metadata, mut extensions, message) = request.into_parts();
+        let id = extensions.remove().unwrap_or_else(RequestId::generate);
+        (Self { id, metadata, extensions }, message)
+    }
+
+    /// The identifier of the call.
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// The moment by which the answer is wanted.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.extensions.get().copied()
+    }
+
+    /// The party that calls.
+    pub(super) fn caller(&self) -> Caller {
+        Caller::new(self.extensions.get::<Peer>().copied(), self.metadata.as_ref())
+    }
+}
