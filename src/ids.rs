@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -180,23 +181,24 @@ pub struct ModelRef {
 }
 
 /// The identifier of a request: the caller's own, if it is 1 to 64 of `A-Z a-z 0-9 . _ : -`, or a
-/// fresh UUIDv7 (RFC 9562), which sorts by time.
+/// fresh UUIDv7 (RFC 9562), which sorts by time. Clones share the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(String);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     const MAX_BYTES: usize = 64;
 
     /// A fresh identifier.
     pub fn generate() -> Self {
-        Self(uuid::Uuid::now_v7().to_string())
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        Self(uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text)[..].into())
     }
 
     /// The caller's identifier, if it may be echoed into headers, bodies and logs.
     pub fn from_client(bytes: &[u8]) -> Option<Self> {
         let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
         let usable = (1..=Self::MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(legal);
-        usable.then(|| Self(String::from_utf8_lossy(bytes).into_owned()))
+        usable.then(|| Self(String::from_utf8_lossy(bytes).into()))
     }
 
     /// The identifier as text.

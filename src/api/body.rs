@@ -10,7 +10,7 @@ use super::budget::Held;
 use super::compression::Encoding;
 use super::state::ApiState;
 use crate::error::{Error, Result};
-use crate::serving::Servable;
+use crate::serving::{RequestContext, Servable};
 
 /// Pieces that a body may come in. A body of tiny chunks costs far more than its bytes.
 const MAX_FRAMES: usize = 65_536;
@@ -32,12 +32,13 @@ const SMALL_BYTES: u64 = 64 * 1024;
 /// As [`read_body`]; [`Error::Overloaded`].
 pub(super) async fn read_body_for(
     state: &ApiState,
+    context: &RequestContext,
     servable: &Servable,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Buffered> {
     if body.size_hint().exact().is_none_or(|bytes| bytes > SMALL_BYTES) {
-        state.predictor().has_room(servable)?;
+        state.predictor().has_room(context, servable)?;
     }
     read_body(state, headers, body).await
 }

@@ -7,6 +7,7 @@ mod body;
 mod budget;
 mod compression;
 mod connection;
+mod context;
 mod dialect;
 mod error;
 pub mod grpc;

@@ -20,13 +20,20 @@ use crate::tensor::Tensor;
 /// Samples that one run takes at the most.
 pub(super) const MAX_BATCH: usize = 32;
 
-/// The outputs for one sample, and how long the run that made them took.
-pub(super) type Gathered = Result<(Vec<Tensor>, Duration)>;
+/// What became of one sample.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    /// The sample, given back.
+    pub(super) inputs: Vec<Tensor>,
+    pub(super) outputs: Vec<Tensor>,
+    /// The time of the run that made them.
+    pub(super) infer: Duration,
+}
 
 #[derive(Debug)]
 struct Waiting {
     sample: Vec<Tensor>,
-    reply: oneshot::Sender<Gathered>,
+    reply: oneshot::Sender<Result<Gathered>>,
 }
 
 /// A slot on cache lines of its own; only requests of the same thread meet at its lock.
@@ -57,7 +64,7 @@ impl Gather {
     ///
     /// # Errors
     /// What the model fails with on this sample; another's failure is not ours.
-    pub(super) async fn run(&self, servable: &Servable, sample: Vec<Tensor>) -> Gathered {
+    pub(super) async fn run(&self, servable: &Servable, sample: Vec<Tensor>) -> Result<Gathered> {
         let slot = &self.slots[thread_number() % self.slots.len()];
         let (reply, mut answer) = oneshot::channel();
         slot.lock().push(Waiting { sample, reply });
@@ -91,16 +98,16 @@ fn run_batch(servable: &Servable, mut batch: Vec<Waiting>) {
     if batch.len() > 1
         && let Ok(parts) = run_joined(servable, batch.iter().map(|waiting| waiting.sample.as_slice()))
     {
-        let elapsed = start.elapsed();
-        for (waiting, outputs) in batch.into_iter().zip(parts) {
+        let infer = start.elapsed();
+        for (Waiting { sample: inputs, reply }, outputs) in batch.into_iter().zip(parts) {
             // A caller that has left meanwhile has been counted.
-            drop(waiting.reply.send(Ok((outputs, elapsed))));
+            drop(reply.send(Ok(Gathered { inputs, outputs, infer })));
         }
         return;
     }
-    for Waiting { sample, reply } in batch {
+    for Waiting { sample: inputs, reply } in batch {
         let start = Instant::now();
-        let outputs = servable.infer(&sample);
-        drop(reply.send(outputs.map(|outputs| (outputs, start.elapsed()))));
+        let outputs = servable.infer(&inputs);
+        drop(reply.send(outputs.map(|outputs| Gathered { inputs, outputs, infer: start.elapsed() })));
     }
 }

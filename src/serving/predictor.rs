@@ -8,10 +8,13 @@ use tokio::sync::watch;
 
 use super::cache::Recalled;
 use super::catalog::Catalog;
+use super::context::{Caller, Deadline, RequestContext};
+use super::gather::Gathered;
 use super::pool::Pool;
 use super::request::Request;
 use super::servable::{Input, Options, Prediction, Servable};
 use super::statistics::Success;
+use super::tap::{Finished, Observer, Tap};
 use super::tuning::Tuning;
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
@@ -44,6 +47,16 @@ pub struct Inference {
     pub cached: bool,
 }
 
+/// What the model gave for a request, and its inputs for whoever looks at both.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) inputs: Vec<Tensor>,
+    pub(super) outputs: Arc<Vec<Tensor>>,
+    pub(super) inverted: Option<Vec<bool>>,
+    pub(super) stages: Stages,
+    pub(super) cached: bool,
+}
+
 /// An answered request.
 #[derive(Debug)]
 pub struct Predicted {
@@ -63,13 +76,23 @@ pub struct Predictor {
     published: watch::Sender<bool>,
     pool: Arc<Pool>,
     settings: PredictorSettings,
+    tap: Tap,
 }
 
 impl Predictor {
     /// A predictor over an empty catalog.
     pub fn new(pool: Arc<Pool>, settings: PredictorSettings) -> Self {
         let published = watch::Sender::new(false);
-        Self { catalog: ArcSwap::from_pointee(Catalog::default()), published, pool, settings }
+        Self { catalog: ArcSwap::from_pointee(Catalog::default()), published, pool, settings, tap: Tap::default() }
+    }
+
+    /// Installs what sees every finished prediction, once and for all.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when something sees them already.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> Result<()> {
+        let taken = |_| Error::Conflict("predictions are observed already".into());
+        self.tap.install(observer).map_err(taken)
     }
 
     /// The present catalog.
@@ -102,10 +125,11 @@ impl Predictor {
     ///
     /// # Errors
     /// [`Error::Overloaded`], which is counted as the end of the request.
-    pub fn has_room(&self, servable: &Servable) -> Result<()> {
+    pub fn has_room(&self, context: &RequestContext, servable: &Servable) -> Result<()> {
         let room = servable.lane.has_room(servable.tuning.load().single());
-        if room.is_err() {
-            servable.metrics.count(Outcome::Overloaded);
+        if let Err(error) = &room {
+            let ending = Ending::begin(&self.tap, context, servable, 0);
+            ending.end(outcome_of(error), None, Some(error));
         }
         room
     }
@@ -115,8 +139,16 @@ impl Predictor {
     /// # Errors
     /// Everything that can be wrong with a request, [`Error::Overloaded`], [`Error::DeadlineExceeded`],
     /// [`Error::ModelFailed`].
-    pub async fn infer(&self, servable: &Arc<Servable>, input: Input, options: Options) -> Result<Inference> {
-        self.counted(servable, input, options, Outcome::Success, Ok).await
+    pub async fn infer(
+        &self,
+        context: &RequestContext,
+        servable: &Arc<Servable>,
+        input: Input,
+        options: Options,
+    ) -> Result<Inference> {
+        let (answered, ()) = self.answer(context, servable, input, options, |_| Ok(())).await?;
+        let Answered { outputs, inverted, stages, cached, .. } = answered;
+        Ok(Inference { outputs, inverted, stages, cached })
     }
 
     /// Answers a request in classes, or in numbers if the model does not classify. Cancelled as
@@ -124,70 +156,67 @@ impl Predictor {
     ///
     /// # Errors
     /// As [`Predictor::infer`]; also when what the model gave is no distribution, or not finite.
-    pub async fn predict(&self, servable: Arc<Servable>, input: Input, options: Options) -> Result<Predicted> {
-        self.predicted(servable, input, options, Outcome::Success).await
-    }
-
-    /// Answers a sample of the probe set: the same path, counted apart.
-    ///
-    /// # Errors
-    /// As [`Predictor::predict`].
-    pub async fn probe(&self, servable: Arc<Servable>, input: Input, options: Options) -> Result<Predicted> {
-        self.predicted(servable, input, options, Outcome::Probe).await
-    }
-
-    async fn predicted(
+    pub async fn predict(
         &self,
+        context: &RequestContext,
         servable: Arc<Servable>,
         input: Input,
         options: Options,
-        success: Outcome,
     ) -> Result<Predicted> {
         let samples = servable.samples(&input);
-        let answer = |inference: Inference| {
-            let Inference { outputs, inverted, stages, .. } = inference;
-            let predictions = servable.predictions(&outputs, samples, inverted.as_deref(), options.top_k)?;
-            Ok((predictions, stages))
+        let predictions = |answered: &Answered| {
+            servable.predictions(&answered.outputs, samples, answered.inverted.as_deref(), options.top_k)
         };
-        let (predictions, stages) = self.counted(&servable, input, options, success, answer).await?;
-        Ok(Predicted { servable, predictions, stages })
+        let (answered, predictions) = self.answer(context, &servable, input, options, predictions).await?;
+        Ok(Predicted { servable, predictions, stages: answered.stages })
     }
 
-    /// Runs a request and makes an answer of what the model gave; counts how that ended.
-    async fn counted<T>(
+    /// Runs a request and makes an answer of what the model gave; counts and shows how that ended.
+    async fn answer<T>(
         &self,
+        context: &RequestContext,
         servable: &Arc<Servable>,
         input: Input,
         options: Options,
-        success: Outcome,
-        answer: impl FnOnce(Inference) -> Result<T>,
-    ) -> Result<T> {
-        let mut ending = Ending { servable, begun: Instant::now(), outcome: Outcome::Cancelled };
+        make: impl FnOnce(&Answered) -> Result<T>,
+    ) -> Result<(Answered, T)> {
         let samples = servable.samples(&input);
-        let inference = self.execute(servable, input, options).await;
-        let computed = Instant::now();
-        let answer = inference.and_then(|inference| {
-            let (stages, cached) = (inference.stages, inference.cached);
-            answer(inference).map(|answer| (answer, stages, cached))
-        });
-        ending.outcome = match &answer {
-            Ok(_) => success,
-            Err(error) => outcome_of(error),
+        let ending = Ending::begin(&self.tap, context, servable, samples);
+        let answered = match self.execute(context, servable, input, options).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                ending.end(outcome_of(&error), None, Some(&error));
+                return Err(error);
+            }
         };
-        let total = ending.begun.elapsed();
-        drop(ending);
-        let (answer, stages, cached) = answer?;
-        if success == Outcome::Success {
+        let computed = Instant::now();
+        let answer = match make(&answered) {
+            Ok(answer) => answer,
+            Err(error) => {
+                ending.end(outcome_of(&error), Some(&answered), Some(&error));
+                return Err(error);
+            }
+        };
+        let success = if context.caller == Caller::Probe { Outcome::Probe } else { Outcome::Success };
+        let (stages, cached) = (answered.stages, answered.cached);
+        let total = ending.end(success, Some(&answered), None);
+        if context.caller.is_client() {
             let output = computed.elapsed();
             servable.statistics.succeeded(Success { samples, stages, cached, output, total });
         }
         servable.metrics.observe(Stage::Decode, stages.decode);
         servable.metrics.observe(Stage::Queue, stages.queue);
         servable.metrics.observe(Stage::Infer, stages.infer);
-        Ok(answer)
+        Ok((answered, answer))
     }
 
-    async fn execute(&self, servable: &Arc<Servable>, input: Input, options: Options) -> Result<Inference> {
+    async fn execute(
+        &self,
+        context: &RequestContext,
+        servable: &Arc<Servable>,
+        input: Input,
+        options: Options,
+    ) -> Result<Answered> {
         let samples = servable.samples(&input);
         if samples == 0 {
             return Err(Error::InvalidInput("the request holds no sample".into()));
@@ -204,16 +233,16 @@ impl Predictor {
         if tuning.inline && self.pool.is_idle() && is_small(servable, &input) {
             return self.run_inline(servable, &tuning, input, options).await;
         }
-        let limits = [options.timeout, servable.settings.timeout];
-        let timeout = limits.into_iter().flatten().fold(self.settings.timeout, Duration::min);
+        let limit = servable.settings.timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
         let (submitted, single) = (Instant::now(), tuning.single());
         drop(tuning);
-        let request = Request { servable, options, submitted, deadline: submitted + timeout };
+        let deadline = Deadline { at: submitted + limit, limit }.or_earlier(context.deadline);
+        let (polarity, priority) = (options.polarity, context.priority);
+        let keeps_inputs = self.tap.is_open();
+        let request = Request { servable, polarity, priority, submitted, deadline, keeps_inputs };
         let permit = servable.lane.admit(&servable.metrics, single)?;
-        match tokio::time::timeout(timeout, request.run(input, permit)).await {
-            Ok(Err(Error::DeadlineExceeded { .. })) | Err(_) => {
-                Err(Error::DeadlineExceeded { limit_ms: timeout.as_millis() as u64 })
-            }
+        match tokio::time::timeout_at(deadline.at.into(), request.run(input, permit)).await {
+            Ok(Err(Error::DeadlineExceeded { .. })) | Err(_) => Err(deadline.exceeded()),
             Ok(answer) => answer,
         }
     }
@@ -226,27 +255,27 @@ impl Predictor {
         tuning: &Tuning,
         input: Input,
         options: Options,
-    ) -> Result<Inference> {
+    ) -> Result<Answered> {
         let start = Instant::now();
         let (tensors, inverted) = servable.decode(input, options.polarity)?;
         let decoded = Instant::now();
         let key = match servable.recall(&tensors) {
             Recalled::Known(outputs) => {
                 let stages = Stages { decode: decoded - start, ..Stages::default() };
-                return Ok(Inference { outputs, inverted, stages, cached: true });
+                return Ok(Answered { inputs: tensors, outputs, inverted, stages, cached: true });
             }
             Recalled::Unknown(key) => key,
         };
-        let (outputs, infer) = if tuning.gather {
+        let Gathered { inputs, outputs, infer } = if tuning.gather {
             servable.gather.run(servable, tensors).await?
         } else {
-            (servable.infer(&tensors)?, decoded.elapsed())
+            Gathered { outputs: servable.infer(&tensors)?, inputs: tensors, infer: decoded.elapsed() }
         };
         let outputs = Arc::new(outputs);
         let queue = decoded.elapsed().saturating_sub(infer);
         servable.remember(key, &outputs);
         let stages = Stages { decode: decoded - start, queue, infer };
-        Ok(Inference { outputs, inverted, stages, cached: false })
+        Ok(Answered { inputs, outputs, inverted, stages, cached: false })
     }
 }
 
@@ -258,18 +287,53 @@ fn is_small(servable: &Servable, input: &Input) -> bool {
     }
 }
 
-/// Counts how a request ended, also when its future is dropped half way.
+/// Counts and shows how a request ended, exactly once, also when its future is dropped half way.
 struct Ending<'a> {
+    tap: &'a Tap,
+    context: &'a RequestContext,
     servable: &'a Servable,
+    samples: usize,
     begun: Instant,
-    outcome: Outcome,
+    is_over: bool,
+}
+
+impl<'a> Ending<'a> {
+    fn begin(tap: &'a Tap, context: &'a RequestContext, servable: &'a Servable, samples: usize) -> Self {
+        Self { tap, context, servable, samples, begun: Instant::now(), is_over: false }
+    }
+
+    /// Returns the time that the request took.
+    fn end(mut self, outcome: Outcome, answered: Option<&Answered>, error: Option<&Error>) -> Duration {
+        self.is_over = true;
+        self.record(outcome, answered, error)
+    }
+
+    fn record(&self, outcome: Outcome, answered: Option<&Answered>, error: Option<&Error>) -> Duration {
+        let total = self.begun.elapsed();
+        self.servable.metrics.count(outcome);
+        if self.context.caller.is_client() && outcome != Outcome::Success {
+            self.servable.statistics.failed(total);
+        }
+        self.tap.show(|| Finished {
+            context: self.context,
+            servable: self.servable,
+            samples: self.samples,
+            inputs: answered.map(|answered| answered.inputs.as_slice()),
+            outputs: answered.map(|answered| &answered.outputs),
+            stages: answered.map(|answered| answered.stages).unwrap_or_default(),
+            total,
+            cached: answered.is_some_and(|answered| answered.cached),
+            outcome,
+            error,
+        });
+        total
+    }
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.servable.metrics.count(self.outcome);
-        if !matches!(self.outcome, Outcome::Success | Outcome::Probe) {
-            self.servable.statistics.failed(self.begun.elapsed());
+        if !self.is_over {
+            self.record(Outcome::Cancelled, None, None);
         }
     }
 }

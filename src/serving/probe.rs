@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
+use super::context::{Caller, RequestContext};
 use super::predictor::Predictor;
 use super::servable::{LiveQuality, LossKind, Options, Prediction, Servable, Truth};
 use crate::error::Result;
@@ -52,11 +53,12 @@ pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop:
 /// Scores one version on its probe set; gives way to real requests when the server is at capacity.
 async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQuality> {
     let classes = servable.labels().len();
-    let options = Options { top_k: classes, priority: PROBE_PRIORITY, ..Options::default() };
+    let options = Options { top_k: classes, ..Options::default() };
     let mut evaluator = Evaluator::new(classes);
     let (mut sum, mut samples, mut loss_of) = (0.0, 0u64, LossKind::CrossEntropy);
     for (input, truth) in &servable.probe {
-        let predicted = predictor.probe(servable.clone(), input.clone(), options).await?;
+        let context = RequestContext::internal(Caller::Probe, PROBE_PRIORITY);
+        let predicted = predictor.predict(&context, servable.clone(), input.clone(), options).await?;
         let mut probabilities = vec![0.0; classes];
         for prediction in &predicted.predictions {
             match prediction {

@@ -7,17 +7,18 @@ use tokio::sync::oneshot;
 
 use super::admission::Permit;
 use super::cache::Recalled;
+use super::context::{DEFAULT_PRIORITY, Deadline};
 use super::execute::Decoded;
 use super::lanes::Item;
 use super::pool::Ticket;
-use super::predictor::{INLINE_PIXELS, Inference};
-use super::servable::{Input, Options, Servable};
+use super::predictor::{Answered, INLINE_PIXELS};
+use super::servable::{Input, Servable};
 use super::work::{Inferred, Work, rejoin, split};
 use crate::error::{Error, Result};
 use crate::metrics::Stages;
 use crate::signature::{Batching, Dim};
 use crate::tensor::Tensor;
-use crate::transform::pixels_at_most;
+use crate::transform::{PolarityChoice, pixels_at_most};
 
 /// Images that may be decoded on the thread that received them, if each is small.
 const INLINE_IMAGES: usize = 16;
@@ -25,9 +26,12 @@ const INLINE_IMAGES: usize = 16;
 /// A request that has been admitted.
 pub(super) struct Request<'a> {
     pub(super) servable: &'a Arc<Servable>,
-    pub(super) options: Options,
+    pub(super) polarity: PolarityChoice,
+    pub(super) priority: u8,
     pub(super) submitted: Instant,
-    pub(super) deadline: Instant,
+    pub(super) deadline: Deadline,
+    /// Whether the inputs are given back also when they had to be copied.
+    pub(super) keeps_inputs: bool,
 }
 
 impl Request<'_> {
@@ -36,21 +40,21 @@ impl Request<'_> {
     /// # Errors
     /// What is wrong with the input, [`Error::ModelFailed`], [`Error::ShuttingDown`];
     /// [`Error::DeadlineExceeded`] when the pool dropped it for that.
-    pub(super) async fn run(&self, input: Input, permit: Permit) -> Result<Inference> {
+    pub(super) async fn run(&self, input: Input, permit: Permit) -> Result<Answered> {
         let start = Instant::now();
         let (tensors, inverted) = self.decode(input).await?;
         let decode = start.elapsed();
         let key = match self.servable.recall(&tensors) {
             Recalled::Known(outputs) => {
                 let stages = Stages { decode, ..Stages::default() };
-                return Ok(Inference { outputs, inverted, stages, cached: true });
+                return Ok(Answered { inputs: tensors, outputs, inverted, stages, cached: true });
             }
             Recalled::Unknown(key) => key,
         };
-        let Inferred { outputs, queue, infer } = self.infer(tensors, permit).await?;
+        let Inferred { inputs, outputs, queue, infer } = self.infer(tensors, permit).await?;
         let outputs = Arc::new(outputs);
         self.servable.remember(key, &outputs);
-        Ok(Inference { outputs, inverted, stages: Stages { decode, queue, infer }, cached: false })
+        Ok(Answered { inputs, outputs, inverted, stages: Stages { decode, queue, infer }, cached: false })
     }
 
     /// Small images are decoded here, large ones by the pool.
@@ -62,10 +66,10 @@ impl Request<'_> {
             }
         };
         if is_quick {
-            return self.servable.decode(input, self.options.polarity);
+            return self.servable.decode(input, self.polarity);
         }
         let (reply, answer) = oneshot::channel();
-        let (servable, polarity) = (self.servable.clone(), self.options.polarity);
+        let (servable, polarity) = (self.servable.clone(), self.polarity);
         let ticket = self.submit(1, true, [].into(), Work::Decode { servable, input, polarity, reply })?;
         self.answered(ticket, answer).await
     }
@@ -73,30 +77,44 @@ impl Request<'_> {
     async fn infer(&self, tensors: Vec<Tensor>, permit: Permit) -> Result<Inferred> {
         let permit = Arc::new(permit);
         let rows = tensors.first().map_or(1, Tensor::rows);
-        let pieces = match self.servable.batching {
-            Batching::Any => split(tensors, rows, self.servable.tuning.load().max_batch.max(1)),
-            Batching::Fixed(_) | Batching::Whole => vec![tensors],
+        let size = match self.servable.batching {
+            Batching::Any => self.servable.tuning.load().max_batch.max(1),
+            Batching::Fixed(_) | Batching::Whole => usize::MAX,
         };
+        if rows <= size {
+            let (ticket, answer) = self.submit_piece(tensors, permit)?;
+            return self.answered(ticket, answer).await;
+        }
+        let pieces = split(&tensors, rows, size);
+        let inputs = if self.keeps_inputs { tensors } else { Vec::new() };
         let mut waiting = Vec::with_capacity(pieces.len());
-        for tensors in pieces {
-            let (reply, answer) = oneshot::channel();
-            let rows = tensors.first().map_or(1, Tensor::rows);
-            let (is_alone, shape) = (self.servable.batching != Batching::Any || rows == 0, self.open_shape(&tensors));
-            let work = Work::Infer { servable: self.servable.clone(), tensors, permit: permit.clone(), reply };
-            waiting.push((self.submit(rows, is_alone, shape, work)?, answer));
+        for piece in pieces {
+            waiting.push(self.submit_piece(piece, permit.clone())?);
         }
         drop(permit);
         let mut inferred = Vec::with_capacity(waiting.len());
         for (ticket, answer) in waiting {
             inferred.push(self.answered(ticket, answer).await?);
         }
-        rejoin(inferred)
+        rejoin(inputs, &inferred)
+    }
+
+    fn submit_piece(
+        &self,
+        tensors: Vec<Tensor>,
+        permit: Arc<Permit>,
+    ) -> Result<(Ticket, oneshot::Receiver<Result<Inferred>>)> {
+        let (reply, answer) = oneshot::channel();
+        let rows = tensors.first().map_or(1, Tensor::rows);
+        let (is_alone, shape) = (self.servable.batching != Batching::Any || rows == 0, self.open_shape(&tensors));
+        let work = Work::Infer { servable: self.servable.clone(), tensors, permit, reply };
+        Ok((self.submit(rows, is_alone, shape, work)?, answer))
     }
 
     fn submit(&self, rows: usize, is_alone: bool, shape: Box<[usize]>, payload: Work) -> Result<Ticket> {
-        let (submitted, deadline) = (self.submitted, self.deadline);
-        let priority = match self.options.priority {
-            0 => self.servable.settings.default_priority,
+        let (submitted, deadline) = (self.submitted, self.deadline.at);
+        let priority = match self.priority {
+            DEFAULT_PRIORITY => self.servable.settings.default_priority,
             stated => stated,
         };
         self.servable.lane.submit(|id| Item { id, priority, rows, is_alone, shape, submitted, deadline, payload })
@@ -107,9 +125,8 @@ impl Request<'_> {
         ticket.answered();
         answer.unwrap_or_else(|_| {
             // The pool drops work unanswered when its deadline has passed, or when it panicked.
-            if Instant::now() >= self.deadline {
-                let limit_ms = (self.deadline - self.submitted).as_millis() as u64;
-                return Err(Error::DeadlineExceeded { limit_ms });
+            if Instant::now() >= self.deadline.at {
+                return Err(self.deadline.exceeded());
             }
             Err(self.servable.failed(Error::internal("the run was lost", "a panic outside the engine")))
         })

@@ -59,19 +59,11 @@ pub struct Options {
     pub top_k: usize,
     /// The polarity of the images.
     pub polarity: PolarityChoice,
-    /// Which of those that wait for the model run first: 1 to 9, lower is earlier; 0 for what the
-    /// model's settings say.
-    pub priority: u8,
-    /// The time that the answer may take, if it is less than the server's own limit.
-    pub timeout: Option<Duration>,
 }
-
-/// The priority of a request that states none: the model's own.
-pub const DEFAULT_PRIORITY: u8 = 0;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { top_k: 1, polarity: PolarityChoice::Auto, priority: DEFAULT_PRIORITY, timeout: None }
+        Self { top_k: 1, polarity: PolarityChoice::Auto }
     }
 }
 

@@ -13,9 +13,10 @@ use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::transform::PolarityChoice;
 
-/// The outputs for one request, how long it waited, and how long the run took that made them.
+/// What became of one request: its inputs, given back, and what was made of them.
 #[derive(Debug)]
 pub(super) struct Inferred {
+    pub(super) inputs: Vec<Tensor>,
     pub(super) outputs: Vec<Tensor>,
     pub(super) queue: Duration,
     pub(super) infer: Duration,
@@ -78,15 +79,15 @@ fn run_batch(servable: &Servable, batch: Vec<Waiting>) {
         && let Ok(parts) = run_joined(servable, batch.iter().map(|waiting| waiting.tensors.as_slice()))
     {
         let infer = start.elapsed();
-        for (Waiting { queue, reply, .. }, outputs) in batch.into_iter().zip(parts) {
-            drop(reply.send(Ok(Inferred { outputs, queue, infer })));
+        for (Waiting { tensors: inputs, queue, reply }, outputs) in batch.into_iter().zip(parts) {
+            drop(reply.send(Ok(Inferred { inputs, outputs, queue, infer })));
         }
         return;
     }
-    for Waiting { tensors, queue, reply } in batch {
+    for Waiting { tensors: inputs, queue, reply } in batch {
         let start = Instant::now();
-        let outputs = servable.infer(&tensors);
-        drop(reply.send(outputs.map(|outputs| Inferred { outputs, queue, infer: start.elapsed() })));
+        let outputs = servable.infer(&inputs);
+        drop(reply.send(outputs.map(|outputs| Inferred { inputs, outputs, queue, infer: start.elapsed() })));
     }
 }
 
@@ -117,10 +118,7 @@ pub(super) fn run_joined<'a>(
 }
 
 /// Splits a request of many samples into pieces.
-pub(super) fn split(tensors: Vec<Tensor>, rows: usize, size: usize) -> Vec<Vec<Tensor>> {
-    if rows <= size {
-        return vec![tensors];
-    }
+pub(super) fn split(tensors: &[Tensor], rows: usize, size: usize) -> Vec<Vec<Tensor>> {
     let piece = |start: usize| {
         let end = rows.min(start + size);
         tensors.iter().map(|tensor| tensor.slice_rows(start..end)).collect()
@@ -132,16 +130,12 @@ pub(super) fn split(tensors: Vec<Tensor>, rows: usize, size: usize) -> Vec<Vec<T
 ///
 /// # Errors
 /// [`Error::Internal`] when the pieces do not fit together.
-pub(super) fn rejoin(mut pieces: Vec<Inferred>) -> Result<Inferred> {
-    if pieces.len() == 1
-        && let Some(only) = pieces.pop()
-    {
-        return Ok(only);
-    }
+pub(super) fn rejoin(inputs: Vec<Tensor>, pieces: &[Inferred]) -> Result<Inferred> {
     let outputs = 0..pieces.first().map_or(0, |piece| piece.outputs.len());
     let join = |output: usize| Tensor::concat_rows(pieces.iter().map(move |piece| &piece.outputs[output]));
     let outputs = outputs.map(join).collect::<Result<_>>();
     Ok(Inferred {
+        inputs,
         outputs: outputs.map_err(|error| Error::internal("the pieces of a batch do not fit together", error))?,
         queue: pieces.iter().map(|piece| piece.queue).max().unwrap_or_default(),
         infer: pieces.iter().map(|piece| piece.infer).sum(),

@@ -5,8 +5,10 @@ use tonic::{Extensions, Request};
 
 use super::timeout::Deadline;
 use crate::api::access::Caller;
+use crate::api::context::request_context;
 use crate::api::peer::Peer;
 use crate::ids::RequestId;
+use crate::serving::{Protocol, RequestContext};
 
 /// A call without its message.
 #[derive(Debug)]
@@ -19,14 +21,19 @@ pub(super) struct Call {
 impl Call {
     /// Takes the message out of a request.
     pub(super) fn split<T>(request: Request<T>) -> (Self, T) {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let id = extensions.remove().unwrap_or_else(RequestId::generate);
+        let (metadata, extensions, message) = request.into_parts();
+        let id = extensions.get().cloned().unwrap_or_else(RequestId::generate);
         (Self { id, metadata, extensions }, message)
     }
 
     /// The identifier of the call.
     pub(super) fn id(&self) -> &RequestId {
         &self.id
+    }
+
+    /// Returns the context in which the predictor sees the call.
+    pub(super) fn context(&self, protocol: Protocol) -> RequestContext {
+        request_context(protocol, self.metadata.as_ref(), &self.extensions)
     }
 
     /// The moment by which the answer is wanted.

@@ -3,22 +3,23 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::generate_types::{GenerateAnswer, GenerateBody, GeneratedImage};
-use super::predict_input::{check_options, header_options};
+use super::predict_input::{check_hints, header_hints};
 use super::predict_types::{Binary, PredictFailure, PredictHeaders, Timings};
 use crate::api::body::read_body_for;
+use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::{ModelRef, RequestId, VersionSpec};
-use crate::serving::{Generator, Input, Servable};
+use crate::serving::{Generator, Input, Options, Protocol, Servable};
 use crate::tensor::Tensor;
 use crate::transform::Picture;
 
@@ -45,12 +46,11 @@ const ENCODING_FACTOR: usize = 8;
 )]
 pub(super) async fn generate_model(
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     request: Request,
 ) -> std::result::Result<Response, ApiError> {
     let target = ModelRef { name: Some(model.parse()?), version: VersionSpec::Latest };
-    Ok(generate(&state, &id, &target, request).await?)
+    Ok(generate(&state, &target, request).await?)
 }
 
 /// Make images with one version of a model, by number or alias
@@ -73,29 +73,30 @@ pub(super) async fn generate_model(
 )]
 pub(super) async fn generate_version(
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
     Path((model, version)): Path<(String, String)>,
     request: Request,
 ) -> std::result::Result<Response, ApiError> {
     let target = ModelRef { name: Some(model.parse()?), version: version.parse()? };
-    Ok(generate(&state, &id, &target, request).await?)
+    Ok(generate(&state, &target, request).await?)
 }
 
-async fn generate(state: &ApiState, id: &RequestId, target: &ModelRef, request: Request) -> Result<Response> {
+async fn generate(state: &ApiState, target: &ModelRef, request: Request) -> Result<Response> {
     let start = Instant::now();
+    let context = request_context(Protocol::Weir, request.headers(), request.extensions());
     let servable = state.predictor().resolve(target)?;
     let generator = servable.generator().ok_or_else(|| {
         Error::InvalidInput(format!("model \"{}\" makes no images; only a variational autoencoder does", servable.name))
     })?;
     let (parts, body) = request.into_parts();
-    let body = read_body_for(state, generator.decoder(), &parts.headers, body).await?;
+    let body = read_body_for(state, &context, generator.decoder(), &parts.headers, body).await?;
     let wanted = GenerateBody::read(&body.bytes)?;
     drop(body);
-    let options = check_options(header_options(&parts.headers)?, wanted.priority, wanted.timeout_ms)?;
+    let hints = check_hints(header_hints(&parts.headers)?, wanted.priority, wanted.timeout_ms)?;
     let codes = codes(&wanted, generator, state.settings().max_samples)?;
     let count = codes.len() / generator.latent();
     let input = Input::Tensors(vec![Tensor::new(vec![count, generator.latent()], codes.clone())?]);
-    let inference = state.predictor().infer(generator.decoder(), input, options).await?;
+    let context = context.with_hints(hints);
+    let inference = state.predictor().infer(&context, generator.decoder(), input, Options::default()).await?;
     let answering = Instant::now();
     let pictures = generator.pictures(&inference.outputs)?;
     let bytes = pictures.iter().map(|picture| picture.pixels.len()).sum::<usize>() * ENCODING_FACTOR;
@@ -109,7 +110,7 @@ async fn generate(state: &ApiState, id: &RequestId, target: &ModelRef, request: 
         let codes = codes.chunks_exact(generator.latent());
         let images = images.into_iter().zip(codes).map(|(image, latent)| GeneratedImage { image, latent }).collect();
         let timings = Timings::new(inference.stages, start.elapsed());
-        json(id, &servable, images, timings)?
+        json(&context.request_id, &servable, images, timings)?
     };
     generator.decoder().encoded(answering.elapsed());
     Ok(response)

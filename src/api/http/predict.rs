@@ -4,18 +4,20 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
 use http::{HeaderValue, header};
 
-use super::predict_input::read_input;
+use super::predict_input::{Question, read_question};
 use super::predict_types::{
     Binary, PredictAnswer, PredictBody, PredictFailure, PredictForm, PredictHeaders, PredictQuery, Timings,
 };
+use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::state::ApiState;
 use crate::error::Error;
-use crate::ids::{ModelRef, RequestId, VersionSpec};
+use crate::ids::{ModelRef, VersionSpec};
+use crate::serving::Protocol;
 
 type Answer = Result<Response, ApiError>;
 type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
@@ -34,13 +36,8 @@ type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
         PredictFailure
     )
 )]
-pub(super) async fn predict_default(
-    State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
-    query: QueryResult,
-    request: Request,
-) -> Answer {
-    predict(&state, &id, &ModelRef { name: None, version: VersionSpec::Latest }, query, request).await
+pub(super) async fn predict_default(State(state): State<ApiState>, query: QueryResult, request: Request) -> Answer {
+    predict(&state, &ModelRef { name: None, version: VersionSpec::Latest }, query, request).await
 }
 
 /// Ask a model by name
@@ -60,13 +57,12 @@ pub(super) async fn predict_default(
 )]
 pub(super) async fn predict_model(
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
     Path(model): Path<String>,
     query: QueryResult,
     request: Request,
 ) -> Answer {
     let target = ModelRef { name: Some(model.parse()?), version: VersionSpec::Latest };
-    predict(&state, &id, &target, query, request).await
+    predict(&state, &target, query, request).await
 }
 
 /// Ask one version of a model, by number or alias
@@ -89,26 +85,27 @@ pub(super) async fn predict_model(
 )]
 pub(super) async fn predict_version(
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
     Path((model, version)): Path<(String, String)>,
     query: QueryResult,
     request: Request,
 ) -> Answer {
     let target = ModelRef { name: Some(model.parse()?), version: version.parse()? };
-    predict(&state, &id, &target, query, request).await
+    predict(&state, &target, query, request).await
 }
 
-async fn predict(state: &ApiState, id: &RequestId, target: &ModelRef, query: QueryResult, request: Request) -> Answer {
+async fn predict(state: &ApiState, target: &ModelRef, query: QueryResult, request: Request) -> Answer {
     let start = Instant::now();
+    let context = request_context(Protocol::Weir, request.headers(), request.extensions());
     let Query(query) =
         query.map_err(|rejection| Error::Malformed(format!("the query cannot be read: {}", rejection.body_text())))?;
     let servable = state.predictor().resolve(target)?;
-    let (input, options, held) = read_input(state, &servable, query, request).await?;
-    let predicted = state.predictor().predict(servable, input, options).await?;
+    let Question { input, options, hints, held } = read_question(state, &context, &servable, query, request).await?;
+    let context = context.with_hints(hints);
+    let predicted = state.predictor().predict(&context, servable, input, options).await?;
     drop(held);
     let answering = Instant::now();
     let body = serde_json::to_vec(&PredictAnswer {
-        request_id: id.as_str(),
+        request_id: context.request_id.as_str(),
         model: predicted.servable.name.as_str(),
         version: predicted.servable.version.0,
         predictions: &predicted.predictions,

@@ -15,25 +15,34 @@ use crate::api::body::{Buffered, read_body_for};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::{DEFAULT_PRIORITY, Input, Options, Servable};
+use crate::serving::{DEFAULT_PRIORITY, Input, Options, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Dim};
 use crate::tensor::{Data, Tensor};
 
-/// Reads and parses the body. The third part keeps the body's share of the memory budget; drop it
-/// when the input has been used up.
+/// What a request asks.
+pub(super) struct Question {
+    pub(super) input: Input,
+    pub(super) options: Options,
+    pub(super) hints: RequestHints,
+    /// The body's share of the memory budget, to be dropped when the input has been used up.
+    pub(super) held: Buffered,
+}
+
+/// Reads and parses the body.
 ///
 /// # Errors
 /// Whatever is wrong with the body.
-pub(super) async fn read_input(
+pub(super) async fn read_question(
     state: &ApiState,
+    context: &RequestContext,
     servable: &Servable,
     query: PredictQuery,
     request: Request,
-) -> Result<(Input, Options, Buffered)> {
+) -> Result<Question> {
     let (parts, body) = request.into_parts();
-    let body = read_body_for(state, servable, &parts.headers, body).await?;
+    let body = read_body_for(state, context, servable, &parts.headers, body).await?;
     let max_samples = state.settings().max_samples;
-    let mut wishes = Wishes::of_headers(&parts.headers)?;
+    let mut stated = Stated::of_headers(&parts.headers)?;
     let (input, top_k, polarity) = match content(&parts.headers, &body.bytes)? {
         Content::Form => (Input::Images(read_form(&parts.headers, body.bytes.clone(), max_samples).await?), None, None),
         Content::Json => {
@@ -44,9 +53,9 @@ pub(super) async fn read_input(
             };
             let json = JsonBody::read(&body.bytes, servable.signature(), instances, max_samples)?;
             let (top_k, polarity) = (json.top_k, json.polarity);
-            wishes = Wishes {
-                priority: json.priority.or(wishes.priority),
-                timeout_ms: json.timeout_ms.or(wishes.timeout_ms),
+            stated = Stated {
+                priority: json.priority.or(stated.priority),
+                timeout_ms: json.timeout_ms.or(stated.timeout_ms),
             };
             (json_input(json, servable, max_samples)?, top_k, polarity)
         }
@@ -58,13 +67,8 @@ pub(super) async fn read_input(
         },
     };
     let top_k = top_k.or(query.top_k).map_or(Ok(DEFAULT_TOP_K), check_top_k)?;
-    let options = Options {
-        top_k,
-        polarity: polarity.or(query.polarity).unwrap_or_default(),
-        priority: wishes.priority.map_or(Ok(DEFAULT_PRIORITY), check_priority)?,
-        timeout: wishes.timeout_ms.map(check_timeout).transpose()?,
-    };
-    Ok((input, options, body))
+    let options = Options { top_k, polarity: polarity.or(query.polarity).unwrap_or_default() };
+    Ok(Question { input, options, hints: stated.checked()?, held: body })
 }
 
 /// How long the headers of a request let its answer take.
@@ -72,16 +76,16 @@ pub(super) async fn read_input(
 /// # Errors
 /// [`Error::Malformed`] for what is no number of milliseconds.
 pub(super) fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>> {
-    Wishes::of_headers(headers)?.timeout_ms.map(check_timeout).transpose()
+    Stated::of_headers(headers)?.timeout_ms.map(check_timeout).transpose()
 }
 
-/// What a request says about its scheduling.
-struct Wishes {
+/// The scheduling hints that a request states, as it states them.
+struct Stated {
     priority: Option<u64>,
     timeout_ms: Option<u64>,
 }
 
-impl Wishes {
+impl Stated {
     fn of_headers(headers: &HeaderMap) -> Result<Self> {
         let number = |name: &'static str| {
             let Some(value) = headers.get(name) else { return Ok(None) };
@@ -93,27 +97,31 @@ impl Wishes {
         };
         Ok(Self { priority: number(PRIORITY_HEADER)?, timeout_ms: number(TIMEOUT_HEADER)? })
     }
+
+    fn checked(&self) -> Result<RequestHints> {
+        Ok(RequestHints {
+            priority: self.priority.map_or(Ok(DEFAULT_PRIORITY), check_priority)?,
+            timeout: self.timeout_ms.map(check_timeout).transpose()?,
+        })
+    }
 }
 
-/// What the headers of a request say about its scheduling.
+/// Returns the scheduling hints in the headers of a request.
 ///
 /// # Errors
 /// [`Error::Malformed`] naming the header.
-pub(super) fn header_options(headers: &HeaderMap) -> Result<Options> {
-    let Wishes { priority, timeout_ms } = Wishes::of_headers(headers)?;
-    let priority = priority.map_or(Ok(DEFAULT_PRIORITY), check_priority)?;
-    Ok(Options { priority, timeout: timeout_ms.map(check_timeout).transpose()?, ..Options::default() })
+pub(super) fn header_hints(headers: &HeaderMap) -> Result<RequestHints> {
+    Stated::of_headers(headers)?.checked()
 }
 
-/// Options with what the body of a request says instead of its headers.
+/// Returns the hints of a request whose body may state others than its headers, and goes first.
 ///
 /// # Errors
 /// [`Error::Malformed`] naming what is out of range.
-pub(super) fn check_options(options: Options, priority: Option<u64>, timeout_ms: Option<u64>) -> Result<Options> {
-    Ok(Options {
-        priority: priority.map_or(Ok(options.priority), check_priority)?,
-        timeout: timeout_ms.map_or(Ok(options.timeout), |milliseconds| check_timeout(milliseconds).map(Some))?,
-        ..options
+pub(super) fn check_hints(hints: RequestHints, priority: Option<u64>, timeout_ms: Option<u64>) -> Result<RequestHints> {
+    Ok(RequestHints {
+        priority: priority.map_or(Ok(hints.priority), check_priority)?,
+        timeout: timeout_ms.map_or(Ok(hints.timeout), |milliseconds| check_timeout(milliseconds).map(Some))?,
     })
 }
 

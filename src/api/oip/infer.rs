@@ -9,17 +9,23 @@ use super::response::{InferOutput, InferResponse, Value};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::Servable;
+use crate::serving::{Options, RequestContext, Servable};
 
 /// Answers a request. Dropping the future cancels it.
 ///
 /// # Errors
 /// Whatever is wrong with the request, and as [`crate::serving::Predictor::infer`].
-pub(crate) async fn infer(state: &ApiState, servable: &Arc<Servable>, request: InferRequest) -> Result<InferResponse> {
+pub(crate) async fn infer(
+    state: &ApiState,
+    context: RequestContext,
+    servable: &Arc<Servable>,
+    request: InferRequest,
+) -> Result<InferResponse> {
     let InferRequest { id, inputs, outputs, parameters } = request;
     let wanted = wanted(servable, outputs)?;
     let input = into_input(servable, inputs, state.regions())?;
-    let inference = state.predictor().infer(servable, input, parameters.options()).await?;
+    let context = context.with_hints(parameters.hints());
+    let inference = state.predictor().infer(&context, servable, input, Options::default()).await?;
     let mut answers = Vec::with_capacity(wanted.len());
     for (index, RequestedOutput { name, classification, region }) in wanted {
         let given = &inference.outputs[index];

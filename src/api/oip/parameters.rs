@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::{DEFAULT_PRIORITY, Options};
+use crate::serving::{DEFAULT_PRIORITY, RequestHints};
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,9 +121,8 @@ impl RequestParameters {
         self.timeout = Some(self.timeout.map_or(timeout, |own| own.min(timeout)));
     }
 
-    pub(super) fn options(self) -> Options {
-        let priority = self.priority.unwrap_or(DEFAULT_PRIORITY);
-        Options { priority, timeout: self.timeout, ..Options::default() }
+    pub(super) fn hints(self) -> RequestHints {
+        RequestHints { priority: self.priority.unwrap_or(DEFAULT_PRIORITY), timeout: self.timeout }
     }
 }
 
@@ -139,14 +138,14 @@ mod tests {
     #[test]
     fn priority_and_timeout_are_obeyed_in_any_integer_type() {
         for value in [Parameter::Int(1), Parameter::Uint(1)] {
-            assert_eq!(set("priority", &value).unwrap().options().priority, 1);
-            assert_eq!(set("timeout", &value).unwrap().options().timeout, Some(Duration::from_micros(1)));
+            assert_eq!(set("priority", &value).unwrap().hints().priority, 1);
+            assert_eq!(set("timeout", &value).unwrap().hints().timeout, Some(Duration::from_micros(1)));
         }
-        let neutral = set("timeout", &Parameter::Uint(0)).unwrap().options();
+        let neutral = set("timeout", &Parameter::Uint(0)).unwrap().hints();
         assert_eq!((neutral.timeout, neutral.priority), (None, DEFAULT_PRIORITY));
         let mut limited = set("timeout", &Parameter::Uint(5)).unwrap();
         limited.limit(Duration::from_micros(9));
-        assert_eq!(limited.options().timeout, Some(Duration::from_micros(5)));
+        assert_eq!(limited.hints().timeout, Some(Duration::from_micros(5)));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::api::access::Action;
 use crate::api::oip;
 use crate::api::state::ApiState;
 use crate::error::Kind;
+use crate::serving::Protocol;
 
 /// The service.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ async fn infer(state: &ApiState, call: &Call, message: ModelInferRequest) -> Res
         // It belongs to programs on this machine.
         state.access().permit(call.caller(), Action::UseSharedMemory)?;
     }
-    let response = oip::infer(state, &servable, request).await?;
+    let response = oip::infer(state, call.context(Protocol::OipGrpc), &servable, request).await?;
     drop(held);
     state.traces().record(call.id(), &response.servable, &response.stages, begun.elapsed());
     let encoding = Instant::now();

@@ -27,7 +27,7 @@ use crate::api::tfs::{
 };
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::{Inference, Input as ModelInput, Options, Servable};
+use crate::serving::{Inference, Input as ModelInput, Options, Protocol, RequestHints, Servable};
 use crate::signature::DType;
 use crate::tensor::Tensor;
 
@@ -47,7 +47,9 @@ impl Predictions {
 
     async fn run(&self, call: &Call, servable: &Arc<Servable>, input: ModelInput) -> Result<Inference> {
         let timeout = call.deadline().map(|deadline| deadline.left());
-        self.0.predictor().infer(servable, input, Options { timeout, ..Options::default() }).await
+        let hints = RequestHints { timeout, ..RequestHints::default() };
+        let context = call.context(Protocol::TfServingGrpc).with_hints(hints);
+        self.0.predictor().infer(&context, servable, input, Options::default()).await
     }
 
     /// The input of a model that is asked with examples.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -12,6 +12,7 @@ use super::body::InferBody;
 use crate::api::access::Action;
 use crate::api::body::read_body_for;
 use crate::api::compression::Encoding;
+use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::http::extract::caller_of;
 use crate::api::http::predict_input::timeout_of;
@@ -19,7 +20,8 @@ use crate::api::offload::off_reactor;
 use crate::api::oip::{InferResponse, infer, resolve};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
-use crate::ids::{RequestId, quote};
+use crate::ids::quote;
+use crate::serving::Protocol;
 
 /// How many bytes of a body, of a request or an answer, are JSON, if others follow.
 const JSON_BYTES: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -27,31 +29,26 @@ const JSON_BYTES: HeaderName = HeaderName::from_static("inference-header-content
 type Answer = std::result::Result<Response, ApiError>;
 
 /// Asks the default version of a model.
-pub(super) async fn infer_model(
-    State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
-    Path(model): Path<String>,
-    request: Request,
-) -> Answer {
-    answer(&state, &id, &model, "", request).await.map_err(ApiError)
+pub(super) async fn infer_model(State(state): State<ApiState>, Path(model): Path<String>, request: Request) -> Answer {
+    answer(&state, &model, "", request).await.map_err(ApiError)
 }
 
 /// Asks a version of a model, by number or alias.
 pub(super) async fn infer_version(
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
     Path((model, version)): Path<(String, String)>,
     request: Request,
 ) -> Answer {
-    answer(&state, &id, &model, &version, request).await.map_err(ApiError)
+    answer(&state, &model, &version, request).await.map_err(ApiError)
 }
 
-async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, request: Request) -> Result<Response> {
+async fn answer(state: &ApiState, model: &str, version: &str, request: Request) -> Result<Response> {
     let servable = resolve(state, model, version)?;
     let (parts, body) = request.into_parts();
+    let context = request_context(Protocol::Oip, &parts.headers, &parts.extensions);
     let json_bytes = json_bytes(&parts.headers)?;
     let begun = Instant::now();
-    let held = read_body_for(state, &servable, &parts.headers, body).await?;
+    let held = read_body_for(state, &context, &servable, &parts.headers, body).await?;
     let (bytes, reader) = (held.bytes.clone(), servable.clone());
     let mut asked = off_reactor(bytes.len(), move || InferBody::read(&bytes, json_bytes, &reader)).await?;
     if asked.request.uses_shared_memory() {
@@ -61,9 +58,10 @@ async fn answer(state: &ApiState, id: &RequestId, model: &str, version: &str, re
     if let Some(timeout) = timeout_of(&parts.headers)? {
         asked.request.parameters.limit(timeout);
     }
-    let response = infer(state, &servable, std::mem::take(&mut asked.request)).await?;
+    let id = context.request_id.clone();
+    let response = infer(state, context, &servable, std::mem::take(&mut asked.request)).await?;
     drop(held);
-    state.traces().record(id, &response.servable, &response.stages, begun.elapsed());
+    state.traces().record(&id, &response.servable, &response.stages, begun.elapsed());
     let encoding = Instant::now();
     let written = write(response, asked).await?;
     servable.encoded(encoding.elapsed());

@@ -26,15 +26,16 @@ pub(super) use pretty::Pretty;
 use self::examples_body::Reading;
 use self::path::{Verb, Wish};
 use super::operations;
-use super::predict_input::header_options;
+use super::predict_input::header_hints;
 use crate::api::body::read_body_for;
+use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::api::tfs::{ModelSpec, classes, classification_output, regression_output, regressions};
 use crate::error::{Error, Result};
 use crate::metrics::Stage;
-use crate::serving::{Inference, Input, Servable};
+use crate::serving::{Inference, Input, Options, Protocol, Servable};
 
 /// The routes.
 pub(super) fn routes() -> Router<ApiState> {
@@ -101,8 +102,9 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
         }
     };
     let (parts, body) = request.into_parts();
-    let options = header_options(&parts.headers)?;
-    let body = read_body_for(state, &servable, &parts.headers, body).await?;
+    let hints = header_hints(&parts.headers)?;
+    let context = request_context(Protocol::TfServing, &parts.headers, &parts.extensions);
+    let body = read_body_for(state, &context, &servable, &parts.headers, body).await?;
     let (model, max_examples) = (servable.clone(), state.settings().max_samples);
     let length = body.bytes.len();
     let read = move || {
@@ -110,7 +112,7 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
         Ok((input, layout, body))
     };
     let (input, layout, held) = off_reactor(length, read).await?;
-    let inference = state.predictor().infer(&servable, input, options).await?;
+    let inference = state.predictor().infer(&context.with_hints(hints), &servable, input, Options::default()).await?;
     drop(held);
     write(asked, &servable, inference, layout).await
 }

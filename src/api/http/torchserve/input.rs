@@ -10,12 +10,12 @@ use http::{HeaderMap, header};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::api::body::{Buffered, read_body_for};
-use crate::api::http::predict_input::{first_visible, header_options, raw_input};
+use crate::api::http::predict_input::{first_visible, header_hints, raw_input};
 use crate::api::http::tfs::{Gathered, Item, Layout, json_error};
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
-use crate::serving::{Input, Options, Servable};
+use crate::serving::{Input, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Signature, TensorSpec};
 use crate::transform::{Accepts, Nested, with_words};
 
@@ -29,7 +29,7 @@ const MAX_PARTS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) input: Input,
-    pub(super) options: Options,
+    pub(super) hints: RequestHints,
     /// Whether it is one sample by itself, and not a list of some.
     pub(super) is_one: bool,
 }
@@ -40,12 +40,13 @@ pub(super) struct Question {
 /// Whatever is wrong with the body.
 pub(super) async fn read_question(
     state: &ApiState,
+    context: &RequestContext,
     servable: &std::sync::Arc<Servable>,
     request: Request,
 ) -> Result<(Question, Buffered)> {
     let (parts, body) = request.into_parts();
-    let options = header_options(&parts.headers)?;
-    let body = read_body_for(state, servable, &parts.headers, body).await?;
+    let hints = header_hints(&parts.headers)?;
+    let body = read_body_for(state, context, servable, &parts.headers, body).await?;
     let data = match is_form(&parts.headers) {
         true => part(&parts.headers, body.bytes.clone()).await?,
         false => body.bytes.clone(),
@@ -68,7 +69,7 @@ pub(super) async fn read_question(
             (input, is_one)
         }
     };
-    Ok((Question { input, options, is_one }, body))
+    Ok((Question { input, hints, is_one }, body))
 }
 
 enum Kind {

@@ -18,13 +18,14 @@ use http::{HeaderValue, header};
 pub(super) use management::routes as management;
 
 use self::input::{Question, read_question};
+use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::state::ApiState;
 use crate::api::tfs::classification_output;
 use crate::error::{Error, Result};
 use crate::ids::{ModelRef, VersionSpec, printable};
 use crate::metrics::Stage;
-use crate::serving::Options;
+use crate::serving::{Options, Protocol};
 
 /// Classes in an answer, as TorchServe's own image classifier gives.
 const TOP_K: usize = 5;
@@ -74,15 +75,18 @@ async fn ping(State(state): State<ApiState>) -> Answer {
 async fn predict(state: &ApiState, model: &str, version: Option<&str>, request: Request) -> Result<Response> {
     let target = target(model, version)?;
     let servable = state.predictor().resolve(&target).map_err(|error| reworded(error, model, version))?;
-    let (Question { input, options, is_one }, held) = read_question(state, &servable, request).await?;
+    let context = request_context(Protocol::TorchServe, request.headers(), request.extensions());
+    let (Question { input, hints, is_one }, held) = read_question(state, &context, &servable, request).await?;
+    let context = context.with_hints(hints);
     let body = if classification_output(&servable).is_ok() {
-        let predicted = state.predictor().predict(servable.clone(), input, Options { top_k: TOP_K, ..options }).await?;
+        let options = Options { top_k: TOP_K, ..Options::default() };
+        let predicted = state.predictor().predict(&context, servable.clone(), input, options).await?;
         let start = Instant::now();
         let body = answer::classes(&predicted.predictions, is_one);
         servable.metrics.observe(Stage::Encode, start.elapsed());
         body
     } else {
-        let inference = state.predictor().infer(&servable, input, options).await?;
+        let inference = state.predictor().infer(&context, &servable, input, Options::default()).await?;
         answer::tensors(&servable, inference.outputs, is_one).await?
     };
     drop(held);
