@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Asks a running weir through the client of KServe's own SDK, in both of its protocols.
+"""Tests a running weir with the client of KServe's own SDK, in both of its protocols.
 
     tests/conformance/kserve_sdk.py WEIR_BINARY
 
-Needs the package kserve (about 450 MB with what it brings along).
+Needs the package kserve (about 450 MB with its dependencies).
 """
 
 import asyncio

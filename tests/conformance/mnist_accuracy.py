@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Asks a running weir about all 10,000 test images of MNIST, as a client would: PNG files over
-keep-alive connections. The answers must be those that the manifest of the newest version of
-mnist-mlp claims, to the last image: the number of right ones, and the whole confusion matrix.
+"""Classifies all 10,000 test images of MNIST with a running weir, sent as PNG files over keep-alive
+connections. The answers must match what the manifest of the newest version of mnist-mlp claims: the
+number of correct answers and the whole confusion matrix.
 
     tests/conformance/mnist_accuracy.py WEIR_BINARY
 
@@ -34,7 +34,7 @@ def chunk(kind, data):
 
 
 def png(pixels, width=28, height=28):
-    """Grey pixels as a PNG file; each row is behind a filter type of none."""
+    """Returns grey pixels as a PNG file in which every row has filter type 0 (none)."""
     rows = b"".join(b"\0" + pixels[y * width : (y + 1) * width] for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -56,7 +56,7 @@ def start(binary):
 
 
 def ask(address, version, images, share, answers):
-    """Asks about a share of the images over one connection; the answers go to their places."""
+    """Classifies some of the images over one connection and stores the answers by index."""
     connection = http.client.HTTPConnection(address, timeout=60)
     connection.connect()
     socket = connection.sock
@@ -96,20 +96,20 @@ def main():
 
     failed = [f"image {index}: {answer}" for index, answer in enumerate(answers) if not isinstance(answer, int)]
     if failed:
-        raise SystemExit(f"{len(failed)} images without an answer; the first: {failed[0]}")
+        raise SystemExit(f"{len(failed)} images got no answer; the first: {failed[0]}")
     confusion = [[0] * CLASSES for _ in range(CLASSES)]
     for label, answer in zip(labels, answers):
         confusion[label][answer] += 1
     right = sum(confusion[digit][digit] for digit in range(CLASSES))
     expected = round(claimed["accuracy"] * samples)
-    print(f"{MODEL} version {version}: {right} of {samples} right, the manifest claims {expected}")
+    print(f"{MODEL} version {version}: {right} of {samples} correct, the manifest claims {expected}")
     if right != expected:
-        raise SystemExit("FAIL  another number of right answers")
+        raise SystemExit("FAIL  the number of correct answers differs")
     if confusion != claimed["confusion"]:
-        raise SystemExit(f"FAIL  another confusion matrix (rows are true classes): {confusion}, the manifest claims {claimed['confusion']}")
+        raise SystemExit(f"FAIL  the confusion matrix differs (rows are true classes): {confusion}, the manifest claims {claimed['confusion']}")
     if code != 0:
-        raise SystemExit(f"FAIL  the server ended with exit code {code} after SIGTERM")
-    print("ok    the confusion matrix is the same, and the server ended cleanly")
+        raise SystemExit(f"FAIL  the server exited with code {code} after SIGTERM")
+    print("ok    the confusion matrix matches, and the server exited cleanly")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Asks a running weir over gRPC with tritonclient, NVIDIA's own client of the Open Inference Protocol:
-every call it has, synchronous, with callbacks, with asyncio and as a stream; and what must be refused.
+"""Tests a running weir over gRPC with tritonclient, NVIDIA's client of the Open Inference Protocol:
+every call it has, synchronous, with callbacks, with asyncio and as a stream; and requests that must be
+refused.
 
     tests/conformance/oip_grpc.py WEIR_BINARY
 
-Needs PyPI's "tritonclient[grpc]", grpcio-health-checking and grpcio-reflection. One line a check; the
-exit code is 1 if one failed. Reads data/mnist and models/ of this repository.
+Needs PyPI's "tritonclient[grpc]", grpcio-health-checking and grpcio-reflection. Prints one line for each
+check; the exit code is 1 if one failed. Reads data/mnist and models/ of this repository.
 """
 
 import asyncio
@@ -76,7 +77,7 @@ LABELS = list(read_idx("t10k-labels-idx1-ubyte.gz", 8))
 
 
 def digits(begin, end):
-    """Test images as the input of the model."""
+    """Returns test images as the input of the model."""
     tensor = triton.InferInput("image", [end - begin, 1, 28, 28], "FP32")
     tensor.set_data_from_numpy(IMAGES[begin:end].astype(numpy.float32))
     return [tensor]
@@ -193,7 +194,7 @@ def checks(address):
     def _():
         refused("DEADLINE_EXCEEDED", client.infer, MODEL, digits(0, 250), timeout=1)
 
-        # How late is late enough is for the machine to say.
+        # A fast machine may meet the deadline, so ask until one request misses it.
         def late():
             for _ in range(1000):
                 client.infer(MODEL, digits(0, 250), client_timeout=1e-4)

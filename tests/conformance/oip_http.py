@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Talks to a running weir with Triton's own HTTP client, and with KServe's if it is installed.
+"""Tests a running weir with Triton's own HTTP client, and with KServe's if it is installed.
 
     tests/conformance/oip_http.py WEIR_BINARY
 
-Needs `tritonclient[http]`; with `kserve` its REST client is tried as well. Prints a line for each check,
+Needs `tritonclient[http]`; if `kserve` is installed, its REST client is tested as well. Prints a line for each check,
 and how many passed.
 """
 
@@ -51,7 +51,7 @@ def refused(name, words, call):
 
 
 def texts():
-    """An ONNX graph: y = x, for text of [N, 1]."""
+    """Returns an ONNX graph that copies strings of shape [N, 1]."""
     dims = field(1, field(2, "N")) + field(1, field(1, 1))
     kind = field(2, field(1, field(1, STRING) + field(2, dims)))
     node = field(1, "x") + field(2, "y") + field(4, "Identity")
@@ -82,7 +82,7 @@ def start(binary, work):
 
 
 def eventually(condition):
-    """Whether something that the server does on its own has happened within some seconds."""
+    """Returns whether something that the server does on its own happens within a few seconds."""
     for _ in range(200):
         if condition():
             return True

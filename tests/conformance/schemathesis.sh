@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Holds a running weir against its own OpenAPI document with Schemathesis 4:
-# valid and invalid requests to every operation, and whether each answer has a
+# Tests a running weir against its own OpenAPI document with Schemathesis 4: sends
+# valid and invalid requests to every operation and checks that each answer has a
 # status, a content type, a body and headers that the document allows.
 #
 #   tests/conformance/schemathesis.sh PYTHON_BIN_DIR WEIR_BINARY
@@ -14,12 +14,12 @@ schemathesis=$1/schemathesis
 # shellcheck source-path=SCRIPTDIR source=server.sh
 . "$(dirname "$0")/server.sh"
 [ -x "$schemathesis" ] || die "no program at $schemathesis"
-# It would unload what the rest of this script needs, and move aliases in the repository.
+# Otherwise it would unload models that the rest of this script needs, and move aliases in the repository.
 export WEIR_ADMIN=off
 start_server "$2"
 
 cd "$work"
-# A deadline of one millisecond, which is tried, may pass: 504 is the documented answer and no fault.
+# Schemathesis tries a deadline of one millisecond; if it passes, 504 is the documented answer.
 printf '[checks]\nnot_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "504"]\n' >schemathesis.toml
 "$schemathesis" --config-file schemathesis.toml run "$base/openapi.json" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,unsupported_method \
@@ -32,7 +32,7 @@ printf '[checks]\nnot_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "
     --workers 1 \
     --continue-on-failure \
     --request-timeout 30 \
-    --no-color || die 'schemathesis found something'
+    --no-color || die 'schemathesis found a problem'
 ok "schemathesis, ${EXAMPLES:-100} examples for each operation"
 
 assert_unharmed

@@ -1,4 +1,4 @@
-"""A weir of its own for a conformance script, and the tally of what was checked."""
+"""Starts a weir for a conformance script and counts its checks."""
 
 import gzip
 import json
@@ -16,12 +16,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Weir:
-    """A server of a bundled model on a free port; `base` is its URL."""
+    """A server of one bundled model on a free port; `base` is its URL."""
 
     def __init__(self, binary, *arguments):
         self.work = tempfile.TemporaryDirectory()
-        # A copy of one model's first version: others may have been trained meanwhile, and an alias that is moved
-        # stays moved nowhere.
+        # A copy of the model's first version: newer versions may have been trained since, and moving an alias
+        # must not change the repository.
         shutil.copytree(ROOT / "models" / "mnist-mlp" / "1", pathlib.Path(self.work.name, "models", "mnist-mlp", "1"))
         command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", self.work.name + "/models", "--default-model", "mnist-mlp"]
         command += ["--state-dir", self.work.name + "/state", "--log-format", "json", *arguments]
@@ -64,8 +64,8 @@ class Tally:
 
 
 def alike(one, other):
-    """Whether two answers say the same. A server that has just started may pass to a faster engine between them,
-    and engines differ in the last digits."""
+    """Returns whether two answers agree. A server that has just started may switch to a faster engine between
+    them, and engines differ in the last digits."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -76,18 +76,18 @@ def alike(one, other):
 
 
 def digits(count):
-    """The first test images of MNIST, as lists of 784 pixels."""
+    """Returns the first test images of MNIST, as lists of 784 pixels."""
     data = gzip.decompress((ROOT / "data" / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     return [list(data[index * 784 : (index + 1) * 784]) for index in range(count)]
 
 
 def labels(count):
-    """Their digits."""
+    """Returns the labels of the first test images."""
     return list(gzip.decompress((ROOT / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz").read_bytes())[8 : 8 + count])
 
 
 def png(pixels, side=28):
-    """Grey pixels as a PNG file."""
+    """Returns grey pixels as a PNG file."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sourced by the other scripts: starts a weir on a free port and stops it at the end.
+# Sourced by the other scripts: starts a weir on a free port and stops it on exit.
 #
 # start_server WEIR_BINARY sets `base` to the server's URL and `work` to a folder
 # for files, and returns when the server is ready. Needs curl and a POSIX sed.
@@ -18,7 +18,7 @@ stop_server() {
         wait "$server" 2>/dev/null || true
     fi
     if [ "$status" -ne 0 ] && [ -s "$work/server.log" ]; then
-        echo '-- the last lines of the server:' >&2
+        echo '-- the last lines of the server log:' >&2
         tail -n 40 "$work/server.log" >&2
     fi
     rm -rf "$work"

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Swaps versions of a running weir under load, and judges every answer.
+"""Swaps versions of a running weir under load and checks every answer.
 
     tests/conformance/swaps.py WEIR_BINARY [--swaps 1000] [--storm 1024] [--seconds 10] [--judge-latency]
 
 1. steady load, for comparison; 2. the same load during random promotions, rollbacks, loads and
 unloads: no request for the alias may fail, and no version may answer between its unload and its next
 load; 3. 32 threads that load and unload one model: each reply is a success or a conflict, and memory
-is flat afterwards. Needs the Python standard library only.
+does not grow. Needs only the Python standard library.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import time
 VERSIONS = 4
 PROCESSES, CONNECTIONS = 2, 8
 STORM_THREADS = 32
-# The machine's own noise between two runs of the same load.
+# Allows for noise between two runs of the same load.
 LATENCY_RATIO = 2.0
 
 
@@ -39,7 +39,7 @@ def varint(number):
 
 
 def field(number, value):
-    """One protobuf field: an integer, or bytes."""
+    """Returns one protobuf field: an integer, or bytes."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     value = value.encode() if isinstance(value, str) else value
@@ -47,7 +47,7 @@ def field(number, value):
 
 
 def adder(number):
-    """An ONNX graph: y = x + number, for x of [N, 1]."""
+    """Returns an ONNX graph of y = x + number, for x of shape [N, 1]."""
     dims = field(1, field(2, "N")) + field(1, field(1, 1))
     kind = field(2, field(1, field(1, 1) + field(2, dims)))
     constant = field(2, 1) + field(8, "c") + field(9, struct.pack("<f", number))
@@ -66,7 +66,7 @@ class Client:
         answer = self.connection.getresponse()
         data = answer.read()
         if answer.status >= 400:
-            # The server may refuse before it has read the body, and then ends the connection.
+            # The server may refuse before it has read the body, and then closes the connection.
             self.connection.close()
         return answer.status, data
 
@@ -75,7 +75,7 @@ class Client:
 
 
 def load(address, seed, stop, results):
-    """One process of clients; puts (start, end, path kind, status, version, sound) for each request."""
+    """Runs one process of clients; puts (start, end, path kind, status, version, sound) for each request."""
     taken, lock = [], threading.Lock()
 
     def connection(number):
@@ -108,7 +108,7 @@ def load(address, seed, stop, results):
 
 
 def under_load(address, work):
-    """Runs `work` while the clients ask, and returns what they saw."""
+    """Runs `work` while the clients send requests, and returns what they saw."""
     stop, results = multiprocessing.Event(), multiprocessing.Queue()
     clients = [multiprocessing.Process(target=load, args=(address, n, stop, results)) for n in range(PROCESSES)]
     for client in clients:
@@ -131,7 +131,7 @@ def summary(seen):
 
 
 def swap(address, count):
-    """Random actions; returns the outcomes, and when which version was surely gone."""
+    """Runs random actions; returns their outcomes and the times at which each version was certainly unloaded."""
     client, choose, outcomes, gone, since = Client(address), random.Random(3), {}, [], {}
     for _ in range(count):
         version, action = choose.randint(1, VERSIONS), choose.choice(["promote", "rollback", "load", "unload"])
@@ -206,7 +206,7 @@ def main():
     parser.add_argument("--swaps", type=int, default=1000)
     parser.add_argument("--storm", type=int, default=1024)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--judge-latency", action="store_true", help="fail when the p99 during swaps is too large, too")
+    parser.add_argument("--judge-latency", action="store_true", help="also fail when the p99 during swaps is too large")
     args = parser.parse_args()
     faults = []
     with tempfile.TemporaryDirectory() as work:

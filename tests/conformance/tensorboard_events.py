@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains for a moment and reads the event files back with the real TensorBoard.
+"""Trains a small network and reads its event files with the real TensorBoard.
 
     tests/conformance/tensorboard_events.py target/release/weir
 """
@@ -27,7 +27,7 @@ def check(what, holds):
 
 
 def scalars(events, tag):
-    """Steps and values, whether TensorBoard kept them as scalars or as tensors."""
+    """Returns steps and values, whether TensorBoard kept them as scalars or as tensors."""
     if tag in events.Tags()["scalars"]:
         return [(event.step, event.value) for event in events.Scalars(tag)]
     return [(event.step, float(tensor_util.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
@@ -78,7 +78,7 @@ def main():
               and start.hparams["preset"].string_value == "mnist-mlp")
         check("that the run succeeded", end.status == 1 and end.end_time_secs >= start.start_time_secs)
 
-        # What the web page reads: everything is carried over to its newer form.
+        # This is how the web page reads them: everything is converted to its newer form.
         multiplexer = EventMultiplexer().AddRunsFromDirectory(folder).Reload()
         check("the web page finds the run and its plugins", all(
             multiplexer.PluginRunToTagToContent(plugin) for plugin in ["scalars", "histograms", "images", "hparams"]))

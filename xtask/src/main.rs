@@ -1,9 +1,9 @@
-//! Chores of Weir's developers.
+//! Tasks for Weir's developers.
 //!
 //!     cargo run --manifest-path xtask/Cargo.toml --target-dir target/xtask -- protos [--check]
 //!
-//! `protos` makes `src/api/grpc/pb` out of `src/api/grpc/proto`, in Rust alone: Weir itself builds
-//! without protoc, since what comes out is checked in. `--check` fails if it is not what is there.
+//! `protos` generates `src/api/grpc/pb` from `src/api/grpc/proto`, in Rust alone. The generated code is
+//! checked in, so Weir itself builds without protoc. `--check` fails if the code on disk differs.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const COMMAND: &str = "cargo run --manifest-path xtask/Cargo.toml --target-dir target/xtask -- protos";
 
-/// The files with a service in them; the others come with them.
+/// The files that define services; the others are imported by them.
 const ENTRANCES: [&str; 4] = [
     "grpc_service.proto",
     "grpc/health/v1/health.proto",
@@ -25,7 +25,7 @@ const ENTRANCES: [&str; 4] = [
     "tensorflow_serving/apis/model_service.proto",
 ];
 
-/// Fields whose bytes are passed on without a copy.
+/// Fields whose bytes are not copied.
 const BYTES: [&str; 6] = [
     ".inference.ModelInferRequest.raw_input_contents",
     ".inference.ModelInferResponse.raw_output_contents",
@@ -67,14 +67,14 @@ fn protos(check: bool) -> Result<ExitCode> {
     if found == wanted {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("src/api/grpc/pb is not what src/api/grpc/proto says; run\n  {COMMAND}");
+    eprintln!("src/api/grpc/pb does not match src/api/grpc/proto; run\n  {COMMAND}");
     Ok(ExitCode::FAILURE)
 }
 
-/// Every file of the generated module, by name.
+/// Returns every file of the generated module, by name.
 fn generate(protos: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut descriptors = protox::compile(ENTRANCES, [protos])?;
-    // Places in files and comments, which nobody asks for at run time.
+    // Positions in files and comments are not needed at run time.
     descriptors.file.iter_mut().for_each(|file| file.source_code_info = None);
     let folder = env::temp_dir().join(format!("weir-protos-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
@@ -91,7 +91,7 @@ fn generate(protos: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     builder.compile_fds(descriptors.clone())?;
     let mut generated = BTreeMap::new();
     for file in files(&folder)? {
-        // The generator leaves modules that hold nothing.
+        // The generator also writes modules that hold nothing.
         generated.insert(file_name(&file)?, fs::read(&file)?);
     }
     fs::remove_dir_all(&folder)?;
