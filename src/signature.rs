@@ -5,6 +5,7 @@
 
 mod columns;
 mod sequence;
+mod task;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 
 pub use columns::{Column, ColumnKind};
 pub use sequence::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
+pub use task::Task;
 
 /// The name of the batch dimension, whatever the file calls it.
 pub const BATCH: &str = "N";

@@ -4,7 +4,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::Value;
 
-use crate::repository::{DataFormat, ReadSettings, Task, parse_size};
+use crate::repository::{DataFormat, ReadSettings, TaskChoice, parse_size};
 use crate::signature::TokenSplit;
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
 
@@ -19,7 +19,7 @@ pub(super) struct ReadingArgs {
     target: Option<String>,
     /// What is to be learned [default: auto]
     #[arg(long, value_name = "TASK", help_heading = "Data")]
-    task: Option<Task>,
+    task: Option<TaskChoice>,
     /// Columns of a table that are left out
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
     ignore: Vec<String>,

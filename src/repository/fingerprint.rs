@@ -6,8 +6,9 @@ use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::manifest::MANIFEST_FILE;
 use super::settings::ModelSettings;
-use super::version::{MANIFEST_FILE, PROBE_FILE};
+use super::version::PROBE_FILE;
 
 /// A digest of the size, change time and inode of each file that a version is loaded from, and of
 /// the settings that it is loaded with. Another one means that something changed.

@@ -1,18 +1,24 @@
 //! `manifest.json`: what a version is, where it comes from, how good it is, and how to check it.
 
+mod schema1;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::reading::{ReadSettings, is_default};
+use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::layers::Architecture;
-use crate::signature::{Signature, Transform};
+use crate::signature::{Signature, Task, Transform};
 use crate::stats::{Evaluation, Histogram, LikelihoodEvaluation, ReferenceScores, RegressionEvaluation, Summary};
 
-/// The version of the manifest's own shape; a reader refuses a greater one.
-pub const MANIFEST_SCHEMA: u32 = 1;
+/// The name of the manifest in the folder of a version.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// The version of the manifest's own shape. Earlier ones are converted on reading, later ones refused.
+pub const MANIFEST_SCHEMA: u32 = 2;
 
 /// The manifest of one model version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,9 +53,9 @@ pub struct Manifest {
     /// Multiply-adds for one sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiply_adds: Option<usize>,
-    /// How good it is, by data set.
-    #[serde(default)]
-    pub metrics: ModelMetrics,
+    /// Its quality figures, if it was evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Quality>,
     /// What it was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataProvenance>,
@@ -75,9 +81,21 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileEntry>,
 }
 
-/// Quality by data set.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ModelMetrics {
+/// Quality figures by data set, tagged by the task of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Quality {
+    /// Of a classifier.
+    Classification(ClassificationQuality),
+    /// Of a model of numbers, in their own unit.
+    Regression(RegressionQuality),
+    /// Of an autoencoder.
+    Reconstruction(ReconstructionQuality),
+}
+
+/// Quality of a classifier by data set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassificationQuality {
     /// On the training data, with dropout off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<Summary>,
@@ -87,20 +105,12 @@ pub struct ModelMetrics {
     /// On data never used for any choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<Evaluation>,
-    /// Of an autoencoder, on data never used for any choice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub likelihood: Option<LikelihoodEvaluation>,
-    /// The scores that an autoencoder gives to data held out of training: what is usual.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scores: Option<ReferenceScores>,
-    /// Of a model of numbers, in their own unit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub regression: Option<RegressionMetrics>,
 }
 
-/// Quality of a model of numbers by data set, as [`ModelMetrics`] has it of classes.
+/// Quality of a model of numbers by data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct RegressionMetrics {
+#[schema(as = RegressionMetrics)]
+pub struct RegressionQuality {
     /// On the training data, with dropout off.
     pub training: RegressionEvaluation,
     /// On data held out of training, used for choices.
@@ -108,6 +118,105 @@ pub struct RegressionMetrics {
     pub validation: Option<RegressionEvaluation>,
     /// On data never used for any choice.
     pub test: RegressionEvaluation,
+}
+
+/// Quality of an autoencoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReconstructionQuality {
+    /// On data never used for any choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<LikelihoodEvaluation>,
+    /// The scores of data held out of training: what is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<ReferenceScores>,
+}
+
+impl Quality {
+    /// The task of the model.
+    pub fn task(&self) -> Task {
+        match self {
+            Self::Classification(_) => Task::Classification,
+            Self::Regression(_) => Task::Regression,
+            Self::Reconstruction(_) => Task::Reconstruction,
+        }
+    }
+}
+
+impl Manifest {
+    /// The quality figures of a classifier, if the manifest has them.
+    pub fn classification(&self) -> Option<&ClassificationQuality> {
+        match &self.metrics {
+            Some(Quality::Classification(quality)) => Some(quality),
+            Some(Quality::Regression(_) | Quality::Reconstruction(_)) | None => None,
+        }
+    }
+
+    /// The quality figures of a model of numbers, if the manifest has them.
+    pub fn regression(&self) -> Option<&RegressionQuality> {
+        match &self.metrics {
+            Some(Quality::Regression(quality)) => Some(quality),
+            Some(Quality::Classification(_) | Quality::Reconstruction(_)) | None => None,
+        }
+    }
+
+    /// The quality figures of an autoencoder, if the manifest has them.
+    pub fn reconstruction(&self) -> Option<&ReconstructionQuality> {
+        match &self.metrics {
+            Some(Quality::Reconstruction(quality)) => Some(quality),
+            Some(Quality::Classification(_) | Quality::Regression(_)) | None => None,
+        }
+    }
+
+    /// Reads a manifest of this schema or of an earlier one, which is converted.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] when the text ends early, [`Error::Repository`] when it is no manifest, is of a newer
+    /// schema, or contradicts itself.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let of_json = |error: serde_json::Error| match error.is_eof() {
+            true => Error::Incomplete { what: MANIFEST_FILE.into(), problem: error.to_string() },
+            false => problem(error.to_string()),
+        };
+        let schema = serde_json::from_slice::<SchemaOnly>(bytes).map_err(of_json)?.manifest_schema;
+        let manifest = match schema {
+            ..=1 => schema1::parse(bytes).map_err(of_json)?,
+            MANIFEST_SCHEMA => serde_json::from_slice(bytes).map_err(of_json)?,
+            newer => {
+                let newer = format!("has schema {newer}, this Weir reads up to {MANIFEST_SCHEMA}; use a newer Weir");
+                return Err(problem(newer));
+            }
+        };
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Refuses figures and golden examples of another task than the output's.
+    fn check(&self) -> Result<()> {
+        let task = self.transform.output.task();
+        if let Some(other) = self.metrics.as_ref().map(Quality::task).filter(|other| *other != task) {
+            return Err(problem(format!(
+                "has quality figures of a {other} model, but its output is of a {task} model"
+            )));
+        }
+        for (index, example) in self.golden.iter().enumerate() {
+            let other = example.answer.task();
+            if other != task {
+                let what = format!("golden example {index} is of a {other} model, but the output is of a {task} model");
+                return Err(problem(what));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn problem(problem: String) -> Error {
+    Error::Repository { what: MANIFEST_FILE.into(), problem }
+}
+
+/// What a manifest of any schema has.
+#[derive(Deserialize)]
+struct SchemaOnly {
+    manifest_schema: u32,
 }
 
 /// A graph beside `model.onnx`. Its hash is in the manifest's list of files.
@@ -227,21 +336,55 @@ pub struct DriftReference {
 /// An input and the answer it must give.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Golden {
-    /// A PNG file in base64; empty if it is a row of a table.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub image: String,
-    /// A row of a table: the elements of the input, `None` for NaN; empty if it is an image.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub features: Vec<Option<f32>>,
-    /// The distribution over classes; empty if it is no classifier.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub probabilities: Vec<f32>,
-    /// The number, of a model of numbers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<f32>,
-    /// What an autoencoder makes of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reconstruction: Option<GoldenReconstruction>,
+    /// The input.
+    pub input: Example,
+    /// The answer.
+    pub answer: GoldenAnswer,
+}
+
+/// A sample that a manifest or a probe set holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Example {
+    /// An image.
+    Image {
+        /// A PNG file in base64.
+        png: String,
+    },
+    /// A row of a table, or a sequence.
+    Elements {
+        /// The elements of the input, `None` for NaN.
+        values: Vec<Option<f32>>,
+    },
+}
+
+/// The answer to a golden example, tagged by the task of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum GoldenAnswer {
+    /// Of a classifier.
+    Classification {
+        /// The distribution over classes.
+        probabilities: Vec<f32>,
+    },
+    /// Of a model of numbers.
+    Regression {
+        /// The number.
+        value: f32,
+    },
+    /// Of an autoencoder.
+    Reconstruction(GoldenReconstruction),
+}
+
+impl GoldenAnswer {
+    /// The task of the model.
+    pub fn task(&self) -> Task {
+        match self {
+            Self::Classification { .. } => Task::Classification,
+            Self::Regression { .. } => Task::Regression,
+            Self::Reconstruction(_) => Task::Reconstruction,
+        }
+    }
 }
 
 /// What an autoencoder must make of an image, with the noise zero.
@@ -264,20 +407,87 @@ pub struct FileEntry {
     pub bytes: u64,
 }
 
-/// One line of `probe.jsonl`: a sample that the server replays through its live path, with the truth about it unless
-/// it is for an autoencoder.
+/// One line of `probe.jsonl`: a sample that the server replays through its live path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "ProbeLine", into = "ProbeLine")]
 pub struct ProbeSample {
-    /// A PNG file in base64; empty if it is a row of a table.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub image: String,
-    /// A row of a table, as in [`Golden`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub features: Vec<Option<f32>>,
+    /// The input.
+    pub input: Example,
+    /// The truth about it.
+    pub truth: Truth,
+}
+
+/// The truth about a probe sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Truth {
     /// The true class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<usize>,
+    Class(usize),
     /// The true number.
+    Value(f64),
+    /// Nothing is known, or to be known, of it.
+    Unknown,
+}
+
+/// A probe sample as it is written.
+#[derive(Serialize, Deserialize)]
+struct ProbeLine {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    image: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    features: Vec<Option<f32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
+    label: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+}
+
+impl Example {
+    /// Makes an example of the two fields that `probe.jsonl` and manifests of schema 1 have, one of which is empty.
+    fn of_fields(image: String, features: Vec<Option<f32>>) -> Self {
+        if features.is_empty() { Self::Image { png: image } } else { Self::Elements { values: features } }
+    }
+}
+
+impl From<ProbeLine> for ProbeSample {
+    fn from(ProbeLine { image, features, label, value }: ProbeLine) -> Self {
+        let truth = match (label, value) {
+            (Some(label), _) => Truth::Class(label),
+            (None, Some(value)) => Truth::Value(value),
+            (None, None) => Truth::Unknown,
+        };
+        Self { input: Example::of_fields(image, features), truth }
+    }
+}
+
+impl From<ProbeSample> for ProbeLine {
+    fn from(ProbeSample { input, truth }: ProbeSample) -> Self {
+        let (image, features) = match input {
+            Example::Image { png } => (png, Vec::new()),
+            Example::Elements { values } => (String::new(), values),
+        };
+        let (label, value) = match truth {
+            Truth::Class(label) => (Some(label), None),
+            Truth::Value(value) => (None, Some(value)),
+            Truth::Unknown => (None, None),
+        };
+        Self { image, features, label, value }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probe_samples_are_written_as_ever() {
+        for line in [
+            r#"{"image":"aGk=","label":7}"#,
+            r#"{"features":[1.5,null],"value":0.25}"#,
+            r#"{"features":[1.0],"label":0}"#,
+            r#"{"image":"aGk="}"#,
+        ] {
+            let sample: ProbeSample = serde_json::from_str(line).unwrap();
+            assert_eq!(serde_json::to_string(&sample).unwrap(), line);
+        }
+    }
 }

@@ -23,15 +23,13 @@ pub use fingerprint::{Fingerprint, Marks};
 pub use layout::{FoundVersion, Problem, Scan, scan};
 pub use look::{Found, FoundModel, Look};
 pub use manifest::{
-    CalibrationProvenance, Companion, CompanionRole, DataProvenance, DriftReference, FileEntry, Golden,
-    GoldenReconstruction, INTENSITIES, MANIFEST_SCHEMA, Manifest, ModelMetrics, Parity, ProbeSample, RegressionMetrics,
-    TrainingProvenance,
+    CalibrationProvenance, ClassificationQuality, Companion, CompanionRole, DataProvenance, DriftReference, Example,
+    FileEntry, Golden, GoldenAnswer, GoldenReconstruction, INTENSITIES, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest,
+    Parity, ProbeSample, Quality, ReconstructionQuality, RegressionQuality, TrainingProvenance, Truth,
 };
 pub use overrides::{Choice, Overrides};
 pub use publish::{Publication, publish};
-pub use reading::{DataFormat, ReadSettings, Task, parse_size};
+pub use reading::{DataFormat, ReadSettings, TaskChoice, parse_size};
 pub use settings::{ModelSettings, SETTINGS_FILE, Versions};
 pub use source::{Looked, Origin, Source};
-pub use version::{
-    CARD_FILE, CompanionFile, MANIFEST_FILE, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex, sha256_of_file,
-};
+pub use version::{CARD_FILE, CompanionFile, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex, sha256_of_file};

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::manifest::Manifest;
-use super::version::{MANIFEST_FILE, sha256_hex};
+use super::manifest::{MANIFEST_FILE, Manifest};
+use super::version::sha256_hex;
 use super::{FileEntry, scan};
 use crate::error::{Error, Result};
 use crate::ids::Version;

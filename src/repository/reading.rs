@@ -25,7 +25,8 @@ pub enum DataFormat {
 /// What is to be learned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Task {
+#[schema(as = Task)]
+pub enum TaskChoice {
     /// Numbers if the target is not of whole numbers or has more than 50 different ones, else classes
     #[default]
     Auto,
@@ -47,7 +48,7 @@ pub struct ReadSettings {
     pub target: Option<String>,
     /// What is to be learned.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub task: Task,
+    pub task: TaskChoice,
     /// Height and width that images are brought to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<[u32; 2]>,

@@ -7,15 +7,13 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{CompanionRole, MANIFEST_SCHEMA, Manifest, ProbeSample};
+use super::manifest::{CompanionRole, MANIFEST_FILE, Manifest, ProbeSample, Truth};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, quote};
-use crate::signature::OutputTransform;
+use crate::signature::Task;
 
 /// The graph.
 pub const MODEL_FILE: &str = "model.onnx";
-/// What the version is.
-pub const MANIFEST_FILE: &str = "manifest.json";
 /// The model card.
 pub const CARD_FILE: &str = "card.md";
 /// The labelled samples for the live probe.
@@ -67,7 +65,7 @@ impl VersionFiles {
         let onnx =
             read_file(folder, model_file, max_model_bytes)?.ok_or_else(|| incomplete(model_file, "is missing"))?;
         let manifest =
-            read_file(folder, MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| parse_manifest(&bytes)).transpose()?;
+            read_file(folder, MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| Manifest::parse(&bytes)).transpose()?;
         let Some(manifest) = manifest else {
             return Ok(Self { onnx, manifest: None, probe: Vec::new(), companions: Vec::new() });
         };
@@ -140,21 +138,6 @@ pub(super) fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Option<
     Ok(Some(bytes))
 }
 
-fn parse_manifest(bytes: &[u8]) -> Result<Manifest> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| match error.is_eof() {
-        true => incomplete(MANIFEST_FILE, &error.to_string()),
-        false => problem(MANIFEST_FILE, &error.to_string()),
-    })?;
-    if manifest.manifest_schema > MANIFEST_SCHEMA {
-        let newer = format!(
-            "has schema {}, this Weir reads up to {MANIFEST_SCHEMA}; use a newer Weir",
-            manifest.manifest_schema
-        );
-        return Err(problem(MANIFEST_FILE, &newer));
-    }
-    Ok(manifest)
-}
-
 fn verify(manifest: &Manifest, name: &str, bytes: &[u8]) -> Result<()> {
     let entry = manifest.files.get(name).ok_or_else(|| problem(MANIFEST_FILE, &format!("does not list {name}")))?;
     let found = sha256_hex(bytes);
@@ -171,13 +154,14 @@ fn parse_probe(bytes: &[u8], manifest: &Manifest) -> Result<Vec<ProbeSample>> {
     let parse = |(index, line): (usize, &str)| {
         let at = |what: String| problem(PROBE_FILE, &format!("line {}: {what}", index + 1));
         let sample: ProbeSample = serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
-        let is_classifier = matches!(manifest.transform.output, OutputTransform::Classification { .. });
-        match sample.label {
-            Some(label) if label >= manifest.labels.len() => {
+        match (manifest.transform.output.task(), sample.truth) {
+            (_, Truth::Class(label)) if label >= manifest.labels.len() => {
                 Err(at(format!("label {label} of {} classes", manifest.labels.len())))
             }
-            None if is_classifier => Err(at("has no label".into())),
-            _ => Ok(sample),
+            (Task::Classification, Truth::Value(_) | Truth::Unknown) => Err(at("has no label".into())),
+            (Task::Classification, Truth::Class(_)) | (Task::Regression | Task::Reconstruction | Task::Raw, _) => {
+                Ok(sample)
+            }
         }
     };
     text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect()

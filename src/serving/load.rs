@@ -16,7 +16,7 @@ use super::lane::Lane;
 use super::pool::Pool;
 use super::reconstruction::Reconstruction;
 use super::rival;
-use super::servable::{Input, Servable, Truth};
+use super::servable::{Input, Servable};
 use super::sessions::Runtime;
 use super::statistics::Statistics;
 use super::triton;
@@ -29,8 +29,12 @@ use crate::engine::{EngineKind, Plan, Session};
 use crate::error::Result;
 use crate::metrics::{Metrics, Source};
 use crate::repository::triton::View;
-use crate::repository::{FoundVersion, ProbeSample, VersionFiles, sha256_hex};
+use crate::repository::{
+    ClassificationQuality, Example, FoundVersion, ProbeSample, Quality, ReconstructionQuality, RegressionQuality,
+    Truth, VersionFiles, sha256_hex,
+};
 use crate::signature::{Batching, Signature, TensorSpec};
+use crate::stats::{RegressionEvaluation, Summary};
 use crate::tensor::Tensor;
 use crate::transform::{ImageLimits, SequenceEncoder};
 
@@ -173,19 +177,15 @@ pub(super) fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(V
 }
 
 fn decode_probe(probe: &ProbeSample, signature: &Signature) -> Result<(Input, Truth)> {
-    let truth = match (probe.label, probe.value) {
-        (Some(label), _) => Truth::Class(label),
-        (None, Some(value)) => Truth::Value(value),
-        (None, None) => Truth::Unknown,
-    };
-    Ok((sample(&probe.image, &probe.features, signature)?, truth))
+    Ok((sample(&probe.input, signature)?, probe.truth))
 }
 
-/// An example of a manifest: a PNG file in base64, or if there is none the elements of a row or sequence.
-pub(super) fn sample(image: &str, features: &[Option<f32>], signature: &Signature) -> Result<Input> {
-    if features.is_empty() {
-        return Ok(Input::Images(vec![decode_base64(image)?]));
-    }
+/// An example of a manifest or a probe set as a request.
+pub(super) fn sample(example: &Example, signature: &Signature) -> Result<Input> {
+    let features = match example {
+        Example::Image { png } => return Ok(Input::Images(vec![decode_base64(png)?])),
+        Example::Elements { values } => values,
+    };
     let mut shape = signature.inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
     if shape.iter().product::<usize>() != features.len() {
         return Err(verify::unusable(format!("an example has {} elements, a sample is {shape:?}", features.len())));
@@ -202,35 +202,36 @@ pub(super) fn decode_base64(text: &str) -> Result<Bytes> {
 fn announce(servable: &Servable, start: Instant) {
     servable.metrics.announce(start.elapsed());
     let Some(manifest) = &servable.manifest else { return };
-    let test = manifest.metrics.test.as_ref().map(|test| test.summary);
-    let known = [
-        (Source::Training, manifest.metrics.training),
-        (Source::Validation, manifest.metrics.validation),
-        (Source::Test, test),
-    ];
-    for (source, summary) in known {
-        if let Some(summary) = summary {
-            servable.metrics.set_quality(source, summary.loss, Some(summary.accuracy));
-        }
+    for (source, loss, accuracy) in manifest.metrics.as_ref().map(known_quality).into_iter().flatten() {
+        servable.metrics.set_quality(source, loss, accuracy);
     }
-    // An autoencoder's live figure is its mean score, so that is what it is compared with; that of a model of numbers
-    // is its mean squared error.
-    let held_out = manifest.metrics.scores.as_ref().map(|scores| scores.mean);
-    let test = manifest.metrics.likelihood.as_ref().map(|likelihood| likelihood.mean_score);
-    let numbers = manifest.metrics.regression.as_ref();
-    let losses = [
-        (Source::Training, numbers.map(|numbers| numbers.training.mean_squared_error())),
-        (
-            Source::Validation,
-            numbers.and_then(|numbers| numbers.validation.as_ref()).map(|held_out| held_out.mean_squared_error()),
-        ),
-        (Source::Test, numbers.map(|numbers| numbers.test.mean_squared_error())),
-        (Source::Validation, held_out),
-        (Source::Test, test),
-    ];
-    for (source, loss) in losses {
-        if let Some(loss) = loss {
-            servable.metrics.set_quality(source, loss, None);
+}
+
+/// Loss and accuracy by where they are from, in the unit of the version's live figures: of an autoencoder its mean
+/// score, of a model of numbers its mean squared error.
+fn known_quality(quality: &Quality) -> Vec<(Source, f64, Option<f64>)> {
+    let known: [(Source, Option<(f64, Option<f64>)>); 3] = match quality {
+        Quality::Classification(ClassificationQuality { training, validation, test }) => {
+            let figures = |summary: Summary| (summary.loss, Some(summary.accuracy));
+            [
+                (Source::Training, training.map(figures)),
+                (Source::Validation, validation.map(figures)),
+                (Source::Test, test.as_ref().map(|test| figures(test.summary))),
+            ]
         }
-    }
+        Quality::Regression(RegressionQuality { training, validation, test }) => {
+            let figures = |evaluation: &RegressionEvaluation| (evaluation.mean_squared_error(), None);
+            [
+                (Source::Training, Some(figures(training))),
+                (Source::Validation, validation.as_ref().map(figures)),
+                (Source::Test, Some(figures(test))),
+            ]
+        }
+        Quality::Reconstruction(ReconstructionQuality { test, scores }) => [
+            (Source::Training, None),
+            (Source::Validation, scores.as_ref().map(|scores| (scores.mean, None))),
+            (Source::Test, test.as_ref().map(|test| (test.mean_score, None))),
+        ],
+    };
+    known.into_iter().filter_map(|(source, figures)| figures.map(|(loss, accuracy)| (source, loss, accuracy))).collect()
 }

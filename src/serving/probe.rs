@@ -8,9 +8,10 @@ use tokio::sync::watch;
 
 use super::context::{Caller, RequestContext};
 use super::predictor::Predictor;
-use super::servable::{LiveQuality, LossKind, Options, Prediction, Servable, Truth};
+use super::servable::{LiveQuality, LossKind, Options, Prediction, Servable};
 use crate::error::Result;
 use crate::ids::{ModelRef, VersionSpec};
+use crate::repository::Truth;
 use crate::stats::Evaluator;
 
 /// Probes run when nothing else waits.

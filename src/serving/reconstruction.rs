@@ -52,7 +52,7 @@ impl Reconstruction {
             (Some((image, Some(pixels))), Some((code, Some(numbers))), Some((score, Some(1))), Some(noise))
                 if pixels == size[0] * size[1] && numbers == noise =>
             {
-                let reference = manifest.and_then(|manifest| manifest.metrics.scores.clone());
+                let reference = manifest.and_then(Manifest::reconstruction).and_then(|quality| quality.scores.clone());
                 if reference.as_ref().is_some_and(|reference| !reference.is_sound()) {
                     return unusable("the reference scores of the manifest are no quantiles".into());
                 }

@@ -84,7 +84,7 @@ pub(super) fn warm(plan: &Plan, count: usize) -> Result<Vec<Session>> {
 fn samples(servable: &Servable) -> Result<Vec<Vec<Tensor>>> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
     let decode = |example: &crate::repository::Golden| {
-        let input = super::load::sample(&example.image, &example.features, &servable.signature)?;
+        let input = super::load::sample(&example.input, &servable.signature)?;
         Ok(servable.decode(input, PolarityChoice::Auto)?.0)
     };
     let mut samples = golden.iter().take(GOLDEN).map(decode).collect::<Result<Vec<_>>>()?;

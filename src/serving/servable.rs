@@ -21,8 +21,8 @@ use super::tuning::{Pinned, Tuning};
 use crate::config::{EngineChoice, SchedulingSettings};
 use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
-use crate::repository::Manifest;
 use crate::repository::triton::{Facing, TritonModel};
+use crate::repository::{Manifest, Truth};
 use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
 use crate::tensor::{Data, Tensor};
 use crate::transform::{Classification, ImageLimits, PolarityChoice, SequenceEncoder};
@@ -132,17 +132,6 @@ pub enum LossKind {
     Score,
     /// The squared errors of numbers, in the square of their unit.
     SquaredError,
-}
-
-/// What is known of a sample of a probe set.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Truth {
-    /// Its class.
-    Class(usize),
-    /// Its number.
-    Value(f64),
-    /// Nothing, and an autoencoder needs nothing.
-    Unknown,
 }
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.

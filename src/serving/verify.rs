@@ -2,7 +2,7 @@
 
 use super::servable::{Answering, Options, Prediction, Servable};
 use crate::error::{Error, Result};
-use crate::repository::{FoundVersion, Golden, GoldenReconstruction, Manifest};
+use crate::repository::{FoundVersion, Golden, GoldenAnswer, GoldenReconstruction, Manifest};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
 use crate::transform::{self, ImageLimits};
 
@@ -118,47 +118,49 @@ fn number(name: &str, graph: &Signature) -> Result<Answering> {
     Ok(Answering::Value(index))
 }
 
-/// Whether the golden examples get the answers that were recorded, through the code that serves.
+/// Checks that the golden examples get the answers that were recorded, through the code that serves.
 ///
 /// # Errors
 /// [`Error::Repository`] naming the example, [`Error::ModelFailed`].
 pub(super) fn golden(servable: &Servable) -> Result<()> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
-    for (index, Golden { image, features, probabilities, value, reconstruction }) in golden.iter().enumerate() {
-        let options = Options { top_k: probabilities.len(), ..Options::default() };
-        let answers = servable.execute(super::load::sample(image, features, &servable.signature)?, options)?;
-        if let ([Prediction::Reconstructed { reconstruction, latent, score, .. }], Some(expected)) =
-            (answers.as_slice(), reconstruction)
-        {
-            if let Some(problem) = differs(expected, (reconstruction, latent, *score), servable.image_limits)? {
-                return Err(unusable(format!("golden example {index}: {problem}")));
-            }
-            continue;
-        }
-        if let (Some(expected), [Prediction::Number { value }]) = (value, answers.as_slice()) {
-            let difference = (value - expected).abs();
-            if difference.is_nan() || difference > GOLDEN_TOLERANCE * expected.abs().max(1.0) {
-                return Err(unusable(format!("golden example {index}: is {value}, recorded {expected}")));
-            }
-            continue;
-        }
-        let [Prediction::Classified { classification, .. }] = answers.as_slice() else {
-            return Err(unusable(
-                "golden examples need a classification output, or the reconstruction of an autoencoder".into(),
-            ));
-        };
-        for scored in &classification.top_k {
-            let expected = probabilities.get(scored.class).copied().unwrap_or(f32::NAN);
-            let difference = (scored.confidence - expected).abs();
-            if difference.is_nan() || difference > GOLDEN_TOLERANCE {
-                return Err(unusable(format!(
-                    "golden example {index}: class {} has probability {}, recorded {expected}",
-                    scored.class, scored.confidence
-                )));
-            }
+    for (index, example) in golden.iter().enumerate() {
+        if let Some(problem) = wrong(servable, example)? {
+            return Err(unusable(format!("golden example {index}: {problem}")));
         }
     }
     Ok(())
+}
+
+/// Returns how the answer to an example differs from the recorded one, if it does.
+fn wrong(servable: &Servable, Golden { input, answer }: &Golden) -> Result<Option<String>> {
+    let top_k = match answer {
+        GoldenAnswer::Classification { probabilities } => probabilities.len(),
+        GoldenAnswer::Regression { .. } | GoldenAnswer::Reconstruction(_) => Options::default().top_k,
+    };
+    let options = Options { top_k, ..Options::default() };
+    let answers = servable.execute(super::load::sample(input, &servable.signature)?, options)?;
+    match (answer, answers.as_slice()) {
+        (GoldenAnswer::Classification { probabilities }, [Prediction::Classified { classification, .. }]) => {
+            Ok(classification.top_k.iter().find_map(|scored| {
+                let expected = probabilities.get(scored.class).copied().unwrap_or(f32::NAN);
+                let difference = (scored.confidence - expected).abs();
+                let is_off = difference.is_nan() || difference > GOLDEN_TOLERANCE;
+                is_off.then(|| {
+                    format!("class {} has probability {}, recorded {expected}", scored.class, scored.confidence)
+                })
+            }))
+        }
+        (GoldenAnswer::Regression { value: expected }, [Prediction::Number { value }]) => {
+            let difference = (value - expected).abs();
+            let is_off = difference.is_nan() || difference > GOLDEN_TOLERANCE * expected.abs().max(1.0);
+            Ok(is_off.then(|| format!("is {value}, recorded {expected}")))
+        }
+        (GoldenAnswer::Reconstruction(expected), [Prediction::Reconstructed { reconstruction, latent, score, .. }]) => {
+            differs(expected, (reconstruction, latent, *score), servable.image_limits)
+        }
+        (other, _) => Ok(Some(format!("the answer is not that of a {} model", other.task()))),
+    }
 }
 
 /// How an autoencoder's answer differs from the recorded one, if it does.

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::card;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, Targets};
 use super::evaluate::{evaluate, predict, values};
 use super::export::{PROBABILITIES, VALUE, to_onnx};
 use super::fit::{Ending, EpochReport, FitState};
@@ -21,8 +21,9 @@ use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::repository::{
-    CARD_FILE, DataProvenance, Golden, MANIFEST_SCHEMA, MODEL_FILE, Manifest, ModelMetrics, PROBE_FILE, ProbeSample,
-    Publication, ReadSettings, RegressionMetrics, TrainingProvenance,
+    CARD_FILE, ClassificationQuality, DataProvenance, Example, Golden, GoldenAnswer, MANIFEST_SCHEMA, MODEL_FILE,
+    Manifest, PROBE_FILE, ProbeSample, Publication, Quality, ReadSettings, RegressionQuality, TrainingProvenance,
+    Truth,
 };
 use crate::signature::{Fit, ImageTransform, OutputTransform, Transform};
 use crate::tensor::Tensor;
@@ -69,12 +70,11 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
         false => {
             let predictions = predict(&plan, PROBABILITIES, test)?;
             let held_out = predict(&plan, PROBABILITIES, validation)?;
-            let metrics = ModelMetrics {
+            let metrics = Quality::Classification(ClassificationQuality {
                 training: Some(evaluate(&plan, PROBABILITIES, train)?.summary),
                 validation: (!held_out.is_empty()).then(|| held_out.evaluate().summary),
                 test: Some(predictions.evaluate()),
-                ..ModelMetrics::default()
-            };
+            });
             let reference = reference::of_classifier((validation, &held_out), (test, &predictions))?;
             let mut report = Report::new(subject, &predictions, test)?;
             report.history = history;
@@ -84,14 +84,13 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
         true => {
             let predictions = values(&plan, VALUE, test)?;
             let figures = |data: &Dataset| -> Result<_> { Ok(evaluation(data.values(), &values(&plan, VALUE, data)?)) };
-            let regression = RegressionMetrics {
+            let metrics = Quality::Regression(RegressionQuality {
                 training: figures(train)?,
                 validation: if validation.is_empty() { None } else { Some(figures(validation)?) },
                 test: evaluation(test.values(), &predictions),
-            };
+            });
             let mut report = RegressionReport::new(subject, test.values(), &predictions);
             report.history = history;
-            let metrics = ModelMetrics { regression: Some(regression), ..ModelMetrics::default() };
             let output = OutputTransform::Regression { value: VALUE.into() };
             let reference = reference::of_inputs(validation, test)?;
             (metrics, reference, output, TrainedReport::Regressor(Box::new(report)))
@@ -116,7 +115,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
         multiply_adds: Some(architecture.multiply_adds()?),
         architecture: Some(architecture.clone()),
         decoder: None,
-        metrics,
+        metrics: Some(metrics),
         data: Some(data_provenance(request, lesson)),
         training: Some(training_provenance(request, lesson, state.history(), ended.clone())),
         parity: Some(parity),
@@ -200,15 +199,16 @@ pub(super) fn golden(plan: &Plan, test: &Dataset, image: Option<&ImageTransform>
     };
     let shape: Vec<usize> =
         std::iter::once(1).chain(plan.signature().inputs[0].sample_shape().unwrap_or_default()).collect();
-    let example = |index: usize| {
+    let golden = |index: usize| {
         let outputs = session.run(&[Tensor::new(shape.clone(), test.inputs(index..index + 1)?)?])?;
         let answer = outputs[output].floats()?;
-        let (image, features) = sample(test, index)?;
-        let probabilities = if is_value { Vec::new() } else { answer.to_vec() };
-        let value = if is_value { answer.first().copied() } else { None };
-        Ok(Golden { image, features, probabilities, value, reconstruction: None })
+        let answer = match is_value {
+            true => GoldenAnswer::Regression { value: answer.first().copied().unwrap_or(f32::NAN) },
+            false => GoldenAnswer::Classification { probabilities: answer.to_vec() },
+        };
+        Ok(Golden { input: example(test, index)?, answer })
     };
-    servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(example).collect()
+    servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(golden).collect()
 }
 
 /// The places of the first samples, so many at the most, that come through serving unchanged.
@@ -238,10 +238,12 @@ pub(super) fn probe(test: &Dataset, image: Option<&ImageTransform>, seed: u64, l
         if !is_served_as_it_is(test, index, image)? {
             continue;
         }
-        let (image, features) = sample(test, index)?;
-        let label = test.labels().get(index).filter(|_| labelled).map(|label| *label as usize);
-        let value = test.values().get(index).copied();
-        let sample = ProbeSample { image, features, label, value };
+        let truth = match test.targets() {
+            Targets::Classes(labels) if labelled => Truth::Class(labels[index] as usize),
+            Targets::Values(values) => Truth::Value(values[index]),
+            Targets::Classes(_) => Truth::Unknown,
+        };
+        let sample = ProbeSample { input: example(test, index)?, truth };
         let line = serde_json::to_string(&sample)
             .map_err(|error| Error::internal("the probe set could not be written", error))?;
         lines.push_str(&line);
@@ -250,21 +252,16 @@ pub(super) fn probe(test: &Dataset, image: Option<&ImageTransform>, seed: u64, l
     Ok(lines)
 }
 
-/// One image as a PNG file in base64.
+/// One sample as manifests and probe sets hold it.
 ///
 /// # Errors
-/// [`Error::Internal`] when the encoder fails.
-pub(super) fn png_base64(data: &Dataset, index: usize) -> Result<String> {
-    Ok(STANDARD.encode(png(data, index)?))
-}
-
-/// A sample as a PNG file in base64, or as the elements of a row or sequence.
-fn sample(data: &Dataset, index: usize) -> Result<(String, Vec<Option<f32>>)> {
+/// [`Error::Internal`] when the encoder of images fails, and as [`Dataset::inputs`].
+pub(super) fn example(data: &Dataset, index: usize) -> Result<Example> {
     if data.is_images() {
-        return Ok((png_base64(data, index)?, Vec::new()));
+        return Ok(Example::Image { png: STANDARD.encode(png(data, index)?) });
     }
-    let elements = data.inputs(index..index + 1)?;
-    Ok((String::new(), elements.into_iter().map(|element| (!element.is_nan()).then_some(element)).collect()))
+    let values = data.inputs(index..index + 1)?;
+    Ok(Example::Elements { values: values.into_iter().map(|value| (!value.is_nan()).then_some(value)).collect() })
 }
 
 /// Whether a sample that was brought to its size once comes through serving unchanged: by its border alone,

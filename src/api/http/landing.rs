@@ -5,7 +5,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, header};
 
 use crate::api::state::ApiState;
-use crate::repository::Manifest;
+use crate::repository::{ClassificationQuality, Manifest, Quality, ReconstructionQuality, RegressionQuality};
 use crate::serving::{Catalog, LiveQuality, LossKind, ModelEntry, Servable, State as VersionState, VersionEntry};
 use crate::stats::Summary;
 
@@ -73,17 +73,19 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
 
 /// What the manifest says of data never used for any choice.
 fn test_quality(manifest: &Manifest) -> Option<LiveQuality> {
-    let metrics = &manifest.metrics;
-    let of_classifier = metrics.test.as_ref().map(|test| test.summary);
-    let of_classifier = of_classifier
-        .map(|Summary { samples, loss, accuracy }| (samples, loss, LossKind::CrossEntropy, Some(accuracy)));
-    let of_autoencoder = metrics
-        .likelihood
-        .as_ref()
-        .map(|likelihood| (likelihood.samples, likelihood.mean_score, LossKind::Score, None));
-    let of_numbers = metrics.regression.as_ref().map(|numbers| numbers.test);
-    let of_numbers = of_numbers.map(|test| (test.samples, test.mean_squared_error(), LossKind::SquaredError, None));
-    let (samples, loss, loss_of, accuracy) = of_classifier.or(of_autoencoder).or(of_numbers)?;
+    let (samples, loss, loss_of, accuracy) = match manifest.metrics.as_ref()? {
+        Quality::Classification(ClassificationQuality { test, .. }) => {
+            let Summary { samples, loss, accuracy } = test.as_ref()?.summary;
+            (samples, loss, LossKind::CrossEntropy, Some(accuracy))
+        }
+        Quality::Regression(RegressionQuality { test, .. }) => {
+            (test.samples, test.mean_squared_error(), LossKind::SquaredError, None)
+        }
+        Quality::Reconstruction(ReconstructionQuality { test, .. }) => {
+            let test = test.as_ref()?;
+            (test.samples, test.mean_score, LossKind::Score, None)
+        }
+    };
     Some(LiveQuality { samples, loss, loss_of, accuracy })
 }
 

@@ -11,9 +11,10 @@ use crate::api::error::ApiError;
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::ids::{ModelName, Version};
-use crate::repository::{Manifest, ModelMetrics};
+use crate::repository::{ClassificationQuality, Manifest, Quality, ReconstructionQuality, RegressionQuality};
 use crate::serving::{Catalog, LiveQuality, ModelEntry, Servable, State as VersionState, Tuning, VersionEntry};
 use crate::signature::{Signature, Transform};
+use crate::stats::{Evaluation, LikelihoodEvaluation, ReferenceScores, Summary};
 
 /// All models.
 #[derive(Debug, Serialize, ToSchema)]
@@ -94,6 +95,44 @@ pub(super) struct Described {
     metrics: ModelMetrics,
 }
 
+/// Quality by data set.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct ModelMetrics {
+    /// On the training data, with dropout off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<Summary>,
+    /// On data held out of training, used for choices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<Summary>,
+    /// On data never used for any choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<Evaluation>,
+    /// Of an autoencoder, on data never used for any choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    likelihood: Option<LikelihoodEvaluation>,
+    /// The scores that an autoencoder gives to data held out of training: what is usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<ReferenceScores>,
+    /// Of a model of numbers, in their own unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regression: Option<RegressionQuality>,
+}
+
+impl ModelMetrics {
+    fn of(manifest: &Manifest) -> Self {
+        match manifest.metrics.clone() {
+            Some(Quality::Classification(ClassificationQuality { training, validation, test })) => {
+                Self { training, validation, test, ..Self::default() }
+            }
+            Some(Quality::Regression(regression)) => Self { regression: Some(regression), ..Self::default() },
+            Some(Quality::Reconstruction(ReconstructionQuality { test, scores })) => {
+                Self { likelihood: test, scores, ..Self::default() }
+            }
+            None => Self::default(),
+        }
+    }
+}
+
 /// What is loaded
 #[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, description = "All models and versions", body = ModelList)))]
 pub(super) async fn list(State(state): State<ApiState>) -> Json<ModelList> {
@@ -155,7 +194,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         transform: manifest.transform.without_vocabulary(),
         labels: manifest.labels.clone(),
         parameters: manifest.parameters,
-        metrics: manifest.metrics.clone(),
+        metrics: ModelMetrics::of(manifest),
     };
     ServingInfo {
         tuning: Tuning::clone(&servable.tuning()),

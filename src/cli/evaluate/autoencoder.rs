@@ -56,7 +56,7 @@ fn table(report: &AutoencoderReport, paint: Paint) -> String {
 }
 
 fn verdict(manifest: &Manifest, evaluation: &LikelihoodEvaluation) -> String {
-    match &manifest.metrics.likelihood {
+    match manifest.reconstruction().and_then(|quality| quality.test.as_ref()) {
         Some(told) if told.samples != evaluation.samples => "The manifest's evaluation is of other data.".into(),
         Some(told) if (told.negative_elbo - evaluation.negative_elbo).abs() < SAME => {
             "The same −ELBO as in the manifest.".into()

@@ -153,7 +153,7 @@ fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<
     for (name, value) in report.figures() {
         text.push_str(&format!("{name:<50} {value:>12}\n"));
     }
-    let verdict = match manifest.metrics.regression.map(|metrics| metrics.test) {
+    let verdict = match manifest.regression().map(|quality| quality.test) {
         Some(told) if told.samples != report.evaluation.samples => "The manifest's evaluation is of other data.".into(),
         Some(told) if told.is_like(&report.evaluation) => "The same as the manifest's evaluation.".into(),
         Some(told) => format!(
@@ -171,7 +171,7 @@ fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<
 }
 
 fn verdict(manifest: Option<&Manifest>, evaluation: &Evaluation) -> String {
-    match manifest.and_then(|manifest| manifest.metrics.test.as_ref()) {
+    match manifest.and_then(Manifest::classification).and_then(|quality| quality.test.as_ref()) {
         Some(test) if test.summary.samples != evaluation.summary.samples => {
             "The manifest's evaluation is of other data.".into()
         }

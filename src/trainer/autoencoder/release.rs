@@ -13,8 +13,8 @@ use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::repository::{
-    CARD_FILE, Companion, CompanionRole, Golden, GoldenReconstruction, MANIFEST_SCHEMA, MODEL_FILE, Manifest,
-    ModelMetrics, PROBE_FILE, Publication, VersionFiles,
+    CARD_FILE, Companion, CompanionRole, Golden, GoldenAnswer, GoldenReconstruction, MANIFEST_SCHEMA, MODEL_FILE,
+    Manifest, PROBE_FILE, Publication, Quality, ReconstructionQuality, VersionFiles,
 };
 use crate::signature::{ImageTransform, OutputTransform, Transform};
 use crate::stats::ReferenceScores;
@@ -25,7 +25,7 @@ use crate::trainer::fit::FitState;
 use crate::trainer::lesson::Lesson;
 use crate::trainer::reference;
 use crate::trainer::release::{
-    Release, data_provenance, ended, now, png_base64, probe, servable_samples, training_provenance,
+    Release, data_provenance, ended, example, now, probe, servable_samples, training_provenance,
 };
 use crate::trainer::train::{TrainRequest, TrainedReport};
 use crate::transform::Picture;
@@ -90,11 +90,10 @@ pub(in crate::trainer) fn prepare(
         multiply_adds: Some(of_encoder.multiply_adds()? + of_decoder.multiply_adds()?),
         architecture: Some(of_encoder.clone()),
         decoder: Some(of_decoder.clone()),
-        metrics: ModelMetrics {
-            likelihood: Some(report.evaluation.clone()),
+        metrics: Some(Quality::Reconstruction(ReconstructionQuality {
+            test: Some(report.evaluation.clone()),
             scores: reference,
-            ..ModelMetrics::default()
-        },
+        })),
         data: Some(data_provenance(request, lesson)),
         training: Some(training_provenance(request, lesson, state.history(), ended.clone())),
         reference: Some(reference::of_inputs(validation, test)?),
@@ -124,7 +123,7 @@ pub(in crate::trainer) fn prepare(
 fn golden(model: &Plan, test: &Dataset, image: Option<&ImageTransform>) -> Result<Vec<Golden>> {
     let mut session = model.session()?;
     let latent = model.signature().inputs.get(1).and_then(|input| input.sample_shape()).unwrap_or_default();
-    let example = |index: usize| {
+    let golden = |index: usize| {
         let pixels = test.inputs(index..index + 1)?;
         let outputs = run_with(model, &mut session, pixels, 1, Some(vec![0.0; latent.iter().product()]))?;
         let again = output(model, &outputs, RECONSTRUCTION)?;
@@ -133,15 +132,9 @@ fn golden(model: &Plan, test: &Dataset, image: Option<&ImageTransform>) -> Resul
             code: output(model, &outputs, MEAN)?.to_vec(),
             score: output(model, &outputs, SCORE)?.first().copied().map_or(f64::NAN, f64::from),
         };
-        Ok(Golden {
-            image: png_base64(test, index)?,
-            features: Vec::new(),
-            probabilities: Vec::new(),
-            value: None,
-            reconstruction: Some(reconstruction),
-        })
+        Ok(Golden { input: example(test, index)?, answer: GoldenAnswer::Reconstruction(reconstruction) })
     };
-    servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(example).collect()
+    servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(golden).collect()
 }
 
 /// Whether the version in this folder is an autoencoder, as its manifest says.
@@ -180,7 +173,7 @@ pub fn evaluate_autoencoder(
         model: manifest.model.to_string(),
         version: Some(manifest.version),
         data: data_name,
-        reference: manifest.metrics.scores.clone(),
+        reference: manifest.reconstruction().and_then(|quality| quality.scores.clone()),
     };
     Ok((AutoencoderReport::new(subject, &plans, data, importance)?, manifest))
 }

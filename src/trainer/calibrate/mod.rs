@@ -17,7 +17,8 @@ use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::repository::{
-    CARD_FILE, CalibrationProvenance, MODEL_FILE, Manifest, PROBE_FILE, Publication, VersionFiles, publish,
+    CARD_FILE, CalibrationProvenance, ClassificationQuality, MODEL_FILE, Manifest, PROBE_FILE, Publication, Quality,
+    VersionFiles, publish,
 };
 use crate::signature::OutputTransform;
 use crate::stats::{Evaluation, Predictions, SIGNIFICANCE, Summary, argmax, chance_of_gain};
@@ -111,17 +112,13 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
             outcome.p_value
         )));
     }
-    let metrics = crate::repository::ModelMetrics {
-        training: manifest
-            .metrics
-            .training
-            .map(|_| predict(&plan, probabilities, &train))
-            .transpose()?
-            .map(|p| p.evaluate().summary),
+    let has_training = manifest.classification().is_some_and(|quality| quality.training.is_some());
+    let training = if has_training { Some(predict(&plan, probabilities, &train)?.evaluate().summary) } else { None };
+    let metrics = Some(Quality::Classification(ClassificationQuality {
+        training,
         validation: Some(outcome.validation[1].summary),
         test: Some(after[1].evaluate()),
-        ..manifest.metrics.clone()
-    };
+    }));
     let manifest = Manifest {
         created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         weir_version: env!("CARGO_PKG_VERSION").into(),

@@ -92,7 +92,7 @@ fn read<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::{DataFormat, Task};
+    use crate::repository::{DataFormat, TaskChoice};
     use crate::signature::TokenSplit;
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
         let reading = ReadSettings {
             format: Some(DataFormat::Csv),
             target: Some("price".into()),
-            task: Task::Regression,
+            task: TaskChoice::Regression,
             image_size: Some([28, 32]),
             ignore: vec!["id".into(), "name".into()],
             sequence: Some("text".into()),

@@ -75,7 +75,7 @@ async fn a_damaged_version_ends_with_a_reason_and_the_other_serves() {
             edit_manifest(folder, |manifest| manifest["signature"]["inputs"][0]["shape"] = json!(["N", 784]))
         }),
         ("golden example 0", |folder| {
-            edit_manifest(folder, |manifest| manifest["golden"][0]["probabilities"][7] = json!(0.5))
+            edit_manifest(folder, |manifest| manifest["golden"][0]["answer"]["probabilities"][7] = json!(0.5))
         }),
         ("does not list probe.jsonl", |folder| {
             edit_manifest(folder, |manifest| drop(manifest["files"].as_object_mut().unwrap().remove("probe.jsonl")));

@@ -21,7 +21,7 @@ async fn ten_thousand_images_as_png_give_the_manifest_s_evaluation_to_the_last_i
     }
     let served = evaluator.finish();
     let evaluated = evaluate_version(&bundled_models().join("mnist-mlp/1"), 1 << 30, test).unwrap();
-    let reported = evaluated.manifest.unwrap().metrics.test.unwrap();
+    let reported = evaluated.manifest.unwrap().classification().unwrap().test.clone().unwrap();
     assert_eq!(served.confusion, reported.confusion);
     assert_eq!(evaluated.predictions.evaluate().confusion, reported.confusion);
     assert!((served.summary.loss - reported.summary.loss).abs() < 1e-5);
@@ -37,12 +37,13 @@ fn every_shipped_model_is_as_good_as_its_manifest_says() {
                 let importance = Importance { draws: 0, images: 0 };
                 let images = (&mnist().test, "test images".to_owned());
                 let (report, manifest) = evaluate_autoencoder(&folder, 1 << 30, images, importance).unwrap();
-                let (found, reported) = (report.evaluation.negative_elbo, manifest.metrics.likelihood.unwrap());
+                let (found, reported) =
+                    (report.evaluation.negative_elbo, manifest.reconstruction().unwrap().test.clone().unwrap());
                 assert!((found - reported.negative_elbo).abs() < 0.01, "{}: {found}", folder.display());
                 seen += 1;
             } else if folder.is_dir() {
                 let evaluated = evaluate_version(&folder, 1 << 30, &mnist().test).unwrap();
-                let reported = evaluated.manifest.unwrap().metrics.test.unwrap();
+                let reported = evaluated.manifest.unwrap().classification().unwrap().test.clone().unwrap();
                 assert_eq!(evaluated.predictions.evaluate().confusion, reported.confusion, "{}", folder.display());
                 seen += 1;
             }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use weir::engine::{EngineKind, Engines, Plan};
 use weir::error::{Error, Result};
 use weir::ids::Version;
-use weir::repository::{Manifest, VersionFiles, sha256_hex};
+use weir::repository::{GoldenAnswer, GoldenReconstruction, Manifest, Quality, Truth, VersionFiles, sha256_hex};
 use weir::serving::State;
 use weir::tensor::Tensor;
 use weir::trainer::{
@@ -90,15 +90,17 @@ fn a_run_leaves_graphs_figures_and_pictures() {
     assert!(last < first && last < 300.0, "{first} {last}");
     let files = VersionFiles::read(folder, 1 << 30).unwrap();
     let manifest = files.manifest.unwrap();
-    let likelihood = manifest.metrics.likelihood.as_ref().unwrap();
+    let likelihood = manifest.reconstruction().unwrap().test.as_ref().unwrap();
     let parts = likelihood.reconstruction + likelihood.divergence;
     assert!((likelihood.negative_elbo - parts).abs() < 1e-9 && likelihood.samples == 60);
     let estimate = likelihood.importance.unwrap();
     assert_eq!((estimate.draws, estimate.samples), (500, 60));
     assert!(estimate.negative_log_likelihood < likelihood.negative_elbo, "{likelihood:?}");
-    assert_eq!(manifest.metrics.scores.as_ref().unwrap().samples, 100);
+    assert_eq!(manifest.reconstruction().unwrap().scores.as_ref().unwrap().samples, 100);
     assert_eq!((files.companions.len(), manifest.golden.len(), files.probe.len()), (2, 4, 60));
-    assert!(manifest.golden[0].reconstruction.is_some() && files.probe[0].label.is_none());
+    assert!(
+        matches!(manifest.golden[0].answer, GoldenAnswer::Reconstruction(_)) && files.probe[0].truth == Truth::Unknown
+    );
     let parity = manifest.parity.unwrap();
     assert!(parity.samples >= 1500 && parity.max_relative_score_difference.unwrap() <= 1e-4);
     let page = fs::read_to_string(outcome.run.join("report.html")).unwrap();
@@ -114,7 +116,7 @@ fn a_published_version_is_evaluated_to_the_figures_of_its_manifest() {
     let data = crate::fixtures::head(&mnist().test, 60);
     let importance = Importance { draws: 0, images: 60 };
     let (report, manifest) = evaluate_autoencoder(folder, 1 << 30, (&data, "images".into()), importance).unwrap();
-    let told = manifest.metrics.likelihood.unwrap();
+    let told = manifest.reconstruction().unwrap().test.clone().unwrap();
     // A number read from JSON may differ in its last bit.
     assert!((report.evaluation.negative_elbo - told.negative_elbo).abs() < 1e-9);
     assert_eq!((report.evaluation.importance, report.version), (None, Some(Version(1))));
@@ -289,6 +291,13 @@ async fn refusal(change: impl FnOnce(&Path, &mut Manifest)) -> String {
     reason.unwrap_or_default()
 }
 
+fn recorded(manifest: &mut Manifest, example: usize) -> &mut GoldenReconstruction {
+    match &mut manifest.golden[example].answer {
+        GoldenAnswer::Reconstruction(recorded) => recorded,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_version_that_is_not_what_it_says_is_not_served() {
     let damaged = refusal(|folder, _| {
@@ -307,13 +316,16 @@ async fn a_version_that_is_not_what_it_says_is_not_served() {
         manifest.files.get_mut("decoder.onnx").unwrap().sha256 = sha256_hex(&encoder);
         fs::write(folder.join("decoder.onnx"), encoder).unwrap();
     });
-    let score = refusal(|_, manifest| manifest.golden[1].reconstruction.as_mut().unwrap().score += 2.0);
-    let code = refusal(|_, manifest| manifest.golden[0].reconstruction.as_mut().unwrap().code[3] += 0.1);
+    let score = refusal(|_, manifest| recorded(manifest, 1).score += 2.0);
+    let code = refusal(|_, manifest| recorded(manifest, 0).code[3] += 0.1);
     let picture = refusal(|_, manifest| {
-        let image = manifest.golden[1].reconstruction.as_ref().unwrap().image.clone();
-        manifest.golden[0].reconstruction.as_mut().unwrap().image = image;
+        let image = recorded(manifest, 1).image.clone();
+        recorded(manifest, 0).image = image;
     });
-    let quantiles = refusal(|_, manifest| manifest.metrics.scores.as_mut().unwrap().quantiles.reverse());
+    let quantiles = refusal(|_, manifest| {
+        let Some(Quality::Reconstruction(quality)) = &mut manifest.metrics else { panic!("no autoencoder") };
+        quality.scores.as_mut().unwrap().quantiles.reverse();
+    });
     for (reason, expected) in [
         (damaged.await, "decoder.onnx: has SHA-256"),
         (missing.await, "decoder.onnx: is missing"),

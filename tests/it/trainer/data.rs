@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use weir::error::{Error, Result};
-use weir::repository::{ReadSettings, Task, VersionFiles};
+use weir::repository::{ReadSettings, TaskChoice, VersionFiles};
 use weir::signature::{ColumnKind, OutputTransform};
 use weir::trainer::{
     ClassWeights, DataOptions, DataSource, EpochReport, FitSettings, Optimizer, RunDir, StepReport, TaskOptions,
@@ -134,7 +134,7 @@ async fn a_table_of_classes_is_trained_served_by_column_name_and_evaluated() {
 
     let data = read_for(&folder, &shop.path("people.csv"), DataOptions::default()).unwrap();
     let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
-    assert_eq!(evaluated.predictions.evaluate(), manifest.metrics.test.unwrap());
+    assert_eq!(evaluated.predictions.evaluate(), manifest.classification().unwrap().test.clone().unwrap());
 
     let app = TestApp::with(&shop.path("models"), |_| {}).await;
     let ask = async |body: &str| app.post("/models/mine/predict", JSON, body.to_owned()).await;
@@ -167,7 +167,7 @@ async fn a_table_of_numbers_is_trained_and_served_in_their_own_unit() {
     assert!(report.evaluation.r_squared.unwrap() > 0.8, "{:?}", report.evaluation);
     let manifest = VersionFiles::read(&folder, 1 << 30).unwrap().manifest.unwrap();
     assert!(matches!(manifest.transform.output, OutputTransform::Regression { .. }));
-    let metrics = manifest.metrics.regression.unwrap();
+    let metrics = manifest.regression().unwrap();
     assert_eq!(metrics.test, report.evaluation);
     assert!(fs::read_to_string(folder.join("card.md")).unwrap().contains("mean absolute error"));
     assert!(fs::read_to_string(outcome.run.join("report.html")).unwrap().contains("<circle"));
@@ -407,5 +407,5 @@ fn whole_numbers_are_classes_or_numbers_as_one_says() {
         let options = DataOptions { reading, ..DataOptions::default() };
         DataSource::read(&shop.path("numbers.csv"), &options).unwrap().labels.len()
     };
-    assert_eq!([Task::Auto, Task::Classification, Task::Regression].map(classes), [4, 4, 0]);
+    assert_eq!([TaskChoice::Auto, TaskChoice::Classification, TaskChoice::Regression].map(classes), [4, 4, 0]);
 }

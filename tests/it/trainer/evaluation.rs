@@ -141,7 +141,7 @@ fn a_calibrated_version_answers_the_same_and_is_less_sure() {
     let [before, after] = [1, 2].map(|version| evaluate_version(&folder(version), 1 << 30, &data.test).unwrap());
     assert_eq!(before.predictions.evaluate().confusion, after.predictions.evaluate().confusion);
     let manifest = after.manifest.unwrap();
-    let (told, found) = (manifest.metrics.test.unwrap(), after.predictions.evaluate());
+    let (told, found) = (manifest.classification().unwrap().test.clone().unwrap(), after.predictions.evaluate());
     assert_eq!(told.confusion, found.confusion);
     assert!((told.summary.loss - found.summary.loss).abs() < 1e-12);
     let calibration = manifest.calibration.unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use weir::error::Error;
-use weir::repository::{ReadSettings, Task};
+use weir::repository::{ReadSettings, TaskChoice};
 use weir::trainer::{DataOptions, DataSource, RunDir, TaskOptions, inspect, preset, train};
 
 use super::data::{Quiet, Workshop};
@@ -119,7 +119,7 @@ fn presets_that_cannot_take_the_data_say_which_can() {
     shop.write("table.csv", (0..60).map(|row| format!("{row},{}\n", row % 2)).collect::<String>());
     assert!(refused("gru", "table.csv").contains("weir train dense"));
     shop.write("text.csv", "text,label\nhello,a\n");
-    let settings = ReadSettings { sequence: Some("txt".into()), task: Task::Auto, ..ReadSettings::default() };
+    let settings = ReadSettings { sequence: Some("txt".into()), task: TaskChoice::Auto, ..ReadSettings::default() };
     let options = DataOptions { reading: settings, ..DataOptions::default() };
     let refused = DataSource::read(&shop.path("text.csv"), &options).unwrap_err().to_string();
     assert!(refused.contains("there is no column \"txt\"; there are: text, label"), "{refused}");

@@ -120,7 +120,7 @@ async fn sequences_of_numbers_are_trained_served_and_evaluated_alike() {
 
     let data = read_for(&folder, &shop.path("waves"), DataOptions::default()).unwrap();
     let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
-    assert_same(&evaluated.predictions.evaluate(), &manifest.metrics.test.unwrap());
+    assert_same(&evaluated.predictions.evaluate(), &manifest.classification().unwrap().test.clone().unwrap());
 
     let app = TestApp::with(&shop.path("models"), |_| {}).await;
     let raw: Vec<_> = (320..340).map(|index| wave(index).0).collect();
@@ -166,7 +166,7 @@ async fn text_is_trained_from_a_table_and_served_as_it_was_split() {
 
     let data = read_for(&folder, &shop.path("answers.csv"), DataOptions::default()).unwrap();
     let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
-    assert_same(&evaluated.predictions.evaluate(), &manifest.metrics.test.unwrap());
+    assert_same(&evaluated.predictions.evaluate(), &manifest.classification().unwrap().test.clone().unwrap());
     let rows: Vec<usize> = (0..data.test.len()).map(|index| data.test.origin(index).1.unwrap() as usize - 1).collect();
 
     let app = TestApp::with(&shop.path("models"), |_| {}).await;

@@ -102,9 +102,8 @@ fn a_version_is_published_with_everything_that_belongs_to_it() {
     let files = VersionFiles::read(&folder, 1 << 30).unwrap();
     let manifest = files.manifest.unwrap();
     assert_eq!((manifest.parameters, manifest.labels.len()), (Some(101_770), 10));
-    assert!(
-        manifest.metrics.test.is_some() && manifest.metrics.validation.is_some() && manifest.metrics.training.is_some()
-    );
+    let quality = manifest.classification().unwrap();
+    assert!(quality.test.is_some() && quality.validation.is_some() && quality.training.is_some());
     assert_eq!(manifest.data.unwrap().sha256.len(), 4);
     let parity = manifest.parity.unwrap();
     assert!(parity.samples >= 1000 && parity.argmax_mismatches == 0 && parity.max_abs_logit_difference <= 1e-4);

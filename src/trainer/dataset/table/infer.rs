@@ -4,7 +4,7 @@ use super::cells::Cell;
 use super::read::{Table, TableFile};
 use super::sequences::{self, SeenSequences, SequenceLayout};
 use crate::error::{Error, Result};
-use crate::repository::{ReadSettings, Task};
+use crate::repository::{ReadSettings, TaskChoice};
 use crate::trainer::dataset::collect::Split;
 use crate::trainer::dataset::faults::{Faults, unusable};
 use crate::trainer::dataset::names::Names;
@@ -183,11 +183,11 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
     Ok(Schema { target, is_regression, split, layout, notes })
 }
 
-fn is_regression(target: &Seen, task: Task) -> bool {
+fn is_regression(target: &Seen, task: TaskChoice) -> bool {
     match task {
-        Task::Classification => false,
-        Task::Regression => true,
-        Task::Auto => target.is_numeric() && (target.is_fractional || target.names.len() > MAX_NUMBERED_CLASSES),
+        TaskChoice::Classification => false,
+        TaskChoice::Regression => true,
+        TaskChoice::Auto => target.is_numeric() && (target.is_fractional || target.names.len() > MAX_NUMBERED_CLASSES),
     }
 }
 
@@ -275,10 +275,10 @@ mod tests {
         for (cells, expected) in
             [(&["1", "2", "1"][..], false), (&["1", "2.5"], true), (&["red", "blue"], false), (&many, true)]
         {
-            assert_eq!(is_regression(&seen(cells), Task::Auto), expected, "{cells:?}");
+            assert_eq!(is_regression(&seen(cells), TaskChoice::Auto), expected, "{cells:?}");
         }
-        assert!(is_regression(&seen(&["1", "2"]), Task::Regression));
-        assert!(!is_regression(&seen(&["0.5", "2"]), Task::Classification));
+        assert!(is_regression(&seen(&["1", "2"]), TaskChoice::Regression));
+        assert!(!is_regression(&seen(&["0.5", "2"]), TaskChoice::Classification));
     }
 
     #[test]
