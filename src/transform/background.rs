@@ -1,6 +1,6 @@
 //! What the paper looks like: the background of a drawing, estimated from the picture's border.
 
-use super::image::Luma;
+use super::luma::Luma;
 use crate::signature::Polarity;
 
 /// Differences from the background up to this many grey levels are noise.

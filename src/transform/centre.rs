@@ -3,7 +3,7 @@
 //! (LeCun, Cortes and Burges, "The MNIST database of handwritten digits").
 
 use super::background::Background;
-use super::image::{Crop, Luma, resize, whole};
+use super::luma::{Crop, Luma};
 use crate::error::Result;
 use crate::signature::Polarity;
 
@@ -17,19 +17,16 @@ const DIRT: f64 = 0.04;
 const FAINTEST_INK: u8 = 24;
 
 /// The centred drawing: light on black, `width * height` pixels; black alone when nothing is drawn.
-pub(super) fn fit(picture: Luma, polarity: Polarity, width: u32, height: u32) -> Result<Vec<u8>> {
+pub(super) fn fit(picture: Luma, polarity: Polarity, width: u32, height: u32) -> Result<Luma> {
     let mut ink = ink(shrink(picture)?, polarity);
     let threshold = otsu(&ink.pixels).max(FAINTEST_INK);
-    let Some(bounds) = clean(&mut ink, threshold) else {
-        return Ok(vec![0; (width * height) as usize]);
+    let Some(drawing) = clean(&mut ink, threshold) else {
+        return Ok(Luma { width, height, pixels: vec![0; (width * height) as usize] });
     };
-    let (_, _, ink_width, ink_height) = bounds;
     let (room_x, room_y) = (width as f32 * 20.0 / 28.0, height as f32 * 20.0 / 28.0);
-    let scale = (room_x / ink_width as f32).min(room_y / ink_height as f32);
+    let scale = (room_x / drawing.width as f32).min(room_y / drawing.height as f32);
     let side = |length: u32, most: u32| ((length as f32 * scale).round() as u32).clamp(1, most);
-    let (small_width, small_height) = (side(ink_width, width), side(ink_height, height));
-    let mut small =
-        Luma { width: small_width, height: small_height, pixels: resize(&ink, bounds, (small_width, small_height))? };
+    let mut small = ink.resized(drawing, side(drawing.width, width), side(drawing.height, height))?;
     stretch_contrast(&mut small.pixels);
     Ok(place(&small, width, height))
 }
@@ -40,8 +37,7 @@ fn shrink(picture: Luma) -> Result<Luma> {
         return Ok(picture);
     }
     let side = |length: u32| (u64::from(length) * u64::from(WORKING_SIDE) / u64::from(longer)).max(1) as u32;
-    let (width, height) = (side(picture.width), side(picture.height));
-    Ok(Luma { width, height, pixels: resize(&picture, whole(&picture), (width, height))? })
+    picture.resized(Crop::whole(&picture), side(picture.width), side(picture.height))
 }
 
 /// How far each pixel is from the background in the direction of the drawing.
@@ -107,7 +103,7 @@ fn clean(ink: &mut Luma, threshold: u8) -> Option<Crop> {
             *pixel = 0;
         }
     }
-    Some((left, top, right - left + 1, bottom - top + 1))
+    Some(Crop { left, top, width: right - left + 1, height: bottom - top + 1 })
 }
 
 /// The 8-connected patches of pixels above the threshold.
@@ -152,7 +148,7 @@ fn stretch_contrast(pixels: &mut [u8]) {
 }
 
 /// Puts the drawing into the frame with its centre of mass in the middle, as far as it fits.
-fn place(small: &Luma, width: u32, height: u32) -> Vec<u8> {
+fn place(small: &Luma, width: u32, height: u32) -> Luma {
     let (mut mass, mut mass_x, mut mass_y) = (0.0, 0.0, 0.0);
     for (index, level) in small.pixels.iter().enumerate() {
         let weight = f64::from(*level);
@@ -166,10 +162,10 @@ fn place(small: &Luma, width: u32, height: u32) -> Vec<u8> {
     };
     let left = offset(mass_x / mass.max(1.0), width, small.width);
     let top = offset(mass_y / mass.max(1.0), height, small.height);
-    let mut frame = vec![0; (width * height) as usize];
+    let mut pixels = vec![0; (width * height) as usize];
     for (y, row) in small.pixels.chunks_exact(small.width as usize).enumerate() {
         let start = (top + y as u32) * width + left;
-        frame[start as usize..][..row.len()].copy_from_slice(row);
+        pixels[start as usize..][..row.len()].copy_from_slice(row);
     }
-    frame
+    Luma { width, height, pixels }
 }

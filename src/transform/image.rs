@@ -5,13 +5,13 @@ use std::io::Cursor;
 use ::image::codecs::{jpeg::JpegDecoder, png::PngDecoder};
 use ::image::metadata::Orientation;
 use ::image::{ColorType, DynamicImage, ImageDecoder, ImageError, Limits};
-use fast_image_resize as fir;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::background::Background;
 use super::centre;
 use super::container::{self, Format};
+use super::luma::{Crop, Luma};
 use super::small_png;
 use crate::error::{Error, Result};
 use crate::signature::{Fit, ImageTransform, Polarity};
@@ -25,17 +25,6 @@ pub struct ImageLimits {
 
 /// Bytes that a decoder may allocate beside the picture itself, for each pixel of the limit.
 const DECODER_BYTES_PER_PIXEL: u64 = 8;
-
-/// A grey picture, row by row, 0 black to 255 white.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Luma {
-    /// Pixels in a row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// `width * height` pixels.
-    pub pixels: Vec<u8>,
-}
 
 /// What the caller says about the polarity of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -160,51 +149,21 @@ pub fn prepare(picture: Luma, transform: &ImageTransform, choice: PolarityChoice
         PolarityChoice::Auto => background.polarity(&picture),
     };
     let inverted = polarity != transform.polarity;
-    if (picture.width, picture.height) == (transform.width, transform.height) {
-        let mut pixels = picture.pixels;
-        if inverted {
-            pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-        }
-        return Ok(Prepared { pixels, inverted });
-    }
-    let mut pixels = match transform.fit {
-        Fit::Stretch => {
-            let mut pixels = resize(&picture, whole(&picture), (transform.width, transform.height))?;
-            if inverted {
-                pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+    let is_of_size = (picture.width, picture.height) == (transform.width, transform.height);
+    let mut prepared = match transform.fit {
+        _ if is_of_size => picture,
+        Fit::Stretch => picture.resized(Crop::whole(&picture), transform.width, transform.height)?,
+        Fit::CentreOfMass => {
+            let mut centred = centre::fit(picture, polarity, transform.width, transform.height)?;
+            // Centring yields light strokes on black, whatever the picture had.
+            if transform.polarity == Polarity::DarkOnLight {
+                centred.invert();
             }
-            return Ok(Prepared { pixels, inverted });
+            return Ok(Prepared { pixels: centred.pixels, inverted });
         }
-        Fit::CentreOfMass => centre::fit(picture, polarity, transform.width, transform.height)?,
     };
-    // Centring yields light strokes on black.
-    if transform.polarity == Polarity::DarkOnLight {
-        pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+    if inverted {
+        prepared.invert();
     }
-    Ok(Prepared { pixels, inverted })
-}
-
-/// A rectangle of a picture: left, top, width, height.
-pub(super) type Crop = (u32, u32, u32, u32);
-
-pub(super) fn whole(picture: &Luma) -> Crop {
-    (0, 0, picture.width, picture.height)
-}
-
-/// Resamples a part of a picture with a box filter, which averages areas when shrinking.
-pub(super) fn resize(picture: &Luma, crop: Crop, (width, height): (u32, u32)) -> Result<Vec<u8>> {
-    let failed =
-        |source: Box<dyn std::error::Error + Send + Sync>| Error::internal("the image could not be resized", source);
-    let source = fir::images::ImageRef::new(picture.width, picture.height, &picture.pixels, fir::PixelType::U8)
-        .map_err(|error| failed(error.into()))?;
-    let mut target = fir::images::Image::new(width, height, fir::PixelType::U8);
-    let (left, top, crop_width, crop_height) = crop;
-    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Box)).crop(
-        left.into(),
-        top.into(),
-        crop_width.into(),
-        crop_height.into(),
-    );
-    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(error.into()))?;
-    Ok(target.into_vec())
+    Ok(Prepared { pixels: prepared.pixels, inverted })
 }

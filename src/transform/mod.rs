@@ -8,6 +8,7 @@ mod container;
 mod elements;
 mod encoder;
 mod image;
+mod luma;
 mod numbers;
 mod output;
 mod picture;
@@ -18,7 +19,8 @@ mod words;
 
 pub use elements::{BASE64_KEY, Base64, Level};
 pub use encoder::SequenceEncoder;
-pub use image::{ImageLimits, Luma, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
+pub use image::{ImageLimits, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
+pub use luma::Luma;
 pub use numbers::{Accepts, Nested, NestedSeed, Stack};
 pub use output::{Classification, ScoredClass, classify};
 pub use picture::Picture;

@@ -5,7 +5,7 @@
 //! Anything else, and anything wrong, is left to the general decoder: this one never refuses a file.
 
 use super::container::PNG_SIGNATURE;
-use super::image::Luma;
+use super::luma::Luma;
 
 /// Larger pictures gain nothing worth having.
 const MAX_PIXELS: u64 = 128 * 128;

@@ -1,34 +1,13 @@
 //! Weir's tensors ↔ ONNX Runtime's. Inputs are lent, outputs are copied once.
 
 use ort::session::SessionInputValue;
-use ort::value::{DynValue, Shape, Tensor, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
 use super::half::Halves;
+use super::values::{dims, failed};
 use crate::error::{Error, Result};
 use crate::signature::DType;
 use crate::tensor::{Data, Tensor as WeirTensor};
-
-/// What ONNX Runtime says, for the log.
-#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-pub(super) fn failed<R>(error: ort::Error<R>) -> Error {
-    Error::internal("the model failed", error.message().to_owned())
-}
-
-/// A message on one line, and not too long a one: ONNX Runtime puts functions and stacks into some.
-pub(super) fn brief(message: &str) -> String {
-    const HALF: usize = 300;
-    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let length = line.chars().count();
-    if length <= 2 * HALF {
-        return line;
-    }
-    let (head, tail) = (line.chars().take(HALF), line.chars().skip(length - HALF));
-    head.chain(" … ".chars()).chain(tail).collect()
-}
-
-fn dims(shape: &Shape) -> Vec<usize> {
-    shape.iter().map(|dim| usize::try_from(*dim).unwrap_or(0)).collect()
-}
 
 macro_rules! exchanged {
     ($($variant:ident: $ty:ty),* $(,)?) => {
@@ -87,22 +66,4 @@ macro_rules! exchanged {
 exchanged! {
     Bool: bool, Uint8: u8, Uint16: u16, Uint32: u32, Uint64: u64,
     Int8: i8, Int16: i16, Int32: i32, Int64: i64, Float32: f32, Float64: f64,
-}
-
-/// 32-bit floats of an output, with its shape.
-pub(super) fn floats(value: &DynValue) -> Result<(Vec<usize>, &[f32])> {
-    let (shape, elements) = value.try_extract_tensor::<f32>().map_err(failed)?;
-    Ok((dims(shape), elements))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::brief;
-
-    #[test]
-    fn a_long_message_keeps_its_ends() {
-        assert_eq!(brief("a\n  b"), "a b");
-        let long = brief(&format!("head {} tail", "ä".repeat(2000)));
-        assert!(long.starts_with("head") && long.ends_with("tail") && long.chars().count() == 603, "{long}");
-    }
 }

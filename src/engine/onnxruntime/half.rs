@@ -10,8 +10,8 @@ use tract_onnx::pb::{
     type_proto,
 };
 
-use super::convert::{failed, floats};
 use super::library::Library;
+use super::values::{failed, floats};
 use crate::error::{Error, Result};
 use crate::signature::DType;
 use crate::tensor::{Data, Tensor};
@@ -38,7 +38,7 @@ impl Halves {
         let at = match known {
             Some(at) => at,
             None => {
-                let session = super::session(self.library, &cast_model(from, to))?;
+                let session = self.library.session(&cast_model(from, to))?;
                 self.made.push(((from, to), session));
                 self.made.len() - 1
             }

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::Session;
 
-use crate::engine::contain::contain;
+use super::values::brief;
+use crate::engine::contain::{contain, unusable};
 use crate::error::{Error, Result};
 
 /// ONNX Runtime, loaded.
@@ -14,6 +16,24 @@ use crate::error::{Error, Result};
 pub(super) struct Library {
     pub(super) environment: Environment,
     pub(super) version: String,
+}
+
+impl Library {
+    /// Loads a model into a session that computes on the calling thread alone.
+    pub(super) fn session(&self, onnx: &[u8]) -> Result<Session> {
+        let make = || -> ort::Result<Session> {
+            Session::builder(&self.environment)?
+                .with_intra_threads(1)?
+                .with_inter_threads(1)?
+                .with_parallel_execution(false)?
+                // A memory pattern would be kept for each shape ever seen.
+                .with_memory_pattern(false)?
+                // Never the library's own format, whose reader trusts the file.
+                .with_config_entry("session.load_model_format", "ONNX")?
+                .commit_from_memory(onnx)
+        };
+        make().map_err(|error| unusable(brief(error.message())))
+    }
 }
 
 /// Whether ONNX Runtime reports to its maker. Must be set, to whatever the operator wants.

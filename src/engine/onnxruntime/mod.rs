@@ -8,6 +8,7 @@ mod convert;
 mod half;
 mod library;
 mod shapes;
+mod values;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,21 +73,6 @@ impl OrtPlan {
     }
 }
 
-/// A session on the calling thread alone. No memory pattern: it is kept for each shape ever seen.
-fn session(library: &Library, onnx: &[u8]) -> Result<Session> {
-    let make = || -> ort::Result<Session> {
-        Session::builder(&library.environment)?
-            .with_intra_threads(1)?
-            .with_inter_threads(1)?
-            .with_parallel_execution(false)?
-            .with_memory_pattern(false)?
-            // Never the library's own format, whose reader trusts the file.
-            .with_config_entry("session.load_model_format", "ONNX")?
-            .commit_from_memory(onnx)
-    };
-    make().map_err(|error| unusable(convert::brief(error.message())))
-}
-
 /// Finds the signature by what the file declares and what a run on zeros gives. A batch that the
 /// file leaves open and the graph does not bear is 1.
 fn signature(session: &mut Inner) -> Result<Signature> {
@@ -118,7 +104,7 @@ fn signature(session: &mut Inner) -> Result<Signature> {
 fn refused(error: Error) -> Error {
     match error {
         Error::Internal { source, .. } => {
-            unusable(format!("it fails on zeros: {}", convert::brief(&source.to_string())))
+            unusable(format!("it fails on zeros: {}", values::brief(&source.to_string())))
         }
         other => other,
     }
@@ -158,14 +144,14 @@ struct Inner {
 
 impl Inner {
     fn new(library: &'static Library, onnx: &[u8]) -> Result<Self> {
-        Ok(Self { session: session(library, onnx)?, halves: Halves::new(library) })
+        Ok(Self { session: library.session(onnx)?, halves: Halves::new(library) })
     }
 
     fn execute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let (session, halves) = (&mut self.session, &mut self.halves);
         let expected = session.outputs().len();
         let inputs = inputs.iter().map(|input| convert::to_ort(input, halves)).collect::<Result<Vec<_>>>()?;
-        let outputs = session.run::<0>(inputs.as_slice() as &[SessionInputValue<'_>]).map_err(convert::failed)?;
+        let outputs = session.run::<0>(inputs.as_slice() as &[SessionInputValue<'_>]).map_err(values::failed)?;
         if outputs.len() != expected {
             return Err(Error::internal("the model failed", format!("{} of {expected} outputs", outputs.len())));
         }
