@@ -1,5 +1,5 @@
-//! The architecture of a network as a list of layers: the one description from which the trainable
-//! network, the ONNX graph, and the parameter and multiply-add counts all come.
+//! The architecture of a network as a list of layers. The trainable network, the ONNX graph, and the counts of
+//! parameters and multiply-adds are all derived from this one description.
 
 mod encoding;
 mod plan;
@@ -21,24 +21,24 @@ pub enum LayerSpec {
     },
     /// `[N, a, b, …]` → `[N, a·b·…]`.
     Flatten,
-    /// `y = x·W + b`; `W` is `[inputs, units]`, Glorot uniform at first (Glorot and Bengio 2010), `b` zero.
+    /// `y = x·W + b`. `W` is `[inputs, units]`, initially Glorot uniform (Glorot and Bengio 2010), `b` zero.
     Dense {
         /// The number of outputs.
         units: usize,
     },
     /// `max(x, 0)`.
     Relu,
-    /// `x · σ(x)`, which is smooth: called SiLU (Elfwing, Uchibe and Doya 2018) or swish (Ramachandran, Zoph and
+    /// `x · σ(x)`, a smooth activation: SiLU (Elfwing, Uchibe and Doya 2018) or swish (Ramachandran, Zoph and
     /// Le 2017).
     Silu,
-    /// While training, zeroes each element with probability `rate` and scales the rest by
-    /// `1/(1-rate)` (Srivastava et al. 2014); elsewhere does nothing and is not exported.
+    /// During training, zeroes each element with probability `rate` and scales the others by `1/(1-rate)`
+    /// (Srivastava et al. 2014). Otherwise it does nothing, and it is not exported.
     Dropout {
         /// The probability, at least 0 and below 1.
         rate: f32,
     },
     /// A convolution of `[channels, height, width]` with square kernels. Weights are
-    /// `[channels, inputs / groups, kernel, kernel]`, He uniform at first (He et al. 2015).
+    /// `[channels, inputs / groups, kernel, kernel]`, initially He uniform (He et al. 2015).
     Conv2d {
         /// The number of output channels.
         channels: usize,
@@ -47,27 +47,27 @@ pub enum LayerSpec {
         /// Pixels from one window to the next.
         #[serde(default = "one")]
         stride: usize,
-        /// Rows and columns of zeros on each side; fewer than the kernel has.
+        /// Rows and columns of zeros on each side, fewer than those of the kernel.
         #[serde(default)]
         padding: usize,
-        /// Groups of channels that do not see each other; as many as there are inputs is a depthwise convolution.
+        /// Groups of channels that are convolved separately; as many groups as inputs are a depthwise convolution.
         #[serde(default = "one")]
         groups: usize,
-        /// Whether a number is added to each channel, zero at first; needless before a batch norm.
+        /// True if a bias, initially zero, is added to each channel. It has no effect before a batch norm.
         #[serde(default = "yes")]
         bias: bool,
     },
-    /// Batch normalisation of each channel (Ioffe and Szegedy 2015): by the batch while training, else by
-    /// a running mean and variance; part of the convolution before it when exported.
+    /// Batch normalisation of each channel (Ioffe and Szegedy 2015): by the batch during training, otherwise by a
+    /// running mean and variance. The export folds it into the convolution before it.
     BatchNorm,
-    /// Group normalisation (Wu and He 2018): each sample by itself, over groups of channels that follow each
-    /// other, with a factor and an offset for each channel. The same while training and after it, for batches
-    /// of any size.
+    /// Group normalisation (Wu and He 2018): each sample by itself, over groups of consecutive channels, with a
+    /// factor and an offset for each channel. It is the same during training and afterwards, for batches of any
+    /// size.
     GroupNorm {
-        /// Groups, of which each has as many channels as the others.
+        /// The number of groups, which all have the same number of channels.
         groups: usize,
     },
-    /// The greatest of each window of `size × size` pixels.
+    /// The maximum of each window of `size × size` pixels.
     MaxPool {
         /// Height and width of a window.
         size: usize,
@@ -83,18 +83,18 @@ pub enum LayerSpec {
     },
     /// `[channels, height, width]` → `[channels]`, the mean of each.
     GlobalAveragePool,
-    /// `[channels·height·width]` → `[channels, height, width]`, what a flatten takes apart.
+    /// `[channels·height·width]` → `[channels, height, width]`, the inverse of a flatten.
     Unflatten {
-        /// The channels.
+        /// The number of channels.
         channels: usize,
         /// Rows of pixels.
         height: usize,
-        /// Pixels of a row.
+        /// Pixels in a row.
         width: usize,
     },
-    /// `[channels·factor², height, width]` → `[channels, height·factor, width·factor]`: channels that follow each
-    /// other become the pixels of a square, row by row. With a convolution before it that is a sub-pixel
-    /// convolution (Shi et al. 2016), which makes maps larger.
+    /// `[channels·factor², height, width]` → `[channels, height·factor, width·factor]`: consecutive channels become
+    /// the pixels of a square, row by row. After a convolution this forms a sub-pixel convolution (Shi et al.
+    /// 2016), which enlarges maps.
     PixelShuffle {
         /// Height and width of a square.
         factor: usize,
@@ -102,46 +102,46 @@ pub enum LayerSpec {
     /// `[1, height, width]` → a sequence of `height` steps, each a row of pixels.
     Rows,
     /// `[steps, inputs]` → `[units]`: the state of an LSTM after the last step (Hochreiter and Schmidhuber 1997).
-    /// Weights are uniform at first, the bias of the forget gates 1 (Jozefowicz et al. 2015).
+    /// Weights are initially uniform, the bias of the forget gates 1 (Jozefowicz et al. 2015).
     Lstm {
         /// The size of the state.
         units: usize,
     },
-    /// `[steps, inputs]` → `[units]`: the state of a GRU after the last step (Cho et al. 2014), with the reset
-    /// gate after the product.
+    /// `[steps, inputs]` → `[units]`: the state of a GRU after the last step (Cho et al. 2014). The reset gate is
+    /// applied after the product.
     Gru {
         /// The size of the state.
         units: usize,
     },
-    /// A row of a table → numbers that a network can take: those of its numeric columns in their order,
-    /// then one for each column that tells whether its number is missing, then those of its categories.
+    /// Encodes a row of a table as numbers for a network: those of the numeric columns in order, then one for each
+    /// column that tells whether its number is missing, then those of the categories.
     Encode {
-        /// How each column is encoded.
+        /// The encoding of each column.
         columns: Vec<Encoding>,
     },
-    /// A sequence of numbers → the same, each channel standardised: `[steps, channels]` → `(x − mean) / deviation`;
-    /// a missing number, NaN, becomes 0, as if it were the mean. So does what pads a short sequence.
+    /// Standardises each channel of a sequence of numbers: `[steps, channels]` → `(x − mean) / deviation`. A missing
+    /// number, NaN, becomes 0, the same as the mean; so does the padding of a short sequence.
     Standardize {
         /// The mean of each channel.
         mean: Vec<f32>,
-        /// Its standard deviation, above 0.
+        /// The standard deviation of each channel, above 0.
         deviation: Vec<f32>,
     },
-    /// A sequence of tokens → a row of a trained table for each (Bengio et al. 2003): `[steps]` → `[steps, units]`.
-    /// The table is `[tokens, units]`, uniform within ±0.05 at first, as in Keras. What is no number from 0 to
-    /// below `tokens` is looked up as token 1, which stands for all that are not known.
+    /// Replaces each token of a sequence by a row of a trained table (Bengio et al. 2003): `[steps]` →
+    /// `[steps, units]`. The table is `[tokens, units]`, initially uniform within ±0.05, as in Keras. A number
+    /// outside 0 to `tokens` − 1 is looked up as token 1, which stands for all unknown tokens.
     Embedding {
-        /// How many tokens there are; 0 pads, 1 is an unknown one.
+        /// The number of tokens; token 0 is padding, token 1 an unknown token.
         tokens: usize,
-        /// The numbers of a row.
+        /// The size of a row.
         units: usize,
     },
-    /// `y = x · deviation + mean`, last in a network that is trained on standardised numbers: training and
-    /// its loss end before it.
+    /// `y = x · deviation + mean`, the last layer of a network that is trained on standardised numbers. The loss
+    /// is computed before it.
     Destandardize {
-        /// The mean of what is to be learned.
+        /// The mean of the target.
         mean: f32,
-        /// Its standard deviation.
+        /// The standard deviation of the target.
         deviation: f32,
     },
 }

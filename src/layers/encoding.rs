@@ -1,30 +1,30 @@
-//! Columns of a table as numbers that a network can take.
+//! The encoding of table columns as numbers for a network.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How one column of a table is encoded.
+/// The encoding of one column of a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "encoding", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Encoding {
-    /// `(x − mean) / deviation`; a missing number, NaN, becomes 0, as if it were the mean.
+    /// `(x − mean) / deviation`. A missing number, NaN, becomes 0, the same as the mean.
     Standard {
         /// The mean of the training data.
         mean: f32,
-        /// Their standard deviation, above 0.
+        /// The standard deviation of the training data, above 0.
         deviation: f32,
-        /// Whether a further number says that this one is missing (1) or not (0).
+        /// True if an additional number says whether this one is missing (1) or not (0).
         tells_missing: bool,
     },
-    /// A number for each category: 1 for the one that the element, a whole number from 0, says, else 0.
+    /// One number per category: 1 for the category of the element, a whole number from 0, and 0 for all others.
     OneHot {
-        /// How many categories there are.
+        /// The number of categories.
         categories: usize,
     },
 }
 
 impl Encoding {
-    /// How many numbers come of the column.
+    /// Returns the count of numbers that encode the column.
     pub fn width(&self) -> usize {
         match self {
             Self::Standard { tells_missing, .. } => 1 + usize::from(*tells_missing),

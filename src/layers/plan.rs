@@ -1,31 +1,31 @@
-//! Shapes and costs of layers, one after the other.
+//! Works out the shapes and costs of layers, one after the other.
 
 use super::{Architecture, Encoding, LayerSpec};
 use crate::error::{Error, Result};
 
-/// No number of channels, units or pixels is larger.
+/// The greatest number of channels, units or pixels.
 const LARGEST: usize = 1 << 16;
 
-/// Numbers of tokens are 32-bit floats on their way into a network, which are exact up to here.
+/// The greatest number of tokens. Token ids enter a network as 32-bit floats, which are exact up to here.
 pub const MOST_TOKENS: usize = 1 << 24;
 
-/// One layer with its shapes and costs worked out.
+/// One layer with its shapes and costs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedLayer {
     /// The layer.
     pub spec: LayerSpec,
-    /// Shape of a sample going in.
+    /// The shape of a sample before the layer.
     pub input: Vec<usize>,
-    /// Shape of a sample coming out.
+    /// The shape of a sample after the layer.
     pub output: Vec<usize>,
-    /// Trainable numbers.
+    /// The number of trainable parameters.
     pub parameters: usize,
-    /// Multiply-adds for one sample.
+    /// The multiply-adds for one sample.
     pub multiply_adds: usize,
 }
 
 impl LayerSpec {
-    /// The layer's name in summaries.
+    /// Returns the name of the layer in summaries.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Rescale { .. } => "rescale",
@@ -52,138 +52,171 @@ impl LayerSpec {
         }
     }
 
-    /// Whether it takes rows or sequences as they come, and nothing that another layer has made of them. Such a layer
-    /// is fitted to the data.
+    /// Returns true if the layer takes rows or sequences as they are sent, never the output of another layer. Such
+    /// a layer is fitted to the data.
     pub fn is_first(&self) -> bool {
         matches!(self, Self::Encode { .. } | Self::Standardize { .. } | Self::Embedding { .. })
     }
 
-    /// The output's shape, the trainable numbers and the multiply-adds for an input of this shape; else
-    /// why it cannot be.
-    fn on(&self, input: &[usize]) -> std::result::Result<(Vec<usize>, usize, usize), String> {
+    /// Returns the shape and costs of the layer for an input of this shape; otherwise a message that says why the
+    /// layer does not fit.
+    fn on(&self, input: &[usize]) -> Fitted {
         let elements: usize = input.iter().product();
-        let maps = || match *input {
-            [channels, height, width] => Ok([channels, height, width]),
-            _ => Err(format!("takes channels, height and width, got {input:?}")),
-        };
-        Ok(match *self {
-            Self::Rescale { .. } => (input.to_vec(), 0, elements),
-            Self::Flatten => (vec![elements], 0, 0),
-            Self::Dense { units } => match *input {
-                [inputs] if (1..=LARGEST).contains(&units) => (vec![units], (inputs + 1) * units, inputs * units),
-                [_] => return Err(format!("needs 1 to {LARGEST} units, got {units}")),
-                _ => return Err(format!("takes one dimension, got {input:?}; put a flatten before it")),
-            },
-            Self::Relu | Self::Silu => (input.to_vec(), 0, 0),
-            Self::Dropout { rate } if (0.0..1.0).contains(&rate) => (input.to_vec(), 0, 0),
-            Self::Dropout { rate } => return Err(format!("rate must be in [0, 1), got {rate}")),
+        match self {
+            Self::Rescale { .. } => Cost::new(input, 0, elements),
+            Self::Flatten => Cost::free(&[elements]),
+            Self::Dense { units } => dense(input, *units),
+            Self::Relu | Self::Silu => Cost::free(input),
+            Self::Dropout { rate } if (0.0..1.0).contains(rate) => Cost::free(input),
+            Self::Dropout { rate } => Err(format!("rate must be in [0, 1), got {rate}")),
             Self::Conv2d { channels, kernel, stride, padding, groups, bias } => {
-                let [inputs, height, width] = maps()?;
+                let [inputs, height, width] = maps(input)?;
+                let (channels, kernel, groups) = (*channels, *kernel, *groups);
                 if !(1..=LARGEST).contains(&channels) || groups == 0 || inputs % groups > 0 || channels % groups > 0 {
                     return Err(format!("{inputs} channels cannot become {channels} in {groups} groups"));
                 }
-                if padding >= kernel {
+                if *padding >= kernel {
                     return Err(format!("padding must be less than the kernel's {kernel}, got {padding}"));
                 }
-                let to = windows([height + 2 * padding, width + 2 * padding], kernel, stride)?;
+                let [height, width] = windows([height + 2 * padding, width + 2 * padding], kernel, *stride)?;
                 let weights = channels * (inputs / groups) * kernel * kernel;
-                let parameters = weights + if bias { channels } else { 0 };
-                (vec![channels, to[0], to[1]], parameters, weights * to[0] * to[1])
+                let parameters = weights + if *bias { channels } else { 0 };
+                Cost::new(&[channels, height, width], parameters, weights * height * width)
             }
-            Self::BatchNorm => {
-                let [channels, ..] = maps()?;
-                (input.to_vec(), 2 * channels, elements)
-            }
-            Self::GroupNorm { groups } => {
-                let [channels, height, width] = maps()?;
-                if groups == 0 || channels % groups > 0 {
-                    return Err(format!("{channels} channels do not part into {groups} groups of the same size"));
-                }
-                if channels / groups * height * width < 2 {
-                    return Err("a group must have more than one number, or nothing is left of it".into());
-                }
-                (input.to_vec(), 2 * channels, elements)
-            }
+            Self::BatchNorm => Cost::new(input, 2 * maps(input)?[0], elements),
+            Self::GroupNorm { groups } => group_norm(input, *groups),
             Self::MaxPool { size, stride } | Self::AveragePool { size, stride } => {
-                let [channels, height, width] = maps()?;
-                let to = windows([height, width], size, stride)?;
-                (vec![channels, to[0], to[1]], 0, 0)
+                let [channels, height, width] = maps(input)?;
+                let [height, width] = windows([height, width], *size, *stride)?;
+                Cost::free(&[channels, height, width])
             }
-            Self::GlobalAveragePool => (vec![maps()?[0]], 0, 0),
-            Self::Unflatten { channels, height, width } => {
-                let numbers = channels.checked_mul(height).and_then(|numbers| numbers.checked_mul(width));
-                if input.len() != 1 || numbers != Some(elements) || elements == 0 {
-                    return Err(format!("cannot make {channels} × {height} × {width} numbers of {input:?}"));
-                }
-                (vec![channels, height, width], 0, 0)
-            }
-            Self::PixelShuffle { factor } => {
-                let [channels, height, width] = maps()?;
-                let square = factor.checked_mul(factor).filter(|square| *square > 0 && channels % square == 0);
-                let Some(square) = square else {
-                    return Err(format!("{channels} channels do not part into squares of {factor} × {factor} pixels"));
-                };
-                (vec![channels / square, height * factor, width * factor], 0, 0)
-            }
-            Self::Rows => match maps()? {
-                [1, height, width] => (vec![height, width], 0, 0),
-                [channels, ..] => return Err(format!("takes one channel, got {channels}")),
+            Self::GlobalAveragePool => Cost::free(&[maps(input)?[0]]),
+            Self::Unflatten { channels, height, width } => unflatten(input, [*channels, *height, *width]),
+            Self::PixelShuffle { factor } => pixel_shuffle(input, *factor),
+            Self::Rows => match maps(input)? {
+                [1, height, width] => Cost::free(&[height, width]),
+                [channels, ..] => Err(format!("takes one channel, got {channels}")),
             },
-            Self::Lstm { units } | Self::Gru { units } => {
-                let &[steps, inputs] = input else {
-                    return Err(format!("takes steps and inputs, got {input:?}; put rows or an embedding before it"));
-                };
-                if !(1..=LARGEST).contains(&units) {
-                    return Err(format!("needs 1 to {LARGEST} units, got {units}"));
-                }
-                let weights = (inputs + units) * units;
-                // A GRU needs the bias of its products with the state by itself.
-                let (gates, biases) = if matches!(self, Self::Lstm { .. }) { (4, 1) } else { (3, 2) };
-                (vec![units], gates * (weights + biases * units), gates * weights * steps)
+            Self::Lstm { units } => recurrent(input, *units, 4, 1),
+            // The bias of the products with the state is separate in a GRU.
+            Self::Gru { units } => recurrent(input, *units, 3, 2),
+            Self::Encode { columns } => encode(input, columns),
+            Self::Standardize { mean, deviation } => standardize(input, mean, deviation),
+            Self::Embedding { tokens, units } => embedding(input, *tokens, *units),
+            Self::Destandardize { mean, deviation } if mean.is_finite() && *deviation > 0.0 => {
+                Cost::new(input, 0, elements)
             }
-            Self::Encode { ref columns } => {
-                if input != [columns.len()] {
-                    return Err(format!("takes {} columns, got {input:?}", columns.len()));
-                }
-                let is_possible = |column: &Encoding| match column {
-                    Encoding::Standard { mean, deviation, .. } => mean.is_finite() && *deviation > 0.0,
-                    Encoding::OneHot { categories } => *categories <= LARGEST,
-                };
-                let width: usize = columns.iter().map(Encoding::width).sum();
-                if !columns.iter().all(is_possible) || !(1..=LARGEST).contains(&width) {
-                    return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
-                }
-                (vec![width], 0, width)
-            }
-            Self::Standardize { ref mean, ref deviation } => {
-                if !matches!(input, [_, channels] if *channels == mean.len() && *channels == deviation.len()) {
-                    return Err(format!("takes steps of {} channels, got {input:?}", mean.len()));
-                }
-                if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|deviation| *deviation > 0.0) {
-                    return Err("means must be finite and deviations above 0".into());
-                }
-                (input.to_vec(), 0, elements)
-            }
-            Self::Embedding { tokens, units } => {
-                let &[steps] = input else { return Err(format!("takes steps of one token each, got {input:?}")) };
-                if !(2..=MOST_TOKENS).contains(&tokens) || !(1..=LARGEST).contains(&units) {
-                    return Err(format!(
-                        "needs 2 to {MOST_TOKENS} tokens and 1 to {LARGEST} units, got {tokens} and {units}"
-                    ));
-                }
-                (vec![steps, units], tokens * units, 0)
-            }
-            Self::Destandardize { mean, deviation } if mean.is_finite() && deviation > 0.0 => {
-                (input.to_vec(), 0, elements)
-            }
-            Self::Destandardize { deviation, .. } => {
-                return Err(format!("deviation must be above 0, got {deviation}"));
-            }
-        })
+            Self::Destandardize { deviation, .. } => Err(format!("deviation must be above 0, got {deviation}")),
+        }
     }
 }
 
-/// How many windows of `size` pixels, `stride` apart, fit into each axis.
+/// The output shape and the costs of a layer on a sample.
+struct Cost {
+    output: Vec<usize>,
+    parameters: usize,
+    multiply_adds: usize,
+}
+
+/// The costs of a layer, or a message that says why the layer does not fit its input.
+type Fitted = std::result::Result<Cost, String>;
+
+impl Cost {
+    fn new(output: &[usize], parameters: usize, multiply_adds: usize) -> Fitted {
+        Ok(Self { output: output.to_vec(), parameters, multiply_adds })
+    }
+
+    fn free(output: &[usize]) -> Fitted {
+        Self::new(output, 0, 0)
+    }
+}
+
+/// The channels, height and width of feature maps.
+fn maps(input: &[usize]) -> std::result::Result<[usize; 3], String> {
+    input.try_into().map_err(|_| format!("takes channels, height and width, got {input:?}"))
+}
+
+fn dense(input: &[usize], units: usize) -> Fitted {
+    match *input {
+        [inputs] if (1..=LARGEST).contains(&units) => Cost::new(&[units], (inputs + 1) * units, inputs * units),
+        [_] => Err(format!("needs 1 to {LARGEST} units, got {units}")),
+        _ => Err(format!("takes one dimension, got {input:?}; put a flatten before it")),
+    }
+}
+
+fn group_norm(input: &[usize], groups: usize) -> Fitted {
+    let [channels, height, width] = maps(input)?;
+    if groups == 0 || channels % groups > 0 {
+        return Err(format!("{channels} channels cannot be divided into {groups} equal groups"));
+    }
+    if channels / groups * height * width < 2 {
+        return Err("a group must have more than one number, because normalising a single one leaves 0".into());
+    }
+    Cost::new(input, 2 * channels, channels * height * width)
+}
+
+fn unflatten(input: &[usize], output: [usize; 3]) -> Fitted {
+    let [channels, height, width] = output;
+    let numbers = channels.checked_mul(height).and_then(|numbers| numbers.checked_mul(width));
+    match (input, numbers) {
+        (&[elements], Some(numbers)) if numbers == elements && elements > 0 => Cost::free(&output),
+        _ => Err(format!("cannot make {channels} × {height} × {width} numbers of {input:?}")),
+    }
+}
+
+fn pixel_shuffle(input: &[usize], factor: usize) -> Fitted {
+    let [channels, height, width] = maps(input)?;
+    match factor.checked_mul(factor).filter(|square| *square > 0 && channels % square == 0) {
+        Some(square) => Cost::free(&[channels / square, height * factor, width * factor]),
+        None => Err(format!("{channels} channels cannot be divided into squares of {factor} × {factor} pixels")),
+    }
+}
+
+fn recurrent(input: &[usize], units: usize, gates: usize, biases: usize) -> Fitted {
+    let &[steps, inputs] = input else {
+        return Err(format!("takes steps and inputs, got {input:?}; put rows or an embedding before it"));
+    };
+    if !(1..=LARGEST).contains(&units) {
+        return Err(format!("needs 1 to {LARGEST} units, got {units}"));
+    }
+    let weights = (inputs + units) * units;
+    Cost::new(&[units], gates * (weights + biases * units), gates * weights * steps)
+}
+
+fn encode(input: &[usize], columns: &[Encoding]) -> Fitted {
+    if input != [columns.len()] {
+        return Err(format!("takes {} columns, got {input:?}", columns.len()));
+    }
+    let is_possible = |column: &Encoding| match column {
+        Encoding::Standard { mean, deviation, .. } => mean.is_finite() && *deviation > 0.0,
+        Encoding::OneHot { categories } => *categories <= LARGEST,
+    };
+    let width: usize = columns.iter().map(Encoding::width).sum();
+    if !columns.iter().all(is_possible) || !(1..=LARGEST).contains(&width) {
+        return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
+    }
+    Cost::new(&[width], 0, width)
+}
+
+fn standardize(input: &[usize], mean: &[f32], deviation: &[f32]) -> Fitted {
+    if !matches!(input, [_, channels] if *channels == mean.len() && *channels == deviation.len()) {
+        return Err(format!("takes steps of {} channels, got {input:?}", mean.len()));
+    }
+    if !mean.iter().all(|mean| mean.is_finite()) || !deviation.iter().all(|deviation| *deviation > 0.0) {
+        return Err("means must be finite and deviations above 0".into());
+    }
+    Cost::new(input, 0, input.iter().product())
+}
+
+fn embedding(input: &[usize], tokens: usize, units: usize) -> Fitted {
+    let &[steps] = input else { return Err(format!("takes steps of one token each, got {input:?}")) };
+    if !(2..=MOST_TOKENS).contains(&tokens) || !(1..=LARGEST).contains(&units) {
+        return Err(format!("needs 2 to {MOST_TOKENS} tokens and 1 to {LARGEST} units, got {tokens} and {units}"));
+    }
+    Cost::new(&[steps, units], tokens * units, 0)
+}
+
+/// Returns how many windows of `size` pixels, `stride` apart, fit into each axis.
 fn windows(axes: [usize; 2], size: usize, stride: usize) -> std::result::Result<[usize; 2], String> {
     if size == 0 || stride == 0 || axes.iter().any(|axis| *axis < size || *axis > LARGEST) {
         let [height, width] = axes;
@@ -203,9 +236,9 @@ impl Architecture {
         for (index, spec) in self.layers.iter().enumerate() {
             let refuse = |problem| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
             if index > 0 && spec.is_first() {
-                return Err(refuse("takes samples as they come, so it must be the first layer".into()));
+                return Err(refuse("takes samples as they are sent, so it must be the first layer".into()));
             }
-            let (output, parameters, multiply_adds) = spec.on(&shape).map_err(refuse)?;
+            let Cost { output, parameters, multiply_adds } = spec.on(&shape).map_err(refuse)?;
             planned.push(PlannedLayer {
                 spec: spec.clone(),
                 input: shape,
@@ -218,7 +251,7 @@ impl Architecture {
         Ok(planned)
     }
 
-    /// The shape of a sample's output.
+    /// Returns the shape of the output for one sample.
     ///
     /// # Errors
     /// As [`Architecture::plan`].
@@ -226,7 +259,7 @@ impl Architecture {
         Ok(self.plan()?.last().map_or_else(|| self.input.clone(), |layer| layer.output.clone()))
     }
 
-    /// All trainable numbers.
+    /// Returns the number of trainable parameters.
     ///
     /// # Errors
     /// As [`Architecture::plan`].
@@ -234,7 +267,7 @@ impl Architecture {
         Ok(self.plan()?.iter().map(|layer| layer.parameters).sum())
     }
 
-    /// Multiply-adds for one sample.
+    /// Returns the multiply-adds for one sample.
     ///
     /// # Errors
     /// As [`Architecture::plan`].
@@ -296,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_sequences_comes_first_and_fits_them() {
+    fn layers_that_read_sequences_come_first_and_fit_them() {
         let network = |input: &[usize], layers: &[LayerSpec]| {
             let network = Architecture { input: input.to_vec(), layers: layers.to_vec() };
             network.plan().map(|plan| plan.last().map(|layer| (layer.output.clone(), layer.parameters)).unwrap())
@@ -356,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_and_squares_of_channels_come_out_even() {
+    fn channels_must_divide_into_groups_and_squares() {
         let plan = |input: &[usize], layer| {
             let network = Architecture { input: input.to_vec(), layers: vec![layer] };
             network.plan().map(|plan| (plan[0].output.clone(), plan[0].parameters)).map_err(|error| error.to_string())
@@ -368,11 +401,11 @@ mod tests {
         assert_eq!(plan(&[12, 4, 5], shuffled(2)), Ok((vec![3, 8, 10], 0)));
         assert_eq!(plan(&[60], unflattened(3, 4, 5)), Ok((vec![3, 4, 5], 0)));
         for (input, layer, hint) in [
-            (&[6, 4, 5][..], grouped(4), "6 channels do not part into 4 groups"),
-            (&[6, 4, 5], grouped(0), "into 0 groups"),
+            (&[6, 4, 5][..], grouped(4), "6 channels cannot be divided into 4 equal groups"),
+            (&[6, 4, 5], grouped(0), "into 0 equal groups"),
             (&[6, 1, 1], grouped(6), "more than one number"),
             (&[120], grouped(1), "takes channels"),
-            (&[6, 4, 5], shuffled(2), "6 channels do not part into squares of 2 × 2"),
+            (&[6, 4, 5], shuffled(2), "6 channels cannot be divided into squares of 2 × 2"),
             (&[6, 4, 5], shuffled(0), "squares of 0"),
             (&[6, 4, 5], shuffled(usize::MAX), "squares of"),
             (&[61], unflattened(3, 4, 5), "3 × 4 × 5 numbers of [61]"),
