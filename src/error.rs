@@ -1,49 +1,49 @@
 //! The one error type of the library.
 //!
-//! Every variant says what was wrong, what was expected and what was met, in words that may leave
-//! the process. Causes that must not leave it (paths, engine messages) travel as `source` and reach
-//! the log only. Protocols map [`Error::kind`] to their own status in one place each.
+//! The message of every variant says what was wrong, what was expected and what was found, and is safe to leave
+//! the process. Causes that must not leave it (paths, messages of engines) are the `source` and reach only the
+//! log. Each protocol maps [`Error::kind`] to its own status in one place.
 
 use std::path::PathBuf;
 
 use crate::ids::{AliasName, ModelName, Version};
 
-/// A result with the library's [`enum@Error`].
+/// A result with the [`enum@Error`] of the library.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A cause that is logged and never shown to a client.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a caller can do about an [`enum@Error`]: the closed list that protocols map to a status.
+/// The classes of errors, by the reaction of a caller. Protocols map this closed list to their statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The model, version or alias does not exist.
     NotFound,
-    /// The request is not well formed: syntax, encoding, unknown fields.
+    /// The request is malformed: syntax, encoding, unknown fields.
     Malformed,
     /// The request is well formed but does not fit the model.
     InvalidInput,
-    /// The content is of a type that is not accepted.
+    /// The type of the content is not accepted.
     UnsupportedMedia,
     /// A documented limit was exceeded.
     TooLarge,
-    /// No capacity now; the same request may succeed later.
+    /// There is no capacity now; the same request may succeed later.
     Overloaded,
     /// The answer was not ready in time.
     DeadlineExceeded,
-    /// The client was too slow in sending its request.
+    /// The client took too long to send its request.
     SlowClient,
-    /// The model or the server is not ready, or shuts down.
+    /// The model or the server is not ready or is shutting down.
     Unavailable,
     /// The client went away.
     Cancelled,
-    /// The request conflicts with the present state.
+    /// The request conflicts with the current state.
     Conflict,
-    /// The settings do not allow it to this caller.
+    /// The settings do not permit this request to the caller.
     Forbidden,
-    /// The protocol knows it, this server does not.
+    /// The protocol defines this feature, but the server does not support it.
     Unsupported,
-    /// A fault of the server or the model.
+    /// The server or the model is at fault.
     Internal,
 }
 
@@ -59,10 +59,10 @@ pub enum Error {
     /// The model exists, the alias does not.
     #[error("model \"{name}\" has no alias \"{alias}\"; GET /models/{name} lists its aliases")]
     AliasNotFound { name: ModelName, alias: AliasName },
-    /// What a request names does not exist, in the words of its protocol.
+    /// Something that a request names does not exist; the text uses the terms of the protocol.
     #[error("{0}")]
     NotFound(String),
-    /// What a protocol knows and this server does not do.
+    /// The protocol defines a feature that this server does not support.
     #[error("{0}")]
     Unsupported(String),
     /// The request names no model and the server has no default.
@@ -70,37 +70,37 @@ pub enum Error {
         "the request names no model and there is no default; use /models/{{model}}/predict with one of: {available}, or start the server with --default-model"
     )]
     NoDefaultModel { available: String },
-    /// The version exists but does not serve.
+    /// The version exists but is not available.
     #[error("model \"{name}\" version {version} is not available: {reason}")]
     NotAvailable { name: ModelName, version: Version, reason: String },
-    /// What is asked for cannot be done in the present state.
+    /// The request cannot be carried out in the current state.
     #[error("{0}")]
     Conflict(String),
-    /// The settings do not allow it to this caller.
+    /// The settings do not permit this request to the caller.
     #[error("{0}")]
     Forbidden(String),
-    /// A name, version or setting does not parse.
+    /// A name, version or setting is not valid.
     #[error("{what} is not valid: expected {expected}, got {got}")]
     InvalidName { what: &'static str, expected: &'static str, got: String },
     /// The request cannot be read.
     #[error("{0}")]
     Malformed(String),
-    /// The request can be read but does not fit the model.
+    /// The request is well formed but does not fit the model.
     #[error("{0}")]
     InvalidInput(String),
-    /// The content type or file format is not accepted.
+    /// The content type or the file format is not accepted.
     #[error("{0}")]
     UnsupportedMedia(String),
     /// A limit was exceeded.
     #[error("{what} is too large: the limit is {limit}, got {got}")]
     TooLarge { what: &'static str, limit: u64, got: String },
-    /// No capacity left.
+    /// The server is at capacity.
     #[error("the server is at capacity ({what}); try again in {retry_after_seconds} s")]
     Overloaded { what: &'static str, retry_after_seconds: u32 },
     /// The deadline passed before an answer was ready.
     #[error("no answer within {limit_ms} ms")]
     DeadlineExceeded { limit_ms: u64 },
-    /// The server does not want traffic now.
+    /// The server is not ready for traffic.
     #[error("not ready: {reason}")]
     NotReady { reason: &'static str },
     /// The server is shutting down.
@@ -120,7 +120,7 @@ pub enum Error {
         #[source]
         source: Source,
     },
-    /// A fault that is ours.
+    /// The server is at fault.
     #[error("internal error: {message}")]
     Internal {
         message: &'static str,
@@ -130,7 +130,7 @@ pub enum Error {
     /// A model file, manifest or repository folder cannot be used.
     #[error("{what}: {problem}")]
     Repository { what: String, problem: String },
-    /// A version's files do not belong together yet, as while they are being copied.
+    /// The files of a version do not belong together yet, for instance while they are being copied.
     #[error("{what}: {problem}")]
     Incomplete { what: String, problem: String },
     /// Training or evaluation data cannot be used.
@@ -144,22 +144,22 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A setting is not usable.
+    /// A setting cannot be used.
     #[error("setting {setting}: {problem}")]
     Config { setting: String, problem: String },
-    /// Training produced a loss that is not a number.
+    /// The loss of a training run is not a finite number.
     #[error("training diverged: the loss is {loss} in epoch {epoch}, batch {batch}; try a smaller --learning-rate")]
     Diverged { loss: f64, epoch: usize, batch: usize },
-    /// A trained model missed a gate, so nothing was published.
+    /// A trained model did not pass a gate and was not published.
     #[error("not published: {0}")]
     GateMissed(String),
-    /// The user interrupted the run; its state is saved in `run`.
+    /// The user interrupted a training run; its state is saved in `run`.
     #[error("interrupted; the run is saved: continue it with `{command} --resume {run}`", run = run.display())]
     Interrupted { run: PathBuf, command: &'static str },
 }
 
 impl Error {
-    /// What a caller can do about it.
+    /// Returns the class of the error.
     pub fn kind(&self) -> Kind {
         match self {
             Self::ModelNotFound { .. }
@@ -189,7 +189,7 @@ impl Error {
         }
     }
 
-    /// The message for readers outside this machine: of an I/O error without the path.
+    /// Returns the message for readers outside this machine, which leaves out the path of an I/O error.
     pub fn without_path(&self) -> String {
         match self {
             Self::Io { action, source, .. } => format!("cannot {action} a file: {source}"),
@@ -197,13 +197,13 @@ impl Error {
         }
     }
 
-    /// Wraps an I/O error with what was being done to which path.
+    /// Returns a function that wraps an I/O error with the action and the path.
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
 
-    /// An internal error with a cause for the log.
+    /// Creates an internal error with a cause for the log.
     pub fn internal(message: &'static str, source: impl Into<Source>) -> Self {
         Self::Internal { message, source: source.into() }
     }

@@ -1,4 +1,4 @@
-//! Names and identifiers, parsed once at the edge and trusted afterwards.
+//! Names and identifiers, which are parsed once at the edge and trusted afterwards.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 
 /// The name of a model: 1 to 64 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit.
 ///
-/// The alphabet leaves no room for path separators, `..`, escapes or look-alikes, so a name can be
-/// used as a folder name, a metric label and a URL segment as it is.
+/// The alphabet excludes path separators, `..`, escapes and look-alikes, so a name is safe as a folder name, a
+/// metric label and a URL segment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName(String);
@@ -19,7 +19,7 @@ pub struct ModelName(String);
 impl ModelName {
     const MAX_BYTES: usize = 64;
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -91,17 +91,17 @@ impl fmt::Display for Version {
     }
 }
 
-/// A movable name for a version, as `stable`: in the alphabet of [`ModelName`], but beginning with a
-/// letter, so that it cannot be taken for a version.
+/// A movable name for a version, such as `stable`. It has the alphabet of [`ModelName`] and starts with a letter,
+/// so that it cannot be mistaken for a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AliasName(String);
 
 impl AliasName {
-    /// The alias that answers requests which name no version, once it exists.
+    /// The alias that answers requests without a version, if it exists.
     pub const STABLE: &'static str = "stable";
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -148,21 +148,21 @@ impl fmt::Display for AliasName {
     }
 }
 
-/// Which version of a model a request wants.
+/// The version of a model that a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VersionSpec {
-    /// The one that the alias `stable` points to, or without that alias the newest that is available.
+    /// The version that the alias `stable` points to, or without that alias the newest available one.
     Latest,
-    /// This one.
+    /// A version by its number.
     Specific(Version),
-    /// The one that this alias points to.
+    /// The version that an alias points to.
     Alias(AliasName),
 }
 
 impl FromStr for VersionSpec {
     type Err = Error;
 
-    /// What begins with a letter is an alias, anything else must be a version.
+    /// Parses a text that starts with a letter as an alias, and any other as a version.
     fn from_str(text: &str) -> Result<Self> {
         match text.parse::<AliasName>() {
             Ok(alias) => Ok(Self::Alias(alias)),
@@ -171,48 +171,48 @@ impl FromStr for VersionSpec {
     }
 }
 
-/// Which model and version a request wants; no name means the server's default model.
+/// The model and version that a request asks for.
 #[derive(Debug, Clone)]
 pub struct ModelRef {
-    /// The model, or `None` for the default.
+    /// The model; `None` for the default model of the server.
     pub name: Option<ModelName>,
-    /// The version of it.
+    /// The version.
     pub version: VersionSpec,
 }
 
-/// The identifier of a request: the caller's own, if it is 1 to 64 of `A-Z a-z 0-9 . _ : -`, or a
-/// fresh UUIDv7 (RFC 9562), which sorts by time. Clones share the text.
+/// The identifier of a request: that of the caller, if it is 1 to 64 of `A-Z a-z 0-9 . _ : -`, or a new UUIDv7
+/// (RFC 9562), which sorts by time. Clones share the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
     const MAX_BYTES: usize = 64;
 
-    /// A fresh identifier.
+    /// Creates a new identifier.
     pub fn generate() -> Self {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         Self(uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text)[..].into())
     }
 
-    /// The caller's identifier, if it may be echoed into headers, bodies and logs.
+    /// Returns the identifier of the caller if it is safe to repeat in headers, bodies and logs.
     pub fn from_client(bytes: &[u8]) -> Option<Self> {
         let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
         let usable = (1..=Self::MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(legal);
         usable.then(|| Self(String::from_utf8_lossy(bytes).into()))
     }
 
-    /// The identifier as text.
+    /// Returns the identifier as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Client text made fit for a message: escaped, quoted, at most 40 characters.
+/// Prepares a text from a client for a message: escapes and quotes it, and cuts it to 40 characters.
 pub fn quote(text: &str) -> String {
     format!("\"{}\"", printable(text, 40))
 }
 
-/// Client text without control characters, and no longer than it may be.
+/// Escapes a text from a client and cuts it to `max_chars` characters.
 pub fn printable(text: &str, max_chars: usize) -> String {
     let short: String = text.chars().take(max_chars).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };

@@ -1,17 +1,20 @@
-//! Which vectors this machine has, and running something with them.
+//! Runs code with the widest vectors of this machine.
+//!
+//! Closures go through [`vectorized`], [`WithSimd`] types through [`dispatch`]. Called in any other way, pulp may
+//! compile them for the oldest CPU that the target allows.
 
 use pulp::{Arch, Simd, WithSimd};
 
 #[cfg(test)]
 thread_local! {
-    /// Makes the tests of this thread do without the widest vectors.
+    /// Keeps the tests of this thread from using the widest vectors.
     pub(crate) static NARROW: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Runs something with the widest vectors there are.
+/// Runs work with the widest vectors of this machine.
 pub(crate) fn dispatch<W: WithSimd>(work: W) -> W::Output {
     let arch = Arch::new();
-    // AVX2, which pulp's own dispatch knows only with a feature that another crate may switch off.
+    // The dispatch of pulp knows AVX2 only with a feature that another crate may switch off.
     #[cfg(target_arch = "x86_64")]
     if (matches!(arch, Arch::Scalar) || is_narrow())
         && let Some(simd) = pulp::x86::V3::try_new()
@@ -21,14 +24,14 @@ pub(crate) fn dispatch<W: WithSimd>(work: W) -> W::Output {
     arch.dispatch(work)
 }
 
-/// Runs a closure, compiled for the widest vectors there are; it must be `#[inline(always)]`.
+/// Runs a closure compiled for the widest vectors of this machine. It must be `#[inline(always)]`.
 pub(crate) fn vectorized<R>(work: impl FnMut() -> R) -> R {
     struct Work<F>(F);
     impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Work<F> {
         type Output = R;
 
-        // By reference, which is the closure itself. By value there is a shim in between, which is not always
-        // inlined, and then a large closure is compiled for the oldest CPU after all.
+        // The call by reference is a call of the closure itself. A call by value goes through a shim that is not
+        // always inlined, and then a large closure is compiled for the oldest CPU after all.
         #[inline(always)]
         fn call(mut self) -> R {
             (self.0)()
@@ -47,7 +50,7 @@ fn is_narrow() -> bool {
     false
 }
 
-/// 32-bit floats in one vector; 1 if there are no vectors.
+/// Returns the 32-bit floats in one vector; 1 if there are no vectors.
 pub(crate) fn lanes() -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
@@ -61,7 +64,7 @@ pub(crate) fn lanes() -> usize {
     dispatch(Lanes)
 }
 
-/// Vectors that fit the registers.
+/// Returns the number of vector registers.
 pub(crate) fn registers() -> usize {
     struct Registers;
     impl WithSimd for Registers {
@@ -75,7 +78,7 @@ pub(crate) fn registers() -> usize {
     dispatch(Registers)
 }
 
-/// Runs an expression with the widest vectors, in which `$lanes` is a constant: [`lanes`].
+/// Runs an expression with the widest vectors. In it, `$lanes` is a constant with the value of [`lanes`].
 macro_rules! with_lanes {
     ($lanes:ident => $work:expr) => {
         match $crate::simd::lanes() {

@@ -1,4 +1,4 @@
-//! Logs, and what becomes of a panic.
+//! Logging: format, filters that change at run time, and the log line of a panic.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -13,16 +13,16 @@ use tracing_subscriber::{EnvFilter, Registry, fmt as lines, reload};
 use crate::config::{LogConfig, LogFormat};
 use crate::error::{Error, Result};
 
-/// Which lines are logged. Each kind is a switch of its own.
+/// The levels that are logged. Each is switched separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLevels {
-    /// Errors.
+    /// True if errors are logged.
     pub error: bool,
-    /// Warnings.
+    /// True if warnings are logged.
     pub warning: bool,
-    /// What happens.
+    /// True if informational events are logged.
     pub info: bool,
-    /// 1 for debugging, 2 and more for everything.
+    /// The verbosity beyond that: 1 adds debug events, 2 and more add trace events.
     pub verbose: u32,
 }
 
@@ -44,29 +44,28 @@ impl LogLevels {
         }
     }
 
-    /// The most talkative level that is on.
+    /// Returns the most verbose level that is on.
     fn most(self) -> Option<Level> {
         let levels = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
         levels.into_iter().find(|level| self.allow(*level))
     }
 }
 
-/// The filter of all lines: directives, and a switch for each level.
+/// The filter of all lines: directives, and one switch per level.
 struct LogFilter {
     directives: EnvFilter,
     levels: LogLevels,
 }
 
 impl LogFilter {
-    /// # Errors
-    /// What is wrong with the directives.
+    /// Creates the filter of the start. The error says what is wrong with the directives.
     fn first(directives: &str) -> std::result::Result<Self, String> {
         let directives = EnvFilter::try_new(directives).map_err(|error| format!("{directives:?}: {error}"))?;
         let levels = LogLevels::of(&directives);
         Ok(Self { directives, levels })
     }
 
-    /// The directives of the start, with our own lines at the levels wanted.
+    /// Creates a filter with the directives of the start, except that our own lines have the given levels.
     fn changed(directives: &str, levels: LogLevels) -> std::result::Result<Self, String> {
         let own = levels.most().map_or("off".to_owned(), |level| level.to_string());
         let Self { directives, .. } = Self::first(&format!("{directives},{}={own}", env!("CARGO_PKG_NAME")))?;
@@ -117,9 +116,9 @@ impl<S: Subscriber> Filter<S> for LogFilter {
 
 type Apply = dyn Fn(LogFilter) -> std::result::Result<(), String> + Send + Sync;
 
-/// Changes what is logged while the process runs.
+/// Changes the levels that are logged while the process runs.
 pub struct LogControl {
-    /// The directives of the start.
+    /// The directives given at start.
     directives: String,
     levels: Mutex<LogLevels>,
     apply: Box<Apply>,
@@ -132,22 +131,21 @@ impl fmt::Debug for LogControl {
 }
 
 impl LogControl {
-    /// A control of a log that somebody else set up, or nobody: what is set is remembered and has no
-    /// effect.
+    /// Creates a control without a log. It remembers the levels that are set, without effect.
     pub fn detached() -> Self {
         let levels = LogLevels { error: true, warning: true, info: true, verbose: 0 };
         Self { directives: "info".into(), levels: Mutex::new(levels), apply: Box::new(|_| Ok(())) }
     }
 
-    /// Which lines are logged.
+    /// Returns the levels that are logged.
     pub fn levels(&self) -> LogLevels {
         *self.levels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logs these lines from now on.
+    /// Changes the levels that are logged.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the log is gone.
+    /// [`Error::Internal`] when the filter cannot be replaced.
     pub fn set(&self, levels: LogLevels) -> Result<()> {
         let mut held = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = LogFilter::changed(&self.directives, levels).and_then(|filter| (self.apply)(filter));
@@ -157,10 +155,10 @@ impl LogControl {
     }
 }
 
-/// Sends log lines to standard error, and panics to the log as one line without their payload.
+/// Sets up logging to standard error. A panic becomes one log line without its payload.
 ///
 /// # Errors
-/// [`Error::Config`] when the filter does not parse or logging was set up before.
+/// [`Error::Config`] when the filter is not valid or logging is already set up.
 pub fn init(config: &LogConfig) -> Result<LogControl> {
     let refuse = |problem: String| Error::Config { setting: "log".into(), problem };
     let filter = LogFilter::first(&config.filter).map_err(refuse)?;
@@ -172,7 +170,7 @@ pub fn init(config: &LogConfig) -> Result<LogControl> {
         LogFormat::Json => true,
     };
     let (filter, handle) = reload::Layer::<LogFilter, Registry>::new(filter);
-    // A reader that has gone away, or a full disk behind it, costs log lines and not the service.
+    // If the reader is gone or its disk is full, log lines are lost, but the service goes on.
     let layer = lines::layer().log_internal_errors(false).with_writer(std::io::stderr).with_ansi(terminal && !json);
     let installed = if json {
         let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);

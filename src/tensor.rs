@@ -1,4 +1,4 @@
-//! A dense tensor, row-major: what moves between transforms, schedulers and engines.
+//! Dense, row-major tensors, which transforms, schedulers and engines exchange.
 
 use std::ops::Range;
 
@@ -44,13 +44,13 @@ pub enum Data {
 
 /// A type that a tensor can hold.
 pub trait Element: Clone + Default + Send + 'static {
-    /// Its name.
+    /// The name of the type.
     const DTYPE: DType;
-    /// The elements, if they are of this type.
+    /// Returns the elements if they are of this type.
     fn of(data: &Data) -> Option<&[Self]>;
-    /// Elements of this type.
+    /// Wraps elements of this type.
     fn data(elements: Vec<Self>) -> Data;
-    /// A vector to add elements to, if they are of this type.
+    /// Returns the vector of the elements if they are of this type.
     fn of_mut(data: &mut Data) -> Option<&mut Vec<Self>>;
 }
 
@@ -69,7 +69,7 @@ macro_rules! elements {
             }
         })*
 
-        /// Does the same for whatever the elements are.
+        /// Evaluates one expression for elements of any type.
         macro_rules! each_data {
             ($data:expr, $elements:ident => $body:expr) => {
                 match $data { $($crate::tensor::Data::$variant($elements) => $body,)* }
@@ -77,27 +77,27 @@ macro_rules! elements {
         }
 
         impl Data {
-            /// The type of the elements.
+            /// Returns the type of the elements.
             pub fn dtype(&self) -> DType {
                 match self { $(Self::$variant(_) => DType::$variant,)* }
             }
 
-            /// No elements of this type, with room for some.
+            /// Creates an empty list of this type with capacity for `capacity` elements.
             pub fn with_capacity(dtype: DType, capacity: usize) -> Self {
                 match dtype { $(DType::$variant => Self::$variant(Vec::with_capacity(capacity)),)* }
             }
 
-            /// As many zeros (`false`, empty strings) of this type.
+            /// Creates `count` zeros of this type; `false` for truth values, empty strings for texts.
             pub fn zeros(dtype: DType, count: usize) -> Self {
                 match dtype { $(DType::$variant => Self::$variant(vec![<$ty>::default(); count]),)* }
             }
 
-            /// Copies some of the elements.
+            /// Returns a copy of the elements in `range`.
             pub fn slice(&self, range: Range<usize>) -> Self {
                 match self { $(Self::$variant(elements) => Self::$variant(elements[range].to_vec()),)* }
             }
 
-            /// Appends the elements of another of the same type; says whether it was of that type.
+            /// Appends the elements of another list. Returns false, and appends nothing, if its type differs.
             pub fn extend(&mut self, other: &Self) -> bool {
                 match (self, other) {
                     $((Self::$variant(elements), Self::$variant(more)) => elements.extend_from_slice(more),)*
@@ -116,17 +116,17 @@ elements! {
 }
 
 impl Data {
-    /// How many elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         each_data!(self, elements => elements.len())
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The memory that the elements take, strings with their text.
+    /// Returns the memory that the elements take, including the text of strings.
     pub fn bytes(&self) -> usize {
         match self {
             Self::String(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
@@ -134,8 +134,8 @@ impl Data {
         }
     }
 
-    /// Elements from their little-endian bytes; bytes beyond the last whole element are left out, a
-    /// truth value is true unless it is 0, and there are no strings in bytes.
+    /// Reads elements from their little-endian bytes. Bytes beyond the last whole element are ignored, a truth
+    /// value is true unless its byte is 0, and strings are never read.
     pub fn from_le_bytes(dtype: DType, bytes: &[u8]) -> Self {
         macro_rules! read {
             ($variant:ident: $ty:ty) => {
@@ -160,8 +160,8 @@ impl Data {
         }
     }
 
-    /// Hands over the elements as bytes in the machine's order, so that no two lists of the same type
-    /// hand over the same.
+    /// Passes the elements to `take` as bytes in native order. Two different lists of one type never yield the
+    /// same bytes.
     pub fn feed(&self, mut take: impl FnMut(&[u8])) {
         match self {
             Self::Bool(elements) => elements.iter().for_each(|element| take(&[u8::from(*element)])),
@@ -186,19 +186,28 @@ impl Data {
         }
     }
 
-    /// Whether a floating-point element is NaN or infinite.
+    /// Returns true if a floating-point element is NaN or infinite.
     pub fn has_non_finite(&self) -> bool {
         match self {
             Self::Float16(elements) => elements.iter().any(|element| !element.is_finite()),
             Self::Bfloat16(elements) => elements.iter().any(|element| !element.is_finite()),
             Self::Float32(elements) => elements.iter().any(|element| !element.is_finite()),
             Self::Float64(elements) => elements.iter().any(|element| !element.is_finite()),
-            _ => false,
+            Self::Bool(_)
+            | Self::Uint8(_)
+            | Self::Uint16(_)
+            | Self::Uint32(_)
+            | Self::Uint64(_)
+            | Self::Int8(_)
+            | Self::Int16(_)
+            | Self::Int32(_)
+            | Self::Int64(_)
+            | Self::String(_) => false,
         }
     }
 }
 
-/// A flat list of JSON numbers, truth values or strings.
+/// Serialises as a flat list of numbers, truth values or strings.
 impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         fn widened<S: Serializer>(
@@ -238,15 +247,15 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor of `shape` over `elements`.
+    /// Creates a tensor of `shape` over `elements`.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when the shape's product overflows or is not the number of elements.
+    /// [`Error::InvalidInput`] when the product of the shape overflows or is not the number of elements.
     pub fn new<T: Element>(shape: Vec<usize>, elements: Vec<T>) -> Result<Self> {
         Self::from_data(shape, T::data(elements))
     }
 
-    /// A tensor of `shape` over `data`.
+    /// Creates a tensor of `shape` over `data`.
     ///
     /// # Errors
     /// As [`Tensor::new`].
@@ -260,32 +269,32 @@ impl Tensor {
         Ok(Self { shape, data })
     }
 
-    /// A tensor of zeros, or of empty strings.
+    /// Creates a tensor of zeros, or of empty strings.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when the shape's product overflows.
+    /// [`Error::InvalidInput`] when the product of the shape overflows.
     pub fn zeros(dtype: DType, shape: Vec<usize>) -> Result<Self> {
         let count = elements_of(&shape)
             .ok_or_else(|| Error::InvalidInput(format!("a tensor of shape {shape:?} is too large")))?;
         Ok(Self { shape, data: Data::zeros(dtype, count) })
     }
 
-    /// The dimensions.
+    /// Returns the dimensions.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The elements, row by row.
+    /// Returns the elements, row by row.
     pub fn data(&self) -> &Data {
         &self.data
     }
 
-    /// The type of the elements.
+    /// Returns the type of the elements.
     pub fn dtype(&self) -> DType {
         self.data.dtype()
     }
 
-    /// The elements as 32-bit floats.
+    /// Returns the elements as 32-bit floats.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when they are of another type.
@@ -294,7 +303,7 @@ impl Tensor {
             .ok_or_else(|| Error::InvalidInput(format!("expected elements of float32, got {}", self.dtype())))
     }
 
-    /// The samples of 32-bit floats, one slice each; none for a tensor without elements.
+    /// Iterates over the samples of 32-bit floats, one slice each; empty for a tensor without elements.
     ///
     /// # Errors
     /// As [`Tensor::floats`].
@@ -302,27 +311,27 @@ impl Tensor {
         Ok(self.floats()?.chunks_exact(self.row_elements().max(1)))
     }
 
-    /// The number of samples: the first dimension, 1 for a scalar.
+    /// Returns the number of samples: the first dimension, or 1 for a scalar.
     pub fn rows(&self) -> usize {
         self.shape.first().copied().unwrap_or(1)
     }
 
-    /// The elements of one sample.
+    /// Returns the number of elements of one sample.
     pub fn row_elements(&self) -> usize {
         self.shape.iter().skip(1).product()
     }
 
-    /// A copy of some samples, in the order they have.
+    /// Returns a copy of the samples in `rows`.
     pub fn slice_rows(&self, rows: Range<usize>) -> Self {
         let width = self.row_elements();
         let shape = std::iter::once(rows.len()).chain(self.shape.iter().skip(1).copied()).collect();
         Self { shape, data: self.data.slice(rows.start * width..rows.end * width) }
     }
 
-    /// The samples of several tensors, one after the other.
+    /// Joins the samples of several tensors, one after the other.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when they differ in type or in the shape of a sample, or are none.
+    /// [`Error::InvalidInput`] when the tensors differ in type or in the shape of a sample, or there are none.
     pub fn concat_rows<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Result<Self> {
         let differ = || Error::InvalidInput("tensors of different samples cannot be joined".into());
         let first = parts.clone().next().ok_or_else(differ)?;
@@ -338,7 +347,7 @@ impl Tensor {
         Ok(Self { shape, data })
     }
 
-    /// Gives up the elements.
+    /// Returns the elements.
     pub fn into_data(self) -> Data {
         self.data
     }

@@ -1,11 +1,11 @@
-//! Keeps a panic of an engine from leaving it, and classifies what a model file is refused for.
+//! Contains the panics of engines, and builds the error for a model file that is refused.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
 
-/// Runs work of an engine. tract panics on some files and inputs; its state is dropped by the
-/// caller, so nothing half-changed is seen again.
+/// Runs work of an engine and turns a panic into an error. tract panics on some files and inputs. The
+/// caller drops the state that the work used, so nothing half-changed is seen again.
 pub(super) fn contain<T>(message: &'static str, work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let said =
@@ -14,7 +14,7 @@ pub(super) fn contain<T>(message: &'static str, work: impl FnOnce() -> T) -> Res
     })
 }
 
-/// A model file that cannot be used.
+/// The error for a model file that cannot be used.
 pub(super) fn unusable(problem: impl Into<String>) -> Error {
     Error::Repository { what: "model.onnx".into(), problem: problem.into() }
 }

@@ -1,13 +1,13 @@
 //! Refuses a model that keeps data in other files, before an engine sees it.
 //!
-//! A location in a model file is whatever its author wrote: `../`, an absolute path, a link; ONNX
-//! Runtime even knows one that means an address in memory. So this reads the wire format itself,
-//! only as far as it leads to tensors, and what it does not understand it refuses.
+//! The location of external data is whatever the author of the file wrote: `../`, an absolute path, a
+//! link; ONNX Runtime even knows one that means an address in memory. This module therefore reads the
+//! wire format itself, only as far as it leads to tensors, and refuses what it does not understand.
 
 use super::contain::unusable;
 use crate::error::Result;
 
-/// Messages inside messages: the limit of every protobuf reader.
+/// The nesting limit of messages, which every protobuf reader has.
 const MAX_DEPTH: usize = 100;
 
 /// The messages of ONNX that lead to a tensor.
@@ -24,7 +24,7 @@ enum Message {
 }
 
 impl Message {
-    /// What a field holds, by its number in onnx.proto.
+    /// Returns the message that a field holds, by the field number in onnx.proto.
     fn field(self, number: u64) -> Option<Self> {
         match (self, number) {
             (Self::Model, 7) | (Self::Training, 1 | 2) | (Self::Attribute, 6 | 11) => Some(Self::Graph),
@@ -39,27 +39,27 @@ impl Message {
     }
 }
 
-/// `external_data` and `data_location` of a tensor.
+/// The field numbers of `external_data` and `data_location` in a tensor.
 const EXTERNAL_DATA: u64 = 13;
 const DATA_LOCATION: u64 = 14;
 
-/// Checks that all data of a model is in its own file.
+/// Checks that a model holds all of its data in its own file.
 ///
 /// # Errors
-/// [`crate::error::Error::Repository`] when it is not, or the bytes are no ONNX model at all.
+/// [`crate::error::Error::Repository`] when it does not, or when the bytes are not an ONNX model.
 pub fn refuse_external_data(onnx: &[u8]) -> Result<()> {
     if walk(onnx, Message::Model, 0)? {
         Ok(())
     } else {
-        Err(unusable("it holds no graph: it is empty, cut off or no ONNX model"))
+        Err(unusable("it holds no graph: it is empty, truncated or not an ONNX model"))
     }
 }
 
-/// Whether there was a graph in the message itself.
+/// Walks one message; returns true if the message itself contains a graph.
 fn walk(mut bytes: &[u8], message: Message, depth: usize) -> Result<bool> {
     let mut graph = false;
     if depth > MAX_DEPTH {
-        return Err(unusable(format!("it is nested more than {MAX_DEPTH} deep")));
+        return Err(unusable(format!("its messages are nested more than {MAX_DEPTH} deep")));
     }
     while !bytes.is_empty() {
         let key = varint(&mut bytes)?;
@@ -117,7 +117,7 @@ fn external() -> crate::error::Error {
 }
 
 fn broken() -> crate::error::Error {
-    unusable("it is cut off or is no ONNX model")
+    unusable("it is truncated or not an ONNX model")
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
         refuse_external_data(bytes).map_or_else(|error| error.to_string(), |()| String::new())
     }
 
-    /// Every place of a model that can hold a tensor, holding this one.
+    /// Returns one model for each place that can hold a tensor, holding this one.
     fn places(tensor: &TensorProto) -> Vec<Vec<u8>> {
         let one = || vec![tensor.clone()];
         let sparse = SparseTensorProto { values: Some(tensor.clone()), ..SparseTensorProto::default() };

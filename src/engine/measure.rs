@@ -1,4 +1,4 @@
-//! What a run costs on this machine.
+//! Measures the cost of a run on this machine.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,16 @@ use crate::error::Result;
 use crate::signature::{Dim, Signature};
 use crate::tensor::Tensor;
 
-/// Runs of [`measure`]: the first ones warm caches, the median of the rest is the cost. A model so
-/// slow that they would keep it from serving gets fewer.
+/// The runs of [`measure`]: the first ones warm the caches, the median of the others is the cost. A
+/// slow model gets fewer runs, so that measuring does not delay serving.
 const WARM_RUNS: usize = 5;
 const TIMED_RUNS: usize = 15;
 const TIME_LIMIT: Duration = Duration::from_millis(50);
 
-/// Inputs of zeros for a batch of this many samples; a dimension that each request may choose is 1.
+/// Returns inputs of zeros for a batch of `batch` samples. A dimension that each request may choose is 1.
 ///
 /// # Errors
-/// [`crate::error::Error::InvalidInput`] when an input would be too large to be counted.
+/// [`crate::error::Error::InvalidInput`] when the number of elements of an input overflows.
 pub fn zeros(signature: &Signature, batch: usize) -> Result<Vec<Tensor>> {
     let size = |dim: &Dim| match dim {
         Dim::Fixed(size) => *size,
@@ -30,7 +30,7 @@ pub fn zeros(signature: &Signature, batch: usize) -> Result<Vec<Tensor>> {
 /// Runs `inputs` until the session is warm and returns the median time of a run.
 ///
 /// # Errors
-/// Whatever the model fails with: a version that cannot run zeros is not fit to serve.
+/// The failure of the model. A version that cannot run on zeros is not fit to serve.
 pub fn measure(session: &mut Session, inputs: &[Tensor]) -> Result<Duration> {
     let begun = Instant::now();
     let mut times = Vec::with_capacity(TIMED_RUNS);

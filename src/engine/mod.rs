@@ -1,7 +1,7 @@
-//! What executes a graph. Knows tensors and signatures, nothing of transforms, files or protocols.
+//! Executes graphs. Knows tensors and signatures, but no transforms, files or protocols.
 //!
-//! A [`Plan`] is immutable and shared by all threads; each thread runs it through a [`Session`] of
-//! its own, because the engine's working memory is per session and is worth keeping.
+//! A [`Plan`] is immutable and shared by all threads. Each thread runs it through a [`Session`] of
+//! its own, which keeps the working memory of the engine from run to run.
 
 mod contain;
 mod external;
@@ -22,18 +22,18 @@ use crate::error::Result;
 use crate::signature::Signature;
 use crate::tensor::Tensor;
 
-/// What can execute a graph.
+/// A graph execution engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
-    /// Built in.
+    /// tract, which is built in.
     Tract,
-    /// A shared library that is there or not.
+    /// ONNX Runtime, a shared library that may be absent.
     OnnxRuntime,
 }
 
 impl EngineKind {
-    /// Its name in settings, logs, metrics and documents.
+    /// Returns the name used in settings, logs, metrics and documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tract => "tract",
@@ -49,22 +49,22 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// The built-in engine, and ONNX Runtime from this library; without one, from the library that
-    /// `ORT_DYLIB_PATH` names, or else from the one beside the program.
+    /// Creates the set of engines. `onnxruntime` is the library of ONNX Runtime; without it, the
+    /// library is the one that `ORT_DYLIB_PATH` names, or else the one beside the program.
     pub fn new(onnxruntime: Option<PathBuf>) -> Self {
         Self { onnxruntime }
     }
 
-    /// The version of ONNX Runtime, which is loaded if it was not yet.
+    /// Returns the version of ONNX Runtime, loading the library on the first call.
     ///
     /// # Errors
-    /// [`crate::error::Error::Config`] when it is not there or cannot be used; only this engine is
-    /// missing then.
+    /// [`crate::error::Error::Config`] when the library is absent or unusable. The built-in engine works
+    /// all the same.
     pub fn onnxruntime(&self) -> Result<&'static str> {
         onnxruntime::version(self.onnxruntime.as_deref())
     }
 
-    /// The library that was named for ONNX Runtime.
+    /// Returns the library that was given for ONNX Runtime.
     pub fn onnxruntime_file(&self) -> Option<&Path> {
         self.onnxruntime.as_deref()
     }
@@ -72,8 +72,9 @@ impl Engines {
     /// Parses and optimises an ONNX file held in memory.
     ///
     /// # Errors
-    /// [`crate::error::Error::Repository`] when the file is no ONNX model, keeps data in other files
-    /// or uses what the engine cannot run; [`crate::error::Error::Config`] when the engine is not there.
+    /// [`crate::error::Error::Repository`] when the bytes are not an ONNX model, when the model keeps data
+    /// in other files, or when the engine cannot run it; [`crate::error::Error::Config`] when the engine
+    /// is absent.
     pub fn load(&self, engine: EngineKind, onnx: &[u8]) -> Result<Plan> {
         external::refuse_external_data(onnx)?;
         match engine {
@@ -88,14 +89,14 @@ impl Engines {
 /// An optimised graph, shared by all threads.
 #[derive(Debug)]
 pub enum Plan {
-    /// In the built-in engine.
+    /// A plan of the built-in engine.
     Tract(tract::TractPlan),
-    /// In ONNX Runtime.
+    /// A plan of ONNX Runtime.
     OnnxRuntime(onnxruntime::OrtPlan),
 }
 
 impl Plan {
-    /// Parses and optimises an ONNX file held in memory, in the built-in engine.
+    /// Parses and optimises an ONNX file held in memory with the built-in engine.
     ///
     /// # Errors
     /// As [`Engines::load`].
@@ -103,7 +104,7 @@ impl Plan {
         Engines::default().load(EngineKind::Tract, onnx)
     }
 
-    /// What executes it.
+    /// Returns the engine that executes the plan.
     pub fn engine(&self) -> EngineKind {
         match self {
             Self::Tract(_) => EngineKind::Tract,
@@ -111,7 +112,7 @@ impl Plan {
         }
     }
 
-    /// The inputs and outputs of the graph.
+    /// Returns the inputs and outputs of the graph.
     pub fn signature(&self) -> &Signature {
         match self {
             Self::Tract(plan) => plan.signature(),
@@ -119,7 +120,7 @@ impl Plan {
         }
     }
 
-    /// Working memory for one thread.
+    /// Creates the working memory of one thread.
     ///
     /// # Errors
     /// [`crate::error::Error::Repository`] when the engine cannot set it up.
@@ -134,18 +135,18 @@ impl Plan {
 /// One thread's working memory for a [`Plan`].
 #[derive(Debug)]
 pub enum Session {
-    /// Of the built-in engine.
+    /// A session of the built-in engine.
     Tract(Box<tract::TractSession>),
-    /// Of ONNX Runtime.
+    /// A session of ONNX Runtime.
     OnnxRuntime(onnxruntime::OrtSession),
 }
 
 impl Session {
-    /// Runs the graph on its inputs, in the signature's order, and returns its outputs in theirs.
+    /// Runs the graph. Inputs and outputs are in the order of the signature.
     ///
     /// # Errors
-    /// [`crate::error::Error::Internal`] when the model fails or panics; after a panic the session must be
-    /// dropped, its state is unknown.
+    /// [`crate::error::Error::Internal`] when the model fails or panics. After a panic the state of the
+    /// session is unknown, so the session must be dropped.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         match self {
             Self::Tract(session) => session.run(inputs),

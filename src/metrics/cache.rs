@@ -2,16 +2,16 @@
 
 use prometheus::{Gauge, IntCounter};
 
-/// The bound handles of a response cache.
+/// The metric handles of a response cache.
 #[derive(Debug, Clone)]
 pub struct CacheMetrics {
-    /// Answers found.
+    /// Look-ups that found an answer.
     pub hits: IntCounter,
-    /// Answers not found.
+    /// Look-ups that found none.
     pub misses: IntCounter,
-    /// Memory taken.
+    /// The memory of the cache in bytes.
     pub bytes: Gauge,
 }
 
-/// How a look-up ends.
+/// The outcomes of a look-up.
 pub(super) const CACHE_OUTCOMES: [&str; 2] = ["hit", "miss"];

@@ -7,7 +7,7 @@ use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntC
 use super::{LATENCY_SECONDS, Protocol, register, register_error};
 use crate::error::Result;
 
-/// The status codes of gRPC by number.
+/// The status codes of gRPC in numerical order.
 const CODES: [&str; 17] = [
     "ok",
     "cancelled",
@@ -28,13 +28,13 @@ const CODES: [&str; 17] = [
     "unauthenticated",
 ];
 
-/// The protocols that are spoken over gRPC; what belongs to none of the first two is `operations`.
+/// The protocols over gRPC. Calls that belong to neither of the first two count as `operations`.
 const PROTOCOLS: [Protocol; 3] = [Protocol::Oip, Protocol::TfServing, Protocol::Operations];
 
-/// gRPC calls and connections, bound per protocol and status code.
+/// The metric handles of gRPC calls and connections, by protocol and status code.
 #[derive(Debug)]
 pub struct GrpcMetrics {
-    /// Open connections on a port of gRPC's own.
+    /// Open connections on the gRPC port, if it has its own.
     pub connections: Gauge,
     protocols: Vec<ProtocolMetrics>,
 }
@@ -77,20 +77,20 @@ impl GrpcMetrics {
         Ok(Self { connections, protocols })
     }
 
-    /// Records one call that ended with a status code, by its number.
+    /// Records one call that ended with the status code of this number.
     pub fn record(&self, protocol: Protocol, code: i32, elapsed: Duration) {
         let bound = self.protocols.iter().find(|bound| bound.protocol == protocol).or(self.protocols.last());
         let Some(bound) = bound else { return };
         bound.duration.observe(elapsed.as_secs_f64());
         let number = usize::try_from(code).unwrap_or(usize::MAX);
-        // What is not in the list is 2, unknown.
+        // A code that is not in the list counts as 2, unknown.
         if let Some(counter) = bound.by_code.get(number).or(bound.by_code.get(2)) {
             counter.inc();
         }
     }
 }
 
-/// The name of a status code, as it is in the metrics and in the log.
+/// Returns the name of a status code in metrics and logs.
 pub fn code_name(code: i32) -> &'static str {
     usize::try_from(code).ok().and_then(|number| CODES.get(number)).copied().unwrap_or("unknown")
 }

@@ -7,16 +7,16 @@ use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntC
 use super::{LATENCY_SECONDS, register, register_error};
 use crate::error::Result;
 
-/// The wire format a request speaks.
+/// The protocol of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// Weir's own JSON API.
+    /// The JSON API of Weir.
     Weir,
     /// The Open Inference Protocol.
     Oip,
-    /// TensorFlow Serving's protocol.
+    /// The protocol of TensorFlow Serving.
     TfServing,
-    /// TorchServe's protocol.
+    /// The protocol of TorchServe.
     TorchServe,
     /// Probes, metrics and documents.
     Operations,
@@ -36,10 +36,10 @@ impl Protocol {
     }
 }
 
-/// The statuses that have a series of their own; every other one counts as `other`.
+/// The statuses that have their own series. All others count as `other`.
 const STATUSES: [u16; 16] = [200, 303, 304, 400, 404, 405, 408, 413, 415, 422, 431, 499, 500, 503, 504, 507];
 
-/// HTTP requests and connections, bound per protocol and status.
+/// The metric handles of HTTP requests and connections, by protocol and status.
 #[derive(Debug)]
 pub struct HttpMetrics {
     /// Open connections.

@@ -1,20 +1,20 @@
-//! What becomes of versions: states, loads, and looks at the repository.
+//! The lifecycle of versions: states, loads, and scans of the repository.
 
 use prometheus::{Gauge, GaugeVec, IntCounterVec, Opts, Registry};
 
 use super::register;
 use crate::error::Result;
 
-/// How an attempt to load a version ended.
+/// The outcome of an attempt to load a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadOutcome {
-    /// It serves.
+    /// The version serves.
     Success,
-    /// It cannot be loaded.
+    /// The version cannot be loaded.
     Error,
-    /// Its files do not belong together yet.
+    /// The files of the version do not belong together yet.
     Incomplete,
-    /// It was no longer wanted.
+    /// The version was no longer wanted.
     Cancelled,
 }
 
@@ -31,7 +31,7 @@ impl LoadOutcome {
     }
 }
 
-/// The families, and the series of each known version.
+/// The families whose series follow the known versions.
 #[derive(Debug)]
 pub struct LifecycleMetrics {
     state: GaugeVec,
@@ -60,33 +60,33 @@ impl LifecycleMetrics {
         })
     }
 
-    /// Sets the state of a version, as the number that the family's help gives it.
+    /// Sets the state of a version to its number in the help text of the family.
     pub fn set_state(&self, model: &str, version: u64, state: u8) {
         if let Ok(gauge) = self.state.get_metric_with_label_values(&[model, &version.to_string()]) {
             gauge.set(f64::from(state));
         }
     }
 
-    /// Counts an attempt to load.
+    /// Counts an attempt to load a version.
     pub fn count_load(&self, model: &str, outcome: LoadOutcome) {
         if let Ok(counter) = self.loads.get_metric_with_label_values(&[model, outcome.label()]) {
             counter.inc();
         }
     }
 
-    /// Says that the repository was read whole at this Unix time.
+    /// Records the Unix time at which the repository was last read completely.
     pub fn looked(&self, unix_seconds: f64) {
         self.last_look.set(unix_seconds);
     }
 
-    /// Says whether what the repository holds can be acted on.
+    /// Records whether the content of the repository can be acted on.
     pub fn set_usable(&self, usable: bool) {
         self.usable.set(f64::from(u8::from(usable)));
     }
 
     /// Removes the series of a version that is no longer known.
     pub fn forget_version(&self, model: &str, version: u64) {
-        // An absent series is as good as a removed one.
+        // A series that was never there needs no removal.
         drop(self.state.remove_label_values(&[model, &version.to_string()]));
     }
 

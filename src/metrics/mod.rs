@@ -1,8 +1,8 @@
-//! Every Prometheus metric family, declared once; handles are bound when a version loads or a run
-//! starts, so that recording is an atomic add and never a label look-up.
+//! Declares every Prometheus metric family. Handles are bound when a version loads or a run starts, so that
+//! recording is an atomic addition and never a label look-up.
 //!
-//! Units are base units. Labels are closed sets: `model`, `version`, `stage`, `outcome`,
-//! `protocol`, `source`.
+//! Units are base units. Labels have closed sets of names: `model`, `version`, `stage`, `outcome`, `protocol`,
+//! `source`.
 
 mod cache;
 mod grpc;
@@ -25,15 +25,15 @@ pub use training::TrainingMetrics;
 
 use crate::error::{Error, Result};
 
-/// Buckets for latencies in seconds: 10 µs to 10 s, three to a decade. An inference of the smallest
-/// bundled model and a request that waits for the deadline both fall inside.
+/// Buckets for latencies in seconds: 10 µs to 10 s, three per decade. The range covers an inference of the
+/// smallest bundled model as well as a request that waits for its deadline.
 const LATENCY_SECONDS: &[f64] =
     &[1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
 /// The content type of the exposition.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// All metrics of this process, in a registry of their own.
+/// All metrics of the server, in a separate registry.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -41,18 +41,18 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// gRPC calls and connections.
     pub grpc: GrpcMetrics,
-    /// Compute threads.
+    /// The compute threads.
     pub pool: PoolMetrics,
-    /// Versions that come and go.
+    /// The lifecycle of versions.
     pub lifecycle: LifecycleMetrics,
     serving: serving::ServingFamilies,
 }
 
 impl Metrics {
-    /// Declares and registers every family.
+    /// Declares and registers all families.
     ///
     /// # Errors
-    /// [`Error::Internal`] when two families share a name, which a test would have shown.
+    /// [`Error::Internal`] when two families share a name, which tests rule out.
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let http = HttpMetrics::register(&registry)?;
@@ -64,15 +64,15 @@ impl Metrics {
         Ok(Self { registry, http, grpc, pool, lifecycle, serving })
     }
 
-    /// Binds the handles of one model version; its series vanish when the handles are dropped.
+    /// Binds the handles of one model version. Its series are removed when the handles are dropped.
     ///
     /// # Errors
-    /// [`Error::Internal`] when a label does not fit its family, which a test would have shown.
+    /// [`Error::Internal`] when a label does not fit its family, which tests rule out.
     pub fn bind_servable(&self, model: &str, version: &str) -> Result<ServableMetrics> {
         ServableMetrics::bind(&self.serving, model, version).map_err(register_error)
     }
 
-    /// The text exposition (format 0.0.4).
+    /// Encodes all metrics in the text exposition format 0.0.4.
     ///
     /// # Errors
     /// [`Error::Internal`] when encoding fails.
@@ -87,7 +87,7 @@ fn encode(registry: &Registry) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What every Weir process says of itself: `weir_build_info`, start time, memory, file descriptors.
+/// Registers the metrics of the process itself: `weir_build_info`, start time, memory, file descriptors.
 fn register_process(registry: &Registry) -> Result<()> {
     let build_info = IntGaugeVec::new(Opts::new("weir_build_info", "Always 1; the version of Weir."), &["version"])
         .map_err(register_error)?;
@@ -107,13 +107,12 @@ fn register_error(source: prometheus::Error) -> Error {
     Error::internal("a metric could not be declared", source)
 }
 
-/// Adds one to a gauge for as long as it lives, so that no path out of a function can forget to
-/// take it away again.
+/// Holds a gauge one higher for as long as it lives, on every path out of a function.
 #[derive(Debug)]
 pub struct GaugeGuard(Gauge);
 
 impl GaugeGuard {
-    /// Adds one now and takes it away on drop.
+    /// Adds one to the gauge, and subtracts it on drop.
     pub fn hold(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())

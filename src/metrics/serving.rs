@@ -1,4 +1,4 @@
-//! What each model version does: requests, stages, batches, queue, quality.
+//! The metrics of each model version: requests, stages, batches, queue, quality.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,22 +10,22 @@ use super::cache::{CACHE_OUTCOMES, CacheMetrics};
 use super::{LATENCY_SECONDS, register, register_error};
 use crate::error::Result;
 
-/// How a prediction request ended. Every request ends in exactly one of these.
+/// The outcome of a prediction request. Every request has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Answered.
+    /// The request was answered.
     Success,
     /// The input was refused.
     InvalidInput,
-    /// Refused for want of capacity.
+    /// The request was refused for lack of capacity.
     Overloaded,
-    /// Not answered in time.
+    /// The answer was not ready in time.
     DeadlineExceeded,
-    /// The caller left first.
+    /// The caller left before the answer.
     Cancelled,
     /// The model or the server failed.
     Error,
-    /// A sample of the probe set, replayed by the server itself.
+    /// The request was a sample of the probe set, which the server replays itself.
     Probe,
 }
 
@@ -59,27 +59,27 @@ impl Stage {
         [(Self::Decode, "decode"), (Self::Queue, "queue"), (Self::Infer, "infer"), (Self::Encode, "encode")];
 }
 
-/// How long each stage before encoding took.
+/// The durations of the stages before encoding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stages {
     /// Bytes to tensor.
     pub decode: Duration,
-    /// Waiting for a compute thread; zero when the calling thread did the work.
+    /// Waiting for a compute thread; zero if the calling thread did the work.
     pub queue: Duration,
     /// The model itself.
     pub infer: Duration,
 }
 
-/// Where a quality figure comes from.
+/// The origin of a quality figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The training data, as the manifest reports it.
+    /// The training data, according to the manifest.
     Training,
-    /// The validation data, as the manifest reports it.
+    /// The validation data, according to the manifest.
     Validation,
-    /// The test data, as the manifest reports it.
+    /// The test data, according to the manifest.
     Test,
-    /// The version's probe set, replayed through the live path.
+    /// The probe set of the version, replayed through the live path.
     Probe,
 }
 
@@ -97,6 +97,8 @@ impl Source {
 }
 
 const MODEL: [&str; 2] = ["model", "version"];
+const OUTCOME: [&str; 3] = ["model", "version", "outcome"];
+const SOURCE: [&str; 3] = ["model", "version", "source"];
 
 #[derive(Debug, Clone)]
 pub(super) struct ServingFamilies {
@@ -114,45 +116,33 @@ pub(super) struct ServingFamilies {
     cache_bytes: GaugeVec,
     cost: GaugeVec,
     max_batch: GaugeVec,
-    /// How many copies of a version are bound: while one replaces another there are two, and the
-    /// series go with the last.
+    /// The number of bound copies of each version. While one copy replaces another there are two; the series
+    /// are removed with the last.
     bound: Arc<Mutex<HashMap<(String, String), usize>>>,
 }
 
 impl ServingFamilies {
     pub(super) fn register(registry: &Registry) -> Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
         let gauge =
             |name: &str, help: &str, labels: &[&str]| register(registry, GaugeVec::new(Opts::new(name, help), labels));
-        let quality = ["model", "version", "source"];
+        let histogram = |name: &str, help: &str, buckets: Vec<f64>, labels: &[&str]| {
+            register(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
+        };
+        let sizes = prometheus::exponential_buckets(1.0, 2.0, 11).map_err(register_error)?;
         Ok(Self {
-            requests: register(
-                registry,
-                IntCounterVec::new(
-                    Opts::new("weir_inference_requests_total", "Prediction requests by how they ended."),
-                    &["model", "version", "outcome"],
-                ),
+            requests: counter("weir_inference_requests_total", "Prediction requests, by how they ended.", &OUTCOME)?,
+            stages: histogram(
+                "weir_inference_stage_duration_seconds",
+                "Time spent in each stage of a prediction.",
+                LATENCY_SECONDS.to_vec(),
+                &["model", "version", "stage"],
             )?,
-            stages: register(
-                registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "weir_inference_stage_duration_seconds",
-                        "Time spent in each stage of a prediction.",
-                    )
-                    .buckets(LATENCY_SECONDS.to_vec()),
-                    &["model", "version", "stage"],
-                ),
-            )?,
-            batch_size: register(
-                registry,
-                HistogramVec::new(
-                    HistogramOpts::new("weir_inference_batch_size", "Samples per execution of the model.")
-                        .buckets(prometheus::exponential_buckets(1.0, 2.0, 11).map_err(super::register_error)?),
-                    &MODEL,
-                ),
-            )?,
+            batch_size: histogram("weir_inference_batch_size", "Samples per execution of the model.", sizes, &MODEL)?,
             queue_depth: gauge("weir_queue_depth", "Requests waiting for a compute thread.", &MODEL)?,
-            in_flight: gauge("weir_inference_in_flight", "Prediction requests being worked on or waiting.", &MODEL)?,
+            in_flight: gauge("weir_inference_in_flight", "Prediction requests in progress or waiting.", &MODEL)?,
             info: gauge("weir_model_info", "Always 1; the model versions that serve.", &MODEL)?,
             load_seconds: gauge(
                 "weir_model_load_duration_seconds",
@@ -161,39 +151,39 @@ impl ServingFamilies {
             )?,
             loss: gauge(
                 "weir_model_loss",
-                "Mean cross-entropy in nats, an autoencoder's mean score, or the mean squared error of numbers; source training, validation and test are the manifest's, probe is live.",
-                &quality,
+                "Mean cross-entropy in nats, mean score of an autoencoder, or mean squared error of numbers; \
+                 source training, validation and test are from the manifest, probe is live.",
+                &SOURCE,
             )?,
             accuracy: gauge(
                 "weir_model_accuracy",
-                "Share of right answers, 0 to 1; source training, validation and test are the manifest's, probe is live.",
-                &quality,
+                "Share of correct answers, 0 to 1; source training, validation and test are from the manifest, \
+                 probe is live.",
+                &SOURCE,
             )?,
             probe_time: gauge(
                 "weir_probe_last_success_timestamp_seconds",
-                "When the probe set was last replayed in full, as Unix time.",
+                "When the probe set was last replayed completely, as Unix time.",
                 &MODEL,
             )?,
-            cache_requests: register(
-                registry,
-                IntCounterVec::new(
-                    Opts::new("weir_cache_requests_total", "Look-ups in the response cache, by outcome hit or miss."),
-                    &["model", "version", "outcome"],
-                ),
+            cache_requests: counter(
+                "weir_cache_requests_total",
+                "Look-ups in the response cache, by outcome hit or miss.",
+                &OUTCOME,
             )?,
-            cache_bytes: gauge("weir_cache_bytes", "Memory that the response cache takes.", &MODEL)?,
+            cache_bytes: gauge("weir_cache_bytes", "Memory of the response cache.", &MODEL)?,
             cost: gauge(
                 "weir_model_single_run_seconds",
-                "The median time of the model alone on one sample, as measured on this machine.",
+                "Median time of the model alone for one sample, as measured on this machine.",
                 &MODEL,
             )?,
-            max_batch: gauge("weir_model_max_batch_size", "Samples in one run at the most, as chosen.", &MODEL)?,
+            max_batch: gauge("weir_model_max_batch_size", "The greatest number of samples in one run.", &MODEL)?,
             bound: Arc::default(),
         })
     }
 }
 
-/// The bound handles of one model version.
+/// The metric handles of one model version.
 #[derive(Debug)]
 pub struct ServableMetrics {
     families: ServingFamilies,
@@ -201,11 +191,11 @@ pub struct ServableMetrics {
     version: String,
     requests: Vec<IntCounter>,
     stages: Vec<Histogram>,
-    /// Samples per execution.
+    /// The samples of each execution.
     pub batch_size: Histogram,
-    /// Requests waiting for a compute thread.
+    /// The requests that wait for a compute thread.
     pub queue_depth: Gauge,
-    /// Requests being worked on or waiting.
+    /// The requests in progress or waiting.
     pub in_flight: Gauge,
     probe_time: Gauge,
     cost: Gauge,
@@ -214,7 +204,7 @@ pub struct ServableMetrics {
 
 impl ServableMetrics {
     pub(super) fn bind(families: &ServingFamilies, model: &str, version: &str) -> prometheus::Result<Self> {
-        // Held to the end, so that a copy that goes meanwhile does not take these series along.
+        // Held to the end, so that a copy that is dropped meanwhile does not remove these series.
         let mut bound = families.bound.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = [model, version];
         let request =
@@ -237,7 +227,7 @@ impl ServableMetrics {
         Ok(bind)
     }
 
-    /// Says that the version serves and how long it took to load.
+    /// Records that the version serves, and how long it took to load.
     pub fn announce(&self, load: Duration) {
         let labels = [self.model.as_str(), self.version.as_str()];
         if let Ok(info) = self.families.info.get_metric_with_label_values(&labels) {
@@ -248,10 +238,10 @@ impl ServableMetrics {
         }
     }
 
-    /// Binds the handles of the version's response cache.
+    /// Binds the handles of the response cache of the version.
     ///
     /// # Errors
-    /// [`crate::error::Error::Internal`] when a label does not fit its family, which a test would have shown.
+    /// [`crate::error::Error::Internal`] when a label does not fit its family, which tests rule out.
     pub fn cache(&self) -> Result<CacheMetrics> {
         let (families, labels) = (&self.families, [self.model.as_str(), self.version.as_str()]);
         let requests = |outcome| families.cache_requests.get_metric_with_label_values(&[labels[0], labels[1], outcome]);
@@ -265,28 +255,28 @@ impl ServableMetrics {
         bind().map_err(register_error)
     }
 
-    /// Says what was measured and chosen.
+    /// Records the measured cost of one sample and the chosen greatest batch.
     pub fn set_tuning(&self, single: Duration, max_batch: usize) {
         self.cost.set(single.as_secs_f64());
         self.max_batch.set(max_batch as f64);
     }
 
-    /// Counts how a request ended.
+    /// Counts the outcome of a request.
     pub fn count(&self, outcome: Outcome) {
         self.requests[outcome as usize].inc();
     }
 
-    /// How many requests ended this way.
+    /// Returns the number of requests with this outcome.
     pub fn counted(&self, outcome: Outcome) -> u64 {
         self.requests[outcome as usize].get()
     }
 
-    /// Records the time one stage took.
+    /// Records the duration of a stage.
     pub fn observe(&self, stage: Stage, elapsed: Duration) {
         self.stages[stage as usize].observe(elapsed.as_secs_f64());
     }
 
-    /// Sets the loss, and the accuracy of what has one, as known from `source`.
+    /// Sets the loss, and the accuracy if there is one, that `source` gives.
     pub fn set_quality(&self, source: Source, mean_loss: f64, accuracy: Option<f64>) {
         let labels = [self.model.as_str(), self.version.as_str(), source.label()];
         if let Ok(loss) = self.families.loss.get_metric_with_label_values(&labels) {
@@ -299,14 +289,14 @@ impl ServableMetrics {
         }
     }
 
-    /// Records a whole replay of the probe set, done at this Unix time.
+    /// Records a complete replay of the probe set at this Unix time.
     pub fn record_probe(&self, loss: f64, accuracy: Option<f64>, unix_seconds: f64) {
         self.set_quality(Source::Probe, loss, accuracy);
         self.probe_time.set(unix_seconds);
     }
 }
 
-/// A version that is gone leaves no series behind.
+/// Removes the series of the version with its last copy.
 impl Drop for ServableMetrics {
     fn drop(&mut self) {
         let labels = [self.model.as_str(), self.version.as_str()];
@@ -320,7 +310,7 @@ impl Drop for ServableMetrics {
             }
             _ => drop(bound.remove(&key)),
         }
-        // An absent series is as good as a removed one.
+        // A series that was never there needs no removal.
         let gauges = [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time, &f.cache_bytes, &f.cost];
         for family in gauges.into_iter().chain([&f.max_batch]) {
             drop(family.remove_label_values(&labels));

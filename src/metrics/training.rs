@@ -1,29 +1,29 @@
-//! What a running training job reports.
+//! The metrics of a training run.
 
 use prometheus::{Gauge, GaugeVec, IntCounter, IntGauge, Opts, Registry};
 
 use super::{encode, register, register_error, register_process};
 use crate::error::Result;
 
-/// The metrics of one training run, in a registry of their own.
+/// The metrics of one training run, in a separate registry.
 #[derive(Debug)]
 pub struct TrainingMetrics {
     registry: Registry,
     /// The epoch being trained, from 1.
     pub epoch: IntGauge,
-    /// Optimiser steps done.
+    /// The completed optimiser steps.
     pub steps: IntCounter,
     /// The learning rate of the last step.
     pub learning_rate: Gauge,
-    /// Images trained on per second, over the current epoch.
-    pub images_per_second: Gauge,
-    /// Mean loss of the current epoch so far.
+    /// Samples trained on per second, over the current epoch.
+    pub samples_per_second: Gauge,
+    /// The mean loss of the current epoch so far.
     pub training_loss: Gauge,
-    /// Accuracy of the current epoch so far, with dropout on.
+    /// The accuracy of the current epoch so far, with dropout.
     pub training_accuracy: Gauge,
-    /// Loss on the validation data after the last whole epoch.
+    /// The loss on the validation data after the last complete epoch.
     pub validation_loss: Gauge,
-    /// Accuracy on the validation data after the last whole epoch.
+    /// The accuracy on the validation data after the last complete epoch.
     pub validation_accuracy: Gauge,
 }
 
@@ -31,7 +31,7 @@ impl TrainingMetrics {
     /// Declares the metrics of a run of `model`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Internal`] when two families share a name, which a test would have shown.
+    /// [`crate::error::Error::Internal`] when two families share a name, which tests rule out.
     pub fn new(model: &str) -> Result<Self> {
         let registry = Registry::new();
         let labelled =
@@ -60,13 +60,13 @@ impl TrainingMetrics {
             steps: register(
                 &registry,
                 IntCounter::with_opts(
-                    Opts::new("weir_training_steps_total", "Optimiser steps done.").const_label("model", model),
+                    Opts::new("weir_training_steps_total", "Completed optimiser steps.").const_label("model", model),
                 ),
             )?,
             learning_rate: gauge("weir_training_learning_rate", "The learning rate of the last step.")?,
-            images_per_second: gauge(
+            samples_per_second: gauge(
                 "weir_training_images_per_second",
-                "Images trained on per second, over the current epoch.",
+                "Samples trained on per second, over the current epoch.",
             )?,
             training_loss: bind(&loss, "training")?,
             training_accuracy: bind(&accuracy, "training")?,
@@ -78,7 +78,7 @@ impl TrainingMetrics {
         Ok(metrics)
     }
 
-    /// The text exposition (format 0.0.4).
+    /// Encodes all metrics in the text exposition format 0.0.4.
     ///
     /// # Errors
     /// [`crate::error::Error::Internal`] when encoding fails.

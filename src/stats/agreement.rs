@@ -1,9 +1,9 @@
-//! Agreement of answers and truth beyond what chance would give, from a confusion matrix.
+//! Measures of agreement between answers and truth beyond chance, computed from a confusion matrix.
 
 /// Matthews' correlation coefficient for any number of classes, Gorodkin 2004, "Comparing two
 /// K-category assignments by a K-category correlation coefficient":
-/// (c·s − Σ pₖtₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²)), with s samples, c of them right, and class k
-/// answered pₖ and true tₖ times. 0 when all answers or all truths are of one class.
+/// (c·s − Σ pₖtₖ) / √((s² − Σ pₖ²)(s² − Σ tₖ²)), with s samples, c of them correct, and class k
+/// predicted pₖ and true tₖ times. 0 when all answers or all truths are of one class.
 pub(super) fn matthews_correlation(confusion: &[Vec<u64>]) -> f64 {
     let Totals { samples, correct, truths, answers } = Totals::of(confusion);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -12,7 +12,7 @@ pub(super) fn matthews_correlation(confusion: &[Vec<u64>]) -> f64 {
 }
 
 /// Cohen's κ, Cohen 1960, "A Coefficient of Agreement for Nominal Scales": (pₒ − pₑ) / (1 − pₑ), with
-/// the share pₒ of right answers and the share pₑ that chance would give. 0 when chance explains all.
+/// the share pₒ of correct answers and the share pₑ expected by chance. 0 when chance explains all.
 pub(super) fn cohen_kappa(confusion: &[Vec<u64>]) -> f64 {
     let Totals { samples, correct, truths, answers } = Totals::of(confusion);
     let chance: f64 = truths.iter().zip(&answers).map(|(t, p)| t * p).sum();

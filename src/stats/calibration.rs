@@ -1,14 +1,14 @@
-//! Whether a model is as often right as it is sure (Guo et al. 2017, "On Calibration of Modern
-//! Neural Networks"): bins of equal width over the confidence of the predicted class.
+//! Calibration: the agreement of confidence and accuracy, measured in bins of equal width over the
+//! confidence of the predicted class (Guo et al. 2017, "On Calibration of Modern Neural Networks").
 
 use serde::{Deserialize, Serialize};
 
 use super::ratio;
 
-/// Guo et al. use 15 bins.
+/// The number of bins, as in Guo et al.
 const BINS: usize = 15;
 
-/// Counts and sums by confidence.
+/// Counts and sums of confidence, by bin.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bins([Bin; BINS]);
 
@@ -22,20 +22,20 @@ struct Bin {
 /// The samples whose confidence is within `lower..upper` (the last bin includes 1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
-    /// Where the bin begins.
+    /// The lower end of the bin.
     pub lower: f64,
-    /// Where it ends.
+    /// The upper end of the bin.
     pub upper: f64,
-    /// How many samples are in it.
+    /// The number of samples in it.
     pub samples: u64,
     /// Their mean confidence; 0 without samples.
     pub confidence: f64,
-    /// The share of them that is right; 0 without samples.
+    /// The share of correct answers; 0 without samples.
     pub accuracy: f64,
 }
 
 impl Bin {
-    /// How far the sum of confidences is from the number of right answers.
+    /// Returns the distance of the sum of confidences from the number of correct answers.
     fn gap_sum(&self) -> f64 {
         (self.confidence_sum - self.correct as f64).abs()
     }

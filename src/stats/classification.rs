@@ -1,4 +1,4 @@
-//! The accumulator: everything about a classifier that can be summed up sample by sample.
+//! The accumulator for classifiers: all figures that can be summed sample by sample.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,16 +6,16 @@ use utoipa::ToSchema;
 use super::calibration::Bins;
 use super::{argmax, ratio};
 
-/// Probabilities are raised to this before the logarithm, as Keras does, so that one confident
-/// mistake costs 16.1 nats and not infinity.
+/// The least probability whose logarithm is taken, as in Keras: one confident mistake then costs 16.1 nats
+/// and not infinity.
 pub const PROBABILITY_FLOOR: f64 = 1e-7;
 
 /// Precision, recall and F1, each from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Scores {
-    /// Of the samples called this class, the share that is.
+    /// The share of the samples predicted to be of this class that are.
     pub precision: f64,
-    /// Of the samples of this class, the share that was found.
+    /// The share of the samples of this class that were found.
     pub recall: f64,
     /// The harmonic mean of precision and recall.
     pub f1: f64,
@@ -24,17 +24,17 @@ pub struct Scores {
 /// The scores of one class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClassScores {
-    /// How many samples truly are of this class.
+    /// The number of samples of this class.
     pub support: u64,
     /// Precision, recall and F1 of the class against the rest.
     #[serde(flatten)]
     pub scores: Scores,
 }
 
-/// Loss and accuracy alone: what is worth keeping from a data set that was not evaluated in full.
+/// Loss and accuracy alone, for a data set that is not evaluated in full.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
-    /// How many samples were scored.
+    /// The number of samples that were scored.
     pub samples: u64,
     /// Mean sparse categorical cross-entropy in nats.
     pub loss: f64,
@@ -48,7 +48,7 @@ pub struct Evaluation {
     /// Samples, log-loss and accuracy.
     #[serde(flatten)]
     pub summary: Summary,
-    /// Expected calibration error over 15 equal bins, 0 to 1: how far confidence is from accuracy.
+    /// Expected calibration error over 15 equal bins, 0 to 1: the mean distance of confidence from accuracy.
     pub expected_calibration_error: f64,
     /// The plain mean of the class scores.
     pub macro_average: Scores,
@@ -60,11 +60,11 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u64>>,
 }
 
-/// Collects predictions and sums them up as an [`Evaluation`].
+/// Accumulates predictions into an [`Evaluation`].
 #[derive(Debug, Clone)]
 pub struct Evaluator {
     pub(super) confusion: Vec<Vec<u64>>,
-    /// How often the true class was the most probable, the second most probable, ….
+    /// Counts by the rank of the true class: most probable, second most probable, ….
     pub(super) ranks: Vec<u64>,
     loss_sum: f64,
     pub(super) brier_sum: f64,
@@ -72,7 +72,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// An empty evaluator for this many classes.
+    /// Creates an empty evaluator for `classes` classes.
     pub fn new(classes: usize) -> Self {
         Self {
             confusion: vec![vec![0; classes]; classes],
@@ -98,14 +98,14 @@ impl Evaluator {
         self.bins.add(f64::from(probabilities[predicted]), predicted == truth);
     }
 
-    /// Loss and accuracy so far; zeros without samples.
+    /// Returns loss and accuracy so far; zeros without samples.
     pub fn summary(&self) -> Summary {
         let samples: u64 = self.confusion.iter().flatten().sum();
         let correct: u64 = (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum();
         Summary { samples, loss: ratio(self.loss_sum, samples), accuracy: ratio(correct as f64, samples) }
     }
 
-    /// The whole evaluation.
+    /// Returns the evaluation of all samples so far.
     pub fn finish(&self) -> Evaluation {
         let summary = self.summary();
         let classes: Vec<ClassScores> = (0..self.confusion.len()).map(|class| self.class(class)).collect();
@@ -137,7 +137,8 @@ impl Evaluator {
     }
 }
 
-/// How many classes come before the true one; of equals the first, as in [`argmax`].
+/// Returns the rank of the true class, from 0. Of equal probabilities the first class ranks higher, as in
+/// [`argmax`].
 fn rank(truth: usize, probabilities: &[f32]) -> usize {
     let before = |(class, p): (usize, &f32)| *p > probabilities[truth] || (*p == probabilities[truth] && class < truth);
     probabilities.iter().enumerate().filter(|entry| before(*entry)).count()

@@ -1,17 +1,17 @@
-//! Two classifiers on the same samples: which is better, and whether chance explains it.
+//! Compares two classifiers on the same samples and tests whether chance explains the difference.
 
 use serde::{Deserialize, Serialize};
 
 use super::interval::Z;
 use super::{Interval, Predictions, Summary, argmax, ratio};
 
-/// Below this probability of chance, a difference is called one.
+/// The p-value below which a difference counts as significant.
 pub const SIGNIFICANCE: f64 = 0.05;
 
-/// With fewer samples that only one of the two gets right than this, the exact test is made.
+/// The number of discordant samples (only one of the two is correct) below which the exact test is used.
 const EXACT_BELOW: u64 = 25;
 
-/// How a p-value was found.
+/// The method that gave a p-value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TestMethod {
@@ -21,39 +21,39 @@ pub enum TestMethod {
     ChiSquareCorrected,
 }
 
-/// McNemar's test.
+/// The result of McNemar's test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct McNemar {
-    /// Samples that only the first gets right.
+    /// Samples on which only the first is correct.
     pub only_first: u64,
-    /// Samples that only the second gets right.
+    /// Samples on which only the second is correct.
     pub only_second: u64,
-    /// The probability of a difference at least as large if the two were equally good.
+    /// The probability of a difference at least as large if both were equally good.
     pub p_value: f64,
-    /// How it was found.
+    /// The method that gave the p-value.
     pub method: TestMethod,
 }
 
-/// Two classifiers on the same samples.
+/// The comparison of two classifiers on the same samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Samples, loss and accuracy of the first.
     pub first: Summary,
     /// Samples, loss and accuracy of the second.
     pub second: Summary,
-    /// The second's accuracy less the first's.
+    /// The accuracy of the second minus that of the first.
     pub difference: f64,
     /// The 95 % interval of that difference.
     pub difference_interval: Interval,
-    /// Whether chance explains it.
+    /// McNemar's test of the difference.
     pub mcnemar: McNemar,
-    /// The share of samples that both give the same answer.
+    /// The share of samples on which both give the same answer.
     pub same_answer: f64,
-    /// What changes for each class, in label order.
+    /// The change of each class, in label order.
     pub classes: Vec<ClassChange>,
 }
 
-/// What changes for one class.
+/// The change of one class from the first classifier to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassChange {
     /// Samples of the class.
@@ -62,14 +62,16 @@ pub struct ClassChange {
     pub recall: [f64; 2],
     /// F1 of the first and the second.
     pub f1: [f64; 2],
-    /// McNemar's p-value on the samples of this class alone; with many classes some are small by chance.
+    /// McNemar's p-value on the samples of this class alone. With many classes some are small by chance.
     pub p_value: f64,
 }
 
-/// McNemar's test of two classifiers from the samples that only one of them gets right (McNemar 1947,
-/// "Note on the Sampling Error of the Difference between Correlated Proportions"). Below 25 of these
-/// the two-sided exact binomial test, from there on χ² = (|b − c| − 1)² / (b + c) with Edwards' (1948)
-/// continuity correction, whose p-value for one degree of freedom is erfc(√(χ²/2)).
+/// Runs McNemar's test on the samples for which only one of two classifiers is correct (McNemar 1947,
+/// "Note on the Sampling Error of the Difference between Correlated Proportions").
+///
+/// With fewer than 25 such samples this is the two-sided exact binomial test, otherwise
+/// χ² = (|b − c| − 1)² / (b + c) with Edwards' (1948) continuity correction, whose p-value for one degree of
+/// freedom is erfc(√(χ²/2)).
 pub fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
     let discordant = only_first + only_second;
     let (p_value, method) = if discordant < EXACT_BELOW {
@@ -81,7 +83,7 @@ pub fn mcnemar(only_first: u64, only_second: u64) -> McNemar {
     McNemar { only_first, only_second, p_value, method }
 }
 
-/// Twice the probability of at most `fewer` heads in `tosses` of a fair coin, at most 1.
+/// Returns twice the probability of at most `fewer` heads in `tosses` of a fair coin, at most 1.
 fn exact(fewer: u64, tosses: u64) -> f64 {
     let (mut ways, mut sum) = (1.0, 0.0);
     for heads in 0..=fewer {
@@ -92,7 +94,7 @@ fn exact(fewer: u64, tosses: u64) -> f64 {
 }
 
 impl McNemar {
-    /// Whether chance is no good explanation.
+    /// Returns true if chance is an unlikely explanation of the difference.
     pub fn is_significant(&self) -> bool {
         self.p_value < SIGNIFICANCE
     }
@@ -101,12 +103,12 @@ impl McNemar {
 impl Comparison {
     /// Compares two classifiers.
     ///
-    /// The interval is that of a difference of paired shares: (c − b)/n ± z·√(b + c − (c − b)²/n)/n,
+    /// The interval is that of a difference of paired proportions: (c − b)/n ± z·√(b + c − (c − b)²/n)/n,
     /// with b and c as in McNemar's test (Fleiss, Levin and Paik 2003, "Statistical Methods for Rates
     /// and Proportions", section 13.1).
     ///
     /// # Panics
-    /// When the two are not of the same samples and classes.
+    /// When the two do not share samples and classes.
     pub fn of(first: &Predictions, second: &Predictions) -> Self {
         assert_eq!((first.len(), first.classes()), (second.len(), second.classes()), "the same samples");
         let mut only = vec![[0u64; 2]; first.classes()];

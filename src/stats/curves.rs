@@ -1,21 +1,21 @@
-//! What a class against the rest looks like at every threshold: ROC and precision-recall curves.
+//! ROC and precision-recall curves of one class against the rest.
 
 use serde::{Deserialize, Serialize};
 
-/// Points nearer than this to the last one kept are left out of a curve; its area is exact.
+/// The distance from the last point of a curve below which a point is left out. Areas are exact all the same.
 const RESOLUTION: f64 = 1.0 / 250.0;
-/// A point is also kept when its x is this much greater than the last one's: a good classifier's ROC
-/// curve is worth reading at very small x.
+/// The growth of x from the last point at which a point is kept in any case: the ROC curve of a good
+/// classifier is worth reading at very small x.
 const GROWTH: f64 = 1.05;
-/// Points have six decimals.
+/// Points are rounded to six decimals.
 const DIGITS: f64 = 1e6;
 
 /// A curve and the area under it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// The area.
+    /// The area under the curve.
     pub area: f64,
-    /// Points as `[x, y]`, by falling threshold.
+    /// The points `[x, y]`, by falling threshold.
     pub points: Vec<[f64; 2]>,
 }
 
@@ -23,16 +23,16 @@ pub struct Curve {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassCurves {
     /// True positive rate over false positive rate (Fawcett 2006, "An introduction to ROC analysis").
-    /// Its area, by trapezoids, is the probability that a sample of the class scores higher than one
-    /// of the rest, ties counting half.
+    /// Its area, by trapezoids, is the probability that a sample of the class scores higher than one of
+    /// the rest; ties count half.
     pub roc: Curve,
     /// Precision over recall. Its area is the average precision Σ (Rₙ − Rₙ₋₁)·Pₙ, which does not
     /// interpolate (Davis and Goadrich 2006, "The Relationship Between Precision-Recall and ROC Curves").
     pub precision_recall: Curve,
 }
 
-/// The curves of a class from the score and membership of every sample; `None` unless there are
-/// samples of the class and others.
+/// Computes the curves of a class from the score and membership of every sample. Returns `None` unless
+/// there are samples of the class and of the rest.
 pub(super) fn curves(mut scored: Vec<(f32, bool)>) -> Option<ClassCurves> {
     let positives = scored.iter().filter(|(_, is)| *is).count();
     let negatives = scored.len() - positives;
@@ -60,7 +60,7 @@ pub(super) fn curves(mut scored: Vec<(f32, bool)>) -> Option<ClassCurves> {
     })
 }
 
-/// Collects the points of a curve that a reader could tell apart.
+/// Collects the points of a curve that can be told apart.
 struct Tracer {
     area: f64,
     points: Vec<[f64; 2]>,
@@ -80,7 +80,7 @@ impl Tracer {
         let moved = self.points.last().is_none_or(|from| {
             to[0] > from[0] * GROWTH || (to[0] - from[0]).abs() > RESOLUTION || (to[1] - from[1]).abs() > RESOLUTION
         });
-        // The point before a move is kept as well: it is where the step begins.
+        // The point before a move is kept as well, because the step begins there.
         if moved {
             let before = self.last.take();
             before.into_iter().chain([to]).for_each(|point| self.keep(point));
@@ -89,7 +89,8 @@ impl Tracer {
         }
     }
 
-    /// Adds a point; one that goes on straight up, down or along takes the place of the last.
+    /// Adds a point. If the last two points and this one are on a horizontal or vertical line, it replaces the
+    /// last.
     fn keep(&mut self, to: [f64; 2]) {
         if let [.., a, b] = &mut self.points[..]
             && (0..2).any(|axis| a[axis] == b[axis] && b[axis] == to[axis])

@@ -1,4 +1,4 @@
-//! Everything there is to say about a classifier on a data set.
+//! The full evaluation of a classifier on a data set.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,22 +7,22 @@ use super::calibration::ReliabilityBin;
 use super::curves::{ClassCurves, curves};
 use super::{Evaluation, Interval, Predictions, Scores, ratio, wilson};
 
-/// The numbers of guesses that are judged, as far as there are more classes than that.
+/// The values of k for which the top-k accuracy is reported, as far as there are more classes.
 const GUESSES: [usize; 4] = [2, 3, 5, 10];
 
-/// An [`Evaluation`] and what takes more than a manifest should hold.
+/// An [`Evaluation`] and the figures that are too large for a manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FullEvaluation {
-    /// What a manifest holds.
+    /// The figures that a manifest holds.
     #[serde(flatten)]
     pub evaluation: Evaluation,
-    /// The 95 % interval of the accuracy, by Wilson's score.
+    /// The 95 % Wilson score interval of the accuracy.
     pub accuracy_interval: Interval,
     /// The mean recall of the classes that occur (Brodersen et al. 2010, "The Balanced Accuracy and
     /// Its Posterior Distribution").
     pub balanced_accuracy: f64,
-    /// Scores over all decisions at once. Where each sample has one class, a wrong answer is one false
-    /// alarm and one miss, so all three equal the accuracy.
+    /// The scores over all decisions together. As each sample has one class, a wrong answer is one false
+    /// positive and one false negative, so all three scores equal the accuracy.
     pub micro_average: Scores,
     /// Gorodkin's multi-class form of Matthews' correlation coefficient, -1 to 1.
     pub matthews_correlation: f64,
@@ -31,11 +31,11 @@ pub struct FullEvaluation {
     /// The mean of Σ (p − y)² over the classes (Brier 1950, "Verification of forecasts expressed in
     /// terms of probability"), 0 to 2; not halved.
     pub brier_score: f64,
-    /// How often the true class is among the most probable ones.
+    /// The top-k accuracy for several k.
     pub top_k: Vec<TopK>,
     /// The largest gap between confidence and accuracy of any bin with samples.
     pub maximum_calibration_error: f64,
-    /// Confidence and accuracy by confidence.
+    /// The reliability diagram: confidence and accuracy of each bin.
     pub reliability: Vec<ReliabilityBin>,
     /// The mean area under the ROC curves of the classes that have one.
     pub mean_roc_area: Option<f64>,
@@ -45,22 +45,22 @@ pub struct FullEvaluation {
     pub curves: Vec<Option<ClassCurves>>,
 }
 
-/// How often the true class is among the `k` most probable ones.
+/// The share of samples whose true class is among the `k` most probable ones.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
-    /// How many guesses count.
+    /// The number of guesses.
     pub k: usize,
-    /// The share of samples whose class is among them.
+    /// The share of samples.
     pub accuracy: f64,
 }
 
 impl Predictions {
-    /// The part of the evaluation that a manifest holds; as much work as one pass over the samples.
+    /// Returns the part of the evaluation that a manifest holds. It takes one pass over the samples.
     pub fn evaluate(&self) -> Evaluation {
         self.evaluator().finish()
     }
 
-    /// The whole evaluation, curves included, which sort the samples once for each class.
+    /// Returns the full evaluation, including the curves, which sort the samples once per class.
     pub fn evaluate_fully(&self) -> FullEvaluation {
         let evaluator = self.evaluator();
         let evaluation = evaluator.finish();

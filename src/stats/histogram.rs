@@ -1,28 +1,28 @@
-//! A distribution of numbers as counts between edges: small enough for a manifest, and enough to compare a
-//! later distribution with.
+//! Summarises a distribution as counts between edges: small enough for a manifest, and sufficient for a
+//! comparison with a later distribution.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Counts of numbers in bins that lie side by side.
+/// Counts of numbers in adjacent bins.
 ///
-/// `edges` ascend and lie between the bins, so there is one less of them: bin 0 holds what is below the first
-/// edge, bin k what is at least edge k−1 and below edge k, the last bin what is at least the last edge.
+/// `edges` are ascending and separate the bins, so there is one fewer of them. Bin 0 holds the numbers below
+/// the first edge, bin k those from edge k−1 to below edge k, the last bin those from the last edge on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Histogram {
-    /// Where one bin ends and the next begins.
+    /// The edges between the bins.
     pub edges: Vec<f64>,
-    /// How many numbers each bin holds.
+    /// The count of each bin.
     pub counts: Vec<u64>,
 }
 
 impl Histogram {
-    /// At most `bins` bins that hold about as many of the numbers each, edges being quantiles of theirs; fewer
-    /// where many numbers are equal. What is no finite number is left out.
+    /// Divides numbers at their quantiles into at most `bins` bins of about equal counts; into fewer where many
+    /// numbers are equal. Numbers that are not finite are left out.
     pub fn by_quantiles(numbers: impl IntoIterator<Item = f64>, bins: usize) -> Self {
         let mut sorted: Vec<f64> = numbers.into_iter().filter(|number| number.is_finite()).collect();
         sorted.sort_unstable_by(f64::total_cmp);
-        // An edge at the least number would leave the first bin empty.
+        // An edge at the smallest number would leave the first bin empty.
         let above_least = sorted.partition_point(|number| *number <= sorted[0]);
         let mut edges: Vec<f64> = (1..bins)
             .filter_map(|quantile| sorted.get(above_least.max(quantile * sorted.len() / bins)).copied())
@@ -36,7 +36,7 @@ impl Histogram {
         histogram
     }
 
-    /// The bin that a number falls into.
+    /// Returns the bin of a number.
     pub fn bin(&self, number: f64) -> usize {
         self.edges.partition_point(|edge| *edge <= number)
     }

@@ -1,4 +1,4 @@
-//! How far a share that was counted may be from the true one.
+//! Confidence intervals of a measured proportion.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +14,9 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The 95 % score interval of a share, Wilson 1927, "Probable Inference, the Law of Succession, and
-/// Statistical Inference": (p̂ + z²/2n ± z·√(p̂(1−p̂)/n + z²/4n²)) / (1 + z²/n). Everything from 0
-/// to 1 when nothing was counted.
+/// Returns the 95 % score interval of a proportion (Wilson 1927, "Probable Inference, the Law of
+/// Succession, and Statistical Inference"): (p̂ + z²/2n ± z·√(p̂(1−p̂)/n + z²/4n²)) / (1 + z²/n). Without
+/// samples the interval is 0 to 1.
 pub fn wilson(successes: u64, samples: u64) -> Interval {
     if samples == 0 {
         return Interval { low: 0.0, high: 1.0 };

@@ -1,47 +1,48 @@
-//! How well a model of latent variables explains images: the evidence lower bound, a tighter estimate by
-//! importance sampling, and where a score lies among scores of known data. All figures are in nats.
+//! Likelihood figures of a latent variable model: the evidence lower bound, a tighter estimate by importance
+//! sampling, and the rank of a score among the scores of known data. All figures are in nats.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Equal parts that the reference scores are cut into.
+/// The number of equal parts between the quantiles of the reference scores.
 const PARTS: usize = 100;
 
-/// A dimension of a code whose mean varies less over images than this is unused (Burda et al. 2016, section 5).
+/// The variance of the mean over samples below which a dimension of the code is unused (Burda et al. 2016,
+/// section 5).
 const ACTIVE_VARIANCE: f64 = 1e-2;
 
-/// The evaluation of a variational autoencoder on images.
+/// The evaluation of a variational autoencoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LikelihoodEvaluation {
-    /// How many images were scored.
+    /// The number of samples that were scored.
     pub samples: u64,
-    /// What was done to grey pixels, on which every likelihood depends: `dynamic` draws each black or white
-    /// with its grey value as the probability.
+    /// The treatment of grey pixels, on which every likelihood depends: `dynamic` draws each pixel black or
+    /// white with its grey value as the probability.
     pub binarisation: String,
-    /// Mean of −ELBO with one draw of the code: the sum of the next two.
+    /// Mean of −ELBO with one draw of the code; the sum of the next two figures.
     pub negative_elbo: f64,
     /// Mean of −ln p(x|z).
     pub reconstruction: f64,
     /// Mean of KL(q(z|x) ‖ p(z)).
     pub divergence: f64,
-    /// The tighter estimate, if it was made.
+    /// The tighter estimate, if it was computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<ImportanceEstimate>,
-    /// Numbers of a code.
+    /// The dimensions of the code.
     pub latent: usize,
-    /// Those of them whose mean varies over the images by more than a variance of 0.01.
+    /// The dimensions whose mean has a variance over the samples above 0.01.
     pub active_units: usize,
-    /// Mean score as it is served: −ELBO of grey images and the mean of the code, not of a draw.
+    /// Mean score as the server computes it: −ELBO of the grey image with the mean of the code, not a draw.
     pub mean_score: f64,
 }
 
-/// −ln p(x) estimated with k codes for each image, drawn from the encoder's distribution and weighted (Burda
-/// et al. 2016, "Importance Weighted Autoencoders"): at least the truth on average, and never worse than −ELBO.
+/// The estimate of −ln p(x) from k weighted codes per sample, drawn from the distribution of the encoder (Burda
+/// et al. 2016, "Importance Weighted Autoencoders"). Its expectation is an upper bound, tighter than −ELBO.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ImportanceEstimate {
-    /// How many images, the first of those scored.
+    /// The number of samples, which are the first of those scored.
     pub samples: u64,
-    /// k.
+    /// The number of codes per sample, k.
     pub draws: usize,
     /// Mean of −ln p(x).
     pub negative_log_likelihood: f64,
@@ -49,21 +50,21 @@ pub struct ImportanceEstimate {
     pub standard_error: f64,
 }
 
-/// Scores of data that a model was not trained on, as quantiles.
+/// The quantiles of the scores of data that a model was not trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReferenceScores {
-    /// The data in words.
+    /// A description of the data.
     pub data: String,
-    /// How many scores there were.
+    /// The number of scores.
     pub samples: u64,
     /// Their mean.
     pub mean: f64,
-    /// The smallest, 99 that cut the rest into hundredths, and the greatest.
+    /// The minimum, the 99 percentiles, and the maximum.
     pub quantiles: Vec<f64>,
 }
 
 impl ReferenceScores {
-    /// The quantiles of some scores; `None` if there are none.
+    /// Returns the quantiles of some scores; `None` if there are none.
     pub fn of(mut scores: Vec<f64>, data: String) -> Option<Self> {
         scores.sort_by(f64::total_cmp);
         let last = scores.len().checked_sub(1)?;
@@ -80,12 +81,12 @@ impl ReferenceScores {
         })
     }
 
-    /// Whether the quantiles are numbers in order.
+    /// Returns true if the quantiles are complete, finite and ascending.
     pub fn is_sound(&self) -> bool {
         self.quantiles.len() == PARTS + 1 && self.quantiles.is_sorted() && self.quantiles.iter().all(|q| q.is_finite())
     }
 
-    /// The share of the reference scores that are lower, from 0 to 1, between the quantiles in proportion.
+    /// Returns the share of the reference scores below `score`, from 0 to 1, interpolated between quantiles.
     pub fn share_below(&self, score: f64) -> f64 {
         let above = self.quantiles.partition_point(|quantile| *quantile < score);
         let (Some(below), Some(next)) = (above.checked_sub(1), self.quantiles.get(above)) else {
@@ -97,7 +98,7 @@ impl ReferenceScores {
     }
 }
 
-/// ln of the mean of e^x, without leaving the range; −∞ without numbers.
+/// Returns ln of the mean of e^x without overflow; −∞ without numbers.
 pub fn log_mean_exp(logarithms: &[f64]) -> f64 {
     let greatest = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if !greatest.is_finite() {
@@ -107,12 +108,12 @@ pub fn log_mean_exp(logarithms: &[f64]) -> f64 {
     greatest + (sum / logarithms.len() as f64).ln()
 }
 
-/// How many columns of row-major `codes` vary by more than a variance of 0.01.
+/// Counts the columns of row-major `codes` whose variance is above 0.01.
 pub fn active_units(codes: &[f32], latent: usize) -> usize {
     variances(codes, latent).into_iter().filter(|variance| *variance > ACTIVE_VARIANCE).count()
 }
 
-/// The variance of each column of row-major `codes`.
+/// Returns the variance of each column of row-major `codes`.
 pub fn variances(codes: &[f32], latent: usize) -> Vec<f64> {
     let rows = (codes.len() / latent.max(1)).max(1) as f64;
     let variance = |column: usize| {

@@ -1,8 +1,8 @@
-//! How well a model does: pure functions of predictions and truth.
+//! Quality figures of a model, as pure functions of predictions and truth.
 //!
-//! One accumulator, [`Evaluator`], serves training, `weir evaluate` and the live probe, so their
-//! numbers agree. [`Predictions`] keeps every distribution for what cannot be summed up on the way:
-//! curves, the worst mistakes, comparisons, a temperature.
+//! Training, `weir evaluate` and the live probe share one accumulator, [`Evaluator`], so their figures
+//! agree. [`Predictions`] keeps every distribution for the figures that cannot be accumulated: curves, the
+//! worst mistakes, comparisons and the temperature.
 
 mod agreement;
 mod calibration;
@@ -33,7 +33,7 @@ pub use predictions::{Mistake, Predictions};
 pub use regression::{RegressionEvaluation, RegressionEvaluator};
 pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE, chance_of_gain};
 
-/// The index of the largest value, the first of equals; 0 for an empty slice.
+/// Returns the index of the largest value, the first of equal ones; 0 for an empty slice.
 pub fn argmax(values: &[f32]) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
@@ -44,7 +44,7 @@ pub fn argmax(values: &[f32]) -> usize {
     best
 }
 
-/// `part / whole`, and 0 when there is no whole (scikit-learn's `zero_division=0`).
+/// Returns `part / whole`, or 0 when `whole` is 0 (`zero_division=0` of scikit-learn).
 fn ratio(part: f64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part / whole as f64 }
 }

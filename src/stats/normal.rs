@@ -1,9 +1,9 @@
-//! Numbers of the standard normal distribution.
+//! Draws from the standard normal distribution.
 
 use rand::Rng;
 
-/// Appends so many independent numbers of mean 0 and variance 1 (Box and Muller 1958). Two numbers take two
-/// draws of 53 bits, so that the same generator always gives the same numbers.
+/// Appends `count` independent draws (Box and Muller 1958). Two numbers take two draws of 53 bits, so the same
+/// generator always gives the same numbers.
 pub fn standard_normal(rng: &mut impl Rng, count: usize, to: &mut Vec<f32>) {
     let end = to.len() + count;
     while to.len() < end {

@@ -1,8 +1,8 @@
-//! Every predicted distribution of a data set, kept beside the truth.
+//! All predicted distributions of a data set together with the truth.
 
 use super::{Evaluator, argmax};
 
-/// Labelled samples with what a classifier says of them.
+/// Labelled samples with the distributions that a classifier predicts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     classes: usize,
@@ -13,11 +13,11 @@ pub struct Predictions {
 /// A sample whose most probable class is not the true one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mistake {
-    /// The place of the sample in its data set.
+    /// The index of the sample in its data set.
     pub index: usize,
     /// Its class.
     pub truth: usize,
-    /// The class it was taken for.
+    /// The predicted class.
     pub predicted: usize,
     /// The probability of that class.
     pub confidence: f32,
@@ -26,7 +26,7 @@ pub struct Mistake {
 }
 
 impl Predictions {
-    /// None yet, of this many classes.
+    /// Creates an empty collection for `classes` classes.
     pub fn new(classes: usize) -> Self {
         Self { classes, truths: Vec::new(), probabilities: Vec::new() }
     }
@@ -41,36 +41,36 @@ impl Predictions {
         self.probabilities.extend_from_slice(probabilities);
     }
 
-    /// How many classes there are.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.truths.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no samples.
     pub fn is_empty(&self) -> bool {
         self.truths.is_empty()
     }
 
-    /// The samples in order: the true class and the distribution.
+    /// Iterates over the samples in order: the true class and the distribution.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (usize, &[f32])> {
         // At least 1, because a chunk cannot be empty; without classes there are no samples either.
         self.truths.iter().copied().zip(self.probabilities.chunks_exact(self.classes.max(1)))
     }
 
-    /// All samples, added up.
+    /// Returns an evaluator to which all samples were added.
     pub(super) fn evaluator(&self) -> Evaluator {
         let mut evaluator = Evaluator::new(self.classes);
         self.iter().for_each(|(truth, row)| evaluator.add(truth, row));
         evaluator
     }
 
-    /// The mistakes that cost the most: those with the least probability for the true class, and of
-    /// equals the surest; at most `count`.
+    /// Returns the `count` mistakes with the greatest loss: those with the least probability of the true class,
+    /// and of equal ones the most confident first.
     pub fn worst(&self, count: usize) -> Vec<Mistake> {
         let mistake = |(index, (truth, row)): (usize, (usize, &[f32]))| {
             let predicted = argmax(row);

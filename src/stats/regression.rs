@@ -1,4 +1,4 @@
-//! How far predicted numbers are from true ones.
+//! Quality figures of predicted numbers.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,28 +6,28 @@ use utoipa::ToSchema;
 /// The evaluation of a regression.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RegressionEvaluation {
-    /// How many numbers were compared.
+    /// The number of samples that were compared.
     pub samples: u64,
     /// MAE, the mean of |ŷ − y|.
     pub mean_absolute_error: f64,
     /// RMSE, the root of the mean of (ŷ − y)².
     pub root_mean_squared_error: f64,
-    /// R² = 1 − Σ(ŷ − y)² / Σ(y − ȳ)²: the share of the variance that is explained. `None` when the
-    /// truth does not vary, which leaves nothing to explain.
+    /// R² = 1 − Σ(ŷ − y)² / Σ(y − ȳ)², the share of the variance that is explained. `None` when the truth does
+    /// not vary.
     pub r_squared: Option<f64>,
 }
 
-/// Errors that differ by less than this part are the same: kernels of another processor round differently, and
-/// JSON does not keep the last bit.
+/// The relative difference up to which two errors count as equal: kernels of another processor round
+/// differently, and JSON does not keep the last bit.
 const SAME: f64 = 1e-5;
 
 impl RegressionEvaluation {
-    /// MSE, the mean of (ŷ − y)².
+    /// Returns MSE, the mean of (ŷ − y)².
     pub fn mean_squared_error(&self) -> f64 {
         self.root_mean_squared_error.powi(2)
     }
 
-    /// Whether another evaluation of the same model on the same data could be this one.
+    /// Returns true if two evaluations agree up to rounding, as those of one model on the same data do.
     pub fn is_like(&self, other: &Self) -> bool {
         let near = |a: f64, b: f64| (a - b).abs() <= SAME * a.abs().max(b.abs());
         self.samples == other.samples
@@ -36,7 +36,7 @@ impl RegressionEvaluation {
     }
 }
 
-/// Collects pairs of truth and prediction.
+/// Accumulates pairs of truth and prediction.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RegressionEvaluator {
     samples: u64,
@@ -47,9 +47,8 @@ pub struct RegressionEvaluator {
 }
 
 impl RegressionEvaluator {
-    /// Adds one number. The truth's mean and variation are kept by Welford's method (1962, "Note on a
-    /// Method for Calculating Corrected Sums of Squares and Products"), which loses no digits to a
-    /// large mean.
+    /// Adds one pair. Mean and variation of the truth are updated by Welford's method (1962, "Note on a Method
+    /// for Calculating Corrected Sums of Squares and Products"), which loses no digits to a large mean.
     pub fn add(&mut self, truth: f64, predicted: f64) {
         let error = predicted - truth;
         self.samples += 1;
@@ -60,7 +59,7 @@ impl RegressionEvaluator {
         self.variation += before * (truth - self.mean);
     }
 
-    /// The whole evaluation; zeros without samples.
+    /// Returns the evaluation of all pairs so far; zeros without samples.
     pub fn finish(&self) -> RegressionEvaluation {
         RegressionEvaluation {
             samples: self.samples,

@@ -1,23 +1,22 @@
-//! Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks"): one number T,
-//! by which all logits are divided before the softmax. It changes how sure a classifier is and never
-//! what it answers.
+//! Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks"): all logits are divided
+//! by one number T before the softmax. This changes the confidence of a classifier, never its answers.
 
 use super::Predictions;
 
-/// The least and greatest temperature that is looked for; beyond them something else is wrong.
+/// The least temperature of the search. A better one beyond the limits is a sign of another fault.
 pub const MIN_TEMPERATURE: f64 = 0.05;
-/// See [`MIN_TEMPERATURE`].
+/// The greatest temperature of the search; see [`MIN_TEMPERATURE`].
 pub const MAX_TEMPERATURE: f64 = 20.0;
 
-/// Halvings of the interval of the logarithm of T, which is 6 wide: an error below 1e-13.
+/// The halvings of the search interval of ln T, which is 6 wide: the error is below 1e-13.
 const HALVINGS: usize = 46;
 
 impl Predictions {
-    /// The temperature with the least log-loss on these samples; 1 without samples.
+    /// Returns the temperature with the least log-loss on these samples; 1 without samples.
     ///
-    /// A softmax forgets what is added to all logits alike, so the logarithms of the probabilities do
-    /// as logits. The log-loss is convex in 1/T; its slope there is the mean of E_p[z] − z_truth,
-    /// which grows with 1/T, so bisection finds where it is zero.
+    /// A constant added to all logits does not change the softmax, so the logarithms of the probabilities
+    /// serve as logits. The log-loss is convex in 1/T. Its slope, the mean of E_p[z] − z_truth, grows with
+    /// 1/T, so bisection finds its zero.
     pub fn best_temperature(&self) -> f64 {
         if self.is_empty() {
             return 1.0;
@@ -25,13 +24,13 @@ impl Predictions {
         let (mut cold, mut hot) = (MIN_TEMPERATURE.ln(), MAX_TEMPERATURE.ln());
         for _ in 0..HALVINGS {
             let middle = (cold + hot) / 2.0;
-            // Overconfident at this temperature: it has to be hotter.
+            // Overconfident at this temperature: it must rise.
             if self.slope(middle.exp()) > 0.0 { cold = middle } else { hot = middle }
         }
         ((cold + hot) / 2.0).exp()
     }
 
-    /// The slope of the summed log-loss over 1/T.
+    /// Returns the derivative of the summed log-loss with respect to 1/T.
     fn slope(&self, temperature: f64) -> f64 {
         let mut logits = Vec::with_capacity(self.classes());
         let mut sum = 0.0;
@@ -50,7 +49,7 @@ impl Predictions {
         sum
     }
 
-    /// What the classifier would say at this temperature.
+    /// Returns the predictions of the classifier at another temperature.
     #[must_use]
     pub fn at_temperature(&self, temperature: f64) -> Self {
         let mut scaled = Self::new(self.classes());
@@ -67,14 +66,14 @@ impl Predictions {
     }
 }
 
-/// The probability that a temperature gains at least so much log-loss on samples whose classifier
-/// needs none: a likelihood-ratio test (Wilks 1938, "The Large-Sample Distribution of the Likelihood
-/// Ratio for Testing Composite Hypotheses"), 2·n·gain being χ² with one degree of freedom.
+/// Returns the probability that a temperature reduces the log-loss by at least `gain` although the classifier
+/// is calibrated. This is a likelihood-ratio test (Wilks 1938, "The Large-Sample Distribution of the
+/// Likelihood Ratio for Testing Composite Hypotheses"): 2·n·gain is χ² with one degree of freedom.
 pub fn chance_of_gain(samples: u64, gain: f64) -> f64 {
     libm::erfc((samples as f64 * gain.max(0.0)).sqrt())
 }
 
-/// The logarithm of a probability; of one that is too small for a 32-bit float, that of the smallest.
+/// Returns the logarithm of a probability, at least that of the smallest normal 32-bit float.
 fn logit(probability: &f32) -> f64 {
     f64::from(probability.max(f32::MIN_POSITIVE)).ln()
 }

@@ -1,16 +1,19 @@
-//! What the paper looks like: the background of a drawing, estimated from the picture's border.
+//! The background of a drawing, and from it the polarity.
+//!
+//! The border of a picture shows its background, which is modelled as a plane, so that light may fall off
+//! to one side. Whatever differs from the plane by more than noise is the drawing. The side with the greater
+//! sum of differences, darker or brighter, decides the polarity.
 
 use super::luma::Luma;
 use crate::signature::Polarity;
 
-/// Differences from the background up to this many grey levels are noise.
+/// The greatest difference from the background, in grey levels, that counts as noise.
 const NOISE: f32 = 12.0;
 
-/// Border pixels further than this from a first fit are drawing, not background.
+/// The greatest difference from a first fit at which a border pixel still counts as background.
 const OUTLIER: f32 = 32.0;
 
-/// A plane of grey levels, `level + across·x + down·y` with x and y from -1 to 1: paper under light
-/// that falls off to one side.
+/// A plane of grey levels, `level + across·x + down·y`, with x and y from -1 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Background {
     level: f32,
@@ -19,12 +22,12 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Fits the plane to the pixels of the border, starting from their median so that strokes
-    /// touching the border do not tilt it.
+    /// Fits the plane to the pixels of the border. The fit starts from their median, so that strokes that
+    /// touch the border do not tilt the plane.
     pub(super) fn estimate(picture: &Luma) -> Self {
         let mut plane = Self { level: border_median(picture), across: 0.0, down: 0.0 };
-        // The median is exact for an even background; only pictures with room for a gradient,
-        // larger than any model's input, are worth a slope.
+        // The median is exact for an even background. Only pictures with room for a gradient, which are
+        // larger than the input of any model, are worth a slope.
         if picture.width.min(picture.height) >= 64 {
             let border: Vec<_> = border(picture).collect();
             for _ in 0..3 {
@@ -34,14 +37,13 @@ impl Background {
         plane
     }
 
-    /// The grey level at a place.
+    /// Returns the grey level of the background at a place.
     pub(super) fn at(&self, picture: &Luma, x: u32, y: u32) -> f32 {
         let (x, y) = (centred(x, picture.width), centred(y, picture.height));
         self.level + self.across * x + self.down * y
     }
 
-    /// Whether the drawing is darker or brighter than the background: the side with the greater sum
-    /// of differences, beyond noise, wins. An empty picture counts as light on dark.
+    /// Returns the polarity of the drawing. An empty picture counts as light on dark.
     pub(super) fn polarity(&self, picture: &Luma) -> Polarity {
         if self.is_even() {
             return even_polarity(&picture.pixels, self.level as u8);
@@ -64,8 +66,8 @@ impl Background {
         self.across == 0.0 && self.down == 0.0
     }
 
-    /// One step of least squares over the border pixels that lie near the present plane. On a
-    /// border, x, y and 1 are so nearly orthogonal that each slope is fitted by itself.
+    /// Takes one step of least squares over the border pixels near the present plane. On a border, x, y
+    /// and 1 are nearly orthogonal, so each slope is fitted separately.
     fn refit(self, border: &[(u32, u32, u8)], picture: &Luma) -> Self {
         let mut sums = Sums::default();
         for &(x, y, level) in border {
@@ -114,7 +116,7 @@ fn centred(at: u32, size: u32) -> f32 {
     if size < 2 { 0.0 } else { 2.0 * at as f32 / (size - 1) as f32 - 1.0 }
 }
 
-/// The outermost ring of pixels with their places.
+/// Iterates over the outermost ring of pixels with their places.
 fn border(picture: &Luma) -> impl Iterator<Item = (u32, u32, u8)> + '_ {
     let (width, height) = (picture.width, picture.height);
     let rows = picture.pixels.chunks_exact(width.max(1) as usize).enumerate();
@@ -125,8 +127,8 @@ fn border(picture: &Luma) -> impl Iterator<Item = (u32, u32, u8)> + '_ {
     })
 }
 
-/// The polarity before an even background, in integers and with the widest vectors the CPU has: the
-/// usual case, and on the hot path.
+/// Returns the polarity of a drawing on an even background. This is the usual case and on the hot path, so
+/// it computes in integers and with the widest vectors of the CPU.
 fn even_polarity(pixels: &[u8], level: u8) -> Polarity {
     let (level, noise) = (i32::from(level), NOISE as i32);
     let (mut darker, mut brighter) = (0i64, 0i64);
@@ -148,7 +150,7 @@ fn even_polarity(pixels: &[u8], level: u8) -> Polarity {
     if darker > brighter { Polarity::DarkOnLight } else { Polarity::LightOnDark }
 }
 
-/// The median level of the border; 0 for a picture without pixels.
+/// Returns the median level of the border; 0 for a picture without pixels.
 fn border_median(picture: &Luma) -> f32 {
     let counts = histogram(border(picture).map(|(_, _, level)| level));
     let half = counts.iter().sum::<u32>() / 2;

@@ -1,22 +1,25 @@
-//! A photo of a drawing → a small, centred, bright drawing on black, the way MNIST was made: size
-//! normalised into the inner 20 of 28 pixels, centre of mass in the middle of the frame
-//! (LeCun, Cortes and Burges, "The MNIST database of handwritten digits").
+//! Turns a photo of a drawing into a small, centred, bright drawing on black, as MNIST was made (LeCun,
+//! Cortes and Burges, "The MNIST database of handwritten digits").
+//!
+//! The background is subtracted, Otsu's threshold separates the ink from the paper, and small patches are
+//! dropped as dirt. The drawing is then cropped, scaled into the inner 20/28 of the frame, and placed with
+//! its centre of mass in the middle.
 
 use super::background::Background;
 use super::luma::{Crop, Luma};
 use crate::error::Result;
 use crate::signature::Polarity;
 
-/// Photos are shrunk to this many pixels along their longer side first; it bounds the work.
+/// The pixels along the longer side to which photos are shrunk first. This bounds the work.
 const WORKING_SIDE: u32 = 1024;
 
-/// A patch of ink smaller than this share of the largest one is dirt.
+/// The share of the largest patch of ink below which a patch is dirt.
 const DIRT: f64 = 0.04;
 
-/// Ink weaker than this contrast, in grey levels, is no ink at all.
+/// The contrast, in grey levels, below which nothing is ink.
 const FAINTEST_INK: u8 = 24;
 
-/// The centred drawing: light on black, `width * height` pixels; black alone when nothing is drawn.
+/// Returns the centred drawing, light on black, `width × height` pixels; all black if nothing is drawn.
 pub(super) fn fit(picture: Luma, polarity: Polarity, width: u32, height: u32) -> Result<Luma> {
     let mut ink = ink(shrink(picture)?, polarity);
     let threshold = otsu(&ink.pixels).max(FAINTEST_INK);
@@ -40,7 +43,7 @@ fn shrink(picture: Luma) -> Result<Luma> {
     picture.resized(Crop::whole(&picture), side(picture.width), side(picture.height))
 }
 
-/// How far each pixel is from the background in the direction of the drawing.
+/// Returns the difference of each pixel from the background in the direction of the drawing.
 fn ink(mut picture: Luma, polarity: Polarity) -> Luma {
     let background = Background::estimate(&picture);
     let mut pixels = std::mem::take(&mut picture.pixels);
@@ -55,8 +58,8 @@ fn ink(mut picture: Luma, polarity: Polarity) -> Luma {
     Luma { pixels, ..picture }
 }
 
-/// The grey level that best parts a histogram in two (Otsu 1979, "A threshold selection method from
-/// gray-level histograms").
+/// Returns the grey level that best separates two classes of pixels (Otsu 1979, "A threshold selection
+/// method from gray-level histograms").
 fn otsu(pixels: &[u8]) -> u8 {
     let mut histogram = [0u64; 256];
     for pixel in pixels {
@@ -81,8 +84,8 @@ fn otsu(pixels: &[u8]) -> u8 {
     threshold
 }
 
-/// Blackens everything but the patches of ink worth keeping and a rim around them for soft edges;
-/// returns the rectangle that holds what is left.
+/// Blackens all pixels but the large patches of ink and a rim around them, which keeps soft edges. Returns
+/// the rectangle that holds the patches; `None` if there is no ink.
 fn clean(ink: &mut Luma, threshold: u8) -> Option<Crop> {
     let patches = patches(ink, threshold);
     let largest = patches.iter().map(Vec::len).max()?;
@@ -106,7 +109,7 @@ fn clean(ink: &mut Luma, threshold: u8) -> Option<Crop> {
     Some(Crop { left, top, width: right - left + 1, height: bottom - top + 1 })
 }
 
-/// The 8-connected patches of pixels above the threshold.
+/// Returns the 8-connected patches of pixels above the threshold.
 fn patches(ink: &Luma, threshold: u8) -> Vec<Vec<u32>> {
     let (width, height) = (ink.width, ink.height);
     let mut unseen: Vec<bool> = ink.pixels.iter().map(|level| *level > threshold).collect();
@@ -134,7 +137,7 @@ fn patches(ink: &Luma, threshold: u8) -> Vec<Vec<u32>> {
     patches
 }
 
-/// Makes the brightest tenth of the drawing white: pens differ, MNIST's strokes are all full white.
+/// Makes the brightest tenth of the drawing white. Pens differ, but the strokes of MNIST are all white.
 fn stretch_contrast(pixels: &mut [u8]) {
     let mut drawn: Vec<u8> = pixels.iter().copied().filter(|level| *level > 0).collect();
     if drawn.is_empty() {
@@ -147,7 +150,7 @@ fn stretch_contrast(pixels: &mut [u8]) {
     }
 }
 
-/// Puts the drawing into the frame with its centre of mass in the middle, as far as it fits.
+/// Places the drawing in the frame with its centre of mass in the middle, as far as it fits.
 fn place(small: &Luma, width: u32, height: u32) -> Luma {
     let (mut mass, mut mass_x, mut mass_y) = (0.0, 0.0, 0.0);
     for (index, level) in small.pixels.iter().enumerate() {

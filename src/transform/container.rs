@@ -1,24 +1,23 @@
-//! A look at the outside of an image file before a decoder sees it: which format its bytes are,
-//! whether it is whole, and how large it says it is.
+//! Inspects an image file before a decoder sees it: its format, whether it is complete, and the size that
+//! it declares.
 //!
-//! Decoders of both formats fill what is missing with grey; scoring half a picture would be a wrong
-//! answer without an error, so a file that does not end as its format demands is refused here. (A
-//! JPEG cut in the middle of a scan and then closed again by some tool still passes: no decoder at
-//! hand tells.)
+//! The decoders of both formats fill missing parts with grey. To score half a picture would be a wrong
+//! answer without an error, so a file that does not end as its format demands is refused here. A JPEG that
+//! was truncated within a scan and closed again by some tool still passes: no available decoder notices.
 
 use crate::error::{Error, Result};
 
 pub(super) const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_START: &[u8] = &[0xff, 0xd8, 0xff];
 
-/// The image formats that are accepted.
+/// An accepted image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Png,
     Jpeg,
 }
 
-/// The format by its first bytes, never by name or declared type.
+/// Returns the format, judged by the first bytes and never by a name or declared type.
 pub(super) fn sniff(bytes: &[u8]) -> Result<Format> {
     if bytes.starts_with(PNG_SIGNATURE) {
         Ok(Format::Png)
@@ -44,8 +43,8 @@ fn name_of(bytes: &[u8]) -> &'static str {
     KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)).map_or("", |(_, name)| name)
 }
 
-/// Refuses a file that breaks off early, and a JPEG with four colour components: CMYK and YCCK are
-/// decoded with inverted colours by too many decoders to be trusted.
+/// Refuses a truncated file, and a JPEG with four colour components: too many decoders invert the colours
+/// of CMYK and YCCK.
 pub(super) fn check_whole(format: Format, bytes: &[u8]) -> Result<()> {
     match format {
         Format::Png => png_is_whole(bytes).then_some(()).ok_or_else(|| truncated("PNG", "IEND chunk")),
@@ -65,14 +64,15 @@ fn truncated(format: &str, end: &str) -> Error {
     Error::InvalidInput(format!("the {format} file is truncated or damaged: it has no {end}"))
 }
 
-/// The width and height that a PNG header states, without decoding anything.
+/// Returns the width and height that a PNG header declares, without decoding anything.
 pub(super) fn png_dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
     let header = bytes.get(12..24).filter(|_| bytes.starts_with(PNG_SIGNATURE))?;
     let number = |at: usize| Some(u32::from_be_bytes(header.get(at..at + 4)?.try_into().ok()?));
     header.starts_with(b"IHDR").then_some((number(4)?, number(8)?))
 }
 
-/// Walks the chunks (length, type, data, CRC: PNG specification, section 5.3) to the last one.
+/// Walks the chunks (length, type, data, CRC: PNG specification, section 5.3); returns true if the last one
+/// is there.
 fn png_is_whole(bytes: &[u8]) -> bool {
     let mut rest = &bytes[PNG_SIGNATURE.len()..];
     while let Some((head, body)) = rest.split_at_checked(8) {
@@ -90,7 +90,7 @@ struct JpegOutline {
     components: Option<u8>,
 }
 
-/// Walks the markers (ITU-T T.81, annex B) to the end-of-image marker; `None` if there is none.
+/// Walks the markers (ITU-T T.81, annex B) to the end-of-image marker; `None` if it is missing.
 fn walk_jpeg(bytes: &[u8]) -> Option<JpegOutline> {
     let mut outline = JpegOutline { components: None };
     let mut at = 2;

@@ -1,4 +1,4 @@
-//! Sequences → the elements of a model's input.
+//! Turns sequences into the elements of a model's input.
 
 use std::collections::HashMap;
 
@@ -6,16 +6,16 @@ use super::sequence::Sequence;
 use super::tokens::split;
 use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, UNKNOWN};
 
-/// A transform of sequences, ready to be used.
+/// A transform of sequences with its vocabulary indexed.
 #[derive(Debug, Clone)]
 pub struct SequenceEncoder {
     transform: SequenceTransform,
-    /// The number of each token.
+    /// The id of each token.
     tokens: HashMap<String, usize>,
 }
 
 impl SequenceEncoder {
-    /// For a transform, whose vocabulary is looked up by text.
+    /// Indexes the vocabulary of a transform.
     pub fn new(transform: &SequenceTransform) -> Self {
         let mut tokens = HashMap::with_capacity(transform.vocabulary().len());
         for (place, token) in transform.vocabulary().iter().enumerate() {
@@ -24,16 +24,16 @@ impl SequenceEncoder {
         Self { transform: transform.clone(), tokens }
     }
 
-    /// What it does.
+    /// Returns the transform.
     pub fn transform(&self) -> &SequenceTransform {
         &self.transform
     }
 
-    /// Appends the elements of a sequence: its last steps, or padded in front. Tokens may come as text, as texts or
-    /// as their numbers.
+    /// Appends the elements of a sequence. A longer one is cut to its last steps, a shorter one is padded in
+    /// front. Tokens may be given as one text, as a list of texts or as a list of ids.
     ///
     /// # Errors
-    /// What was expected and what the sequence is.
+    /// A message that names what was expected and what was found.
     pub fn encode(&self, sequence: &Sequence, to: &mut Vec<f32>) -> std::result::Result<(), String> {
         let refuse = |expected: &str| Err(format!("expected {expected}, got {}", sequence.words()));
         match (&self.transform.elements, sequence) {
@@ -72,7 +72,7 @@ impl SequenceEncoder {
         Ok(())
     }
 
-    /// Whether a token is in the vocabulary.
+    /// Returns true if a token is in the vocabulary.
     pub fn knows(&self, token: &str) -> bool {
         self.tokens.contains_key(token)
     }

@@ -1,4 +1,8 @@
-//! An encoded image → the grey pixels that a model takes.
+//! Turns an encoded image into the grey pixels that a model takes.
+//!
+//! A picture of the model's own size keeps every pixel, except that black and white are exchanged if its
+//! polarity is the opposite one. Polarity is estimated (`background`) unless the request states it. A
+//! picture of another size is stretched, or centred as MNIST was (`centre`), as the transform says.
 
 use std::io::Cursor;
 
@@ -16,21 +20,21 @@ use super::small_png;
 use crate::error::{Error, Result};
 use crate::signature::{Fit, ImageTransform, Polarity};
 
-/// What an image may cost before it is refused.
+/// The limits above which an image is refused.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageLimits {
-    /// Width × height that is decoded at the most.
+    /// The greatest width × height that is decoded.
     pub max_pixels: u64,
 }
 
-/// Bytes that a decoder may allocate beside the picture itself, for each pixel of the limit.
+/// The bytes that a decoder may allocate besides the picture itself, per pixel of the limit.
 const DECODER_BYTES_PER_PIXEL: u64 = 8;
 
-/// What the caller says about the polarity of a picture.
+/// The polarity of a picture as stated by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolarityChoice {
-    /// Find out: the border shows the background, and what differs from it most is the drawing.
+    /// Estimate it: the border shows the background, and the greatest differences from it are the drawing.
     #[default]
     Auto,
     /// Bright strokes on a dark background.
@@ -44,25 +48,24 @@ pub enum PolarityChoice {
 pub struct Prepared {
     /// The pixels, `width * height` of the transform.
     pub pixels: Vec<u8>,
-    /// Whether black and white were exchanged to reach the model's polarity.
+    /// True if black and white were exchanged to match the model's polarity.
     pub inverted: bool,
 }
 
-/// Whether the file is certain, by its header alone, to hold no more than this many pixels.
-///
-/// Only PNG says so at a fixed place; every other file answers no.
+/// Returns true if the header of the file guarantees at most this many pixels. Only PNG declares its size
+/// at a fixed place; the answer for every other file is false.
 pub fn pixels_at_most(bytes: &[u8], pixels: u64) -> bool {
     container::png_dimensions(bytes).is_some_and(|(width, height)| u64::from(width) * u64::from(height) <= pixels)
 }
 
 /// Decodes a PNG or JPEG file to grey (ITU-R BT.709 luma), with its EXIF orientation applied.
 ///
-/// Transparent pixels take the colour, black or white, that contrasts with the visible ones.
-/// Animations yield their first frame. The file's bytes decide its format.
+/// Transparent pixels become black or white, whichever contrasts with the visible ones. Animations yield
+/// their first frame. The bytes of the file decide its format.
 ///
 /// # Errors
 /// [`Error::UnsupportedMedia`] for another format or CMYK, [`Error::TooLarge`] above the pixel
-/// limit (checked before any pixel is allocated), [`Error::InvalidInput`] for a damaged file.
+/// limit, which is checked before any pixel is allocated, [`Error::InvalidInput`] for a damaged file.
 pub fn decode(bytes: &[u8], limits: ImageLimits) -> Result<Luma> {
     if let Some(picture) = small_png::decode(bytes, limits.max_pixels) {
         return Ok(picture);
@@ -88,7 +91,7 @@ fn read(mut decoder: impl ImageDecoder, limits: ImageLimits) -> Result<Luma> {
             got: format!("{width} × {height} pixels"),
         });
     }
-    // A damaged EXIF block costs the orientation, not the picture.
+    // With a damaged EXIF block only the orientation is lost.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     if decoder.color_type() == ColorType::L8 && orientation == Orientation::NoTransforms {
         let mut pixels = vec![0; decoder.total_bytes() as usize];
@@ -104,7 +107,7 @@ fn read(mut decoder: impl ImageDecoder, limits: ImageLimits) -> Result<Luma> {
     Ok(Luma { width: grey.width(), height: grey.height(), pixels: grey.into_raw() })
 }
 
-/// Lays a transparent picture on black or white, whichever its visible pixels stand out from.
+/// Lays a transparent picture on black or white, whichever contrasts with its visible pixels.
 fn flatten_alpha(picture: &DynamicImage) -> DynamicImage {
     let mut grey = picture.to_luma_alpha8();
     let (sum, weight) = grey.pixels().fold((0u64, 0u64), |(sum, weight), pixel| {
@@ -125,7 +128,7 @@ fn damaged(error: ImageError, limits: ImageLimits) -> Error {
         ImageError::Limits(_) => Error::TooLarge {
             what: "the image",
             limit: limits.max_pixels,
-            got: "a file that takes more memory to decode than so many pixels".into(),
+            got: "a file that needs more memory to decode than so many pixels".into(),
         },
         ImageError::Unsupported(_) => {
             Error::UnsupportedMedia("the image uses a feature of its format that is not supported".into())
@@ -134,13 +137,10 @@ fn damaged(error: ImageError, limits: ImageLimits) -> Error {
     }
 }
 
-/// Brings a picture to the model's size and polarity.
-///
-/// A picture of the model's very size keeps every pixel, but for an exchange of black and white
-/// when its polarity is the other one.
+/// Converts a picture to the size and polarity of a model.
 ///
 /// # Errors
-/// [`Error::Internal`] when resizing fails, which valid sizes exclude.
+/// [`Error::Internal`] when resizing fails, which valid sizes rule out.
 pub fn prepare(picture: Luma, transform: &ImageTransform, choice: PolarityChoice) -> Result<Prepared> {
     let background = Background::estimate(&picture);
     let polarity = match choice {

@@ -1,6 +1,7 @@
-//! Bytes → tensor before a model, tensor → answer after it; the same code in training and serving.
+//! Transforms bytes into tensors before a model, and tensors into answers after it. Training and serving
+//! use the same code.
 //!
-//! Knows nothing of HTTP and nothing of engines.
+//! Knows neither HTTP nor engines.
 
 mod background;
 mod centre;

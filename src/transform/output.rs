@@ -1,11 +1,11 @@
-//! Output tensor → answer.
+//! Turns the output of a classifier into an answer.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
 
-/// A class and how probable it is.
+/// A class with its probability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScoredClass {
     /// The index of the class.
@@ -26,10 +26,11 @@ pub struct Classification {
     pub top_k: Vec<ScoredClass>,
 }
 
-/// The `top_k` most probable classes of one sample; ties go to the lower index.
+/// Returns the `top_k` most probable classes of one sample. Of equal probabilities the lower class comes
+/// first.
 ///
 /// # Errors
-/// [`Error::Internal`] when the model gave something that is not a finite number, or nothing.
+/// [`Error::Internal`] when a probability is not a finite number, or there are none.
 pub fn classify(probabilities: &[f32], labels: &[String], top_k: usize) -> Result<Classification> {
     if probabilities.is_empty() || probabilities.iter().any(|value| !value.is_finite()) {
         return Err(Error::internal("the model's output is not a finite number", "NaN, infinity or no classes"));
@@ -56,7 +57,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn output_that_is_not_a_number_is_an_error_and_not_an_answer() {
+    fn output_that_is_not_finite_is_an_error() {
         for bad in [f32::NAN, f32::INFINITY] {
             assert!(classify(&[0.5, bad], &[], 1).is_err());
         }

@@ -1,4 +1,4 @@
-//! Numbers → grey pictures: one as a PNG file, or several on a contact sheet.
+//! Turns numbers into grey pictures: one as a PNG file, or several on a contact sheet.
 
 use std::io::Cursor;
 
@@ -7,9 +7,9 @@ use image::{ExtendedColorType, ImageEncoder};
 
 use crate::error::{Error, Result};
 
-/// Pixels between the pictures of a contact sheet, and around them.
+/// The pixels between and around the pictures of a contact sheet.
 const GAP: usize = 2;
-/// The grey of the gaps, which is neither of the usual backgrounds.
+/// The grey level of the gaps, which differs from both usual backgrounds.
 const PAPER: u8 = 96;
 
 /// Grey pixels, row by row, 0 black to 255 white.
@@ -19,19 +19,19 @@ pub struct Picture {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// All of them.
+    /// `width * height` pixels.
     pub pixels: Vec<u8>,
 }
 
 impl Picture {
-    /// A picture of intensities from 0 to 1; what lies beyond is cut off, and NaN is black.
+    /// Makes a picture of intensities from 0 to 1. Values outside are clamped, and NaN is black.
     pub fn of_intensities(intensities: &[f32], width: usize, height: usize) -> Self {
-        // A conversion of floats to bytes saturates.
+        // The conversion of floats to bytes saturates.
         let pixels = intensities.iter().map(|value| (value * 255.0).round() as u8).collect();
         Self { width, height, pixels }
     }
 
-    /// Pictures of one size in rows of `columns`; empty without pictures.
+    /// Arranges pictures of one size in rows of `columns`; empty without pictures.
     pub fn contact_sheet(pictures: &[Self], columns: usize) -> Self {
         let (width, height) = pictures.first().map_or((0, 0), |picture| (picture.width, picture.height));
         let columns = columns.clamp(1, pictures.len().max(1));
@@ -48,7 +48,7 @@ impl Picture {
         sheet
     }
 
-    /// As a PNG file.
+    /// Encodes the picture as a PNG file.
     ///
     /// # Errors
     /// [`Error::Internal`] when the encoder fails.

@@ -1,5 +1,5 @@
-//! Sequences as JSON: lists of numbers, lists of such lists, lists of texts, and texts. The same code reads those
-//! that are trained on and those that are sent.
+//! Reads sequences from JSON: lists of numbers, lists of such lists, lists of texts, and texts. The same code
+//! reads training data and requests.
 
 use std::fmt;
 
@@ -7,31 +7,31 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use crate::ids::quote;
 
-/// A sequence as it was sent or written.
+/// A sequence before it is encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sequence {
-    /// Steps of so many numbers each, one after the other; NaN for what is missing.
+    /// Steps of `channels` numbers each; NaN stands for a missing number.
     Numbers {
-        /// Numbers in a step.
+        /// The numbers of a step.
         channels: usize,
-        /// Of all steps.
+        /// The numbers of all steps.
         elements: Vec<f32>,
     },
     /// Tokens.
     Tokens(Vec<String>),
-    /// A text that is yet to be split.
+    /// A text that is not split into tokens yet.
     Text(String),
 }
 
-/// A sequence, or what is wrong with it.
+/// A sequence, or a message that says what is wrong with it.
 pub type Parsed = std::result::Result<Sequence, String>;
 
 impl Sequence {
-    /// Reads a list: of numbers, of equally long lists of numbers, or of texts. What is no such list is read to its
-    /// end, too.
+    /// Reads a list of numbers, of equally long lists of numbers, or of texts. Any other list is read to its
+    /// end, too, and answered by a message.
     ///
     /// # Errors
-    /// Only what is no JSON.
+    /// The error of the deserializer when the text is not JSON.
     pub fn read_list<'de, A: SeqAccess<'de>>(mut list: A) -> std::result::Result<Parsed, A::Error> {
         let mut steps = SequenceBuilder::default();
         while let Some(step) = list.next_element_seed(StepSeed(&mut steps))? {
@@ -43,7 +43,7 @@ impl Sequence {
         Ok(steps.finish())
     }
 
-    /// What it is, in words.
+    /// Describes the kind of sequence for a message.
     pub fn words(&self) -> String {
         match self {
             Self::Numbers { channels: 1, .. } => "a list of numbers".into(),
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for SequenceSeed {
     }
 }
 
-/// A sequence, step by step; what its steps are is said by the first.
+/// Builds a sequence step by step. The first step determines the kind of all others.
 #[derive(Debug, Default)]
 pub struct SequenceBuilder {
     count: usize,
@@ -92,14 +92,14 @@ pub struct SequenceBuilder {
     texts: Vec<String>,
 }
 
-/// What is wrong with a step, if something is.
+/// The result of adding a step; the error says what is wrong with it.
 type StepResult = std::result::Result<(), String>;
 
 impl SequenceBuilder {
-    /// Adds a step of one number, or of none.
+    /// Adds a step of one number; `None` is a missing one.
     ///
     /// # Errors
-    /// When the steps before it are something else, or it is no 32-bit float.
+    /// When the steps before it are of another kind, or the number does not fit a 32-bit float.
     pub fn number(&mut self, number: Option<f64>) -> StepResult {
         if self.count > 0 && (self.is_nested || !self.texts.is_empty()) {
             return self.refuse(if number.is_some() { "a number" } else { "null" });
@@ -114,7 +114,7 @@ impl SequenceBuilder {
     /// Adds a step of one token.
     ///
     /// # Errors
-    /// When the steps before it are something else.
+    /// When the steps before it are of another kind.
     pub fn text(&mut self, text: &str) -> StepResult {
         if self.count > self.texts.len() {
             return self.refuse("a text");
@@ -127,7 +127,7 @@ impl SequenceBuilder {
     /// Adds a step of several numbers.
     ///
     /// # Errors
-    /// When the steps before it are something else or have another number of them, or one of them is none.
+    /// When the steps before it are of another kind or length, or one of the numbers is an error.
     pub fn list(&mut self, numbers: &[std::result::Result<f32, String>]) -> StepResult {
         if self.count > 0 && !self.is_nested {
             return self.refuse("a list");
@@ -144,10 +144,10 @@ impl SequenceBuilder {
         Ok(())
     }
 
-    /// What the steps come to.
+    /// Returns the sequence.
     ///
     /// # Errors
-    /// When there are none.
+    /// When it has no steps.
     pub fn finish(self) -> Parsed {
         match self.count {
             0 => Err("it has no steps".into()),
@@ -230,7 +230,7 @@ impl<'de> Visitor<'de> for StepSeed<'_> {
     }
 }
 
-/// One number of a step.
+/// Reads one number of a step.
 struct ChannelSeed;
 
 impl<'de> DeserializeSeed<'de> for ChannelSeed {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sequence_is_refused_with_its_step_and_read_to_its_end() {
+    fn other_json_is_refused_by_step_and_read_to_its_end() {
         for (json, expected) in [
             ("[]", "it has no steps"),
             (r#"[1, "a"]"#, "step 1 is a text, those before it are numbers"),

@@ -1,20 +1,20 @@
-//! The plainest PNG files, decoded without set-up: 8-bit grey, not interlaced, one data chunk,
-//! small. It is what clients of digit models send, and for these files a general decoder spends
-//! most of its time on its own buffers and tables.
+//! Decodes the plainest PNG files without set-up: small, 8-bit grey, not interlaced, one data chunk. Clients
+//! of digit models send such files, and a general decoder spends most of its time on buffers and tables for
+//! them.
 //!
-//! Anything else, and anything wrong, is left to the general decoder: this one never refuses a file.
+//! All other files, and all flawed ones, are left to the general decoder: this one never refuses a file.
 
 use super::container::PNG_SIGNATURE;
 use super::luma::Luma;
 
-/// Larger pictures gain nothing worth having.
+/// The size above which a picture gains nothing by this decoder.
 const MAX_PIXELS: u64 = 128 * 128;
 
-/// The header of an 8-bit grey picture without interlacing, behind its size (PNG specification,
-/// section 11.2.1): depth, colour type, compression, filter, interlace.
+/// The header of an 8-bit grey picture without interlacing, after its size (PNG specification, section
+/// 11.2.1): depth, colour type, compression, filter, interlace.
 const PLAIN: [u8; 5] = [8, 0, 0, 0, 0];
 
-/// The picture, if the file is of the plain kind and flawless.
+/// Returns the picture if the file is of the plain kind and flawless.
 pub(super) fn decode(file: &[u8], max_pixels: u64) -> Option<Luma> {
     let rest = file.strip_prefix(PNG_SIGNATURE)?;
     let (header, rest) = chunk(rest, b"IHDR")?;
@@ -31,7 +31,7 @@ pub(super) fn decode(file: &[u8], max_pixels: u64) -> Option<Luma> {
     Some(Luma { width, height, pixels })
 }
 
-/// The data of a chunk of this type with a right checksum, and what comes behind it.
+/// Returns the data of a chunk of this type with a valid checksum, and the bytes after it.
 fn chunk<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<(&'a [u8], &'a [u8])> {
     let length = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
     let typed = bytes.get(4..length.checked_add(8)?)?;
@@ -40,7 +40,7 @@ fn chunk<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<(&'a [u8], &'a [u8])> {
     (crc32fast::hash(typed) == u32::from_be_bytes(*sum)).then(|| (data, &bytes[length + 12..]))
 }
 
-/// The pixels behind a zlib stream of filtered rows that is neither too short nor too long.
+/// Returns the pixels of a zlib stream of filtered rows that has exactly the right length.
 fn unpack(data: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
     let mut rows = vec![0; height * (width + 1)];
     let mut inflater = fdeflate::Decompressor::new();
@@ -58,7 +58,7 @@ fn unpack(data: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
     Some(pixels)
 }
 
-/// Undoes a row's filter in place (PNG specification, section 9.2), for pixels of one byte.
+/// Reverts the filter of a row in place (PNG specification, section 9.2), for pixels of one byte.
 fn unfilter(filter: u8, above: Option<&[u8]>, row: &mut [u8]) -> Option<()> {
     let up = |x: usize| above.map_or(0, |above| above[x]);
     match filter {
@@ -88,7 +88,7 @@ fn unfilter(filter: u8, above: Option<&[u8]>, row: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Whichever neighbour is nearest to left + up - up-left.
+/// Returns the neighbour nearest to left + up - up-left.
 fn paeth(left: u8, up: u8, up_left: u8) -> u8 {
     let (a, b, c) = (i16::from(left), i16::from(up), i16::from(up_left));
     let (to_left, to_up, to_up_left) = ((b - c).abs(), (a - c).abs(), (a + b - 2 * c).abs());
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_and_other_sizes_are_left_to_the_general_decoder() {
+    fn other_kinds_and_sizes_are_left_to_the_general_decoder() {
         let grey = encode(4, &[7; 16], FilterType::NoFilter, ExtendedColorType::L8);
         assert!(decode(&grey, 16).is_some() && decode(&grey, 15).is_none());
         assert!(decode(&encode(4, &[7; 48], FilterType::NoFilter, ExtendedColorType::Rgb8), 1000).is_none());

@@ -1,8 +1,8 @@
-//! Text → tokens, by a rule that is the same in training and serving.
+//! Splits text into tokens by a rule that is the same in training and serving.
 
 use crate::signature::TokenSplit;
 
-/// Splits a text into its tokens. White space around it does not count.
+/// Passes the tokens of a text to `take`, in order. White space around the text is ignored.
 pub fn split(text: &str, how: TokenSplit, mut take: impl FnMut(&str)) {
     let text = text.trim();
     match how {
@@ -14,15 +14,15 @@ pub fn split(text: &str, how: TokenSplit, mut take: impl FnMut(&str)) {
     }
 }
 
-/// Runs of letters and digits, with the apostrophes inside them, in lower case; every other character that can
-/// be seen is a token of its own.
+/// Splits into words and signs. A word is a run of letters and digits, with the apostrophes inside it, in
+/// lower case; every other visible character is a token of its own.
 fn words(text: &str, take: &mut impl FnMut(&str)) {
     let mut word = String::new();
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         let is_inner = is_apostrophe(character) && !word.is_empty();
         if character.is_alphanumeric() || (is_inner && characters.peek().is_some_and(|next| next.is_alphanumeric())) {
-            // The typewriter's apostrophe, so that both spellings are one word.
+            // Both kinds of apostrophe become the same, so that both spellings are one word.
             match is_inner {
                 true => word.push('\''),
                 false => word.extend(character.to_lowercase()),

@@ -1,4 +1,4 @@
-//! Weir's tensors ↔ ONNX Runtime's. Inputs are lent, outputs are copied once.
+//! Converts between our tensors and those of ONNX Runtime. Inputs are lent, outputs are copied once.
 
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
@@ -11,7 +11,7 @@ use crate::tensor::{Data, Tensor as WeirTensor};
 
 macro_rules! exchanged {
     ($($variant:ident: $ty:ty),* $(,)?) => {
-        /// The name of a type of ONNX Runtime's; `None` if it is not exchanged.
+        /// Returns our name of an ONNX Runtime type; `None` if tensors of that type are not exchanged.
         pub(super) fn dtype(element: TensorElementType) -> Option<DType> {
             match element {
                 $(TensorElementType::$variant => Some(DType::$variant),)*
@@ -22,7 +22,7 @@ macro_rules! exchanged {
             }
         }
 
-        /// Lends a tensor; strings and half-precision numbers are copied.
+        /// Lends a tensor. Strings and half-precision numbers are copied.
         pub(super) fn to_ort<'t>(tensor: &'t WeirTensor, halves: &mut Halves) -> Result<SessionInputValue<'t>> {
             let shape = tensor.shape();
             match tensor.data() {
@@ -32,7 +32,7 @@ macro_rules! exchanged {
                 Data::Float16(_) | Data::Bfloat16(_) => halves.narrow(tensor).map(SessionInputValue::from),
                 Data::String(texts) => {
                     if texts.iter().any(|text| text.contains('\0')) {
-                        return Err(Error::InvalidInput("ONNX Runtime takes no text with a NUL in it".into()));
+                        return Err(Error::InvalidInput("ONNX Runtime does not accept strings that contain a NUL character".into()));
                     }
                     let strings = Tensor::from_string_array((shape, texts.as_slice()));
                     strings.map(SessionInputValue::from).map_err(failed)

@@ -1,5 +1,7 @@
-//! Half-precision tensors. The binding exchanges none of them as we build it, so ONNX Runtime itself
-//! converts them from and to 32-bit floats, which hold each of them exactly.
+//! Exchanges half-precision tensors with ONNX Runtime.
+//!
+//! The binding, as we build it, exchanges no such tensors. ONNX Runtime itself therefore converts them
+//! from and to 32-bit floats, which represent every half-precision number exactly.
 
 use half::{bf16, f16};
 use ort::session::{Session, SessionInputValue};
@@ -16,12 +18,12 @@ use crate::error::{Error, Result};
 use crate::signature::DType;
 use crate::tensor::{Data, Tensor};
 
-/// Types by their numbers in onnx.proto.
+/// Element types by their numbers in onnx.proto.
 const FLOAT: i32 = 1;
 const FLOAT16: i32 = 10;
 const BFLOAT16: i32 = 16;
 
-/// One session's conversions, each made when first needed.
+/// The conversions of one session. Each is created when it is first needed.
 #[derive(Debug)]
 pub(super) struct Halves {
     library: &'static Library,
@@ -46,20 +48,25 @@ impl Halves {
         Ok(&mut self.made[at].1)
     }
 
-    /// Copies a half-precision tensor of ours.
+    /// Copies one of our half-precision tensors into a value of ONNX Runtime.
     pub(super) fn narrow(&mut self, tensor: &Tensor) -> Result<DynValue> {
         let (wide, to): (Vec<f32>, i32) = match tensor.data() {
             Data::Float16(elements) => (elements.iter().map(|element| element.to_f32()).collect(), FLOAT16),
             Data::Bfloat16(elements) => (elements.iter().map(|element| element.to_f32()).collect(), BFLOAT16),
-            other => return Err(Error::internal("the model failed", format!("{} is no half", other.dtype()))),
+            other => {
+                return Err(Error::internal(
+                    "the model failed",
+                    format!("{} is not a half-precision type", other.dtype()),
+                ));
+            }
         };
         let input = TensorRef::from_array_view((tensor.shape(), wide.as_slice())).map_err(failed)?;
         let input = [SessionInputValue::from(input)];
         let mut outputs = self.cast(FLOAT, to)?.run(input).map_err(failed)?;
-        outputs.remove("y").ok_or_else(|| Error::internal("the model failed", "a cast gave nothing"))
+        outputs.remove("y").ok_or_else(|| Error::internal("the model failed", "a cast returned no output"))
     }
 
-    /// Copies a half-precision tensor of ONNX Runtime's.
+    /// Copies a half-precision value of ONNX Runtime into a tensor of ours.
     pub(super) fn widen(&mut self, value: &DynValue, dtype: DType) -> Result<Tensor> {
         let from = if dtype == DType::Float16 { FLOAT16 } else { BFLOAT16 };
         let input = [SessionInputValue::from(value)];
@@ -73,7 +80,7 @@ impl Halves {
     }
 }
 
-/// y = Cast(x), of any shape.
+/// Returns the model y = Cast(x) for any shape.
 fn cast_model(from: i32, to: i32) -> Vec<u8> {
     let value = |name: &str, elem_type| ValueInfoProto {
         name: name.into(),

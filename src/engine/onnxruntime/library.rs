@@ -1,4 +1,4 @@
-//! Finds and loads the library of ONNX Runtime, once for the process.
+//! Finds and loads the library of ONNX Runtime, once per process.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,7 +11,7 @@ use super::values::brief;
 use crate::engine::contain::{contain, unusable};
 use crate::error::{Error, Result};
 
-/// ONNX Runtime, loaded.
+/// The loaded library.
 #[derive(Debug)]
 pub(super) struct Library {
     pub(super) environment: Environment,
@@ -36,29 +36,27 @@ impl Library {
     }
 }
 
-/// Whether ONNX Runtime reports to its maker. Must be set, to whatever the operator wants.
+/// The variable that turns ONNX Runtime's reports to its maker off. The operator may set it to either value,
+/// but it must be set.
 const TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 static LIBRARY: OnceLock<Library> = OnceLock::new();
 static OPENING: Mutex<()> = Mutex::new(());
 
-/// The library that `setting` names, or else `ORT_DYLIB_PATH`, or else the one beside the program.
-/// A process has one: once loaded, it is the answer to every search that finds a file.
-///
-/// # Errors
-/// [`Error::Config`] when none is found or it cannot be used.
+/// Returns the library that `setting` names, or else the one that `ORT_DYLIB_PATH` names, or else the
+/// one beside the program. A process loads only one library: later calls that find any file return it.
 pub(super) fn open(setting: Option<&Path>) -> Result<&'static Library> {
     // A static program has no loader: its dlopen fails or crashes.
     if cfg!(target_feature = "crt-static") {
         return Err(refuse(
-            "this Weir is linked statically and cannot load it; use the build or image that carries it",
+            "this build of Weir is linked statically and cannot load a library; use the build or image that includes ONNX Runtime",
         ));
     }
     let file = find(setting)?;
-    // Builds of 1.29 and later report to their maker from the moment they are set up, before any call
-    // could stop them; only this variable does.
+    // Builds of 1.29 and later start to report during set-up, before any call could stop them. Only this
+    // variable does.
     if std::env::var_os(TELEMETRY).is_none() {
-        return Err(refuse("set ORT_DISABLE_TELEMETRY=1 in the environment, or else it reports to its maker"));
+        return Err(refuse("set ORT_DISABLE_TELEMETRY=1 in the environment to keep it from reporting to its maker"));
     }
     let _one_at_a_time = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(library) = LIBRARY.get() {
@@ -75,12 +73,12 @@ fn find(setting: Option<&Path>) -> Result<PathBuf> {
         .or_else(|| std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from));
     let Some(named) = named else {
         return beside_the_program().ok_or_else(|| {
-            refuse("it was not found; give its library with --onnxruntime FILE or put libonnxruntime.so beside weir")
+            refuse("its library was not found; name it with --onnxruntime FILE or put libonnxruntime.so beside weir")
         });
     };
     // ort panics on some relative paths.
     std::fs::canonicalize(&named).ok().filter(|path| path.is_file()).ok_or_else(|| {
-        tracing::warn!(file = %named.display(), "there is no library of ONNX Runtime here");
+        tracing::warn!(file = %named.display(), "no library of ONNX Runtime at this path");
         refuse("the setting names no file")
     })
 }
@@ -103,7 +101,7 @@ fn load(file: &Path) -> Result<Library> {
             ort::LoadDynamicError::BadVersion { version_str, .. } => {
                 refuse(&format!("version {version_str} is too old, 1.{} or newer is needed", ort::MINOR_VERSION))
             }
-            ort::LoadDynamicError::Dlopen { .. } => refuse("the file is no library that this program can load"),
+            ort::LoadDynamicError::Dlopen { .. } => refuse("the file is not a library that this program can load"),
             _ => refuse("the file is not a library of ONNX Runtime"),
         }
     })?;
@@ -120,7 +118,7 @@ fn load(file: &Path) -> Result<Library> {
     Ok(Library { environment, version: version(file, ort::util::probe(file)) })
 }
 
-/// The version: the library tells only its minor number, its file name often all of it.
+/// Returns the version. The library knows only its minor number; its file name often has all of it.
 fn version(file: &Path, minor: Option<u32>) -> String {
     let short = minor.map_or_else(|| "unknown".to_owned(), |minor| format!("1.{minor}"));
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -148,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_library_is_refused_and_does_not_panic() {
+    fn a_file_that_is_not_a_library_is_refused_without_a_panic() {
         let folder = tempfile::tempdir().expect("a folder");
         let text = folder.path().join("libonnxruntime.so");
         std::fs::write(&text, "hello").expect("written");
-        for (file, expected) in [(folder.path().join("absent"), "names no file"), (text, "no library")] {
+        for (file, expected) in [(folder.path().join("absent"), "names no file"), (text, "not a library")] {
             let error = find(Some(&file)).and_then(|file| load(&file)).map(drop).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(!error.contains('/'), "{error}");

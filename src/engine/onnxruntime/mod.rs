@@ -1,7 +1,7 @@
-//! ONNX Runtime, the second engine: a shared library that is there or not.
+//! ONNX Runtime, the second engine: a shared library that may be absent.
 //!
-//! The model comes as bytes: without a path there is no folder to read further files from, and
-//! [`super::external`] has refused every model that would. A session of the library runs for one
+//! Models are loaded from memory: without a path there is no folder to read further files from, and
+//! [`super::external`] has refused every model that needs one. A session of the library serves one
 //! thread at a time, so each thread has its own, with its own copy of the weights.
 
 mod convert;
@@ -23,18 +23,16 @@ use crate::error::{Error, Result};
 use crate::signature::{BATCH, Dim, Signature};
 use crate::tensor::Tensor;
 
-/// Samples of the run that shows the shapes of the outputs; a number that is no size by accident.
+/// The batch of the run that reveals the shapes of the outputs. No other dimension is likely to have
+/// this size.
 const PROBE: usize = 3;
 
-/// The version of the library; loads it if it was not yet.
-///
-/// # Errors
-/// [`Error::Config`] when it is not found or cannot be used.
+/// Returns the version of the library, loading it on the first call.
 pub(super) fn version(library: Option<&Path>) -> Result<&'static str> {
     library::open(library).map(|library| library.version.as_str())
 }
 
-/// A graph and what its sessions are made from.
+/// A graph, and the bytes from which its sessions are created.
 #[derive(Debug)]
 pub struct OrtPlan {
     library: &'static Library,
@@ -43,8 +41,8 @@ pub struct OrtPlan {
     spare: Spare,
 }
 
-/// Sessions that nobody uses: making one takes as long as loading the model, so they are kept, and
-/// there are never more than ever ran at once.
+/// Sessions that no thread uses. They are kept because creating one takes as long as loading the model;
+/// their number is limited by how many ever ran at once.
 type Spare = Arc<Mutex<Vec<Inner>>>;
 
 impl OrtPlan {
@@ -73,8 +71,8 @@ impl OrtPlan {
     }
 }
 
-/// Finds the signature by what the file declares and what a run on zeros gives. A batch that the
-/// file leaves open and the graph does not bear is 1.
+/// Derives the signature from the declarations of the file and the outputs of a run on zeros. If the
+/// file leaves the batch open but the graph accepts only one sample, the batch is 1.
 fn signature(session: &mut Inner) -> Result<Signature> {
     let (mut inputs, batch) = shapes::inputs(session.session.inputs())?;
     let batch = batch.map(str::to_owned);
@@ -110,10 +108,10 @@ fn refused(error: Error) -> Error {
     }
 }
 
-/// One thread's session for an [`OrtPlan`]; goes back to the plan's spare ones when dropped.
+/// One thread's session for an [`OrtPlan`]. Dropping it returns it to the spare sessions of the plan.
 #[derive(Debug)]
 pub struct OrtSession {
-    /// Absent after a panic, which may have left it in any state.
+    /// Absent after a panic, which may have left it in an undefined state.
     inner: Option<Inner>,
     spare: Spare,
 }
@@ -135,7 +133,7 @@ impl Drop for OrtSession {
     }
 }
 
-/// A session of the library and what it needs beside it.
+/// A session of the library, and its conversions of half-precision tensors.
 #[derive(Debug)]
 struct Inner {
     session: Session,

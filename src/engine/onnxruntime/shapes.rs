@@ -1,4 +1,4 @@
-//! The signature of a graph, its open dimensions named as in the built-in engine.
+//! Derives the signature of a graph, naming open dimensions as the built-in engine does.
 
 use ort::value::{Outlet, ValueType};
 
@@ -7,7 +7,7 @@ use crate::engine::contain::unusable;
 use crate::error::Result;
 use crate::signature::{BATCH, DType, Dim, TensorSpec};
 
-/// A tensor as the file declares it: `Err` is the name of an open dimension, which may be empty.
+/// A tensor as the file declares it. A dimension is `Err` with its name, which may be empty, if it is open.
 struct Declared<'o> {
     name: &'o str,
     dtype: DType,
@@ -17,16 +17,17 @@ struct Declared<'o> {
 fn declared<'o>(outlet: &'o Outlet, kind: &str) -> Result<Declared<'o>> {
     let name = outlet.name();
     let ValueType::Tensor { ty, shape, dimension_symbols } = outlet.dtype() else {
-        return Err(unusable(format!("{kind} \"{name}\" is no tensor")));
+        return Err(unusable(format!("{kind} \"{name}\" is not a tensor")));
     };
-    let dtype =
-        dtype(*ty).ok_or_else(|| unusable(format!("{kind} \"{name}\" is of type {ty}, which Weir cannot exchange")))?;
+    let dtype = dtype(*ty).ok_or_else(|| {
+        unusable(format!("{kind} \"{name}\" is of type {ty}, which Weir cannot exchange with ONNX Runtime"))
+    })?;
     let dim = |(dim, symbol): (&i64, &'o String)| usize::try_from(*dim).map_err(|_| symbol.as_str());
     Ok(Declared { name, dtype, dims: shape.iter().zip(dimension_symbols.iter()).map(dim).collect() })
 }
 
-/// The inputs of a graph, and what the file calls the batch if they have one: the open first
-/// dimensions if they are all the same or nameless.
+/// Returns the inputs of a graph, and the name of the batch in the file if there is a batch: the open
+/// first dimensions, if all of them have the same name or none.
 pub(super) fn inputs(outlets: &[Outlet]) -> Result<(Vec<TensorSpec>, Option<&str>)> {
     let inputs = outlets.iter().map(|outlet| declared(outlet, "input")).collect::<Result<Vec<_>>>()?;
     let firsts = || inputs.iter().filter_map(|input| input.dims.first().and_then(|dim| dim.err()));
@@ -46,9 +47,11 @@ pub(super) fn inputs(outlets: &[Outlet]) -> Result<(Vec<TensorSpec>, Option<&str
     Ok((specs, (alike && firsts().next().is_some()).then_some(batch)))
 }
 
-/// The outputs of a graph: as declared where a run bears it out. ONNX Runtime believes what a file
-/// says of its outputs, and knows nothing of some; so `seen`, the shapes of a run, decides about rank
-/// and batch. `batch` is what the file calls the batch, and how many samples that run had.
+/// Returns the outputs of a graph, as declared where a run confirms the declaration.
+///
+/// ONNX Runtime trusts the declarations of a file, and knows nothing of undeclared shapes. So `seen`,
+/// the shapes of a run, decides about rank and batch. `batch` is the name of the batch in the file and
+/// the number of samples of that run.
 pub(super) fn outputs(
     outlets: &[Outlet],
     seen: &[Vec<usize>],

@@ -1,4 +1,4 @@
-//! What the tests of the passes share: small graphs, and whether a rewritten one says the same.
+//! Helpers for the tests of the passes: builds small graphs and compares rewritten ones with the originals.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// An input of any batch of samples.
+    /// Starts a graph whose input is a batch of any size.
     pub(super) fn new(sample: &[usize]) -> Self {
         let mut model = TypedModel::default();
         let mut shape = tvec!(model.symbols.sym("N").to_dim());
@@ -77,14 +77,14 @@ impl Chain {
     }
 }
 
-/// A window over images of `channels`, which it does not change in number.
+/// Returns a window that keeps the number of channels.
 pub(super) fn window(channels: usize, kernel: [usize; 2], stride: [usize; 2], padding: PaddingSpec) -> PoolSpec {
     let (kernel, stride) = (kernel.into_iter().collect(), stride.into_iter().collect());
     PoolSpec::new(DataFormat::NCHW, kernel, padding, None, Some(stride), channels, channels)
 }
 
-/// Any kernel, stride, dilation and padding for images of `channels`. Only poolings may round their
-/// size up: ONNX has no such convolution, and tract reads beyond the image in one.
+/// Generates windows of any kernel, stride, dilation and padding. Only poolings may round their size up:
+/// ONNX has no such convolution, and tract reads beyond the image in one.
 pub(super) fn any_window(channels: usize, may_round_up: bool) -> impl Strategy<Value = PoolSpec> {
     let pads = prop::array::uniform4(0usize..3)
         .prop_map(|[top, left, bottom, right]| (tvec![top, left], tvec![bottom, right]));
@@ -106,15 +106,14 @@ pub(super) fn any_window(channels: usize, may_round_up: bool) -> impl Strategy<V
     })
 }
 
-/// Whether every window of a pooling or convolution has a place to be.
+/// Returns true if the kernel of a pooling or convolution fits into the image.
 pub(super) fn fits(spec: &PoolSpec, input: &[usize]) -> bool {
     let reach = |axis: usize| (spec.kernel_shape[axis] - 1) * spec.dilation(axis) < input[axis];
     reach(0) && reach(1)
 }
 
-/// That the passes change no result, for any batch and for a fixed one, by more than rounding; with
-/// this machine's widest vectors and narrower ones.
-/// Returns the rewritten graph for any batch.
+/// Asserts that the passes change no result by more than rounding, for a symbolic and a fixed batch, with
+/// the widest vectors of this machine and with narrower ones. Returns the graph rewritten for any batch.
 pub(super) fn assert_same(model: &TypedModel) -> TypedModel {
     NARROW.set(true);
     assert_same_here(model);
@@ -158,7 +157,7 @@ fn assert_close(want: &[TValue], got: &[TValue]) {
     }
 }
 
-/// How many nodes have this operation.
+/// Counts the nodes that have this operation.
 pub(super) fn count(model: &TypedModel, name: &str) -> usize {
     model.nodes.iter().filter(|node| node.op.name() == name).count()
 }

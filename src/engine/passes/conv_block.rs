@@ -1,5 +1,5 @@
-//! A convolution, its Relu and the max-pooling after it as one operation, run image by image and
-//! row by row: what one step writes, the next reads from the nearest cache.
+//! A convolution, its Relu and the max-pooling after it as one operation. It works image by image and
+//! row by row, so that each step reads the output of the previous one from the nearest cache.
 
 use pulp::{Simd, WithSimd};
 use tract_onnx::tract_core::ops::cnn::PoolSpec;
@@ -11,18 +11,18 @@ use super::image::Image;
 use super::max_pool::Windows;
 use crate::simd::{dispatch, lanes};
 
-/// f32, NCHW, two spatial dimensions, one group; the pooling has no dilation.
+/// The operation. It covers f32, NCHW, two spatial dimensions and one group; the pooling has no dilation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConvBlock {
     pub(super) conv: PoolSpec,
-    /// For each block of channels and each tap the weights of the block's channels.
+    /// For each block of channels and each tap, the weights of the channels of the block.
     pub(super) weights: Arc<Tensor>,
     pub(super) epilogue: Epilogue,
     pub(super) pool: Option<PoolSpec>,
 }
 
 impl ConvBlock {
-    /// A bare convolution with weights `[outputs, inputs, height, width]` and a bias per output.
+    /// Creates a bare convolution from weights `[outputs, inputs, height, width]` and one bias per output.
     pub(super) fn new(conv: PoolSpec, weights: &[f32], bias: &[f32]) -> Self {
         let channels = bias.len();
         let taps = weights.len() / channels;
@@ -99,7 +99,7 @@ impl EvalOp for ConvBlock {
 
 struct Images<'a> {
     image: &'a Image,
-    /// Height and width between the convolution and the pooling.
+    /// Height and width after the convolution, before the pooling.
     convolved: [usize; 2],
     windows: Option<[Windows; 2]>,
     relu: bool,
@@ -120,7 +120,7 @@ impl WithSimd for Images<'_> {
         let plane = self.rows * self.columns;
         let wide = VECTORS * S::F32_LANES;
         let mut buffer = self.image.buffer();
-        // The rows that a window needs, each at its number modulo the height of a window.
+        // A ring of the rows that one window needs: row r is at r modulo the height of a window.
         let ring = self.windows.map_or(1, |[down, _]| down.kernel);
         let mut convolved = vec![0.0; ring * self.convolved[1] * wide];
         let mut pooled = vec![0.0; self.columns * wide];
@@ -172,7 +172,7 @@ impl WithSimd for Images<'_> {
     }
 }
 
-/// The greatest value of each channel over the pixels of some rows; as tract, passes over NaN.
+/// Computes the maximum of each channel over the pixels of some rows. Like tract, it ignores NaN.
 #[inline(always)]
 fn pool<'a, S: Simd>(simd: S, rows: impl Iterator<Item = &'a [f32]>, width: usize, most: &mut [f32]) {
     let most = S::as_mut_simd_f32s(most).0;

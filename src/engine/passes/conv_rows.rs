@@ -1,24 +1,24 @@
-//! Rows of a convolution, vectorised over output channels: a tile of neighbouring pixels times a
-//! few vectors of channels stays in registers while all taps are added up.
+//! Computes rows of a convolution, vectorised over output channels. A tile of neighbouring pixels times
+//! a few vectors of channels stays in registers while the products of all taps are summed.
 
 use pulp::{Simd, WithSimd};
 
-/// Vectors of output channels that one tile holds.
+/// The vectors of output channels in one tile.
 pub(super) const VECTORS: usize = 2;
-/// Pixels of the widest tile; see [`widest_tile`].
+/// The pixels of the widest tile.
 const MAX_TILE: usize = 14;
 
 /// One row of output pixels for the channels of one block.
 #[derive(Debug)]
 pub(super) struct Row<'a> {
-    /// For each tap the weights of the block's channels.
+    /// For each tap, the weights of the channels of the block.
     pub(super) weights: &'a [f32],
-    /// The bias of the block's channels.
+    /// The biases of the channels of the block.
     pub(super) bias: &'a [f32],
-    /// Where each tap of the first pixel lies in `input`; the next pixel is one further.
+    /// The index in `input` of each tap of the first pixel; those of the next pixel are one greater.
     pub(super) taps: &'a [usize],
     pub(super) input: &'a [f32],
-    /// Pixels, each with the block's channels side by side.
+    /// Pixels, each with the channels of the block side by side.
     pub(super) output: &'a mut [f32],
     pub(super) pixels: usize,
     pub(super) relu: bool,
@@ -36,7 +36,7 @@ impl Row<'_> {
 
     #[inline(always)]
     fn with_vectors<S: Simd, const C: usize>(self, simd: S) {
-        // Accumulators, the weights of a tap and one pixel must fit the registers.
+        // The sums, the weights of a tap and one pixel must fit into the registers.
         let widest = if S::REGISTER_COUNT >= 32 { MAX_TILE } else { (S::REGISTER_COUNT - 1 - C) / C };
         let widest = widest.min(MAX_TILE);
         let tile = self.pixels.div_ceil(self.pixels.div_ceil(widest));
@@ -65,7 +65,7 @@ impl<const C: usize, const P: usize> WithSimd for Tiles<'_, C, P> {
         let output = S::as_mut_simd_f32s(row.output).0.as_chunks_mut::<C>().0;
         let zero = simd.splat_f32s(0.0);
         for tile in 0..row.pixels.div_ceil(P) {
-            // The last tile overlaps the one before it rather than being narrower.
+            // The last tile overlaps the previous one instead of being narrower.
             let first = (tile * P).min(row.pixels - P);
             let input = &row.input[first..];
             let mut sums = [*bias; P];

@@ -1,19 +1,20 @@
-//! A part of the graph that is run once for each sample of a batch.
+//! An operation that runs a part of the graph once for each sample of a batch.
 
 use std::collections::HashMap;
 
 use tract_onnx::tract_hir::internal::*;
 
-/// Runs a plan for one sample on each sample of its inputs, and stacks what comes out.
+/// Runs a plan for one sample on each sample of the inputs, and stacks the outputs.
 #[derive(Debug, Clone)]
 pub(super) struct EachSample {
     plan: Arc<TypedRunnableModel>,
-    /// Facts for any batch.
+    /// The facts of the outputs for any batch.
     outputs: TVec<TypedFact>,
 }
 
 impl EachSample {
-    /// `model` has `batch` as the first dimension of all inputs and outputs and nowhere else.
+    /// Creates the operation for `model`, whose inputs and outputs have `batch` as their first dimension and
+    /// nowhere else.
     pub(super) fn new(model: &TypedModel, batch: &Symbol) -> TractResult<Self> {
         let outputs = model.output_outlets()?.iter().map(|outlet| {
             let fact = model.outlet_fact(*outlet)?;
@@ -84,6 +85,6 @@ impl OpState for EachSampleState {
     }
 
     fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {
-        bail!("nothing here is kept by lane")
+        bail!("this operation keeps no state by lane")
     }
 }

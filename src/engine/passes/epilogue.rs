@@ -1,10 +1,10 @@
-//! What is done to a sum of products before it is written: a bias and a Relu.
+//! The last steps of a sum of products before it is written: a bias and a Relu.
 
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::math::{Add, Max};
 use tract_onnx::tract_hir::internal::*;
 
-/// A bias for each channel, then perhaps a Relu.
+/// A bias for each channel, followed by a Relu or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Epilogue {
     channels: usize,
@@ -13,7 +13,7 @@ pub(super) struct Epilogue {
 }
 
 impl Epilogue {
-    /// Without Relu. The bias is followed by zeros up to a multiple of `width`.
+    /// Creates an epilogue without a Relu. Zeros fill the bias up to a multiple of `width`.
     pub(super) fn new(bias: &[f32], width: usize) -> Self {
         let mut padded = bias.to_vec();
         padded.resize(bias.len().next_multiple_of(width), 0.0);
@@ -24,7 +24,8 @@ impl Epilogue {
         self.bias.try_as_plain_ram()
     }
 
-    /// Together with the operation of `node`, which reads what this is part of, if it fits in.
+    /// Returns this epilogue extended by the operation of `node`, which reads its result; `None` if that
+    /// operation is neither a Relu nor a bias.
     pub(super) fn with(&self, model: &TypedModel, node: &TypedNode) -> TractResult<Option<Self>> {
         let Some(op) = node.op_as::<TypedBinOp>() else { return Ok(None) };
         for input in &node.inputs {

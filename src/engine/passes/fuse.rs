@@ -1,4 +1,4 @@
-//! Finds the convolutions and max-poolings that our operations cover, and what fits into them.
+//! Finds the convolutions and max-poolings that our operations cover, and fuses the operations after them.
 
 use tract_onnx::tract_core::model::Rewriter;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
@@ -16,7 +16,7 @@ use crate::simd::lanes;
 type Rewritten = TractResult<Option<TypedModelPatch>>;
 
 pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
-    // Without vectors tract's kernels are the better ones.
+    // On a machine without vectors the kernels of tract are faster.
     if lanes() > 1 {
         Rewriter::default()
             .with_rule_for("convolution", convolution)
@@ -25,7 +25,7 @@ pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
             .with_rule_for("after-pointwise", after_pointwise)
             .rewrite(&(), model)?;
     }
-    // Only what no convolution took.
+    // Only the poolings that are not part of a convolution by now.
     Rewriter::default().with_rule_for("max-pool", max_pool).rewrite(&(), model)
 }
 
@@ -37,13 +37,13 @@ fn is_float_maps(input: &TypedFact) -> bool {
     input.datum_type == f32::datum_type() && input.shape.iter().skip(1).all(|dim| dim.to_usize().is_ok())
 }
 
-/// A constant of plain 32-bit floats.
+/// Returns the constant of an outlet if it consists of plain 32-bit floats.
 fn floats(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
     let konst = model.outlet_fact(outlet)?.konst.clone();
     Ok(konst.filter(|konst| konst.datum_type() == f32::datum_type() && konst.is_plain()))
 }
 
-/// The one node that sees what a node computes.
+/// Returns the only node that reads the result of a node, if there is exactly one.
 fn only_reader<'a>(model: &'a TypedModel, node: &TypedNode) -> TractResult<Option<&'a TypedNode>> {
     Ok(if model.outputs.contains(&node.id.into()) { None } else { model.single_succ(node.id)? })
 }
@@ -76,7 +76,8 @@ fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv)
     TypedModelPatch::replace_single_op(model, node, &[input], block).map(Some)
 }
 
-/// A constant times something that nobody else wants to see multiplied.
+/// Returns the other factor and the scalar if an outlet is a product with a scalar constant that only one
+/// node reads.
 fn scaled(model: &TypedModel, outlet: OutletId) -> TractResult<Option<(OutletId, f32)>> {
     let node = model.node(outlet.node);
     let is_product = node.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Mul>());
@@ -108,7 +109,7 @@ fn after_convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: 
     TypedModelPatch::fuse_with_next(model, node, block).map(Some)
 }
 
-/// A convolution with a kernel of one pixel, which tract sees as a product.
+/// Replaces a convolution with a kernel of one pixel, which tract expresses as a matrix product.
 fn pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &EinSum) -> Rewritten {
     let &[input, weights] = &node.inputs[..] else { return Ok(None) };
     let (maps, Some(weights)) = (model.outlet_fact(input)?, floats(model, weights)?) else { return Ok(None) };
@@ -127,8 +128,8 @@ fn pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &EinSum)
     TypedModelPatch::replace_single_op(model, node, &[input], block).map(Some)
 }
 
-/// The axis of the weights that becomes the channels, if the maps' channels are summed over and all
-/// their other axes stay where they are.
+/// Returns the axis of the weights that becomes the output channels. `None` unless the product sums over
+/// the channels of the maps and keeps all their other axes in place.
 fn output_channels(axes: &AxesMapping, rank: usize) -> TractResult<Option<usize>> {
     let channels = axes.axis((InOut::Out(0), 1))?;
     let (&[], &[outputs]) = (&channels.inputs[0][..], &channels.inputs[1][..]) else { return Ok(None) };
@@ -159,7 +160,7 @@ fn after_pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &P
     Ok(Some(patch))
 }
 
-/// The max-pooling that a node is, if our operations can do it.
+/// Returns the window of a max-pooling that our operations cover.
 fn coverable<'a>(model: &TypedModel, node: &'a TypedNode) -> TractResult<Option<&'a PoolSpec>> {
     let Some(op) = node.op_as::<MaxPool>() else { return Ok(None) };
     let is_ours = op.with_index_outputs.is_none() && is_covered(&op.pool_spec, model.outlet_fact(node.inputs[0])?);

@@ -1,10 +1,10 @@
-//! How one image lies in memory while it is convolved.
+//! The memory layout of one image during a convolution.
 
 use tract_onnx::tract_core::ops::cnn::PoolSpec;
 
-/// Channel planes such that the pixels one tap needs for neighbouring outputs are neighbours: the
-/// image itself if it is so already, else a copy that has its padding and, for a stride, the
-/// columns of each phase side by side.
+/// Channel planes in which one tap finds the pixels for neighbouring outputs side by side. This is the
+/// image itself if it already has that layout, otherwise a copy with the padding and, for a stride, with
+/// the columns of each phase side by side.
 #[derive(Debug)]
 pub(super) struct Image {
     channels: usize,
@@ -14,15 +14,16 @@ pub(super) struct Image {
     left: usize,
     stride: [usize; 2],
     rows: usize,
-    /// Columns of one phase; there are as many phases as the stride is wide.
+    /// The columns of one phase. There are as many phases as the stride has columns.
     phase: usize,
     is_copied: bool,
-    /// Where the pixel of each tap (channel, row, column) for the first output lies.
+    /// The index of the pixel of each tap (channel, row, column) for the first output.
     pub(super) taps: Vec<usize>,
 }
 
 impl Image {
-    /// For images of `[channels, height, width]` convolved to `[height, width]`; neither is empty.
+    /// Plans the layout of images of `[channels, height, width]` that are convolved to `[height, width]`.
+    /// Neither may be empty.
     pub(super) fn new(conv: &PoolSpec, input: [usize; 3], output: [usize; 2]) -> Self {
         let [channels, height, width] = input;
         let pads = conv.computed_padding(&[height, width]);
@@ -48,17 +49,18 @@ impl Image {
         self.phase * self.stride[1]
     }
 
-    /// Where the pixels for a row of outputs begin.
+    /// Returns the index at which the pixels for a row of outputs begin.
     pub(super) fn row(&self, output: usize) -> usize {
         output * self.stride[0] * self.row_len()
     }
 
-    /// Zeros for [`Self::arrange`], of no length if nothing needs to be copied.
+    /// Allocates the zeros for [`Self::arrange`]; empty if the image needs no copy.
     pub(super) fn buffer(&self) -> Vec<f32> {
         vec![0.0; if self.is_copied { self.channels * self.rows * self.row_len() } else { 0 }]
     }
 
-    /// The image as the taps expect it. Only ever writes the same places of `buffer`.
+    /// Returns the image in the layout of the taps. Every call writes the same places of `buffer`, so the
+    /// padding stays zero.
     pub(super) fn arrange<'a>(&self, image: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
         if !self.is_copied {
             return image;

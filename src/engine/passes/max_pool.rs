@@ -1,5 +1,5 @@
-//! Max-pooling: row by row, first over the rows of a window, then over its columns, so that either
-//! step works on neighbours and is vectorised.
+//! Max-pooling, row by row: first over the rows of a window, then over its columns, so that both steps
+//! work on neighbouring numbers and are vectorised.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// Of an axis of the spec, for an input of `height` and `width`.
+    /// Returns the windows of both axes of a pooling for an input of `height` and `width`.
     pub(super) fn of(spec: &PoolSpec, input: [usize; 2]) -> [Self; 2] {
         let pads = spec.computed_padding(&input);
         [0, 1].map(|axis| Self {
@@ -31,7 +31,7 @@ impl Windows {
         })
     }
 
-    /// The places of a window that lie in the input, `dilation` apart.
+    /// Iterates over the places of a window, `dilation` apart, that lie within the input.
     fn places(self, window: usize) -> impl Iterator<Item = usize> {
         (0..self.kernel)
             .map(move |tap| window * self.stride + tap * self.dilation)
@@ -39,7 +39,7 @@ impl Windows {
             .map(move |place| place - self.pad)
     }
 
-    /// The same for windows without dilation.
+    /// Returns the places of a window without dilation that lie within the input.
     #[inline]
     pub(super) fn range(self, window: usize) -> Range<usize> {
         let to = (window * self.stride + self.kernel).saturating_sub(self.pad).min(self.size);
@@ -47,7 +47,7 @@ impl Windows {
     }
 }
 
-/// f32, NCHW, two spatial dimensions, without indices.
+/// The operation. It covers f32, NCHW and two spatial dimensions, without indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FastMaxPool(pub(super) PoolSpec);
 
@@ -108,7 +108,7 @@ impl Planes<'_> {
     fn pool(self) {
         let [down, across] = self.windows;
         let (height, width) = (down.size, across.size);
-        // Columns from the first to the last that any window reaches, with the padding.
+        // From the first column that any window reaches to the last, including the padding.
         let phase = self.columns + (across.kernel - 1) * across.dilation / across.stride;
         let mut line = vec![f32::MIN; phase * across.stride];
         let mut phases = vec![f32::MIN; line.len()];
@@ -150,7 +150,7 @@ fn split(line: &[f32], stride: usize, phase: usize, phases: &mut [f32]) {
     }
 }
 
-/// tract's comparison, which passes over NaN.
+/// Takes the maximum of each pair with the comparison of tract, which ignores NaN.
 #[inline(always)]
 fn max_into(most: &mut [f32], values: &[f32]) {
     for (most, &value) in most.iter_mut().zip(values) {

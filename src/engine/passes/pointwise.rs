@@ -1,5 +1,5 @@
-//! A convolution with a kernel of one pixel, with its Relu and a sum of feature maps: vectorised
-//! over pixels, which are neighbours on both sides.
+//! A convolution with a kernel of one pixel, fused with its Relu and the addition of other feature maps.
+//! It is vectorised over pixels, which are neighbours in the input and in the output.
 
 use pulp::{Simd, WithSimd};
 use tract_onnx::tract_hir::internal::*;
@@ -7,25 +7,26 @@ use tract_onnx::tract_hir::internal::*;
 use super::epilogue::Epilogue;
 use crate::simd::{dispatch, lanes, registers};
 
-/// Vectors of pixels and output channels that one tile holds at most, so that their products, the
-/// pixels and a weight fit the registers.
+/// Returns the vectors of pixels and the output channels of the largest tile whose sums, pixels and one
+/// weight fit into the registers.
 const fn tile_size(registers: usize) -> (usize, usize) {
     if registers >= 32 { (3, 8) } else { (2, 6) }
 }
 
-/// f32, `[batch, channels, pixels…]` with at least as many pixels as a vector has lanes.
+/// The operation. It covers f32 of `[batch, channels, pixels…]` with at least as many pixels as a vector
+/// has lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pointwise {
     outputs: usize,
-    /// For each block of outputs and each input the weights of the block's outputs.
+    /// For each block of outputs and each input, the weights of the outputs of the block.
     weights: Arc<Tensor>,
     pub(super) epilogue: Epilogue,
-    /// Whether a second input, as large as the output, is added.
+    /// True if a second input, which has the shape of the output, is added.
     pub(super) adds: bool,
 }
 
 impl Pointwise {
-    /// With the weight that `weight(output, input)` says and no bias.
+    /// Creates the operation with the weights `weight(output, input)` and no bias.
     pub(super) fn new(outputs: usize, inputs: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
         let (_, width) = tile_size(registers());
         let mut packed = Vec::with_capacity(outputs.next_multiple_of(width) * inputs);
@@ -42,7 +43,7 @@ impl Pointwise {
         Self { epilogue, ..self }
     }
 
-    /// With a second input.
+    /// Adds a second input.
     pub(super) fn adding(self) -> Self {
         Self { adds: true, ..self }
     }
@@ -126,11 +127,11 @@ impl WithSimd for Image<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let (widest, width) = tile_size(S::REGISTER_COUNT);
         let inputs = self.input.len() / self.pixels;
-        // The pixels of all planes together: planes are too far apart to be read again and again.
+        // The pixels of all planes side by side: the planes themselves are too far apart to be read for each block.
         let mut strip = vec![0.0; inputs * widest * S::F32_LANES];
         let mut done = 0;
         while done < self.pixels {
-            // What is too narrow for its vectors overlaps what is done.
+            // A rest that is narrower than its vectors overlaps the pixels that are done.
             let left = (self.pixels - done).div_ceil(S::F32_LANES);
             let vectors = left.min(widest).min(self.pixels / S::F32_LANES);
             let count = vectors * S::F32_LANES;
@@ -170,7 +171,7 @@ impl WithSimd for Image<'_> {
     }
 }
 
-/// Some pixels of some output channels; `output` and `added` begin with the first of the channels.
+/// Some pixels of some output channels. `output` and `added` begin at the first of these channels.
 struct Tile<'a> {
     weights: &'a [f32],
     bias: &'a [f32],
@@ -211,7 +212,7 @@ impl<const V: usize, const C: usize> WithSimd for SizedTile<'_, V, C> {
 }
 
 impl<const V: usize, const C: usize> SizedTile<'_, V, C> {
-    /// By value, so that the sums stay in registers until all are added up.
+    /// Returns the sums by value, so that they stay in registers until they are complete.
     #[inline(always)]
     fn products<S: Simd>(simd: S, tile: &Tile<'_>) -> [[S::f32s; V]; C] {
         let bias = tile.bias.first_chunk::<C>().copied().unwrap_or([0.0; C]);

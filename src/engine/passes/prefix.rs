@@ -1,7 +1,8 @@
 //! Runs the convolutional front of a graph sample by sample.
 //!
-//! tract's own kernels for one sample are better than those for any batch, and a batch of feature
-//! maps does not fit the caches. A dense layer is the other way round, so the front ends before it.
+//! The kernels of tract for one sample are faster than those for any batch, and a batch of feature maps
+//! does not fit into the caches. A dense layer, in contrast, gains by a batch; so the front ends before
+//! the first dense layer.
 
 use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{Pad, Slice, TypedConcat};
@@ -20,10 +21,10 @@ use super::each_sample::EachSample;
 use super::max_pool::FastMaxPool;
 use super::pointwise::Pointwise;
 
-/// Feature maps above this size, in numbers, are better not held for a whole batch.
+/// The size of feature maps, in numbers, above which they are not worth keeping for a whole batch.
 const LARGE_MAP: usize = 1 << 16;
 
-/// Puts the front of the graph into one operation, if the batch is a symbol and it pays.
+/// Moves the front of the graph into one operation, if the batch is symbolic and the graph gains by it.
 pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
     let Some(batch) = batch_symbol(model)? else { return Ok(()) };
     let front = front(model, &batch)?;
@@ -74,8 +75,8 @@ fn batch_symbol(model: &TypedModel) -> TractResult<Option<Symbol>> {
     Ok(None)
 }
 
-/// For each node whether it belongs to the front: it and all before it treat each sample alone,
-/// and none before it is a dense layer.
+/// Returns for each node whether it belongs to the front. Every node of the front, and every node before
+/// it, treats each sample separately and is not a dense layer.
 fn front(model: &TypedModel, batch: &Symbol) -> TractResult<Vec<bool>> {
     let mut front = vec![false; model.nodes.len()];
     for id in model.eval_order()? {
@@ -86,13 +87,13 @@ fn front(model: &TypedModel, batch: &Symbol) -> TractResult<Vec<bool>> {
     Ok(front)
 }
 
-/// Whether the batch is the first dimension and no other depends on anything.
+/// Returns true if the first dimension is the batch and all others are fixed.
 fn has_batch(fact: &TypedFact, batch: &Symbol) -> bool {
     fact.shape.first() == Some(&TDim::Sym(batch.clone())) && fact.shape.iter().skip(1).all(|dim| dim.to_usize().is_ok())
 }
 
-/// Whether an operation is known to leave the batch where it is and samples to themselves. What is
-/// constant has the same shape for any batch, so broadcasting it is all that can happen to it.
+/// Returns true if an operation is known to keep the batch in place and samples separate. A constant has
+/// the same shape for any batch, so the operation can only broadcast it.
 fn keeps_samples_apart(model: &TypedModel, node: &TypedNode, batch: &Symbol) -> TractResult<bool> {
     if node.outputs.len() != 1 {
         return Ok(false);
@@ -134,7 +135,7 @@ fn keeps_samples_apart(model: &TypedModel, node: &TypedNode, batch: &Symbol) -> 
         }))
 }
 
-/// Whether the batch comes in as the data, not as the kernel.
+/// Returns true if the batch is in the data of a convolution, not in its kernel.
 fn is_first(model: &TypedModel, node: &TypedNode, batch: &Symbol) -> bool {
     node.inputs[1..]
         .iter()

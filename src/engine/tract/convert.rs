@@ -1,4 +1,4 @@
-//! Weir's tensors ↔ tract's.
+//! Converts between our tensors and those of tract.
 
 use half::f16;
 use tract_onnx::prelude::*;
@@ -9,7 +9,7 @@ use crate::tensor::{Data, Tensor as WeirTensor};
 
 macro_rules! exchanged {
     ($($variant:ident: $ty:ty),* $(,)?) => {
-        /// The name of a type of tract's; `None` if it is not exchanged.
+        /// Returns our name of a tract type; `None` if tensors of that type are not exchanged.
         pub(super) fn dtype(datum: DatumType) -> Option<DType> {
             match datum {
                 $(datum if datum == <$ty>::datum_type() => Some(DType::$variant),)*

@@ -1,7 +1,7 @@
 //! tract, the built-in engine.
 //!
-//! The bytes are parsed from memory: a path would be mapped, and a mapped file that somebody
-//! truncates kills the process. Without a path tract also refuses external data.
+//! Models are parsed from memory, never from a path: tract would map the file, and truncating a mapped
+//! file kills the process. Without a path tract also refuses external data.
 
 mod convert;
 mod shapes;
@@ -22,10 +22,10 @@ use crate::tensor::Tensor as WeirTensor;
 #[derive(Debug)]
 pub struct TractPlan {
     signature: Signature,
-    /// Runs any number of samples.
+    /// Runs batches of any size.
     any_batch: Arc<TypedRunnableModel>,
-    /// Runs one sample, 10 to 20 % faster than the symbolic plan does; absent if the graph's batch
-    /// is not symbolic.
+    /// Runs one sample, 10 to 20 % faster than the plan with a symbolic batch. Absent if the batch of
+    /// the graph is not symbolic.
     single: Option<Arc<TypedRunnableModel>>,
 }
 
@@ -73,13 +73,13 @@ pub struct TractSession {
     single: Option<Worker>,
 }
 
-/// The working memory of one graph.
+/// One thread's working memory for one graph.
 #[derive(Debug)]
 struct Worker {
     plan: Arc<TypedRunnableModel>,
     state: TypedSimpleState,
-    /// Whether operations of the graph remember something from run to run: a loop over time steps keeps the
-    /// size of its batch and its last states, which are another request's.
+    /// True if operations of the graph keep state from run to run. A loop over time steps keeps its
+    /// batch size and its last states, which belong to another request.
     remembers: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Names for the dimensions that a file leaves open, and the signature that follows from them.
+//! Names the dimensions that a file leaves open, and derives the signature.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -9,8 +9,8 @@ use crate::engine::contain::unusable;
 use crate::error::Result;
 use crate::signature::{BATCH, Dim, Signature, TensorSpec};
 
-/// Gives every open dimension of an input a symbol, and the first ones that of the batch if they are
-/// all the same or nameless; returns the batch's symbol if there is one.
+/// Gives every open dimension of an input a symbol. The open first dimensions get the symbol of the
+/// batch if all of them have the same name or none. Returns the symbol of the batch if there is one.
 pub(super) fn name_symbols(graph: &mut InferenceModel) -> TractResult<Option<Symbol>> {
     let batch = graph.symbols.sym(BATCH);
     let firsts: Vec<Option<TDim>> =
@@ -35,40 +35,42 @@ pub(super) fn name_symbols(graph: &mut InferenceModel) -> TractResult<Option<Sym
         }
         graph.set_input_fact(input, fact)?;
     }
-    // Declared output shapes may spell the batch differently; they follow from the inputs.
+    // Declared output shapes may name the batch differently; tract derives them from the inputs.
     for output in 0..graph.outputs.len() {
         graph.set_output_fact(output, InferenceFact::default())?;
     }
     Ok(used.then_some(batch))
 }
 
-/// The dimension if the file names it by a symbol; a number stands for one that it leaves nameless
-/// or fixes.
+/// Returns the dimension that the file declares, a symbol or a number; `None` if it is nameless.
 fn open_dim(graph: &InferenceModel, input: usize, axis: usize) -> TractResult<Option<TDim>> {
     Ok(graph.input_fact(input)?.shape.dim(axis).and_then(|dim| dim.concretize()))
 }
 
-/// The names of the inputs and outputs, as the file has them.
+/// The names of inputs and outputs in the file.
 #[derive(Debug)]
 pub(super) struct Names {
     inputs: Vec<String>,
     outputs: Vec<String>,
 }
 
-/// The names at the edge of a graph, before it is simplified: where an output is nothing but an input,
-/// one name of the two is lost then.
+/// Returns the names of the inputs and outputs of a graph that is not simplified yet. Simplifying loses
+/// one of the two names where an output is nothing but an input.
 pub(super) fn names(graph: &InferenceModel) -> Names {
     let node = |outlet: &OutletId| graph.node(outlet.node).name.clone();
     let label = |outlet: &OutletId| graph.outlet_label(*outlet).map_or_else(|| node(outlet), str::to_owned);
     Names { inputs: graph.inputs.iter().map(node).collect(), outputs: graph.outputs.iter().map(label).collect() }
 }
 
-/// The signature of a graph whose shapes are known.
+/// Returns the signature of a graph whose shapes are known.
 pub(super) fn signature(model: &TypedModel, names: Names) -> Result<Signature> {
     let spec = |outlet: &OutletId, name: String, kind: &str| {
         let fact = model.outlet_fact(*outlet).map_err(|error| unusable(format!("{error:#}")))?;
         let dtype = dtype(fact.datum_type).ok_or_else(|| {
-            unusable(format!("{kind} \"{name}\" is of type {:?}, which tract cannot exchange", fact.datum_type))
+            unusable(format!(
+                "{kind} \"{name}\" is of type {:?}, which Weir cannot exchange with tract",
+                fact.datum_type
+            ))
         })?;
         let dim = |dim: &TDim| dim.to_usize().map_or_else(|_| Dim::Symbol(dim.to_string()), Dim::Fixed);
         Ok(TensorSpec { name, dtype, shape: fact.shape.iter().map(dim).collect() })
