@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::servable::Servable;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, ModelRef, Version, VersionSpec};
 use crate::repository::Aliases;
+use crate::serving::servable::Servable;
 
 /// The life of a version, as in TensorFlow Serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -29,7 +29,7 @@ pub enum State {
 
 impl State {
     /// The number that stands for it in metrics.
-    pub(super) fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             Self::Start => 10,
             Self::Loading => 20,

@@ -62,7 +62,7 @@ impl Deadline {
     }
 
     /// The error of a request that was not answered in time.
-    pub(super) fn exceeded(self) -> Error {
+    pub(crate) fn exceeded(self) -> Error {
         Error::DeadlineExceeded { limit_ms: self.limit.as_millis() as u64 }
     }
 

@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::cache::Recalled;
-use super::catalog::Catalog;
-use super::context::{Caller, Deadline, RequestContext};
-use super::gather::Gathered;
-use super::pool::Pool;
-use super::request::Request;
-use super::servable::{Input, Options, Prediction, Servable};
-use super::statistics::Success;
-use super::tap::{Finished, Observer, Tap};
-use super::tuning::Tuning;
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
 use crate::metrics::{GaugeGuard, Outcome, Stage, Stages};
+use crate::serving::catalog::Catalog;
+use crate::serving::context::{Caller, Deadline, RequestContext};
+use crate::serving::execution::cache::Recalled;
+use crate::serving::execution::inline::Gathered;
+use crate::serving::execution::request::Request;
+use crate::serving::execution::statistics::Success;
+use crate::serving::execution::tuning::Tuning;
+use crate::serving::scheduler::pool::Pool;
+use crate::serving::servable::{Input, Options, Prediction, Servable};
+use crate::serving::tap::{Finished, Observer, Tap};
 use crate::tensor::Tensor;
 use crate::transform::pixels_at_most;
 
 /// An image of no more than this many pixels is decoded on the calling thread; it takes microseconds.
-pub(super) const INLINE_PIXELS: u64 = 128 * 128;
+pub(crate) const INLINE_PIXELS: u64 = 128 * 128;
 
 /// How predictions are made.
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +49,12 @@ pub struct Inference {
 
 /// What the model gave for a request, and its inputs for whoever looks at both.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) inputs: Vec<Tensor>,
-    pub(super) outputs: Arc<Vec<Tensor>>,
-    pub(super) inverted: Option<Vec<bool>>,
-    pub(super) stages: Stages,
-    pub(super) cached: bool,
+pub(crate) struct Answered {
+    pub(crate) inputs: Vec<Tensor>,
+    pub(crate) outputs: Arc<Vec<Tensor>>,
+    pub(crate) inverted: Option<Vec<bool>>,
+    pub(crate) stages: Stages,
+    pub(crate) cached: bool,
 }
 
 /// An answered request.

@@ -4,10 +4,10 @@ use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::context::RequestContext;
-use super::servable::Servable;
 use crate::error::Error;
 use crate::metrics::{Outcome, Stages};
+use crate::serving::context::RequestContext;
+use crate::serving::servable::Servable;
 use crate::tensor::Tensor;
 
 /// A prediction that has ended, in whatever way; what an observer wants to keep of it, it copies.
@@ -44,21 +44,21 @@ pub trait Observer: Debug + Send + Sync {
 
 /// Passes every finished prediction to the observer, if one is installed.
 #[derive(Debug, Default)]
-pub(super) struct Tap(OnceLock<Arc<dyn Observer>>);
+pub(crate) struct Tap(OnceLock<Arc<dyn Observer>>);
 
 impl Tap {
     /// Installs the observer; gives it back if there is one already.
-    pub(super) fn install(&self, observer: Arc<dyn Observer>) -> Result<(), Arc<dyn Observer>> {
+    pub(crate) fn install(&self, observer: Arc<dyn Observer>) -> Result<(), Arc<dyn Observer>> {
         self.0.set(observer)
     }
 
     /// Whether somebody looks.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.0.get().is_some()
     }
 
     /// Shows a finished prediction, which is made only if somebody looks.
-    pub(super) fn show<'a>(&self, prediction: impl FnOnce() -> Finished<'a>) {
+    pub(crate) fn show<'a>(&self, prediction: impl FnOnce() -> Finished<'a>) {
         if let Some(observer) = self.0.get() {
             observer.finished(&prediction());
         }

@@ -1,0 +1,154 @@
+//! What was measured of a version on this machine, and what follows from it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::config::SchedulingSettings;
+use crate::engine::EngineKind;
+
+/// The share of the cost in the best smaller batch that a sample may take in a larger one for that batch
+/// to be worth its latency, and more than a measurement wavers.
+const WORTH: f64 = 0.9;
+
+/// A batch that shows whether a dense network gains by gathering, and the share of the single cost
+/// that a sample of it may take at the most.
+pub(crate) const GATHER_PROBE: usize = 8;
+const GATHER_GAIN: f64 = 0.8;
+
+/// What a run of one batch size costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BatchCost {
+    /// Samples in the run.
+    pub batch: usize,
+    /// The median time of the run in microseconds.
+    pub microseconds: f64,
+}
+
+impl BatchCost {
+    fn per_sample(&self) -> f64 {
+        self.microseconds / self.batch as f64
+    }
+}
+
+/// Where the figures of a version come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TuningStage {
+    /// Measured briefly while loading; the rest follows in the background.
+    Loading,
+    /// Measured in full by this process.
+    Measured,
+    /// Measured in full by an earlier process on the same kind of machine.
+    Remembered,
+}
+
+/// What was measured of a version, and what was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Tuning {
+    /// How far measuring has come.
+    pub stage: TuningStage,
+    /// What executes the version.
+    pub engine: EngineKind,
+    /// The cost by batch size, ascending; the first is of one sample.
+    pub costs: Vec<BatchCost>,
+    /// Whether a lone small request runs on the thread that received it.
+    pub inline: bool,
+    /// Whether requests that are ready on the same thread run as one there.
+    pub gather: bool,
+    /// Samples in one run at the most.
+    pub max_batch: usize,
+}
+
+/// What the settings leave to be measured.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pinned {
+    /// Samples in one run, if the settings say so.
+    pub(crate) max_batch: Option<usize>,
+    /// Whether to run inline, if the settings say so.
+    pub(crate) inline: Option<bool>,
+    /// Whether every request runs by itself.
+    pub(crate) alone: bool,
+    /// A model that is cheaper than this may run inline.
+    pub(crate) inline_below: Duration,
+}
+
+impl Pinned {
+    pub(crate) fn of(settings: &SchedulingSettings) -> Self {
+        Self {
+            max_batch: settings.max_batch_size,
+            inline: settings.inline,
+            alone: !settings.across_requests,
+            inline_below: settings.inline_below,
+        }
+    }
+}
+
+impl Tuning {
+    /// Chooses by costs, the first of which is that of one sample.
+    pub(crate) fn choose(stage: TuningStage, engine: EngineKind, costs: Vec<BatchCost>, pinned: Pinned) -> Self {
+        let single = costs.first().map_or(0.0, BatchCost::per_sample);
+        let inline = pinned.inline.unwrap_or(single <= pinned.inline_below.as_secs_f64() * 1e6);
+        let probe = costs.iter().find(|cost| cost.batch == GATHER_PROBE);
+        let joins = pinned.max_batch != Some(1) && !pinned.alone;
+        let gather = inline && joins && probe.is_some_and(|cost| cost.per_sample() < single * GATHER_GAIN);
+        let max_batch = pinned.max_batch.unwrap_or_else(|| best_batch(&costs));
+        Self { stage, engine, costs, inline, gather, max_batch }
+    }
+
+    /// The median time of the model alone on one sample.
+    pub fn single(&self) -> Duration {
+        Duration::from_secs_f64(self.costs.first().map_or(0.0, |cost| cost.microseconds / 1e6))
+    }
+}
+
+/// The smallest batch whose samples are about as cheap as they get: a larger one would cost latency
+/// and gain nothing.
+fn best_batch(costs: &[BatchCost]) -> usize {
+    let cheaper = |best: BatchCost, next: &BatchCost| {
+        if next.per_sample() < best.per_sample() * WORTH { *next } else { best }
+    };
+    costs.iter().copied().reduce(|best, next| cheaper(best, &next)).map_or(1, |best| best.batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(costs: &[(usize, f64)], pinned: Pinned) -> Tuning {
+        let costs = costs.iter().map(|&(batch, microseconds)| BatchCost { batch, microseconds }).collect();
+        Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, pinned)
+    }
+
+    fn pinned() -> Pinned {
+        Pinned { inline_below: Duration::from_micros(200), ..Pinned::default() }
+    }
+
+    #[test]
+    fn a_dense_network_is_batched_and_runs_inline() {
+        let tuning = choose(&[(1, 6.5), (2, 11.0), (4, 17.0), (8, 29.0), (16, 51.0), (32, 97.0)], pinned());
+        assert_eq!((tuning.inline, tuning.gather, tuning.max_batch), (true, true, 16));
+    }
+
+    #[test]
+    fn a_model_that_batches_badly_is_not_batched() {
+        let tuning = choose(&[(1, 277.0), (2, 560.0), (4, 1150.0), (8, 2400.0), (32, 12_000.0)], pinned());
+        assert_eq!((tuning.inline, tuning.gather, tuning.max_batch), (false, false, 1));
+    }
+
+    #[test]
+    fn a_gain_too_small_to_wait_for_is_left_alone() {
+        assert_eq!(choose(&[(1, 100.0), (2, 196.0), (4, 388.0)], pinned()).max_batch, 1);
+        assert_eq!(choose(&[(1, 100.0), (2, 120.0), (4, 236.0)], pinned()).max_batch, 2);
+        assert_eq!(choose(&[(1, 100.0), (2, 185.0), (4, 350.0), (8, 690.0)], pinned()).max_batch, 4);
+    }
+
+    #[test]
+    fn settings_win_over_measurements() {
+        let fixed = Pinned { max_batch: Some(4), inline: Some(false), ..pinned() };
+        let tuning = choose(&[(1, 6.5), (8, 29.0)], fixed);
+        assert_eq!((tuning.inline, tuning.gather, tuning.max_batch), (false, false, 4));
+        assert_eq!(choose(&[], pinned()).max_batch, 1);
+    }
+}

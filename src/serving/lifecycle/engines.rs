@@ -1,0 +1,74 @@
+//! Which engine runs a version: the one that is wished for, or else the first that can.
+
+use crate::config::EngineChoice;
+use crate::engine::{EngineKind, Engines, Plan, refuse_external_data, zeros};
+use crate::error::{Error, Result};
+use crate::serving::lifecycle::check::Checker;
+
+/// The engines a version may run in, and how a file is tried before this process trusts it.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    /// The wish.
+    pub choice: EngineChoice,
+    /// What there is.
+    pub engines: Engines,
+    /// Tries each file in a process of its own; without one, files are trusted.
+    pub checker: Option<Checker>,
+}
+
+impl Candidates {
+    /// Loads a file in the engine of choice.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] saying why no engine can run it, [`Error::Config`] when the engine of
+    /// choice is not there, [`Error::ShuttingDown`].
+    pub fn plan(&self, onnx: &[u8]) -> Result<Plan> {
+        refuse_external_data(onnx)?;
+        match self.choice {
+            EngineChoice::Tract => self.load(EngineKind::Tract, onnx),
+            EngineChoice::Onnxruntime => self.load(EngineKind::OnnxRuntime, onnx),
+            EngineChoice::Auto => match self.load(EngineKind::Tract, onnx) {
+                Err(Error::ShuttingDown) => Err(Error::ShuttingDown),
+                Err(first) => self.load(EngineKind::OnnxRuntime, onnx).map_err(|second| neither(&first, second)),
+                Ok(plan) => Ok(plan),
+            },
+        }
+    }
+
+    /// Loads a file in this engine, after it has passed the check.
+    ///
+    /// # Errors
+    /// As [`Candidates::plan`].
+    pub fn load(&self, engine: EngineKind, onnx: &[u8]) -> Result<Plan> {
+        if engine == EngineKind::OnnxRuntime {
+            self.engines.onnxruntime()?;
+        }
+        if let Some(checker) = &self.checker {
+            checker.check(&self.engines, engine, onnx)?;
+        }
+        let plan = self.engines.load(engine, onnx)?;
+        if self.checker.is_none() && engine == EngineKind::Tract {
+            plan.session()?.run(&zeros(plan.signature(), 1)?)?;
+        }
+        Ok(plan)
+    }
+}
+
+fn neither(first: &Error, second: Error) -> Error {
+    let problem = match second {
+        Error::ShuttingDown => return second,
+        // The engine is not there; its problem says how to give it.
+        Error::Config { problem, .. } => format!("tract cannot run it: {}. {problem}", reason(first)),
+        second => format!("tract cannot run it: {}. ONNX Runtime cannot either: {}", reason(first), reason(&second)),
+    };
+    Error::Repository { what: "model.onnx".into(), problem }
+}
+
+/// What an engine has against a file.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Repository { problem, .. } => problem.clone(),
+        Error::Internal { message, source } => format!("{message}: {source}"),
+        other => other.to_string(),
+    }
+}

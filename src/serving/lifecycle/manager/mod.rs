@@ -1,0 +1,202 @@
+//! The only owner of the life of versions. One thread decides (with the pure `policy`) and publishes;
+//! load workers execute; the repository's own thread looks. Requests read the catalog and never wait
+//! for any of them.
+
+mod commands;
+mod looks;
+mod owner;
+mod record;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::oneshot;
+
+use self::commands::Command;
+use self::owner::{Event, Owner};
+use crate::config::LifecycleConfig;
+use crate::error::{Error, Result};
+use crate::ids::{AliasName, ModelName, Version};
+use crate::metrics::Metrics;
+use crate::repository::Overrides;
+use crate::serving::lifecycle::load::LoadSettings;
+use crate::serving::predictor::Predictor;
+
+/// Events that wait for the owner at the most; beyond it commands are refused.
+const EVENTS: usize = 1024;
+
+/// How long [`Manager::close`] waits for a load under way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the manager works with.
+#[derive(Debug)]
+pub struct ManagerParts {
+    /// How versions come and go.
+    pub config: LifecycleConfig,
+    /// The repository folder.
+    pub models: PathBuf,
+    /// The model for requests that name none.
+    pub default_model: Option<ModelName>,
+    /// What loading needs to know.
+    pub load: LoadSettings,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where catalogs are published.
+    pub predictor: Arc<Predictor>,
+}
+
+/// Where an alias points to after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointed {
+    /// Now.
+    pub version: Version,
+    /// Before the change.
+    pub previous: Option<Version>,
+    /// Changes of the model's aliases so far.
+    pub generation: u64,
+}
+
+/// The handle to the manager; closes it on drop.
+#[derive(Debug)]
+pub struct Manager {
+    events: Sender<Event>,
+    /// What the threads will be made of, until they are.
+    parts: Mutex<Option<(ManagerParts, Receiver<Event>)>>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    owner: JoinHandle<()>,
+    /// Closed when the owner has ended.
+    ended: Receiver<()>,
+}
+
+impl Manager {
+    /// A manager that has not begun; commands wait until it does.
+    pub fn new(parts: ManagerParts) -> Self {
+        let (events, inbox) = bounded(EVENTS);
+        Self { events, parts: Mutex::new(Some((parts, inbox))), running: Mutex::default() }
+    }
+
+    /// Begins: looks at the repository and loads. A second call does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the repository folder cannot be read, [`Error::Internal`] when the system
+    /// gives no threads.
+    pub fn start(&self) -> Result<()> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((parts, _)) = &*parts {
+            std::fs::read_dir(&parts.models).map_err(Error::io("read", &parts.models))?;
+        }
+        let Some((parts, inbox)) = parts.take() else { return Ok(()) };
+        let owner = Owner::start(parts, self.events.clone())?;
+        let (end, ended) = bounded(0);
+        let run = move || {
+            owner.run(&inbox);
+            drop(end);
+        };
+        let owner = std::thread::Builder::new().name("manager".into()).spawn(run);
+        let owner = owner.map_err(|error| Error::internal("the manager's thread could not be started", error))?;
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { owner, ended });
+        Ok(())
+    }
+
+    /// Looks at the repository now and waits until all that follows from it is done, but for what
+    /// waits for its time.
+    ///
+    /// # Errors
+    /// [`Error::ShuttingDown`].
+    pub async fn refresh(&self) -> Result<()> {
+        self.ask(|reply| Command::Refresh { reply }).await
+    }
+
+    /// Points an alias to an available version; from the answer on, requests for the alias get it.
+    ///
+    /// # Errors
+    /// [`Error::ModelNotFound`], [`Error::VersionNotFound`], [`Error::Conflict`] when the version is
+    /// not available or the alias does not point to `expected` (`Version(0)`: must not exist yet).
+    pub async fn promote(
+        &self,
+        model: ModelName,
+        alias: AliasName,
+        version: Version,
+        expected: Option<Version>,
+    ) -> Result<Pointed> {
+        self.ask(|reply| Command::Promote { model, alias, version, expected, reply }).await
+    }
+
+    /// Points an alias back to where it pointed before.
+    ///
+    /// # Errors
+    /// [`Error::ModelNotFound`], [`Error::AliasNotFound`], [`Error::Conflict`] when there is no
+    /// earlier version or it is not available.
+    pub async fn rollback(&self, model: ModelName, alias: AliasName) -> Result<Pointed> {
+        self.ask(|reply| Command::Rollback { model, alias, reply }).await
+    }
+
+    /// Loads a version, or what the policy wants of a model, and waits until it serves. What is
+    /// loaded already stays, unless its files changed.
+    ///
+    /// # Errors
+    /// [`Error::ModelNotFound`], [`Error::VersionNotFound`], [`Error::Conflict`] when it cannot be
+    /// loaded, was unloaded meanwhile, or the control mode is none.
+    pub async fn load(&self, model: ModelName, version: Option<Version>) -> Result<Vec<Version>> {
+        self.ask(|reply| Command::Load { model, version, overrides: Overrides::default(), reply }).await
+    }
+
+    /// Loads what the policy wants of a model with other settings than its own, which stand until the
+    /// next load; what is loaded already is loaded anew if that changes it.
+    ///
+    /// # Errors
+    /// As [`Manager::load`].
+    pub async fn load_with(&self, model: ModelName, overrides: Overrides) -> Result<Vec<Version>> {
+        self.ask(|reply| Command::Load { model, version: None, overrides, reply }).await
+    }
+
+    /// Unloads a version or a whole model and waits until its last request is answered and its memory
+    /// free. It stays unloaded until it is loaded by request.
+    ///
+    /// # Errors
+    /// [`Error::ModelNotFound`], [`Error::VersionNotFound`], [`Error::Conflict`] when an alias points
+    /// to the version, it was loaded meanwhile, or the control mode is none.
+    pub async fn unload(&self, model: ModelName, version: Option<Version>) -> Result<Vec<Version>> {
+        self.ask(|reply| Command::Unload { model, version, reply }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.events.try_send(Event::Command(command(reply))).map_err(|refused| match refused {
+            TrySendError::Full(_) => Error::Overloaded { what: "too many commands wait", retry_after_seconds: 1 },
+            TrySendError::Disconnected(_) => Error::ShuttingDown,
+        })?;
+        answer.await.unwrap_or(Err(Error::ShuttingDown))
+    }
+
+    /// Ends all threads. A load that takes longer than a few seconds is left to itself.
+    pub fn close(&self) {
+        drop(self.parts.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let deadline = Instant::now() + PATIENCE;
+        // A full channel for so long means an owner that hangs, and then so does the wait.
+        drop(self.events.send_deadline(Event::Stop, deadline));
+        // Nothing is ever sent: the channel closes when the owner ends.
+        let ended =
+            matches!(running.ended.recv_deadline(deadline), Err(crossbeam_channel::RecvTimeoutError::Disconnected));
+        if ended {
+            drop(running.owner.join());
+        } else {
+            tracing::warn!("a version was still being loaded; it is left behind");
+        }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

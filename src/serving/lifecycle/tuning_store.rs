@@ -1,0 +1,83 @@
+//! Measurements of earlier processes, kept by model file, engine and kind of machine.
+//!
+//! Losing them costs a second of measuring, so nothing here fails: what cannot be read is measured
+//! again, what cannot be written is not remembered.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::engine::EngineKind;
+use crate::repository::sha256_hex;
+use crate::serving::execution::tuning::BatchCost;
+
+/// A folder of measurements, or none.
+#[derive(Debug, Clone)]
+pub struct TuningStore {
+    folder: Option<PathBuf>,
+    machine: String,
+}
+
+impl TuningStore {
+    /// Measurements in `folder`, which is made when there is something to keep.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder, machine: machine() }
+    }
+
+    /// The costs of a model file in an engine on this kind of machine, if they are known.
+    pub(crate) fn recall(&self, onnx_sha256: &str, engine: EngineKind) -> Option<Vec<BatchCost>> {
+        let text = fs::read_to_string(self.path(onnx_sha256, engine)?).ok()?;
+        let costs: Vec<BatchCost> = serde_json::from_str(&text).ok()?;
+        let is_sane = |cost: &BatchCost| cost.batch > 0 && cost.microseconds.is_finite() && cost.microseconds > 0.0;
+        (costs.first().is_some_and(|cost| cost.batch == 1) && costs.iter().all(is_sane)).then_some(costs)
+    }
+
+    /// Keeps the costs of a model file.
+    pub(crate) fn remember(&self, onnx_sha256: &str, engine: EngineKind, costs: &[BatchCost]) {
+        let Some(path) = self.path(onnx_sha256, engine) else { return };
+        let staged = path.with_extension(format!("{}.tmp", std::process::id()));
+        let write = || {
+            fs::create_dir_all(path.parent()?).ok()?;
+            fs::write(&staged, serde_json::to_vec(costs).ok()?).ok()?;
+            fs::rename(&staged, &path).ok()
+        };
+        if write().is_none() {
+            tracing::debug!("measurements cannot be kept; they will be made again at the next start");
+        }
+    }
+
+    fn path(&self, onnx_sha256: &str, engine: EngineKind) -> Option<PathBuf> {
+        let name = format!("{onnx_sha256}-{}-{}.json", engine.name(), self.machine);
+        Some(self.folder.as_ref()?.join(name))
+    }
+}
+
+/// A short name for this kind of machine: the processor, the cores, and the Weir that measures.
+fn machine() -> String {
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let kind = format!("{model} {cores} {} {}", std::env::consts::ARCH, env!("CARGO_PKG_VERSION"));
+    sha256_hex(kind.as_bytes())[..12].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measurements_survive_and_damage_is_measured_again() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = TuningStore::new(Some(folder.path().join("tuning")));
+        let costs = [BatchCost { batch: 1, microseconds: 6.5 }, BatchCost { batch: 8, microseconds: 29.0 }];
+        assert_eq!(store.recall("abc", EngineKind::Tract), None);
+        store.remember("abc", EngineKind::Tract, &costs);
+        assert_eq!(store.recall("abc", EngineKind::Tract).as_deref(), Some(&costs[..]));
+        assert_eq!(store.recall("abd", EngineKind::Tract), None);
+        for damage in ["", "[]", "[{\"batch\":0,\"microseconds\":1}]", "[{\"batch\":1,\"microseconds\":-1}]"] {
+            fs::write(store.path("abc", EngineKind::Tract).unwrap(), damage).unwrap();
+            assert_eq!(store.recall("abc", EngineKind::Tract), None, "{damage}");
+        }
+        TuningStore::new(None).remember("abc", EngineKind::Tract, &costs);
+        TuningStore::new(Some("/proc/nowhere".into())).remember("abc", EngineKind::Tract, &costs);
+    }
+}

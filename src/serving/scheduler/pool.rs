@@ -1,0 +1,274 @@
+//! The compute threads, shared by all servables.
+//!
+//! Each servable has a lane; [`crate::serving::scheduler::lanes`] decides which of them runs next, here are the threads
+//! that do it. A thread whose run does not come back is written off and replaced, so that a model
+//! that hangs keeps nobody else from running; its lane keeps the run on its account.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::metrics::PoolMetrics;
+use crate::serving::execution::work::Work;
+use crate::serving::scheduler::lanes::{Item, LaneId, LanePolicy, Lanes, Next};
+
+/// The compute threads and what waits for them.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    size: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Something was queued, or the pool closes.
+    work: Condvar,
+    /// A run began, or the pool closes.
+    watch: Condvar,
+    /// Requests in all lanes, to be read without the lock.
+    waiting: AtomicUsize,
+    hang_after: Duration,
+    metrics: PoolMetrics,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: Lanes<Work>,
+    /// The runs under way, by thread.
+    running: BTreeMap<u64, Instant>,
+    /// Threads that were written off; each ends when its run comes back.
+    lost: Vec<u64>,
+    threads: BTreeMap<u64, JoinHandle<()>>,
+    watchdog: Option<JoinHandle<()>>,
+    next_thread: u64,
+    is_closed: bool,
+}
+
+impl Pool {
+    /// Starts `size` compute threads. A run that takes longer than `hang_after` costs its thread.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the system gives no thread.
+    pub fn start(size: usize, hang_after: Duration, metrics: PoolMetrics) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            watch: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            hang_after,
+            metrics,
+        });
+        let mut state = shared.lock();
+        for _ in 0..size {
+            shared.spawn_worker(&mut state)?;
+        }
+        let watched = shared.clone();
+        let watchdog = std::thread::Builder::new().name("watchdog".into()).spawn(move || watched.watch());
+        state.watchdog = Some(watchdog.map_err(no_thread)?);
+        drop(state);
+        Ok(Self { shared, size })
+    }
+
+    /// How many threads compute.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many threads there are to compute now; those written off do not count.
+    pub fn threads(&self) -> usize {
+        let state = self.shared.lock();
+        state.threads.len() - state.lost.len()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.waiting.load(Ordering::Relaxed) == 0
+    }
+
+    pub(crate) fn add_lane(&self, policy: LanePolicy) -> LaneId {
+        self.shared.lock().lanes.add(policy)
+    }
+
+    pub(crate) fn set_policy(&self, lane: LaneId, policy: LanePolicy) {
+        self.shared.lock().lanes.set_policy(lane, policy);
+        self.shared.work.notify_all();
+    }
+
+    pub(crate) fn remove_lane(&self, lane: LaneId) {
+        self.shared.lock().lanes.remove(lane);
+    }
+
+    /// Queues a request; its place is given up when the ticket is dropped.
+    ///
+    /// # Errors
+    /// [`Error::ShuttingDown`] after [`Pool::close`].
+    pub(crate) fn submit(self: &Arc<Self>, lane: LaneId, make: impl FnOnce(u64) -> Item<Work>) -> Result<Ticket> {
+        let mut state = self.shared.lock();
+        if state.is_closed {
+            return Err(Error::ShuttingDown);
+        }
+        let number = state.lanes.push(lane, make).ok_or(Error::ShuttingDown)?;
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(Ticket { pool: self.clone(), lane, number, is_answered: false })
+    }
+
+    /// Takes no more requests, finishes those that wait, and joins the threads; not those that were
+    /// written off.
+    pub fn close(&self) {
+        let mut state = self.shared.lock();
+        state.is_closed = true;
+        let mut threads = std::mem::take(&mut state.threads);
+        threads.retain(|number, _| !state.lost.contains(number));
+        let watchdog = state.watchdog.take();
+        drop(state);
+        self.shared.work.notify_all();
+        self.shared.watch.notify_all();
+        for handle in threads.into_values().chain(watchdog) {
+            // These threads contain every panic, so there is nothing to learn from joining them.
+            drop(handle.join());
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.work.notify_all();
+        self.shared.watch.notify_all();
+    }
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pool: Arc<Pool>,
+    lane: LaneId,
+    number: u64,
+    is_answered: bool,
+}
+
+impl Ticket {
+    /// Says that there is nothing to withdraw any more.
+    pub(crate) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let withdrawn = self.pool.shared.lock().lanes.withdraw(self.lane, self.number);
+        if withdrawn.is_some() {
+            self.pool.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn_worker(self: &Arc<Self>, state: &mut State) -> Result<()> {
+        let number = state.next_thread;
+        state.next_thread += 1;
+        let shared = self.clone();
+        let handle = std::thread::Builder::new()
+            .name(format!("compute-{number}"))
+            .spawn(move || shared.work(number))
+            .map_err(no_thread)?;
+        state.threads.insert(number, handle);
+        self.metrics.threads.set((state.threads.len() - state.lost.len()) as f64);
+        Ok(())
+    }
+
+    fn work(&self, number: u64) {
+        let mut state = self.lock();
+        loop {
+            let mut dead = Vec::new();
+            let next = state.lanes.next(Instant::now(), &mut dead);
+            let taken = dead.len() + if let Next::Run(_, batch) = &next { batch.len() } else { 0 };
+            self.waiting.fetch_sub(taken, Ordering::Relaxed);
+            state = match next {
+                Next::Run(lane, batch) => {
+                    let begun = Instant::now();
+                    state.running.insert(number, begun);
+                    drop(state);
+                    self.watch.notify_one();
+                    drop(dead);
+                    // Whatever is not contained closer to its cause is contained here.
+                    drop(catch_unwind(AssertUnwindSafe(|| Work::run(batch, begun))));
+                    let took = begun.elapsed();
+                    let mut state = self.lock();
+                    state.running.remove(&number);
+                    state.lanes.finish(lane, took);
+                    if let Some(place) = state.lost.iter().position(|lost| *lost == number) {
+                        state.lost.swap_remove(place);
+                        state.threads.remove(&number);
+                        drop(state);
+                        // The lane has room for a run again.
+                        self.work.notify_one();
+                        return;
+                    }
+                    state
+                }
+                Next::WaitUntil(_) | Next::Idle if !dead.is_empty() => {
+                    drop(state);
+                    drop(dead);
+                    self.lock()
+                }
+                Next::WaitUntil(time) => {
+                    let wait = time.saturating_duration_since(Instant::now());
+                    self.work
+                        .wait_timeout(state, wait)
+                        .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state)
+                }
+                Next::Idle if state.is_closed && state.lanes.is_empty() => return,
+                Next::Idle => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Writes off threads whose run does not come back.
+    fn watch(self: &Arc<Self>) {
+        let mut state = self.lock();
+        while !state.is_closed {
+            let now = Instant::now();
+            let State { running, lost, .. } = &*state;
+            let alive: Vec<(u64, Instant)> =
+                running.iter().filter(|(number, _)| !lost.contains(number)).map(|(n, begun)| (*n, *begun)).collect();
+            for (number, _) in alive.iter().filter(|(_, begun)| *begun + self.hang_after <= now) {
+                state.lost.push(*number);
+                self.metrics.hung.inc();
+                tracing::error!(
+                    thread = number,
+                    after_s = self.hang_after.as_secs_f64(),
+                    "a run hangs; its thread is replaced"
+                );
+                if let Err(error) = self.spawn_worker(&mut state) {
+                    tracing::error!(error = %error, "the pool is one thread short");
+                }
+            }
+            let first = alive.iter().map(|(_, begun)| *begun + self.hang_after).filter(|time| *time > now).min();
+            let wait = first.map_or(self.hang_after, |time| time - now);
+            state = self
+                .watch
+                .wait_timeout(state, wait)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        }
+    }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::internal("a thread could not be started", error)
+}
