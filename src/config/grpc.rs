@@ -1,4 +1,4 @@
-//! Where gRPC is spoken.
+//! The address for gRPC.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -8,17 +8,17 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::ids::quote;
 
-/// Where gRPC is spoken.
+/// The address for gRPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum GrpcListen {
-    /// At the default address, if it is free: it was not asked for, so it is no reason not to start.
+    /// This address by default: if it is taken, the server starts without gRPC.
     IfFree(SocketAddr),
-    /// At this address.
+    /// This address, because a setting names it.
     At(SocketAddr),
-    /// On the port of HTTP, beside it.
+    /// The port of HTTP, shared with it.
     Same,
-    /// Nowhere.
+    /// None: gRPC is off.
     Off,
 }
 

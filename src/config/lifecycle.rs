@@ -1,4 +1,4 @@
-//! Which versions are loaded, when, and who may change that.
+//! Settings of the lifecycle: the versions that are loaded, when, and by whose request.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,25 +9,23 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use super::ServeOptions;
-use super::values::{at_least_one, refuse, seconds};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, quote};
 
-/// What makes versions load and unload.
+/// The cause of loading and unloading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Control {
     /// The repository is watched, and what it holds is loaded.
     #[default]
     Poll,
-    /// Nothing is loaded but what the settings and then the admin API name.
+    /// Only models that the settings and then the admin API name are loaded.
     Explicit,
-    /// What is there at start is loaded; nothing changes afterwards.
+    /// Versions that are there at start are loaded, and nothing changes afterwards.
     None,
 }
 
-/// Who may use the admin API.
+/// The callers that may use the admin API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Admin {
@@ -40,15 +38,15 @@ pub enum Admin {
     Off,
 }
 
-/// Which of a model's versions should be loaded; those that an alias points to always are.
+/// The versions of a model that should be loaded, beside those that an alias points to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum VersionPolicy {
-    /// All of them.
+    /// All versions.
     #[default]
     All,
-    /// This many of the greatest numbers.
+    /// The versions with the greatest numbers, this many.
     Latest(usize),
-    /// These.
+    /// The versions with these numbers.
     Specific(BTreeSet<Version>),
 }
 
@@ -104,47 +102,21 @@ pub enum LoadModel {
     Named(ModelName),
 }
 
-/// How versions come and go.
+/// Settings of loading and unloading.
 #[derive(Debug, Clone)]
 pub struct LifecycleConfig {
-    /// What makes versions load and unload.
+    /// The cause of loading and unloading.
     pub control: Control,
-    /// In explicit mode: what is loaded at start.
+    /// In explicit mode: the models that are loaded at start.
     pub load_models: Vec<LoadModel>,
-    /// Between two looks at the repository.
+    /// The time between two looks at the repository.
     pub poll_interval: Duration,
-    /// Of models that have none of their own.
+    /// The policy for models without one of their own.
     pub version_policy: VersionPolicy,
-    /// Versions that are loaded at once.
+    /// The number of versions that are loaded at the same time.
     pub load_threads: usize,
-    /// What the server writes: the audit trail, and aliases of a repository that is read-only.
+    /// The folder for what the server writes: the audit trail, and the aliases of a read-only repository.
     pub state_dir: PathBuf,
-}
-
-impl LifecycleConfig {
-    /// Fills in the defaults and checks every value.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the setting.
-    pub(super) fn resolve(options: &ServeOptions) -> Result<Self> {
-        let control = options.control.unwrap_or_default();
-        let named = options.load_model.clone().unwrap_or_default();
-        if control != Control::Explicit && !named.is_empty() {
-            return Err(refuse("load-model", "names what to load in explicit mode; add --control explicit".into()));
-        }
-        let parse = |name: &String| match name.as_str() {
-            "*" => Ok(LoadModel::Every),
-            name => name.parse().map(LoadModel::Named),
-        };
-        Ok(Self {
-            control,
-            load_models: named.iter().map(parse).collect::<Result<_>>()?,
-            poll_interval: seconds("poll-interval-seconds", options.poll_interval_seconds.unwrap_or(2.0))?,
-            version_policy: options.version_policy.clone().unwrap_or_default(),
-            load_threads: at_least_one("load-threads", options.load_threads.unwrap_or(1))?,
-            state_dir: options.state_dir.clone().unwrap_or_else(|| "state".into()),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -162,13 +134,5 @@ mod tests {
         {
             assert!(bad.parse::<VersionPolicy>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn models_are_named_for_loading_in_explicit_mode_only() {
-        let options = ServeOptions { load_model: Some(vec!["*".into()]), ..ServeOptions::default() };
-        assert!(LifecycleConfig::resolve(&options).unwrap_err().to_string().contains("explicit"));
-        let explicit = ServeOptions { control: Some(Control::Explicit), ..options };
-        assert_eq!(LifecycleConfig::resolve(&explicit).unwrap().load_models, [LoadModel::Every]);
     }
 }

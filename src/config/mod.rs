@@ -1,14 +1,16 @@
 //! Settings: flags over `WEIR_*` environment over a TOML file over defaults, checked once and then
 //! passed down as plain structs, one for each area.
 
+mod declare;
 mod grpc;
 mod lifecycle;
+mod options;
 mod serve;
-mod values;
 
 pub use grpc::GrpcListen;
 pub use lifecycle::{Admin, Control, LifecycleConfig, LoadModel, VersionPolicy};
-pub use serve::{ServeConfig, ServeOptions};
+pub use options::ServeOptions;
+pub use serve::ServeConfig;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-/// How predictions are made and models kept.
+/// Settings of prediction and of the models behind it.
 #[derive(Debug, Clone)]
 pub struct ServingConfig {
     /// The model repository.
@@ -25,37 +27,37 @@ pub struct ServingConfig {
     pub default_model: Option<crate::ids::ModelName>,
     /// Compute threads.
     pub threads: usize,
-    /// A run that takes longer costs its thread, which is replaced.
+    /// The time after which a run counts as hung, and its thread is replaced.
     pub hang_after: Duration,
-    /// Whether versions are measured in the background.
+    /// Measure versions in the background.
     pub tune: bool,
-    /// Where what must survive a restart is kept; `None` for nowhere.
+    /// The folder for what must survive a restart; `None` to keep nothing.
     pub state: Option<PathBuf>,
-    /// How the requests of each model are scheduled.
+    /// The scheduling of each model's requests.
     pub scheduling: SchedulingSettings,
     /// The time a prediction may take.
     pub request_timeout: Duration,
-    /// Samples that one request may bring.
+    /// The number of samples that one request may bring.
     pub max_samples: usize,
     /// Width × height of the largest image that is decoded.
     pub max_image_pixels: u64,
     /// The largest model file.
     pub max_model_bytes: u64,
-    /// How often the probe sets are replayed; `None` for never.
+    /// The time between two replays of the probe sets; `None` for never.
     pub probe_interval: Option<Duration>,
-    /// What runs the models.
+    /// The engine that runs the models.
     pub engine: EngineChoice,
     /// The library of ONNX Runtime, if one is named.
     pub onnxruntime: Option<PathBuf>,
-    /// How models are tried before they are trusted; `None` for not at all.
+    /// The check that a model must pass before it is loaded; `None` for no check.
     pub check: Option<CheckConfig>,
 }
 
-/// What runs a model.
+/// The choice of the engine that runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineChoice {
-    /// The built-in engine, or ONNX Runtime for what it cannot run.
+    /// The built-in engine, or ONNX Runtime for models that it cannot run.
     Auto,
     /// The built-in engine.
     Tract,
@@ -63,112 +65,111 @@ pub enum EngineChoice {
     Onnxruntime,
 }
 
-/// How a model is tried in a process of its own.
+/// The check of a model in a child process.
 #[derive(Debug, Clone)]
 pub struct CheckConfig {
     /// This program.
     pub executable: PathBuf,
-    /// The memory it may take; `None` for 2 GiB and four times its file.
+    /// The memory that the child may use; `None` for 2 GiB and four times its file.
     pub memory_bytes: Option<u64>,
-    /// The time it may take.
+    /// The time that the child may take.
     pub timeout: Duration,
-    /// What outlives the process; models that have passed are remembered there.
+    /// The folder in which models that have passed are remembered.
     pub state_dir: PathBuf,
 }
 
-/// How the requests of a model are scheduled.
+/// The scheduling of a model's requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SchedulingSettings {
-    /// Requests that wait for a compute thread at the most.
+    /// The number of requests that may wait for a compute thread.
     pub queue_capacity: usize,
-    /// Samples in one run at the most; `None` for what is measured to be best.
+    /// The largest batch in samples; `None` for the size that was measured to be best.
     pub max_batch_size: Option<usize>,
-    /// How long a request may wait for others to share a run with.
+    /// The longest time that a request waits for others to share a run with.
     pub max_queue_delay: Duration,
-    /// Batch sizes that are run without waiting any longer, ascending.
+    /// Batch sizes that are run at once instead of waiting for more, ascending.
     pub preferred_batch_sizes: Vec<usize>,
     /// The model's share of compute time, relative to other models.
     pub weight: f64,
-    /// Runs of the model at the same time; `None` for as many as there are compute threads.
+    /// The number of runs of the model at the same time; `None` for as many as there are compute threads.
     pub concurrency: Option<usize>,
-    /// Whether a lone small request runs on the thread that received it; `None` for what is measured
-    /// to be best.
+    /// Run a lone small request on the thread that received it; `None` to decide by measurement.
     pub inline: Option<bool>,
     /// A model cheaper than this runs on the calling thread while nothing waits.
     pub inline_below: Duration,
-    /// Memory for answers that are already known; 0 for no cache.
+    /// Memory for the response cache; 0 for no cache.
     pub cache_bytes: u64,
-    /// Whether requests share runs.
+    /// Let requests share runs.
     pub across_requests: bool,
-    /// Of requests that state none: which of those that wait run first, 1 to 9.
+    /// The priority of requests that state none, from 1 (first) to 9.
     pub default_priority: u8,
-    /// The time that a request may take, if it is less than the server's limit.
+    /// The time that a request may take, where it is shorter than the server's limit.
     pub timeout: Option<Duration>,
 }
 
 /// Connections and bodies.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// Who may use the admin API.
+    /// The callers that may use the admin API.
     pub admin: Admin,
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: std::net::SocketAddr,
-    /// Connections held at the most; further ones wait in the system's backlog.
+    /// The number of connections held at once; more wait in the system's backlog.
     pub max_connections: usize,
-    /// The time a client has for sending a request's head.
+    /// The time that a client has to send the head of a request.
     pub header_timeout: Duration,
-    /// The time a client has for sending a request's body.
+    /// The time that a client has to send the body of a request.
     pub body_timeout: Duration,
-    /// The largest body.
+    /// The largest request body.
     pub max_body_bytes: usize,
-    /// All bodies in memory together.
+    /// The memory of all request bodies together.
     pub max_buffered_bytes: usize,
-    /// After SIGTERM: how long to go on accepting while readiness is already false.
+    /// After SIGTERM: the time to go on accepting while readiness is already false.
     pub grace: Duration,
-    /// After that: how long requests under way may take.
+    /// After that: the time that requests under way may still take.
     pub drain: Duration,
-    /// A request slower than this is logged.
+    /// The time from which on a request is logged as slow.
     pub slow_request: Duration,
-    /// Whether every request is logged.
+    /// Log every request.
     pub access_log: bool,
-    /// Whose names metrics have beside our own.
+    /// The server whose metric names are added to our own.
     pub compat_metrics: CompatMetrics,
-    /// Whether clients may leave tensors in shared memory.
+    /// Let clients pass tensors in shared memory.
     pub shared_memory: bool,
-    /// Whether pages of other origins may use TensorFlow Serving's paths.
+    /// Let web pages of other origins use TensorFlow Serving's paths.
     pub cors: bool,
-    /// Where TorchServe's management API listens, if anywhere.
+    /// The address for TorchServe's management API, if it is on.
     pub torchserve_management: Option<std::net::SocketAddr>,
 }
 
-/// Whose names metrics have beside our own.
+/// A server whose metric names are added to our own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CompatMetrics {
-    /// Nobody's.
+    /// None.
     #[default]
     None,
     /// Triton's: `nv_inference_…`, `nv_cache_…`.
     Triton,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is logged, and how.
+/// Settings of the log.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
-    /// How lines look.
+    /// The format of lines.
     pub format: LogFormat,
-    /// What is logged: a level, or directives as `weir=debug,hyper=warn`.
+    /// The least severe level to log, or directives as `weir=debug,hyper=warn`.
     pub filter: String,
 }

@@ -1,0 +1,238 @@
+//! The settings of `weir serve`, each declared in this one place.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::declare::{Setting, settings};
+use super::{Admin, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, VersionPolicy};
+use crate::error::{Error, Result};
+use crate::ids::ModelName;
+
+settings! {
+    /// Each setting as one source gives it; `None` where that source is silent.
+    ///
+    /// The names in kebab case are the flags, in snake case the keys of the TOML file, and in upper case behind
+    /// `WEIR_` the environment variables.
+    #[derive(Debug, Clone, Default, Args, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    ServeOptions {
+        /// TOML file with any of these settings (keys in snake_case)
+        #[arg(long, env = "WEIR_CONFIG", value_name = "FILE")]
+        #[serde(skip)]
+        config: PathBuf,
+        /// The program that tries models, as `weir check-model`; without one they are not tried
+        #[arg(skip)]
+        #[serde(skip)]
+        check_executable: PathBuf,
+    }
+    /// Each setting with its default where no source says anything.
+    #[derive(Debug)]
+    ServeValues
+
+    in None::<&str>;
+    /// Model repository: models/<name>/<version>/model.onnx
+    models: PathBuf, "WEIR_MODELS", "DIR", default "models" => "models".into();
+    /// Model that answers requests which name none
+    default_model: ModelName, "WEIR_DEFAULT_MODEL", "NAME", unset "the only one";
+    /// Address for HTTP; 0.0.0.0:8080 to be reached from other machines
+    http: SocketAddr, "WEIR_HTTP", "ADDR", default "127.0.0.1:8080" => SocketAddr::from(([127, 0, 0, 1], 8080));
+    /// Address for gRPC; same shares the HTTP port, off disables gRPC
+    grpc: GrpcListen, "WEIR_GRPC", "ADDR", otherwise "127.0.0.1:9000, if it is free" => GrpcListen::default();
+
+    in "Protocols";
+    /// Let web pages of other origins use TensorFlow Serving's paths, below /v1
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    cors: bool, "WEIR_CORS", "BOOL", default "false" => false;
+    /// Address for TorchServe's management API, which is read-only here
+    torchserve_management: SocketAddr, "WEIR_TORCHSERVE_MANAGEMENT", "ADDR", unset "none";
+
+    in "Versions";
+    /// What loads and unloads versions: poll watches the repository; explicit loads only what
+    /// --load-model and then the admin API name; none loads what is there at start
+    control: Control, "WEIR_CONTROL", "MODE", default "poll" => Control::Poll;
+    /// In explicit mode: a model to load at start, * for all; can be given several times
+    #[arg(value_delimiter = ',')]
+    load_model: Vec<String>, "WEIR_LOAD_MODEL", "NAME", otherwise "none" => Vec::new();
+    /// Versions of a model to keep loaded: all, latest:2 or specific:1,3. The model.toml of a model can say
+    /// otherwise, and a version that an alias points to is always kept
+    version_policy: VersionPolicy, "WEIR_VERSION_POLICY", "POLICY", default "all" => VersionPolicy::All;
+    /// Seconds between two looks at the repository
+    poll_interval_seconds: f64, "WEIR_POLL_INTERVAL_SECONDS", "S", default "2" => 2.0;
+    /// Versions that are loaded at the same time
+    load_threads: usize, "WEIR_LOAD_THREADS", "N", default "1" => 1;
+    /// Folder for what the server writes: the audit trail, the aliases of a read-only repository, measurements,
+    /// and which models have passed their check
+    state_dir: PathBuf, "WEIR_STATE_DIR", "DIR", default "state" => "state".into();
+    /// Who may promote, roll back, load, unload and read the audit trail: loopback (callers on this machine),
+    /// all or off
+    admin: Admin, "WEIR_ADMIN", "WHO", default "loopback" => Admin::Loopback;
+
+    in "Engines";
+    /// Engine that runs the models; auto is tract, and ONNX Runtime for what tract cannot run
+    engine: EngineChoice, "WEIR_ENGINE", "ENGINE", default "auto" => EngineChoice::Auto;
+    /// Library of ONNX Runtime 1.22 or newer
+    onnxruntime: PathBuf, "WEIR_ONNXRUNTIME", "FILE", unset "ORT_DYLIB_PATH, or libonnxruntime.so* beside weir";
+    /// Try each model in a child process before it is loaded
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    check_models: bool, "WEIR_CHECK_MODELS", "BOOL", default "true" => true;
+    /// Memory that a model may use there, in bytes
+    check_memory_bytes: u64, "WEIR_CHECK_MEMORY_BYTES", "BYTES", unset "2147483648 and four times its file";
+    /// Seconds that a model may take there
+    check_timeout_seconds: f64, "WEIR_CHECK_TIMEOUT_SECONDS", "S", default "60" => 60.0;
+
+    in "Prediction";
+    /// Compute threads
+    threads: usize, "WEIR_THREADS", "N", otherwise "the cores this process may use" => cores();
+    /// Requests of each model that may wait for a compute thread; more are refused with 503
+    queue_capacity: usize, "WEIR_QUEUE_CAPACITY", "N", default "256" => 256;
+    /// A model whose measured cost is below this runs on the thread that received the request while nothing waits;
+    /// 0 sends all work to the compute threads
+    inline_below_microseconds: u64, "WEIR_INLINE_BELOW_MICROSECONDS", "US", default "200" => 200;
+    /// Samples in one run of a model at most
+    max_batch_size: usize, "WEIR_MAX_BATCH_SIZE", "N", unset "measured for each version, up to 32";
+    /// How long a request may wait for others to share a run with; 0 runs what is there as soon as a thread is free
+    max_queue_delay_microseconds: u64, "WEIR_MAX_QUEUE_DELAY_MICROSECONDS", "US", default "0" => 0;
+    /// Measure versions in the background and choose their batch sizes and engines by the result
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    tune: bool, "WEIR_TUNE", "BOOL", default "true" => true;
+    /// Memory for each model's response cache, in bytes; 0 for no cache
+    cache_bytes: u64, "WEIR_CACHE_BYTES", "BYTES", default "0" => 0;
+    /// Seconds after which a run of a model counts as hung, and its thread is replaced
+    hang_seconds: f64, "WEIR_HANG_SECONDS", "S", default "60" => 60.0;
+    /// Seconds that one prediction may take; a later one is answered with 504
+    request_timeout_seconds: f64, "WEIR_REQUEST_TIMEOUT_SECONDS", "S", default "10" => 10.0;
+    /// Samples (images, rows or sequences) in one request at most
+    max_samples: usize, "WEIR_MAX_SAMPLES", "N", default "256" => 256;
+    /// Width × height of the largest image that is decoded
+    max_image_pixels: u64, "WEIR_MAX_IMAGE_PIXELS", "N", default "25000000" => 25_000_000;
+    /// Largest model file in bytes
+    max_model_bytes: u64, "WEIR_MAX_MODEL_BYTES", "BYTES", default "2147483648" => 2 << 30;
+    /// Seconds between two replays of each version's probe set, for its live loss and accuracy; 0 for never
+    probe_interval_seconds: f64, "WEIR_PROBE_INTERVAL_SECONDS", "S", default "60" => 60.0;
+
+    in "Connections";
+    /// Connections held at once; more wait in the system's backlog
+    max_connections: usize, "WEIR_MAX_CONNECTIONS", "N", default "1024" => 1024;
+    /// Largest request body in bytes
+    max_body_bytes: usize, "WEIR_MAX_BODY_BYTES", "BYTES", default "10485760" => 10 << 20;
+    /// All request bodies in memory together, in bytes; more are refused with 503
+    max_buffered_bytes: usize, "WEIR_MAX_BUFFERED_BYTES", "BYTES", default "268435456" => 256 << 20;
+    /// Seconds that a client has to send the head of a request
+    header_timeout_seconds: f64, "WEIR_HEADER_TIMEOUT_SECONDS", "S", default "10" => 10.0;
+    /// Seconds that a client has to send the body of a request
+    body_timeout_seconds: f64, "WEIR_BODY_TIMEOUT_SECONDS", "S", default "30" => 30.0;
+    /// Let clients on this machine pass tensors in shared memory (/dev/shm)
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    shared_memory: bool, "WEIR_SHARED_MEMORY", "BOOL", default "false" => false;
+    /// After SIGTERM: seconds to go on answering while /readyz already says no
+    grace_seconds: f64, "WEIR_GRACE_SECONDS", "S", default "2" => 2.0;
+    /// After that: seconds that requests under way may still take
+    drain_seconds: f64, "WEIR_DRAIN_SECONDS", "S", default "20" => 20.0;
+
+    in "Logs";
+    /// Add metrics with the names of another server, for its dashboards: triton or none
+    compat_metrics: CompatMetrics, "WEIR_COMPAT_METRICS", "SERVER", default "none" => CompatMetrics::None;
+    /// Format of the log: auto is text on a terminal and JSON elsewhere
+    log_format: LogFormat, "WEIR_LOG_FORMAT", "FORMAT", default "auto" => LogFormat::Auto;
+    /// Least severe level to log: error, warn, info, debug or trace; or directives as weir=debug
+    log: String, "WEIR_LOG", "FILTER", default "info" => "info".into();
+    /// Log every request, not only failures and slow ones
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    access_log: bool, "WEIR_ACCESS_LOG", "BOOL", default "false" => false;
+    /// Seconds from which on a request is logged as slow
+    slow_request_seconds: f64, "WEIR_SLOW_REQUEST_SECONDS", "S", default "1" => 1.0;
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+impl ServeOptions {
+    /// Adds the file that `config` names, if it names one, below what is given already.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the file's name and the line at fault.
+    pub fn with_file(self) -> Result<Self> {
+        match &self.config {
+            Some(path) => {
+                let file = Self::read(path)?;
+                Ok(self.over(file))
+            }
+            None => Ok(self),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let refuse = |problem: String| Error::Config { setting: path.display().to_string(), problem };
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| refuse(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    fn file(text: &str) -> std::result::Result<ServeOptions, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    fn command() -> clap::Command {
+        ServeOptions::augment_args(clap::Command::new("serve"))
+    }
+
+    #[test]
+    fn a_source_wins_over_the_one_below_it_and_silence_falls_through() {
+        let flags = ServeOptions { threads: Some(3), ..ServeOptions::default() };
+        let both = flags.over(file("threads = 7\nqueue_capacity = 9").unwrap()).with_defaults();
+        assert_eq!((both.threads.value, both.queue_capacity.value, both.http.value.port()), (3, 9, 8080));
+    }
+
+    #[test]
+    fn a_file_may_set_everything_but_not_misspell_it() {
+        assert!(file("log_format = \"json\"\nhttp = \"[::1]:1\"\naccess_log = true\ndefault_model = \"m\"").is_ok());
+        for bad in ["thread = 1", "threads = -1", "http = \"nowhere\"", "default_model = \"../x\"", "config = \"x\""] {
+            assert!(file(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_a_variable_a_key_and_help_with_its_default() {
+        let command = command();
+        for (name, variable, _) in ServeOptions::DECLARED {
+            assert_eq!(*variable, format!("WEIR_{}", name.to_uppercase()));
+            let arg = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
+            assert_eq!(arg.get_long(), Some(name.replace('_', "-").as_str()));
+            assert_eq!(arg.get_env(), Some(std::ffi::OsStr::new(variable)));
+            let help = arg.get_help().unwrap().to_string();
+            assert!(help.contains("[default: ") && !help.starts_with(' '), "{name}: {help}");
+            let misused = file(&format!("{name} = {{}}")).unwrap_err();
+            assert!(!misused.contains("unknown field"), "{name}: {misused}");
+        }
+        assert_eq!(
+            command.get_arguments().count(),
+            ServeOptions::DECLARED.len() + 1,
+            "a setting is declared elsewhere"
+        );
+    }
+
+    #[test]
+    fn the_help_shows_the_defaults_that_hold() {
+        let parse = |flags: &[String]| {
+            let matches = command().no_binary_name(true).get_matches_from(flags);
+            format!("{:?}", ServeOptions::from_arg_matches(&matches).unwrap().with_defaults())
+        };
+        for (name, variable, shown) in ServeOptions::DECLARED {
+            if let Some(shown) = shown
+                && std::env::var_os(variable).is_none()
+            {
+                assert_eq!(parse(&[format!("--{}={shown}", name.replace('_', "-"))]), parse(&[]), "{name}");
+            }
+        }
+    }
+}
