@@ -42,16 +42,19 @@ impl Luma {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::internal("the image could not be resized", source)
         };
-        let source = fir::images::ImageRef::new(self.width, self.height, &self.pixels, fir::PixelType::U8)
+        // Typed, or the program would hold the code for every type of pixels, 3 MB.
+        let source = fir::images::TypedImageRef::<fir::pixels::U8>::from_buffer(self.width, self.height, &self.pixels)
             .map_err(|error| failed(error.into()))?;
-        let mut target = fir::images::Image::new(width, height, fir::PixelType::U8);
+        let mut pixels = vec![0; width as usize * height as usize];
+        let mut target = fir::images::TypedImage::<fir::pixels::U8>::from_buffer(width, height, &mut pixels)
+            .map_err(|error| failed(error.into()))?;
         let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Box)).crop(
             crop.left.into(),
             crop.top.into(),
             crop.width.into(),
             crop.height.into(),
         );
-        fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(error.into()))?;
-        Ok(Self { width, height, pixels: target.into_vec() })
+        fir::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| failed(error.into()))?;
+        Ok(Self { width, height, pixels })
     }
 }
