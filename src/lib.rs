@@ -19,8 +19,9 @@ pub mod config;
 pub mod metrics;
 pub mod telemetry;
 
-// L2: engines, transforms, the repository on disk, and what the server itself writes.
+// L2: engines, transforms, the repository on disk, what the server itself writes, pages and charts.
 pub mod engine;
+pub mod report;
 pub mod repository;
 pub mod store;
 pub mod transform;

@@ -6,7 +6,6 @@
 //! a closed or an open loop. It knows nothing of the server's own code.
 
 mod arrivals;
-mod axis;
 mod closed;
 mod connection;
 mod engine;

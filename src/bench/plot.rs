@@ -1,42 +1,32 @@
-//! The plot of a run as SVG: a distribution or throughput on the left, percentile curves on the
-//! right. Latencies are on a logarithmic scale, and so is the distance of a percentile from 100 %.
+//! The figure of a run as SVG: a distribution or throughput on the left, percentile curves on the right. Latencies
+//! are on a logarithmic scale, and so is the distance of a percentile from 100 %.
 
-use plotters::coord::Shift;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-
-use super::axis::{Axis, linear, milliseconds, percent, short, tick};
 use super::latencies::{Bin, CurvePoint, Percentiles};
-use crate::error::{Error, Result};
+use crate::report::{Anchor, Axis, Chart, Color, Drawing, Figure, SHADES, Scale, Stroke, Tick, short};
 
-const BLUE: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
-const ORANGE: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
-const RED: RGBColor = RGBColor(0xc0, 0x2b, 0x3a);
-const INK: RGBColor = RGBColor(0x22, 0x2b, 0x35);
-const PALE: RGBColor = RGBColor(0x6b, 0x77, 0x85);
-const GRID: RGBColor = RGBColor(0xe3, 0xe7, 0xeb);
-/// From a light load to a heavy one.
-const LIGHT_TO_HEAVY: [(f64, f64, f64); 3] = [(120.0, 190.0, 230.0), (31.0, 111.0, 180.0), (110.0, 30.0, 90.0)];
+/// The size of either chart.
+const WIDTH: f64 = 510.0;
+const HEIGHT: f64 = 380.0;
 /// More curves than this cannot be told apart; the first, the last and some between are drawn.
-const MAX_CURVES: usize = 8;
-/// Labels of loads that would be nearer than this, in pixels, are left out.
-const LABEL_WIDTH: i32 = 48;
-const LABEL_HEIGHT: i32 = 16;
+const MAX_CURVES: usize = SHADES as usize;
+/// Labels of loads that would be nearer than this are left out.
+const LABEL_WIDTH: f64 = 48.0;
+const LABEL_HEIGHT: f64 = 16.0;
 
 /// A run to draw.
 #[derive(Debug)]
 pub struct Plot {
-    /// What was measured.
+    /// The title.
     pub title: String,
-    /// How.
+    /// The conditions that it was measured under.
     pub subtitle: String,
-    /// The name of what [`PlotStep::throughput`] counts, such as `requests/s`.
+    /// The unit of [`PlotStep::throughput`], such as `requests/s`.
     pub throughput_unit: &'static str,
-    /// The name of what [`PlotStep::load`] says, such as `connections`.
+    /// The unit of [`PlotStep::load`], such as `connections`.
     pub load_name: &'static str,
     /// Limits of latency as (quantile, milliseconds).
     pub limits: Vec<(f64, f64)>,
-    /// The steps; those without answers are left out.
+    /// The steps.
     pub steps: Vec<PlotStep>,
 }
 
@@ -55,199 +45,126 @@ pub struct PlotStep {
     pub bins: Vec<Bin>,
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
-
-/// Draws a run.
-///
-/// # Errors
-/// [`Error::Internal`] when the drawing fails.
-pub fn plot(plot: &Plot) -> Result<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (1080, 480)).into_drawing_area();
-        root.fill(&WHITE).map_err(failed)?;
-        root.draw(&Text::new(plot.title.clone(), (24, 18), text(20, INK))).map_err(failed)?;
-        root.draw(&Text::new(plot.subtitle.clone(), (24, 44), text(14, PALE))).map_err(failed)?;
-        let (_, body) = root.split_vertically(64);
-        let (left, right) = body.split_horizontally(540);
-        match &plot.steps[..] {
-            [] => {
-                let nothing = Text::new("no answers", (440, 180), text(20, PALE));
-                body.draw(&nothing).map_err(failed)?;
-            }
-            [only] => {
-                distribution(&left, only)?;
-                curves(&right, plot)?;
-            }
-            _ => {
-                throughput(&left, plot)?;
-                curves(&right, plot)?;
-            }
-        }
-        root.present().map_err(failed)?;
+/// Draws a run as an SVG file.
+pub fn plot(plot: &Plot) -> String {
+    let figure = Figure::new(&plot.title, &plot.subtitle);
+    match &plot.steps[..] {
+        [] => figure
+            .with("no answers", Chart::sized(WIDTH, HEIGHT, latencies([1.0]), Axis::percent("", 0.0, 1.0)).finish("")),
+        [only] => figure.with("distribution", distribution(only)).with("percentiles", curves(plot)),
+        _ => figure.with("throughput and latency", throughput(plot)).with("percentiles", curves(plot)),
     }
-    Ok(svg)
+    .svg()
 }
 
-/// How often each latency occurred.
-fn distribution(area: &Area<'_>, step: &PlotStep) -> Result<()> {
+fn latencies(values: impl IntoIterator<Item = f64>) -> Axis {
+    // A latency of zero, below the resolution of the clock, has no logarithm.
+    Axis::logarithmic("latency (ms)", values.into_iter().map(|value| value.max(1e-6)))
+}
+
+/// Draws the frequency of each latency.
+fn distribution(step: &PlotStep) -> Drawing {
     let total = step.bins.iter().map(|bin| bin.count).sum::<u64>().max(1) as f64;
     let share = |bin: &Bin| bin.count as f64 / total * 100.0;
     let tallest = step.bins.iter().map(share).fold(1.0, f64::max);
     let rows = step.percentiles;
-    let mut chart = chart(area, "distribution", milliseconds(&[rows.min, rows.max]), linear(tallest * 1.14))?;
-    describe(&mut chart, ("latency (ms)", &tick), ("% of answers", &|share| format!("{share}")))?;
-    let bars = step.bins.iter().filter(|bin| bin.count > 0).map(|bin| {
-        Rectangle::new([(bin.from_ms.log10(), 0.0), (bin.to_ms.log10(), share(bin))], BLUE.mix(0.55).filled())
-    });
-    chart.draw_series(bars).map_err(failed)?;
-    for (name, value, color, height) in [("p50", rows.p50, INK, 1.12), ("p99", rows.p99, ORANGE, 1.06)] {
-        let (x, top) = (value.log10(), tallest * height);
-        chart.draw_series([PathElement::new([(x, 0.0), (x, top)], color.stroke_width(1))]).map_err(failed)?;
+    let y = Axis::from_zero("% of answers", tallest * 1.14);
+    let mut chart = Chart::sized(WIDTH, HEIGHT, latencies([rows.min, rows.max]), y);
+    for bin in step.bins.iter().filter(|bin| bin.count > 0) {
+        let title = format!("{} to {} ms: {:.2} %", short(bin.from_ms), short(bin.to_ms), share(bin));
+        chart.bar(Color::Blue, [[bin.from_ms, bin.to_ms], [0.0, share(bin)]], 0.0, &title);
+    }
+    for (name, value, color, height) in [("p50", rows.p50, Color::Ink, 1.12), ("p99", rows.p99, Color::Orange, 1.06)] {
+        let top = tallest * height;
+        chart.line(color, Stroke::Guide, name, [[value, 0.0], [value, top]]);
         // Beside its line, on the side where there is room.
-        let (side, shift) = if chart.backend_coord(&(x, top)).0 > 470 { (HPos::Right, -4) } else { (HPos::Left, 4) };
-        let style = text(13, color).pos(Pos::new(side, VPos::Top));
-        let label = EmptyElement::at((x, top)) + Text::new(format!("{name} {}", short(value)), (shift, 0), style);
-        chart.draw_series([label]).map_err(failed)?;
+        let (anchor, shift) = if chart.x(value) > WIDTH - 90.0 { (Anchor::End, -5.0) } else { (Anchor::Start, 5.0) };
+        let place = [chart.x(value) + shift, chart.y(top) + 10.0];
+        chart.text(place, anchor, color, &format!("{name} {}", short(value)));
     }
-    Ok(())
+    chart.finish("distribution of latencies")
 }
 
-/// What more load costs.
-fn throughput(area: &Area<'_>, plot: &Plot) -> Result<()> {
-    let values: Vec<f64> = plot.steps.iter().flat_map(|step| [step.percentiles.p50, step.percentiles.p99]).collect();
+/// Draws latency over throughput: the price of more load.
+fn throughput(plot: &Plot) -> Drawing {
+    let values = plot.steps.iter().flat_map(|step| [step.percentiles.p50, step.percentiles.p99]);
     let most = plot.steps.iter().map(|step| step.throughput).fold(1e-9, f64::max);
-    let mut chart = chart(area, "throughput and latency", linear(most * 1.08), milliseconds(&values))?;
-    describe(&mut chart, (plot.throughput_unit, &|count| short(*count)), ("latency (ms)", &tick))?;
-    type Pick = fn(&Percentiles) -> f64;
-    let lines: [(&str, RGBColor, Pick); 2] =
-        [("p50", BLUE, |rows: &Percentiles| rows.p50), ("p99", ORANGE, |rows: &Percentiles| rows.p99)];
-    for (name, color, pick) in lines {
-        let points: Vec<_> = plot.steps.iter().map(|step| (step.throughput, pick(&step.percentiles).log10())).collect();
-        let line = LineSeries::new(points.iter().copied(), color.stroke_width(2));
-        chart
-            .draw_series(line)
-            .map_err(failed)?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
-        chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, color.filled()))).map_err(failed)?;
+    let x = Axis::from_zero(plot.throughput_unit, most * 1.08);
+    let mut chart = Chart::sized(WIDTH, HEIGHT, x, latencies(values));
+    let points = |of: fn(&Percentiles) -> f64| -> Vec<[f64; 2]> {
+        plot.steps.iter().map(|step| [step.throughput, of(&step.percentiles)]).collect()
+    };
+    let (p50, p99) = (points(|rows| rows.p50), points(|rows| rows.p99));
+    for (name, color, points) in [("p50", Color::Blue, &p50), ("p99", Color::Orange, &p99)] {
+        chart.line(color, Stroke::Solid, name, points.iter().copied());
+        chart.dots(color, 4.0, points.iter().copied()).key(color, Stroke::Solid, name);
     }
-    let mut labelled: Vec<(i32, i32)> = Vec::new();
-    for step in &plot.steps {
-        let place = (step.throughput, step.percentiles.p99.log10());
-        let (x, y) = chart.backend_coord(&place);
-        if labelled.iter().any(|(left, top)| (x - left).abs() < LABEL_WIDTH && (y - top).abs() < LABEL_HEIGHT) {
-            continue;
+    let mut labelled: Vec<[f64; 2]> = Vec::new();
+    for (step, [x, y]) in plot.steps.iter().zip(p99) {
+        let place = [chart.x(x), chart.y(y) - 10.0];
+        let near = |[x, y]: &[f64; 2]| (x - place[0]).abs() < LABEL_WIDTH && (y - place[1]).abs() < LABEL_HEIGHT;
+        if !labelled.iter().any(near) {
+            labelled.push(place);
+            chart.text(place, Anchor::Middle, Color::Ink, &step.load);
         }
-        labelled.push((x, y));
-        let style = text(12, INK).pos(Pos::new(HPos::Center, VPos::Center));
-        let label = EmptyElement::at(place) + Text::new(step.load.clone(), (0, -14), style);
-        chart.draw_series([label]).map_err(failed)?;
     }
-    legend(&mut chart, SeriesLabelPosition::UpperLeft)
+    chart.finish("latency over throughput")
 }
 
-/// Percentile curves, with the limits of the service level.
-fn curves(area: &Area<'_>, plot: &Plot) -> Result<()> {
-    let place = |quantile: f64| -(1.0 - quantile.min(1.0 - 1e-9)).log10();
-    // The smallest latency is infinitely rare; a line from it would say nothing.
-    let drawn = |step: &PlotStep| step.curve.len().min(2).saturating_sub(1)..step.curve.len();
-    let points = |step: &PlotStep| {
-        let point = |point: &CurvePoint| (place(point.quantile), point.ms.log10());
-        step.curve[drawn(step)].iter().map(point).collect::<Vec<_>>()
+/// Draws percentile curves, with the limits of the service level.
+fn curves(plot: &Plot) -> Drawing {
+    let points = |step: &PlotStep| -> Vec<[f64; 2]> {
+        // The smallest latency is infinitely rare; a line from it would say nothing.
+        let drawn = &step.curve[step.curve.len().min(2).saturating_sub(1)..];
+        drawn.iter().map(|point| [decades(point.quantile), point.ms]).collect()
     };
-    let last = plot.steps.iter().flat_map(&points).map(|point| point.0).fold(1.0, f64::max);
-    let mut values: Vec<f64> = plot.steps.iter().flat_map(&points).map(|point| 10f64.powf(point.1)).collect();
-    let largest = values.iter().copied().fold(0.0, f64::max);
-    let limits = || plot.limits.iter().filter(|(_, limit)| *limit < largest * 10.0);
-    values.extend(limits().map(|(_, limit)| *limit));
-    let end = last * 1.04;
-    let decades = (0..=end as usize).map(|decade| decade as f64).collect();
-    let mut chart = chart(area, "percentiles", Axis::new(0.0, end, decades), milliseconds(&values))?;
-    describe(&mut chart, ("share of answers that are not slower", &percent), ("latency (ms)", &tick))?;
-    let drawn = chosen(plot.steps.len());
+    let all: Vec<[f64; 2]> = plot.steps.iter().flat_map(points).collect();
+    let last = all.iter().map(|point| point[0]).fold(1.0, f64::max);
+    let largest = all.iter().map(|point| point[1]).fold(0.0, f64::max);
+    // A limit far above everything would flatten the curves.
+    let limits: Vec<(f64, f64)> = plot.limits.iter().copied().filter(|(_, limit)| *limit < largest * 10.0).collect();
+    let values = all.iter().map(|point| point[1]).chain(limits.iter().map(|(_, limit)| *limit));
+    let mut chart = Chart::sized(WIDTH, HEIGHT, quantiles(last * 1.04), latencies(values));
+    let (many, drawn) = (plot.steps.len() > 1, chosen(plot.steps.len()));
     for (order, index) in drawn.iter().enumerate() {
         let step = &plot.steps[*index];
-        let color = if plot.steps.len() == 1 { BLUE } else { shade(order, drawn.len()) };
-        let line = LineSeries::new(points(step), color.stroke_width(2));
-        let series = chart.draw_series(line).map_err(failed)?;
-        if plot.steps.len() > 1 {
-            series
-                .label(format!("{} {}", plot.load_name, step.load))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+        let shade = order * (MAX_CURVES - 1) / (drawn.len().max(2) - 1);
+        let color = if many { Color::Shade(shade as u8) } else { Color::Blue };
+        let name = format!("{} {}", plot.load_name, step.load);
+        chart.line(color, Stroke::Solid, &name, points(step));
+        if many {
+            chart.key(color, Stroke::Solid, name);
         }
     }
-    for (quantile, limit) in limits() {
-        let (x, y) = (place(*quantile).min(last), limit.log10());
-        chart.draw_series(DashedLineSeries::new([(0.0, y), (x, y)], 6, 4, RED.stroke_width(1))).map_err(failed)?;
-        let name = format!("limit p{} {} ms", short(quantile * 100.0), short(*limit));
-        let label = EmptyElement::at((x, y)) + Cross::new((0, 0), 5, RED.stroke_width(2));
-        chart.draw_series([label]).map_err(failed)?;
-        let label = EmptyElement::at((0.0, y)) + Text::new(name, (6, -16), text(12, RED));
-        chart.draw_series([label]).map_err(failed)?;
+    for (quantile, limit) in limits {
+        let end = decades(quantile).min(last);
+        let name = format!("limit p{} {} ms", short(quantile * 100.0), short(limit));
+        chart.line(Color::Red, Stroke::Guide, &name, [[0.0, limit], [end, limit]]);
+        chart.dots(Color::Red, 4.0, [[end, limit]]);
+        let place = [chart.x(0.0) + 6.0, chart.y(limit) - 6.0];
+        chart.text(place, Anchor::Start, Color::Red, &name);
     }
-    if plot.steps.len() > 1 { legend(&mut chart, SeriesLabelPosition::LowerRight) } else { Ok(()) }
+    chart.finish("latency by percentile")
 }
 
-fn chart<'a, 'b>(area: &'a Area<'b>, title: &str, x: Axis, y: Axis) -> Result<Chart<'a, 'b>> {
-    ChartBuilder::on(area)
-        .margin(16)
-        .caption(title, text(16, INK))
-        .x_label_area_size(44)
-        .y_label_area_size(60)
-        .build_cartesian_2d(x, y)
-        .map_err(failed)
+/// Returns the distance of a quantile from 1 in decades: 1 for 0.9, 2 for 0.99.
+fn decades(quantile: f64) -> f64 {
+    -(1.0 - quantile.min(1.0 - 1e-9)).log10()
 }
 
-type Labels<'a> = (&'a str, &'a dyn Fn(&f64) -> String);
-
-fn describe(chart: &mut Chart<'_, '_>, x: Labels<'_>, y: Labels<'_>) -> Result<()> {
-    chart
-        .configure_mesh()
-        .x_desc(x.0)
-        .x_label_formatter(x.1)
-        .y_desc(y.0)
-        .y_label_formatter(y.1)
-        .axis_style(INK)
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .label_style(text(13, INK))
-        .axis_desc_style(text(14, PALE))
-        .draw()
-        .map_err(failed)
+/// An axis of quantiles up to this many decades.
+fn quantiles(end: f64) -> Axis {
+    let tick = |decade: u32| -> Tick {
+        (f64::from(decade), format!("{} %", short((1.0 - 10f64.powi(-(decade as i32))) * 100.0)))
+    };
+    let scale = Scale::Linear { low: 0.0, high: end };
+    Axis::new("share of answers that are not slower", scale, (0..=end as u32).map(tick).collect())
 }
 
-fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Result<()> {
-    chart
-        .configure_series_labels()
-        .position(position)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font(text(13, INK))
-        .draw()
-        .map_err(failed)
-}
-
-/// Which of so many curves are drawn.
+/// Returns the indices of the curves that are drawn, of so many.
 fn chosen(count: usize) -> Vec<usize> {
     let drawn = count.min(MAX_CURVES);
     (0..drawn).map(|index| if drawn < 2 { 0 } else { index * (count - 1) / (drawn - 1) }).collect()
-}
-
-fn shade(index: usize, of: usize) -> RGBColor {
-    let place = index as f64 / (of.max(2) - 1) as f64 * 2.0;
-    let (a, b) = (LIGHT_TO_HEAVY[place as usize], LIGHT_TO_HEAVY[(place as usize + 1).min(2)]);
-    let blend = |a: f64, b: f64| (a + (b - a) * place.fract()) as u8;
-    RGBColor(blend(a.0, b.0), blend(a.1, b.1), blend(a.2, b.2))
-}
-
-fn text(size: i32, color: RGBColor) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&color)
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::internal("a plot could not be drawn", error.to_string())
 }
 
 #[cfg(test)]
@@ -280,7 +197,6 @@ mod tests {
             limits,
             steps,
         })
-        .unwrap()
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::progress::grouped;
 use super::reading::ReadingArgs;
 use super::target::Target;
 use crate::error::{Error, Result};
-use crate::trainer::{CalibrateOutcome, Calibrated, calibrate, percent, read_for};
+use crate::report::percent;
+use crate::trainer::{CalibrateOutcome, Calibrated, calibrate, read_for};
 
 /// Makes a version as sure as it is right: fits a temperature on its validation images, divides the
 /// logits by it before the softmax of its graph, checks that no answer changes, and publishes the

@@ -175,7 +175,7 @@ fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> 
             serde_json::to_string(&report.evaluation)
         }
         TrainedReport::Autoencoder(report) => {
-            progress.say(&format!("on the {} {}:", report.evaluation.samples, report.data));
+            progress.say(&format!("on the {} {}:", report.evaluation.samples, report.subject.data));
             report.figures().iter().for_each(|(name, value)| progress.say(&format!("{name:<56} {value}")));
             serde_json::to_string(&report.evaluation)
         }

@@ -4,10 +4,10 @@
 use serde::Serialize;
 
 use super::fit::{FitState, Pace};
-use super::plots::{Figure, PALE, Series, TRAINING, VALIDATION};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::train::TrainRequest;
 use crate::error::{Error, Result};
+use crate::report::{Axis, Chart, Color, Figure, Stroke, span};
 
 /// How much of itself the mean that tells of an explosion keeps in a step.
 const MEMORY: f64 = 0.98;
@@ -144,7 +144,7 @@ pub fn lr_find(
         points,
     };
     run.write("lr_find.csv", &sweep.csv())?;
-    run.write("lr_find.svg", &sweep.svg(lowest)?)?;
+    run.write("lr_find.svg", &sweep.svg(lowest))?;
     Ok(sweep)
 }
 
@@ -196,23 +196,26 @@ impl Sweep {
         format!("step,learning_rate,loss,smoothed_loss\n{rows}")
     }
 
-    fn svg(&self, lowest: f64) -> Result<String> {
-        let first = self.points.first().map_or(1.0, |point| point.loss);
-        let line = |of: fn(&SweepPoint) -> f64| self.points.iter().map(|p| (p.learning_rate, of(p))).collect();
-        let marks = self.points.iter().filter(|p| p.learning_rate == self.steepest || p.learning_rate == self.valley);
-        let marks = marks.map(|point| (point.learning_rate, point.smoothed_loss)).collect();
-        let series = |name, color, dots, points| Series { name, color, dots, points };
-        let figure = Figure {
-            title: "loss by step size",
-            x_label: "step size",
-            log_x: true,
-            series: vec![
-                series("batch", PALE, false, line(|point| point.loss)),
-                series("smoothed", TRAINING, false, line(|point| point.smoothed_loss)),
-                series("valley, steepest", VALIDATION, true, marks),
-            ],
+    /// Draws the losses over the learning rate, as far up as they say something.
+    fn svg(&self, lowest: f64) -> String {
+        let top = self.points.first().map_or(1.0, |point| 1.5 * point.loss).max(EXPLOSION * lowest);
+        let line = |of: fn(&SweepPoint) -> f64| {
+            let points = self.points.iter().map(move |point| [point.learning_rate, of(point)]);
+            points.filter(move |[_, loss]| *loss <= top).collect::<Vec<_>>()
         };
-        figure.svg(Some((1.5 * first).max(EXPLOSION * lowest)))
+        let [batch, smoothed] = [line(|point| point.loss), line(|point| point.smoothed_loss)];
+        let (low, high) = span(batch.iter().chain(&smoothed).map(|point| point[1]), 0.05);
+        let x = Axis::logarithmic("learning rate", self.points.iter().map(|point| point.learning_rate));
+        let mut chart = Chart::sized(680.0, 380.0, x, Axis::linear("loss", low, high));
+        for (name, color, stroke, points) in
+            [("batch", Color::Soft, Stroke::Faint, batch), ("smoothed", Color::Blue, Stroke::Solid, smoothed)]
+        {
+            chart.line(color, stroke, name, points).key(color, stroke, name);
+        }
+        let marked = self.points.iter().filter(|p| p.learning_rate == self.steepest || p.learning_rate == self.valley);
+        chart.dots(Color::Orange, 4.0, marked.map(|point| [point.learning_rate, point.smoothed_loss]));
+        chart.dot_key(Color::Orange, "valley, steepest");
+        Figure::new("Loss by learning rate", "").with("", chart.finish("loss by learning rate")).svg()
     }
 }
 

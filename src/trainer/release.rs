@@ -15,11 +15,12 @@ use super::learner::Learner;
 use super::lesson::Lesson;
 use super::parity;
 use super::reference;
-use super::report::{RegressionReport, Report, Subject, evaluation};
+use super::report::{RegressionReport, Report, evaluation};
 use super::train::{TrainRequest, TrainedReport};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::ids::Version;
+use crate::report::Subject;
 use crate::repository::{
     CARD_FILE, ClassificationQuality, DataProvenance, Example, Golden, GoldenAnswer, MANIFEST_SCHEMA, MODEL_FILE,
     Manifest, PROBE_FILE, ProbeSample, Publication, Quality, ReadSettings, RegressionQuality, TrainingProvenance,
@@ -58,13 +59,8 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
     let parity = parity::check(network, &plan, &lesson.train)?;
     let Lesson { train, validation, test, source, .. } = lesson;
     let labels = source.labels.clone();
-    let subject = Subject {
-        model: model.to_string(),
-        version: None,
-        engine: plan.engine(),
-        data: format!("test {} of {}", test.kind.plural(), request.data_name()),
-        labels: labels.clone(),
-    };
+    let tested = format!("test {} of {}", test.kind.plural(), request.data_name());
+    let subject = Subject::new(model.as_str(), None, plan.engine().name(), tested);
     let history = state.history().to_vec();
     let (metrics, reference, output, report) = match lesson.is_regression() {
         false => {
@@ -76,7 +72,7 @@ pub(super) fn prepare(request: &TrainRequest, state: &FitState, lesson: &Lesson)
                 test: Some(predictions.evaluate()),
             });
             let reference = reference::of_classifier((validation, &held_out), (test, &predictions))?;
-            let mut report = Report::new(subject, &predictions, test)?;
+            let mut report = Report::new(subject, &labels, &predictions, test)?;
             report.history = history;
             let output = OutputTransform::Classification { probabilities: PROBABILITIES.into() };
             (metrics, reference, output, TrainedReport::Classifier(Box::new(report)))

@@ -11,14 +11,14 @@ use super::learner::{Learner, Model};
 use super::lesson::{Lesson, TaskOptions};
 use super::network::{Network, Parameter};
 use super::own;
-use super::plots;
 use super::presets::{Preset, preset};
 use super::recipe;
 use super::release::{self, Release};
-use super::report::{RegressionReport, Report};
+use super::report::{RegressionReport, Report, curves};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
+use crate::report::{Document, Figure, heat_map};
 use crate::repository::publish;
 
 /// What a run is told.
@@ -93,9 +93,9 @@ impl TrainedReport {
     fn write(&self, run: &RunDir) -> Result<()> {
         match self {
             Self::Classifier(report) => {
-                let (labels, evaluation) = (&report.labels, &report.full.evaluation);
-                run.write("confusion_matrix.svg", &plots::confusion(labels, evaluation)?)?;
-                run.write_confusion(labels, &evaluation.confusion)?;
+                let (labels, matrix) = (&report.labels, &report.full.evaluation.confusion);
+                run.write("confusion_matrix.svg", &Figure::new("", "").with("", heat_map(labels, matrix)).svg())?;
+                run.write_confusion(labels, matrix)?;
                 report.write(run.path())
             }
             Self::Autoencoder(report) => report.write(run.path()),
@@ -299,7 +299,7 @@ impl Run<'_> {
     fn conclude(&self, release: Release, history: &[EpochReport], mut events: Option<Events>) -> Result<TrainOutcome> {
         let Self { run, request, lesson, .. } = *self;
         let Release { publication, report, card, ended } = release;
-        run.write("curves.svg", &plots::curves(history)?)?;
+        run.write("curves.svg", &curves(history))?;
         report.write(run)?;
         let events = events.as_mut();
         match &report {

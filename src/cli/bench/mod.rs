@@ -134,7 +134,7 @@ impl Output {
 
     fn finish(mut self, report: &impl Serialize, picture: &Plot) -> Result<()> {
         if let Some(file) = &mut self.svg {
-            file.write_all(plot(picture)?.as_bytes()).map_err(Error::io("write to", &self.svg_place))?;
+            file.write_all(plot(picture).as_bytes()).map_err(Error::io("write to", &self.svg_place))?;
         }
         if let Some(json) = &mut self.json {
             let text = serde_json::to_string_pretty(report)

@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::super::paint::Paint;
-use super::super::progress::grouped;
+use super::table::heading;
 use super::{ANY_SIZE, EvaluateArgs};
 use crate::error::{Error, Result};
+use crate::report::Document;
 use crate::repository::{FoundVersion, Manifest};
 use crate::stats::LikelihoodEvaluation;
 use crate::trainer::{AutoencoderReport, DataSource, Importance, evaluate_autoencoder};
@@ -41,14 +42,7 @@ pub(super) fn run(args: &EvaluateArgs, found: &FoundVersion, data: &DataSource) 
 }
 
 fn table(report: &AutoencoderReport, paint: Paint) -> String {
-    let version = report.version.map_or_else(String::new, |version| format!(" version {version}"));
-    let mut text = format!(
-        "{}{version} in {}, {} {}\n\n",
-        paint.bold(&report.model),
-        report.engine.name(),
-        grouped(report.evaluation.samples as usize),
-        report.data
-    );
+    let mut text = heading(&report.subject, report.evaluation.samples, paint);
     for (name, value) in report.figures() {
         text.push_str(&format!("{name:<56} {value}\n"));
     }

@@ -15,11 +15,12 @@ use super::reading::ReadingArgs;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::ids::{Version, VersionSpec};
+use crate::report::{Document, Subject, percent};
 use crate::repository::{FoundVersion, Manifest};
 use crate::stats::Evaluation;
 use crate::trainer::{
-    Dataset, Evaluated, EvaluatedNumbers, RegressionReport, Report, Subject, evaluate_numbers, evaluate_version,
-    is_autoencoder, percent, read_for,
+    Dataset, Evaluated, EvaluatedNumbers, RegressionReport, Report, evaluate_numbers, evaluate_version, is_autoencoder,
+    read_for,
 };
 
 /// A limit on the size of a model file makes no sense for one's own.
@@ -97,14 +98,9 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         return numbers(args, &found, &data.test);
     }
     let Evaluated { manifest, labels, engine, predictions } = evaluate_version(&found.path, ANY_SIZE, &data.test)?;
-    let subject = Subject {
-        model: found.name.to_string(),
-        version: Some(found.version),
-        engine,
-        data: format!("test {} of {}", data.test.kind.plural(), args.data.display()),
-        labels,
-    };
-    let report = Report::new(subject, &predictions, &data.test)?;
+    let tested = format!("test {} of {}", data.test.kind.plural(), args.data.display());
+    let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
+    let report = Report::new(subject, &labels, &predictions, &data.test)?;
     if let Some(folder) = &args.report {
         report.write(folder)?;
     }
@@ -133,13 +129,8 @@ fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<
         return Err(Error::Config { setting: "min-accuracy".into(), problem });
     }
     let EvaluatedNumbers { manifest, engine, predictions } = evaluate_numbers(&found.path, ANY_SIZE, test)?;
-    let subject = Subject {
-        model: found.name.to_string(),
-        version: Some(found.version),
-        engine,
-        data: format!("test samples of {}", args.data.display()),
-        labels: Vec::new(),
-    };
+    let tested = format!("test samples of {}", args.data.display());
+    let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
     let report = RegressionReport::new(subject, test.values(), &predictions);
     if let Some(folder) = &args.report {
         report.write(folder)?;
@@ -149,7 +140,7 @@ fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<
         return Ok(ExitCode::SUCCESS);
     }
     let paint = Paint(std::io::stdout().is_terminal());
-    let mut text = format!("{}\n\n", paint.bold(&report.title()));
+    let mut text = format!("{}\n\n", paint.bold(&report.subject.title(report.evaluation.samples)));
     for (name, value) in report.figures() {
         text.push_str(&format!("{name:<50} {value:>12}\n"));
     }

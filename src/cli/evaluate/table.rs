@@ -2,8 +2,9 @@
 
 use super::super::paint::{Paint, bar};
 use super::super::progress::grouped;
+use crate::report::{Subject, percent};
 use crate::stats::ClassScores;
-use crate::trainer::{Report, confusions, percent};
+use crate::trainer::{Report, confusions};
 
 /// Confusions that are listed.
 const CONFUSIONS: usize = 6;
@@ -20,18 +21,18 @@ pub(super) fn evaluation(report: &Report, paint: Paint) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-/// The figures of the whole.
+/// Returns the model, its engine and the data that it was evaluated on.
+pub(super) fn heading(subject: &Subject, samples: u64, paint: Paint) -> String {
+    let Subject { model, version, engine, data, .. } = subject;
+    let version = version.map_or_else(String::new, |version| format!(" version {version}"));
+    format!("{}{version} in {engine}, {} {data}\n\n", paint.bold(model), grouped(samples as usize))
+}
+
+/// Returns the figures of the whole.
 fn headline(report: &Report, paint: Paint) -> String {
     let full = &report.full;
     let summary = &full.evaluation.summary;
-    let version = report.version.map_or_else(String::new, |version| format!(" version {version}"));
-    let mut text = format!(
-        "{}{version} in {}, {} {}\n\n",
-        paint.bold(&report.model),
-        report.engine.name(),
-        grouped(summary.samples as usize),
-        report.data
-    );
+    let mut text = heading(&report.subject, summary.samples, paint);
     let mut row = |name: &str, value: String| text.push_str(&format!("{name:<22} {value}\n"));
     let interval = full.accuracy_interval;
     let range = paint.dim(&format!("95 % interval {} – {}", percent(interval.low), percent(interval.high)));

@@ -7,11 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::evaluate::{Importance, Plans, output, run_with, scores};
-use super::report::{AutoencoderReport, Subject};
+use super::report::AutoencoderReport;
 use super::{Autoencoder, parity};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::ids::Version;
+use crate::report::{Document, Subject};
 use crate::repository::{
     CARD_FILE, Companion, CompanionRole, Golden, GoldenAnswer, GoldenReconstruction, MANIFEST_SCHEMA, MODEL_FILE,
     Manifest, PROBE_FILE, Publication, Quality, ReconstructionQuality, VersionFiles,
@@ -56,13 +57,9 @@ pub(in crate::trainer) fn prepare(
     let (validation, test) = (&lesson.validation, &lesson.test);
     let held_out = format!("validation images of {}", request.data_name());
     let reference = ReferenceScores::of(scores(&plans.model, validation)?, held_out);
-    let subject = Subject {
-        model: name.to_string(),
-        version: None,
-        data: format!("test images of {}", request.data_name()),
-        reference: reference.clone(),
-    };
-    let mut report = AutoencoderReport::new(subject, &plans, test, Importance::default())?;
+    let tested = format!("test images of {}", request.data_name());
+    let subject = Subject::new(name.as_str(), None, plans.model.engine().name(), tested);
+    let mut report = AutoencoderReport::new(subject, reference.clone(), &plans, test, Importance::default())?;
     report.history = state.history().to_vec();
     let companion = |role, plan: &Plan| Companion { role, signature: plan.signature().clone() };
     let (of_encoder, of_decoder) = (autoencoder.encoder().architecture(), autoencoder.decoder().architecture());
@@ -169,11 +166,8 @@ pub fn evaluate_autoencoder(
         encoder: companion(CompanionRole::Encoder)?,
         decoder: companion(CompanionRole::Decoder)?,
     };
-    let subject = Subject {
-        model: manifest.model.to_string(),
-        version: Some(manifest.version),
-        data: data_name,
-        reference: manifest.reconstruction().and_then(|quality| quality.scores.clone()),
-    };
-    Ok((AutoencoderReport::new(subject, &plans, data, importance)?, manifest))
+    let engine = plans.model.engine().name();
+    let subject = Subject::new(manifest.model.as_str(), Some(manifest.version), engine, data_name);
+    let reference = manifest.reconstruction().and_then(|quality| quality.scores.clone());
+    Ok((AutoencoderReport::new(subject, reference, &plans, data, importance)?, manifest))
 }

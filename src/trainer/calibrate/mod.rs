@@ -12,10 +12,11 @@ use super::dataset::{DataSource, Dataset};
 use super::evaluate::predict;
 use super::reference;
 use super::release::golden;
-use super::report::{Report, Subject};
+use super::report::Report;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::ids::Version;
+use crate::report::{Document, Subject};
 use crate::repository::{
     CARD_FILE, CalibrationProvenance, ClassificationQuality, MODEL_FILE, Manifest, PROBE_FILE, Publication, Quality,
     VersionFiles, publish,
@@ -134,14 +135,9 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
         }),
         ..manifest
     };
-    let subject = Subject {
-        model: manifest.model.to_string(),
-        version: None,
-        engine: plan.engine(),
-        data: format!("test images of {data_name}"),
-        labels: manifest.labels.clone(),
-    };
-    let report = Report::new(subject, &after[1], &data.test)?;
+    let tested = format!("test {} of {data_name}", data.test.kind.plural());
+    let subject = Subject::new(manifest.model.as_str(), None, plan.engine().name(), tested);
+    let report = Report::new(subject, &manifest.labels, &after[1], &data.test)?;
     let card = card::markdown(&manifest, &report.markdown());
     let mut published = vec![(MODEL_FILE, onnx), (CARD_FILE, card.into_bytes())];
     if !files.probe.is_empty() {
@@ -162,7 +158,7 @@ fn split(manifest: &Manifest, data: &DataSource, data_name: &str) -> Result<(Dat
     };
     if provenance.sha256 != data.sha256 {
         let problem = format!(
-            "is not what {} version {} was trained on (the SHA-256 of its files differ), so nobody can tell which images it has not seen",
+            "is not what {} version {} was trained on (the SHA-256 of its files differ), so nobody can tell which samples it has not seen",
             manifest.model, manifest.version
         );
         return Err(Error::Data { file: data_name.into(), problem });
@@ -172,7 +168,7 @@ fn split(manifest: &Manifest, data: &DataSource, data_name: &str) -> Result<(Dat
     }
     if provenance.validation_samples == 0 {
         let problem = format!(
-            "{} version {} was trained on all images; train one with --validation, a temperature fitted on images it has seen would be wrong",
+            "{} version {} was trained on all samples; train one with --validation, since a temperature fitted on samples that it has seen would be wrong",
             manifest.model, manifest.version
         );
         return Err(Error::Config { setting: "MODEL".into(), problem });

@@ -7,12 +7,14 @@ use super::super::dataset::Dataset;
 use super::super::images::encode;
 use super::super::report::Report;
 use crate::error::Result;
+use crate::report::{Color, Theme};
 
-type Color = [u8; 3];
-const PAPER: Color = [255, 255, 255];
-const INK: Color = [0x22, 0x2b, 0x35];
-const RIGHT: Color = [0x0b, 0x69, 0xa8];
-const WRONG: Color = [0xd1, 0x56, 0x0f];
+/// Red, green and blue.
+type Rgb = [u8; 3];
+const PAPER: Rgb = Color::Card.rgb(Theme::Light);
+const INK: Rgb = Color::Ink.rgb(Theme::Light);
+const RIGHT: Rgb = Color::Blue.rgb(Theme::Light);
+const WRONG: Rgb = Color::Orange.rgb(Theme::Light);
 
 /// Pixels of a picture for each pixel of a digit.
 const ZOOM: usize = 2;
@@ -69,7 +71,7 @@ impl Picture {
     }
 
     /// Fills a rectangle, or what of it is inside.
-    fn fill(&mut self, (x, y): (usize, usize), (width, height): (usize, usize), color: Color) {
+    fn fill(&mut self, (x, y): (usize, usize), (width, height): (usize, usize), color: Rgb) {
         for row in y..(y + height).min(self.height) {
             for column in x..(x + width).min(self.width) {
                 self.pixels[(row * self.width + column) * 3..][..3].copy_from_slice(&color);
@@ -78,7 +80,7 @@ impl Picture {
     }
 
     /// Writes digits and `>` around a centre.
-    fn write(&mut self, (x, y): (usize, usize), text: &str, color: Color) {
+    fn write(&mut self, (x, y): (usize, usize), text: &str, color: Rgb) {
         let left = x.saturating_sub(text.len() * DIGIT_WIDTH / 2);
         let top = y.saturating_sub(DIGIT_HEIGHT / 2);
         for (index, byte) in text.bytes().enumerate() {
@@ -127,7 +129,7 @@ pub(super) fn confusion(matrix: &[Vec<u64>]) -> Picture {
 }
 
 /// A colour on paper, 0 to 1 strong.
-fn mix(color: Color, strength: f64) -> Color {
+fn mix(color: Rgb, strength: f64) -> Rgb {
     std::array::from_fn(|part| {
         (f64::from(color[part]) * strength + f64::from(PAPER[part]) * (1.0 - strength)).round() as u8
     })

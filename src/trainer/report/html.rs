@@ -1,21 +1,20 @@
-//! The report as one HTML page.
+//! The report of a classifier as one HTML page.
 
-use super::words::{confusions, escape, percent};
-use super::{Report, charts, gallery};
-use crate::stats::ClassScores;
-use crate::trainer::fit::EpochReport;
+use super::words::confusions;
+use super::{Report, charts, gallery, training};
+use crate::report::{columns, escape, headline, heat_map, percent, section};
+use crate::stats::{ClassScores, ReliabilityBin, Scores};
 
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = include_str!("classification.css");
 const DEFINITIONS: &str = include_str!("definitions.html");
 
 /// Confusions that are listed beside the matrix.
 const CONFUSIONS: usize = 10;
 
-/// The whole page. It may load nothing and run nothing, wherever it is opened.
+/// Returns the whole page.
 pub(super) fn page(report: &Report) -> String {
-    let parts = [
-        header(report),
-        headline(report),
+    let sections = [
+        figures(report),
         matrix(report),
         classes(report),
         thresholds(report),
@@ -24,66 +23,41 @@ pub(super) fn page(report: &Report) -> String {
         training(&report.history),
         format!("<section>{DEFINITIONS}</section>"),
     ];
-    document(&report.title(), &report.created, &parts)
+    report.subject.page(report.samples(), STYLE, &sections)
 }
 
-/// A page of these parts in the style of all reports.
-pub(in crate::trainer) fn document(title: &str, created: &str, parts: &[String]) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"content-security-policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n\
-         </head>\n<body>\n<main>\n{}\n<footer>Weir {} · {}</footer>\n</main>\n</body>\n</html>\n",
-        escape(title),
-        parts.join("\n"),
-        env!("CARGO_PKG_VERSION"),
-        escape(created)
-    )
-}
-
-fn header(report: &Report) -> String {
-    let version = report.version.map_or_else(String::new, |version| format!(" <small>version {version}</small>"));
-    format!(
-        "<header><p class=\"eyebrow\">Evaluation</p><h1>{}{version}</h1><p>{} {} · run in {} · {}</p></header>",
-        escape(&report.model),
-        report.full.evaluation.summary.samples,
-        escape(&report.data),
-        report.engine.name(),
-        escape(report.created.split('T').next().unwrap_or_default())
-    )
-}
-
-fn headline(report: &Report) -> String {
+fn figures(report: &Report) -> String {
     let full = &report.full;
     let summary = &full.evaluation.summary;
     let interval = full.accuracy_interval;
-    // The bar shows the interval with as much room on both sides again.
+    let mut tiles: Vec<(String, String)> = vec![("balanced accuracy".into(), percent(full.balanced_accuracy))];
+    tiles.extend(full.top_k.iter().take(3).map(|top| (format!("top-{} accuracy", top.k), percent(top.accuracy))));
+    let areas = [("mean ROC area", full.mean_roc_area), ("mean PR area", full.mean_precision_recall_area)];
+    let numbers = [
+        ("macro F1", Some(full.evaluation.macro_average.f1)),
+        ("log-loss, nats", Some(summary.loss)),
+        ("Brier score", Some(full.brier_score)),
+        ("calibration error", Some(full.evaluation.expected_calibration_error)),
+    ];
+    let chance = [("Matthews correlation", Some(full.matthews_correlation)), ("Cohen's κ", Some(full.cohen_kappa))];
+    let numbers = numbers.into_iter().chain(areas).chain(chance);
+    tiles.extend(numbers.filter_map(|(name, value)| Some((name.to_owned(), format!("{:.4}", value?)))));
+    let name = format!("accuracy, 95 % interval {} – {}", percent(interval.low), percent(interval.high));
+    headline((&percent(summary.accuracy), &name), &interval_bar(report), &tiles)
+}
+
+/// Returns the accuracy and its interval as a bar, with as much room on both sides again.
+fn interval_bar(report: &Report) -> String {
+    let interval = report.full.accuracy_interval;
     let room = (interval.high - interval.low).max(1e-6);
     let (low, high) = ((interval.low - room).max(0.0), (interval.high + room).min(1.0));
     let at = |share: f64| (share - low) / (high - low) * 100.0;
-    let mut tiles: Vec<(String, String)> = vec![("balanced accuracy".into(), percent(full.balanced_accuracy))];
-    tiles.extend(full.top_k.iter().take(3).map(|top| (format!("top-{} accuracy", top.k), percent(top.accuracy))));
-    let number = |value: f64| format!("{value:.4}");
-    tiles.push(("macro F1".into(), number(full.evaluation.macro_average.f1)));
-    tiles.push(("log-loss, nats".into(), number(summary.loss)));
-    tiles.push(("Brier score".into(), number(full.brier_score)));
-    tiles.push(("calibration error".into(), number(full.evaluation.expected_calibration_error)));
-    tiles.extend(full.mean_roc_area.map(|area| ("mean ROC area".into(), number(area))));
-    tiles.extend(full.mean_precision_recall_area.map(|area| ("mean PR area".into(), number(area))));
-    tiles.push(("Matthews correlation".into(), number(full.matthews_correlation)));
-    tiles.push(("Cohen's κ".into(), number(full.cohen_kappa)));
-    let tiles: String =
-        tiles.iter().map(|(name, value)| format!("<div><b>{value}</b><span>{name}</span></div>")).collect();
     format!(
-        "<section class=\"head\"><div class=\"hero\"><b>{}</b><span>accuracy, 95 % interval {} – {}</span>\
-         <div class=\"interval\"><i></i><i class=\"range\" style=\"left:{:.1}%;right:{:.1}%\"></i><i class=\"dot\" style=\"left:{:.1}%\"></i></div>\
-         <div class=\"ends\"><span>{}</span><span>{}</span></div></div><div class=\"tiles\">{tiles}</div></section>",
-        percent(summary.accuracy),
-        percent(interval.low),
-        percent(interval.high),
+        "<div class=\"interval\"><i></i><i class=\"range\" style=\"left:{:.1}%;right:{:.1}%\"></i><i class=\"point\" style=\"left:{:.1}%\"></i></div>\
+         <div class=\"ends\"><span>{}</span><span>{}</span></div>",
         at(interval.low),
         100.0 - at(interval.high),
-        at(summary.accuracy),
+        at(report.full.evaluation.summary.accuracy),
         percent(low),
         percent(high)
     )
@@ -105,57 +79,70 @@ fn matrix(report: &Report) -> String {
         true => "<p>None: every answer is right.</p>".to_owned(),
         false => format!("<ol class=\"confusions\">{}</ol>", found.iter().map(row).collect::<String>()),
     };
-    format!(
-        "<section><h2>What is taken for what</h2><p class=\"lead\">A row for each true class, a column for each answer. \
-         Blue is right, orange is wrong; a pointer on a cell shows its share.</p><div class=\"matrix\"><div>{}</div>\
-         <div><h3>Most frequent confusions</h3>{list}</div></div></section>",
-        charts::confusion(report)
-    )
+    let map = heat_map(&report.labels, &evaluation.confusion).embedded();
+    let content =
+        format!("<div class=\"matrix\"><div>{map}</div><div><h3>Most frequent confusions</h3>{list}</div></div>");
+    let lead = "A row for each true class, a column for each answer. Blue is right, orange is wrong. Point at a cell to see its share.";
+    section("Confusion matrix", lead, &content)
 }
 
 fn classes(report: &Report) -> String {
     let evaluation = &report.full.evaluation;
-    let missed = |class: &ClassScores| if class.support > 0 { 1.0 - class.scores.recall } else { 0.0 };
-    let answered = |class: usize| evaluation.confusion.iter().map(|row| row[class]).sum::<u64>();
-    let alarms =
-        |index: usize, class: &ClassScores| if answered(index) > 0 { 1.0 - class.scores.precision } else { 0.0 };
     let longest =
-        evaluation.classes.iter().enumerate().flat_map(|(index, class)| [missed(class), alarms(index, class)]);
+        evaluation.classes.iter().enumerate().map(|(index, class)| missed(class).max(false_alarms(report, index)));
     let longest = longest.fold(1e-9, f64::max);
-    let half = |share: f64| {
-        let width = share / longest * 64.0;
-        format!("<div class=\"half\"><i style=\"width:{width:.1}%\"></i>{}</div>", percent(share))
-    };
-    let row = |(index, class): (usize, &ClassScores)| {
-        let areas = report.full.curves[index].as_ref().map(|curves| [curves.roc.area, curves.precision_recall.area]);
-        let areas =
-            areas.map_or_else(|| "<td>–</td><td>–</td>".into(), |[a, b]| format!("<td>{a:.4}</td><td>{b:.4}</td>"));
-        format!(
-            "<tr><td>{}</td><td class=\"missed\">{}</td><td class=\"alarms\">{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td>{areas}<td>{}</td></tr>",
-            escape(&report.labels[index]),
-            half(missed(class)),
-            half(alarms(index, class)),
-            class.scores.precision,
-            class.scores.recall,
-            class.scores.f1,
-            class.support
-        )
-    };
-    let foot = |name: &str, scores: &crate::stats::Scores| {
+    let rows: Vec<String> = (0..evaluation.classes.len()).map(|index| class_row(report, index, longest)).collect();
+    let average = |name: &str, scores: &Scores| {
         format!(
             "<tr><td>{name}</td><td></td><td></td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td><td></td><td></td><td></td></tr>",
             scores.precision, scores.recall, scores.f1
         )
     };
-    format!(
-        "<section><h2>Class by class</h2><p class=\"lead\">Missed is the share of a class that was taken for something else \
-         (1 − recall); false alarms are the share of answers that were wrong (1 − precision).</p><div class=\"scroll\"><table>\
+    let table = format!(
+        "<div class=\"scroll\"><table>\
          <thead><tr><th>class</th><th class=\"missed\">missed</th><th class=\"alarms\">false alarms</th><th>precision</th><th>recall</th>\
-         <th>F1</th><th>ROC area</th><th>PR area</th><th>support</th></tr></thead><tbody>{}</tbody><tfoot>{}{}{}</tfoot></table></div></section>",
-        evaluation.classes.iter().enumerate().map(row).collect::<Vec<_>>().join("\n"),
-        foot("macro", &evaluation.macro_average),
-        foot("weighted", &evaluation.weighted_average),
-        foot("micro", &report.full.micro_average)
+         <th>F1</th><th>ROC area</th><th>PR area</th><th>support</th></tr></thead><tbody>{}</tbody><tfoot>{}{}{}</tfoot></table></div>",
+        rows.join("\n"),
+        average("macro", &evaluation.macro_average),
+        average("weighted", &evaluation.weighted_average),
+        average("micro", &report.full.micro_average)
+    );
+    let lead = "Missed is the share of a class that was taken for another (1 − recall); false alarms are the share of its answers that were wrong (1 − precision).";
+    section("Class by class", lead, &table)
+}
+
+/// Returns the share of a class that was taken for another.
+fn missed(class: &ClassScores) -> f64 {
+    if class.support > 0 { 1.0 - class.scores.recall } else { 0.0 }
+}
+
+/// Returns the share of the answers that named this class and were wrong.
+fn false_alarms(report: &Report, class: usize) -> f64 {
+    let evaluation = &report.full.evaluation;
+    let answered = evaluation.confusion.iter().any(|row| row[class] > 0);
+    if answered { 1.0 - evaluation.classes[class].scores.precision } else { 0.0 }
+}
+
+/// Returns the row of a class; the longest bar of all rows stands for the share `longest`.
+fn class_row(report: &Report, index: usize, longest: f64) -> String {
+    let class = &report.full.evaluation.classes[index];
+    let half = |share: f64| {
+        let width = share / longest * 64.0;
+        format!("<div class=\"half\"><i style=\"width:{width:.1}%\"></i>{}</div>", percent(share))
+    };
+    let areas = report.full.curves[index].as_ref().map(|curves| [curves.roc.area, curves.precision_recall.area]);
+    let areas = areas.map_or_else(|| ["–".into(), "–".into()], |areas| areas.map(|area| format!("{area:.4}")));
+    format!(
+        "<tr><td>{}</td><td class=\"missed\">{}</td><td class=\"alarms\">{}</td><td>{:.4}</td><td>{:.4}</td><td>{:.4}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        escape(&report.labels[index]),
+        half(missed(class)),
+        half(false_alarms(report, index)),
+        class.scores.precision,
+        class.scores.recall,
+        class.scores.f1,
+        areas[0],
+        areas[1],
+        class.support
     )
 }
 
@@ -163,66 +150,40 @@ fn thresholds(report: &Report) -> String {
     if report.full.mean_roc_area.is_none() {
         return String::new();
     }
-    format!(
-        "<section><h2>At every threshold</h2><p class=\"lead\">Each class against the rest. The three weakest classes are \
-         drawn in colour; a pointer on a line names its class. Axes begin where the curves do.</p>\
-         <div class=\"two\"><div><h3>Receiver operating characteristic</h3>{}</div><div><h3>Precision and recall</h3>{}</div></div></section>",
-        charts::roc(report),
-        charts::precision_recall(report)
-    )
+    let lead = "Each class against the rest. The three weakest classes are drawn in colour; point at a line to see its class. The axes begin where the curves do.";
+    let charts = columns([
+        ("Receiver operating characteristic", charts::roc(report)),
+        ("Precision and recall", charts::precision_recall(report)),
+    ]);
+    section("At every threshold", lead, &charts)
 }
 
 fn calibration(report: &Report) -> String {
-    let samples = report.full.evaluation.summary.samples.max(1) as f64;
-    let sum = |of: fn(&crate::stats::ReliabilityBin) -> f64| {
+    let samples = report.samples().max(1) as f64;
+    let mean = |of: fn(&ReliabilityBin) -> f64| {
         report.full.reliability.iter().map(|bin| of(bin) * bin.samples as f64).sum::<f64>() / samples
     };
-    let (sure, right) = (sum(|bin| bin.confidence), sum(|bin| bin.accuracy));
-    let verdict = match sure - right {
-        gap if gap > 0.005 => format!("It is {} points too sure.", points(gap)),
-        gap if gap < -0.005 => format!("It is {} points less sure than it could be.", points(-gap)),
-        _ => "On the whole it is as sure as it is right.".into(),
+    let (confidence, accuracy) = (mean(|bin| bin.confidence), mean(|bin| bin.accuracy));
+    let verdict = match confidence - accuracy {
+        gap if gap > 0.005 => format!("The model is overconfident by {:.1} points.", gap * 100.0),
+        gap if gap < -0.005 => format!("The model is underconfident by {:.1} points.", -gap * 100.0),
+        _ => "On the whole, the confidences are right.".into(),
     };
-    format!(
-        "<section><h2>Does it know how sure it is?</h2><p class=\"lead\">Answers are {} sure on average, and {} of them are right. \
-         {verdict} Expected calibration error {:.4}, at worst {:.4}.</p><div class=\"two\"><div><h3>Reliability</h3>{}\
-         <ul class=\"legend\"><li class=\"over\">too sure</li><li class=\"under\">too modest</li></ul></div>\
-         <div><h3>How sure the answers are</h3>{}</div></div></section>",
-        percent(sure),
-        percent(right),
+    let lead = format!(
+        "The mean confidence is {}, and {} of the answers are right. {verdict} Expected calibration error {:.4}, maximum {:.4}.",
+        percent(confidence),
+        percent(accuracy),
         report.full.evaluation.expected_calibration_error,
-        report.full.maximum_calibration_error,
-        charts::reliability(report),
-        charts::confidences(report)
-    )
-}
-
-fn points(share: f64) -> String {
-    format!("{:.1}", share * 100.0)
+        report.full.maximum_calibration_error
+    );
+    let charts = columns([("Reliability", charts::reliability(report)), ("Confidences", charts::confidences(report))]);
+    section("Calibration", &lead, &charts)
 }
 
 fn mistakes(report: &Report) -> String {
     if report.mistakes.is_empty() {
         return String::new();
     }
-    format!(
-        "<section><h2>Worst mistakes</h2><p class=\"lead\">The images whose true class was given the least probability: \
-         what it is, what it was taken for, and how sure that answer was.</p><div class=\"sheet\">{}</div></section>",
-        gallery::contact_sheet(report)
-    )
-}
-
-/// The curves of a training run; empty without one.
-pub(in crate::trainer) fn training(history: &[EpochReport]) -> String {
-    if history.is_empty() {
-        return String::new();
-    }
-    let (loss, accuracy) = charts::epochs(history);
-    let legend = "<ul class=\"legend\"><li class=\"training\">training, while it learned</li><li class=\"validation\">validation</li></ul>";
-    let chart = |title: &str, chart: String| format!("<div><h3>{title}</h3>{chart}{legend}</div>");
-    let accuracy = accuracy.map_or_else(String::new, |accuracy| chart("Accuracy", accuracy));
-    format!(
-        "<section><h2>How it was trained</h2><p class=\"lead\">After each epoch.</p><div class=\"two\">{}{accuracy}</div></section>",
-        chart("Loss", loss)
-    )
+    let lead = "The samples whose true class was given the least probability: the true class, the answer, and the confidence of that answer.";
+    section("Worst mistakes", lead, &format!("<div class=\"gallery\">{}</div>", gallery::gallery(report)))
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Report;
-use super::words::percent;
+use crate::report::percent;
 use crate::stats::{Curve, Scores};
 
 pub(super) fn markdown(report: &Report) -> String {
@@ -16,7 +16,7 @@ pub(super) fn markdown(report: &Report) -> String {
 }
 
 fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
-    writeln!(text, "# {}\n", report.title())?;
+    writeln!(text, "# {}\n", report.subject.title(report.samples()))?;
     writeln!(text, "| figure | value |\n| --- | ---: |")?;
     for (name, value) in figures(report) {
         writeln!(text, "| {name} | {value} |")?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ids::Version;
 use crate::stats::Predictions;
 
 /// Images of one pixel, and a classifier that is wrong about one in four.
@@ -12,19 +13,14 @@ fn sample(classes: usize, per_class: usize, label: impl Fn(usize) -> String) -> 
         row[(index + usize::from(index % 4 == 3)) % classes] += 0.9 - (index % 7) as f32 / 20.0;
         predictions.push(index % classes, &row);
     }
-    let subject = Subject {
-        model: "digits".into(),
-        version: Some(Version(3)),
-        engine: EngineKind::Tract,
-        data: "test images of <data>".into(),
-        labels: (0..classes).map(label).collect(),
-    };
-    Report::new(subject, &predictions, &data).unwrap()
+    let subject = Subject::new("digits", Some(Version(3)), "tract", "test images of <data>".into());
+    let labels: Vec<String> = (0..classes).map(label).collect();
+    Report::new(subject, &labels, &predictions, &data).unwrap()
 }
 
 #[test]
 fn a_page_needs_nothing_else_and_runs_nothing() {
-    let page = sample(5, 20, |class| class.to_string()).html();
+    let page = sample(5, 20, |class| class.to_string()).html().unwrap();
     for outside in ["http", "src=\"/", "url(", "<script", "<link", "@import", "javascript:", "onload"] {
         let found = page.match_indices(outside).map(|(at, _)| &page[at..(at + 30).min(page.len())]).collect::<Vec<_>>();
         assert!(found.iter().all(|text| text.starts_with("http-equiv")), "{outside}: {found:?}");
@@ -44,7 +40,7 @@ fn a_page_needs_nothing_else_and_runs_nothing() {
 fn labels_from_outside_stay_text() {
     let hostile = |class: usize| format!("<img src=x onerror=alert({class})>|\"'&\n");
     let report = sample(3, 8, hostile);
-    let page = report.html();
+    let page = report.html().unwrap();
     assert!(!page.contains("<img src=x") && !page.contains("<data>"));
     assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;"));
     let markdown = report.markdown();
@@ -69,7 +65,7 @@ fn json_holds_the_figures_at_the_top_and_the_mistakes_without_images() {
 #[test]
 fn any_number_of_classes_and_no_samples_at_all_make_a_page() {
     for (classes, per_class) in [(2, 1), (2, 0), (40, 3), (256, 1)] {
-        let page = sample(classes, per_class, |class| class.to_string()).html();
+        let page = sample(classes, per_class, |class| class.to_string()).html().unwrap();
         assert!(page.ends_with("</html>\n") && !page.contains("NaN") && !page.contains("inf,"), "{classes}");
         assert!(page.len() < 3_000_000, "{classes}: {}", page.len());
     }

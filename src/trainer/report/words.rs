@@ -1,16 +1,11 @@
-//! Numbers and classes in words, the same on a terminal and in every kind of report.
+//! Classes in words, the same on a terminal and in every form of a report.
 
-/// `0.974` → `97.40 %`.
-pub fn percent(share: f64) -> String {
-    format!("{:.2} %", share * 100.0)
-}
-
-/// The name of a class, or its number.
+/// Returns the name of a class, or its number.
 pub fn label(labels: &[String], class: usize) -> String {
     labels.get(class).cloned().unwrap_or_else(|| class.to_string())
 }
 
-/// The most frequent confusions as (truth, predicted, how often), at most `count`.
+/// Returns the most frequent confusions as (truth, predicted, samples), at most `count`.
 pub fn confusions(confusion: &[Vec<u64>], count: usize) -> Vec<(usize, usize, u64)> {
     let cells = confusion
         .iter()
@@ -20,22 +15,6 @@ pub fn confusions(confusion: &[Vec<u64>], count: usize) -> Vec<(usize, usize, u6
     found.sort_by(|a, b| b.2.cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
     found.truncate(count);
     found
-}
-
-/// Text for HTML and SVG: no label or path can begin an element or leave an attribute.
-pub(in crate::trainer) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -50,8 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_label_is_markup() {
-        assert_eq!(escape("<b a='\"'>&"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;");
-        assert_eq!((percent(0.974), label(&["x".into()], 1)), ("97.40 %".into(), "1".into()));
+    fn a_class_without_a_name_is_called_by_its_number() {
+        assert_eq!(label(&["x".into()], 1), "1");
     }
 }

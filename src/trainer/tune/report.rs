@@ -2,7 +2,7 @@
 
 use super::{Objective, Outcome, Search, Trial, Tuned, best, given, request};
 use crate::error::{Error, Result};
-use crate::trainer::plots::{Figure, PALE, Series, TRAINING, VALIDATION};
+use crate::report::{Axis, Chart, Color, Figure, Stroke, span};
 use crate::trainer::recipe::Override;
 
 impl Search<'_> {
@@ -25,7 +25,7 @@ impl Search<'_> {
             .map_err(|error| Error::internal("the trials could not be written", error))?;
         write("trials.json", format!("{json}\n"))?;
         write("trials.csv", self.csv(trials))?;
-        write("trials.svg", self.figure(trials).svg(None)?)?;
+        write("trials.svg", self.svg(trials))?;
         Ok(tuned)
     }
 
@@ -55,31 +55,34 @@ impl Search<'_> {
         csv
     }
 
-    /// Every trial that gave a figure, and the best so far.
-    fn figure<'f>(&self, trials: &[Trial]) -> Figure<'f> {
+    /// Draws every trial that gave a figure, and the best so far.
+    fn svg(&self, trials: &[Trial]) -> String {
         let points = |outcome: Outcome| {
             let of = trials.iter().filter(move |trial| trial.outcome == outcome);
-            of.filter_map(|trial| Some((trial.trial as f64, trial.objective?))).collect::<Vec<_>>()
+            of.filter_map(|trial| Some([trial.trial as f64, trial.objective?])).collect::<Vec<_>>()
         };
+        let (stopped, finished) = (points(Outcome::Stopped), points(Outcome::Finished));
         let mut lowest = f64::INFINITY;
-        let best = points(Outcome::Finished).into_iter().map(|(trial, objective)| {
-            lowest = lowest.min(objective);
-            (trial, lowest)
-        });
-        let best = best.collect();
-        let series = |name, color, dots, points| Series { name, color, dots, points };
-        Figure {
-            title: match self.header.objective {
-                Objective::Loss => "validation loss by trial",
-                Objective::Accuracy => "validation error by trial",
-            },
-            x_label: "trial",
-            log_x: false,
-            series: vec![
-                series("stopped early", PALE, true, points(Outcome::Stopped)),
-                series("trained to the end", TRAINING, true, points(Outcome::Finished)),
-                series("best so far", VALIDATION, false, best),
-            ],
-        }
+        let best: Vec<[f64; 2]> = finished
+            .iter()
+            .map(|[trial, objective]| {
+                lowest = lowest.min(*objective);
+                [*trial, lowest]
+            })
+            .collect();
+        let name = match self.header.objective {
+            Objective::Loss => "validation loss",
+            Objective::Accuracy => "validation error",
+        };
+        let (low, high) = span(stopped.iter().chain(&finished).map(|point| point[1]), 0.05);
+        let last = trials.len().max(2) as f64;
+        let (x, y) = (Axis::counted("trial", 1.0, last), Axis::linear(name, low, high));
+        let mut chart = Chart::sized(680.0, 380.0, x, y);
+        chart.line(Color::Orange, Stroke::Solid, "best so far", best);
+        chart.dots(Color::Soft, 4.0, stopped).dots(Color::Blue, 4.0, finished);
+        chart.dot_key(Color::Soft, "stopped early").dot_key(Color::Blue, "trained to the end");
+        chart.key(Color::Orange, Stroke::Solid, "best so far");
+        let title = format!("{}{} by trial", name[..1].to_uppercase(), &name[1..]);
+        Figure::new(&title, "").with("", chart.finish(&title)).svg()
     }
 }

@@ -119,7 +119,7 @@ fn a_published_version_is_evaluated_to_the_figures_of_its_manifest() {
     let told = manifest.reconstruction().unwrap().test.clone().unwrap();
     // A number read from JSON may differ in its last bit.
     assert!((report.evaluation.negative_elbo - told.negative_elbo).abs() < 1e-9);
-    assert_eq!((report.evaluation.importance, report.version), (None, Some(Version(1))));
+    assert_eq!((report.evaluation.importance, report.subject.version), (None, Some(Version(1))));
 }
 
 #[test]
