@@ -6,6 +6,7 @@
 
 use super::luma::Luma;
 use crate::signature::Polarity;
+use crate::simd::vectorized;
 
 /// The greatest difference from the background, in grey levels, that counts as noise.
 const NOISE: f32 = 12.0;
@@ -134,7 +135,7 @@ fn even_polarity(pixels: &[u8], level: u8) -> Polarity {
     let (mut darker, mut brighter) = (0i64, 0i64);
     // The sums of 4096 differences fit 32 bits, which vectorise better than 64.
     for part in pixels.chunks(4096) {
-        let (dark, bright) = pulp::Arch::new().dispatch(
+        let (dark, bright) = vectorized(
             #[inline(always)]
             || {
                 part.iter().fold((0i32, 0i32), |(dark, bright), pixel| {
