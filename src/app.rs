@@ -93,7 +93,7 @@ impl App {
             // Compute threads, the runtime's workers (one a core) and the load threads.
             threads: serving.threads
                 + std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-                + config.lifecycle.load_threads,
+                + config.lifecycle.load_threads.max(config.lifecycle.start_threads),
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
             scheduling: serving.scheduling.clone(),

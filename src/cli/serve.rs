@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::Shutdown;
 use crate::app::{App, StopReason, bind};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
+use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::telemetry::{self, LogControl};
 
@@ -29,7 +30,9 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
     let mut options = args.options.with_file()?;
     options.check_executable = own_program();
     let config = options.resolve()?;
-    if config.serving.engine != EngineChoice::Tract {
+    if config.serving.engine != EngineChoice::Tract
+        && Engines::new(config.serving.onnxruntime.clone()).finds_onnxruntime()
+    {
         without_telemetry();
     }
     let log = telemetry::init(&config.log)?;

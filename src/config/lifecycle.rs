@@ -115,6 +115,8 @@ pub struct LifecycleConfig {
     pub version_policy: VersionPolicy,
     /// The number of versions that are loaded at the same time.
     pub load_threads: usize,
+    /// The same until the versions of the start are loaded.
+    pub start_threads: usize,
     /// The folder for what the server writes: the audit trail, and the aliases of a read-only repository.
     pub state_dir: PathBuf,
 }

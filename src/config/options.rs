@@ -62,7 +62,7 @@ settings! {
     /// Seconds between two looks at the repository
     poll_interval_seconds: f64, "WEIR_POLL_INTERVAL_SECONDS", "S", default "2" => 2.0;
     /// Versions that are loaded at the same time
-    load_threads: usize, "WEIR_LOAD_THREADS", "N", default "1" => 1;
+    load_threads: usize, "WEIR_LOAD_THREADS", "N", unset "1, and while the server starts one per core";
     /// Folder for what the server writes: the audit trail, the aliases of a read-only repository, measurements,
     /// and which models have passed their check
     state_dir: PathBuf, "WEIR_STATE_DIR", "DIR", default "state" => "state".into();
@@ -146,7 +146,7 @@ settings! {
     slow_request_seconds: f64, "WEIR_SLOW_REQUEST_SECONDS", "S", default "1" => 1.0;
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

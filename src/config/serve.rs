@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{ServeOptions, ServeValues};
+use super::options::{ServeOptions, ServeValues, cores};
 use super::{
     CheckConfig, Control, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig, SchedulingSettings,
     ServingConfig,
@@ -48,6 +48,7 @@ fn lifecycle(values: &ServeValues) -> Result<LifecycleConfig> {
     if control != Control::Explicit && !named.value.is_empty() {
         return Err(named.refuse("names what to load in explicit mode; add --control explicit".into()));
     }
+    let load_threads = values.load_threads.at_least_one()?;
     let parse = |name: &String| match name.as_str() {
         "*" => Ok(LoadModel::Every),
         name => name.parse().map(LoadModel::Named),
@@ -57,7 +58,8 @@ fn lifecycle(values: &ServeValues) -> Result<LifecycleConfig> {
         load_models: named.value.iter().map(parse).collect::<Result<_>>()?,
         poll_interval: values.poll_interval_seconds.seconds()?,
         version_policy: values.version_policy.value.clone(),
-        load_threads: values.load_threads.at_least_one()?,
+        load_threads: load_threads.unwrap_or(1),
+        start_threads: load_threads.unwrap_or_else(cores),
         state_dir: values.state_dir.value.clone(),
     })
 }

@@ -64,6 +64,11 @@ impl Engines {
         onnxruntime::version(self.onnxruntime.as_deref())
     }
 
+    /// Returns true if there is a library of ONNX Runtime to load. It is not tried.
+    pub fn finds_onnxruntime(&self) -> bool {
+        onnxruntime::is_found(self.onnxruntime.as_deref())
+    }
+
     /// Returns the library that was given for ONNX Runtime.
     pub fn onnxruntime_file(&self) -> Option<&Path> {
         self.onnxruntime.as_deref()
@@ -117,6 +122,15 @@ impl Plan {
         match self {
             Self::Tract(plan) => plan.signature(),
             Self::OnnxRuntime(plan) => plan.signature(),
+        }
+    }
+
+    /// Returns true if a session takes microseconds to create, because it shares the weights of the plan. Then
+    /// none needs to be created before it is used.
+    pub fn has_cheap_sessions(&self) -> bool {
+        match self {
+            Self::Tract(_) => true,
+            Self::OnnxRuntime(_) => false,
         }
     }
 

@@ -27,6 +27,8 @@ const MAX_SIDE_FILE_BYTES: u64 = 64 << 20;
 pub struct VersionFiles {
     /// The graph.
     pub onnx: Vec<u8>,
+    /// The SHA-256 of the graph in hexadecimal.
+    pub onnx_sha256: String,
     /// The manifest, if there is one.
     pub manifest: Option<Manifest>,
     /// The probe set; empty if there is none.
@@ -44,6 +46,8 @@ pub struct CompanionFile {
     pub role: CompanionRole,
     /// Its bytes.
     pub onnx: Vec<u8>,
+    /// The SHA-256 of its bytes in hexadecimal.
+    pub sha256: String,
 }
 
 impl VersionFiles {
@@ -52,27 +56,38 @@ impl VersionFiles {
     /// # Errors
     /// As [`VersionFiles::read_named`].
     pub fn read(folder: &Path, max_model_bytes: u64) -> Result<Self> {
-        Self::read_named(folder, MODEL_FILE, max_model_bytes)
+        Self::read_with(folder, MODEL_FILE, max_model_bytes, |_| true)
     }
 
-    /// Reads a version folder whose graph is in the file `model_file`.
+    /// Reads a version folder whose graph is in the file `model_file`, for serving. All files are checked, but
+    /// only the companions that a server runs are kept.
     ///
     /// # Errors
     /// [`Error::Incomplete`] when a file is missing, ends early or is not what the manifest's hash
     /// says; [`Error::Repository`] when it is too large, not a plain file, or not readable as what it
     /// should be; [`Error::Io`] when reading fails.
     pub fn read_named(folder: &Path, model_file: &str, max_model_bytes: u64) -> Result<Self> {
+        Self::read_with(folder, model_file, max_model_bytes, |role| role == CompanionRole::Decoder)
+    }
+
+    fn read_with(
+        folder: &Path,
+        model_file: &str,
+        max_model_bytes: u64,
+        is_kept: impl Fn(CompanionRole) -> bool,
+    ) -> Result<Self> {
         let onnx =
             read_file(folder, model_file, max_model_bytes)?.ok_or_else(|| incomplete(model_file, "is missing"))?;
+        let onnx_sha256 = sha256_hex(&onnx);
         let manifest =
             read_file(folder, MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| Manifest::parse(&bytes)).transpose()?;
         let Some(manifest) = manifest else {
-            return Ok(Self { onnx, manifest: None, probe: Vec::new(), companions: Vec::new() });
+            return Ok(Self { onnx, onnx_sha256, manifest: None, probe: Vec::new(), companions: Vec::new() });
         };
-        verify(&manifest, model_file, &onnx)?;
+        verify(&manifest, model_file, &onnx_sha256)?;
         let probe = match read_file(folder, PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
             Some(bytes) => {
-                verify(&manifest, PROBE_FILE, &bytes)?;
+                verify(&manifest, PROBE_FILE, &sha256_hex(&bytes))?;
                 parse_probe(&bytes, &manifest)?
             }
             None if manifest.files.contains_key(PROBE_FILE) => return Err(incomplete(PROBE_FILE, "is missing")),
@@ -85,10 +100,13 @@ impl VersionFiles {
                 return Err(problem(MANIFEST_FILE, &format!("names a companion {}, which is no file", quote(name))));
             }
             let onnx = read_file(folder, name, max_model_bytes)?.ok_or_else(|| incomplete(name, "is missing"))?;
-            verify(&manifest, name, &onnx)?;
-            companions.push(CompanionFile { name: name.clone(), role: companion.role, onnx });
+            let sha256 = sha256_hex(&onnx);
+            verify(&manifest, name, &sha256)?;
+            if is_kept(companion.role) {
+                companions.push(CompanionFile { name: name.clone(), role: companion.role, onnx, sha256 });
+            }
         }
-        Ok(Self { onnx, manifest: Some(manifest), probe, companions })
+        Ok(Self { onnx, onnx_sha256, manifest: Some(manifest), probe, companions })
     }
 }
 
@@ -130,7 +148,9 @@ pub(super) fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Option<
         return Err(problem(name, "is a link, folder or special file, not a plain file"));
     }
     let file = File::open(&path).map_err(Error::io("open", &path))?;
-    let mut bytes = Vec::new();
+    // With a byte to spare, in which the end of the file shows without growing.
+    let expected = file.metadata().map_or(0, |metadata| metadata.len().min(limit)) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
     if bytes.len() as u64 > limit {
         return Err(problem(name, &format!("is larger than the limit of {limit} bytes")));
@@ -138,9 +158,8 @@ pub(super) fn read_file(folder: &Path, name: &str, limit: u64) -> Result<Option<
     Ok(Some(bytes))
 }
 
-fn verify(manifest: &Manifest, name: &str, bytes: &[u8]) -> Result<()> {
+fn verify(manifest: &Manifest, name: &str, found: &str) -> Result<()> {
     let entry = manifest.files.get(name).ok_or_else(|| problem(MANIFEST_FILE, &format!("does not list {name}")))?;
-    let found = sha256_hex(bytes);
     if entry.sha256 != found {
         let differs =
             format!("has SHA-256 {found}, the manifest says {}; the copy is incomplete or was changed", entry.sha256);

@@ -10,6 +10,9 @@ use super::luma::Luma;
 /// The size above which a picture gains nothing by this decoder.
 const MAX_PIXELS: u64 = 128 * 128;
 
+/// The row above the first one.
+static BLACK: [u8; MAX_PIXELS as usize] = [0; MAX_PIXELS as usize];
+
 /// The header of an 8-bit grey picture without interlacing, after its size (PNG specification, section
 /// 11.2.1): depth, colour type, compression, filter, interlace.
 const PLAIN: [u8; 5] = [8, 0, 0, 0, 0];
@@ -53,34 +56,33 @@ fn unpack(data: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
         let start = pixels.len();
         pixels.extend_from_slice(&row[1..]);
         let (above, current) = pixels.split_at_mut(start);
-        unfilter(row[0], above.rchunks_exact(width).next(), current)?;
+        unfilter(row[0], above.rchunks_exact(width).next().unwrap_or(&BLACK[..width]), current)?;
     }
     Some(pixels)
 }
 
 /// Reverts the filter of a row in place (PNG specification, section 9.2), for pixels of one byte.
-fn unfilter(filter: u8, above: Option<&[u8]>, row: &mut [u8]) -> Option<()> {
-    let up = |x: usize| above.map_or(0, |above| above[x]);
+fn unfilter(filter: u8, above: &[u8], row: &mut [u8]) -> Option<()> {
+    let (mut left, mut up_left) = (0u8, 0u8);
     match filter {
         0 => {}
-        1 => (1..row.len()).for_each(|x| row[x] = row[x].wrapping_add(row[x - 1])),
-        2 => {
-            if let Some(above) = above {
-                row.iter_mut().zip(above).for_each(|(pixel, up)| *pixel = pixel.wrapping_add(*up));
+        1 => {
+            for pixel in row {
+                *pixel = pixel.wrapping_add(left);
+                left = *pixel;
             }
         }
+        2 => row.iter_mut().zip(above).for_each(|(pixel, up)| *pixel = pixel.wrapping_add(*up)),
         3 => {
-            let mut left = 0;
-            for (x, pixel) in row.iter_mut().enumerate() {
-                *pixel = pixel.wrapping_add(((u16::from(left) + u16::from(up(x))) / 2) as u8);
+            for (pixel, &up) in row.iter_mut().zip(above) {
+                *pixel = pixel.wrapping_add(u8::midpoint(left, up));
                 left = *pixel;
             }
         }
         4 => {
-            let (mut left, mut up_left) = (0, 0);
-            for (x, pixel) in row.iter_mut().enumerate() {
-                *pixel = pixel.wrapping_add(paeth(left, up(x), up_left));
-                (left, up_left) = (*pixel, up(x));
+            for (pixel, &up) in row.iter_mut().zip(above) {
+                *pixel = pixel.wrapping_add(paeth(left, up, up_left));
+                (left, up_left) = (*pixel, up);
             }
         }
         _ => return None,

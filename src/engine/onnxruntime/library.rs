@@ -67,7 +67,8 @@ pub(super) fn open(setting: Option<&Path>) -> Result<&'static Library> {
     Ok(LIBRARY.get_or_init(|| library))
 }
 
-fn find(setting: Option<&Path>) -> Result<PathBuf> {
+/// Finds the file of the library; see [`open`].
+pub(super) fn find(setting: Option<&Path>) -> Result<PathBuf> {
     let named = setting
         .map(Path::to_owned)
         .or_else(|| std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from));

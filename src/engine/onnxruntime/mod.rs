@@ -32,6 +32,11 @@ pub(super) fn version(library: Option<&Path>) -> Result<&'static str> {
     library::open(library).map(|library| library.version.as_str())
 }
 
+/// Returns true if a library is found, without loading it.
+pub(super) fn is_found(library: Option<&Path>) -> bool {
+    library::find(library).is_ok()
+}
+
 /// A graph, and the bytes from which its sessions are created.
 #[derive(Debug)]
 pub struct OrtPlan {

@@ -7,9 +7,10 @@ mod convert;
 mod shapes;
 
 use std::collections::HashMap;
-use std::io::Cursor;
 use std::sync::Arc;
 
+use prost::Message as _;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::contain::{contain, unusable};
@@ -36,7 +37,7 @@ impl TractPlan {
 
     fn build(onnx: &[u8]) -> Result<Self> {
         let refuse = |error: TractError| unusable(format!("{error:#}"));
-        let mut graph = tract_onnx::onnx().model_for_read(&mut Cursor::new(onnx)).map_err(refuse)?;
+        let mut graph = parse(onnx).map_err(refuse)?;
         let batch = shapes::name_symbols(&mut graph).map_err(refuse)?;
         let names = shapes::names(&graph);
         let typed = graph.into_typed().map_err(refuse)?.into_decluttered().map_err(refuse)?;
@@ -64,6 +65,11 @@ impl TractPlan {
         let worker = |plan: &Arc<TypedRunnableModel>| Worker::new(plan.clone());
         Ok(TractSession { any_batch: worker(&self.any_batch)?, single: self.single.as_ref().map(worker).transpose()? })
     }
+}
+
+/// Parses the bytes where they are; the reader of tract would copy them first.
+fn parse(onnx: &[u8]) -> TractResult<InferenceModel> {
+    tract_onnx::onnx().model_for_proto_model(&ModelProto::decode(onnx)?)
 }
 
 /// One thread's working memory for a [`TractPlan`].

@@ -14,7 +14,6 @@ use serde::Deserialize;
 use crate::config::CheckConfig;
 use crate::engine::{EngineKind, Engines};
 use crate::error::{Error, Result};
-use crate::repository::sha256_hex;
 
 /// What is read of the child's answer and of its last words.
 const MAX_ANSWER_BYTES: u64 = 64 << 10;
@@ -55,14 +54,14 @@ impl Checker {
         Self { remembered: config.state_dir.join("checked"), config, stopped }
     }
 
-    /// Loads a file in this engine and runs it once on zeros, elsewhere.
+    /// Loads a file, of which `sha256` is the hash, in this engine and runs it once on zeros, elsewhere.
     ///
     /// # Errors
     /// [`Error::Repository`] saying what became of it, [`Error::ShuttingDown`] when the server stops,
     /// [`Error::Internal`] when no child can be started.
-    pub fn check(&self, engines: &Engines, engine: EngineKind, onnx: &[u8]) -> Result<()> {
+    pub fn check(&self, engines: &Engines, engine: EngineKind, onnx: &[u8], sha256: &str) -> Result<()> {
         let runtime = if engine == EngineKind::OnnxRuntime { engines.onnxruntime()? } else { "" };
-        let mark = format!("{}-{}{runtime}-weir{}", sha256_hex(onnx), engine.name(), env!("CARGO_PKG_VERSION"));
+        let mark = format!("{sha256}-{}{runtime}-weir{}", engine.name(), env!("CARGO_PKG_VERSION"));
         if self.remembered.join(&mark).exists() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use crate::config::EngineChoice;
 use crate::engine::{EngineKind, Plan, Session, zeros};
 use crate::error::Result;
-use crate::repository::{VersionFiles, sha256_hex};
+use crate::repository::VersionFiles;
 use crate::serving::execution::tuning::BatchCost;
 use crate::serving::lifecycle::engines::Candidates;
 use crate::serving::servable::{Answering, Servable};
@@ -31,12 +31,12 @@ pub(crate) fn agreeing_plan(candidates: &Candidates, servable: &Servable, max_by
     {
         return Ok(None);
     }
-    let VersionFiles { onnx, .. } = VersionFiles::read_named(&servable.folder, &servable.model_file, max_bytes)?;
-    if sha256_hex(&onnx) != servable.onnx_sha256 {
+    let files = VersionFiles::read_named(&servable.folder, &servable.model_file, max_bytes)?;
+    if files.onnx_sha256 != servable.onnx_sha256 {
         tracing::debug!(model = servable.name.as_str(), file = servable.model_file, "has changed since it was loaded");
         return Ok(None);
     }
-    let plan = candidates.load(EngineKind::OnnxRuntime, &onnx)?;
+    let plan = candidates.load(EngineKind::OnnxRuntime, &files.onnx, &files.onnx_sha256)?;
     let runtime = servable.runtime.load_full();
     if plan.signature() != runtime.plan().signature() {
         tracing::info!(model = servable.name.as_str(), "the engines see different signatures; tract goes on");

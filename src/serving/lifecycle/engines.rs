@@ -17,19 +17,21 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Loads a file in the engine of choice.
+    /// Loads a file, of which `sha256` is the hash, in the engine of choice.
     ///
     /// # Errors
     /// [`Error::Repository`] saying why no engine can run it, [`Error::Config`] when the engine of
     /// choice is not there, [`Error::ShuttingDown`].
-    pub fn plan(&self, onnx: &[u8]) -> Result<Plan> {
+    pub fn plan(&self, onnx: &[u8], sha256: &str) -> Result<Plan> {
         refuse_external_data(onnx)?;
         match self.choice {
-            EngineChoice::Tract => self.load(EngineKind::Tract, onnx),
-            EngineChoice::Onnxruntime => self.load(EngineKind::OnnxRuntime, onnx),
-            EngineChoice::Auto => match self.load(EngineKind::Tract, onnx) {
+            EngineChoice::Tract => self.load(EngineKind::Tract, onnx, sha256),
+            EngineChoice::Onnxruntime => self.load(EngineKind::OnnxRuntime, onnx, sha256),
+            EngineChoice::Auto => match self.load(EngineKind::Tract, onnx, sha256) {
                 Err(Error::ShuttingDown) => Err(Error::ShuttingDown),
-                Err(first) => self.load(EngineKind::OnnxRuntime, onnx).map_err(|second| neither(&first, second)),
+                Err(first) => {
+                    self.load(EngineKind::OnnxRuntime, onnx, sha256).map_err(|second| neither(&first, second))
+                }
                 Ok(plan) => Ok(plan),
             },
         }
@@ -39,12 +41,12 @@ impl Candidates {
     ///
     /// # Errors
     /// As [`Candidates::plan`].
-    pub fn load(&self, engine: EngineKind, onnx: &[u8]) -> Result<Plan> {
+    pub fn load(&self, engine: EngineKind, onnx: &[u8], sha256: &str) -> Result<Plan> {
         if engine == EngineKind::OnnxRuntime {
             self.engines.onnxruntime()?;
         }
         if let Some(checker) = &self.checker {
-            checker.check(&self.engines, engine, onnx)?;
+            checker.check(&self.engines, engine, onnx, sha256)?;
         }
         let plan = self.engines.load(engine, onnx)?;
         if self.checker.is_none() && engine == EngineKind::Tract {

@@ -15,13 +15,13 @@ use crate::metrics::{Metrics, Source};
 use crate::repository::triton::View;
 use crate::repository::{
     ClassificationQuality, Example, FoundVersion, ProbeSample, Quality, ReconstructionQuality, RegressionQuality,
-    Truth, VersionFiles, sha256_hex,
+    Truth, VersionFiles,
 };
 use crate::serving::execution::cache::ResponseCache;
 use crate::serving::execution::inline::Gather;
 use crate::serving::execution::sessions::Runtime;
 use crate::serving::execution::statistics::Statistics;
-use crate::serving::execution::tuning::{BatchCost, GATHER_PROBE, Pinned, Tuning, TuningStage};
+use crate::serving::execution::tuning::{GATHER_PROBE, Pinned, Tuning, TuningStage};
 use crate::serving::lifecycle::comparison;
 use crate::serving::lifecycle::engines::Candidates;
 use crate::serving::lifecycle::triton;
@@ -67,11 +67,11 @@ impl LoadSettings {
         if candidates.choice == EngineChoice::Auto
             && let (Some(tract), Some(other)) = (known(EngineKind::Tract), known(EngineKind::OnnxRuntime))
             && comparison::is_better(&tract, &other)
-            && let Ok(plan) = candidates.load(EngineKind::OnnxRuntime, onnx)
+            && let Ok(plan) = candidates.load(EngineKind::OnnxRuntime, onnx, onnx_sha256)
         {
             return Ok(plan);
         }
-        candidates.plan(onnx)
+        candidates.plan(onnx, onnx_sha256)
     }
 }
 
@@ -82,21 +82,21 @@ impl LoadSettings {
 /// on a golden example or while warming up.
 pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
-    let VersionFiles { onnx, manifest, probe, companions } =
+    let VersionFiles { onnx, onnx_sha256, manifest, probe, companions } =
         VersionFiles::read_named(&found.path, found.settings.model_file(), settings.max_model_bytes)?;
     if let Some(manifest) = &manifest {
         verify::identity(found, manifest)?;
     }
-    let onnx_sha256 = sha256_hex(&onnx);
     let scheduling = found.settings.scheduling_over(&settings.scheduling);
     let choice = found.settings.engine.map_or(settings.candidates.choice, |table| table.kind);
     let candidates = Candidates { choice, ..settings.candidates.clone() };
     let plan = settings.plan(&candidates, &onnx, &onnx_sha256)?;
+    drop(onnx);
     if let Some(manifest) = &manifest {
         verify::signature(manifest, plan.signature())?;
     }
     let view = triton::view(found, plan.signature())?;
-    let (mut sessions, costs) = warm_sessions(&plan, &view, settings.pool.size())?;
+    let (mut sessions, tuning) = prepare(settings, &plan, &view, &onnx_sha256, Pinned::of(&scheduling))?;
     triton::warm_up(found, &view, &mut sessions)?;
     let output_labels = triton::output_labels(found, &view)?;
     let (transform, labels) = match &manifest {
@@ -116,11 +116,6 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     };
     let beside = Beside { found, settings, candidates: &candidates, scheduling: &scheduling, metrics };
     let generator = Generator::load(&beside, manifest.as_ref(), &companions)?;
-    let pinned = Pinned::of(&scheduling);
-    let tuning = match settings.tuning.recall(&onnx_sha256, plan.engine()) {
-        Some(costs) => Tuning::choose(TuningStage::Remembered, plan.engine(), costs, pinned),
-        None => Tuning::choose(TuningStage::Loading, plan.engine(), costs, pinned),
-    };
     let metrics = metrics.bind_servable(found.name.as_str(), &found.version.to_string())?;
     let cache = match scheduling.cache_bytes {
         0 => None,
@@ -166,14 +161,25 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     Ok(servable)
 }
 
-/// A session for each compute thread, each of which has run, and what a run costs.
-pub(crate) fn warm_sessions(plan: &Plan, view: &View, count: usize) -> Result<(Vec<Session>, Vec<BatchCost>)> {
+/// Makes the sessions that must be there before the first request, each of which has run, and chooses how requests
+/// run: by the measurements of an earlier process, or else by a brief one now.
+pub(crate) fn prepare(
+    settings: &LoadSettings,
+    plan: &Plan,
+    view: &View,
+    onnx_sha256: &str,
+    pinned: Pinned,
+) -> Result<(Vec<Session>, Tuning)> {
+    let count = if plan.has_cheap_sessions() { 1 } else { settings.pool.size() };
     let mut sessions = comparison::warm(plan, count)?;
+    if let Some(costs) = settings.tuning.recall(onnx_sha256, plan.engine()) {
+        return Ok((sessions, Tuning::choose(TuningStage::Remembered, plan.engine(), costs, pinned)));
+    }
     let mut costs = vec![tuner::cost(&mut sessions[0], 1, &triton::zeros(view, 1)?)?];
     if view.batching == Batching::Any {
         costs.push(tuner::cost(&mut sessions[0], GATHER_PROBE, &triton::zeros(view, GATHER_PROBE)?)?);
     }
-    Ok((sessions, costs))
+    Ok((sessions, Tuning::choose(TuningStage::Loading, plan.engine(), costs, pinned)))
 }
 
 fn decode_probe(probe: &ProbeSample, signature: &Signature) -> Result<(Input, Truth)> {

@@ -11,13 +11,13 @@ use crate::config::SchedulingSettings;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::repository::triton::View;
-use crate::repository::{CompanionFile, CompanionRole, FoundVersion, INTENSITIES, Manifest, sha256_hex};
+use crate::repository::{CompanionFile, CompanionRole, FoundVersion, INTENSITIES, Manifest};
 use crate::serving::execution::inline::Gather;
 use crate::serving::execution::sessions::Runtime;
 use crate::serving::execution::statistics::Statistics;
-use crate::serving::execution::tuning::{Pinned, Tuning, TuningStage};
+use crate::serving::execution::tuning::Pinned;
 use crate::serving::lifecycle::engines::Candidates;
-use crate::serving::lifecycle::load::{LoadSettings, warm_sessions};
+use crate::serving::lifecycle::load::{LoadSettings, prepare};
 use crate::serving::lifecycle::verify;
 use crate::serving::scheduler::lane::Lane;
 use crate::serving::servable::Servable;
@@ -129,12 +129,10 @@ impl Beside<'_> {
     /// A graph beside `model.onnx`, loaded, checked and warmed up as that is.
     fn servable(&self, file: &CompanionFile) -> Result<Servable> {
         let Self { found, settings, candidates, scheduling, metrics } = *self;
-        let plan = candidates.plan(&file.onnx)?;
+        let plan = candidates.plan(&file.onnx, &file.sha256)?;
         let view = View::plain(plan.signature());
-        let (sessions, costs) = warm_sessions(&plan, &view, settings.pool.size())?;
+        let (sessions, tuning) = prepare(settings, &plan, &view, &file.sha256, Pinned::of(scheduling))?;
         let View { signature, batching, facing } = view;
-        let onnx_sha256 = sha256_hex(&file.onnx);
-        let tuning = Tuning::choose(TuningStage::Loading, plan.engine(), costs, Pinned::of(scheduling));
         let metrics = metrics.bind_servable(&format!("{}/decoder", found.name), &found.version.to_string())?;
         metrics.set_tuning(tuning.single(), tuning.max_batch);
         Ok(Servable {
@@ -150,7 +148,7 @@ impl Beside<'_> {
             settings: scheduling.clone(),
             choice: candidates.choice,
             cache: None,
-            onnx_sha256,
+            onnx_sha256: file.sha256.clone(),
             folder: found.path.clone(),
             model_file: file.name.clone(),
             manifest: None,

@@ -66,7 +66,7 @@ impl Owner {
         let ManagerParts { config, models, default_model, load, metrics, predictor } = parts;
         let store = AliasStore::new(&models, &config.state_dir);
         let tuner = load.tuner.clone();
-        let workers = Workers::start(config.load_threads, &load, &metrics, &events)?;
+        let workers = Workers::start(config.load_threads.max(config.start_threads), &load, &metrics, &events)?;
         let interval = (config.control == Control::Poll).then_some(config.poll_interval);
         let deliver = move |looked| events.send(Event::Looked(looked)).is_ok();
         let source = Source::start(models, store.clone(), interval, deliver)?;
@@ -206,6 +206,8 @@ impl Owner {
             (serves, !aliased)
         };
         loads.sort_by_cached_key(urgency);
+        // Until the versions of the start are loaded, there are no requests that loading could slow down.
+        let most = if self.settled { self.config.load_threads } else { self.config.start_threads };
         self.backlog = 0;
         let mut dispatched = false;
         for (name, version) in loads {
@@ -214,7 +216,7 @@ impl Owner {
             else {
                 continue;
             };
-            if self.workers.free == 0 {
+            if self.workers.busy() >= most {
                 self.backlog += 1;
                 continue;
             }
@@ -245,6 +247,7 @@ impl Owner {
                 let servable: Arc<Servable> = Arc::from(servable);
                 if let Some(tuner) = &self.tuner {
                     tuner.add(&servable);
+                    servable.generator().into_iter().for_each(|generator| tuner.add(generator.decoder()));
                 }
                 let old = record.serving.replace((servable, fingerprint));
                 record.draining.extend(old.map(|(servable, _)| servable));

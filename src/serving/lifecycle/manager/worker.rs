@@ -59,6 +59,11 @@ impl Workers {
         Ok(Self { jobs: Some(jobs), threads, free: count })
     }
 
+    /// Returns how many workers are loading.
+    pub(super) fn busy(&self) -> usize {
+        self.threads.len() - self.free
+    }
+
     /// Hands a job to a free worker.
     pub(super) fn submit(&mut self, job: Job) {
         if let Some(jobs) = &self.jobs {
