@@ -151,22 +151,27 @@ fn even_polarity(pixels: &[u8], level: u8) -> Polarity {
     if darker > brighter { Polarity::DarkOnLight } else { Polarity::LightOnDark }
 }
 
-/// Returns the median level of the border; 0 for a picture without pixels.
+/// Returns the median level of the border; 0 for a picture without pixels. On the hot path, so it visits the pixels
+/// of the border without their places.
 fn border_median(picture: &Luma) -> f32 {
-    let counts = histogram(border(picture).map(|(_, _, level)| level));
-    let half = counts.iter().sum::<u32>() / 2;
+    let mut counts = [0u32; 256];
+    let mut total = 0;
+    let mut count = |levels: &[u8]| {
+        levels.iter().for_each(|level| counts[usize::from(*level)] += 1);
+        total += levels.len() as u32;
+    };
+    let mut rows = picture.pixels.chunks_exact(picture.width.max(1) as usize);
+    [rows.next(), rows.next_back()].into_iter().flatten().for_each(&mut count);
+    for row in rows {
+        count(&row[..1]);
+        count(row.get(1..).and_then(<[u8]>::last).map_or(&[], std::slice::from_ref));
+    }
     let mut below = 0;
     let median = counts.iter().position(|count| {
         below += count;
-        below > half
+        below > total / 2
     });
     median.unwrap_or(0) as f32
-}
-
-fn histogram(levels: impl Iterator<Item = u8>) -> [u32; 256] {
-    let mut counts = [0; 256];
-    levels.for_each(|level| counts[usize::from(level)] += 1);
-    counts
 }
 
 #[cfg(test)]
@@ -188,6 +193,17 @@ mod tests {
             let found: Vec<_> = border(&all).map(|(x, y, _)| (x, y)).collect();
             assert_eq!(found, expected.collect::<Vec<_>>(), "{width} {height}");
         }
+    }
+
+    #[test]
+    fn the_median_is_that_of_the_border() {
+        for (width, height) in [(1, 1), (1, 5), (5, 1), (2, 2), (3, 4), (28, 28)] {
+            let all = picture(width, height, |x, y| (x * 37 + y * 101) as u8);
+            let mut levels: Vec<u8> = border(&all).map(|(_, _, level)| level).collect();
+            levels.sort_unstable();
+            assert_eq!(border_median(&all), f32::from(levels[levels.len() / 2]), "{width} {height}");
+        }
+        assert_eq!(border_median(&picture(0, 0, |_, _| 0)), 0.0);
     }
 
     #[test]
