@@ -20,8 +20,8 @@ pub struct Fingerprint(pub u64);
 pub struct Marks {
     /// Changes whenever the files do.
     pub fingerprint: Fingerprint,
-    /// Whether there is a graph.
-    pub has_model: bool,
+    /// The size of the graph; `None` if it is missing.
+    pub model_bytes: Option<u64>,
     /// Whether there is a manifest, whose hashes say when a copy is complete.
     pub has_manifest: bool,
     /// The last change of any of the files.
@@ -51,7 +51,7 @@ impl Marks {
         settings.load_text().hash(&mut hasher);
         Self {
             fingerprint: Fingerprint(hasher.finish()),
-            has_model: marks[0].is_some(),
+            model_bytes: marks[0].map(|(bytes, ..)| bytes),
             has_manifest: marks[1].is_some(),
             changed: marks.iter().chain(&beside).flatten().map(|mark| mark.1).max().unwrap_or(SystemTime::UNIX_EPOCH),
         }

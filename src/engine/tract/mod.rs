@@ -7,6 +7,7 @@ mod convert;
 mod shapes;
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -44,16 +45,16 @@ impl TractPlan {
         let signature = shapes::signature(&typed, names)?;
         let single = batch
             .filter(|_| signature.batching() == Batching::Any)
-            .map(|symbol| {
-                let fixed = typed.set_symbols(&HashMap::from([(symbol, TDim::from(1))]))?;
-                passes::speed_up(fixed)?.into_optimized()?.into_runnable()
-            })
+            .map(|symbol| typed.set_symbols(&HashMap::from([(symbol, TDim::from(1))])))
             .transpose()
             .map_err(refuse)?;
-        let any_batch = passes::speed_up(typed)
-            .and_then(TypedModel::into_optimized)
-            .and_then(IntoRunnable::into_runnable)
-            .map_err(refuse)?;
+        // Side by side: either takes longer than all that comes before.
+        let (single, any_batch) = std::thread::scope(|scope| {
+            let single = scope.spawn(|| single.map(optimise).transpose());
+            let any_batch = optimise(typed);
+            (single.join().unwrap_or_else(|panic| resume_unwind(panic)), any_batch)
+        });
+        let (single, any_batch) = (single.map_err(refuse)?, any_batch.map_err(refuse)?);
         Ok(Self { signature, any_batch, single })
     }
 
@@ -65,6 +66,10 @@ impl TractPlan {
         let worker = |plan: &Arc<TypedRunnableModel>| Worker::new(plan.clone());
         Ok(TractSession { any_batch: worker(&self.any_batch)?, single: self.single.as_ref().map(worker).transpose()? })
     }
+}
+
+fn optimise(graph: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
+    passes::speed_up(graph)?.into_optimized()?.into_runnable()
 }
 
 /// Parses the bytes where they are; the reader of tract would copy them first.

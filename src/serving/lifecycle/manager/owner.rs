@@ -1,5 +1,6 @@
 //! The thread that decides: takes events in, asks the policy, has its actions executed, publishes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -196,14 +197,17 @@ impl Owner {
     }
 
     /// Hands loads to free workers: models of which nothing serves first, what an alias points to
-    /// before the rest of its model, and greater numbers before smaller ones.
+    /// before the rest of its model, and greater numbers before smaller ones. At start the largest models come
+    /// first, so that no worker is left with one at the end.
     fn dispatch(&mut self, mut loads: Vec<(ModelName, Version)>) -> bool {
         let urgency = |(name, version): &(ModelName, Version)| {
             let model = self.models.get(name);
             let serves = model.is_some_and(|model| model.versions.values().any(|record| record.serving.is_some()));
             let aliased =
                 model.is_some_and(|model| model.aliases.aliases.values().any(|alias| alias.version == *version));
-            (serves, !aliased)
+            let sizes = |model: &Model| model.versions.values().filter_map(Record::model_bytes).max();
+            let largest = if self.settled { None } else { model.and_then(sizes) };
+            (serves, !aliased, Reverse(largest))
         };
         loads.sort_by_cached_key(urgency);
         // Until the versions of the start are loaded, there are no requests that loading could slow down.

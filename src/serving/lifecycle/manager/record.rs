@@ -51,9 +51,14 @@ impl Record {
         self.found.as_ref().map(|found| found.marks.fingerprint)
     }
 
+    /// Returns the size of the graph, if there is one.
+    pub(super) fn model_bytes(&self) -> Option<u64> {
+        self.found.as_ref().and_then(|found| found.marks.model_bytes)
+    }
+
     /// Whether it waits only for its files to come to rest.
     pub(super) fn is_restless(&self) -> bool {
-        self.aspired && !self.at_rest && self.found.as_ref().is_some_and(|found| found.marks.has_model)
+        self.aspired && !self.at_rest && self.model_bytes().is_some()
     }
 
     /// Takes in what a look found. `first`: the first look of all.
@@ -219,7 +224,11 @@ impl Model {
             None => Some("its folder is gone".into()),
             Some(found) => match self.blocked() {
                 Some(problem) => Some(problem.clone()),
-                None => (!found.marks.has_model).then(|| format!("{} is missing", found.folder.settings.model_file())),
+                None => found
+                    .marks
+                    .model_bytes
+                    .is_none()
+                    .then(|| format!("{} is missing", found.folder.settings.model_file())),
             },
         }
     }
@@ -255,7 +264,7 @@ impl Model {
                 loadable: record
                     .found
                     .as_ref()
-                    .filter(|found| record.at_rest && found.marks.has_model && !blocked)
+                    .filter(|found| record.at_rest && found.marks.model_bytes.is_some() && !blocked)
                     .map(|found| found.marks.fingerprint),
                 serving: record.serving.as_ref().map(|(_, fingerprint)| *fingerprint),
                 loading: record.loading.as_ref().map(|flight| Loading {
