@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use crate::ids::{AliasName, ModelName, Version};
+use crate::ids::{AliasName, InvalidName, ModelName, Version};
 
 /// A result with the [`enum@Error`] of the library.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -80,8 +80,8 @@ pub enum Error {
     #[error("{0}")]
     Forbidden(String),
     /// A name, version or setting is not valid.
-    #[error("{what} is not valid: expected {expected}, got {got}")]
-    InvalidName { what: &'static str, expected: &'static str, got: String },
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
     /// The request cannot be read.
     #[error("{0}")]
     Malformed(String),
@@ -167,7 +167,7 @@ impl Error {
             | Self::AliasNotFound { .. }
             | Self::NotFound(_) => Kind::NotFound,
             Self::Unsupported(_) => Kind::Unsupported,
-            Self::InvalidName { .. } | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,
+            Self::InvalidName(_) | Self::Malformed(_) | Self::NoDefaultModel { .. } => Kind::Malformed,
             Self::InvalidInput(_) => Kind::InvalidInput,
             Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,
             Self::TooLarge { .. } => Kind::TooLarge,

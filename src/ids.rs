@@ -6,7 +6,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+/// A name or version that cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is not valid: expected {expected}, got {got}")]
+pub struct InvalidName {
+    /// The kind of name.
+    pub what: &'static str,
+    /// The names that are valid.
+    pub expected: &'static str,
+    /// The text that was given, quoted for messages.
+    pub got: String,
+}
+
+type Result<T> = std::result::Result<T, InvalidName>;
 
 /// The name of a model: 1 to 64 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit.
 ///
@@ -26,7 +38,7 @@ impl ModelName {
 }
 
 impl FromStr for ModelName {
-    type Err = Error;
+    type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self> {
         let bytes = text.as_bytes();
@@ -35,7 +47,7 @@ impl FromStr for ModelName {
         if starts_well && bytes.len() <= Self::MAX_BYTES && bytes.iter().all(legal) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Error::InvalidName {
+            Err(InvalidName {
                 what: "model name",
                 expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter or digit",
                 got: quote(text),
@@ -45,7 +57,7 @@ impl FromStr for ModelName {
 }
 
 impl TryFrom<String> for ModelName {
-    type Error = Error;
+    type Error = InvalidName;
 
     fn try_from(text: String) -> Result<Self> {
         text.parse()
@@ -70,13 +82,13 @@ impl fmt::Display for ModelName {
 pub struct Version(pub u64);
 
 impl FromStr for Version {
-    type Err = Error;
+    type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self> {
         let canonical = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
             Ok(number) if canonical => Ok(Self(number)),
-            _ => Err(Error::InvalidName {
+            _ => Err(InvalidName {
                 what: "model version",
                 expected: "a positive integer without leading zeros",
                 got: quote(text),
@@ -108,12 +120,12 @@ impl AliasName {
 }
 
 impl FromStr for AliasName {
-    type Err = Error;
+    type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self> {
         match text.parse::<ModelName>() {
             Ok(name) if text.starts_with(|first: char| first.is_ascii_alphabetic()) => Ok(Self(name.0)),
-            _ => Err(Error::InvalidName {
+            _ => Err(InvalidName {
                 what: "alias",
                 expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter",
                 got: quote(text),
@@ -123,7 +135,7 @@ impl FromStr for AliasName {
 }
 
 impl TryFrom<String> for AliasName {
-    type Error = Error;
+    type Error = InvalidName;
 
     fn try_from(text: String) -> Result<Self> {
         text.parse()
@@ -160,7 +172,7 @@ pub enum VersionSpec {
 }
 
 impl FromStr for VersionSpec {
-    type Err = Error;
+    type Err = InvalidName;
 
     /// Parses a text that starts with a letter as an alias, and any other as a version.
     fn from_str(text: &str) -> Result<Self> {

@@ -9,7 +9,8 @@ use http::{HeaderValue, StatusCode, header};
 use super::dialect::Dialect;
 use super::problem::Problem;
 use crate::error::{Error, Kind};
-use crate::ids::RequestId;
+
+use crate::ids::{InvalidName, RequestId};
 
 /// An error on its way to a client. The response gets its body where the request id is known.
 #[derive(Debug)]
@@ -18,6 +19,12 @@ pub(super) struct ApiError(pub(super) Error);
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         Self(error)
+    }
+}
+
+impl From<InvalidName> for ApiError {
+    fn from(error: InvalidName) -> Self {
+        Self(error.into())
     }
 }
 

@@ -74,7 +74,7 @@ pub fn run_step(
             let died = |_| Error::internal("a generator thread failed", "it panicked");
             sum.merge(thread.join().map_err(died)??)?;
         }
-        Ok(sum)
+        Ok::<_, Error>(sum)
     })?;
     let counted_out = plan.requests.is_some_and(|requests| tally.delay.len() >= requests);
     let end = match (window.end, tally.last) {

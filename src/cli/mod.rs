@@ -112,7 +112,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn exit_code(error: &Error) -> u8 {
     match error {
-        Error::Config { .. } | Error::InvalidName { .. } => 2,
+        Error::Config { .. } | Error::InvalidName(_) => 2,
         Error::Data { .. } => 3,
         Error::Diverged { .. } => 4,
         Error::GateMissed(_) => 5,

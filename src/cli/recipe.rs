@@ -139,7 +139,8 @@ impl RecipeArgs {
         place: &PlaceArgs,
         further: Vec<Override>,
     ) -> Result<TrainRequest> {
-        let file = self.config.as_ref().map(|path| Ok((path.as_path(), read_settings(path)?))).transpose()?;
+        let file =
+            self.config.as_ref().map(|path| read_settings(path).map(|table| (path.as_path(), table))).transpose()?;
         let of_file = file.as_ref().and_then(|(_, table)| table.get("preset")?.as_str());
         let preset = preset(name.or(of_file).unwrap_or_default())?;
         let mut overrides =

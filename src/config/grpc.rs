@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result};
-use crate::ids::quote;
+use crate::ids::{InvalidName, quote};
 
 /// The address for gRPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -29,13 +28,13 @@ impl Default for GrpcListen {
 }
 
 impl FromStr for GrpcListen {
-    type Err = Error;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
         match text {
             "off" => Ok(Self::Off),
             "same" => Ok(Self::Same),
-            address => address.parse().map(Self::At).map_err(|_| Error::InvalidName {
+            address => address.parse().map(Self::At).map_err(|_| InvalidName {
                 what: "address for gRPC",
                 expected: "an address as 127.0.0.1:9000, same or off",
                 got: quote(text),
@@ -45,9 +44,9 @@ impl FromStr for GrpcListen {
 }
 
 impl TryFrom<String> for GrpcListen {
-    type Error = Error;
+    type Error = InvalidName;
 
-    fn try_from(text: String) -> Result<Self> {
+    fn try_from(text: String) -> Result<Self, InvalidName> {
         text.parse()
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::error::{Error, Result};
-use crate::ids::{ModelName, Version, quote};
+use crate::ids::{InvalidName, ModelName, Version, quote};
 
 /// The cause of loading and unloading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
@@ -51,10 +50,10 @@ pub enum VersionPolicy {
 }
 
 impl FromStr for VersionPolicy {
-    type Err = Error;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::InvalidName {
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let bad = || InvalidName {
             what: "version policy",
             expected: "all, latest, latest:2 or specific:1,3",
             got: quote(text),
@@ -66,9 +65,11 @@ impl FromStr for VersionPolicy {
                 Ok(count) if count > 0 => Ok(Self::Latest(count)),
                 _ => Err(bad()),
             },
-            Some(("specific", list)) => {
-                list.split(',').map(|text| text.parse().map_err(|_| bad())).collect::<Result<_>>().map(Self::Specific)
-            }
+            Some(("specific", list)) => list
+                .split(',')
+                .map(|text| text.parse().map_err(|_| bad()))
+                .collect::<Result<_, _>>()
+                .map(Self::Specific),
             _ => Err(bad()),
         }
     }
@@ -88,7 +89,7 @@ impl fmt::Display for VersionPolicy {
 }
 
 impl<'de> Deserialize<'de> for VersionPolicy {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }

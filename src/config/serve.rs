@@ -51,7 +51,7 @@ fn lifecycle(values: &ServeValues) -> Result<LifecycleConfig> {
     let load_threads = values.load_threads.at_least_one()?;
     let parse = |name: &String| match name.as_str() {
         "*" => Ok(LoadModel::Every),
-        name => name.parse().map(LoadModel::Named),
+        name => Ok(LoadModel::Named(name.parse()?)),
     };
     Ok(LifecycleConfig {
         control,

@@ -125,7 +125,7 @@ impl TrainRequest {
     pub fn model(&self) -> Result<ModelName> {
         match &self.task.model {
             Some(model) => Ok(model.clone()),
-            None if self.task.layers.is_empty() || self.models.is_none() => self.preset.name.parse(),
+            None if self.task.layers.is_empty() || self.models.is_none() => Ok(self.preset.name.parse()?),
             None => {
                 let problem = "a network of layers of one's own needs a name, as --model NAME".into();
                 Err(Error::Config { setting: "model".into(), problem })

@@ -33,7 +33,7 @@ pub(super) fn run(args: &EvaluateArgs, targets: &[Target]) -> Result<ExitCode> {
     let found = [first.find(&args.models)?, second.find(&args.models)?];
     let names = found.each_ref().map(|found| format!("{}/{}", found.name, found.version));
     // Each may have columns of its own; the samples and their classes are the same.
-    let read = |index: usize| Ok(read_for(&found[index].path, &args.data, args.reading.options())?.test);
+    let read = |index: usize| read_for(&found[index].path, &args.data, args.reading.options()).map(|data| data.test);
     let tests: [_; 2] = [read(0)?, read(1)?];
     let test = &tests[0];
     let evaluate = |index: usize| evaluate_version(&found[index].path, ANY_SIZE, &tests[index]);
