@@ -104,7 +104,7 @@ impl App {
         };
         let manager = Arc::new(Manager::new(ManagerParts {
             config: config.lifecycle.clone(),
-            models: serving.models.clone(),
+            storage: serving.models.as_path().into(),
             default_model: serving.default_model.clone(),
             load,
             metrics: metrics.clone(),

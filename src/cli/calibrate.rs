@@ -44,9 +44,9 @@ pub(super) struct CalibrateArgs {
 
 pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let found = args.model.find(&args.models)?;
-    let data = read_for(&found.path, &args.data, args.reading.options())?;
+    let data = read_for(found.files.folder(), &args.data, args.reading.options())?;
     let name = args.data.display().to_string();
-    let outcome = calibrate(&found.path, &data, &name, (!args.no_publish).then_some(args.models.as_path()))?;
+    let outcome = calibrate(found.files.folder(), &data, &name, (!args.no_publish).then_some(args.models.as_path()))?;
     let text = match args.json {
         true => {
             let json = serde_json::to_string_pretty(&outcome)

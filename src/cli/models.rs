@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::client;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
-use crate::repository::{AliasStore, scan};
+use crate::repository::{AliasStore, Storage, scan};
 
 /// Shows and changes what a running server has loaded.
 #[derive(Debug, Args)]
@@ -107,8 +107,9 @@ fn plain(value: &Value) -> &str {
 
 /// What a folder holds, in the shape of the server's answer.
 fn offline(folder: &Path, as_json: bool) -> Result<ExitCode> {
-    let store = AliasStore::new(folder, Path::new("state"));
-    let found = scan(folder)?;
+    let storage = Storage::from(folder);
+    let store = AliasStore::new(&storage, Path::new("state"));
+    let found = scan(&storage)?;
     let model = |name: &ModelName| {
         let versions: Vec<Value> = found
             .versions

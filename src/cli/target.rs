@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, VersionSpec};
-use crate::repository::{AliasStore, FoundVersion, scan};
+use crate::repository::{AliasStore, FoundVersion, Storage, scan};
 
 /// A model and which of its versions.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,8 @@ impl Target {
     /// [`Error::Config`] when there is no such model or version, [`Error::Io`].
     pub(super) fn find(&self, models: &Path) -> Result<FoundVersion> {
         let refuse = |problem: String| Error::Config { setting: "MODEL".into(), problem };
-        let all = scan(models)?.versions;
+        let storage = Storage::from(models);
+        let all = scan(&storage)?.versions;
         let of_model: Vec<FoundVersion> = all.into_iter().filter(|found| found.name == self.name).collect();
         let versions: Vec<String> = of_model.iter().map(|found| found.version.to_string()).collect();
         let nothing = || match versions.is_empty() {
@@ -52,7 +53,7 @@ impl Target {
             VersionSpec::Latest => None,
             VersionSpec::Specific(version) => Some(*version),
             VersionSpec::Alias(alias) => {
-                let aliases = AliasStore::new(models, Path::new("state")).read(&self.name)?;
+                let aliases = AliasStore::new(&storage, Path::new("state")).read(&self.name)?;
                 Some(aliases.aliases.get(alias).ok_or_else(nothing)?.version)
             }
         };

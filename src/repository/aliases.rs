@@ -1,4 +1,4 @@
-//! `models/<model>/aliases.json`: which version each alias points to.
+//! `models/<model>/aliases.json`: the version that each alias points to.
 //!
 //! Several processes may share a repository: a change reads, checks and replaces the file under a
 //! lock, by write, flush and rename, and counts a generation up. A repository that cannot be written
@@ -12,33 +12,32 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::publish::{sync_folder, write_durably};
-use super::version::read_file;
+use super::storage::{Files, Mark, Storage, sync_folder, write_durably};
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
 
-/// The aliases of a model.
+/// The file with the aliases of a model.
 pub const ALIASES_FILE: &str = "aliases.json";
 const LOCK_FILE: &str = ".aliases.lock";
 const STAGING_FILE: &str = ".aliases.new";
 
 /// A larger file is a mistake.
 const MAX_BYTES: u64 = 1 << 20;
-/// Aliases of one model.
+/// The greatest number of aliases of one model.
 const MAX_ALIASES: usize = 100;
-/// Earlier versions that an alias remembers for going back.
+/// The number of earlier versions that an alias remembers for a rollback.
 const MAX_HISTORY: usize = 20;
-/// How long another process may hold the lock; it needs milliseconds.
+/// The longest wait for another process that holds the lock, which it needs for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Where an alias points to.
+/// The target of an alias.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alias {
-    /// Now.
+    /// The version that it points to now.
     pub version: Version,
-    /// Before, oldest first.
+    /// The versions that it pointed to before, oldest first.
     #[serde(default)]
     pub history: Vec<Version>,
 }
@@ -47,9 +46,9 @@ pub struct Alias {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Aliases {
-    /// Counts the changes.
+    /// The number of changes so far.
     pub generation: u64,
-    /// By name.
+    /// The aliases by name.
     pub aliases: BTreeMap<AliasName, Alias>,
 }
 
@@ -80,7 +79,7 @@ impl Aliases {
         Ok(())
     }
 
-    /// Points an alias back to where it pointed before, and returns that version.
+    /// Points an alias back to its previous version, and returns that version.
     ///
     /// # Errors
     /// [`Error::Conflict`] when there is no earlier version; the alias must exist.
@@ -100,17 +99,20 @@ pub struct AliasStore {
 }
 
 impl AliasStore {
-    /// The store of a repository, with the state directory for a repository that is read-only.
-    pub fn new(models: &Path, state_dir: &Path) -> Self {
-        Self { models: models.to_owned(), fallback: state_dir.join("aliases") }
+    /// Returns the store of a repository, with the state directory as the fallback for a read-only one.
+    pub fn new(storage: &Storage, state_dir: &Path) -> Self {
+        match storage {
+            Storage::Folder(models) => Self { models: models.clone(), fallback: state_dir.join("aliases") },
+        }
     }
 
-    /// The files that hold a model's aliases, whether they exist or not.
-    pub(super) fn files(&self, model: &ModelName) -> [PathBuf; 2] {
-        [self.models.join(model.as_str()).join(ALIASES_FILE), self.fallback.join(format!("{model}.json"))]
+    /// Returns the metadata of the files that hold a model's aliases, where they exist.
+    pub(super) fn marks(&self, model: &ModelName) -> [Option<Mark>; 2] {
+        let mark = |folder: &Path, file: &str| Files::from(folder).mark(file);
+        [mark(&self.models.join(model.as_str()), ALIASES_FILE), mark(&self.fallback, &format!("{model}.json"))]
     }
 
-    /// The aliases of a model; none if there is no file.
+    /// Returns the aliases of a model; none if there is no file.
     ///
     /// # Errors
     /// [`Error::Repository`] when a file is not what this store writes, [`Error::Io`].
@@ -120,8 +122,8 @@ impl AliasStore {
         Ok(if fallback.generation > beside.generation { fallback } else { beside })
     }
 
-    /// Changes the aliases of a model; nothing is written when `change` fails or changes nothing.
-    /// Returns them as they are then.
+    /// Changes the aliases of a model and returns the result; nothing is written when `change` fails or changes
+    /// nothing.
     ///
     /// # Errors
     /// What `change` fails with; [`Error::Conflict`] when the present file is damaged or another
@@ -160,7 +162,7 @@ impl AliasStore {
 }
 
 fn read_aliases(folder: &Path, file: &str) -> Result<Aliases> {
-    let Some(bytes) = read_file(folder, file, MAX_BYTES)? else { return Ok(Aliases::default()) };
+    let Some(bytes) = Files::from(folder).read(file, MAX_BYTES)? else { return Ok(Aliases::default()) };
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::Repository { what: ALIASES_FILE.into(), problem: error.to_string() })
 }
@@ -207,7 +209,7 @@ mod tests {
     fn store() -> (tempfile::TempDir, AliasStore, ModelName, AliasName) {
         let root = tempfile::TempDir::new().unwrap();
         fs::create_dir_all(root.path().join("models/m")).unwrap();
-        let store = AliasStore::new(&root.path().join("models"), &root.path().join("state"));
+        let store = AliasStore::new(&Storage::Folder(root.path().join("models")), &root.path().join("state"));
         (root, store, "m".parse().unwrap(), "stable".parse().unwrap())
     }
 

@@ -1,20 +1,22 @@
 //! The model repository: `models/<name>/<version>/{model.onnx, manifest.json, card.md, probe.jsonl}`.
 //! Triton's repositories have the same layout, with `config.pbtxt` beside the versions.
 //!
-//! Where training and serving meet. A `model.onnx` alone is enough to be served; the files beside
-//! it refine. Knows files and nothing of engines.
+//! Training and serving meet here. A `model.onnx` alone is enough to be served; the files beside it add to it. This
+//! area knows files and nothing of engines.
 
 mod aliases;
 mod fingerprint;
 mod layout;
 mod look;
 mod manifest;
+mod names;
 mod overrides;
 mod publish;
 mod reading;
-mod serving_settings;
 mod settings;
 mod source;
+mod storage;
+mod tables;
 pub mod triton;
 mod version;
 
@@ -27,9 +29,12 @@ pub use manifest::{
     FileEntry, Golden, GoldenAnswer, GoldenReconstruction, INTENSITIES, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest,
     Parity, ProbeSample, Quality, ReconstructionQuality, RegressionQuality, TrainingProvenance, Truth,
 };
+pub use names::{CARD_FILE, MODEL_FILE, PROBE_FILE};
 pub use overrides::{Choice, Overrides};
 pub use publish::{Publication, publish};
 pub use reading::{DataFormat, ReadSettings, TaskChoice, parse_size};
-pub use settings::{ModelSettings, SETTINGS_FILE, Versions};
+pub use settings::{ModelSettings, SETTINGS_FILE};
 pub use source::{Looked, Origin, Source};
-pub use version::{CARD_FILE, CompanionFile, MODEL_FILE, PROBE_FILE, VersionFiles, sha256_hex, sha256_of_file};
+pub use storage::{Files, Storage};
+pub use tables::Versions;
+pub use version::{CompanionFile, VersionFiles, sha256_hex, sha256_of_file};

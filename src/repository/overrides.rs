@@ -1,26 +1,26 @@
-//! What a request to load a model says in place of its `model.toml`, until the next such request.
+//! Settings of a request to load a model, which replace those of its `model.toml` until the next such request.
 
-use super::serving_settings::{BatchingTable, CacheTable, SchedulingTable};
-use super::settings::{ModelSettings, Versions};
+use super::settings::ModelSettings;
+use super::tables::{BatchingTable, CacheTable, SchedulingTable, Versions};
 use crate::config::VersionPolicy;
 
-/// A longer wait than this is none that anybody means.
+/// The longest queue delay that is accepted; a longer one is cut.
 const LONGEST_DELAY_MICROSECONDS: u64 = 3_600_000_000;
 
 /// One setting of a load.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Choice<T> {
-    /// The model's own, or the server's.
+    /// The model's own setting, or the server's.
     #[default]
     Own,
-    /// As the load before said.
+    /// The setting of the load before.
     Kept,
-    /// This.
+    /// This value.
     Set(T),
 }
 
 impl<T: Clone> Choice<T> {
-    /// What was said, if it is not the model's own.
+    /// Returns the value, if it is not the model's own.
     pub fn get(&self) -> Option<&T> {
         if let Self::Set(value) = self { Some(value) } else { None }
     }
@@ -33,22 +33,22 @@ impl<T: Clone> Choice<T> {
 /// Settings for one load.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// Samples in one run at the most.
+    /// The largest batch in samples.
     pub max_batch_size: Choice<usize>,
-    /// Batch sizes that are run without waiting any longer.
+    /// Batch sizes that are run at once instead of waiting for more.
     pub preferred_batch_sizes: Choice<Vec<usize>>,
-    /// How long a request may wait for others, in microseconds.
+    /// The longest time that a request waits for others, in microseconds.
     pub max_queue_delay_microseconds: Choice<u64>,
-    /// Runs at the same time.
+    /// The number of runs at the same time.
     pub concurrency: Choice<usize>,
-    /// Which versions should be loaded.
+    /// The versions that should be loaded.
     pub versions: Choice<VersionPolicy>,
-    /// Whether answers are remembered.
+    /// The response cache, on or off.
     pub cache: Choice<bool>,
 }
 
 impl Overrides {
-    /// These, where what is kept is that of an earlier load.
+    /// Returns these settings, with those that are kept taken from an earlier load.
     pub fn after(self, earlier: &Self) -> Self {
         Self {
             max_batch_size: self.max_batch_size.after(&earlier.max_batch_size),
@@ -62,7 +62,7 @@ impl Overrides {
         }
     }
 
-    /// The settings with these in their place.
+    /// Returns the settings of a model with these in their place.
     pub fn over(&self, settings: &ModelSettings) -> ModelSettings {
         let mut settings = settings.clone();
         let batching: &mut BatchingTable = settings.batching.get_or_insert_default();

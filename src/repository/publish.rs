@@ -1,21 +1,20 @@
-//! Publishing a version: staged beside its place, flushed to disk, renamed into it. A reader sees
-//! all of it or nothing, also after a power cut.
+//! Publishing a version: staged beside its place, flushed to disk, renamed into it. A reader sees all of it or
+//! nothing, even after a power cut.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{MANIFEST_FILE, Manifest};
+use super::layout::scan;
+use super::manifest::{FileEntry, MANIFEST_FILE, Manifest};
+use super::storage::{Storage, sync_folder, write_durably};
 use super::version::sha256_hex;
-use super::{FileEntry, scan};
 use crate::error::{Error, Result};
 use crate::ids::Version;
 
-/// Publishers that may race for a number before one of them gives up.
+/// The number of attempts to take a number that other publishers may take first.
 const ATTEMPTS: usize = 16;
 
-/// What is to be published; the version number in `manifest` is set by [`publish`], and so is its
-/// list of files.
+/// The content of a new version. [`publish`] sets the version number and the list of files in its manifest.
 #[derive(Debug)]
 pub struct Publication {
     /// The manifest, complete but for `version` and `files`.
@@ -61,19 +60,12 @@ pub fn publish(root: &Path, mut publication: Publication) -> Result<(Version, Pa
 }
 
 fn next_version(root: &Path, manifest: &Manifest) -> Result<Version> {
-    let taken =
-        scan(root)?.versions.into_iter().filter(|found| found.name == manifest.model).map(|found| found.version.0);
+    let taken = scan(&Storage::from(root))?
+        .versions
+        .into_iter()
+        .filter(|found| found.name == manifest.model)
+        .map(|found| found.version.0);
     Ok(Version(taken.max().unwrap_or(0) + 1))
-}
-
-pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = File::create(path).map_err(Error::io("create", path))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
-    file.sync_all().map_err(Error::io("flush", path))
-}
-
-pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", path))
 }
 
 /// A staging folder that vanishes unless it was renamed away.

@@ -1,18 +1,17 @@
-//! `models/<model>/model.toml`: what an operator says about one model. Every table is optional; what
-//! Triton's `config.pbtxt` says stands where `model.toml` has no such table.
+//! `models/<model>/model.toml`: an operator's settings of one model. Every table is optional; Triton's `config.pbtxt`
+//! counts where `model.toml` has no such table.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::serving_settings::{BatchingTable, CacheTable, EngineTable, SchedulingTable, Tables};
+use super::names::MODEL_FILE;
+use super::storage::Files;
+use super::tables::{BatchingTable, CacheTable, EngineTable, SchedulingTable, Tables, Versions};
 use super::triton::{self, CONFIG_FILE, TritonModel};
-use super::version::{MODEL_FILE, read_file};
-use crate::config::{SchedulingSettings, VersionPolicy};
+use crate::config::SchedulingSettings;
 use crate::error::{Error, Result};
-use crate::ids::Version;
+use crate::ids::ModelName;
 use crate::signature::Transform;
 
 /// The settings of a model.
@@ -26,7 +25,7 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
-    /// Whether the model answers requests that name none, where the server's settings say nothing.
+    /// The model answers requests that name none, unless the server's settings name another.
     #[serde(default)]
     pub default: bool,
     /// The names of the classes, for versions without a manifest.
@@ -35,86 +34,42 @@ pub struct ModelSettings {
     /// The transforms around the graph, for versions without a manifest.
     #[serde(default)]
     pub transform: Option<Transform>,
-    /// Which versions should be loaded; `None` for the server's policy.
+    /// The versions that should be loaded; `None` for the server's policy.
     #[serde(default)]
     pub versions: Option<Versions>,
-    /// What runs the model; `None` for the server's choice.
+    /// The engine that runs the model; `None` for the server's choice.
     #[serde(default)]
     pub engine: Option<EngineTable>,
-    /// How requests are put together.
+    /// The batching of requests.
     #[serde(default)]
     pub batching: Option<BatchingTable>,
-    /// How the model shares the compute threads.
+    /// The model's share of the compute threads.
     #[serde(default)]
     pub scheduling: Option<SchedulingTable>,
-    /// Whether answers are remembered.
+    /// The response cache.
     #[serde(default)]
     pub cache: Option<CacheTable>,
-    /// What `config.pbtxt` says, if there is one; the tables above are then its as well.
+    /// The content of `config.pbtxt`, if there is one, whose tables then stand above where `model.toml` is silent.
     #[serde(skip)]
     pub triton: Option<Arc<TritonModel>>,
 }
 
-/// The table `[versions]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "VersionsTable")]
-pub struct Versions {
-    /// Which versions should be loaded.
-    pub policy: VersionPolicy,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VersionsTable {
-    policy: PolicyName,
-    count: Option<usize>,
-    specific: Option<BTreeSet<u64>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum PolicyName {
-    All,
-    Latest,
-    Specific,
-}
-
-impl TryFrom<VersionsTable> for Versions {
-    type Error = &'static str;
-
-    fn try_from(table: VersionsTable) -> std::result::Result<Self, Self::Error> {
-        let policy = match (table.policy, table.count, table.specific) {
-            (PolicyName::All, None, None) => VersionPolicy::All,
-            (PolicyName::Latest, Some(0), _) => return Err("count must be at least 1"),
-            (PolicyName::Latest, count, None) => VersionPolicy::Latest(count.unwrap_or(1)),
-            (PolicyName::Specific, None, Some(list)) if !list.is_empty() && !list.contains(&0) => {
-                VersionPolicy::Specific(list.into_iter().map(Version).collect())
-            }
-            (PolicyName::Specific, ..) => {
-                return Err("policy \"specific\" needs specific = [versions] and nothing else");
-            }
-            _ => return Err("count belongs to policy \"latest\", and specific to policy \"specific\""),
-        };
-        Ok(Self { policy })
-    }
-}
-
 impl ModelSettings {
-    /// Reads the files of a model's folder; all defaults if there are none.
+    /// Reads the files of a model; all defaults if there are none.
     ///
     /// # Errors
     /// [`Error::Repository`] naming the line at fault, [`Error::Io`].
-    pub fn read(model: &Path) -> Result<Self> {
-        let (own, triton) = (Self::read_own(model)?, triton::read(model)?);
-        Ok(match (own, triton) {
-            (Some(own), Some(triton)) => own.over(triton),
-            (own, triton) => own.or(triton).unwrap_or_default(),
+    pub fn read(model: &ModelName, files: &Files) -> Result<Self> {
+        let own = Self::read_own(files)?;
+        Ok(match triton::read(model, files)? {
+            Some((tables, triton)) => Self::over(own, tables, triton),
+            None => own.unwrap_or_default(),
         })
     }
 
-    fn read_own(model: &Path) -> Result<Option<Self>> {
+    fn read_own(files: &Files) -> Result<Option<Self>> {
         let refuse = |problem: String| Error::Repository { what: SETTINGS_FILE.into(), problem };
-        let Some(bytes) = read_file(model, SETTINGS_FILE, MAX_BYTES)? else { return Ok(None) };
+        let Some(bytes) = files.read(SETTINGS_FILE, MAX_BYTES)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(|error| refuse(error.to_string()))?;
         let settings: Self = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
         match settings.tables().problem() {
@@ -123,8 +78,26 @@ impl ModelSettings {
         }
     }
 
-    /// These settings, and table by table those of a `config.pbtxt` where these are silent.
-    fn over(self, lower: Self) -> Self {
+    /// Returns the settings of `model.toml`, and table by table those of a `config.pbtxt` where it is silent.
+    pub(super) fn over(own: Option<Self>, lower: Tables, triton: TritonModel) -> Self {
+        let triton = match &own {
+            Some(own) => triton.with_note(own.note(&lower)),
+            None => triton,
+        };
+        let own = own.unwrap_or_default();
+        Self {
+            versions: own.versions.or(lower.versions),
+            engine: own.engine.or(lower.engine),
+            batching: own.batching.or(lower.batching),
+            scheduling: own.scheduling.or(lower.scheduling),
+            cache: own.cache.or(lower.cache),
+            triton: Some(Arc::new(triton)),
+            ..own
+        }
+    }
+
+    /// Returns the remark that names the tables of a `config.pbtxt` that have no effect.
+    fn note(&self, lower: &Tables) -> String {
         let both = [
             ("versions", self.versions.is_some() && lower.versions.is_some()),
             ("engine", self.engine.is_some() && lower.engine.is_some()),
@@ -134,47 +107,42 @@ impl ModelSettings {
         ];
         let won: Vec<&str> = both.iter().filter(|(_, both)| *both).map(|(table, _)| *table).collect();
         let of_it = if won.is_empty() { "no table of both".into() } else { won.join(", ") };
-        let note = format!("{SETTINGS_FILE} is there as well and wins table by table: {of_it}");
-        Self {
-            default: self.default,
-            labels: self.labels,
-            transform: self.transform,
-            versions: self.versions.or(lower.versions),
-            engine: self.engine.or(lower.engine),
-            batching: self.batching.or(lower.batching),
-            scheduling: self.scheduling.or(lower.scheduling),
-            cache: self.cache.or(lower.cache),
-            triton: lower.triton.map(|triton| Arc::new(triton.with_note(note))),
-        }
+        format!("{SETTINGS_FILE} is there as well and wins table by table: {of_it}")
     }
 
-    /// The file in a version's folder that holds the graph.
+    /// Returns the name of the file in a version's folder that holds the graph.
     pub fn model_file(&self) -> &str {
         let named = self.triton.as_ref().map(|triton| triton.config.default_model_filename.as_str());
         named.filter(|name| !name.is_empty()).unwrap_or(MODEL_FILE)
     }
 
-    /// The files beside the version folders that a version is loaded with, relative to the model's.
-    pub(super) fn side_files(&self) -> Vec<PathBuf> {
+    /// Returns the files beside the version folders that a version is loaded with.
+    pub(super) fn side_files(&self) -> Vec<String> {
         self.triton.as_ref().map_or_else(Vec::new, |triton| triton.side_files())
     }
 
-    /// What of `config.pbtxt` has no effect.
+    /// Returns the settings of `config.pbtxt` that have no effect, in words.
     pub fn warnings(&self) -> Option<String> {
         let warnings = &self.triton.as_ref()?.warnings;
         (!warnings.is_empty()).then(|| format!("{CONFIG_FILE}: {}", warnings.join("; ")))
     }
 
-    /// How requests are scheduled: the server's settings with those of the model in their place.
+    /// Returns the server's scheduling with the settings of the model in their place.
     pub fn scheduling_over(&self, server: &SchedulingSettings) -> SchedulingSettings {
         self.tables().over(server)
     }
 
-    fn tables(&self) -> Tables<'_> {
-        Tables { batching: self.batching.as_ref(), scheduling: self.scheduling.as_ref(), cache: self.cache }
+    fn tables(&self) -> Tables {
+        Tables {
+            versions: self.versions.clone(),
+            engine: self.engine,
+            batching: self.batching.clone(),
+            scheduling: self.scheduling.clone(),
+            cache: self.cache,
+        }
     }
 
-    /// What a loaded version depends on, as text to compare.
+    /// Returns the settings that a loaded version depends on, as text to compare.
     pub(super) fn load_text(&self) -> String {
         // Warnings name lines, which other lines may move.
         let config = self.triton.as_ref().map(|triton| &triton.config);

@@ -1,8 +1,7 @@
-//! States again and again all that the repository holds: at every interval, soon after the system
-//! says that something changed (where it does), and when asked. Looking at a folder on a dead network
-//! share may take for ever, so this is a thread of its own.
+//! A thread that states the whole content of the repository: at every interval, soon after the system reports a
+//! change (where it does), and when asked. It is a thread of its own because looking at a folder on a dead network
+//! share may take for ever.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -13,30 +12,31 @@ use notify::{EventKind, RecursiveMode, Watcher, event};
 
 use super::aliases::AliasStore;
 use super::look::{Look, Looker};
+use super::storage::Storage;
 use crate::error::{Error, Result};
 
 /// The shortest time between two looks that the system's hints cause.
 const HINT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a look was taken.
+/// The cause of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The interval was over.
     Interval,
-    /// The system said that something changed.
+    /// The system reported a change.
     Hint,
-    /// Somebody asked.
+    /// Someone asked.
     Asked,
 }
 
-/// What a look gave.
+/// The outcome of a look.
 #[derive(Debug)]
 pub struct Looked {
-    /// All that the repository holds, or why it cannot be read.
+    /// The content of the repository, or the reason why it cannot be read.
     pub look: Result<Look>,
-    /// Why the look was taken.
+    /// The cause of the look.
     pub origin: Origin,
-    /// When it began.
+    /// The time when it began.
     pub began: Instant,
     /// The number of the last question that it answers.
     pub asked: u64,
@@ -70,7 +70,7 @@ impl Source {
     /// # Errors
     /// [`Error::Internal`] when the system gives no thread.
     pub fn start(
-        models: PathBuf,
+        storage: Storage,
         store: AliasStore,
         interval: Option<Duration>,
         deliver: impl Fn(Looked) -> bool + Send + 'static,
@@ -80,8 +80,8 @@ impl Source {
         let (wake, woken) = bounded(4);
         let (hints, count) = (wake.clone(), asked.clone());
         let run = move || {
-            let watcher = interval.and_then(|_| watch(&models, hints));
-            Loop { looker: Looker::new(&models, store), asked: count, answered: 0, woken }.run(interval, &deliver);
+            let watcher = interval.and_then(|_| watch(storage.watchable()?, hints));
+            Loop { looker: Looker::new(storage, store), asked: count, answered: 0, woken }.run(interval, &deliver);
             drop(watcher);
         };
         let thread = std::thread::Builder::new().name("repository".into()).spawn(run);
@@ -168,8 +168,7 @@ impl Loop {
     }
 }
 
-/// Has the system say when something changes below a folder. Many file systems never do, so this is
-/// a help and nothing depends on it.
+/// Asks the system to report changes below a folder. Many file systems never do, so nothing depends on it.
 fn watch(models: &std::path::Path, wake: Sender<Wake>) -> Option<notify::RecommendedWatcher> {
     let handler = move |event: notify::Result<notify::Event>| {
         let changed = match event.map(|event| event.kind) {

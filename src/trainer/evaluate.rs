@@ -5,7 +5,7 @@ use std::path::Path;
 use super::dataset::{DataOptions, DataSource, Dataset, SampleKind, Targets, recoded, refitted};
 use crate::engine::{EngineKind, Plan};
 use crate::error::{Error, Result};
-use crate::repository::{Manifest, ModelSettings, VersionFiles};
+use crate::repository::{FoundVersion, Manifest, ModelSettings, VersionFiles};
 use crate::signature::{DType, OutputTransform};
 use crate::stats::{Evaluation, Evaluator, Predictions};
 use crate::tensor::Tensor;
@@ -43,6 +43,7 @@ pub struct EvaluatedNumbers {
 /// cannot be used or are not of its columns or classes.
 pub fn read_for(folder: &Path, data: &Path, mut options: DataOptions) -> Result<DataSource> {
     let manifest = VersionFiles::read(folder, u64::MAX - 1)?.manifest;
+    let manifest = manifest.map(|manifest| manifest.of_folder(folder)).transpose()?;
     if let Some(provenance) = manifest.as_ref().and_then(|manifest| manifest.data.as_ref()) {
         let trained = provenance.reading.clone();
         let asked = options.reading;
@@ -136,7 +137,8 @@ pub fn evaluate_version(folder: &Path, max_model_bytes: u64, data: &Dataset) -> 
     let (labels, transform) = match &files.manifest {
         Some(manifest) => (manifest.labels.clone(), Some(manifest.transform.clone())),
         None => {
-            let settings = folder.parent().map(ModelSettings::read).transpose()?.unwrap_or_default();
+            let found = FoundVersion::in_folder(folder)?;
+            let settings = ModelSettings::read(&found.name, &found.model_files)?;
             (settings.labels, settings.transform)
         }
     };

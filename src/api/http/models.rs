@@ -77,9 +77,20 @@ pub(super) struct ServingInfo {
     described: Option<Described>,
 }
 
+/// The model and version that a manifest was written for; others if the version was copied since.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ManifestOrigin {
+    /// The model.
+    model: String,
+    /// The version.
+    version: u64,
+}
+
 /// What the manifest says.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Described {
+    /// The model and version that it was made as; others than these if it was copied.
+    origin: ManifestOrigin,
     /// One sentence.
     description: String,
     /// When it was made, RFC 3339.
@@ -189,6 +200,7 @@ fn is_zero(attempts: &u32) -> bool {
 
 fn serving_info(servable: &Servable) -> ServingInfo {
     let described = |manifest: &Manifest| Described {
+        origin: ManifestOrigin { model: manifest.model.to_string(), version: manifest.version.0 },
         description: manifest.description.clone(),
         created: manifest.created.clone(),
         transform: manifest.transform.without_vocabulary(),

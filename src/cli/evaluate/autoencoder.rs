@@ -26,7 +26,7 @@ pub(super) fn run(args: &EvaluateArgs, found: &FoundVersion, data: &DataSource) 
     }
     let importance = Importance { draws: args.draws as usize, images: args.draw_images };
     let data_name = format!("test images of {}", args.data.display());
-    let (report, manifest) = evaluate_autoencoder(&found.path, ANY_SIZE, (&data.test, data_name), importance)?;
+    let (report, manifest) = evaluate_autoencoder(found.files.folder(), ANY_SIZE, (&data.test, data_name), importance)?;
     if let Some(folder) = &args.report {
         report.write(folder)?;
     }

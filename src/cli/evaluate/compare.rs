@@ -33,10 +33,11 @@ pub(super) fn run(args: &EvaluateArgs, targets: &[Target]) -> Result<ExitCode> {
     let found = [first.find(&args.models)?, second.find(&args.models)?];
     let names = found.each_ref().map(|found| format!("{}/{}", found.name, found.version));
     // Each may have columns of its own; the samples and their classes are the same.
-    let read = |index: usize| read_for(&found[index].path, &args.data, args.reading.options()).map(|data| data.test);
+    let read =
+        |index: usize| read_for(found[index].files.folder(), &args.data, args.reading.options()).map(|data| data.test);
     let tests: [_; 2] = [read(0)?, read(1)?];
     let test = &tests[0];
-    let evaluate = |index: usize| evaluate_version(&found[index].path, ANY_SIZE, &tests[index]);
+    let evaluate = |index: usize| evaluate_version(found[index].files.folder(), ANY_SIZE, &tests[index]);
     let (first, second) = (evaluate(0)?, evaluate(1)?);
     let comparison = Comparison::of(&first.predictions, &second.predictions);
     let labels: Vec<String> = (0..test.classes).map(|class| label(&first.labels, class)).collect();

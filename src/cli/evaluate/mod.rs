@@ -90,14 +90,15 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         target.version = VersionSpec::Specific(version);
     }
     let found = target.find(&args.models)?;
-    let data = read_for(&found.path, &args.data, args.reading.options())?;
-    if is_autoencoder(&found.path, ANY_SIZE)? {
+    let data = read_for(found.files.folder(), &args.data, args.reading.options())?;
+    if is_autoencoder(found.files.folder(), ANY_SIZE)? {
         return autoencoder::run(args, &found, &data);
     }
     if !data.test.values().is_empty() {
         return numbers(args, &found, &data.test);
     }
-    let Evaluated { manifest, labels, engine, predictions } = evaluate_version(&found.path, ANY_SIZE, &data.test)?;
+    let Evaluated { manifest, labels, engine, predictions } =
+        evaluate_version(found.files.folder(), ANY_SIZE, &data.test)?;
     let tested = format!("test {} of {}", data.test.kind.plural(), args.data.display());
     let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
     let report = Report::new(subject, &labels, &predictions, &data.test)?;
@@ -128,7 +129,7 @@ fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<
         let problem = "is for classifiers; the data hold numbers to be learned".into();
         return Err(Error::Config { setting: "min-accuracy".into(), problem });
     }
-    let EvaluatedNumbers { manifest, engine, predictions } = evaluate_numbers(&found.path, ANY_SIZE, test)?;
+    let EvaluatedNumbers { manifest, engine, predictions } = evaluate_numbers(found.files.folder(), ANY_SIZE, test)?;
     let tested = format!("test samples of {}", args.data.display());
     let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
     let report = RegressionReport::new(subject, test.values(), &predictions);

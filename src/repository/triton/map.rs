@@ -3,21 +3,20 @@
 use super::config::{DynamicBatching, InstanceKind, ModelConfig, TimeoutAction, VersionChoice};
 use crate::config::{EngineChoice, VersionPolicy};
 use crate::ids::{Version, quote};
-use crate::repository::serving_settings::{BatchingTable, CacheTable, EngineTable, SchedulingTable};
-use crate::repository::settings::{ModelSettings, Versions};
+use crate::repository::tables::{BatchingTable, CacheTable, EngineTable, SchedulingTable, Tables, Versions};
 
-/// Priorities that requests can have.
+/// The number of priorities that requests can have.
 pub(super) const MAX_PRIORITIES: u64 = 9;
-/// Times that a request for warming up is run, and such requests.
+/// The greatest number of runs of a warm-up request, and of such requests.
 const MAX_WARMUP_RUNS: u32 = 1000;
 const MAX_WARMUPS: usize = 100;
 
 type Checked = Result<(), String>;
 
-/// Whether the values can be obeyed.
+/// Checks that the values can be obeyed.
 ///
 /// # Errors
-/// What is wrong, what was expected and what was got.
+/// Says what is wrong, what was expected and what was found.
 pub(super) fn check(config: &ModelConfig, folder: &str) -> Checked {
     if !config.name.is_empty() && config.name != folder {
         return Err(format!("name must be that of the folder, {}, got {}", quote(folder), quote(&config.name)));
@@ -47,7 +46,7 @@ fn at_least_zero(name: &str, value: i32) -> Checked {
     if value < 0 { Err(format!("{name} must be at least 0, got {value}")) } else { Ok(()) }
 }
 
-/// Files are named by configurations that come from elsewhere: they stay in their folder.
+/// Checks that a name stays in its folder, because configurations come from elsewhere.
 fn plain_name(field: &str, name: &str) -> Checked {
     let is_plain = !name.starts_with('.') && !name.contains(['/', '\\', '\0']) && name.len() <= 255;
     if is_plain { Ok(()) } else { Err(format!("{field} must be the name of a file, got {}", quote(name))) }
@@ -142,7 +141,7 @@ fn warmups(config: &ModelConfig) -> Checked {
     Ok(())
 }
 
-/// What of the values has no effect; what the fields as such are warned about is said elsewhere.
+/// Returns warnings of values that have no effect, beside those of fields that never have one.
 pub(super) fn warnings(config: &ModelConfig) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.instance_group.iter().any(|group| group.kind == InstanceKind::KindGpu) {
@@ -168,8 +167,8 @@ pub(super) fn warnings(config: &ModelConfig) -> Vec<String> {
     warnings
 }
 
-/// The tables of `model.toml` that say the same.
-pub(super) fn tables(config: &ModelConfig) -> ModelSettings {
+/// Returns the tables of `model.toml` that say the same.
+pub(super) fn tables(config: &ModelConfig) -> Tables {
     let dynamic = config.dynamic_batching.as_ref();
     let policy = dynamic.and_then(|batching| batching.default_queue_policy.as_ref());
     let timeout = policy
@@ -187,7 +186,7 @@ pub(super) fn tables(config: &ModelConfig) -> ModelSettings {
         timeout_microseconds: timeout,
         ..SchedulingTable::default()
     };
-    ModelSettings {
+    Tables {
         versions: Some(Versions { policy: version_policy(config.version_policy.as_ref()) }),
         engine: (config.backend == "tract").then_some(EngineTable { kind: EngineChoice::Tract }),
         batching: batching(config),
@@ -196,7 +195,6 @@ pub(super) fn tables(config: &ModelConfig) -> ModelSettings {
             true => CacheTable::switched_on(),
             false => CacheTable::none(),
         }),
-        ..ModelSettings::default()
     }
 }
 

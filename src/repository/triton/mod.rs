@@ -15,9 +15,6 @@ mod text;
 mod view;
 mod warmup;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
 pub use complete::Served;
 pub use config::{
     DataType, DynamicBatching, InputFormat, InstanceGroup, InstanceKind, ModelConfig, ModelInput, ModelOutput,
@@ -27,10 +24,10 @@ pub use config::{
 pub use view::{Facing, View};
 pub use warmup::{WarmupRequest, requests};
 
-use super::settings::ModelSettings;
-use super::version::read_file;
+use super::storage::Files;
+use super::tables::Tables;
 use crate::error::{Error, Result};
-use crate::ids::quote;
+use crate::ids::{ModelName, quote};
 
 /// The configuration of a model in Triton's repositories.
 pub const CONFIG_FILE: &str = "config.pbtxt";
@@ -42,12 +39,12 @@ pub(super) const WARMUP_FOLDER: &str = "warmup";
 const MAX_BYTES: u64 = 1 << 20;
 const MAX_LABEL_BYTES: u64 = 16 << 20;
 
-/// What a `config.pbtxt` says.
+/// The content of a `config.pbtxt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TritonModel {
     /// The configuration, as far as it is obeyed.
     pub config: ModelConfig,
-    /// What of it has no effect, and why; each once.
+    /// Settings without an effect, each once and with the reason.
     pub warnings: Vec<String>,
 }
 
@@ -55,19 +52,18 @@ pub struct TritonModel {
 pub type Labels = Vec<(String, Vec<String>)>;
 
 impl TritonModel {
-    /// The same, and a further remark.
-    pub(super) fn with_note(&self, note: String) -> Self {
-        let mut with = self.clone();
-        with.warnings.push(note);
-        with
+    /// Adds a remark to the warnings.
+    pub(super) fn with_note(mut self, note: String) -> Self {
+        self.warnings.push(note);
+        self
     }
 
-    /// The files beside the version folders that matter, relative to the model's folder.
-    pub(super) fn side_files(&self) -> Vec<PathBuf> {
-        let labels = self.label_files().map(|(_, file)| PathBuf::from(file));
+    /// Returns the files beside the version folders that the configuration names.
+    pub(super) fn side_files(&self) -> Vec<String> {
+        let labels = self.label_files().map(|(_, file)| file.to_owned());
         let inputs = self.config.model_warmup.iter().flat_map(|warmup| warmup.inputs.values());
         let data = inputs.filter_map(|input| match &input.data {
-            Some(WarmupData::InputDataFile(file)) => Some(Path::new(WARMUP_FOLDER).join(file)),
+            Some(WarmupData::InputDataFile(file)) => Some(format!("{WARMUP_FOLDER}/{file}")),
             _ => None,
         });
         labels.chain(data).collect()
@@ -78,13 +74,13 @@ impl TritonModel {
         outputs.map(|output| (output.name.as_str(), output.label_filename.as_str()))
     }
 
-    /// The classes of each output that has a file of them.
+    /// Returns the classes of each output that has a file of them.
     ///
     /// # Errors
     /// [`Error::Repository`] when such a file is missing, too large or not text, [`Error::Io`].
-    pub fn labels(&self, model: &Path) -> Result<Labels> {
+    pub fn labels(&self, model: &Files) -> Result<Labels> {
         let read = |(output, file): (&str, &str)| {
-            let bytes = read_file(model, file, MAX_LABEL_BYTES)?;
+            let bytes = model.read(file, MAX_LABEL_BYTES)?;
             let bytes = bytes.ok_or_else(|| refuse(format!("label_filename {} is missing", quote(file))))?;
             let text = String::from_utf8(bytes);
             let text = text.map_err(|_| refuse(format!("label_filename {} is not UTF-8", quote(file))))?;
@@ -94,24 +90,21 @@ impl TritonModel {
     }
 }
 
-/// The settings that a model's `config.pbtxt` amounts to, or `None` if there is no such file.
+/// Reads the `config.pbtxt` of a model, if there is one, and returns the tables that it amounts to as well.
 ///
 /// # Errors
 /// [`Error::Repository`] with line and column of what is wrong or not supported, [`Error::Io`].
-pub(super) fn read(model: &Path) -> Result<Option<ModelSettings>> {
-    let Some(bytes) = read_file(model, CONFIG_FILE, MAX_BYTES)? else { return Ok(None) };
-    let folder = model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+pub(super) fn read(model: &ModelName, files: &Files) -> Result<Option<(Tables, TritonModel)>> {
+    let Some(bytes) = files.read(CONFIG_FILE, MAX_BYTES)? else { return Ok(None) };
     let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8".into()))?;
-    settings(&folder, &text).map(Some).map_err(refuse)
+    parse(model.as_str(), &text).map(Some).map_err(refuse)
 }
 
-fn settings(folder: &str, text: &str) -> std::result::Result<ModelSettings, String> {
+fn parse(model: &str, text: &str) -> std::result::Result<(Tables, TritonModel), String> {
     let decode::Decoded { config, mut warnings } = decode::decode(text)?;
-    map::check(&config, folder)?;
+    map::check(&config, model)?;
     warnings.extend(map::warnings(&config));
-    let mut settings = map::tables(&config);
-    settings.triton = Some(Arc::new(TritonModel { config, warnings }));
-    Ok(settings)
+    Ok((map::tables(&config), TritonModel { config, warnings }))
 }
 
 /// A configuration that cannot be obeyed.

@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::*;
 use crate::config::VersionPolicy;
+use crate::repository::settings::ModelSettings;
 use crate::signature::{Batching, DType, Dim, Signature, TensorSpec};
 use crate::tensor::Tensor;
 
 fn read(text: &str) -> std::result::Result<ModelSettings, String> {
-    settings("m", text)
+    parse("m", text).map(|(tables, triton)| ModelSettings::over(None, tables, triton))
 }
 
 fn config(text: &str) -> ModelConfig {
@@ -347,14 +348,21 @@ fn model_toml_wins_table_by_table_and_says_so() {
     std::fs::write(model.join(CONFIG_FILE), "max_batch_size: 8 dynamic_batching {} instance_group { count: 3 }")
         .unwrap();
     std::fs::write(model.join("model.toml"), "[batching]\nmax_batch_size = 2\n").unwrap();
-    let settings = ModelSettings::read(&model).unwrap();
+    let settings = ModelSettings::read(&"m".parse().unwrap(), &Files::from(&model)).unwrap();
     let server = crate::config::ServeOptions::default().resolve().unwrap().serving.scheduling;
     let both = settings.scheduling_over(&server);
     assert_eq!((both.max_batch_size, both.concurrency), (Some(2), Some(3)));
     let note = settings.warnings().unwrap();
     assert_eq!(note, "config.pbtxt: model.toml is there as well and wins table by table: batching");
     std::fs::write(model.join(CONFIG_FILE), [0xff, 0xfe]).unwrap();
-    assert!(ModelSettings::read(&model).unwrap_err().to_string().contains("not UTF-8"));
+    assert!(
+        ModelSettings::read(&"m".parse().unwrap(), &Files::from(&model)).unwrap_err().to_string().contains("not UTF-8")
+    );
     std::fs::write(model.join(CONFIG_FILE), vec![b' '; (1 << 20) + 1]).unwrap();
-    assert!(ModelSettings::read(&model).unwrap_err().to_string().contains("larger than the limit"));
+    assert!(
+        ModelSettings::read(&"m".parse().unwrap(), &Files::from(&model))
+            .unwrap_err()
+            .to_string()
+            .contains("larger than the limit")
+    );
 }

@@ -1,7 +1,5 @@
 //! The requests that a configuration names for warming up, as tensors.
 
-use std::path::Path;
-
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -9,7 +7,7 @@ use super::config::{ModelConfig, Warmup, WarmupData, WarmupInput};
 use super::{WARMUP_FOLDER as FOLDER, refuse};
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::repository::version::read_file;
+use crate::repository::storage::Files;
 use crate::signature::{DType, Dim, Signature, TensorSpec};
 use crate::tensor::{Data, Tensor};
 
@@ -21,18 +19,18 @@ const MAX_BYTES: u64 = 256 << 20;
 pub struct WarmupRequest {
     /// For messages.
     pub name: String,
-    /// How often it is run.
+    /// The number of times that it is run.
     pub runs: u32,
     /// The inputs as clients would send them, in the signature's order.
     pub inputs: Vec<Tensor>,
 }
 
-/// The requests that a configuration names.
+/// Returns the requests that a configuration names.
 ///
 /// # Errors
 /// [`Error::Repository`] naming the request, the tensor, what is expected and what is there;
 /// [`Error::Io`].
-pub fn requests(config: &ModelConfig, model: &Path, signature: &Signature) -> Result<Vec<WarmupRequest>> {
+pub fn requests(config: &ModelConfig, model: &Files, signature: &Signature) -> Result<Vec<WarmupRequest>> {
     let mut left = MAX_BYTES;
     let request = |warmup: &Warmup| {
         let name = quote(&warmup.name);
@@ -81,7 +79,7 @@ fn tensor(
     spec: &TensorSpec,
     shape: Vec<usize>,
     samples: usize,
-    model: &Path,
+    model: &Files,
     left: &mut u64,
 ) -> Result<Tensor> {
     let element = spec.dtype.bytes().unwrap_or(size_of::<String>());
@@ -136,13 +134,13 @@ fn random(dtype: DType, count: usize) -> Data {
 }
 
 /// One sample from a file: little-endian numbers, or strings each behind its length in four bytes.
-fn read(file: &str, dtype: DType, count: usize, model: &Path) -> Result<Data> {
+fn read(file: &str, dtype: DType, count: usize, model: &Files) -> Result<Data> {
     let what = || format!("{FOLDER}/{}", quote(file));
     let is_plain = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\\', '\0']);
     if !is_plain {
         return Err(refuse(format!("needs the name of a file in the folder {FOLDER}, got {}", quote(file))));
     }
-    let bytes = read_file(&model.join(FOLDER), file, MAX_BYTES)?;
+    let bytes = model.inside(FOLDER).read(file, MAX_BYTES)?;
     let bytes = bytes.ok_or_else(|| refuse(format!("needs {}, which is missing", what())))?;
     let data = match dtype.bytes() {
         Some(size) if count.checked_mul(size) != Some(bytes.len()) => {

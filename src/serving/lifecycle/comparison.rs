@@ -31,7 +31,7 @@ pub(crate) fn agreeing_plan(candidates: &Candidates, servable: &Servable, max_by
     {
         return Ok(None);
     }
-    let files = VersionFiles::read_named(&servable.folder, &servable.model_file, max_bytes)?;
+    let files = VersionFiles::read_named(&servable.files, &servable.model_file, max_bytes)?;
     if files.onnx_sha256 != servable.onnx_sha256 {
         tracing::debug!(model = servable.name.as_str(), file = servable.model_file, "has changed since it was loaded");
         return Ok(None);

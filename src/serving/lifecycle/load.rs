@@ -83,10 +83,7 @@ impl LoadSettings {
 pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
     let VersionFiles { onnx, onnx_sha256, manifest, probe, companions } =
-        VersionFiles::read_named(&found.path, found.settings.model_file(), settings.max_model_bytes)?;
-    if let Some(manifest) = &manifest {
-        verify::identity(found, manifest)?;
-    }
+        VersionFiles::read_named(&found.files, found.settings.model_file(), settings.max_model_bytes)?;
     let scheduling = found.settings.scheduling_over(&settings.scheduling);
     let choice = found.settings.engine.map_or(settings.candidates.choice, |table| table.kind);
     let candidates = Candidates { choice, ..settings.candidates.clone() };
@@ -138,7 +135,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         choice,
         cache,
         onnx_sha256,
-        folder: found.path.clone(),
+        files: found.files.clone(),
         model_file: found.settings.model_file().to_owned(),
         manifest,
         transform,

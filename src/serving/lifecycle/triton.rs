@@ -2,7 +2,6 @@
 //! the requests that warm it up.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::engine::{self, Session};
 use crate::error::{Error, Result};
@@ -41,17 +40,13 @@ fn to_graph(view: &View, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
     }
 }
 
-fn model_folder(found: &FoundVersion) -> &Path {
-    found.path.parent().unwrap_or(&found.path)
-}
-
 /// Runs the requests that the configuration names in every session.
 ///
 /// # Errors
 /// [`Error::Repository`] naming the request that cannot be made or that the model fails on.
 pub(crate) fn warm_up(found: &FoundVersion, view: &View, sessions: &mut [Session]) -> Result<()> {
     let Some(triton) = &found.settings.triton else { return Ok(()) };
-    for request in triton::requests(&triton.config, model_folder(found), &view.signature)? {
+    for request in triton::requests(&triton.config, &found.model_files, &view.signature)? {
         let inputs = to_graph(view, request.inputs)?;
         for session in &mut *sessions {
             for _ in 0..request.runs {
@@ -75,7 +70,7 @@ pub(crate) fn warm_up(found: &FoundVersion, view: &View, sessions: &mut [Session
 pub(crate) fn output_labels(found: &FoundVersion, view: &View) -> Result<BTreeMap<usize, Vec<String>>> {
     let Some(triton) = &found.settings.triton else { return Ok(BTreeMap::new()) };
     let place = |name: &str| view.signature.outputs.iter().position(|spec| spec.name == *name);
-    let labels = triton.labels(model_folder(found))?;
+    let labels = triton.labels(&found.model_files)?;
     Ok(labels.into_iter().filter_map(|(name, labels)| Some((place(&name)?, labels))).collect())
 }
 

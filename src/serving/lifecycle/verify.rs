@@ -1,7 +1,7 @@
 //! Whether a version is what it says it is: identity, signature, transforms, golden examples.
 
 use crate::error::{Error, Result};
-use crate::repository::{FoundVersion, Golden, GoldenAnswer, GoldenReconstruction, Manifest};
+use crate::repository::{Golden, GoldenAnswer, GoldenReconstruction, Manifest};
 use crate::serving::servable::{Answering, Options, Prediction, Servable};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
 use crate::transform::{self, ImageLimits};
@@ -12,20 +12,6 @@ const GOLDEN_TOLERANCE: f32 = 1e-3;
 
 /// The same of the grey values of a reconstruction, 0 to 255.
 const GOLDEN_GREY: u8 = 2;
-
-/// Whether a manifest is of the folder it lies in.
-///
-/// # Errors
-/// [`Error::Repository`] naming both.
-pub(crate) fn identity(found: &FoundVersion, manifest: &Manifest) -> Result<()> {
-    if manifest.model != found.name || manifest.version != found.version {
-        return Err(unusable(format!(
-            "the manifest is of {} version {}, the folder says {} version {}",
-            manifest.model, manifest.version, found.name, found.version
-        )));
-    }
-    Ok(())
-}
 
 /// Whether the graph is what the manifest promises.
 ///

@@ -149,7 +149,7 @@ impl Beside<'_> {
             choice: candidates.choice,
             cache: None,
             onnx_sha256: file.sha256.clone(),
-            folder: found.path.clone(),
+            files: found.files.clone(),
             model_file: file.name.clone(),
             manifest: None,
             transform: None,

@@ -5,7 +5,6 @@ pub(crate) mod generator;
 pub(crate) mod reconstruction;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::config::{EngineChoice, SchedulingSettings};
 use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
 use crate::repository::triton::{Facing, TritonModel};
-use crate::repository::{Manifest, Truth};
+use crate::repository::{Files, Manifest, Truth};
 use crate::serving::execution::cache::ResponseCache;
 use crate::serving::execution::inline::Gather;
 use crate::serving::execution::sessions::Runtime;
@@ -171,7 +170,7 @@ pub struct Servable {
     pub(crate) settings: SchedulingSettings,
     pub(crate) cache: Option<ResponseCache>,
     pub(crate) onnx_sha256: String,
-    pub(crate) folder: PathBuf,
+    pub(crate) files: Files,
     pub(crate) model_file: String,
     pub(crate) choice: EngineChoice,
     pub(crate) batching: Batching,

@@ -155,7 +155,7 @@ pub fn evaluate_autoencoder(
 ) -> Result<(AutoencoderReport, Manifest)> {
     let files = VersionFiles::read(folder, max_model_bytes)?;
     let unusable = |problem: String| Error::Repository { what: folder.display().to_string(), problem };
-    let manifest = files.manifest.ok_or_else(|| unusable("has no manifest.json".into()))?;
+    let manifest = files.manifest.ok_or_else(|| unusable("has no manifest.json".into()))?.of_folder(folder)?;
     let companion = |role: CompanionRole| {
         let found = files.companions.iter().find(|companion| companion.role == role);
         let found = found.ok_or_else(|| unusable(format!("its manifest names no {role:?}").to_lowercase()))?;

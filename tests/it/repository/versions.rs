@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tempfile::TempDir;
+use weir::config::VersionPolicy;
 
 use crate::fixtures::{add_bare_model, bare_model, constant, half_plus_two, node, onnx, png_of_test_image};
 use crate::support::{TestApp, bundled_models, copy_folder};
@@ -58,7 +59,7 @@ async fn an_undamaged_second_version_answers_from_then_on() {
 
 #[tokio::test]
 async fn a_damaged_version_ends_with_a_reason_and_the_other_serves() {
-    let cases: [(&str, Damage); 9] = [
+    let cases: [(&str, Damage); 8] = [
         ("SHA-256", |folder| {
             let path = folder.join("model.onnx");
             let bytes = fs::read(&path).unwrap();
@@ -67,7 +68,6 @@ async fn a_damaged_version_ends_with_a_reason_and_the_other_serves() {
         ("is missing", |folder| fs::remove_file(folder.join("model.onnx")).unwrap()),
         ("manifest.json", |folder| fs::write(folder.join("manifest.json"), "{").unwrap()),
         ("use a newer Weir", |folder| edit_manifest(folder, |manifest| manifest["manifest_schema"] = json!(99))),
-        ("the folder says", |folder| edit_manifest(folder, |manifest| manifest["version"] = json!(7))),
         ("11 labels", |folder| {
             edit_manifest(folder, |manifest| manifest["labels"].as_array_mut().unwrap().push(json!("x")))
         }),
@@ -85,6 +85,38 @@ async fn a_damaged_version_ends_with_a_reason_and_the_other_serves() {
         let reason = reason_of_second(damage).await;
         assert!(reason.contains(expected), "expected {expected:?} in {reason:?}");
     }
+}
+
+/// Versions are what their folders are called, as in TensorFlow Serving and Triton.
+#[tokio::test]
+async fn a_version_copied_to_another_number_or_name_serves_as_that_and_tells_its_origin() {
+    let (models, _) = two_versions();
+    let first = bundled_models().join("mnist-mlp/1");
+    copy_folder(&first, &models.path().join("mnist-mlp/7"));
+    copy_folder(&first, &models.path().join("digits/3"));
+    copy_folder(&first, &models.path().join("digits/4"));
+    let onnx = models.path().join("digits/4/model.onnx");
+    let bytes = fs::read(&onnx).unwrap();
+    fs::write(onnx, &bytes[1..]).unwrap();
+    let app = TestApp::with_temp(models, |options| options.version_policy = Some(VersionPolicy::All)).await;
+    for (model, version) in [("mnist-mlp", 7), ("digits", 3)] {
+        let path = format!("/models/{model}/versions/{version}/predict");
+        let answer = app.post(&path, "image/png", png_of_test_image(0)).await;
+        assert_eq!((answer.json()["model"].as_str(), answer.json()["version"].as_u64()), (Some(model), Some(version)));
+        assert_eq!(answer.labels(), ["7"]);
+        let info = app.get(&format!("/models/{model}")).await.json();
+        let found = info["versions"].as_array().unwrap().iter().find(|info| info["version"] == version).unwrap();
+        assert_eq!(found["origin"], json!({"model": "mnist-mlp", "version": 1}));
+    }
+    let damaged = &app.get("/models/digits").await.json()["versions"][1];
+    assert!(damaged["reason"].as_str().unwrap().contains("SHA-256"), "hashes count all the same: {damaged}");
+    let point = |version: u64| json!({"alias": "stable", "version": version});
+    assert_eq!(app.post_json("/models/digits/promote", &point(3)).await.status, 200);
+    assert_eq!(app.post_json("/models/mnist-mlp/promote", &point(1)).await.status, 200);
+    assert_eq!(app.post_json("/models/mnist-mlp/promote", &point(7)).await.status, 200);
+    assert_eq!(app.post_json("/models/mnist-mlp/rollback", &json!({"alias": "stable"})).await.status, 200);
+    let answer = app.post("/models/mnist-mlp/predict", "image/png", png_of_test_image(0)).await;
+    assert_eq!(answer.json()["version"], 1);
 }
 
 #[cfg(unix)]

@@ -150,6 +150,13 @@ fn a_calibrated_version_answers_the_same_and_is_less_sure() {
     assert_eq!(files.probe, VersionFiles::read(&folder(1), 1 << 30).unwrap().probe);
     assert!(fs::read_to_string(folder(2).join("card.md")).unwrap().contains("logits divided by"));
 
+    // A copy is calibrated as what its folder is called.
+    copy_folder(&folder(1), &models.join("digits/5"));
+    let copied = calibrate(&models.join("digits/5"), &data, "small", Some(&models)).unwrap();
+    assert_eq!((copied.from_version, copied.published), (Version(5), Some((Version(6), models.join("digits/6")))));
+    let manifest = VersionFiles::read(&models.join("digits/6"), 1 << 30).unwrap().manifest.unwrap();
+    assert_eq!((manifest.model.as_str(), manifest.version), ("digits", Version(6)));
+
     // What is calibrated already has nothing to gain.
     let again = calibrate(&folder(2), &data, "small", Some(&models)).unwrap_err();
     assert!(matches!(&again, Error::GateMissed(why) if why.contains("calibrated as it is")), "{again}");

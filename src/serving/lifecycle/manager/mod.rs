@@ -8,7 +8,6 @@ mod owner;
 mod record;
 mod worker;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use crate::config::LifecycleConfig;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
 use crate::metrics::Metrics;
-use crate::repository::Overrides;
+use crate::repository::{Overrides, Storage};
 use crate::serving::lifecycle::load::LoadSettings;
 use crate::serving::predictor::Predictor;
 
@@ -37,8 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct ManagerParts {
     /// How versions come and go.
     pub config: LifecycleConfig,
-    /// The repository folder.
-    pub models: PathBuf,
+    /// The repository.
+    pub storage: Storage,
     /// The model for requests that name none.
     pub default_model: Option<ModelName>,
     /// What loading needs to know.
@@ -91,7 +90,7 @@ impl Manager {
     pub fn start(&self) -> Result<()> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((parts, _)) = &*parts {
-            std::fs::read_dir(&parts.models).map_err(Error::io("read", &parts.models))?;
+            parts.storage.check()?;
         }
         let Some((parts, inbox)) = parts.take() else { return Ok(()) };
         let owner = Owner::start(parts, self.events.clone())?;

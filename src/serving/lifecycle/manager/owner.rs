@@ -64,13 +64,13 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn start(parts: ManagerParts, events: Sender<Event>) -> Result<Self> {
-        let ManagerParts { config, models, default_model, load, metrics, predictor } = parts;
-        let store = AliasStore::new(&models, &config.state_dir);
+        let ManagerParts { config, storage, default_model, load, metrics, predictor } = parts;
+        let store = AliasStore::new(&storage, &config.state_dir);
         let tuner = load.tuner.clone();
         let workers = Workers::start(config.load_threads.max(config.start_threads), &load, &metrics, &events)?;
         let interval = (config.control == Control::Poll).then_some(config.poll_interval);
         let deliver = move |looked| events.send(Event::Looked(looked)).is_ok();
-        let source = Source::start(models, store.clone(), interval, deliver)?;
+        let source = Source::start(storage, store.clone(), interval, deliver)?;
         Ok(Self {
             config,
             store,

@@ -97,7 +97,7 @@ fn load_unchanged(found: &Found, settings: &LoadSettings, metrics: &Metrics) -> 
     let servable = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Error::Repository { what: "the version".into(), problem: "loading it panicked".into() })
     })?;
-    let now = Marks::of(&found.folder.path, &found.folder.settings);
+    let now = Marks::of(&found.folder);
     if now.fingerprint != found.marks.fingerprint {
         let problem = "changed while it was being read".into();
         return Err(Error::Incomplete { what: "the version".into(), problem });

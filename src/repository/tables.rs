@@ -1,17 +1,63 @@
-//! The tables of `model.toml` that say how a model is run: each setting that is left out is the
-//! server's.
+//! The tables of `model.toml` that say which versions are loaded and how a model is run. A setting that is left out
+//! is the server's.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::{EngineChoice, SchedulingSettings};
+use crate::config::{EngineChoice, SchedulingSettings, VersionPolicy};
+use crate::ids::Version;
+
+/// The table `[versions]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "VersionsTable")]
+pub struct Versions {
+    /// The versions that should be loaded.
+    pub policy: VersionPolicy,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionsTable {
+    policy: PolicyName,
+    count: Option<usize>,
+    specific: Option<BTreeSet<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PolicyName {
+    All,
+    Latest,
+    Specific,
+}
+
+impl TryFrom<VersionsTable> for Versions {
+    type Error = &'static str;
+
+    fn try_from(table: VersionsTable) -> Result<Self, Self::Error> {
+        let policy = match (table.policy, table.count, table.specific) {
+            (PolicyName::All, None, None) => VersionPolicy::All,
+            (PolicyName::Latest, Some(0), _) => return Err("count must be at least 1"),
+            (PolicyName::Latest, count, None) => VersionPolicy::Latest(count.unwrap_or(1)),
+            (PolicyName::Specific, None, Some(list)) if !list.is_empty() && !list.contains(&0) => {
+                VersionPolicy::Specific(list.into_iter().map(Version).collect())
+            }
+            (PolicyName::Specific, ..) => {
+                return Err("policy \"specific\" needs specific = [versions] and nothing else");
+            }
+            _ => return Err("count belongs to policy \"latest\", and specific to policy \"specific\""),
+        };
+        Ok(Self { policy })
+    }
+}
 
 /// The table `[engine]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineTable {
-    /// What runs the model.
+    /// The engine that runs the model.
     pub kind: EngineChoice,
 }
 
@@ -42,7 +88,7 @@ pub struct SchedulingTable {
 #[serde(deny_unknown_fields)]
 pub struct CacheTable {
     max_bytes: u64,
-    /// Whether the server's size comes first, if it has one.
+    /// The server's size comes first, if it has one.
     #[serde(skip)]
     is_default: bool,
 }
@@ -61,18 +107,20 @@ impl CacheTable {
 }
 
 /// The tables together.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tables<'a> {
-    pub(super) batching: Option<&'a BatchingTable>,
-    pub(super) scheduling: Option<&'a SchedulingTable>,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Tables {
+    pub(super) versions: Option<Versions>,
+    pub(super) engine: Option<EngineTable>,
+    pub(super) batching: Option<BatchingTable>,
+    pub(super) scheduling: Option<SchedulingTable>,
     pub(super) cache: Option<CacheTable>,
 }
 
-impl Tables<'_> {
-    /// The server's settings with those of the model in their place.
-    pub(super) fn over(self, server: &SchedulingSettings) -> SchedulingSettings {
+impl Tables {
+    /// Returns the server's settings with those of the model in their place.
+    pub(super) fn over(&self, server: &SchedulingSettings) -> SchedulingSettings {
         let mut settings = server.clone();
-        if let Some(table) = self.batching {
+        if let Some(table) = &self.batching {
             settings.max_batch_size = table.max_batch_size.or(server.max_batch_size);
             if let Some(delay) = table.max_queue_delay_microseconds {
                 settings.max_queue_delay = Duration::from_micros(delay);
@@ -81,7 +129,7 @@ impl Tables<'_> {
             settings.preferred_batch_sizes.sort_unstable();
             settings.across_requests = table.across_requests.unwrap_or(server.across_requests);
         }
-        if let Some(table) = self.scheduling {
+        if let Some(table) = &self.scheduling {
             settings.weight = table.weight.unwrap_or(server.weight);
             settings.concurrency = table.concurrency.or(server.concurrency);
             settings.queue_capacity = table.queue_capacity.unwrap_or(server.queue_capacity);
@@ -96,10 +144,10 @@ impl Tables<'_> {
         settings
     }
 
-    /// What is wrong with the values, if anything is.
-    pub(super) fn problem(self) -> Option<String> {
+    /// Returns the first value that cannot be, in words.
+    pub(super) fn problem(&self) -> Option<String> {
         let zero = |name: &str, value: Option<usize>| (value == Some(0)).then(|| format!("{name} must be at least 1"));
-        let batching = self.batching.and_then(|table| {
+        let batching = self.batching.as_ref().and_then(|table| {
             let largest = table.preferred_batch_sizes.iter().copied().max();
             let smallest = table.preferred_batch_sizes.iter().copied().min();
             zero("max_batch_size", table.max_batch_size).or_else(|| zero("preferred_batch_sizes", smallest)).or_else(
@@ -110,7 +158,7 @@ impl Tables<'_> {
                 },
             )
         });
-        let scheduling = self.scheduling.and_then(|table| {
+        let scheduling = self.scheduling.as_ref().and_then(|table| {
             let weight = table.weight.filter(|weight| !(*weight > 0.0 && weight.is_finite()));
             let priority = table.default_priority.filter(|priority| !(1..=9).contains(priority));
             zero("concurrency", table.concurrency)

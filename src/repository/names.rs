@@ -1,0 +1,8 @@
+//! The names of the files of a version; that of its manifest is beside the manifest's shape.
+
+/// The graph.
+pub const MODEL_FILE: &str = "model.onnx";
+/// The model card.
+pub const CARD_FILE: &str = "card.md";
+/// The labelled samples for the live probe.
+pub const PROBE_FILE: &str = "probe.jsonl";
