@@ -1,4 +1,4 @@
-//! How a data set was read: enough to read it, or its likes, again.
+//! The settings that a data set was read with: enough to read it, or another one like it, again.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::signature::TokenSplit;
 
-/// What the files of a data set are.
+/// The format of the files of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataFormat {
@@ -22,7 +22,7 @@ pub enum DataFormat {
     Jsonl,
 }
 
-/// What is to be learned.
+/// The choice of the task to learn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Task)]
@@ -36,17 +36,17 @@ pub enum TaskChoice {
     Regression,
 }
 
-/// How a data set is read. What is not said is found out.
+/// Settings for reading a data set. A setting that is left out is found out from the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadSettings {
-    /// What its files are.
+    /// The format of its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<DataFormat>,
-    /// The column of a table that is to be learned.
+    /// The column of a table that holds the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// What is to be learned.
+    /// The task to learn.
     #[serde(default, skip_serializing_if = "is_default")]
     pub task: TaskChoice,
     /// Height and width that images are brought to.
@@ -58,28 +58,28 @@ pub struct ReadSettings {
     /// The column that holds sequences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<String>,
-    /// Steps of a sequence that are kept at the most, the last ones.
+    /// The number of last steps of a sequence that are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Tokens that are told apart at the most, the most frequent ones.
+    /// The size of the vocabulary, which holds the most frequent tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<usize>,
-    /// How a text is split into tokens.
+    /// The way to split a text into tokens.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: TokenSplit,
 }
 
-/// Height and width in words, as `28x28`.
+/// Parses height and width, as `28x28`.
 ///
 /// # Errors
-/// What was expected.
+/// A message that says what was expected.
 pub fn parse_size(text: &str) -> Result<[u32; 2], String> {
     let sides =
         text.split_once(['x', 'X']).and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
     sides.ok_or_else(|| format!("expected height and width, as 28x28, got {text}"))
 }
 
-/// Whether a setting is what it is without saying so.
+/// Tells whether a value is the default, which is not written.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

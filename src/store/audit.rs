@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::error::{Error, Result};
 
 const FILE: &str = "audit.jsonl";
-/// What the file is renamed to when it is full; the one before it goes.
+/// The name that a full file is renamed to, in place of the one before it.
 const ROTATED: &str = "audit.1.jsonl";
 const MAX_BYTES: u64 = 8 << 20;
 /// Entries kept in memory for reading.

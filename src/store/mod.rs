@@ -1,4 +1,4 @@
-//! What the server itself writes, in its state directory.
+//! Files that the server itself writes, in its state directory.
 
 mod audit;
 

@@ -107,12 +107,12 @@ impl Answer {
 }
 
 impl TestApp {
-    /// The bundled models with default settings.
+    /// Starts a server with the bundled models and default settings.
     pub(crate) async fn start() -> Self {
         Self::with(&bundled_models(), |_| {}).await
     }
 
-    /// A folder of models with settings of the test's choice.
+    /// Starts a server with a folder of models and settings of the test's choice.
     pub(crate) async fn with(models: &Path, change: impl FnOnce(&mut ServeOptions)) -> Self {
         let mut options =
             ServeOptions { models: Some(models.to_owned()), grace_seconds: Some(0.0), ..ServeOptions::default() };
@@ -149,27 +149,27 @@ impl TestApp {
         }
     }
 
-    /// Models in a folder that goes with the server.
+    /// Starts a server with models in a folder that is removed with it.
     pub(crate) async fn with_temp(models: TempDir, change: impl FnOnce(&mut ServeOptions)) -> Self {
         let mut app = Self::with(models.path(), change).await;
         app._models = Some(models);
         app
     }
 
-    /// Has the repository looked at, and waits until all that follows is done. Bare files that are new
-    /// or changed are read at the second look.
+    /// Looks at the repository once more and waits until everything that follows is done. Bare files that changed a
+    /// moment ago are read at the second look.
     pub(crate) async fn refresh(&self) {
         self.state.manager().refresh().await.unwrap();
     }
 
-    /// The state of a version and the reason for it.
+    /// Returns the state of a version and the reason for it.
     pub(crate) fn version_state(&self, model: &str, version: u64) -> Option<(State, Option<String>)> {
         let catalog = self.state.predictor().catalog();
         let entry = catalog.models().get(&model.parse().unwrap())?.versions.get(&Version(version))?;
         Some((entry.state, entry.reason.clone()))
     }
 
-    /// Waits until a version is in a state.
+    /// Waits until a version is in the given state.
     pub(crate) async fn wait_for(&self, model: &str, version: u64, state: State) {
         let mut published = self.state.predictor().published();
         let reached = async {
@@ -183,7 +183,7 @@ impl TestApp {
             .unwrap_or_else(|_| panic!("{model} {version} never {state:?}: {:?}", self.version_state(model, version)));
     }
 
-    /// Where the server writes.
+    /// Returns the folder that the server writes to.
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.state_dir.path().join("state")
     }
@@ -222,14 +222,14 @@ impl TestApp {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// The value of one series, written as in the exposition.
+    /// Returns the value of one series, written as in the exposition.
     pub(crate) fn metric(&self, series: &str) -> f64 {
         let text = String::from_utf8(self.state.metrics().encode().unwrap()).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no series {series} in\n{text}")).parse().unwrap()
     }
 
-    /// What must hold after any abuse: alive, ready, a known digit is known, nothing is left over.
+    /// Checks the invariants after any abuse: alive, ready, a known digit is known, nothing is left over.
     pub(crate) async fn assert_unharmed(&self) {
         assert_eq!(self.get("/livez").await.status, 200);
         assert_eq!(self.get("/readyz").await.status, 200);
@@ -245,7 +245,7 @@ impl TestApp {
         (&mut self.served).await.unwrap().unwrap()
     }
 
-    /// Asks the server to stop and goes on.
+    /// Asks the server to stop without waiting for it.
     pub(crate) fn ask_to_stop(&mut self, reason: StopReason) {
         if let Some(stop) = self.stop.take() {
             stop.send(reason).unwrap_or_else(|_| panic!("the server ended before it was asked to"));
@@ -253,7 +253,7 @@ impl TestApp {
     }
 }
 
-/// Whether two answers are alike, numbers within what the size of a batch may change.
+/// Tells whether two answers are alike, with numbers as close as batches of different sizes are.
 pub(crate) fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
     use serde_json::Value;
     match (a, b) {
@@ -269,7 +269,7 @@ pub(crate) fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
     }
 }
 
-/// Waits until a condition holds, without a guess at how long that takes.
+/// Waits until a condition holds, however long that takes up to a generous limit.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !condition() {

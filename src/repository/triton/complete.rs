@@ -9,20 +9,20 @@ use crate::config::SchedulingSettings;
 use crate::ids::ModelName;
 use crate::signature::{Batching, Dim, Signature, TensorSpec};
 
-/// What is known of a version that serves.
+/// The facts about a version that serves.
 #[derive(Debug, Clone, Copy)]
 pub struct Served<'s> {
     /// The model.
     pub name: &'s ModelName,
-    /// What clients see of the graph.
+    /// The graph as clients see it.
     pub signature: &'s Signature,
-    /// How samples go into one run.
+    /// The way in which samples share a run.
     pub batching: Batching,
     /// Samples that a request may bring.
     pub max_samples: usize,
-    /// How its requests are scheduled.
+    /// The scheduling of its requests.
     pub settings: &'s SchedulingSettings,
-    /// Whether requests share runs.
+    /// Requests share runs.
     pub joins: bool,
     /// Runs at the same time.
     pub concurrency: usize,
@@ -97,7 +97,7 @@ impl ModelConfig {
     }
 }
 
-/// What Weir does by itself. Requests always have the priorities from 1 to 9.
+/// Returns the batching that Weir does by itself. Requests always have the priorities from 1 to 9.
 fn batching(settings: &SchedulingSettings) -> DynamicBatching {
     let sizes = settings.preferred_batch_sizes.iter().map(|size| i32::try_from(*size).unwrap_or(i32::MAX));
     DynamicBatching {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::signature::DType;
 
-/// What Triton calls the configuration of a model.
+/// The configuration of a model in Triton's terms.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelConfig {
@@ -15,28 +15,28 @@ pub struct ModelConfig {
     pub name: String,
     /// An older word for the backend.
     pub platform: String,
-    /// What runs the model in Triton.
+    /// The backend that runs the model in Triton.
     pub backend: String,
     /// The library of the backend.
     pub runtime: String,
-    /// Which versions are served.
+    /// The versions that are served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_policy: Option<VersionChoice>,
-    /// Samples in one run at the most; 0 for a model whose tensors have no batch dimension, or where
+    /// The largest batch in samples; 0 for a model whose tensors have no batch dimension, or where
     /// the shapes below name it.
     pub max_batch_size: i32,
-    /// What the model takes; the shapes leave the batch out.
+    /// The inputs of the model; the shapes leave the batch out.
     pub input: Vec<ModelInput>,
-    /// What it gives.
+    /// The outputs of the model.
     pub output: Vec<ModelOutput>,
     /// Always empty: models that need such inputs are refused.
     pub batch_input: [(); 0],
     /// Always empty, likewise.
     pub batch_output: [(); 0],
-    /// How requests are put together; absent for not at all.
+    /// The batching of requests; absent if they are not batched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic_batching: Option<DynamicBatching>,
-    /// How many runs at once.
+    /// The instances, which are runs at the same time.
     pub instance_group: Vec<InstanceGroup>,
     /// The file in a version's folder.
     pub default_model_filename: String,
@@ -48,10 +48,10 @@ pub struct ModelConfig {
     pub parameters: BTreeMap<String, Parameter>,
     /// Requests that are run before the model serves.
     pub model_warmup: Vec<Warmup>,
-    /// Whether a request may have any number of answers.
+    /// The number of answers of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_transaction_policy: Option<TransactionPolicy>,
-    /// Whether answers are remembered.
+    /// The response cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_cache: Option<ResponseCacheChoice>,
 }
@@ -161,19 +161,19 @@ impl From<DType> for DataType {
     }
 }
 
-/// Which versions are served.
+/// The versions that are served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionChoice {
-    /// The newest.
+    /// The newest versions.
     Latest {
-        /// How many.
+        /// The number of versions.
         #[serde(default)]
         num_versions: u32,
     },
-    /// Every one.
+    /// All versions.
     All {},
-    /// These.
+    /// The versions with these numbers.
     Specific {
         /// Their numbers.
         #[serde(default)]
@@ -194,7 +194,7 @@ pub enum InputFormat {
     Nchw,
 }
 
-/// What the model takes.
+/// An input of the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelInput {
@@ -204,9 +204,9 @@ pub struct ModelInput {
     pub data_type: DataType,
     /// The layout, for people.
     pub format: InputFormat,
-    /// What a request must bring; -1 for any size.
+    /// The shape that a request must bring; -1 for any size.
     pub dims: Vec<i64>,
-    /// What the graph takes, if it is another shape.
+    /// The shape that the graph takes, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reshape: Option<Reshape>,
     /// Of other backends.
@@ -219,7 +219,7 @@ pub struct ModelInput {
     pub is_non_linear_format_io: bool,
 }
 
-/// What the model gives.
+/// An output of the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelOutput {
@@ -227,9 +227,9 @@ pub struct ModelOutput {
     pub name: String,
     /// Its element type.
     pub data_type: DataType,
-    /// What an answer brings; -1 for any size.
+    /// The shape of an answer; -1 for any size.
     pub dims: Vec<i64>,
-    /// What the graph gives, if it is another shape.
+    /// The shape that the graph gives, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reshape: Option<Reshape>,
     /// A file in the model's folder with a class on each line.
@@ -248,19 +248,19 @@ pub struct Reshape {
     pub shape: Vec<i64>,
 }
 
-/// How requests are put together.
+/// The batching of requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DynamicBatching {
-    /// Sizes that are run without waiting any longer.
+    /// Batch sizes that are run at once instead of waiting for more.
     pub preferred_batch_size: Vec<i32>,
-    /// How long a request waits for others.
+    /// The longest time that a request waits for others.
     pub max_queue_delay_microseconds: u64,
     /// Of no effect: every answer goes to its own request.
     pub preserve_ordering: bool,
-    /// How many priorities requests may have; 1 runs first.
+    /// The number of priorities that requests may have; 1 runs first.
     pub priority_levels: u64,
-    /// That of requests which state none.
+    /// The priority of requests that state none.
     pub default_priority_level: u64,
     /// Limits of the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,7 +269,7 @@ pub struct DynamicBatching {
     pub priority_queue_policy: BTreeMap<u64, QueuePolicy>,
 }
 
-/// What happens to a request whose time is over.
+/// The end of a request whose time is over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TimeoutAction {
@@ -284,13 +284,13 @@ pub enum TimeoutAction {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueuePolicy {
-    /// What happens to a request whose time is over.
+    /// The end of a request whose time is over.
     pub timeout_action: TimeoutAction,
-    /// The time a request has that states none; 0 for no limit.
+    /// The time limit of a request that states none; 0 for no limit.
     pub default_timeout_microseconds: u64,
-    /// Whether a request may ask for less.
+    /// Let a request ask for less.
     pub allow_timeout_override: bool,
-    /// Requests that may wait; 0 for the server's limit.
+    /// The number of requests that may wait; 0 for the server's limit.
     pub max_queue_size: u32,
 }
 
@@ -305,7 +305,7 @@ pub enum InstanceKind {
     KindGpu,
     /// On the CPU.
     KindCpu,
-    /// As the backend says.
+    /// Wherever the backend puts them.
     KindModel,
 }
 
@@ -317,7 +317,7 @@ pub struct InstanceGroup {
     pub name: String,
     /// Where they run.
     pub kind: InstanceKind,
-    /// How many; 0 for one.
+    /// The number of instances; 0 for one.
     pub count: i32,
     /// Of no effect.
     pub gpus: Vec<i32>,
@@ -349,7 +349,7 @@ pub struct Warmup {
     pub batch_size: u32,
     /// Its tensors by name.
     pub inputs: BTreeMap<String, WarmupInput>,
-    /// How often it is run; 0 for once.
+    /// The number of runs; 0 for one.
     pub count: u32,
 }
 
@@ -361,12 +361,12 @@ pub struct WarmupInput {
     pub data_type: DataType,
     /// The shape of one sample.
     pub dims: Vec<i64>,
-    /// What it holds; `None` if the file does not say.
+    /// The content; `None` if the file does not say.
     #[serde(flatten)]
     pub data: Option<WarmupData>,
 }
 
-/// What a tensor for warming up holds.
+/// The content of a tensor for warming up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarmupData {
@@ -378,7 +378,7 @@ pub enum WarmupData {
     InputDataFile(String),
 }
 
-/// How many answers a request has.
+/// The number of answers of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TransactionPolicy {
@@ -386,10 +386,10 @@ pub struct TransactionPolicy {
     pub decoupled: bool,
 }
 
-/// Whether answers are remembered.
+/// The response cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResponseCacheChoice {
-    /// Whether.
+    /// The cache is on.
     pub enable: bool,
 }

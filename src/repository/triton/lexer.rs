@@ -17,7 +17,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong, beginning with its place.
+/// An error message, beginning with the place of the error.
 pub(super) type Parsed<T> = std::result::Result<T, String>;
 
 /// A token.
@@ -29,7 +29,7 @@ pub(super) enum Token {
     Integer(u64),
     /// Any other number, without its sign.
     Float(f64),
-    /// What stands between quotes.
+    /// The text between quotes.
     Text(String),
     /// A sign of punctuation.
     Mark(char),

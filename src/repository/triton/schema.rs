@@ -3,7 +3,7 @@
 
 use super::config::DataType;
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Bool,
@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Anything,
 }
 
-/// What becomes of a field.
+/// The treatment of a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Treatment {
     /// It does what it does in Triton, or what the text says.

@@ -25,7 +25,7 @@ pub(super) struct Field {
     pub(super) value: Value,
 }
 
-/// What a field holds.
+/// The content of a field.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     /// A whole number within 64 bits, signed or not.

@@ -6,14 +6,14 @@ use crate::error::Result;
 use crate::signature::{BATCH, Batching, DType, Dim, Signature, TensorSpec};
 use crate::tensor::Tensor;
 
-/// What clients see of a graph.
+/// A graph as clients see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
     /// The inputs in the graph's order, the outputs in the configuration's.
     pub signature: Signature,
-    /// How samples go into one run.
+    /// The way in which samples share a run.
     pub batching: Batching,
-    /// How the tensors of clients become those of the graph; `None` where they are the same.
+    /// The adapter between the shapes of clients and those of the graph; `None` where they are the same.
     pub facing: Option<Facing>,
 }
 
@@ -74,7 +74,7 @@ fn reshaped(tensor: Tensor, shape: Option<&[Dim]>) -> Result<Tensor> {
     Tensor::from_data(sizes, tensor.into_data())
 }
 
-/// Whether a shape can be brought into another: as many elements, and an open dimension in both or in
+/// Checks that a shape can be brought into another: as many elements, and an open dimension in both or in
 /// neither.
 ///
 /// # Errors

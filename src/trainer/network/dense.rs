@@ -106,9 +106,24 @@ fn forward(layers: &[PlannedLayer], input: Tensor<2>, leaves: &Leaves, masks: Ve
             Some(mask) => x * mask,
             None => x,
         },
-        // Samples are flat already; the shape is the graph's and the summary's matter. The rest are
-        // layers on maps, which come before all of these.
-        _ => x,
+        // Samples are flat already, and encoded before the first layer; the loss is computed before the last one.
+        LayerSpec::Flatten
+        | LayerSpec::Unflatten { .. }
+        | LayerSpec::Encode { .. }
+        | LayerSpec::Standardize { .. }
+        | LayerSpec::Destandardize { .. } => x,
+        // Layers on maps and sequences, which run before all of these.
+        LayerSpec::Conv2d { .. }
+        | LayerSpec::BatchNorm
+        | LayerSpec::GroupNorm { .. }
+        | LayerSpec::MaxPool { .. }
+        | LayerSpec::AveragePool { .. }
+        | LayerSpec::GlobalAveragePool
+        | LayerSpec::PixelShuffle { .. }
+        | LayerSpec::Rows
+        | LayerSpec::Lstm { .. }
+        | LayerSpec::Gru { .. }
+        | LayerSpec::Embedding { .. } => x,
     })
 }
 

@@ -17,10 +17,8 @@ impl Embedding {
     /// That of a network, if its first layer is one.
     pub(super) fn of(planned: &[PlannedLayer]) -> Option<Self> {
         let layer = planned.first()?;
-        match layer.spec {
-            LayerSpec::Embedding { tokens, units } => Some(Self { steps: layer.input[0], tokens, units }),
-            _ => None,
-        }
+        let LayerSpec::Embedding { tokens, units } = layer.spec else { return None };
+        Some(Self { steps: layer.input[0], tokens, units })
     }
 
     /// The row of the table that an element of a sample stands for.

@@ -8,10 +8,29 @@ use crate::layers::{Encoding, LayerSpec, PlannedLayer};
 /// The samples as the layer after the encoding takes them; as they are if the network has no encoding.
 pub(super) fn encoded<'s>(layers: &[PlannedLayer], samples: impl Into<Cow<'s, [f32]>>) -> Cow<'s, [f32]> {
     let samples = samples.into();
-    match layers.first().map(|layer| &layer.spec) {
-        Some(LayerSpec::Encode { columns }) => encode(columns, &samples).into(),
-        Some(LayerSpec::Standardize { mean, deviation }) => standardize(mean, deviation, samples),
-        _ => samples,
+    let Some(first) = layers.first() else { return samples };
+    match &first.spec {
+        LayerSpec::Encode { columns } => encode(columns, &samples).into(),
+        LayerSpec::Standardize { mean, deviation } => standardize(mean, deviation, samples),
+        LayerSpec::Rescale { .. }
+        | LayerSpec::Flatten
+        | LayerSpec::Dense { .. }
+        | LayerSpec::Relu
+        | LayerSpec::Silu
+        | LayerSpec::Dropout { .. }
+        | LayerSpec::Conv2d { .. }
+        | LayerSpec::BatchNorm
+        | LayerSpec::GroupNorm { .. }
+        | LayerSpec::MaxPool { .. }
+        | LayerSpec::AveragePool { .. }
+        | LayerSpec::GlobalAveragePool
+        | LayerSpec::Unflatten { .. }
+        | LayerSpec::PixelShuffle { .. }
+        | LayerSpec::Rows
+        | LayerSpec::Lstm { .. }
+        | LayerSpec::Gru { .. }
+        | LayerSpec::Embedding { .. }
+        | LayerSpec::Destandardize { .. } => samples,
     }
 }
 

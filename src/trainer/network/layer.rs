@@ -90,15 +90,8 @@ impl Layer {
             let ((inputs, from), (outputs, to)) = (maps(&layer.input), maps(&layer.output));
             let next = match layer.spec {
                 LayerSpec::Rescale { scale } => Self::Rescale(scale),
-                LayerSpec::Relu => match layers.last_mut() {
-                    Some(Self::Convolution { relu, .. } | Self::Norm { relu, .. } | Self::GroupNorm { relu, .. })
-                        if !*relu =>
-                    {
-                        *relu = true;
-                        continue;
-                    }
-                    _ => Self::Relu,
-                },
+                LayerSpec::Relu if layers.last_mut().is_some_and(Self::absorb_relu) => continue,
+                LayerSpec::Relu => Self::Relu,
                 LayerSpec::Silu => Self::Silu,
                 LayerSpec::Dropout { .. } => {
                     dropouts += 1;
@@ -137,23 +130,34 @@ impl Layer {
                 }
             };
             parameters += next.parameters();
-            let last_state = match &next {
-                Self::Recurrent { shape, .. } => Some(Self::LastState(shape.clone())),
-                _ => None,
-            };
+            let last_state = if let Self::Recurrent { shape, .. } = &next { Some(shape.clone()) } else { None };
             layers.push(next);
-            layers.extend(last_state);
+            layers.extend(last_state.map(Self::LastState));
         }
         layers
     }
 
-    /// How many parameters it has.
+    /// Makes the Relu behind a layer part of it; false if the layer cannot do that, or has one.
+    fn absorb_relu(&mut self) -> bool {
+        match self {
+            Self::Convolution { relu, .. } | Self::Norm { relu, .. } | Self::GroupNorm { relu, .. } => {
+                !std::mem::replace(relu, true)
+            }
+            Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => false,
+            Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) | Self::Recurrent { .. } => false,
+            Self::LastState(_) | Self::Flatten => false,
+        }
+    }
+
+    /// The number of its parameters.
     pub(super) fn parameters(&self) -> usize {
         match self {
             Self::Convolution { bias, .. } => 1 + usize::from(bias.is_some()),
             Self::Norm { .. } | Self::GroupNorm { .. } => 2,
             Self::Recurrent { .. } => 3,
-            _ => 0,
+            Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => 0,
+            Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) => 0,
+            Self::LastState(_) | Self::Flatten => 0,
         }
     }
 
@@ -167,7 +171,9 @@ impl Layer {
                 let [inputs, state, bias] = [0, 1, 2].map(|at| parameters[weight + at].values.as_slice());
                 Packed::Recurrent(Box::new(shape.pack(inputs, state, bias, backward)))
             }
-            _ => Packed::Nothing,
+            Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => Packed::Nothing,
+            Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) => Packed::Nothing,
+            Self::Norm { .. } | Self::GroupNorm { .. } | Self::LastState(_) | Self::Flatten => Packed::Nothing,
         }
     }
 
@@ -198,16 +204,17 @@ impl Layer {
             (Self::AveragePool(pooling), _) => pooling.average(input, output),
             (Self::GlobalAverage { pixels }, _) => global_average(input, *pixels, output),
             (Self::Shuffle(shuffle), _) => shuffle.forward(input, output),
-            _ => input.clone_into(output),
+            // The network does batch norms and dropout itself; what is left changes no number.
+            (Self::Norm { .. } | Self::Dropout { .. } | Self::Flatten, _) => input.clone_into(output),
+            (Self::Convolution { .. }, Packed::Nothing | Packed::Recurrent(_))
+            | (Self::Recurrent { .. }, Packed::Nothing | Packed::Convolution(_)) => input.clone_into(output),
         }
     }
 
     /// The moments of a batch normalisation's input.
     pub(super) fn moments(&self, input: &[f32], samples: usize) -> Option<BlockMoments> {
-        match self {
-            Self::Norm { shape, .. } => Some(shape.moments(input, samples)),
-            _ => None,
-        }
+        let Self::Norm { shape, .. } = self else { return None };
+        Some(shape.moments(input, samples))
     }
 
     /// A batch normalisation's output.
@@ -264,7 +271,9 @@ impl Layer {
             (Self::AveragePool(pooling), _) => pooling.average_back(upper, back),
             (Self::GlobalAverage { pixels }, _) => global_average_back(upper, *pixels, back),
             (Self::Shuffle(shuffle), _) => shuffle.backward(upper, back),
-            _ => return,
+            (Self::LastState(_) | Self::Norm { .. } | Self::Dropout { .. } | Self::Flatten, _)
+            | (Self::Convolution { .. }, Packed::Nothing | Packed::Recurrent(_))
+            | (Self::Recurrent { .. }, Packed::Nothing | Packed::Convolution(_)) => return,
         }
         std::mem::swap(upper, back);
     }

@@ -123,7 +123,20 @@ impl Maps {
                     Layer::Norm { index, .. } => {
                         layer.normalise(parameters, &moments[*index], &block.values, &mut output);
                     }
-                    _ => layer.forward(parameters, packed, &block.values, &mut scratch, &mut output),
+                    Layer::Rescale(_)
+                    | Layer::Relu
+                    | Layer::Silu
+                    | Layer::Convolution { .. }
+                    | Layer::GroupNorm { .. }
+                    | Layer::MaxPool(_)
+                    | Layer::AveragePool(_)
+                    | Layer::GlobalAverage { .. }
+                    | Layer::Shuffle(_)
+                    | Layer::Recurrent { .. }
+                    | Layer::LastState(_)
+                    | Layer::Flatten => {
+                        layer.forward(parameters, packed, &block.values, &mut scratch, &mut output);
+                    }
                 }
                 std::mem::swap(&mut block.values, &mut output);
             }
@@ -213,12 +226,10 @@ impl Maps {
         let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
         let runs: Vec<Range<usize>> = self.runs().filter(|run| !run.is_empty()).collect();
         for run in runs.into_iter().rev() {
-            let norm = match self.layers.get(run.start) {
-                Some(layer @ Layer::Norm { index, scale, offset, .. }) => {
-                    Some((layer, &moments[*index], *scale, *offset))
-                }
-                _ => None,
-            };
+            let norm = self.layers.get(run.start).and_then(|layer| {
+                let Layer::Norm { index, scale, offset, .. } = layer else { return None };
+                Some((layer, &moments[*index], *scale, *offset))
+            });
             let first = run.start + usize::from(norm.is_some());
             blocks.par_iter_mut().for_each(|block| {
                 for at in (first.max(self.last_back)..run.end).rev() {

@@ -135,7 +135,20 @@ impl Network {
                         statistics.push(array("variance", vec![channels], vec![1.0; channels]));
                     }
                 }
-                _ => {}
+                LayerSpec::Rescale { .. }
+                | LayerSpec::Flatten
+                | LayerSpec::Relu
+                | LayerSpec::Silu
+                | LayerSpec::Dropout { .. }
+                | LayerSpec::MaxPool { .. }
+                | LayerSpec::AveragePool { .. }
+                | LayerSpec::GlobalAveragePool
+                | LayerSpec::Unflatten { .. }
+                | LayerSpec::PixelShuffle { .. }
+                | LayerSpec::Rows
+                | LayerSpec::Encode { .. }
+                | LayerSpec::Standardize { .. }
+                | LayerSpec::Destandardize { .. } => {}
             }
         }
         Ok(Self {
@@ -187,9 +200,9 @@ impl Network {
 
     /// Elements per sample and rate of each dropout layer.
     pub(super) fn dropout(&self) -> Vec<(usize, f32)> {
-        let rate = |layer: &PlannedLayer| match layer.spec {
-            LayerSpec::Dropout { rate } => Some((layer.input.iter().product(), rate)),
-            _ => None,
+        let rate = |layer: &PlannedLayer| {
+            let LayerSpec::Dropout { rate } = layer.spec else { return None };
+            Some((layer.input.iter().product(), rate))
         };
         self.layers.iter().filter_map(rate).collect()
     }

@@ -1,4 +1,4 @@
-//! What is around inference in the Open Inference Protocol: health, metadata, configuration, statistics,
+//! The Open Inference Protocol beside inference: health, metadata, configuration, statistics,
 //! repository, trace and log settings.
 
 use serde_json::{Value, json};

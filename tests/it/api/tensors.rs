@@ -1,4 +1,4 @@
-//! What a request's body may be, and tensors written as JSON: types, syntax, shapes, numbers, batches.
+//! Bodies of requests, and tensors written as JSON: types, syntax, shapes, numbers, batches.
 //!
 //! The numbers in comments are those of the test catalogue.
 

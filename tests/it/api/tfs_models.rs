@@ -1,4 +1,4 @@
-//! What TensorFlow Serving's and KServe's paths tell of models; versions, labels, other origins.
+//! Models on TensorFlow Serving's and KServe's paths: status, versions, labels, other origins.
 
 use axum::body::Body;
 use axum::http::{Method, Request};

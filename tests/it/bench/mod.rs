@@ -39,7 +39,7 @@ async fn report(code: i32, args: &[&str]) -> (Value, String) {
     (serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&run.stdout))), said)
 }
 
-/// What must hold for every step against a server.
+/// Checks the invariants of every step against a server.
 fn assert_consistent(step: &Value) {
     let number = |key: &str| step[key].as_u64().unwrap_or_else(|| panic!("{key}: {step}"));
     let sum = |key: &str| step[key].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
@@ -171,7 +171,7 @@ async fn a_search_finds_a_rate_within_the_bounds() {
     assert_eq!(found["steps"].as_array().unwrap().len(), 2);
 }
 
-/// What a server does with each request.
+/// The reaction of a server to each request.
 #[derive(Clone, Copy)]
 enum Manners {
     Refuse503,

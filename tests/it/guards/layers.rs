@@ -16,35 +16,9 @@ const LAYERS: [&[&str]; 6] = [
 
 /// Circles that are still there, by the folder whose modules they join. Entries go, none comes.
 const CIRCLES: &[(&str, &[&str])] = &[
-    ("", &["error", "ids"]),
-    ("api", &["audit", "oip", "state"]),
-    ("api", &["connection", "grpc", "http", "server"]),
-    ("api", &["dialect", "error"]),
-    ("api::grpc", &["inbound", "inflate"]),
-    ("config", &["lifecycle", "serve"]),
-    ("engine::onnxruntime", &["convert", "half"]),
-    ("repository", &["settings", "triton"]),
-    (
-        "serving",
-        &[
-            "cache",
-            "execute",
-            "gather",
-            "generator",
-            "lane",
-            "load",
-            "pool",
-            "reconstruction",
-            "rival",
-            "servable",
-            "triton",
-            "tuner",
-            "verify",
-            "work",
-        ],
-    ),
-    ("serving", &["predictor", "request"]),
-    ("serving::manager", &["commands", "owner", "worker"]),
+    ("serving", &["catalog", "execution", "lifecycle", "predictor", "scheduler", "servable", "tap"]),
+    ("serving::lifecycle", &["comparison", "load", "tuner", "verify"]),
+    ("serving::lifecycle::manager", &["commands", "owner", "worker"]),
     (
         "trainer",
         &[
@@ -58,7 +32,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "network",
             "optimizer",
             "parity",
-            "plots",
             "recipe",
             "release",
             "report",
@@ -68,7 +41,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ),
     ("trainer", &["batches", "dataset"]),
     ("trainer::dataset::table", &["infer", "read", "sequences"]),
-    ("transform", &["background", "centre", "image", "small_png"]),
     ("transform", &["elements", "numbers"]),
 ];
 

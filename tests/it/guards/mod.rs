@@ -1,6 +1,7 @@
 //! Rules that the source code itself must keep.
 
 mod functions;
+mod layer_kinds;
 mod layers;
 mod source;
 mod words;

@@ -1,4 +1,4 @@
-//! What loading makes of good, bad and hostile version folders.
+//! Loading good, bad and hostile version folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn two_versions() -> (TempDir, PathBuf) {
     (models, second)
 }
 
-/// What is done to a version folder.
+/// A change that damages a version folder.
 type Damage = fn(&Path);
 
 fn edit_manifest(folder: &Path, edit: impl FnOnce(&mut serde_json::Value)) {

@@ -33,7 +33,7 @@ fn done(models: &str, args: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// What a command that fails ends with and says.
+/// Runs a command that fails and returns its exit code and its message.
 fn refused(models: &str, data: &Path, args: &[&str]) -> (Option<i32>, String) {
     let data = data.display().to_string();
     let output = output(&[args, &["--models", models, "--data", &data]].concat());

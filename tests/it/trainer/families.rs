@@ -33,7 +33,7 @@ fn settings(preset: &weir::trainer::Preset) -> FitSettings {
     FitSettings { epochs: 2, batch_size: 50, seed: 3, optimizer, regime: preset.regime }
 }
 
-/// What no preset has: strides, padding, groups, a batch norm that no convolution can take in, norms by
+/// Layers that no preset has: strides, padding, groups, a batch norm that no convolution can take in, norms by
 /// groups, a scale in the middle, means of windows, and no dense layer at the end.
 fn odd() -> Architecture {
     let conv = |channels, kernel, stride, padding, groups, bias| LayerSpec::Conv2d {

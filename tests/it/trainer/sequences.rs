@@ -31,7 +31,7 @@ pub(crate) fn manifest(folder: &Path) -> Manifest {
     VersionFiles::read(folder, 1 << 30).unwrap().manifest.unwrap()
 }
 
-/// Whether two evaluations are the same but for the last digits, which JSON may lose.
+/// Tells whether two evaluations are the same but for the last digits, which JSON may lose.
 fn assert_same(a: &Evaluation, b: &Evaluation) {
     assert_eq!(a.confusion, b.confusion);
     assert!((a.summary.loss - b.summary.loss).abs() < 1e-12, "{a:?} {b:?}");

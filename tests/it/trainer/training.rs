@@ -165,7 +165,7 @@ fn a_run_that_diverges_names_the_batch_and_publishes_nothing() {
     assert!(workshop.nothing_is_published());
 }
 
-/// What is done to a data folder.
+/// A change that damages a data folder.
 type Damage = fn(&Path);
 
 #[test]

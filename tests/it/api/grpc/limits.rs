@@ -1,4 +1,4 @@
-//! What may be sent: sizes, pieces, flags, compression, time.
+//! Limits of requests: sizes, pieces, flags, compression, time.
 
 use std::convert::Infallible;
 use std::io::Write;
