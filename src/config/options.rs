@@ -50,8 +50,8 @@ settings! {
     torchserve_management: SocketAddr, "WEIR_TORCHSERVE_MANAGEMENT", "ADDR", unset "none";
 
     in "Versions";
-    /// What loads and unloads versions: poll watches the repository; explicit loads only what
-    /// --load-model and then the admin API name; none loads what is there at start
+    /// Mode of loading versions: poll watches the repository; explicit loads only the models that --load-model
+    /// and then the admin API name; none loads what is there at start
     control: Control, "WEIR_CONTROL", "MODE", default "poll" => Control::Poll;
     /// In explicit mode: a model to load at start, * for all; can be given several times
     #[arg(value_delimiter = ',')]
@@ -66,8 +66,8 @@ settings! {
     /// Folder for what the server writes: the audit trail, the aliases of a read-only repository, measurements,
     /// and which models have passed their check
     state_dir: PathBuf, "WEIR_STATE_DIR", "DIR", default "state" => "state".into();
-    /// Who may promote, roll back, load, unload and read the audit trail: loopback (callers on this machine),
-    /// all or off
+    /// Callers that may promote, roll back, load, unload and read the audit trail: loopback (this machine), all
+    /// or off (nobody)
     admin: Admin, "WEIR_ADMIN", "WHO", default "loopback" => Admin::Loopback;
 
     in "Engines";
@@ -93,7 +93,7 @@ settings! {
     inline_below_microseconds: u64, "WEIR_INLINE_BELOW_MICROSECONDS", "US", default "200" => 200;
     /// Samples in one run of a model at most
     max_batch_size: usize, "WEIR_MAX_BATCH_SIZE", "N", unset "measured for each version, up to 32";
-    /// How long a request may wait for others to share a run with; 0 runs what is there as soon as a thread is free
+    /// Longest wait of a request for others to share a run with; 0 runs what is there as soon as a thread is free
     max_queue_delay_microseconds: u64, "WEIR_MAX_QUEUE_DELAY_MICROSECONDS", "US", default "0" => 0;
     /// Measure versions in the background and choose their batch sizes and engines by the result
     #[arg(num_args = 0..=1, default_missing_value = "true")]

@@ -6,15 +6,15 @@ mod check;
 mod dense;
 mod embedding;
 mod encode;
+mod initial;
 mod layer;
 pub(super) mod loss;
 mod maps;
 
-use rand::RngExt;
-
 use self::dense::DenseInput;
+use self::initial::Initial;
 use self::maps::{Maps, Tape};
-use super::batches::{Batch, keyed_rng};
+use super::batches::Batch;
 use super::dataset::{Dataset, Targets};
 use super::learner::{Learner, Pass, Score, VALIDATION_BATCH};
 use crate::error::Result;
@@ -84,72 +84,9 @@ impl Network {
         for (index, layer) in layers.iter().enumerate() {
             let number: &mut usize = numbers.entry(layer.spec.name()).or_default();
             *number += 1;
-            let array = |what: &str, shape: Vec<usize>, values: Vec<f32>| Parameter {
-                name: format!("{prefix}{}_{number}.{what}", layer.spec.name()),
-                shape,
-                values,
-            };
-            let uniform = |count: usize, limit: f64| {
-                let mut rng = keyed_rng(seed, "weights", index as u64, part);
-                (0..count).map(|_| rng.random_range(-limit as f32..limit as f32)).collect::<Vec<f32>>()
-            };
-            match layer.spec {
-                LayerSpec::Dense { units } => {
-                    let inputs = layer.input[0];
-                    let weights = uniform(inputs * units, (6.0 / (inputs + units) as f64).sqrt());
-                    parameters.push(array("weight", vec![inputs, units], weights));
-                    parameters.push(array("bias", vec![units], vec![0.0; units]));
-                }
-                LayerSpec::Conv2d { channels, kernel, groups, bias, .. } => {
-                    let inputs = layer.input[0] / groups;
-                    let reach = inputs * kernel * kernel;
-                    let weights = uniform(channels * reach, (6.0 / reach as f64).sqrt());
-                    parameters.push(array("weight", vec![channels, inputs, kernel, kernel], weights));
-                    if bias {
-                        parameters.push(array("bias", vec![channels], vec![0.0; channels]));
-                    }
-                }
-                LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
-                    let is_lstm = matches!(layer.spec, LayerSpec::Lstm { .. });
-                    let (inputs, rows) = (layer.input[1], if is_lstm { 4 } else { 3 } * units);
-                    let mut bias = vec![0.0; if is_lstm { rows } else { 2 * rows }];
-                    if is_lstm {
-                        bias[2 * units..3 * units].fill(1.0);
-                    }
-                    let limit = (units as f64).powf(-0.5);
-                    let mut weights = uniform(rows * (inputs + units), limit);
-                    let of_state = weights.split_off(rows * inputs);
-                    parameters.push(array("weight", vec![rows, inputs], weights));
-                    parameters.push(array("recurrence", vec![rows, units], of_state));
-                    parameters.push(array("bias", vec![bias.len()], bias));
-                }
-                LayerSpec::Embedding { tokens, units } => {
-                    parameters.push(array("weight", vec![tokens, units], uniform(tokens * units, 0.05)));
-                }
-                LayerSpec::BatchNorm | LayerSpec::GroupNorm { .. } => {
-                    let channels = layer.input[0];
-                    parameters.push(array("scale", vec![channels], vec![1.0; channels]));
-                    parameters.push(array("offset", vec![channels], vec![0.0; channels]));
-                    if layer.spec == LayerSpec::BatchNorm {
-                        statistics.push(array("mean", vec![channels], vec![0.0; channels]));
-                        statistics.push(array("variance", vec![channels], vec![1.0; channels]));
-                    }
-                }
-                LayerSpec::Rescale { .. }
-                | LayerSpec::Flatten
-                | LayerSpec::Relu
-                | LayerSpec::Silu
-                | LayerSpec::Dropout { .. }
-                | LayerSpec::MaxPool { .. }
-                | LayerSpec::AveragePool { .. }
-                | LayerSpec::GlobalAveragePool
-                | LayerSpec::Unflatten { .. }
-                | LayerSpec::PixelShuffle { .. }
-                | LayerSpec::Rows
-                | LayerSpec::Encode { .. }
-                | LayerSpec::Standardize { .. }
-                | LayerSpec::Destandardize { .. } => {}
-            }
+            let initial = Initial { seed, part, index, name: format!("{prefix}{}_{number}", layer.spec.name()) };
+            parameters.extend(initial.parameters(layer));
+            statistics.extend(initial.statistics(layer));
         }
         Ok(Self {
             architecture: architecture.clone(),
