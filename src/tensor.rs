@@ -115,6 +115,8 @@ elements! {
     Float16: f16, Bfloat16: bf16, Float32: f32, Float64: f64, String: String,
 }
 
+pub(crate) use each_data;
+
 impl Data {
     /// Returns the number of elements.
     pub fn len(&self) -> usize {

@@ -12,6 +12,7 @@ mod dialect;
 mod error;
 pub mod grpc;
 pub mod http;
+mod json;
 mod observe;
 mod offload;
 mod oip;

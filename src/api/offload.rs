@@ -1,17 +1,19 @@
 //! Long work away from the threads that answer connections.
 
+use std::sync::LazyLock;
+
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
-/// Parsing or writing more than this takes so long (about a millisecond) that other connections would
-/// notice it.
+/// Parsing or writing more than this takes about a millisecond, which other connections would notice.
 pub(super) const LONG_BYTES: usize = 128 * 1024;
 
-/// As many at once; more wait, so that parsing cannot take all cores from answering.
-static PLACES: Semaphore = Semaphore::const_new(4);
+/// One place for each core. More work waits, so that parsing cannot take all memory and time from answering.
+static PLACES: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
-/// Does work that goes over so many bytes: here if they are few, else on a thread that may block.
+/// Does work on so many bytes: here if they are few, else on a thread that may block.
 ///
 /// # Errors
 /// Those of the work; [`Error::Internal`] when it panics.

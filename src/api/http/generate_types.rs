@@ -18,10 +18,10 @@ pub(super) struct GenerateBody {
     pub(super) count: Option<usize>,
     /// Codes, one for each image, each of as many numbers as the model has.
     pub(super) latent: Option<Vec<Vec<f32>>>,
-    /// As the header `x-timeout-ms`; the body wins.
+    /// The same as the header `x-timeout-ms`, which it overrides.
     #[schema(minimum = 1)]
     pub(super) timeout_ms: Option<u64>,
-    /// As the header `x-priority`; the body wins.
+    /// The same as the header `x-priority`, which it overrides.
     #[schema(minimum = 1, maximum = 9)]
     pub(super) priority: Option<u64>,
 }

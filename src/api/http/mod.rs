@@ -11,8 +11,6 @@ mod operations;
 mod predict;
 mod predict_body;
 mod predict_input;
-mod predict_rows;
-mod predict_sequences;
 mod predict_types;
 mod tfs;
 mod torchserve;

@@ -1,21 +1,20 @@
-//! The JSON body of `/predict`, read in one pass: the signature says what the elements are.
+//! The JSON body of `/predict`, read in one pass: the signature decides the type of the elements.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
+use serde::de::IntoDeserializer;
 
-use super::predict_rows::{Rows, RowsSeed};
-use super::predict_sequences::SequencesSeed;
+use crate::api::json::{Accepts, Cursor, Nested, Rows, Stack, read_rows, read_sequences};
 use crate::error::{Error, Result};
+use crate::ids::quote;
 use crate::signature::{Batching, Column, DType, Signature, TensorSpec};
 use crate::tensor::Tensor;
-use crate::transform::{Accepts, Nested, NestedSeed, PolarityChoice, SequenceEncoder};
+use crate::transform::{PolarityChoice, SequenceEncoder};
 
 const FIELDS: [&str; 7] = ["images", "instances", "inputs", "top_k", "polarity", "timeout_ms", "priority"];
 
-/// What the instances of a body are.
+/// The kind of the instances of a body.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Instances<'a> {
     /// The elements of the input.
@@ -26,10 +25,19 @@ pub(super) enum Instances<'a> {
     Sequences(&'a SequenceEncoder),
 }
 
-/// What a body says.
+/// The model that a body is read for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected<'a> {
+    pub(super) signature: &'a Signature,
+    pub(super) instances: Instances<'a>,
+    /// Of rows and sequences no more are kept.
+    pub(super) most: usize,
+}
+
+/// The content of a body.
 #[derive(Default)]
-pub(super) struct JsonBody {
-    pub(super) images: Option<Vec<String>>,
+pub(super) struct JsonBody<'b> {
+    pub(super) images: Option<Vec<Cow<'b, str>>>,
     instances: Option<Nested>,
     /// The instances of a model that takes rows of a table or sequences.
     rows: Option<Rows>,
@@ -41,28 +49,61 @@ pub(super) struct JsonBody {
     pub(super) priority: Option<u64>,
 }
 
-impl JsonBody {
-    /// Reads a body for a model. Of rows and sequences no more than `most` are kept.
+impl<'b> JsonBody<'b> {
+    /// Reads a body for a model.
     ///
     /// # Errors
     /// [`Error::Malformed`] with the place and the fault.
-    pub(super) fn read(body: &[u8], signature: &Signature, instances: Instances<'_>, most: usize) -> Result<Self> {
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let parsed =
-            BodySeed { signature, instances, most }.deserialize(&mut json).and_then(|body| json.end().map(|()| body));
-        parsed.map_err(|error| {
-            Error::Malformed(format!(
-                "the JSON body cannot be read: {error}; expected {{\"images\": [\"<base64>\", …]}} or {{\"instances\": [[numbers], …]}}"
-            ))
-        })
+    pub(super) fn read(body: &'b [u8], expected: Expected<'_>) -> Result<Self> {
+        let mut cursor = Cursor::new(body);
+        let mut body = Self::default();
+        let mut seen = [false; FIELDS.len()];
+        let read = cursor.object(|cursor, key| {
+            let field = FIELDS.iter().position(|field| *field == key);
+            let Some(field) = field else {
+                let known = FIELDS.join(", ");
+                return Err(cursor.fault(format_args!("there is no key {}; there are: {known}", quote(key))));
+            };
+            if std::mem::replace(&mut seen[field], true) {
+                return Err(cursor.fault(format_args!("the key {} is given twice", quote(key))));
+            }
+            body.read_field(cursor, key, expected)
+        });
+        match read.and_then(|()| cursor.end()) {
+            Ok(()) => Ok(body),
+            Err(Error::Malformed(problem) | Error::InvalidInput(problem)) => Err(Error::Malformed(format!(
+                "the JSON body cannot be read: {problem}; expected {{\"images\": [\"<base64>\", …]}} or {{\"instances\": [[numbers], …]}}"
+            ))),
+            Err(other) => Err(other),
+        }
     }
 
-    /// How many rows or sequences were sent.
+    fn read_field(&mut self, cursor: &mut Cursor<'b>, key: &str, expected: Expected<'_>) -> Result<()> {
+        let Expected { signature, instances, most } = expected;
+        match (key, instances) {
+            ("images", _) => self.images = read_images(cursor)?,
+            ("instances", Instances::Rows(columns)) => self.rows = Some(read_rows(cursor, columns, most)?),
+            ("instances", Instances::Sequences(encoder)) => self.rows = Some(read_sequences(cursor, encoder, most)?),
+            ("instances", Instances::Elements) => {
+                let dtype = signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
+                cursor.begins_with(b'[', "a list of instances")?;
+                self.instances = Some(read_nested(cursor, dtype)?);
+            }
+            ("inputs", _) => self.inputs = Some(read_inputs(cursor, signature)?),
+            ("top_k", _) => self.top_k = cursor.optional_whole("a whole number up to 65535")?,
+            ("polarity", _) => self.polarity = read_polarity(cursor)?,
+            ("timeout_ms", _) => self.timeout_ms = cursor.optional_whole("a whole number")?,
+            _ => self.priority = cursor.optional_whole("a whole number")?,
+        }
+        Ok(())
+    }
+
+    /// Returns the number of rows or sequences that were sent.
     pub(super) fn rows(&self) -> usize {
         self.rows.as_ref().map_or(0, |rows| rows.count)
     }
 
-    /// Whether more than one kind of input was sent.
+    /// Returns whether more than one kind of input was sent.
     pub(super) fn is_ambiguous(&self) -> bool {
         [self.images.is_some(), self.instances.is_some() || self.rows.is_some(), self.inputs.is_some()]
             .into_iter()
@@ -71,19 +112,16 @@ impl JsonBody {
             > 1
     }
 
-    /// The inputs of the model, if they were sent as elements: the first `required`, or all of them.
+    /// Returns the inputs of the model if they were sent as elements: the first `required`, or all of them.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
     pub(super) fn into_tensors(self, signature: &Signature, required: usize) -> Result<Option<Vec<Tensor>>> {
         if let Some(rows) = self.rows {
-            if rows.is_empty() {
-                return Err(Error::InvalidInput("\"instances\" is empty; expected at least one".into()));
-            }
             let sample = signature.inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
             return rows.into_tensor(&sample).map(|tensor| Some(vec![tensor]));
         }
-        let is_whole = signature.batching() == Batching::Whole;
+        let batching = signature.batching();
         if let Some(nested) = self.instances {
             let (Some(input), 1) = (signature.inputs.first(), required) else {
                 return Err(Error::InvalidInput(format!(
@@ -93,15 +131,15 @@ impl JsonBody {
                 )));
             };
             let what = "\"instances\"";
-            let tensor = match is_whole {
-                true => nested.into_only(what)?.into_whole(what, &input.shape)?,
-                false => nested.into_samples(what, input.sample_dims())?,
+            let tensor = match batching {
+                Batching::Whole => nested.into_only(what)?.into_whole(what, &input.shape)?,
+                Batching::Any | Batching::Fixed(_) => nested.into_samples(what, input.sample_dims())?,
             };
             return Ok(Some(vec![tensor]));
         }
         let Some((inputs, unknown)) = self.inputs else { return Ok(None) };
         if let Some(name) = unknown.first() {
-            let name = crate::ids::quote(name);
+            let name = quote(name);
             return Err(Error::InvalidInput(format!("the model has no input {name}; it has: {}", names(signature))));
         }
         let given = match inputs.iter().skip(required).any(Option::is_some) {
@@ -109,12 +147,8 @@ impl JsonBody {
             false => required,
         };
         let tensor = |(nested, spec): (Option<Nested>, &TensorSpec)| {
-            let what = format!("input \"{}\"", spec.name);
-            let nested = nested.ok_or_else(|| Error::InvalidInput(format!("{what} is missing")))?;
-            match is_whole {
-                true => nested.into_whole(&what, &spec.shape),
-                false => nested.into_samples(&what, spec.sample_dims()),
-            }
+            let missing = || Error::InvalidInput(format!("input \"{}\" is missing", spec.name));
+            nested.ok_or_else(missing)?.into_input(spec, batching)
         };
         inputs.into_iter().zip(&signature.inputs).take(given).map(tensor).collect::<Result<_>>().map(Some)
     }
@@ -125,104 +159,89 @@ fn names(signature: &Signature) -> String {
     names.join(", ")
 }
 
-struct BodySeed<'a> {
-    signature: &'a Signature,
-    instances: Instances<'a>,
-    most: usize,
+fn read_images<'b>(cursor: &mut Cursor<'b>) -> Result<Option<Vec<Cow<'b, str>>>> {
+    if cursor.null() {
+        return Ok(None);
+    }
+    let mut images = Vec::new();
+    cursor.list(|cursor| cursor.string().map(|image| images.push(image)))?;
+    Ok(Some(images))
 }
 
-impl<'de> DeserializeSeed<'de> for BodySeed<'_> {
-    type Value = JsonBody;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<JsonBody, D::Error> {
-        deserializer.deserialize_map(self)
-    }
+fn read_nested(cursor: &mut Cursor<'_>, dtype: DType) -> Result<Nested> {
+    let mut stack = Stack::single(dtype, Accepts::default());
+    stack.read(cursor)?;
+    Ok(stack.finish())
 }
 
-impl<'de> Visitor<'de> for BodySeed<'_> {
-    type Value = JsonBody;
+/// Reads a polarity as a string; a derived enum would take `{"auto": null}`, too.
+fn read_polarity(cursor: &mut Cursor<'_>) -> Result<Option<PolarityChoice>> {
+    let Some(name) = cursor.optional_string()? else { return Ok(None) };
+    let choice = PolarityChoice::deserialize(name.as_ref().into_deserializer());
+    choice.map(Some).map_err(|error: serde::de::value::Error| cursor.fault(error))
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<JsonBody, A::Error> {
-        let mut body = JsonBody::default();
-        let mut seen = [false; FIELDS.len()];
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let Some(field) = FIELDS.iter().position(|field| *field == key) else {
-                return Err(A::Error::unknown_field(&key, &FIELDS));
-            };
-            if std::mem::replace(&mut seen[field], true) {
-                return Err(A::Error::duplicate_field(FIELDS[field]));
-            }
-            match field {
-                0 => body.images = map.next_value()?,
-                1 => match self.instances {
-                    Instances::Rows(columns) => {
-                        body.rows = Some(map.next_value_seed(RowsSeed { columns, most: self.most })?);
-                    }
-                    Instances::Sequences(encoder) => {
-                        body.rows = Some(map.next_value_seed(SequencesSeed { encoder, most: self.most })?);
-                    }
-                    Instances::Elements => {
-                        let dtype = self.signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
-                        let seed = NestedSeed { dtype, scalar: false, accepts: Accepts::default() };
-                        body.instances = Some(map.next_value_seed(seed)?);
-                    }
-                },
-                2 => body.inputs = Some(map.next_value_seed(InputsSeed { signature: self.signature })?),
-                3 => body.top_k = map.next_value()?,
-                4 => body.polarity = polarity(map.next_value()?)?,
-                5 => body.timeout_ms = map.next_value()?,
-                _ => body.priority = map.next_value()?,
-            }
+/// Reads inputs by name: those of the model in the order of the signature, and the names that it does not have.
+fn read_inputs(cursor: &mut Cursor<'_>, signature: &Signature) -> Result<(Vec<Option<Nested>>, Vec<String>)> {
+    let specs = &signature.inputs;
+    let mut inputs: Vec<Option<Nested>> = specs.iter().map(|_| None).collect();
+    let mut unknown = Vec::new();
+    cursor.begins_with(b'{', "an object with the inputs by name")?;
+    cursor.object(|cursor, name| {
+        let Some(index) = specs.iter().position(|spec| spec.name == name) else {
+            unknown.push(name.to_owned());
+            return cursor.skip();
+        };
+        if inputs[index].is_some() {
+            return Err(cursor.fault(format_args!("the input {} is given twice", quote(name))));
         }
-        Ok(body)
-    }
-}
-
-/// A polarity written as a string; a derived enum would take `{"auto": null}`, too.
-fn polarity<E: serde::de::Error>(name: Option<Cow<'_, str>>) -> std::result::Result<Option<PolarityChoice>, E> {
-    name.map(|name| PolarityChoice::deserialize(name.as_ref().into_deserializer())).transpose()
-}
-
-struct InputsSeed<'a> {
-    signature: &'a Signature,
-}
-
-impl<'de> DeserializeSeed<'de> for InputsSeed<'_> {
-    type Value = (Vec<Option<Nested>>, Vec<String>);
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for InputsSeed<'_> {
-    type Value = (Vec<Option<Nested>>, Vec<String>);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with the inputs by name")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-        let specs = &self.signature.inputs;
-        let mut inputs: Vec<Option<Nested>> = specs.iter().map(|_| None).collect();
-        let mut unknown = Vec::new();
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let Some(index) = specs.iter().position(|spec| spec.name == name) else {
-                map.next_value::<IgnoredAny>()?;
-                unknown.push(name.into_owned());
-                continue;
-            };
-            if inputs[index].is_some() {
-                return Err(A::Error::custom(format_args!("the input {} is given twice", crate::ids::quote(&name))));
-            }
-            let spec = &specs[index];
-            let seed = NestedSeed { dtype: spec.dtype, scalar: spec.shape.is_empty(), accepts: Accepts::default() };
-            inputs[index] = Some(map.next_value_seed(seed)?);
+        let spec = &specs[index];
+        if !spec.shape.is_empty() {
+            cursor.begins_with(b'[', "a list of instances")?;
         }
-        Ok((inputs, unknown))
+        read_nested(cursor, spec.dtype).map(|nested| inputs[index] = Some(nested))
+    })?;
+    Ok((inputs, unknown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::Dim;
+
+    #[test]
+    fn only_standard_json_within_limits_is_read() {
+        let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape: vec![Dim::Symbol("N".into())] };
+        let signature = Signature { inputs: vec![spec], outputs: vec![] };
+        let read = |json: &str| {
+            let expected = Expected { signature: &signature, instances: Instances::Elements, most: 9 };
+            JsonBody::read(json.as_bytes(), expected).and_then(|body| body.into_tensors(&signature, 1))
+        };
+        for good in [
+            r#"{"instances":[1, 2e0, 1e-50, 3.4028235e38]}"#,
+            r#"{"instances":[1],"top_k":null,"polarity":"auto","timeout_ms":5,"priority":9}"#,
+            r#"{"inputs":{"x":[1]}}"#,
+        ] {
+            assert!(matches!(read(good), Ok(Some(_))), "{good}");
+        }
+        for bad in [
+            r#"{"instances":[NaN]}"#,
+            r#"{"instances":[-Infinity]}"#,
+            r#"{"instances":[1e39]}"#,
+            r#"{"instances":["1"]}"#,
+            r#"{"instances":[true]}"#,
+            r#"{"instances":[null]}"#,
+            r#"{"instances":1}"#,
+            r#"{"inputs":{"x":1}}"#,
+            r#"{"inputs":[1]}"#,
+            r#"{"instances":[1],"instances":[1]}"#,
+            r#"{"instances":[1],"unknown":1}"#,
+            r#"{"instances":[1],"top_k":65536}"#,
+            r#"{"instances":[[[[[[[[[1]]]]]]]]]}"#,
+        ] {
+            assert!(matches!(read(bad), Err(Error::Malformed(_))), "{bad}");
+        }
+        assert!(matches!(read(r#"{"instances":[[[[[[[[1]]]]]]]]}"#), Err(Error::InvalidInput(_))));
+        assert!(matches!(read(r#"{"inputs":{"y":[1]}}"#), Err(Error::InvalidInput(_))));
     }
 }

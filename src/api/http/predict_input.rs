@@ -1,5 +1,7 @@
-//! A request to `/predict` → the input of a model: bytes decide what the body is.
+//! A request to `/predict` → the input of a model. The first bytes of the body decide its kind.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,17 +11,19 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use super::predict_body::{Instances, JsonBody};
+use super::predict_body::{Expected, Instances, JsonBody};
 use super::predict_types::{DEFAULT_TOP_K, PRIORITY_HEADER, PredictQuery, TIMEOUT_HEADER};
 use crate::api::body::{Buffered, read_body_for};
+use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
 use crate::serving::{DEFAULT_PRIORITY, Input, Options, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Dim};
 use crate::tensor::{Data, Tensor};
+use crate::transform::PolarityChoice;
 
-/// What a request asks.
+/// The question of a request.
 pub(super) struct Question {
     pub(super) input: Input,
     pub(super) options: Options,
@@ -31,11 +35,11 @@ pub(super) struct Question {
 /// Reads and parses the body.
 ///
 /// # Errors
-/// Whatever is wrong with the body.
+/// An error for each way in which the body can be wrong.
 pub(super) async fn read_question(
     state: &ApiState,
     context: &RequestContext,
-    servable: &Servable,
+    servable: &Arc<Servable>,
     query: PredictQuery,
     request: Request,
 ) -> Result<Question> {
@@ -43,27 +47,24 @@ pub(super) async fn read_question(
     let body = read_body_for(state, context, servable, &parts.headers, body).await?;
     let max_samples = state.settings().max_samples;
     let mut stated = Stated::of_headers(&parts.headers)?;
-    let (input, top_k, polarity) = match content(&parts.headers, &body.bytes)? {
-        Content::Form => (Input::Images(read_form(&parts.headers, body.bytes.clone(), max_samples).await?), None, None),
+    let (mut top_k, mut polarity) = (None, None);
+    let (bytes, model) = (body.bytes.clone(), servable.clone());
+    let input = match content(&parts.headers, &body.bytes)? {
+        Content::Form => Input::Images(read_form(&parts.headers, bytes, max_samples).await?),
         Content::Json => {
-            let instances = match (servable.sequences(), servable.columns()) {
-                (Some(encoder), _) => Instances::Sequences(encoder),
-                (None, []) => Instances::Elements,
-                (None, columns) => Instances::Rows(columns),
-            };
-            let json = JsonBody::read(&body.bytes, servable.signature(), instances, max_samples)?;
-            let (top_k, polarity) = (json.top_k, json.polarity);
+            let json = off_reactor(bytes.len(), move || read_json(&bytes, &model, max_samples)).await?;
+            (top_k, polarity) = (json.top_k, json.polarity);
             stated = Stated {
-                priority: json.priority.or(stated.priority),
-                timeout_ms: json.timeout_ms.or(stated.timeout_ms),
+                priority: json.stated.priority.or(stated.priority),
+                timeout_ms: json.stated.timeout_ms.or(stated.timeout_ms),
             };
-            (json_input(json, servable, max_samples)?, top_k, polarity)
+            json.input
         }
-        Content::Image => (Input::Images(vec![body.bytes.clone()]), None, None),
-        Content::Raw => match raw_input(&body.bytes, servable) {
+        Content::Image => Input::Images(vec![bytes]),
+        Content::Raw => match off_reactor(bytes.len(), move || raw_input(&bytes, &model)).await {
             // Most likely a file of an unknown kind.
             Err(_) if servable.image_transform().is_some() => return Err(unknown_content(&parts.headers)),
-            input => (input?, None, None),
+            input => input?,
         },
     };
     let top_k = top_k.or(query.top_k).map_or(Ok(DEFAULT_TOP_K), check_top_k)?;
@@ -71,7 +72,7 @@ pub(super) async fn read_question(
     Ok(Question { input, options, hints: stated.checked()?, held: body })
 }
 
-/// How long the headers of a request let its answer take.
+/// Returns the time that the headers of a request let its answer take.
 ///
 /// # Errors
 /// [`Error::Malformed`] for what is no number of milliseconds.
@@ -186,14 +187,35 @@ pub(super) fn first_visible(body: &[u8]) -> Option<u8> {
     body.iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
-fn json_input(mut body: JsonBody, servable: &Servable, max_samples: usize) -> Result<Input> {
+/// The question of a JSON body.
+struct JsonQuestion {
+    input: Input,
+    top_k: Option<u16>,
+    polarity: Option<PolarityChoice>,
+    stated: Stated,
+}
+
+fn read_json(body: &[u8], servable: &Servable, max_samples: usize) -> Result<JsonQuestion> {
+    let instances = match (servable.sequences(), servable.columns()) {
+        (Some(encoder), _) => Instances::Sequences(encoder),
+        (None, []) => Instances::Elements,
+        (None, columns) => Instances::Rows(columns),
+    };
+    let expected = Expected { signature: servable.signature(), instances, most: max_samples };
+    let json = JsonBody::read(body, expected)?;
+    let (top_k, polarity) = (json.top_k, json.polarity);
+    let stated = Stated { priority: json.priority, timeout_ms: json.timeout_ms };
+    Ok(JsonQuestion { input: json_input(json, servable, max_samples)?, top_k, polarity, stated })
+}
+
+fn json_input(mut body: JsonBody<'_>, servable: &Servable, max_samples: usize) -> Result<Input> {
     if body.is_ambiguous() {
         let exclude = "\"images\", \"instances\" and \"inputs\" exclude each other; send one of them";
         return Err(Error::Malformed(exclude.into()));
     }
     if let Some(images) = body.images.take() {
         check_count(images.len(), "images", max_samples)?;
-        let decode = |(index, text): (usize, &String)| decode_base64(index, text);
+        let decode = |(index, text): (usize, &Cow<'_, str>)| decode_base64(index, text);
         return images.iter().enumerate().map(decode).collect::<Result<_>>().map(Input::Images);
     }
     check_count(body.rows(), "instances", max_samples)?;
@@ -205,8 +227,8 @@ fn json_input(mut body: JsonBody, servable: &Servable, max_samples: usize) -> Re
     })
 }
 
-/// The elements of a model's only input, as they lie in memory on most machines: little-endian, row
-/// by row.
+/// Returns the elements of a model's only input, which lie in the body as in memory on most machines: little-endian,
+/// row by row.
 pub(super) fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
     let signature = servable.signature();
     let misfit = |why: String| Error::InvalidInput(format!("the model takes no raw bytes: {why}; send JSON"));

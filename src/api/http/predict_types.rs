@@ -10,7 +10,7 @@ use crate::metrics::Stages;
 use crate::serving::Prediction;
 use crate::transform::PolarityChoice;
 
-/// How many classes are named unless the request says otherwise.
+/// The number of classes that are named unless the request states another.
 pub(super) const DEFAULT_TOP_K: usize = 3;
 
 /// The header that says how long the answer may take.
@@ -27,7 +27,7 @@ pub(super) struct PredictHeaders {
     /// that it is 504, and what still waits is not run.
     #[param(rename = "x-timeout-ms", minimum = 1, required = false)]
     timeout_ms: Option<u64>,
-    /// Which of the requests that wait for the model run first: 1 is first, 9 is last.
+    /// The place in the order in which waiting requests run: 1 is first, 9 is last.
     #[param(rename = "x-priority", minimum = 1, maximum = 9, default = 5, required = false)]
     priority: Option<u8>,
 }
@@ -37,7 +37,7 @@ pub(super) struct PredictHeaders {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PredictQuery {
-    /// How many classes to name for each sample, most probable first.
+    /// The number of classes to name for each sample, most probable first.
     #[param(minimum = 1, maximum = 1000, example = 3)]
     pub(super) top_k: Option<u16>,
     /// The polarity of the images. `auto` takes the border for the background, and what differs
@@ -63,16 +63,16 @@ pub(super) struct PredictBody {
     /// All inputs of the model by name, each with all its samples: for models of several inputs.
     #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
     inputs: Option<BTreeMap<String, serde_json::Value>>,
-    /// As the query parameter; the body wins.
+    /// The same as the query parameter, which it overrides.
     #[schema(minimum = 1, maximum = 1000)]
     top_k: Option<u16>,
-    /// As the query parameter; the body wins.
+    /// The same as the query parameter, which it overrides.
     #[schema(inline)]
     polarity: Option<PolarityChoice>,
-    /// As the header `x-timeout-ms`; the body wins.
+    /// The same as the header `x-timeout-ms`, which it overrides.
     #[schema(minimum = 1)]
     timeout_ms: Option<u64>,
-    /// As the header `x-priority`; the body wins.
+    /// The same as the header `x-priority`, which it overrides.
     #[schema(minimum = 1, maximum = 9)]
     priority: Option<u64>,
 }

@@ -128,3 +128,27 @@ async fn every_request_is_counted_once_by_its_outcome() {
         1.0
     );
 }
+
+/// The only thread for long work is taken, so a long body waits for it, and whoever asks meanwhile is answered.
+#[test]
+fn long_bodies_are_not_read_on_the_threads_that_answer() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let app = TestApp::start().await;
+        let (taken, until) = std::sync::mpsc::channel::<()>();
+        let long_work = tokio::task::spawn_blocking(move || until.recv());
+        // It breaks off at its end, so that whoever reads it refuses it at once.
+        let body = format!("{{\"instances\":[[{}", "0,".repeat(200_000));
+        let mut refused = std::pin::pin!(app.post("/predict", "application/json", body));
+        for _ in 0..10 {
+            tokio::select! {
+                biased;
+                answer = &mut refused => panic!("read on the thread that answers: {}", answer.text()),
+                answer = app.get("/livez") => assert_eq!(answer.status, 200),
+            }
+        }
+        drop(taken);
+        refused.await.assert_problem(400);
+        assert!(long_work.await.unwrap().is_err());
+    });
+}

@@ -41,7 +41,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ),
     ("trainer", &["batches", "dataset"]),
     ("trainer::dataset::table", &["infer", "read", "sequences"]),
-    ("transform", &["elements", "numbers"]),
 ];
 
 /// Edges inside a layer that are meant: composition sees everything, and words build on words.

@@ -1,61 +1,59 @@
 //! The answer to an inference: JSON, and after it the bytes of the outputs that are wanted so.
 
-use super::elements::{put, write};
+use crate::api::json::Writer;
 use crate::api::oip::{InferResponse, byte_size, datatype, write_elements};
 
 /// A written answer.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) body: Vec<u8>,
-    /// How many bytes of it are JSON, if others follow.
+    /// The number of its bytes that are JSON, if others follow.
     pub(super) json_bytes: Option<usize>,
 }
 
-/// Writes an answer; `is_binary` says of each place in it whether that output goes in bytes.
+/// Writes an answer; `is_binary` decides for each place in it whether that output goes in bytes.
 pub(super) fn write_answer(response: &InferResponse, is_binary: impl Fn(usize) -> bool) -> Written {
-    let mut body = Vec::with_capacity(256);
-    body.push(b'{');
+    let mut json = Writer::compact();
+    json.begin_object();
     if let Some(id) = &response.id {
-        body.extend_from_slice(b"\"id\":");
-        put(id, &mut body);
-        body.push(b',');
+        json.member("id", id);
     }
-    body.extend_from_slice(b"\"model_name\":");
-    put(response.servable.name.as_str(), &mut body);
-    body.extend_from_slice(format!(",\"model_version\":\"{}\",\"outputs\":[", response.servable.version).as_bytes());
-    let mut has_binary = false;
+    json.member("model_name", response.servable.name.as_str());
+    json.member("model_version", &response.servable.version.to_string());
+    json.key("outputs");
+    json.begin_list();
+    let mut binary = Vec::new();
     for (place, output) in response.outputs.iter().enumerate() {
-        if place > 0 {
-            body.push(b',');
-        }
         let tensor = output.tensor();
-        body.extend_from_slice(b"{\"name\":");
-        put(response.name(output), &mut body);
-        body.extend_from_slice(format!(",\"datatype\":\"{}\",\"shape\":", datatype(tensor.dtype())).as_bytes());
-        put(tensor.shape(), &mut body);
+        json.begin_object();
+        json.member("name", response.name(output));
+        json.member("datatype", datatype(tensor.dtype()));
+        json.member("shape", tensor.shape());
         if let Some(slice) = &output.region {
-            body.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
-            put(&slice.region, &mut body);
+            json.key("parameters");
+            json.begin_object();
+            json.member("shared_memory_region", &slice.region);
             if slice.offset > 0 {
-                body.extend_from_slice(format!(",\"shared_memory_offset\":{}", slice.offset).as_bytes());
+                json.member("shared_memory_offset", &slice.offset);
             }
-            body.extend_from_slice(format!(",\"shared_memory_byte_size\":{}}}}}", slice.byte_size).as_bytes());
+            json.member("shared_memory_byte_size", &slice.byte_size);
+            json.end_object();
         } else if is_binary(place) {
-            has_binary = true;
-            let size = byte_size(tensor.data());
-            body.extend_from_slice(format!(",\"parameters\":{{\"binary_data_size\":{size}}}}}").as_bytes());
+            binary.push(tensor.data());
+            json.key("parameters");
+            json.begin_object();
+            json.member("binary_data_size", &byte_size(tensor.data()));
+            json.end_object();
         } else {
-            body.extend_from_slice(b",\"data\":");
-            write(tensor.data(), &mut body);
-            body.push(b'}');
+            json.key("data");
+            json.flat(tensor.data());
         }
+        json.end_object();
     }
-    body.extend_from_slice(b"]}");
-    let json_bytes = has_binary.then_some(body.len());
-    for (place, output) in response.outputs.iter().enumerate() {
-        if output.region.is_none() && is_binary(place) {
-            write_elements(output.tensor().data(), &mut body);
-        }
-    }
+    json.end_list();
+    json.end_object();
+    let mut body = json.finish();
+    let json_bytes = (!binary.is_empty()).then_some(body.len());
+    binary.into_iter().for_each(|data| write_elements(data, &mut body));
     Written { body, json_bytes }
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::cursor::Cursor;
 use super::elements;
+use crate::api::json::{Cursor, Number};
 use crate::api::oip::{
     Content, InferInput, InferRequest, MAX_TENSORS, Parameter, RegionSlice, RequestedOutput, element_count,
     parse_datatype, read_elements, read_strings,
@@ -14,21 +14,21 @@ use crate::serving::Servable;
 use crate::signature::{Batching, DType, Dim, TensorSpec};
 use crate::tensor::Data;
 
-/// Dimensions of a tensor.
+/// The most dimensions of a tensor.
 const MAX_RANK: usize = 32;
 
-/// A request, and how the caller wants its answer written.
+/// A request, and the encoding of its answer.
 #[derive(Debug)]
 pub(super) struct InferBody {
     pub(super) request: InferRequest,
-    /// For each output that is asked for, whether it is answered in bytes.
+    /// The encoding of each output that is asked for: true for bytes.
     binary: Vec<Option<bool>>,
-    /// For those that say nothing.
+    /// The encoding of outputs that state none.
     binary_default: bool,
 }
 
 impl InferBody {
-    /// Whether an output, by its place in the answer, is written in bytes.
+    /// Returns whether the output at a place in the answer is written in bytes.
     pub(super) fn is_binary(&self, place: usize) -> bool {
         self.binary.get(place).copied().flatten().unwrap_or(self.binary_default)
     }
@@ -96,7 +96,7 @@ struct InputOutline<'a> {
 
 impl<'a> Outline<'a> {
     fn read(json: &'a [u8]) -> Result<Self> {
-        let mut cursor = Cursor::new(json);
+        let mut cursor = Cursor::with_words(json);
         let mut outline = Self::default();
         let mut has_inputs = false;
         let mut has_outputs = false;
@@ -144,10 +144,10 @@ fn bound(count: usize, what: &str) -> Result<()> {
 }
 
 fn text(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
-    if cursor.null() { Ok(None) } else { cursor.string().map(|text| Some(text.into_owned())) }
+    cursor.optional_string().map(|text| text.map(|text| text.into_owned()))
 }
 
-/// Hands the parameters of an object over; `null` says nothing.
+/// Hands over the parameters of an object; `null` stands for none.
 fn parameters(cursor: &mut Cursor<'_>, mut take: impl FnMut(&str, Parameter) -> Result<()>) -> Result<()> {
     if cursor.null() {
         return Ok(());
@@ -157,19 +157,19 @@ fn parameters(cursor: &mut Cursor<'_>, mut take: impl FnMut(&str, Parameter) -> 
             Some(b'"') => Parameter::Text(cursor.string()?.into_owned()),
             Some(b't' | b'f') => Parameter::Bool(cursor.boolean()?),
             Some(b'n') if cursor.null() => return Ok(()),
-            Some(b'{' | b'[') => return Err(cursor.refuse("a string, a number, true or false as a parameter")),
-            _ => number(cursor.number()?),
+            Some(b'{' | b'[') => return Err(cursor.mismatch("a string, a number, true or false as a parameter")),
+            _ => number(&cursor.number()?),
         };
         take(key, value)
     })
 }
 
-fn number(text: &str) -> Parameter {
-    let whole = text.parse().map(Parameter::Uint).or_else(|_| text.parse().map(Parameter::Int));
-    whole.unwrap_or_else(|_| Parameter::Double(text.parse().unwrap_or(f64::NAN)))
+fn number(number: &Number<'_>) -> Parameter {
+    let whole = number.get().map(Parameter::Uint).or_else(|| number.get().map(Parameter::Int));
+    whole.unwrap_or_else(|| Parameter::Double(number.nearest()))
 }
 
-/// What the parameters of a tensor say about shared memory.
+/// The parameters of a tensor that are about shared memory.
 #[derive(Default)]
 struct RegionOutline {
     region: Option<String>,
@@ -178,7 +178,7 @@ struct RegionOutline {
 }
 
 impl RegionOutline {
-    /// Takes a parameter in; false if it is about something else.
+    /// Sets a parameter. Returns false if it is about something else.
     fn set(&mut self, key: &str, value: &Parameter) -> Result<bool> {
         match key {
             "shared_memory_region" => self.region = Some(value.clone().text(key)?),
@@ -251,7 +251,7 @@ impl<'a> InputOutline<'a> {
         })
     }
 
-    /// The input with its elements, which may be the next of the bytes after the JSON.
+    /// Returns the input with its elements, which may be the next of the bytes after the JSON.
     fn complete(self, rest: &mut Bytes, lone: bool, takes_images: bool) -> Result<InferInput> {
         let Self { name, datatype, shape, data, binary_bytes, region } = self;
         let count = element_count(&shape)?;
@@ -294,9 +294,10 @@ impl<'a> InputOutline<'a> {
 fn dims(cursor: &mut Cursor<'_>) -> Result<Vec<usize>> {
     let mut dims = Vec::new();
     cursor.list(|cursor| {
-        let text = cursor.number()?;
-        let dim = text.parse().map_err(|_| {
-            Error::Malformed(format!("a dimension must be a whole number of at least 0, got {}", quote(text)))
+        let number = cursor.number()?;
+        let dim = number.get::<u64>().and_then(|dim| usize::try_from(dim).ok()).ok_or_else(|| {
+            let got = quote(number.text());
+            Error::Malformed(format!("a dimension must be a whole number of at least 0, got {got}"))
         })?;
         if dims.len() == MAX_RANK {
             return Err(Error::Malformed(format!("a shape has more than {MAX_RANK} dimensions")));
@@ -307,8 +308,8 @@ fn dims(cursor: &mut Cursor<'_>) -> Result<Vec<usize>> {
     Ok(dims)
 }
 
-/// A body without any JSON: the elements of a model's only input, or an image for a model that takes
-/// images. All outputs are answered in bytes.
+/// Reads a body without any JSON: the elements of a model's only input, or an image for a model that takes images.
+/// All outputs are answered in bytes.
 fn raw(body: &Bytes, servable: &Servable) -> Result<InferBody> {
     let [spec] = servable.signature().inputs.as_slice() else {
         let count = servable.signature().inputs.len();
@@ -330,8 +331,8 @@ fn raw(body: &Bytes, servable: &Servable) -> Result<InferBody> {
     Ok(InferBody { request, binary: Vec::new(), binary_default: true })
 }
 
-/// The shape for which a number of bytes stands: one dimension may follow from it, the batch first of
-/// all unless another is open, too.
+/// Returns the shape of a tensor of so many bytes. One open dimension follows from their number; of two, the batch is
+/// 1.
 fn raw_shape(spec: &TensorSpec, batching: Batching, bytes: usize) -> Result<Vec<usize>> {
     let refuse = |why: &str| {
         let (name, shape, dtype) = (&spec.name, spec.shape_text(), spec.dtype);

@@ -1,118 +1,40 @@
-//! The elements of a tensor in JSON, both ways, without a tree of values in between.
-//!
-//! Every number keeps its value: it is read in its own type from its text, and written as the shortest
-//! text that reads as the same number. `NaN`, `Infinity` and `-Infinity` stand for themselves, as in
-//! Triton and unlike the JSON standard, which has no numbers of this kind. A number that does not fit
-//! its type is refused.
-
-use std::io::Write as _;
-use std::str::FromStr;
+//! The elements of a tensor in JSON. Every number keeps its value: it is read in its own type from its text, and
+//! written as the shortest text that reads as the same number. `NaN`, `Infinity` and `-Infinity` stand for themselves,
+//! as in Triton. A number that does not fit its type is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use half::{bf16, f16};
-use serde::Serialize;
 
-use super::cursor::Cursor;
+use crate::api::json::{Accepts, Cursor, Shape, Stack, miscounted};
 use crate::api::oip::Content;
 use crate::error::{Error, Result};
-use crate::ids::quote;
 use crate::signature::DType;
-use crate::tensor::Data;
 
-/// Reads exactly `count` elements. In BYTES, strings are text or, where `base64`, files in base64.
+/// Reads exactly `count` elements, however they are nested. In BYTES, strings are text or, where `base64`, files in
+/// base64.
 pub(super) fn read(mut cursor: Cursor<'_>, dtype: DType, count: usize, base64: bool) -> Result<Content> {
-    // An element takes at least a byte, and a comma if it is not the last.
-    let capacity = count.min(cursor.rest() / 2 + 1);
-    macro_rules! all {
-        ($variant:ident, $read:expr) => {{
-            let mut elements = Vec::with_capacity(capacity);
-            let read = $read;
-            cursor.elements(|cursor| {
-                if elements.len() == count {
-                    return Err(another_number(count, "more"));
-                }
-                elements.push(read(cursor)?);
-                Ok(())
-            })?;
-            cursor.end()?;
-            check(count, elements.len())?;
-            Content::Elements(Data::$variant(elements))
-        }};
-    }
-    Ok(match dtype {
-        DType::Bool => all!(Bool, truth),
-        DType::Uint8 => all!(Uint8, whole),
-        DType::Uint16 => all!(Uint16, whole),
-        DType::Uint32 => all!(Uint32, whole),
-        DType::Uint64 => all!(Uint64, whole),
-        DType::Int8 => all!(Int8, whole),
-        DType::Int16 => all!(Int16, whole),
-        DType::Int32 => all!(Int32, whole),
-        DType::Int64 => all!(Int64, whole),
-        DType::Float16 => all!(Float16, |cursor: &mut Cursor<'_>| half(cursor, f16::from_f64, f16::is_infinite)),
-        DType::Bfloat16 => all!(Bfloat16, |cursor: &mut Cursor<'_>| half(cursor, bf16::from_f64, bf16::is_infinite)),
-        DType::Float32 => all!(Float32, |cursor: &mut Cursor<'_>| float(cursor, f32::is_infinite)),
-        DType::Float64 => all!(Float64, |cursor: &mut Cursor<'_>| float(cursor, f64::is_infinite)),
-        DType::String => {
-            let mut elements = Vec::with_capacity(capacity);
-            cursor.elements(|cursor| {
-                if elements.len() == count {
-                    return Err(another_number(count, "more"));
-                }
-                let text = cursor.string()?;
-                elements.push(if base64 { file(&text)? } else { Bytes::from(text.into_owned()) });
-                Ok(())
-            })?;
-            cursor.end()?;
-            check(count, elements.len())?;
-            Content::Strings(elements)
+    let content = if dtype == DType::String {
+        Content::Strings(read_strings(&mut cursor, count, base64)?)
+    } else {
+        let mut stack = Stack::flat(dtype, Accepts { truth_numbers: true, ..Accepts::default() }, count, cursor.rest());
+        stack.read(&mut cursor)?;
+        Content::Elements(stack.into_data()?)
+    };
+    cursor.end().map(|()| content)
+}
+
+fn read_strings(cursor: &mut Cursor<'_>, count: usize, base64: bool) -> Result<Vec<Bytes>> {
+    let mut strings = Vec::new();
+    Shape::flat().read(cursor, 0, &mut |cursor| {
+        if strings.len() == count {
+            return Err(miscounted(count, "more"));
         }
-    })
-}
-
-fn check(count: usize, got: usize) -> Result<()> {
-    if got == count { Ok(()) } else { Err(another_number(count, &got.to_string())) }
-}
-
-fn another_number(count: usize, got: &str) -> Error {
-    Error::InvalidInput(format!("the shape has {count} elements, the data {got}"))
-}
-
-fn misfit(text: &str, expected: &str) -> Error {
-    Error::InvalidInput(format!("the number {} is not {expected}", quote(text)))
-}
-
-/// `true` and `false`, or 1 and 0.
-fn truth(cursor: &mut Cursor<'_>) -> Result<bool> {
-    match cursor.peek() {
-        Some(b'0' | b'1') => match cursor.number()? {
-            "0" => Ok(false),
-            "1" => Ok(true),
-            other => Err(misfit(other, "true or false")),
-        },
-        _ => cursor.boolean(),
-    }
-}
-
-fn whole<T: FromStr>(cursor: &mut Cursor<'_>) -> Result<T> {
-    let text = cursor.number()?;
-    text.parse().map_err(|_| misfit(text, "a whole number that fits the type"))
-}
-
-/// A float as its type reads it, which is exact; `Infinity` may be infinite, and digits may not.
-fn float<T: FromStr + Copy>(cursor: &mut Cursor<'_>, is_infinite: impl Fn(T) -> bool) -> Result<T> {
-    let text = cursor.number()?;
-    let fits = |number: &T| !is_infinite(*number) || text.ends_with('y');
-    text.parse().ok().filter(fits).ok_or_else(|| misfit(text, "one that fits the type"))
-}
-
-fn half<T: Copy>(cursor: &mut Cursor<'_>, narrow: impl Fn(f64) -> T, is_infinite: impl Fn(T) -> bool) -> Result<T> {
-    let text = cursor.number()?;
-    let number = text.parse().ok().map(narrow);
-    let fits = |number: &T| !is_infinite(*number) || text.ends_with('y');
-    number.filter(fits).ok_or_else(|| misfit(text, "one that fits the type"))
+        let text = cursor.string()?;
+        strings.push(if base64 { file(&text)? } else { Bytes::from(text.into_owned()) });
+        Ok(())
+    })?;
+    if strings.len() == count { Ok(strings) } else { Err(miscounted(count, &strings.len().to_string())) }
 }
 
 fn file(text: &str) -> Result<Bytes> {
@@ -121,68 +43,17 @@ fn file(text: &str) -> Result<Bytes> {
     })
 }
 
-/// Appends a flat list of the elements.
-pub(super) fn write(data: &Data, out: &mut Vec<u8>) {
-    match data {
-        Data::Bool(elements) => list(elements, out, put),
-        Data::Uint8(elements) => list(elements, out, put),
-        Data::Uint16(elements) => list(elements, out, put),
-        Data::Uint32(elements) => list(elements, out, put),
-        Data::Uint64(elements) => list(elements, out, put),
-        Data::Int8(elements) => list(elements, out, put),
-        Data::Int16(elements) => list(elements, out, put),
-        Data::Int32(elements) => list(elements, out, put),
-        Data::Int64(elements) => list(elements, out, put),
-        Data::Float16(elements) => list(elements, out, |element, out| put_f32(&element.to_f32(), out)),
-        Data::Bfloat16(elements) => list(elements, out, |element, out| put_f32(&element.to_f32(), out)),
-        Data::Float32(elements) => list(elements, out, put_f32),
-        Data::Float64(elements) => list(elements, out, |element, out| match element {
-            element if element.is_finite() => put(element, out),
-            element => put_word(element.is_nan(), *element > 0.0, out),
-        }),
-        Data::String(elements) => list(elements, out, put),
-    }
-}
-
-fn list<T>(elements: &[T], out: &mut Vec<u8>, put: impl Fn(&T, &mut Vec<u8>)) {
-    out.push(b'[');
-    for (index, element) in elements.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        put(element, out);
-    }
-    out.push(b']');
-}
-
-/// Appends a plain value as JSON.
-pub(super) fn put<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    // Neither the value nor the memory it is written to can refuse.
-    drop(serde_json::to_writer(out, value));
-}
-
-fn put_f32(element: &f32, out: &mut Vec<u8>) {
-    if element.is_finite() { put(element, out) } else { put_word(element.is_nan(), *element > 0.0, out) }
-}
-
-fn put_word(is_nan: bool, is_positive: bool, out: &mut Vec<u8>) {
-    let word: &[u8] = match (is_nan, is_positive) {
-        (true, _) => b"NaN",
-        (false, true) => b"Infinity",
-        (false, false) => b"-Infinity",
-    };
-    // Memory takes everything.
-    drop(out.write_all(word));
-}
-
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::json::Writer;
+    use crate::tensor::Data;
 
     fn read_as(dtype: DType, count: usize, json: &str) -> Result<Data> {
-        match read(Cursor::new(json.as_bytes()), dtype, count, false)? {
+        match read(Cursor::with_words(json.as_bytes()), dtype, count, false)? {
             Content::Elements(data) => Ok(data),
             Content::Strings(texts) => {
                 Ok(Data::String(texts.iter().map(|text| String::from_utf8(text.to_vec()).unwrap()).collect()))
@@ -192,9 +63,9 @@ mod tests {
     }
 
     fn json(data: &Data) -> String {
-        let mut out = Vec::new();
-        write(data, &mut out);
-        String::from_utf8(out).unwrap()
+        let mut json = Writer::compact();
+        json.flat(data);
+        String::from_utf8(json.finish()).unwrap()
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::ids::quote;
 use crate::serving::Protocol;
 
-/// How many bytes of a body, of a request or an answer, are JSON, if others follow.
+/// The header with the length of the JSON in a body, of a request or an answer, if other bytes follow.
 const JSON_BYTES: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 type Answer = std::result::Result<Response, ApiError>;

@@ -5,7 +5,6 @@
 
 mod answer;
 mod body;
-mod cursor;
 mod elements;
 mod infer;
 mod models;

@@ -1,25 +1,17 @@
 //! Outputs → JSON, as TensorFlow Serving lays it out.
 
-use std::ops::Range;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::decimal::write_decimal;
-use super::gathered::Layout;
-use super::pretty::Pretty;
+use crate::api::json::{Layout, Writer};
 use crate::api::tfs::Class;
 use crate::error::{Error, Result};
 use crate::signature::{DType, Signature, TensorSpec};
-use crate::tensor::{Data, Tensor};
-use crate::transform::BASE64_KEY;
+use crate::tensor::Tensor;
 
 const INDENT: usize = 4;
 
-/// Strings of an output whose name ends so are bytes.
+/// The end of the name of an output whose strings are bytes.
 const BYTES_SUFFIX: &str = "_bytes";
 
-/// The answer of `:predict`, in the layout of the question.
+/// Writes the answer of `:predict`, in the layout of the request.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] when rows are asked for and the outputs do not have the same number of them.
@@ -39,7 +31,7 @@ fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {
             output.rows()
         )));
     }
-    let mut json = Pretty::new(INDENT);
+    let mut json = Writer::indented(INDENT);
     json.begin_object();
     json.key("predictions");
     json.begin_list();
@@ -54,7 +46,7 @@ fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {
                 json.key(&spec.name);
             }
             let width = output.row_elements();
-            write_elements(&mut json, output, is_bytes(spec), 1, row * width..(row + 1) * width);
+            json.nested(output, is_bytes(spec), 1, row * width..(row + 1) * width);
         }
         json.single_line(false);
         if outputs.len() > 1 {
@@ -67,7 +59,7 @@ fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {
 }
 
 fn columns(specs: &[TensorSpec], outputs: &[Tensor]) -> Vec<u8> {
-    let mut json = Pretty::new(INDENT);
+    let mut json = Writer::indented(INDENT);
     json.begin_object();
     json.key("outputs");
     if outputs.len() > 1 {
@@ -77,7 +69,7 @@ fn columns(specs: &[TensorSpec], outputs: &[Tensor]) -> Vec<u8> {
         if outputs.len() > 1 {
             json.key(&spec.name);
         }
-        write_elements(&mut json, output, is_bytes(spec), 0, 0..output.data().len());
+        json.nested(output, is_bytes(spec), 0, 0..output.data().len());
     }
     if outputs.len() > 1 {
         json.end_object();
@@ -86,9 +78,9 @@ fn columns(specs: &[TensorSpec], outputs: &[Tensor]) -> Vec<u8> {
     json.finish()
 }
 
-/// The answer of `:classify`.
+/// Writes the answer of `:classify`.
 pub(super) fn classifications(samples: &[Vec<Class<'_>>]) -> Vec<u8> {
-    let mut json = Pretty::new(INDENT);
+    let mut json = Writer::indented(INDENT);
     json.begin_object();
     json.key("results");
     json.begin_list();
@@ -97,8 +89,8 @@ pub(super) fn classifications(samples: &[Vec<Class<'_>>]) -> Vec<u8> {
         json.begin_list();
         for class in classes {
             json.begin_list();
-            json.text(&class.label);
-            json.value(|out| write_decimal(out, class.score));
+            json.value(&class.label);
+            json.float(class.score);
             json.end_list();
         }
         json.end_list();
@@ -109,14 +101,14 @@ pub(super) fn classifications(samples: &[Vec<Class<'_>>]) -> Vec<u8> {
     json.finish()
 }
 
-/// The answer of `:regress`.
+/// Writes the answer of `:regress`.
 pub(super) fn regressions(values: &[f32]) -> Vec<u8> {
-    let mut json = Pretty::new(INDENT);
+    let mut json = Writer::indented(INDENT);
     json.begin_object();
     json.key("results");
     json.single_line(true);
     json.begin_list();
-    values.iter().for_each(|value| json.value(|out| write_decimal(out, *value)));
+    values.iter().for_each(|value| json.float(*value));
     json.end_list();
     json.end_object();
     json.finish()
@@ -124,67 +116,6 @@ pub(super) fn regressions(values: &[f32]) -> Vec<u8> {
 
 fn is_bytes(spec: &TensorSpec) -> bool {
     spec.dtype == DType::String && spec.name.ends_with(BYTES_SUFFIX)
-}
-
-/// Writes some of a tensor's elements as lists nested by its dimensions, beginning with that at `depth`.
-pub(in crate::api::http) fn write_elements(
-    json: &mut Pretty,
-    tensor: &Tensor,
-    as_bytes: bool,
-    depth: usize,
-    range: Range<usize>,
-) {
-    let dims = tensor.shape().get(depth..).unwrap_or_default();
-    if dims.len() <= 1 {
-        let is_list = !dims.is_empty();
-        if is_list {
-            json.begin_list();
-        }
-        write_run(json, tensor.data(), as_bytes, range);
-        if is_list {
-            json.end_list();
-        }
-        return;
-    }
-    let width: usize = dims[1..].iter().product();
-    json.begin_list();
-    for index in 0..dims[0] {
-        let start = range.start + index * width;
-        write_elements(json, tensor, as_bytes, depth + 1, start..start + width);
-    }
-    json.end_list();
-}
-
-fn write_run(json: &mut Pretty, data: &Data, as_bytes: bool, range: Range<usize>) {
-    macro_rules! each {
-        ($elements:expr, $element:ident => $write:expr) => {
-            for $element in &$elements[range] {
-                $write;
-            }
-        };
-    }
-    match data {
-        Data::Bool(elements) => each!(elements, element => json.shown(element)),
-        Data::Uint8(elements) => each!(elements, element => json.shown(element)),
-        Data::Uint16(elements) => each!(elements, element => json.shown(element)),
-        Data::Uint32(elements) => each!(elements, element => json.shown(element)),
-        Data::Uint64(elements) => each!(elements, element => json.shown(element)),
-        Data::Int8(elements) => each!(elements, element => json.shown(element)),
-        Data::Int16(elements) => each!(elements, element => json.shown(element)),
-        Data::Int32(elements) => each!(elements, element => json.shown(element)),
-        Data::Int64(elements) => each!(elements, element => json.shown(element)),
-        Data::Float16(elements) => each!(elements, element => json.value(|out| write_decimal(out, element.to_f32()))),
-        Data::Bfloat16(elements) => each!(elements, element => json.value(|out| write_decimal(out, element.to_f32()))),
-        Data::Float32(elements) => each!(elements, element => json.value(|out| write_decimal(out, *element))),
-        Data::Float64(elements) => each!(elements, element => json.value(|out| write_decimal(out, *element))),
-        Data::String(elements) if as_bytes => each!(elements, element => {
-            json.begin_object();
-            json.key(BASE64_KEY);
-            json.text(&STANDARD.encode(element));
-            json.end_object();
-        }),
-        Data::String(elements) => each!(elements, element => json.text(element)),
-    }
 }
 
 #[cfg(test)]

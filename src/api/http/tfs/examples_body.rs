@@ -1,56 +1,38 @@
 //! The body of `:classify` and `:regress`: examples, and a context that they share.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::gathered::json_error;
-use super::predict_body::SignatureName;
+use super::predict_body::read_signature_name;
+use crate::api::json::{BASE64_KEY, Cursor, base64_object, parse_error};
 use crate::api::tfs::{Example, Feature, check_signature_name, examples_into_input};
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::ids::printable;
 use crate::serving::Input;
 use crate::signature::Signature;
-use crate::transform::{BASE64_KEY, Base64, with_words, word_number};
 
-type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What a body is read for.
+/// The model that a body is read for, and its limits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading<'a> {
+pub(super) struct Expected<'a> {
     pub(super) signature: &'a Signature,
     pub(super) takes_images: bool,
-    /// More examples than this are refused while they are read: an empty one is two bytes in JSON and far
-    /// more in memory.
+    /// More examples are refused while they are read: an empty one is two bytes in JSON and far more in memory.
     pub(super) max_examples: usize,
 }
 
-impl Reading<'_> {
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] and [`Error::InvalidInput`], where it can be in the words of TensorFlow
-    /// Serving.
-    pub(super) fn read(self, body: &[u8]) -> Result<Input> {
-        if body.is_empty() {
-            return Err(Error::Malformed("JSON Parse error: The document is empty".into()));
-        }
-        let fields = with_words(body, |json, words| {
-            let mut reader = serde_json::Deserializer::from_slice(json);
-            let fields = BodySeed { reading: self, words }.deserialize(&mut reader)?;
-            reader.end().map(|()| fields)
-        });
-        let fields = fields.map_err(|error| json_error(&error))?;
-        check_signature_name(fields.signature_name.as_deref().unwrap_or_default())?;
-        let examples = fields
-            .examples
-            .ok_or_else(|| Error::InvalidInput("key 'examples' is expected and was not found".into()))?;
-        if examples.is_empty() {
-            return Err(Error::InvalidInput("'examples' value is an empty array".into()));
-        }
-        examples_into_input(self.signature, self.takes_images, &examples, &fields.context.unwrap_or_default())
+/// Reads a body for a model.
+///
+/// # Errors
+/// [`Error::Malformed`] and [`Error::InvalidInput`], in the words of TensorFlow Serving where it has some.
+pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Input> {
+    let Fields { signature_name, context, examples } =
+        read_fields(&mut Cursor::with_words(body), expected).map_err(parse_error)?;
+    check_signature_name(signature_name.as_deref().unwrap_or_default())?;
+    let examples =
+        examples.ok_or_else(|| Error::InvalidInput("key 'examples' is expected and was not found".into()))?;
+    if examples.is_empty() {
+        return Err(Error::InvalidInput("'examples' value is an empty array".into()));
     }
+    examples_into_input(expected.signature, expected.takes_images, &examples, &context.unwrap_or_default())
 }
 
 #[derive(Default)]
@@ -60,231 +42,129 @@ struct Fields {
     examples: Option<Vec<Example>>,
 }
 
-#[derive(Clone, Copy)]
-struct BodySeed<'a> {
-    reading: Reading<'a>,
-    words: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for BodySeed<'_> {
-    type Value = Fields;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Fields, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for BodySeed<'_> {
-    type Value = Fields;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with 'examples'")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Fields, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            match key.as_ref() {
-                "signature_name" if fields.signature_name.is_none() => {
-                    fields.signature_name = Some(map.next_value_seed(SignatureName)?);
-                }
-                "context" if fields.context.is_none() => {
-                    fields.context = Some(map.next_value_seed(ExampleSeed(self))?);
-                }
-                "examples" if fields.examples.is_none() => {
-                    fields.examples = Some(map.next_value_seed(ExamplesSeed(self))?);
-                }
-                "signature_name" | "context" | "examples" => {
-                    return Err(A::Error::custom(format_args!("the key '{key}' is given twice")));
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+fn read_fields(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Fields> {
+    let mut fields = Fields::default();
+    cursor.begins_with(b'{', "an object with 'examples'")?;
+    cursor.object(|cursor, key| {
+        match key {
+            "signature_name" if fields.signature_name.is_none() => {
+                fields.signature_name = Some(read_signature_name(cursor)?);
             }
-        }
-        Ok(fields)
-    }
-}
-
-struct ExamplesSeed<'a>(BodySeed<'a>);
-
-impl<'de> DeserializeSeed<'de> for ExamplesSeed<'_> {
-    type Value = Vec<Example>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Vec<Example>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ExamplesSeed<'_> {
-    type Value = Vec<Example>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("'examples' value to be an list/array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Vec<Example>, A::Error> {
-        let mut examples = Vec::new();
-        while let Some(example) = list.next_element_seed(ExampleSeed(self.0))? {
-            let limit = self.0.reading.max_examples;
-            if examples.len() == limit {
-                return Err(A::Error::custom(format_args!(
-                    "there are more than {limit} examples, the limit of one request"
-                )));
+            "context" if fields.context.is_none() => {
+                fields.context = Some(read_example(cursor, expected.signature)?);
             }
-            examples.push(example);
-        }
-        Ok(examples)
-    }
-}
-
-struct ExampleSeed<'a>(BodySeed<'a>);
-
-impl<'de> DeserializeSeed<'de> for ExampleSeed<'_> {
-    type Value = Example;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Example, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ExampleSeed<'_> {
-    type Value = Example;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Example must be JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Example, A::Error> {
-        let mut example = Example::new();
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            // What no input takes is not kept.
-            if !self.0.reading.signature.inputs.iter().any(|spec| spec.name == name) {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+            "examples" if fields.examples.is_none() => fields.examples = Some(read_examples(cursor, expected)?),
+            "signature_name" | "context" | "examples" => {
+                return Err(cursor.fault(format_args!("the key '{key}' is given twice")));
             }
-            let mut feature = None;
-            map.next_value_seed(Values { feature: &mut feature, words: self.0.words, in_list: false })?;
-            if example.insert(name.into_owned(), feature.unwrap_or(Feature::Floats(Vec::new()))).is_some() {
-                return Err(A::Error::custom("a feature is given twice"));
-            }
-        }
-        Ok(example)
-    }
-}
-
-/// Reads one value of a feature, or a flat list of them; the first says of which kind they are.
-struct Values<'a> {
-    feature: &'a mut Option<Feature>,
-    words: bool,
-    in_list: bool,
-}
-
-impl Values<'_> {
-    fn mixed<E: serde::de::Error>() -> E {
-        E::custom("a feature has values of several kinds")
-    }
-
-    fn float<E: serde::de::Error>(self, number: f32) -> Result<(), E> {
-        // A whole number may be written without a point.
-        if let Some(Feature::Integers(values)) = self.feature {
-            *self.feature = Some(Feature::Floats(values.iter().map(|value| *value as f32).collect()));
-        }
-        match self.feature.get_or_insert_with(|| Feature::Floats(Vec::new())) {
-            Feature::Floats(values) => values.push(number),
-            _ => return Err(Self::mixed()),
+            _ => cursor.skip()?,
         }
         Ok(())
-    }
-
-    fn integer<E: serde::de::Error>(self, number: i64) -> Result<(), E> {
-        match self.feature.get_or_insert_with(|| Feature::Integers(Vec::new())) {
-            Feature::Integers(values) => values.push(number),
-            Feature::Floats(values) => values.push(number as f32),
-            Feature::Bytes(_) => return Err(Self::mixed()),
-        }
-        Ok(())
-    }
-
-    fn bytes<E: serde::de::Error>(self, bytes: Bytes) -> Result<(), E> {
-        match self.feature.get_or_insert_with(|| Feature::Bytes(Vec::new())) {
-            Feature::Bytes(values) => values.push(bytes),
-            _ => return Err(Self::mixed()),
-        }
-        Ok(())
-    }
+    })?;
+    cursor.end().map(|()| fields)
 }
 
-impl<'de> DeserializeSeed<'de> for Values<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
+fn read_examples(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Vec<Example>> {
+    let Expected { signature, max_examples, .. } = expected;
+    let mut examples = Vec::new();
+    cursor.begins_with(b'[', "'examples' value to be an list/array")?;
+    cursor.list(|cursor| {
+        if examples.len() == max_examples {
+            return Err(
+                cursor.fault(format_args!("there are more than {max_examples} examples, the limit of one request"))
+            );
+        }
+        read_example(cursor, signature).map(|example| examples.push(example))
+    })?;
+    Ok(examples)
 }
 
-impl<'de> Visitor<'de> for Values<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.in_list { "a value of a feature" } else { "a value of a feature or a flat list of them" })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        if self.in_list {
-            return Err(A::Error::custom("a feature has element with unexpected JSON type: Array"));
+/// Reads the features that the model has inputs for.
+fn read_example(cursor: &mut Cursor<'_>, signature: &Signature) -> Result<Example> {
+    let mut example = Example::new();
+    cursor.begins_with(b'{', "Example must be JSON object")?;
+    cursor.object(|cursor, name| {
+        if !signature.inputs.iter().any(|spec| spec.name == name) {
+            return cursor.skip();
         }
-        while list
-            .next_element_seed(Values { feature: &mut *self.feature, words: self.words, in_list: true })?
-            .is_some()
-        {}
-        Ok(())
-    }
+        let feature = read_feature(cursor)?;
+        match example.insert(name.to_owned(), feature) {
+            None => Ok(()),
+            Some(_) => Err(cursor.fault("a feature is given twice")),
+        }
+    })?;
+    Ok(example)
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let key = map.next_key::<Cow<'de, str>>()?;
-        if key.as_deref() == Some(BASE64_KEY) {
-            let bytes = map.next_value_seed(Base64)?;
-            if map.next_key::<IgnoredAny>()?.is_some() {
-                return Err(A::Error::custom("an object with \"b64\" has no other key"));
+/// Reads one value of a feature, or a flat list of them; the first decides the kind of all.
+fn read_feature(cursor: &mut Cursor<'_>) -> Result<Feature> {
+    let mut feature = None;
+    if cursor.peek() == Some(b'[') {
+        cursor.list(|cursor| read_value(cursor, &mut feature, "a value of a feature"))?;
+    } else {
+        read_value(cursor, &mut feature, "a value of a feature or a flat list of them")?;
+    }
+    Ok(feature.unwrap_or(Feature::Floats(Vec::new())))
+}
+
+fn read_value(cursor: &mut Cursor<'_>, feature: &mut Option<Feature>, expected: &str) -> Result<()> {
+    let added = match cursor.peek() {
+        Some(b'"') => add_bytes(feature, Bytes::from(cursor.string()?.into_owned())),
+        Some(b'{') if cursor.first_key().as_deref() == Some(BASE64_KEY) => {
+            add_bytes(feature, base64_object(cursor)?.into())
+        }
+        Some(b'{') => return Err(cursor.fault("a feature has element with unexpected JSON type: Object")),
+        Some(b'[') => return Err(cursor.fault("a feature has element with unexpected JSON type: Array")),
+        Some(b't' | b'f') => add_integer(feature, i64::from(cursor.boolean()?)),
+        Some(b'n') => return Err(cursor.mismatch(expected)),
+        _ => {
+            let number = cursor.number()?;
+            if let Some(integer) = number.get() {
+                add_integer(feature, integer)
+            } else if number.get::<u64>().is_some() {
+                Err("a feature has uint64 element. Only int64 is supported.".into())
+            } else if let Some(float) = number.get() {
+                add_float(feature, float)
+            } else {
+                let number = printable(number.text(), 40);
+                Err(format!("Cannot convert JSON value: {number} to float without loss of precision."))
             }
-            return self.bytes(bytes.into());
         }
-        match word_number(key.as_deref()) {
-            Some(number) if self.words => {
-                if key.is_some() {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                self.float(number as f32)
-            }
-            _ => Err(A::Error::custom("a feature has element with unexpected JSON type: Object")),
-        }
-    }
+    };
+    added.map_err(|problem| cursor.fault(problem))
+}
 
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
-        self.integer(i64::from(value))
-    }
+type Added = std::result::Result<(), String>;
 
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
-        self.integer(value)
-    }
+fn mixed() -> Added {
+    Err("a feature has values of several kinds".into())
+}
 
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
-        let value = i64::try_from(value);
-        self.integer(value.map_err(|_| E::custom("a feature has uint64 element. Only int64 is supported."))?)
+fn add_float(feature: &mut Option<Feature>, number: f32) -> Added {
+    // A whole number may be written without a point.
+    if let Some(Feature::Integers(values)) = feature {
+        *feature = Some(Feature::Floats(values.iter().map(|value| *value as f32).collect()));
     }
+    match feature.get_or_insert_with(|| Feature::Floats(Vec::new())) {
+        Feature::Floats(values) => values.push(number),
+        Feature::Integers(_) | Feature::Bytes(_) => return mixed(),
+    }
+    Ok(())
+}
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
-        let narrow = value as f32;
-        if !narrow.is_finite() {
-            return Err(E::custom(format_args!(
-                "Cannot convert JSON value: {value} to float without loss of precision."
-            )));
-        }
-        self.float(narrow)
+fn add_integer(feature: &mut Option<Feature>, number: i64) -> Added {
+    match feature.get_or_insert_with(|| Feature::Integers(Vec::new())) {
+        Feature::Integers(values) => values.push(number),
+        Feature::Floats(values) => values.push(number as f32),
+        Feature::Bytes(_) => return mixed(),
     }
+    Ok(())
+}
 
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
-        self.bytes(Bytes::copy_from_slice(value.as_bytes()))
+fn add_bytes(feature: &mut Option<Feature>, bytes: Bytes) -> Added {
+    match feature.get_or_insert_with(|| Feature::Bytes(Vec::new())) {
+        Feature::Bytes(values) => values.push(bytes),
+        Feature::Integers(_) | Feature::Floats(_) => return mixed(),
     }
+    Ok(())
 }

@@ -1,12 +1,9 @@
 //! TensorFlow Serving's REST API and KServe's first protocol, which grew out of it: all below `/v1`.
 
 mod answer;
-mod decimal;
 mod examples_body;
-mod gathered;
 mod path;
 mod predict_body;
-mod pretty;
 mod views;
 
 use std::sync::Arc;
@@ -19,17 +16,14 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-pub(super) use answer::write_elements;
-pub(super) use gathered::{Gathered, Item, Layout, json_error};
-pub(super) use pretty::Pretty;
-
-use self::examples_body::Reading;
+use self::examples_body::Expected;
 use self::path::{Verb, Wish};
 use super::operations;
 use super::predict_input::header_hints;
 use crate::api::body::read_body_for;
 use crate::api::context::request_context;
 use crate::api::error::ApiError;
+use crate::api::json::Layout;
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::api::tfs::{ModelSpec, classes, classification_output, regression_output, regressions};
@@ -37,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Stage;
 use crate::serving::{Inference, Input, Options, Protocol, Servable};
 
-/// The routes.
+/// Returns the routes.
 pub(super) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/v1", axum::routing::any(handle))
@@ -74,7 +68,7 @@ fn respond(json: Vec<u8>) -> Response {
     response
 }
 
-/// As TensorFlow Serving does it when it is asked to.
+/// Sets the headers that TensorFlow Serving sets when it is told to.
 fn allow_other_origins(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
@@ -117,7 +111,7 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
     write(asked, &servable, inference, layout).await
 }
 
-/// What is asked, and of which output.
+/// A verb with the output that it is about.
 #[derive(Debug, Clone, Copy)]
 enum Asked {
     Predict,
@@ -126,11 +120,14 @@ enum Asked {
 }
 
 fn read_body_of(asked: Asked, servable: &Servable, max_examples: usize, body: &[u8]) -> Result<(Input, Layout)> {
+    if body.is_empty() {
+        return Err(Error::Malformed("JSON Parse error: The document is empty".into()));
+    }
     let (signature, takes_images) = (servable.signature(), servable.image_transform().is_some());
     match asked {
         Asked::Predict => predict_body::read(body, signature, takes_images),
         Asked::Classify(_) | Asked::Regress(_) => {
-            let input = Reading { signature, takes_images, max_examples }.read(body)?;
+            let input = examples_body::read(body, Expected { signature, takes_images, max_examples })?;
             Ok((input, Layout::Rows))
         }
     }

@@ -1,34 +1,21 @@
 //! The body of `:predict`: rows (`instances`) or columns (`inputs`).
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use super::gathered::{Gathered, Layout, json_error};
+use crate::api::json::{Accepts, Cursor, Inputs, Layout, parse_error};
 use crate::api::tfs::check_signature_name;
 use crate::error::{Error, Result};
 use crate::serving::Input;
 use crate::signature::Signature;
-use crate::transform::{Accepts, with_words};
 
 /// Reads a body for a model.
 ///
 /// # Errors
-/// [`Error::Malformed`] and [`Error::InvalidInput`], where it can be in the words of TensorFlow Serving.
+/// [`Error::Malformed`] and [`Error::InvalidInput`], in the words of TensorFlow Serving where it has some.
 pub(super) fn read(body: &[u8], signature: &Signature, takes_images: bool) -> Result<(Input, Layout)> {
-    if body.is_empty() {
-        return Err(Error::Malformed("JSON Parse error: The document is empty".into()));
-    }
-    let fields = with_words(body, |json, words| {
-        let accepts = Accepts { words, base64: true, files: takes_images, text_files: false };
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let fields = BodySeed { signature, accepts }.deserialize(&mut reader)?;
-        reader.end().map(|()| fields)
-    });
-    let fields = fields.map_err(|error| json_error(&error))?;
-    check_signature_name(fields.signature_name.as_deref().unwrap_or_default())?;
-    match (fields.instances, fields.inputs) {
+    let accepts = Accepts { base64: true, files: takes_images, ..Accepts::default() };
+    let Fields { signature_name, instances, inputs } =
+        read_fields(&mut Cursor::with_words(body), signature, accepts).map_err(parse_error)?;
+    check_signature_name(signature_name.as_deref().unwrap_or_default())?;
+    match (instances, inputs) {
         (Some(rows), None) => Ok((rows.into_input()?, Layout::Rows)),
         (None, Some(columns)) => Ok((columns.into_input()?, Layout::Columns)),
         (None, None) => Err(Error::InvalidInput("Missing 'inputs' or 'instances' key".into())),
@@ -41,107 +28,82 @@ pub(super) fn read(body: &[u8], signature: &Signature, takes_images: bool) -> Re
 #[derive(Default)]
 struct Fields<'a> {
     signature_name: Option<String>,
-    instances: Option<Gathered<'a>>,
-    inputs: Option<Gathered<'a>>,
+    instances: Option<Inputs<'a>>,
+    inputs: Option<Inputs<'a>>,
 }
 
-struct BodySeed<'a> {
-    signature: &'a Signature,
-    accepts: Accepts,
-}
-
-impl<'de, 'a> DeserializeSeed<'de> for BodySeed<'a> {
-    type Value = Fields<'a>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Fields<'a>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, 'a> Visitor<'de> for BodySeed<'a> {
-    type Value = Fields<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with 'instances' or 'inputs'")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Fields<'a>, A::Error> {
-        let Self { signature, accepts } = self;
-        let mut fields = Fields::default();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            match key.as_ref() {
-                "signature_name" if fields.signature_name.is_none() => {
-                    fields.signature_name = Some(map.next_value_seed(SignatureName)?);
-                }
-                "instances" if fields.instances.is_none() => {
-                    let mut rows = Gathered::new(signature, accepts, Layout::Rows);
-                    map.next_value_seed(Instances { rows: &mut rows })?;
-                    fields.instances = Some(rows);
-                }
-                "inputs" if fields.inputs.is_none() => {
-                    let mut columns = Gathered::new(signature, accepts, Layout::Columns);
-                    map.next_value_seed(columns.item())?;
-                    fields.inputs = Some(columns);
-                }
-                "signature_name" | "instances" | "inputs" => {
-                    return Err(A::Error::custom(format_args!("the key '{key}' is given twice")));
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+fn read_fields<'a>(cursor: &mut Cursor<'_>, signature: &'a Signature, accepts: Accepts) -> Result<Fields<'a>> {
+    let mut fields = Fields::default();
+    cursor.begins_with(b'{', "an object with 'instances' or 'inputs'")?;
+    cursor.object(|cursor, key| {
+        match key {
+            "signature_name" if fields.signature_name.is_none() => {
+                fields.signature_name = Some(read_signature_name(cursor)?);
             }
+            "instances" if fields.instances.is_none() => {
+                fields.instances = Some(read_instances(cursor, Inputs::new(signature, accepts, Layout::Rows))?);
+            }
+            "inputs" if fields.inputs.is_none() => {
+                let mut columns = Inputs::new(signature, accepts, Layout::Columns);
+                columns.read(cursor)?;
+                fields.inputs = Some(columns);
+            }
+            "signature_name" | "instances" | "inputs" => {
+                return Err(cursor.fault(format_args!("the key '{key}' is given twice")));
+            }
+            _ => cursor.skip()?,
         }
-        Ok(fields)
-    }
+        Ok(())
+    })?;
+    cursor.end().map(|()| fields)
+}
+
+fn read_instances<'a>(cursor: &mut Cursor<'_>, mut rows: Inputs<'a>) -> Result<Inputs<'a>> {
+    cursor.begins_with(b'[', "'instances' to be an list/array")?;
+    cursor.list(|cursor| rows.read(cursor))?;
+    if rows.count() == 0 { Err(cursor.fault("No values in 'instances' array")) } else { Ok(rows) }
 }
 
 /// Reads the name of a signature.
-pub(super) struct SignatureName;
-
-impl<'de> DeserializeSeed<'de> for SignatureName {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<String, D::Error> {
-        deserializer.deserialize_any(self)
-    }
+pub(super) fn read_signature_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    cursor.begins_with(b'"', "a string: 'signature_name' key must be a string value.")?;
+    cursor.string().map(|name| name.into_owned())
 }
 
-impl Visitor<'_> for SignatureName {
-    type Value = String;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::{DType, Dim, TensorSpec};
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string: 'signature_name' key must be a string value.")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> std::result::Result<String, E> {
-        Ok(name.to_owned())
-    }
-}
-
-struct Instances<'g, 'a> {
-    rows: &'g mut Gathered<'a>,
-}
-
-impl<'de> DeserializeSeed<'de> for Instances<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Instances<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("'instances' to be an list/array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<(), A::Error> {
-        let mut is_empty = true;
-        while list.next_element_seed(self.rows.item())?.is_some() {
-            is_empty = false;
+    #[test]
+    fn words_bytes_and_depths_are_those_of_tensorflow_serving() {
+        let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape: vec![Dim::Symbol("N".into())] };
+        let signature = Signature { inputs: vec![spec], outputs: vec![] };
+        let reads = |json: &str, takes_images| read(json.as_bytes(), &signature, takes_images);
+        for good in [
+            r#"{"instances":[NaN, Infinity, -Infinity, 1e-50, 3.4028235e38]}"#,
+            r#"{"inputs":[1, 2], "unknown": [{"a": NaN}, null]}"#,
+            r#"{"inputs":{"x":[1]},"signature_name":"serving_default"}"#,
+        ] {
+            assert!(reads(good, false).is_ok(), "{good}");
         }
-        if is_empty { Err(A::Error::custom("No values in 'instances' array")) } else { Ok(()) }
+        for (syntax, bad) in [
+            (true, r#"{"instances":[nan]}"#),
+            (true, r#"{"instances":[1,]}"#),
+            (true, r#"{"instances":[01]}"#),
+            (false, r#"{"instances":[1e39]}"#),
+            (false, r#"{"instances":[null]}"#),
+            (false, r#"{"instances":["AAAA"]}"#),
+            (false, r#"{"instances":[{"b64":"AAAA"}]}"#),
+        ] {
+            let refused = reads(bad, false).unwrap_err();
+            assert_eq!(matches!(refused, Error::Malformed(_)), syntax, "{bad}: {refused}");
+        }
+        assert!(matches!(reads(r#"{"instances":[{"b64":"AAAA"}]}"#, true), Ok((Input::Images(_), Layout::Rows))));
+        assert!(reads(r#"{"instances":["AAAA"]}"#, true).is_err());
+        let deep = |depth: usize| format!("{{\"inputs\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+        let too_deep = reads(&deep(9), false).unwrap_err().to_string();
+        assert!(too_deep.contains("nested deeper than 8"), "{too_deep}");
+        assert!(!reads(&deep(8), false).unwrap_err().to_string().contains("nested"));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::api::http::tfs::{Pretty, write_elements};
+use crate::api::json::Writer;
 use crate::api::offload::off_reactor;
 use crate::error::Result;
 use crate::metrics::Stage;
@@ -14,9 +14,9 @@ use crate::transform::Classification;
 
 const INDENT: usize = 2;
 
-/// The most probable classes of each sample, best first; of one sample without a list around them.
+/// Writes the most probable classes of each sample, best first; those of one sample without a list around them.
 pub(super) fn classes(predictions: &[Prediction], is_one: bool) -> Vec<u8> {
-    let mut json = Pretty::new(INDENT);
+    let mut json = Writer::indented(INDENT);
     if !is_one {
         json.begin_list();
     }
@@ -25,8 +25,7 @@ pub(super) fn classes(predictions: &[Prediction], is_one: bool) -> Vec<u8> {
             json.begin_object();
             for class in top_k {
                 json.key(&class.label);
-                // Writing a number to memory cannot fail, and what is not finite never was classified.
-                json.value(|out| drop(serde_json::to_writer(out, &class.confidence)));
+                json.value(&class.confidence);
             }
             json.end_object();
         }
@@ -37,10 +36,7 @@ pub(super) fn classes(predictions: &[Prediction], is_one: bool) -> Vec<u8> {
     json.finish()
 }
 
-/// The outputs of each sample: that of a model's only output, or an object of them by name.
-///
-/// # Errors
-/// None that a client could cause.
+/// Writes the outputs of each sample: the value of a model's only output, or an object of them by name.
 pub(super) async fn tensors(servable: &Arc<Servable>, outputs: Arc<Vec<Tensor>>, is_one: bool) -> Result<Vec<u8>> {
     let start = Instant::now();
     let length = outputs.iter().map(|output| output.data().len().max(1) * 10).sum();
@@ -54,7 +50,7 @@ fn write(servable: &Servable, outputs: &[Tensor], is_one: bool) -> Vec<u8> {
     let specs = &servable.signature().outputs;
     let is_whole = servable.signature().batching() == Batching::Whole;
     let samples = if is_whole { 1 } else { outputs.first().map_or(0, Tensor::rows) };
-    let mut json = Pretty::new(INDENT);
+    let mut json = Writer::indented(INDENT);
     if !is_one {
         json.begin_list();
     }
@@ -67,10 +63,10 @@ fn write(servable: &Servable, outputs: &[Tensor], is_one: bool) -> Vec<u8> {
                 json.key(&spec.name);
             }
             if is_whole {
-                write_elements(&mut json, output, false, 0, 0..output.data().len());
+                json.nested(output, false, 0, 0..output.data().len());
             } else {
                 let width = output.row_elements();
-                write_elements(&mut json, output, false, 1, sample * width..(sample + 1) * width);
+                json.nested(output, false, 1, sample * width..(sample + 1) * width);
             }
         }
         if outputs.len() > 1 {

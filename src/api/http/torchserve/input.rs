@@ -1,43 +1,38 @@
 //! The body of a prediction: a file as it is, a form with the part `data`, or JSON.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::api::body::{Buffered, read_body_for};
 use crate::api::http::predict_input::{first_visible, header_hints, raw_input};
-use crate::api::http::tfs::{Gathered, Item, Layout, json_error};
+use crate::api::json::{Accepts, Cursor, Inputs, Layout, Nested, parse_error};
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::serving::{Input, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Signature, TensorSpec};
-use crate::transform::{Accepts, Nested, with_words};
 
 /// The names under which TorchServe's handlers look for the input.
 const NAMES: [&str; 2] = ["data", "body"];
 
-/// Parts of a form that are looked at.
+/// The most parts of a form that are searched.
 const MAX_PARTS: usize = 64;
 
-/// What is asked.
+/// The question of a request.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) input: Input,
     pub(super) hints: RequestHints,
-    /// Whether it is one sample by itself, and not a list of some.
+    /// True for one sample by itself, false for a list of samples.
     pub(super) is_one: bool,
 }
 
 /// Reads the body. The second part keeps its share of the memory budget.
 ///
 /// # Errors
-/// Whatever is wrong with the body.
+/// An error for each way in which the body can be wrong.
 pub(super) async fn read_question(
     state: &ApiState,
     context: &RequestContext,
@@ -78,7 +73,7 @@ enum Kind {
     Raw,
 }
 
-/// What the input is: its bytes decide, and between numbers and JSON the content type.
+/// Returns the kind of an input. Its bytes decide, and between numbers and JSON the content type.
 fn kind(headers: &HeaderMap, data: &[u8], servable: &Servable) -> Kind {
     let is_image = data.starts_with(b"\x89PNG") || data.starts_with(b"\xff\xd8");
     let is_raw = declares(headers, "application/octet-stream");
@@ -101,7 +96,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     declares(headers, "multipart/form-data")
 }
 
-/// The part of a form that holds the input.
+/// Returns the part of a form that holds the input.
 async fn part(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
     let malformed = |what: String| Error::Malformed(format!("the form cannot be read: {what}"));
     let mut request = Request::new(Body::from(body));
@@ -116,99 +111,75 @@ async fn part(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
     Err(Error::InvalidInput("the form has no part \"data\"".into()))
 }
 
-/// One sample, or a list of some; and which of the two.
+/// Reads one sample or a list of samples; returns true for one.
 fn read_json(body: &[u8], signature: &Signature, takes_images: bool) -> Result<(Input, bool)> {
-    let gathered = with_words(body, |json, words| {
-        let accepts = Accepts { words, base64: true, files: takes_images, text_files: takes_images };
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let mut gathered = Gathered::new(signature, accepts, Layout::Columns);
-        Envelope { gathered: &mut gathered, signature }.deserialize(&mut reader)?;
-        reader.end().map(|()| gathered)
-    });
-    let mut nested = gathered.map_err(|error| json_error(&error))?.into_nested();
+    let mut nested = read_inputs(body, signature, takes_images).map_err(parse_error)?.into_nested();
     if let [only] = nested.as_mut_slice()
         && let Some(files) = only.take_files()
     {
         return Ok((Input::Images(files), only.shape().is_empty()));
     }
-    let is_whole = signature.batching() == Batching::Whole;
-    let sample_of = |spec: &TensorSpec| if is_whole { spec.shape.clone() } else { spec.sample_dims().to_vec() };
-    let is_one =
-        is_whole || nested.iter().zip(&signature.inputs).all(|(nested, spec)| nested.is_sample(&sample_of(spec)));
-    let tensor = |(nested, spec): (Nested, &TensorSpec)| {
-        let what = format!("input \"{}\"", spec.name);
-        match (is_whole, is_one) {
-            (true, _) => nested.into_whole(&what, &spec.shape),
-            (false, true) => nested.alone().into_samples(&what, spec.sample_dims()),
-            (false, false) => nested.into_samples(&what, spec.sample_dims()),
-        }
+    let batching = signature.batching();
+    let is_sample = |(nested, spec): (&Nested, &TensorSpec)| nested.is_sample(spec.sample_dims());
+    let is_whole = batching == Batching::Whole;
+    let is_one = is_whole || nested.iter().zip(&signature.inputs).all(is_sample);
+    let tensor = |(nested, spec): (Nested, &TensorSpec)| match is_one && !is_whole {
+        true => nested.alone().into_input(spec, batching),
+        false => nested.into_input(spec, batching),
     };
     let tensors = nested.into_iter().zip(&signature.inputs).map(tensor).collect::<Result<_>>()?;
     Ok((Input::Tensors(tensors), is_one))
 }
 
-/// Reads the input as it is, or under the names that TorchServe's handlers know.
-struct Envelope<'g, 'a> {
-    gathered: &'g mut Gathered<'a>,
-    signature: &'a Signature,
+/// Reads the inputs as they are, or under the names that TorchServe's handlers know.
+fn read_inputs<'a>(body: &[u8], signature: &'a Signature, takes_images: bool) -> Result<Inputs<'a>> {
+    let accepts = Accepts { base64: true, files: takes_images, text_files: takes_images, ..Accepts::default() };
+    let mut inputs = Inputs::new(signature, accepts, Layout::Columns);
+    let mut cursor = Cursor::with_words(body);
+    cursor.peek();
+    let is_envelope = |name: &str| NAMES.contains(&name) && !signature.inputs.iter().any(|spec| spec.name == name);
+    if cursor.first_key().is_some_and(|name| is_envelope(&name)) {
+        let mut is_read = false;
+        cursor.object(
+            |cursor, _| if std::mem::replace(&mut is_read, true) { cursor.skip() } else { inputs.read(cursor) },
+        )?;
+    } else {
+        inputs.read(&mut cursor)?;
+    }
+    cursor.end().map(|()| inputs)
 }
 
-impl<'g, 'a> Envelope<'g, 'a> {
-    fn item(self) -> Item<'g, 'a> {
-        self.gathered.item()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::{DType, Dim};
 
-impl<'de> DeserializeSeed<'de> for Envelope<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Envelope<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sample, a list of samples, or an object with \"data\"")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        let first = map.next_key::<Cow<'de, str>>()?;
-        let is_envelope =
-            |name: &str| NAMES.contains(&name) && !self.signature.inputs.iter().any(|spec| spec.name == name);
-        if !first.as_deref().is_some_and(is_envelope) {
-            return self.item().object(first, map);
+    #[test]
+    fn words_and_bytes_are_read_with_or_without_an_envelope() {
+        let shape = vec![Dim::Symbol("N".into()), Dim::Fixed(2)];
+        let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape };
+        let signature = Signature { inputs: vec![spec], outputs: vec![] };
+        for (json, is_one) in [
+            ("[NaN, 1]", true),
+            ("[[NaN, 1], [-Infinity, 0]]", false),
+            (r#"{"data": [1, 2], "other": NaN}"#, true),
+            (r#" {"body": [[1, 2]]} "#, false),
+            (r#"{"x": [1, 2]}"#, true),
+        ] {
+            assert_eq!(read_json(json.as_bytes(), &signature, false).unwrap().1, is_one, "{json}");
         }
-        map.next_value_seed(self.item())?;
-        while map.next_key::<IgnoredAny>()?.is_some() {
-            map.next_value::<IgnoredAny>()?;
+        for bad in ["[1, 1e39]", "[1, null]", "[1, 2]]", "{\"data\": [1, 2]", "[\"AAAA\"]", "{}", "[[[[[[[[[1]]]]]]]]]"]
+        {
+            assert!(read_json(bad.as_bytes(), &signature, false).is_err(), "{bad}");
         }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> std::result::Result<(), A::Error> {
-        self.item().visit_seq(list)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> std::result::Result<(), E> {
-        self.item().visit_bool(value)
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> std::result::Result<(), E> {
-        self.item().visit_f64(value)
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> std::result::Result<(), E> {
-        self.item().visit_i64(value)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> std::result::Result<(), E> {
-        self.item().visit_u64(value)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> std::result::Result<(), E> {
-        self.item().visit_str(value)
+        for (json, is_one) in [
+            (r#""AAAA""#, true),
+            (r#"{"b64": "AAAA"}"#, true),
+            (r#"{"data": {"b64": "AAAA"}}"#, true),
+            (r#"["AAAA", {"b64": "AAAA"}]"#, false),
+        ] {
+            let read = read_json(json.as_bytes(), &signature, true).unwrap();
+            assert!(matches!(read.0, Input::Images(_)) && read.1 == is_one, "{json}");
+        }
     }
 }

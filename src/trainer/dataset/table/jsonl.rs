@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::cells::{Cell, TakeRow};
+use super::steps::read_sequence;
 use crate::error::Result;
 use crate::ids::quote;
 use crate::trainer::dataset::faults::{Faults, unusable};
-use crate::transform::{Parsed, Sequence};
+use crate::transform::Parsed;
 
 /// Files with more different keys are refused: they are no columns.
 const MAX_KEYS: usize = 10_000;
@@ -200,7 +201,7 @@ impl<'de> Visitor<'de> for CellSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> std::result::Result<JsonCell, A::Error> {
-        Sequence::read_list(list).map(JsonCell::List)
+        read_sequence(list).map(JsonCell::List)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<JsonCell, A::Error> {

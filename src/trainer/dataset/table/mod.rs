@@ -12,6 +12,7 @@ mod parquet;
 mod read;
 mod recode;
 mod sequences;
+mod steps;
 
 pub(super) use infer::Layout;
 pub(super) use read::{Read, files, read};

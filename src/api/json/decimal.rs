@@ -1,30 +1,46 @@
-//! Numbers as TensorFlow Serving writes them: six significant digits if they give the number back,
-//! else as many as are sure to; whole numbers with `.0`; words for what is not finite.
+//! Floats as text: the shortest one, as Triton and Weir write them, or the digits of TensorFlow Serving. Words stand
+//! for what is not finite.
 
 use std::io::Write as _;
+
+use serde::Serialize;
 
 /// Significant digits that suffice for most numbers.
 const FEW: usize = 6;
 
-/// A number that can be written so.
-pub(super) trait Decimal: Copy + PartialEq + std::fmt::LowerExp + std::str::FromStr {
-    /// Significant digits that give back every number of this type.
+/// The digits that floats are written with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::api) enum Digits {
+    /// The fewest that give the number back.
+    Fewest,
+    /// TensorFlow Serving's: six significant ones if they give the number back, else as many as are sure to; whole
+    /// numbers with `.0`.
+    General,
+}
+
+/// A float that can be written.
+pub(in crate::api) trait Decimal:
+    Copy + PartialEq + std::fmt::LowerExp + std::str::FromStr + Serialize
+{
+    /// The significant digits that give back every number of this type.
     const ENOUGH: usize;
-    /// The word for what is not finite.
+    /// Returns the word for what is not finite.
     fn word(self) -> Option<&'static str>;
 }
 
 impl Decimal for f32 {
     const ENOUGH: usize = 9;
 
+    #[inline]
     fn word(self) -> Option<&'static str> {
-        f64::from(self).word()
+        if self.is_finite() { None } else { f64::from(self).word() }
     }
 }
 
 impl Decimal for f64 {
     const ENOUGH: usize = 17;
 
+    #[inline]
     fn word(self) -> Option<&'static str> {
         match self {
             finite if finite.is_finite() => None,
@@ -36,11 +52,17 @@ impl Decimal for f64 {
 }
 
 /// Appends a number.
-pub(super) fn write_decimal<T: Decimal>(out: &mut Vec<u8>, number: T) {
-    if let Some(word) = number.word() {
-        out.extend_from_slice(word.as_bytes());
-        return;
+#[inline]
+pub(super) fn write_decimal<T: Decimal>(out: &mut Vec<u8>, number: T, digits: Digits) {
+    match (number.word(), digits) {
+        (Some(word), _) => out.extend_from_slice(word.as_bytes()),
+        // Writing a finite number to memory cannot fail.
+        (None, Digits::Fewest) => drop(serde_json::to_writer(out, &number)),
+        (None, Digits::General) => write_general(out, number),
     }
+}
+
+fn write_general<T: Decimal>(out: &mut Vec<u8>, number: T) {
     let start = out.len();
     general(out, number, FEW);
     let gives_back = std::str::from_utf8(&out[start..]).ok().and_then(|text| text.parse::<T>().ok()) == Some(number);
@@ -53,7 +75,7 @@ pub(super) fn write_decimal<T: Decimal>(out: &mut Vec<u8>, number: T) {
     }
 }
 
-/// C's `%.<digits>g`: scientific when the exponent is below -4 or not below the digits; no zeros at the
+/// Appends C's `%.<digits>g`: scientific when the exponent is below -4 or not below the digits, without zeros at the
 /// end of a fraction.
 fn general<T: Decimal>(out: &mut Vec<u8>, number: T, digits: usize) {
     // `-d.ddde-ddd`; the longest is 17 digits, a point, two signs, an `e` and three more digits.
@@ -115,7 +137,7 @@ mod tests {
 
     fn text<T: Decimal>(number: T) -> String {
         let mut out = Vec::new();
-        write_decimal(&mut out, number);
+        write_decimal(&mut out, number, Digits::General);
         String::from_utf8(out).unwrap()
     }
 
@@ -160,6 +182,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_fewest_digits_give_the_number_back() {
+        let text = |number: f32| {
+            let mut out = Vec::new();
+            write_decimal(&mut out, number, Digits::Fewest);
+            String::from_utf8(out).unwrap()
+        };
+        let texts = [0.1, 1.0, 1.0 / 3.0, 1e10, f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(text);
+        assert_eq!(texts, ["0.1", "1.0", "0.33333334", "10000000000.0", "NaN", "Infinity", "-Infinity"]);
+    }
+
     proptest! {
         #[test]
         fn every_float_comes_back(bits in any::<u32>()) {
@@ -182,7 +215,7 @@ mod tests {
             }
         }
 
-        /// What six digits say exactly is said with no more.
+        /// Numbers that six digits give back are written with no more.
         #[test]
         fn six_digits_are_enough_where_they_are(digits in 1u32..1_000_000, exponent in -20i32..20) {
             let number: f32 = format!("{digits}e{exponent}").parse().unwrap();

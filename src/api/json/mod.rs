@@ -1,0 +1,28 @@
+//! JSON as clients send and read it: one cursor, one reader of numbers, and what is built on them.
+//!
+//! Nothing here keeps a tree of values. The signature says which elements to expect, and they go from the text
+//! straight into the buffer of a tensor. Which keys a body has is the business of each protocol.
+
+mod cursor;
+mod decimal;
+mod inputs;
+mod nested;
+mod number;
+mod rows;
+mod sequences;
+mod shape;
+mod stack;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use cursor::Cursor;
+pub(super) use inputs::{Inputs, Layout, parse_error};
+pub(super) use nested::Nested;
+pub(super) use number::Number;
+pub(super) use rows::{Rows, read_rows};
+pub(super) use sequences::read_sequences;
+pub(super) use shape::Shape;
+pub(super) use stack::{Accepts, BASE64_KEY, Stack, base64_object, miscounted};
+pub(super) use writer::Writer;

@@ -1,0 +1,234 @@
+//! Rows of a table: objects by column name, or lists in the order of the columns, read straight into the elements of
+//! the input.
+
+use super::cursor::Cursor;
+use crate::error::{Error, Result};
+use crate::ids::quote;
+use crate::signature::{Column, ColumnKind};
+use crate::tensor::Tensor;
+use crate::transform::single;
+
+/// Category names that a message lists at most.
+const MAX_LISTED: usize = 20;
+
+/// The elements of rows or sequences, one after the other.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::api) struct Rows {
+    /// The number of rows that were sent.
+    pub(in crate::api) count: usize,
+    /// The elements of those that were kept.
+    pub(in crate::api) elements: Vec<f32>,
+}
+
+impl Rows {
+    /// Returns the input of a model whose samples are of this shape.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when there are no rows.
+    pub(in crate::api) fn into_tensor(self, sample: &[usize]) -> Result<Tensor> {
+        if self.count == 0 {
+            return Err(Error::InvalidInput("\"instances\" is empty; expected at least one".into()));
+        }
+        Tensor::new(std::iter::once(self.count).chain(sample.iter().copied()).collect(), self.elements)
+    }
+}
+
+/// Reads a list of rows. More than `most` are counted and not kept: an empty object makes as many elements as there
+/// are columns.
+pub(in crate::api) fn read_rows(cursor: &mut Cursor<'_>, columns: &[Column], most: usize) -> Result<Rows> {
+    let mut rows = Rows::default();
+    cursor.begins_with(b'[', "a list of rows")?;
+    cursor.list(|cursor| {
+        let Rows { count, elements } = &mut rows;
+        if *count < most {
+            read_row(cursor, &Row { columns, index: *count }, elements)?;
+        } else {
+            cursor.skip()?;
+        }
+        *count += 1;
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The row that is read.
+struct Row<'a> {
+    columns: &'a [Column],
+    index: usize,
+}
+
+fn read_row(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
+    match cursor.peek() {
+        Some(b'{') => read_named(cursor, row, elements),
+        Some(b'[') => read_ordered(cursor, row, elements),
+        _ => {
+            let (index, count) = (row.index, row.columns.len());
+            Err(cursor.mismatch(&format!("row {index}: an object by column name, or a list of {count} values")))
+        }
+    }
+}
+
+/// Reads a row by column name. What is not named is missing.
+fn read_named(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
+    let &Row { columns, index } = row;
+    let start = elements.len();
+    elements.extend(columns.iter().map(missing));
+    let mut is_given = vec![false; columns.len()];
+    let mut next = 0;
+    cursor.object(|cursor, name| {
+        // Most clients name the columns in their order.
+        let is_next = columns.get(next).is_some_and(|column| column.name == name);
+        let place = if is_next { Some(next) } else { columns.iter().position(|column| column.name == name) };
+        let Some(place) = place else {
+            let known = listed(columns.iter().map(|column| column.name.as_str()));
+            let name = quote(name);
+            return Err(cursor.fault(format_args!("row {index}: there is no column {name}; there are: {known}")));
+        };
+        if std::mem::replace(&mut is_given[place], true) {
+            return Err(cursor.fault(format_args!("row {index}: column {} is given twice", quote(name))));
+        }
+        elements[start + place] = read_cell(cursor, &columns[place], index, true)?;
+        next = place + 1;
+        Ok(())
+    })
+}
+
+/// Reads a row of one value for each column.
+fn read_ordered(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
+    let &Row { columns, index } = row;
+    let mut given = 0;
+    cursor.list(|cursor| {
+        let Some(column) = columns.get(given) else {
+            let count = columns.len();
+            return Err(cursor.fault(format_args!("row {index} has more than {count} values, one for each column")));
+        };
+        elements.push(read_cell(cursor, column, index, false)?);
+        given += 1;
+        Ok(())
+    })?;
+    if given < columns.len() {
+        let count = columns.len();
+        let problem = format_args!("row {index} has {given} values, expected one for each of {count} columns");
+        return Err(cursor.fault(problem));
+    }
+    Ok(())
+}
+
+/// Returns the element that stands for a missing value.
+fn missing(column: &Column) -> f32 {
+    match column.kind {
+        ColumnKind::Number => f32::NAN,
+        ColumnKind::Category { .. } => -1.0,
+    }
+}
+
+/// Reads the value of a column. In an object (`is_named`) a number in a column of categories is its text, in a list
+/// its index.
+fn read_cell(cursor: &mut Cursor<'_>, column: &Column, row: usize, is_named: bool) -> Result<f32> {
+    let cell = match cursor.peek() {
+        Some(b'n') if cursor.null() => Ok(missing(column)),
+        Some(b't' | b'f') => text_cell(column, if cursor.boolean()? { "true" } else { "false" }),
+        Some(b'"') => text_cell(column, &cursor.string()?),
+        Some(b'-' | b'0'..=b'9') => {
+            let number = cursor.number()?.nearest();
+            match column.kind {
+                ColumnKind::Number => single(number),
+                ColumnKind::Category { .. } if is_named => text_cell(column, &number.to_string()),
+                ColumnKind::Category { .. } => index_cell(column, number),
+            }
+        }
+        _ => {
+            let what = match column.kind {
+                ColumnKind::Number => "a number",
+                ColumnKind::Category { .. } => "a text",
+            };
+            return Err(cursor.mismatch(&format!("row {row}, column {}: {what} or null", quote(&column.name))));
+        }
+    };
+    cell.map_err(|problem| cursor.fault(format_args!("row {row}, column {}: {problem}", quote(&column.name))))
+}
+
+/// The element for a value, or what is wrong with it.
+type Cell = std::result::Result<f32, String>;
+
+/// Returns the index of a category.
+fn text_cell(column: &Column, text: &str) -> Cell {
+    let ColumnKind::Category { values } = &column.kind else {
+        return Err(format!("expected a number, got {}", quote(text)));
+    };
+    values.iter().position(|value| value == text).map(|index| index as f32).ok_or_else(|| {
+        let known = listed(values.iter().map(String::as_str));
+        format!("{} is none of: {known}; null stands for a missing value", quote(text))
+    })
+}
+
+/// Checks the index of a category.
+fn index_cell(column: &Column, index: f64) -> Cell {
+    let count = if let ColumnKind::Category { values } = &column.kind { values.len() } else { 0 };
+    let is_index = index.fract() == 0.0 && (-1.0..count as f64).contains(&index);
+    let last = count as i64 - 1;
+    is_index.then_some(index as f32).ok_or_else(|| format!("expected a place from 0 to {last}, or -1, got {index}"))
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.take(MAX_LISTED).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<Column> {
+        let category =
+            |values: &[&str]| ColumnKind::Category { values: values.iter().map(|v| (*v).to_owned()).collect() };
+        vec![
+            Column { name: "age".into(), kind: ColumnKind::Number },
+            Column { name: "color".into(), kind: category(&["blue", "red"]) },
+            Column { name: "class".into(), kind: category(&["1", "2"]) },
+        ]
+    }
+
+    fn read(json: &str) -> std::result::Result<Vec<f32>, String> {
+        let columns = columns();
+        let rows = read_rows(&mut Cursor::new(json.as_bytes()), &columns, 9);
+        rows.map(|rows| rows.elements).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_come_in_any_order_and_what_is_not_named_is_missing() {
+        let rows = read(r#"[{"color": "red", "age": 3}, {"class": 2}, ["4", "blue", 1], [4.5, "blue", 1]]"#);
+        assert!(rows.unwrap_err().contains("row 2, column \"age\""));
+        let rows = read(r#"[{"color": "red", "age": 3}, {"class": 2, "age": null}, [4.5, "blue", 1], [1, -1, null]]"#)
+            .unwrap();
+        assert_eq!(rows[..3], [3.0, 1.0, -1.0]);
+        assert!(rows[3].is_nan());
+        assert_eq!(rows[4..], [-1.0, 1.0, 4.5, 0.0, 1.0, 1.0, -1.0, -1.0]);
+    }
+
+    #[test]
+    fn more_than_may_be_are_counted_and_not_kept() {
+        let rows = read_rows(&mut Cursor::new(b"[{}, {}, {}, 7]"), &columns(), 2).unwrap();
+        assert_eq!((rows.count, rows.elements.len()), (4, 6));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_row_and_column() {
+        for (json, expected) in [
+            (r#"[{"colour": "red"}]"#, "row 0: there is no column \"colour\"; there are: age, color, class"),
+            (r#"[{}, {"color": "pink"}]"#, "row 1, column \"color\": \"pink\" is none of: blue, red"),
+            (r#"[{"age": "old"}]"#, "row 0, column \"age\": expected a number"),
+            (r#"[{"age": 1e300}]"#, "row 0, column \"age\""),
+            (r#"[{"age": [1]}]"#, "row 0, column \"age\""),
+            (r#"[{"age": 1, "age": 2}]"#, "given twice"),
+            (r#"[{"class": 3}]"#, "row 0, column \"class\""),
+            ("[[1, 0]]", "row 0 has 2 values"),
+            ("[[1, 0, 0, 0]]", "row 0 has more than 3 values"),
+            ("[[1, 2, 0]]", "row 0, column \"color\": expected a place from 0 to 1"),
+            ("[[1, 0.5, 0]]", "row 0, column \"color\""),
+            ("[7]", "row 0: an object"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+    }
+}
