@@ -53,13 +53,13 @@ pub trait Learner {
     /// Forward and backward over one batch.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::error::Error::Internal) when burn gives no gradient.
+    /// [`Error::Internal`](crate::error::Error::Internal) when the samples do not fit the network.
     fn pass(&mut self, batch: Batch) -> Result<Pass>;
 
     /// Loss and accuracy on data that it was not trained on.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::error::Error::Internal) when burn gives something that is no 32-bit float tensor.
+    /// [`Error::Internal`](crate::error::Error::Internal) when the samples do not fit the network.
     fn validate(&self, data: &Dataset) -> Result<Score>;
 
     /// Its parameters, network by network.

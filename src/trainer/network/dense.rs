@@ -1,17 +1,21 @@
-//! The dense layers of a network: forward and backward by burn's autodiff.
+//! The dense layers of a network, forward and backward, on samples that lie row by row.
 //!
-//! Parameters are plain vectors between steps. A step lends them to burn as leaf tensors and takes
-//! them back, so that the optimiser, checkpoints and the exporter see ordinary memory.
+//! The products are `ndarray`'s (matrixmultiply's kernels). Each number of a product is summed in the same
+//! order however the product is shared out, so results do not depend on the number of threads.
 
-use burn::tensor::activation::{relu, silu};
-use burn::tensor::module::linear;
-use burn::tensor::{Device, Tensor, TensorData};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, ShapeError};
+use rayon::prelude::*;
 
 use super::Parameter;
 use crate::error::{Error, Result};
 use crate::layers::{LayerSpec, PlannedLayer};
+use crate::trainer::kernels::{mask, relu, relu_back, rescale, silu, silu_back};
 
-/// What a forward and backward pass gives.
+/// Multiply-adds from which a product is worth sharing among threads.
+const SHARED: usize = 1 << 22;
+
+/// The result of a forward and backward pass.
 #[derive(Debug)]
 pub(super) struct DensePass {
     /// The gradient of each parameter.
@@ -20,99 +24,89 @@ pub(super) struct DensePass {
     pub(super) input_gradient: Option<Vec<f32>>,
 }
 
-/// What goes in.
+/// The input of a pass.
 #[derive(Debug)]
 pub(super) struct DenseInput {
     /// Samples row by row.
     pub(super) values: Vec<f32>,
-    /// How many.
+    /// The number of samples.
     pub(super) rows: usize,
     /// For each dropout layer a factor for each element of each sample.
     pub(super) masks: Vec<Vec<f32>>,
 }
 
-/// The leaves of one pass, in parameter order.
-struct Leaves {
-    dense: Vec<(Tensor<2>, Tensor<1>)>,
+/// A layer with what it needs to run; layers that leave samples as they are have none.
+enum Step<'a> {
+    Rescale(f32),
+    Dense { weight: &'a Parameter, bias: &'a Parameter },
+    Relu,
+    Silu,
+    Dropout(&'a [f32]),
 }
 
-/// The outputs, row by row, with dropout off.
+/// Returns the outputs, row by row, with dropout off.
 ///
 /// # Errors
-/// [`Error::Internal`] when burn gives something that is no 32-bit float tensor.
+/// [`Error::Internal`] when the parameters do not fit the input.
 pub(super) fn evaluate(layers: &[PlannedLayer], parameters: &[Parameter], input: DenseInput) -> Result<Vec<f32>> {
-    let device = Device::flex();
-    let leaves = lend(&mut parameters.to_vec(), &device);
-    values(forward(layers, matrix(input.values, input.rows, &device), &leaves, Vec::new()).into_data())
+    let mut values = input.values;
+    for step in steps(layers, parameters, &[]) {
+        values = step.forward(&values, input.rows)?;
+    }
+    Ok(values)
 }
 
-/// Forward and backward. `loss` turns the outputs into the gradient of the loss, c, in place; burn
-/// differentiates outputs·c with that constant instead of the loss itself.
+/// Runs forward and backward. `loss` turns the outputs into the gradient of the loss, in place.
 ///
 /// # Errors
-/// Those of `loss`; [`Error::Internal`] when burn gives no gradient or something that is no 32-bit float tensor.
+/// Those of `loss`; [`Error::Internal`] when the parameters do not fit the input.
 pub(super) fn pass(
     layers: &[PlannedLayer],
-    parameters: &mut [Parameter],
+    parameters: &[Parameter],
     input: DenseInput,
     wants_input_gradient: bool,
     loss: impl FnOnce(&mut [f32]) -> Result<()>,
 ) -> Result<DensePass> {
-    let device = Device::flex().autodiff();
-    let rows = input.rows;
-    let mut values_in = matrix(input.values, rows, &device);
-    if wants_input_gradient {
-        values_in = values_in.require_grad();
+    let DenseInput { values, rows, masks } = input;
+    let steps = steps(layers, parameters, &masks);
+    // The input of each step, and the output of the last one.
+    let mut tape = vec![values];
+    for (at, step) in steps.iter().enumerate() {
+        tape.push(step.forward(&tape[at], rows)?);
     }
-    let masks = input.masks.into_iter().map(|mask| matrix(mask, rows, &device)).collect();
-    let leaves = lend(parameters, &device).require_grad();
-    let outputs = forward(layers, values_in.clone(), &leaves, masks);
-    let mut gradient = values(outputs.clone().inner().into_data())?;
-    loss(&mut gradient)?;
-    let mut grads = (outputs * matrix(gradient, rows, &device)).sum().backward();
-    let missing = || Error::internal("training failed", "a parameter has no gradient");
+    let mut upper = tape[steps.len()].clone();
+    loss(&mut upper)?;
+    let first_trained = steps.iter().position(|step| matches!(step, Step::Dense { .. })).unwrap_or(steps.len());
     let mut gradients = Vec::with_capacity(parameters.len());
-    for (weight, bias) in &leaves.dense {
-        gradients.push(values(weight.grad_remove(&mut grads).ok_or_else(missing)?.into_data())?);
-        gradients.push(values(bias.grad_remove(&mut grads).ok_or_else(missing)?.into_data())?);
+    for (at, step) in steps.iter().enumerate().rev() {
+        if let Step::Dense { bias, .. } = step {
+            gradients.push(column_sums(&upper, bias.values.len()));
+            gradients.push(weight_gradient(&tape[at], &upper, rows)?);
+        }
+        if at == first_trained && !wants_input_gradient {
+            break;
+        }
+        upper = step.backward(&tape[at], &tape[at + 1], upper, rows)?;
     }
-    let input_gradient = if wants_input_gradient {
-        Some(values(values_in.grad_remove(&mut grads).ok_or_else(missing)?.into_data())?)
-    } else {
-        None
-    };
-    drop(grads);
-    take_back(parameters, leaves)?;
-    Ok(DensePass { gradients, input_gradient })
+    gradients.reverse();
+    Ok(DensePass { gradients, input_gradient: wants_input_gradient.then_some(upper) })
 }
 
-fn matrix(values: Vec<f32>, rows: usize, device: &Device) -> Tensor<2> {
-    let width = values.len() / rows.max(1);
-    Tensor::<2>::from_data(TensorData::new(values, [rows, width]), device)
-}
-
-fn forward(layers: &[PlannedLayer], input: Tensor<2>, leaves: &Leaves, masks: Vec<Tensor<2>>) -> Tensor<2> {
-    let mut dense = leaves.dense.iter();
-    let mut masks = masks.into_iter();
-    layers.iter().fold(input, |x, layer| match layer.spec {
-        LayerSpec::Rescale { scale } => x.mul_scalar(scale),
-        LayerSpec::Dense { .. } => match dense.next() {
-            Some((weight, bias)) => linear(x, weight.clone(), Some(bias.clone())),
-            None => x,
-        },
-        LayerSpec::Relu => relu(x),
-        LayerSpec::Silu => silu(x),
-        LayerSpec::Dropout { .. } => match masks.next() {
-            Some(mask) => x * mask,
-            None => x,
-        },
+fn steps<'a>(layers: &[PlannedLayer], parameters: &'a [Parameter], masks: &'a [Vec<f32>]) -> Vec<Step<'a>> {
+    let (mut pairs, mut masks) = (parameters.as_chunks::<2>().0.iter(), masks.iter());
+    let step = |layer: &PlannedLayer| match layer.spec {
+        LayerSpec::Rescale { scale } => Some(Step::Rescale(scale)),
+        LayerSpec::Dense { .. } => pairs.next().map(|[weight, bias]| Step::Dense { weight, bias }),
+        LayerSpec::Relu => Some(Step::Relu),
+        LayerSpec::Silu => Some(Step::Silu),
+        LayerSpec::Dropout { .. } => masks.next().map(|mask| Step::Dropout(mask)),
         // Samples are flat already, and encoded before the first layer; the loss is computed before the last one.
         LayerSpec::Flatten
         | LayerSpec::Unflatten { .. }
         | LayerSpec::Encode { .. }
         | LayerSpec::Standardize { .. }
-        | LayerSpec::Destandardize { .. } => x,
-        // Layers on maps and sequences, which run before all of these.
+        | LayerSpec::Destandardize { .. } => None,
+        // Layers on maps and sequences, which are not among these.
         LayerSpec::Conv2d { .. }
         | LayerSpec::BatchNorm
         | LayerSpec::GroupNorm { .. }
@@ -123,38 +117,89 @@ fn forward(layers: &[PlannedLayer], input: Tensor<2>, leaves: &Leaves, masks: Ve
         | LayerSpec::Rows
         | LayerSpec::Lstm { .. }
         | LayerSpec::Gru { .. }
-        | LayerSpec::Embedding { .. } => x,
-    })
+        | LayerSpec::Embedding { .. } => None,
+    };
+    layers.iter().filter_map(step).collect()
 }
 
-impl Leaves {
-    fn require_grad(self) -> Self {
-        let track = |(weight, bias): (Tensor<2>, Tensor<1>)| (weight.require_grad(), bias.require_grad());
-        Self { dense: self.dense.into_iter().map(track).collect() }
+impl Step<'_> {
+    fn forward(&self, input: &[f32], rows: usize) -> Result<Vec<f32>> {
+        let mut output = Vec::new();
+        match self {
+            Self::Rescale(scale) => rescale(input, *scale, &mut output),
+            Self::Dense { weight, bias } => {
+                output = bias.values.repeat(rows);
+                add_product(matrix(input, rows)?, weights(weight)?, &mut output)?;
+            }
+            Self::Relu => relu(input, &mut output),
+            Self::Silu => silu(input, &mut output),
+            Self::Dropout(factors) => mask(input, factors, &mut output),
+        }
+        Ok(output)
+    }
+
+    /// Returns the gradient of the input, from that of the output.
+    fn backward(&self, input: &[f32], output: &[f32], mut upper: Vec<f32>, rows: usize) -> Result<Vec<f32>> {
+        match self {
+            Self::Rescale(scale) => upper.iter_mut().for_each(|upper| *upper *= scale),
+            Self::Dense { weight, .. } => {
+                let mut lower = vec![0.0; input.len()];
+                add_product(matrix(&upper, rows)?, weights(weight)?.reversed_axes(), &mut lower)?;
+                return Ok(lower);
+            }
+            Self::Relu => relu_back(output, &mut upper),
+            Self::Silu => silu_back(input, &mut upper),
+            Self::Dropout(factors) => upper.iter_mut().zip(*factors).for_each(|(upper, factor)| *upper *= factor),
+        }
+        Ok(upper)
     }
 }
 
-/// Moves the values of the parameters into tensors.
-fn lend(parameters: &mut [Parameter], device: &Device) -> Leaves {
-    let mut data = parameters
-        .iter_mut()
-        .map(|parameter| TensorData::new(std::mem::take(&mut parameter.values), parameter.shape.clone()));
-    let mut dense = Vec::new();
-    while let (Some(weight), Some(bias)) = (data.next(), data.next()) {
-        dense.push((Tensor::<2>::from_data(weight, device), Tensor::<1>::from_data(bias, device)));
-    }
-    Leaves { dense }
+fn weight_gradient(input: &[f32], upper: &[f32], rows: usize) -> Result<Vec<f32>> {
+    let (input, upper) = (matrix(input, rows)?, matrix(upper, rows)?);
+    let mut gradient = vec![0.0; input.ncols() * upper.ncols()];
+    add_product(input.reversed_axes(), upper, &mut gradient)?;
+    Ok(gradient)
 }
 
-/// Moves the values back; no copy is made when nothing else holds the tensors any more.
-fn take_back(parameters: &mut [Parameter], leaves: Leaves) -> Result<()> {
-    for (pair, (weight, bias)) in parameters.chunks_exact_mut(2).zip(leaves.dense) {
-        pair[0].values = values(weight.inner().into_data())?;
-        pair[1].values = values(bias.inner().into_data())?;
+fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    for row in values.chunks_exact(columns) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
+/// Adds `left · right` to `out`, which lies row by row.
+fn add_product(left: ArrayView2<'_, f32>, right: ArrayView2<'_, f32>, out: &mut [f32]) -> Result<()> {
+    let (rows, depth, columns) = (left.nrows(), left.ncols(), right.ncols());
+    let mut out = ArrayViewMut2::from_shape((rows, columns), out).map_err(misfit)?;
+    let threads = if rows * depth * columns < SHARED { 1 } else { rayon::current_num_threads() };
+    if threads == 1 {
+        general_mat_mul(1.0, &left, &right, 1.0, &mut out);
+    } else if rows >= columns {
+        let share = rows.div_ceil(threads);
+        let shares: Vec<_> =
+            out.axis_chunks_iter_mut(Axis(0), share).zip(left.axis_chunks_iter(Axis(0), share)).collect();
+        shares.into_par_iter().for_each(|(mut out, left)| general_mat_mul(1.0, &left, &right, 1.0, &mut out));
+    } else {
+        let share = columns.div_ceil(threads);
+        let shares: Vec<_> =
+            out.axis_chunks_iter_mut(Axis(1), share).zip(right.axis_chunks_iter(Axis(1), share)).collect();
+        shares.into_par_iter().for_each(|(mut out, right)| general_mat_mul(1.0, &left, &right, 1.0, &mut out));
     }
     Ok(())
 }
 
-fn values(data: TensorData) -> Result<Vec<f32>> {
-    data.try_into_vec::<f32>().map_err(|error| Error::internal("training failed", format!("{error:?}")))
+fn matrix(values: &[f32], rows: usize) -> Result<ArrayView2<'_, f32>> {
+    ArrayView2::from_shape((rows, values.len() / rows.max(1)), values).map_err(misfit)
+}
+
+fn weights(parameter: &Parameter) -> Result<ArrayView2<'_, f32>> {
+    let columns = parameter.shape.last().copied().unwrap_or(1);
+    ArrayView2::from_shape((parameter.values.len() / columns.max(1), columns), &parameter.values).map_err(misfit)
+}
+
+fn misfit(error: ShapeError) -> Error {
+    Error::internal("training failed", error.to_string())
 }

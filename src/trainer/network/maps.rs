@@ -312,7 +312,7 @@ impl BlockTape {
     }
 }
 
-/// What burn's autodiff does as fast as we could.
+/// Returns whether a layer works on rows of samples, not on blocks of them.
 fn is_dense(layer: &LayerSpec) -> bool {
     use LayerSpec::{Dense, Destandardize, Encode, Flatten, Rescale, Standardize};
     matches!(layer, Dense { .. } | Flatten | Rescale { .. } | Encode { .. } | Standardize { .. } | Destandardize { .. })

@@ -1,5 +1,5 @@
 //! The trainable network: parameters on our side, layers on feature maps by our own kernels, dense
-//! layers by burn's autodiff.
+//! layers by matrix products.
 
 #[cfg(test)]
 mod check;
@@ -153,7 +153,7 @@ impl Network {
     /// by their running statistics.
     ///
     /// # Errors
-    /// [`Error::Internal`](crate::error::Error::Internal) when burn gives something that is no 32-bit float tensor.
+    /// [`Error::Internal`](crate::error::Error::Internal) when the samples do not fit the network.
     pub fn logits(&self, samples: &[f32]) -> Result<Vec<f32>> {
         let elements: usize = self.architecture.input.iter().product();
         let rows = samples.len() / elements;
@@ -182,7 +182,7 @@ impl Network {
     /// before the outputs is differentiated.
     ///
     /// # Errors
-    /// Those of `loss`; [`Error::Internal`](crate::error::Error::Internal) when burn gives no gradient.
+    /// Those of `loss`; [`Error::Internal`](crate::error::Error::Internal) when the samples do not fit the network.
     pub(super) fn pass_through(
         &mut self,
         input: PassInput,
@@ -192,7 +192,7 @@ impl Network {
         let PassInput { values, rows, mut masks } = input;
         let Some(maps) = &self.maps else {
             let input = DenseInput { values, rows, masks };
-            let pass = dense::pass(&self.layers, &mut self.parameters, input, wants_input_gradient, loss)?;
+            let pass = dense::pass(&self.layers, &self.parameters, input, wants_input_gradient, loss)?;
             return Ok(Gradients { parameters: pass.gradients, input: pass.input_gradient });
         };
         let dropouts = |layers: &[PlannedLayer]| {
@@ -200,9 +200,9 @@ impl Network {
         };
         let behind_masks = masks.split_off(dropouts(&self.layers[..maps.covered.end]));
         let maps_masks = masks.split_off(dropouts(&self.layers[..maps.covered.start]));
-        let (of_front, rest) = self.parameters.split_at_mut(maps.parameters.start);
-        let (of_maps, behind) = rest.split_at_mut(maps.parameters.len());
-        let (of_maps, layers, tape) = (&*of_maps, &self.layers, &mut self.tape);
+        let (of_front, rest) = self.parameters.split_at(maps.parameters.start);
+        let (of_maps, behind) = rest.split_at(maps.parameters.len());
+        let (layers, tape) = (&self.layers, &mut self.tape);
         let packed = maps.packed(of_maps, true);
         let mut gradients = Vec::new();
         // The maps and what is behind them; the gradient of what they take, if it is wanted.
