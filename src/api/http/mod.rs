@@ -1,6 +1,7 @@
 //! Weir's own HTTP API: the routes, and the OpenAPI document that is made from the very same list.
 
 mod admin;
+mod docs;
 mod extract;
 mod generate;
 mod generate_types;
@@ -82,13 +83,14 @@ pub fn torchserve_management(state: ApiState) -> Router {
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = documented().split_for_parts();
     let description = torchserve::description(&document);
-    let swagger = SwaggerUi::new("/docs").url("/openapi.json", document);
+    let swagger = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .layer(axum::middleware::from_fn(docs::inflate_unless_accepted));
     routes
         .route("/", axum::routing::get(landing::page).options(|| async move { torchserve::json(description) }))
         .merge(oip::routes())
         .merge(tfs::routes())
         .merge(torchserve::routes())
-        .merge(Router::from(swagger))
+        .merge(swagger)
         .layer(CatchPanicLayer::new())
         .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
         .with_state(state)

@@ -1,6 +1,11 @@
 //! The committed document is the served one.
 
+use std::io::Read;
 use std::path::Path;
+
+use axum::body::Body;
+use flate2::read::MultiGzDecoder;
+use http::Request;
 
 use crate::support::TestApp;
 
@@ -25,6 +30,23 @@ async fn the_documentation_works_offline() {
     for asset in ["/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/swagger-initializer.js"] {
         assert_eq!(app.get(asset).await.status, 200, "{asset}");
     }
+}
+
+#[tokio::test]
+async fn the_documentation_is_sent_compressed_to_those_who_accept_it() {
+    let app = TestApp::start().await;
+    let get = |accepted: &str| {
+        let request = Request::get("/docs/swagger-ui.css").header("accept-encoding", accepted);
+        app.send(request.body(Body::empty()).unwrap())
+    };
+    let (packed, plain) = (get("gzip, br").await, get("gzip;q=0").await);
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(!plain.headers.contains_key("content-encoding"), "{:?}", plain.headers);
+    assert_eq!(plain.headers["vary"], "accept-encoding");
+    let mut unpacked = String::new();
+    MultiGzDecoder::new(&packed.body[..]).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.text());
+    assert_eq!(unpacked, app.get("/docs/swagger-ui.css").await.text());
 }
 
 #[tokio::test]
