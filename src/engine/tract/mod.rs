@@ -7,7 +7,6 @@ mod convert;
 mod shapes;
 
 use std::collections::HashMap;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -45,16 +44,10 @@ impl TractPlan {
         let signature = shapes::signature(&typed, names)?;
         let single = batch
             .filter(|_| signature.batching() == Batching::Any)
-            .map(|symbol| typed.set_symbols(&HashMap::from([(symbol, TDim::from(1))])))
+            .map(|symbol| optimise(typed.set_symbols(&HashMap::from([(symbol, TDim::from(1))]))?))
             .transpose()
             .map_err(refuse)?;
-        // Side by side: either takes longer than all that comes before.
-        let (single, any_batch) = std::thread::scope(|scope| {
-            let single = scope.spawn(|| single.map(optimise).transpose());
-            let any_batch = optimise(typed);
-            (single.join().unwrap_or_else(|panic| resume_unwind(panic)), any_batch)
-        });
-        let (single, any_batch) = (single.map_err(refuse)?, any_batch.map_err(refuse)?);
+        let any_batch = optimise(typed).map_err(refuse)?;
         Ok(Self { signature, any_batch, single })
     }
 
