@@ -1,36 +1,49 @@
-//! The model card: what a person should know before using a version (Mitchell et al. 2019, "Model
-//! Cards for Model Reporting").
+//! The model card, for people who consider using a version (Mitchell et al. 2019, "Model Cards for Model
+//! Reporting").
 
 use crate::repository::Manifest;
 use crate::signature::{
-    Column, ColumnKind, OutputTransform, Polarity, SequenceElements, SequenceTransform, TokenSplit,
+    Column, ColumnKind, ImageTransform, OutputTransform, Polarity, SequenceElements, SequenceTransform, TokenSplit,
 };
 
-/// The card of a version, from its manifest and the report of its evaluation.
+/// Returns the card of a version, from its manifest and the report of its evaluation.
 pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
-    let mut parts = vec![format!("# {}\n\n{}.\n", manifest.model, manifest.description)];
+    let rows: String = facts(manifest).iter().map(|(name, fact)| format!("| {name} | {fact} |\n")).collect();
+    let mut parts =
+        vec![format!("# {}\n\n{}.\n", manifest.model, manifest.description), format!("| | |\n| --- | --- |\n{rows}")];
+    let transform = &manifest.transform;
+    parts.extend(transform.image.as_ref().map(|image| match transform.output {
+        OutputTransform::Reconstruction { .. } => reconstructed(image),
+        OutputTransform::Classification { .. } | OutputTransform::Regression { .. } | OutputTransform::Raw => {
+            drawings(image, &manifest.labels)
+        }
+    }));
+    parts.extend(rows_of(&transform.columns));
+    parts.extend(transform.sequence.as_ref().map(sequences));
+    parts.push(report.replacen("# ", "## ", 1));
+    parts.join("\n")
+}
+
+/// Returns the names and values of the table at the top.
+fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Made by", format!("Weir {} on {}", manifest.weir_version, manifest.created)),
         ("Parameters", count(manifest.parameters)),
         ("Multiply-adds per sample", count(manifest.multiply_adds)),
     ];
     if let Some(training) = &manifest.training {
-        facts.push((
-            "Recipe",
-            format!(
-                "preset `{}`, {}, learning rate {}, batch {}, {} epochs, seed {}, {:.1} s",
-                training.preset,
-                training.optimizer,
-                training.learning_rate,
-                training.batch_size,
-                training.epochs,
-                training.seed,
-                training.duration_seconds
-            ),
-        ));
-    }
-    if let Some(ended) = manifest.training.as_ref().and_then(|training| training.ended.as_ref()) {
-        facts.push(("Training ended", ended.clone()));
+        let recipe = format!(
+            "preset `{}`, {}, learning rate {}, batch {}, {} epochs, seed {}, {:.1} s",
+            training.preset,
+            training.optimizer,
+            training.learning_rate,
+            training.batch_size,
+            training.epochs,
+            training.seed,
+            training.duration_seconds
+        );
+        facts.push(("Recipe", recipe));
+        facts.extend(training.ended.as_ref().map(|ended| ("Training ended", ended.clone())));
     }
     if let Some(data) = &manifest.data {
         facts.push(("Data", format!(
@@ -39,81 +52,76 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
         )));
     }
     if let Some(parity) = &manifest.parity {
-        facts.push((
-            "Parity with the trainer",
-            format!(
-                "largest logit difference {:.1e}{} over {} samples in {}",
-                parity.max_abs_logit_difference,
-                parity
-                    .max_relative_score_difference
-                    .map_or_else(String::new, |part| format!(", of a score {part:.1e} of it")),
-                parity.samples,
-                parity.engine
-            ),
-        ));
+        let of_scores = parity.max_relative_score_difference;
+        let of_scores = of_scores.map_or_else(String::new, |part| format!(", of a score {part:.1e} of it"));
+        let fact = format!(
+            "largest logit difference {:.1e}{of_scores} over {} samples in {}",
+            parity.max_abs_logit_difference, parity.samples, parity.engine
+        );
+        facts.push(("Parity with the trainer", fact));
     }
     if let Some(calibration) = &manifest.calibration {
         let [before, after] = calibration.expected_calibration_error;
-        facts.push((
-            "Calibration",
-            format!(
-                "version {} with its logits divided by {:.4}, fitted on {} validation samples, whose calibration error went from {before:.4} to {after:.4}",
-                calibration.from_version, calibration.temperature, calibration.samples
-            ),
-        ));
+        let fact = format!(
+            "version {} with its logits divided by {:.4}, fitted on {} validation samples, whose calibration error went from {before:.4} to {after:.4}",
+            calibration.from_version, calibration.temperature, calibration.samples
+        );
+        facts.push(("Calibration", fact));
     }
-    let rows: String = facts.iter().map(|(name, fact)| format!("| {name} | {fact} |\n")).collect();
-    parts.push(format!("| | |\n| --- | --- |\n{rows}"));
-    let is_autoencoder = matches!(manifest.transform.output, OutputTransform::Reconstruction { .. });
-    if let Some(image) = manifest.transform.image.as_ref().filter(|_| is_autoencoder) {
-        parts.push(format!(
-            "## Input and use\n\nOne drawing, brought to {} × {} grey pixels, 0 to 255, bright on dark. The answer is its \
-             reconstruction, its code and a score in nats: how unlike the images it was trained on a picture is. `decoder.onnx` makes \
-             new images of codes. The score knows of no meaning: simple pictures, an empty one above all, score low although they show \
-             none of what it was trained on.\n",
-            image.width, image.height
-        ));
-    } else if let Some(image) = &manifest.transform.image {
-        let polarity = match image.polarity {
-            Polarity::LightOnDark => "bright strokes on a dark background",
-            Polarity::DarkOnLight => "dark strokes on a bright background",
-        };
-        let what = match manifest.labels.as_slice() {
-            [] => "One picture".into(),
-            labels => format!("One drawing of one of the classes ({})", labels.join(", ")),
-        };
-        let otherwise = match manifest.labels.as_slice() {
-            [] => "Anything else is given a number all the same.",
-            _ => {
-                "Anything else, an empty picture or a letter, is given one of the classes all the same: the model cannot say \"none of these\"."
-            }
-        };
-        parts.push(format!(
-            "## Input and use\n\n{what}, brought to {} × {} grey pixels, 0 to 255, {polarity}. \
-             Meant for drawings like those it was trained on. {otherwise}\n",
-            image.width, image.height
-        ));
-    }
-    if !manifest.transform.columns.is_empty() {
-        let row = |column: &Column| match &column.kind {
-            ColumnKind::Number => format!("| {} | a number |\n", cell(&column.name)),
-            ColumnKind::Category { values } => {
-                let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
-                format!("| {} | one of: {} |\n", cell(&column.name), values.join(", "))
-            }
-        };
-        let rows: String = manifest.transform.columns.iter().map(row).collect();
-        parts.push(format!(
-            "## Input and use\n\nA row of these columns, by name or in this order; a missing value is null. Meant for rows like \
-             those it was trained on.\n\n| column | values |\n| --- | --- |\n{rows}"
-        ));
-    }
-    parts.extend(manifest.transform.sequence.as_ref().map(sequences));
-    parts.push(report.replacen("# ", "## ", 1));
-    parts.join("\n")
+    facts
 }
 
-/// What a sequence has to be.
+/// Describes the input of an autoencoder.
+fn reconstructed(image: &ImageTransform) -> String {
+    format!(
+        "## Input and use\n\nOne drawing, brought to {} × {} grey pixels, 0 to 255, bright on dark. The answer is its \
+         reconstruction, its code and a score in nats: how unlike the images it was trained on a picture is. `decoder.onnx` makes \
+         new images of codes. The score knows of no meaning: simple pictures, an empty one above all, score low although they show \
+         none of what it was trained on.\n",
+        image.width, image.height
+    )
+}
+
+/// Describes the input of a model of images.
+fn drawings(image: &ImageTransform, labels: &[String]) -> String {
+    let polarity = match image.polarity {
+        Polarity::LightOnDark => "bright strokes on a dark background",
+        Polarity::DarkOnLight => "dark strokes on a bright background",
+    };
+    let (what, otherwise) = if labels.is_empty() {
+        ("One picture".into(), "Anything else is given a number all the same.")
+    } else {
+        (
+            format!("One drawing of one of the classes ({})", labels.join(", ")),
+            "Anything else, an empty picture or a letter, is given one of the classes all the same: the model cannot say \"none of these\".",
+        )
+    };
+    format!(
+        "## Input and use\n\n{what}, brought to {} × {} grey pixels, 0 to 255, {polarity}. \
+         Meant for drawings like those it was trained on. {otherwise}\n",
+        image.width, image.height
+    )
+}
+
+/// Describes the columns of a model of table rows.
+fn rows_of(columns: &[Column]) -> Option<String> {
+    let row = |column: &Column| match &column.kind {
+        ColumnKind::Number => format!("| {} | a number |\n", cell(&column.name)),
+        ColumnKind::Category { values } => {
+            let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
+            format!("| {} | one of: {} |\n", cell(&column.name), values.join(", "))
+        }
+    };
+    let rows: String = columns.iter().map(row).collect();
+    (!columns.is_empty()).then(|| {
+        format!(
+            "## Input and use\n\nA row of these columns, by name or in this order; a missing value is null. Meant for rows like \
+             those it was trained on.\n\n| column | values |\n| --- | --- |\n{rows}"
+        )
+    })
+}
+
+/// Describes the input of a model of sequences.
 fn sequences(transform: &SequenceTransform) -> String {
     let what = match &transform.elements {
         SequenceElements::Numbers { channels: 1 } => "A list of numbers; a missing one is null".into(),
@@ -138,7 +146,7 @@ fn sequences(transform: &SequenceTransform) -> String {
     )
 }
 
-/// Text for a cell of a table.
+/// Returns the text for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\r', '\n'], " ")
 }

@@ -122,6 +122,40 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// Writes a convolution, with the batch normalisation after it if that is `folded`.
+    fn convolution(&mut self, value: &str, spec: &LayerSpec, folded: bool, output: &str) {
+        let LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } = spec else { return };
+        let mut weight = self.scaled_weight();
+        let mut bias = bias.then(|| self.parameter().clone());
+        if folded {
+            bias = Some(self.fold_norm(&mut weight, bias));
+        }
+        let mut inputs = vec![value, &weight.name];
+        self.constant(&weight);
+        if let Some(bias) = &bias {
+            self.constant(bias);
+            inputs.push(&bias.name);
+        }
+        let attributes = vec![
+            integers("kernel_shape", &[*kernel; 2]),
+            integers("strides", &[*stride; 2]),
+            integers("pads", &[*padding; 4]),
+            integer("group", *groups as i64),
+        ];
+        self.graph.node("Conv", &inputs, output, attributes);
+    }
+
+    /// Writes a batch normalisation that no convolution can take in.
+    fn batch_norm(&mut self, value: &str, output: &str) {
+        let arrays = [self.parameter(), self.parameter(), self.statistic(), self.statistic()];
+        let mut inputs = vec![value];
+        for array in arrays {
+            self.constant(array);
+            inputs.push(&array.name);
+        }
+        self.graph.node("BatchNormalization", &inputs, output, vec![float("epsilon", NORM_EPSILON)]);
+    }
+
     /// Writes a layer, with the batch normalisation after it if that is `folded`.
     fn layer(&mut self, layer: &PlannedLayer, folded: bool, rest: &[(usize, &PlannedLayer)], output: &str) {
         let value = self.value.clone();
@@ -154,35 +188,8 @@ impl<'a> Writer<'a> {
                 self.graph.node("Mul", &[&value, &share], output, Vec::new());
             }
             LayerSpec::Dropout { .. } => return,
-            LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } => {
-                let mut weight = self.scaled_weight();
-                let mut bias = bias.then(|| self.parameter().clone());
-                if folded {
-                    bias = Some(self.fold_norm(&mut weight, bias));
-                }
-                let mut inputs = vec![value.as_str(), &weight.name];
-                self.constant(&weight);
-                if let Some(bias) = &bias {
-                    self.constant(bias);
-                    inputs.push(&bias.name);
-                }
-                let attributes = vec![
-                    integers("kernel_shape", &[*kernel; 2]),
-                    integers("strides", &[*stride; 2]),
-                    integers("pads", &[*padding; 4]),
-                    integer("group", *groups as i64),
-                ];
-                self.graph.node("Conv", &inputs, output, attributes);
-            }
-            LayerSpec::BatchNorm => {
-                let arrays = [self.parameter(), self.parameter(), self.statistic(), self.statistic()];
-                let mut inputs = vec![value.as_str()];
-                for array in arrays {
-                    self.constant(array);
-                    inputs.push(&array.name);
-                }
-                self.graph.node("BatchNormalization", &inputs, output, vec![float("epsilon", NORM_EPSILON)]);
-            }
+            LayerSpec::Conv2d { .. } => self.convolution(&value, &layer.spec, folded, output),
+            LayerSpec::BatchNorm => self.batch_norm(&value, output),
             LayerSpec::GroupNorm { groups } => self.group_norm(&value, *groups, &layer.input, output),
             LayerSpec::MaxPool { size, stride } | LayerSpec::AveragePool { size, stride } => {
                 let is_max = matches!(layer.spec, LayerSpec::MaxPool { .. });
