@@ -1,5 +1,7 @@
 //! Reading a request body whole, within limits of size, time, pieces and memory.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -10,7 +12,7 @@ use super::budget::Held;
 use super::compression::Encoding;
 use super::state::ApiState;
 use crate::error::{Error, Result};
-use crate::serving::{RequestContext, Servable};
+use crate::serving::{Part, RequestContext, Servable};
 
 /// Pieces that a body may come in. A body of tiny chunks costs far more than its bytes.
 const MAX_FRAMES: usize = 65_536;
@@ -33,12 +35,27 @@ const SMALL_BYTES: u64 = 64 * 1024;
 pub(super) async fn read_body_for(
     state: &ApiState,
     context: &RequestContext,
-    servable: &Servable,
+    servable: &Arc<Servable>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Buffered> {
+    read_body_for_part(state, context, servable, Part::Model, headers, body).await
+}
+
+/// As [`read_body_for`], of a request to another part than the model.
+///
+/// # Errors
+/// As [`read_body_for`].
+pub(super) async fn read_body_for_part(
+    state: &ApiState,
+    context: &RequestContext,
+    servable: &Arc<Servable>,
+    part: Part,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Buffered> {
     if body.size_hint().exact().is_none_or(|bytes| bytes > SMALL_BYTES) {
-        state.predictor().has_room(context, servable)?;
+        state.predictor().has_room(context, servable, part)?;
     }
     read_body(state, headers, body).await
 }

@@ -1,4 +1,4 @@
-//! What is loaded: an immutable snapshot that requests read through one atomic load.
+//! The catalog: an immutable snapshot of all versions, which requests read through one atomic load.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::servable::Servable;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, ModelRef, Version, VersionSpec};
 use crate::repository::Aliases;
-use crate::serving::servable::Servable;
 
 /// The life of a version, as in TensorFlow Serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -28,7 +28,7 @@ pub enum State {
 }
 
 impl State {
-    /// The number that stands for it in metrics.
+    /// Returns the number that stands for it in metrics.
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::Start => 10,
@@ -43,9 +43,9 @@ impl State {
 /// One version of a model, loaded or not.
 #[derive(Debug, Clone)]
 pub struct VersionEntry {
-    /// Where it is in its life.
+    /// The stage of its life.
     pub state: State,
-    /// Why it is not serving; while it serves, what is wrong with its files.
+    /// The reason why it does not serve; while it serves, the fault of its files.
     pub reason: Option<String>,
     /// Failed attempts to load what its folder holds now.
     pub attempts: u32,
@@ -58,29 +58,29 @@ pub struct VersionEntry {
 pub struct ModelEntry {
     /// All known versions.
     pub versions: BTreeMap<Version, VersionEntry>,
-    /// Where its aliases point to.
+    /// The versions to which its aliases point.
     pub aliases: Arc<Aliases>,
-    /// What is wrong with its settings or aliases, and what of `config.pbtxt` has no effect.
+    /// The fault in its settings or aliases, and the part of `config.pbtxt` that has no effect.
     pub problem: Option<String>,
-    /// The newest available one, resolved when the snapshot is built.
+    /// The newest available version, resolved when the snapshot is built.
     latest: Option<Arc<Servable>>,
 }
 
 impl ModelEntry {
-    /// A model with these versions and aliases.
+    /// Makes a model of these versions and aliases.
     pub fn new(versions: BTreeMap<Version, VersionEntry>, aliases: Arc<Aliases>, problem: Option<String>) -> Self {
         let latest = versions.values().rev().find_map(|entry| entry.servable.clone());
         Self { versions, aliases, problem, latest }
     }
 
-    /// The version that requests get which name none: that of the alias `stable`, or without it the
-    /// newest available one.
+    /// Returns the version for requests that name none: that of the alias `stable`, or without it the newest
+    /// available one.
     pub fn default_version(&self) -> Option<Version> {
         let stable = self.aliases.aliases.get(AliasName::STABLE).map(|alias| alias.version);
         stable.or_else(|| self.latest().map(|servable| servable.version))
     }
 
-    /// The newest available version.
+    /// Returns the newest available version.
     pub fn latest(&self) -> Option<&Arc<Servable>> {
         self.latest.as_ref()
     }
@@ -96,7 +96,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// An empty catalog whose default model, if given, need not exist yet.
+    /// Makes an empty catalog, whose default model need not exist yet.
     pub fn new(default_model: Option<ModelName>) -> Self {
         Self { default_model, ..Self::default() }
     }
@@ -106,42 +106,42 @@ impl Catalog {
         self.models.insert(name, model);
     }
 
-    /// Says that the server is ready also while nothing serves: what serves is up to the admin API.
+    /// Lets the server be ready also while no version serves: the admin API decides what is loaded.
     pub fn ready_when_empty(&mut self) {
         self.empty_is_ready = true;
     }
 
-    /// Says that every version found has either loaded or ended.
+    /// Records that every version found has either loaded or ended.
     pub fn settle(&mut self) {
         self.settled = true;
     }
 
-    /// Whether every version found has either loaded or ended.
+    /// Returns true once every version found has either loaded or ended.
     pub fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// Whether all loading is done and something serves.
+    /// Returns true once all loading is done and a version serves.
     pub fn is_ready(&self) -> bool {
         self.settled && (self.empty_is_ready || self.servables().next().is_some())
     }
 
-    /// All models by name.
+    /// Returns all models by name.
     pub fn models(&self) -> &BTreeMap<ModelName, ModelEntry> {
         &self.models
     }
 
-    /// All servables, by name and version.
+    /// Returns all servables, by name and version.
     pub fn servables(&self) -> impl Iterator<Item = &Arc<Servable>> {
         self.models.values().flat_map(|model| model.versions.values()).filter_map(|entry| entry.servable.as_ref())
     }
 
-    /// The model for requests that name none: the one that was said to be it, or else the only one there is.
+    /// Returns the model for requests that name none: the one that was declared the default, or else the only one.
     pub fn default_model(&self) -> Option<&ModelName> {
         self.default_model.as_ref().or_else(|| self.models.keys().next().filter(|_| self.models.len() == 1))
     }
 
-    /// The model of this name.
+    /// Returns the model of this name.
     ///
     /// # Errors
     /// [`Error::ModelNotFound`].
@@ -149,7 +149,7 @@ impl Catalog {
         self.models.get(name).ok_or_else(|| Error::ModelNotFound { name: name.clone() })
     }
 
-    /// The servable that a request means.
+    /// Returns the servable that a request asks for.
     ///
     /// # Errors
     /// [`Error::NoDefaultModel`], [`Error::ModelNotFound`], [`Error::VersionNotFound`] or

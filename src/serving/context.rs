@@ -37,7 +37,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whether the statistics that clients see count its requests.
+    /// Returns true if the statistics that clients see count its requests.
     pub fn is_client(self) -> bool {
         match self {
             Self::Client(_) => true,
@@ -56,17 +56,17 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline this long after `now`; `None` when that is too far away to be a moment.
+    /// Returns the deadline this long after `now`; `None` when that is too far away to be a moment.
     pub fn after(now: Instant, limit: Duration) -> Option<Self> {
         now.checked_add(limit).map(|at| Self { at, limit })
     }
 
-    /// The error of a request that was not answered in time.
+    /// Returns the error of a request that was not answered in time.
     pub(crate) fn exceeded(self) -> Error {
         Error::DeadlineExceeded { limit_ms: self.limit.as_millis() as u64 }
     }
 
-    /// The earlier of two deadlines.
+    /// Returns the earlier of two deadlines.
     #[must_use]
     pub fn or_earlier(self, other: Option<Self>) -> Self {
         other.filter(|other| other.at < self.at).unwrap_or(self)
@@ -98,7 +98,7 @@ pub struct TraceParent {
     pub trace_id: u128,
     /// The span of the caller.
     pub parent_id: u64,
-    /// Whether the caller records the trace.
+    /// Set if the caller records the trace.
     pub sampled: bool,
 }
 
@@ -137,19 +137,19 @@ pub struct RequestContext {
     pub caller: Caller,
     /// The moment by which the caller wants its answer.
     pub deadline: Option<Deadline>,
-    /// As in [`RequestHints`].
+    /// 1 to 9, of which lower runs earlier; [`DEFAULT_PRIORITY`] leaves it to the model's settings.
     pub priority: u8,
     /// The trace it belongs to.
     pub trace: Option<TraceParent>,
 }
 
 impl RequestContext {
-    /// The context of a request without hints or trace.
+    /// Makes the context of a request without hints or trace.
     pub fn new(request_id: RequestId, protocol: Protocol, caller: Caller) -> Self {
         Self { request_id, protocol, caller, deadline: None, priority: DEFAULT_PRIORITY, trace: None }
     }
 
-    /// The context of a request that the server makes itself.
+    /// Makes the context of a request of the server itself.
     pub fn internal(caller: Caller, priority: u8) -> Self {
         Self { priority, ..Self::new(RequestId::generate(), Protocol::Internal, caller) }
     }

@@ -1,7 +1,10 @@
-//! Keeps versions loaded and answers with them: manager, catalog, compute pool, predictor,
-//! probe.
+//! Keeps versions loaded and answers with them.
 //!
-//! Every protocol calls the [`Predictor`]; none of them is known here.
+//! Four rooms, each of which imports only those before it: `scheduler` decides whose work runs next,
+//! `execution` runs graphs, `servable` is a version as clients see it, `lifecycle` brings versions and takes
+//! them away. Between the last two are the catalog of what is loaded and the [`Predictor`], which every
+//! protocol calls; no protocol is known here. Behind the predictor, an [`Observer`] sees every finished
+//! prediction.
 
 mod catalog;
 mod context;
@@ -14,17 +17,10 @@ mod tap;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
 pub use context::{Caller, DEFAULT_PRIORITY, Deadline, Protocol, RequestContext, RequestHints, TraceParent};
-pub use execution::statistics::{RunStatistics, Snapshot, Statistics, Timed};
-pub use execution::tuning::{BatchCost, Tuning, TuningStage};
-pub use lifecycle::check::Checker;
-pub use lifecycle::engines::Candidates;
-pub use lifecycle::load::{LoadSettings, load};
-pub use lifecycle::manager::{Manager, ManagerParts, Pointed};
-pub use lifecycle::probe::run_probes;
-pub use lifecycle::tuner::Tuner;
-pub use lifecycle::tuning_store::TuningStore;
+pub use execution::{BatchCost, Pool, RunStatistics, Runner, Snapshot, Statistics, Timed, Tuning, TuningStage};
+pub use lifecycle::{
+    Candidates, Checker, LoadSettings, Manager, ManagerParts, Pointed, Tuner, TuningStore, load, run_probes,
+};
 pub use predictor::{Inference, Predicted, Predictor, PredictorSettings};
-pub use scheduler::pool::Pool;
-pub use servable::generator::Generator;
-pub use servable::{Input, LiveQuality, LossKind, Options, Prediction, Servable};
+pub use servable::{Generator, Input, LiveQuality, LossKind, Options, Part, Prediction, Servable};
 pub use tap::{Finished, Observer};

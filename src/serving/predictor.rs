@@ -6,73 +6,89 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::catalog::Catalog;
+use super::context::{Caller, Deadline, RequestContext};
+use super::execution::{Admitted, Executed, Pool, Runner, Success, Terms};
+use super::servable::{Input, Options, Part, Prediction, Servable};
+use super::tap::{Finished, Observer, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
 use crate::metrics::{GaugeGuard, Outcome, Stage, Stages};
-use crate::serving::catalog::Catalog;
-use crate::serving::context::{Caller, Deadline, RequestContext};
-use crate::serving::execution::cache::Recalled;
-use crate::serving::execution::inline::Gathered;
-use crate::serving::execution::request::Request;
-use crate::serving::execution::statistics::Success;
-use crate::serving::execution::tuning::Tuning;
-use crate::serving::scheduler::pool::Pool;
-use crate::serving::servable::{Input, Options, Prediction, Servable};
-use crate::serving::tap::{Finished, Observer, Tap};
 use crate::tensor::Tensor;
-use crate::transform::pixels_at_most;
+use crate::transform::{PolarityChoice, pixels_at_most};
 
 /// An image of no more than this many pixels is decoded on the calling thread; it takes microseconds.
-pub(crate) const INLINE_PIXELS: u64 = 128 * 128;
+const INLINE_PIXELS: u64 = 128 * 128;
 
-/// How predictions are made.
+/// The most small images that are decoded on the calling thread.
+const INLINE_IMAGES: usize = 16;
+
+/// The server's limits to a request.
 #[derive(Debug, Clone, Copy)]
 pub struct PredictorSettings {
-    /// The time a request may take.
+    /// The time that a request may take.
     pub timeout: Duration,
-    /// Samples that one request may bring.
+    /// The samples that one request may bring.
     pub max_samples: usize,
 }
 
-/// What the model gave for a request.
+/// A request answered in tensors.
 #[derive(Debug)]
 pub struct Inference {
     /// The outputs, in the signature's order; all samples of the request are in each.
     pub outputs: Arc<Vec<Tensor>>,
-    /// Of images: whether black and white were exchanged to reach the model's polarity.
-    pub inverted: Option<Vec<bool>>,
-    /// How long each stage took.
+    /// The time that each stage took.
     pub stages: Stages,
-    /// Whether the response cache had the answer.
-    pub cached: bool,
 }
 
-/// What the model gave for a request, and its inputs for whoever looks at both.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    pub(crate) inputs: Vec<Tensor>,
-    pub(crate) outputs: Arc<Vec<Tensor>>,
-    pub(crate) inverted: Option<Vec<bool>>,
-    pub(crate) stages: Stages,
-    pub(crate) cached: bool,
-}
-
-/// An answered request.
+/// A request answered in the terms of the model's task.
 #[derive(Debug)]
 pub struct Predicted {
     /// The version that answered.
     pub servable: Arc<Servable>,
     /// The answers, one for each sample, in order.
     pub predictions: Vec<Prediction>,
-    /// How long each stage took.
+    /// The time that each stage took.
     pub stages: Stages,
+}
+
+/// A request, what the graph made of it, and of images whether black and white were exchanged.
+#[derive(Debug)]
+struct Answered {
+    inputs: Vec<Tensor>,
+    outputs: Arc<Vec<Tensor>>,
+    inverted: Option<Vec<bool>>,
+    stages: Stages,
+    cached: bool,
+}
+
+impl Answered {
+    fn new(executed: Executed, inverted: Option<Vec<bool>>, decode: Duration) -> Self {
+        let Executed { inputs, outputs, queue, infer, cached } = executed;
+        Self { inputs, outputs, inverted, stages: Stages { decode, queue, infer }, cached }
+    }
+}
+
+/// A request on its way: who asks, and which part of which version.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    context: &'a RequestContext,
+    servable: &'a Arc<Servable>,
+    part: Part,
+    runner: &'a Runner,
+}
+
+impl<'a> Asked<'a> {
+    fn new(context: &'a RequestContext, servable: &'a Arc<Servable>, part: Part) -> Result<Self> {
+        Ok(Self { context, servable, part, runner: servable.runner(part)? })
+    }
 }
 
 /// Resolves, admits, executes and counts.
 #[derive(Debug)]
 pub struct Predictor {
     catalog: ArcSwap<Catalog>,
-    /// Whether the present catalog is settled; every publication is a change.
+    /// Set if the present catalog is settled; every publication is a change.
     published: watch::Sender<bool>,
     pool: Arc<Pool>,
     settings: PredictorSettings,
@@ -80,7 +96,7 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// A predictor over an empty catalog.
+    /// Makes a predictor over an empty catalog.
     pub fn new(pool: Arc<Pool>, settings: PredictorSettings) -> Self {
         let published = watch::Sender::new(false);
         Self { catalog: ArcSwap::from_pointee(Catalog::default()), published, pool, settings, tap: Tap::default() }
@@ -95,7 +111,7 @@ impl Predictor {
         self.tap.install(observer).map_err(taken)
     }
 
-    /// The present catalog.
+    /// Returns the present catalog.
     pub fn catalog(&self) -> arc_swap::Guard<Arc<Catalog>> {
         self.catalog.load()
     }
@@ -107,12 +123,13 @@ impl Predictor {
         self.published.send_replace(settled);
     }
 
-    /// Changes with every publication, and is true once every version found has either loaded or ended.
+    /// Returns a value that changes with every publication, and is true once every version found has either
+    /// loaded or ended.
     pub fn published(&self) -> watch::Receiver<bool> {
         self.published.subscribe()
     }
 
-    /// The servable that a request means.
+    /// Returns the servable that a request means.
     ///
     /// # Errors
     /// As [`Catalog::resolve`].
@@ -120,21 +137,23 @@ impl Predictor {
         self.catalog.load().resolve(target).cloned()
     }
 
-    /// Refuses a request whose body is dear to read while no more may wait for the model. One that is
-    /// let through can still be refused when it is admitted.
+    /// Refuses a request whose body is dear to read while no more may wait for the part. One that is let
+    /// through can still be refused when it is admitted.
     ///
     /// # Errors
-    /// [`Error::Overloaded`], which is counted as the end of the request.
-    pub fn has_room(&self, context: &RequestContext, servable: &Servable) -> Result<()> {
-        let room = servable.lane.has_room(servable.tuning.load().single());
+    /// [`Error::Overloaded`], which is counted as the end of the request; [`Error::InvalidInput`] when the
+    /// version has no such part.
+    pub fn has_room(&self, context: &RequestContext, servable: &Arc<Servable>, part: Part) -> Result<()> {
+        let asked = Asked::new(context, servable, part)?;
+        let room = asked.runner.has_room();
         if let Err(error) = &room {
-            let ending = Ending::begin(&self.tap, context, servable, 0);
-            ending.end(outcome_of(error), None, Some(error));
+            Ending::begin(&self.tap, asked, 0).end(outcome_of(error), None, Some(error));
         }
         room
     }
 
-    /// Answers a request in tensors. Dropping the future cancels it: what still waits is not computed.
+    /// Answers a request to the model in tensors. Dropping the future cancels it: what still waits is not
+    /// computed.
     ///
     /// # Errors
     /// Everything that can be wrong with a request, [`Error::Overloaded`], [`Error::DeadlineExceeded`],
@@ -146,13 +165,12 @@ impl Predictor {
         input: Input,
         options: Options,
     ) -> Result<Inference> {
-        let (answered, ()) = self.answer(context, servable, input, options, |_| Ok(())).await?;
-        let Answered { outputs, inverted, stages, cached, .. } = answered;
-        Ok(Inference { outputs, inverted, stages, cached })
+        let asked = Asked::new(context, servable, Part::Model)?;
+        let (answered, ()) = self.answer(asked, input, options.polarity, |_| Ok(())).await?;
+        Ok(Inference { outputs: answered.outputs, stages: answered.stages })
     }
 
-    /// Answers a request in classes, or in numbers if the model does not classify. Cancelled as
-    /// [`Predictor::infer`].
+    /// Answers a request in the terms of the model's task. Cancelled as [`Predictor::infer`].
     ///
     /// # Errors
     /// As [`Predictor::infer`]; also when what the model gave is no distribution, or not finite.
@@ -167,22 +185,38 @@ impl Predictor {
         let predictions = |answered: &Answered| {
             servable.predictions(&answered.outputs, samples, answered.inverted.as_deref(), options.top_k)
         };
-        let (answered, predictions) = self.answer(context, &servable, input, options, predictions).await?;
-        Ok(Predicted { servable, predictions, stages: answered.stages })
+        let asked = Asked::new(context, &servable, Part::Model)?;
+        let (Answered { stages, .. }, predictions) = self.answer(asked, input, options.polarity, predictions).await?;
+        Ok(Predicted { servable, predictions, stages })
     }
 
-    /// Runs a request and makes an answer of what the model gave; counts and shows how that ended.
-    async fn answer<T>(
+    /// Runs the decoder on codes, one in each row. Cancelled as [`Predictor::infer`].
+    ///
+    /// # Errors
+    /// As [`Predictor::infer`]; also when the version has no decoder.
+    pub async fn generate(
         &self,
         context: &RequestContext,
         servable: &Arc<Servable>,
+        codes: Tensor,
+    ) -> Result<Inference> {
+        let asked = Asked::new(context, servable, Part::Decoder)?;
+        let input = Input::Tensors(vec![codes]);
+        let (answered, ()) = self.answer(asked, input, PolarityChoice::Auto, |_| Ok(())).await?;
+        Ok(Inference { outputs: answered.outputs, stages: answered.stages })
+    }
+
+    /// Runs a request and makes an answer of what the graph gave; counts and shows how that ended.
+    async fn answer<T>(
+        &self,
+        asked: Asked<'_>,
         input: Input,
-        options: Options,
+        polarity: PolarityChoice,
         make: impl FnOnce(&Answered) -> Result<T>,
     ) -> Result<(Answered, T)> {
-        let samples = servable.samples(&input);
-        let ending = Ending::begin(&self.tap, context, servable, samples);
-        let answered = match self.execute(context, servable, input, options).await {
+        let samples = input.samples(asked.runner);
+        let ending = Ending::begin(&self.tap, asked, samples);
+        let answered = match self.execute(asked, input, polarity, samples).await {
             Ok(answered) => answered,
             Err(error) => {
                 ending.end(outcome_of(&error), None, Some(&error));
@@ -197,27 +231,27 @@ impl Predictor {
                 return Err(error);
             }
         };
+        let Asked { context, runner, .. } = asked;
         let success = if context.caller == Caller::Probe { Outcome::Probe } else { Outcome::Success };
         let (stages, cached) = (answered.stages, answered.cached);
         let total = ending.end(success, Some(&answered), None);
         if context.caller.is_client() {
             let output = computed.elapsed();
-            servable.statistics.succeeded(Success { samples, stages, cached, output, total });
+            runner.statistics().succeeded(Success { samples, stages, cached, output, total });
         }
-        servable.metrics.observe(Stage::Decode, stages.decode);
-        servable.metrics.observe(Stage::Queue, stages.queue);
-        servable.metrics.observe(Stage::Infer, stages.infer);
+        runner.metrics().observe(Stage::Decode, stages.decode);
+        runner.metrics().observe(Stage::Queue, stages.queue);
+        runner.metrics().observe(Stage::Infer, stages.infer);
         Ok((answered, answer))
     }
 
     async fn execute(
         &self,
-        context: &RequestContext,
-        servable: &Arc<Servable>,
+        asked: Asked<'_>,
         input: Input,
-        options: Options,
+        polarity: PolarityChoice,
+        samples: usize,
     ) -> Result<Answered> {
-        let samples = servable.samples(&input);
         if samples == 0 {
             return Err(Error::InvalidInput("the request holds no sample".into()));
         }
@@ -228,78 +262,68 @@ impl Predictor {
                 got: format!("{samples} samples"),
             });
         }
-        let _in_flight = GaugeGuard::hold(&servable.metrics.in_flight);
-        let tuning = servable.tuning.load();
-        if tuning.inline && self.pool.is_idle() && is_small(servable, &input) {
-            return self.run_inline(servable, &tuning, input, options).await;
+        let Asked { context, servable, part, runner } = asked;
+        let _in_flight = GaugeGuard::hold(&runner.metrics().in_flight);
+        let counted = context.caller.is_client();
+        if let Some(mode) = runner.inline_mode()
+            && self.pool.is_idle()
+            && samples == 1
+            && is_quick(&input)
+        {
+            let start = Instant::now();
+            let (tensors, inverted) = servable.decode(part, input, polarity)?;
+            let decode = start.elapsed();
+            return Ok(Answered::new(runner.run_inline(mode, tensors, counted).await?, inverted, decode));
         }
-        let limit = servable.settings.timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
-        let (submitted, single) = (Instant::now(), tuning.single());
-        drop(tuning);
+        let limit = runner.scheduling().timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
+        let submitted = Instant::now();
         let deadline = Deadline { at: submitted + limit, limit }.or_earlier(context.deadline);
-        let (polarity, priority) = (options.polarity, context.priority);
         let keeps_inputs = self.tap.is_open();
-        let request = Request { servable, polarity, priority, submitted, deadline, keeps_inputs };
-        let permit = servable.lane.admit(&servable.metrics, single)?;
-        match tokio::time::timeout_at(deadline.at.into(), request.run(input, permit)).await {
+        let terms = Terms { priority: context.priority, submitted, deadline, counted, keeps_inputs };
+        let admitted = Admitted::new(runner, terms)?;
+        match tokio::time::timeout_at(deadline.at.into(), queued(admitted, asked, input, polarity)).await {
             Ok(Err(Error::DeadlineExceeded { .. })) | Err(_) => Err(deadline.exceeded()),
             Ok(answer) => answer,
         }
     }
-
-    /// One sample on this thread, together with those that are ready beside it if the model gains by
-    /// that.
-    async fn run_inline(
-        &self,
-        servable: &Arc<Servable>,
-        tuning: &Tuning,
-        input: Input,
-        options: Options,
-    ) -> Result<Answered> {
-        let start = Instant::now();
-        let (tensors, inverted) = servable.decode(input, options.polarity)?;
-        let decoded = Instant::now();
-        let key = match servable.recall(&tensors) {
-            Recalled::Known(outputs) => {
-                let stages = Stages { decode: decoded - start, ..Stages::default() };
-                return Ok(Answered { inputs: tensors, outputs, inverted, stages, cached: true });
-            }
-            Recalled::Unknown(key) => key,
-        };
-        let Gathered { inputs, outputs, infer } = if tuning.gather {
-            servable.gather.run(servable, tensors).await?
-        } else {
-            Gathered { outputs: servable.infer(&tensors)?, inputs: tensors, infer: decoded.elapsed() }
-        };
-        let outputs = Arc::new(outputs);
-        let queue = decoded.elapsed().saturating_sub(infer);
-        servable.remember(key, &outputs);
-        let stages = Stages { decode: decoded - start, queue, infer };
-        Ok(Answered { inputs, outputs, inverted, stages, cached: false })
-    }
 }
 
-/// Whether a request is one sample that is decoded in no time.
-fn is_small(servable: &Servable, input: &Input) -> bool {
+/// Answers an admitted request by the pool; small images are decoded here, large ones by the pool as well.
+async fn queued(admitted: Admitted<'_>, asked: Asked<'_>, input: Input, polarity: PolarityChoice) -> Result<Answered> {
+    let start = Instant::now();
+    let (servable, part) = (asked.servable, asked.part);
+    let (tensors, inverted) = if is_quick(&input) {
+        servable.decode(part, input, polarity)?
+    } else {
+        let servable = servable.clone();
+        admitted.offload(move || servable.decode(part, input, polarity)).await?
+    };
+    let decode = start.elapsed();
+    Ok(Answered::new(admitted.infer(tensors).await?, inverted, decode))
+}
+
+/// Returns true if an input is decoded in no time.
+fn is_quick(input: &Input) -> bool {
     match input {
-        Input::Images(images) => images.len() == 1 && pixels_at_most(&images[0], INLINE_PIXELS),
-        Input::Tensors(_) => servable.samples(input) == 1,
+        Input::Images(images) => {
+            images.len() <= INLINE_IMAGES && images.iter().all(|image| pixels_at_most(image, INLINE_PIXELS))
+        }
+        Input::Tensors(_) => true,
     }
 }
 
 /// Counts and shows how a request ended, exactly once, also when its future is dropped half way.
 struct Ending<'a> {
     tap: &'a Tap,
-    context: &'a RequestContext,
-    servable: &'a Servable,
+    asked: Asked<'a>,
     samples: usize,
     begun: Instant,
     is_over: bool,
 }
 
 impl<'a> Ending<'a> {
-    fn begin(tap: &'a Tap, context: &'a RequestContext, servable: &'a Servable, samples: usize) -> Self {
-        Self { tap, context, servable, samples, begun: Instant::now(), is_over: false }
+    fn begin(tap: &'a Tap, asked: Asked<'a>, samples: usize) -> Self {
+        Self { tap, asked, samples, begun: Instant::now(), is_over: false }
     }
 
     /// Returns the time that the request took.
@@ -310,13 +334,15 @@ impl<'a> Ending<'a> {
 
     fn record(&self, outcome: Outcome, answered: Option<&Answered>, error: Option<&Error>) -> Duration {
         let total = self.begun.elapsed();
-        self.servable.metrics.count(outcome);
-        if self.context.caller.is_client() && outcome != Outcome::Success {
-            self.servable.statistics.failed(total);
+        let Asked { context, servable, part, runner } = self.asked;
+        runner.metrics().count(outcome);
+        if context.caller.is_client() && outcome != Outcome::Success {
+            runner.statistics().failed(total);
         }
         self.tap.show(|| Finished {
-            context: self.context,
-            servable: self.servable,
+            context,
+            servable,
+            part,
             samples: self.samples,
             inputs: answered.map(|answered| answered.inputs.as_slice()),
             outputs: answered.map(|answered| &answered.outputs),

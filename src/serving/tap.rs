@@ -4,10 +4,10 @@ use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::context::RequestContext;
+use super::servable::{Part, Servable};
 use crate::error::Error;
 use crate::metrics::{Outcome, Stages};
-use crate::serving::context::RequestContext;
-use crate::serving::servable::Servable;
 use crate::tensor::Tensor;
 
 /// A prediction that has ended, in whatever way; what an observer wants to keep of it, it copies.
@@ -16,7 +16,9 @@ pub struct Finished<'a> {
     /// The request.
     pub context: &'a RequestContext,
     /// The version that was asked.
-    pub servable: &'a Servable,
+    pub servable: &'a Arc<Servable>,
+    /// The part of it that was asked.
+    pub part: Part,
     /// The samples of the request; 0 when it was refused before its body was read.
     pub samples: usize,
     /// The inputs of the graph, if the model answered.
@@ -27,7 +29,7 @@ pub struct Finished<'a> {
     pub stages: Stages,
     /// The time from the call of the predictor to the end.
     pub total: Duration,
-    /// Whether the response cache had the answer.
+    /// Set if the response cache had the answer.
     pub cached: bool,
     /// The way it ended.
     pub outcome: Outcome,
@@ -52,12 +54,12 @@ impl Tap {
         self.0.set(observer)
     }
 
-    /// Whether somebody looks.
+    /// Returns true if an observer is installed.
     pub(crate) fn is_open(&self) -> bool {
         self.0.get().is_some()
     }
 
-    /// Shows a finished prediction, which is made only if somebody looks.
+    /// Shows a finished prediction, which is put together only for an observer.
     pub(crate) fn show<'a>(&self, prediction: impl FnOnce() -> Finished<'a>) {
         if let Some(observer) = self.0.get() {
             observer.finished(&prediction());

@@ -12,14 +12,14 @@ use http::{HeaderMap, HeaderValue, header};
 use super::generate_types::{GenerateAnswer, GenerateBody, GeneratedImage};
 use super::predict_input::{check_hints, header_hints};
 use super::predict_types::{Binary, PredictFailure, PredictHeaders, Timings};
-use crate::api::body::read_body_for;
+use crate::api::body::read_body_for_part;
 use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::{ModelRef, RequestId, VersionSpec};
-use crate::serving::{Generator, Input, Options, Protocol, Servable};
+use crate::serving::{Generator, Part, Protocol, Servable};
 use crate::tensor::Tensor;
 use crate::transform::Picture;
 
@@ -88,15 +88,15 @@ async fn generate(state: &ApiState, target: &ModelRef, request: Request) -> Resu
         Error::InvalidInput(format!("model \"{}\" makes no images; only a variational autoencoder does", servable.name))
     })?;
     let (parts, body) = request.into_parts();
-    let body = read_body_for(state, &context, generator.decoder(), &parts.headers, body).await?;
+    let body = read_body_for_part(state, &context, &servable, Part::Decoder, &parts.headers, body).await?;
     let wanted = GenerateBody::read(&body.bytes)?;
     drop(body);
     let hints = check_hints(header_hints(&parts.headers)?, wanted.priority, wanted.timeout_ms)?;
     let codes = codes(&wanted, generator, state.settings().max_samples)?;
     let count = codes.len() / generator.latent();
-    let input = Input::Tensors(vec![Tensor::new(vec![count, generator.latent()], codes.clone())?]);
     let context = context.with_hints(hints);
-    let inference = state.predictor().infer(&context, generator.decoder(), input, Options::default()).await?;
+    let inputs = Tensor::new(vec![count, generator.latent()], codes.clone())?;
+    let inference = state.predictor().generate(&context, &servable, inputs).await?;
     let answering = Instant::now();
     let pictures = generator.pictures(&inference.outputs)?;
     let bytes = pictures.iter().map(|picture| picture.pixels.len()).sum::<usize>() * ENCODING_FACTOR;

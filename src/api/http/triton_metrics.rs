@@ -41,7 +41,7 @@ const FAMILIES: [Family; 13] = [
     }),
     ("nv_inference_pending_request_count", "gauge", "Requests waiting for a compute thread.", |at| {
         // A gauge of whole numbers that is never below 0.
-        at.servable.metrics.queue_depth.get() as u64
+        at.servable.metrics().queue_depth.get() as u64
     }),
     ("nv_cache_num_hits_per_model", COUNTER, "Answers found in the response cache.", |at| at.now.cache_hit.count),
     ("nv_cache_num_misses_per_model", COUNTER, "Answers not found there.", |at| at.now.cache_miss.count),
@@ -67,7 +67,7 @@ pub(super) fn append(catalog: &Catalog, out: &mut Vec<u8>) {
     let sample = |servable: &Arc<Servable>| Sample {
         labels: format!("model=\"{}\",version=\"{}\"", servable.name, servable.version),
         servable: servable.clone(),
-        now: servable.statistics.snapshot(),
+        now: servable.statistics().snapshot(),
     };
     let samples: Vec<Sample> = catalog.servables().map(sample).collect();
     let mut text = String::new();
@@ -82,7 +82,7 @@ pub(super) fn append(catalog: &Catalog, out: &mut Vec<u8>) {
     line(format!("# HELP {failed} Requests that were not answered, by reason.\n# TYPE {failed} counter\n"));
     for sample in &samples {
         for (reason, outcomes) in REASONS {
-            let count: u64 = outcomes.iter().map(|outcome| sample.servable.metrics.counted(*outcome)).sum();
+            let count: u64 = outcomes.iter().map(|outcome| sample.servable.metrics().counted(*outcome)).sum();
             let model = sample.labels.replacen(",version", &format!(",reason=\"{reason}\",version"), 1);
             line(format!("{failed}{{{model}}} {count}\n"));
         }

@@ -92,7 +92,7 @@ pub(crate) fn model_statistics(state: &ApiState, name: &str, version: &str) -> R
 }
 
 fn of(servable: &Servable) -> ModelStatistics {
-    let now: Snapshot = servable.statistics.snapshot();
+    let now: Snapshot = servable.statistics().snapshot();
     let runs = |run: &RunStatistics| BatchStatistics {
         batch_size: run.batch_size as u64,
         compute_input: run.compute_input,

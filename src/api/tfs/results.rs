@@ -22,7 +22,7 @@ pub(crate) struct Class<'a> {
 /// # Errors
 /// [`Error::InvalidInput`] for a model that does not classify.
 pub(crate) fn classification_output(servable: &Servable) -> Result<usize> {
-    let name = match servable.transform.as_ref().map(|transform| &transform.output) {
+    let name = match servable.transform().map(|transform| &transform.output) {
         Some(OutputTransform::Classification { probabilities }) => Some(probabilities),
         Some(OutputTransform::Reconstruction { .. } | OutputTransform::Regression { .. } | OutputTransform::Raw)
         | None => None,

@@ -1,17 +1,15 @@
-//! Answers that are already known: the outputs of one version by its inputs, bounded in bytes.
+//! The response cache: outputs by inputs, bounded in bytes.
 //!
-//! A cache belongs to one servable, so the version is part of every key and a version that goes
-//! takes its answers with it. The key is a SHA-256 of dtypes, shapes and elements.
+//! A cache belongs to one runner, so it answers for one version only, and a version that goes takes its
+//! answers with it. The key is a SHA-256 of dtypes, shapes and elements.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use crate::metrics::CacheMetrics;
-use crate::serving::servable::Servable;
 use crate::tensor::Tensor;
 
 /// The key of a request.
@@ -19,7 +17,7 @@ pub(crate) type Key = [u8; 32];
 
 type Outputs = Arc<Vec<Tensor>>;
 
-/// What an entry takes beside its outputs.
+/// The bytes that an entry takes beside its outputs.
 const ENTRY_BYTES: usize = 160;
 
 #[derive(Debug, Clone)]
@@ -32,7 +30,7 @@ impl Weighter<Key, Outputs> for Bytes {
     }
 }
 
-/// The answers of one servable.
+/// The answers of one runner.
 #[derive(Debug)]
 pub(crate) struct ResponseCache {
     cache: Cache<Key, Outputs, Bytes>,
@@ -40,13 +38,13 @@ pub(crate) struct ResponseCache {
 }
 
 impl ResponseCache {
-    /// Room for this many bytes of keys and outputs.
+    /// Makes room for this many bytes of keys and outputs.
     pub(crate) fn new(bytes: u64, metrics: CacheMetrics) -> Self {
         let entries = (bytes / (2 * ENTRY_BYTES as u64)).clamp(1, 1 << 20) as usize;
         Self { cache: Cache::with_weighter(entries, bytes, Bytes), metrics }
     }
 
-    /// The key of some inputs.
+    /// Returns the key of these inputs.
     pub(crate) fn key(inputs: &[Tensor]) -> Key {
         let mut hash = Sha256::new();
         for input in inputs {
@@ -57,7 +55,7 @@ impl ResponseCache {
         hash.finalize().into()
     }
 
-    /// The outputs for these inputs, if they are known; counted as a hit or a miss.
+    /// Returns the outputs under a key if there are any, and counts a hit or a miss.
     pub(crate) fn get(&self, key: &Key) -> Option<Outputs> {
         let found = self.cache.get(key);
         if found.is_some() {
@@ -68,40 +66,10 @@ impl ResponseCache {
         found
     }
 
-    /// Remembers outputs.
+    /// Keeps outputs under a key.
     pub(crate) fn insert(&self, key: Key, outputs: Outputs) {
         self.cache.insert(key, outputs);
         self.metrics.bytes.set(self.cache.weight() as f64);
-    }
-}
-
-/// What a servable's cache knows of some inputs.
-#[derive(Debug)]
-pub(crate) enum Recalled {
-    /// The outputs.
-    Known(Outputs),
-    /// Nothing, and under which key they should be kept if there is a cache.
-    Unknown(Option<Key>),
-}
-
-impl Servable {
-    /// Looks into the response cache, if there is one.
-    pub(crate) fn recall(&self, inputs: &[Tensor]) -> Recalled {
-        let Some(cache) = &self.cache else { return Recalled::Unknown(None) };
-        let start = Instant::now();
-        let key = ResponseCache::key(inputs);
-        let found = cache.get(&key);
-        self.statistics.looked_up(found.is_some(), start.elapsed());
-        found.map_or(Recalled::Unknown(Some(key)), Recalled::Known)
-    }
-
-    /// Keeps outputs under the key that [`Servable::recall`] gave.
-    pub(crate) fn remember(&self, key: Option<Key>, outputs: &Outputs) {
-        if let (Some(cache), Some(key)) = (&self.cache, key) {
-            let start = Instant::now();
-            cache.insert(key, outputs.clone());
-            self.statistics.kept(start.elapsed());
-        }
     }
 }
 

@@ -1,9 +1,27 @@
-//! Running a graph: sessions, inline and queued requests, the response cache, and what is measured of them.
+//! Running a graph: its sessions, inline and queued requests, the response cache, and what is measured.
+//!
+//! A [`Runner`] is everything that one graph needs to answer requests in tensors. It knows neither images nor
+//! labels: those are the servable's.
 
-pub(crate) mod cache;
-pub(crate) mod inline;
-pub(crate) mod request;
-pub(crate) mod sessions;
-pub(crate) mod statistics;
-pub(crate) mod tuning;
-pub(crate) mod work;
+mod cache;
+mod graph;
+mod inline;
+mod pool;
+mod request;
+mod runner;
+mod sessions;
+mod statistics;
+mod tuning;
+mod work;
+
+pub use pool::Pool;
+pub use runner::Runner;
+pub use statistics::{RunStatistics, Snapshot, Statistics, Timed};
+pub use tuning::{BatchCost, Tuning, TuningStage};
+
+pub(crate) use cache::ResponseCache;
+pub(crate) use request::{Admitted, Terms};
+pub(crate) use runner::{Executed, GraphSource, RunnerParts};
+pub(crate) use sessions::Runtime;
+pub(crate) use statistics::Success;
+pub(crate) use tuning::{BATCH_PROBE, Pinned};

@@ -1,148 +1,173 @@
-//! One request through the pool: decode, look up, infer.
+//! A request that has been admitted to a runner's lane.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::inline::Ran;
+use super::runner::{Executed, Recalled, Runner};
+use super::work::{Inferred, Samples, Work};
 use crate::error::{Error, Result};
-use crate::metrics::Stages;
 use crate::serving::context::{DEFAULT_PRIORITY, Deadline};
-use crate::serving::execution::cache::Recalled;
-use crate::serving::execution::work::{Inferred, Work, rejoin, split};
-use crate::serving::predictor::{Answered, INLINE_PIXELS};
-use crate::serving::scheduler::admission::Permit;
-use crate::serving::scheduler::lanes::Item;
-use crate::serving::scheduler::pool::Ticket;
-use crate::serving::servable::execute::Decoded;
-use crate::serving::servable::{Input, Servable};
-use crate::signature::{Batching, Dim};
+use crate::serving::scheduler::{Item, Permit, Ticket};
+use crate::signature::Batching;
 use crate::tensor::Tensor;
-use crate::transform::{PolarityChoice, pixels_at_most};
 
-/// Images that may be decoded on the thread that received them, if each is small.
-const INLINE_IMAGES: usize = 16;
-
-/// A request that has been admitted.
-pub(crate) struct Request<'a> {
-    pub(crate) servable: &'a Arc<Servable>,
-    pub(crate) polarity: PolarityChoice,
+/// The terms on which a request runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// 1 to 9, of which lower runs earlier, or [`DEFAULT_PRIORITY`].
     pub(crate) priority: u8,
+    /// The moment at which its wait began.
     pub(crate) submitted: Instant,
+    /// The moment after which it is not run any more.
     pub(crate) deadline: Deadline,
-    /// Whether the inputs are given back also when they had to be copied.
+    /// Set if the statistics count it.
+    pub(crate) counted: bool,
+    /// Set if its inputs are wanted back even when they had to be split, and so copied.
     pub(crate) keeps_inputs: bool,
 }
 
-impl Request<'_> {
-    /// Answers it. Dropping the future withdraws what still waits.
+type Answer<T> = oneshot::Receiver<Result<T>>;
+
+/// An admitted request. Dropping one of its futures withdraws what still waits.
+#[derive(Debug)]
+pub(crate) struct Admitted<'a> {
+    place: Place<'a>,
+    permit: Permit,
+}
+
+/// A runner and the terms on which its lane takes the work of a request.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    runner: &'a Runner,
+    terms: Terms,
+}
+
+impl<'a> Admitted<'a> {
+    /// Admits a request.
     ///
     /// # Errors
-    /// What is wrong with the input, [`Error::ModelFailed`], [`Error::ShuttingDown`];
-    /// [`Error::DeadlineExceeded`] when the pool dropped it for that.
-    pub(crate) async fn run(&self, input: Input, permit: Permit) -> Result<Answered> {
-        let start = Instant::now();
-        let (tensors, inverted) = self.decode(input).await?;
-        let decode = start.elapsed();
-        let key = match self.servable.recall(&tensors) {
-            Recalled::Known(outputs) => {
-                let stages = Stages { decode, ..Stages::default() };
-                return Ok(Answered { inputs: tensors, outputs, inverted, stages, cached: true });
+    /// [`Error::Overloaded`] when as many wait as may.
+    pub(crate) fn new(runner: &'a Runner, terms: Terms) -> Result<Self> {
+        let permit = runner.lane().admit(&runner.metrics().queue_depth, runner.single())?;
+        Ok(Self { place: Place { runner, terms }, permit })
+    }
+
+    /// Does other work for the request on a compute thread.
+    ///
+    /// # Errors
+    /// Those of the work; [`Error::ShuttingDown`]; [`Error::DeadlineExceeded`] when it was dropped for that.
+    pub(crate) async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let task = move || {
+            if !reply.is_closed() {
+                // A caller that has left meanwhile has been counted.
+                drop(reply.send(work()));
             }
+        };
+        let ticket = self.place.submit(1, true, [].into(), Work::Task(Box::new(task)))?;
+        self.place.answered(ticket, answer).await
+    }
+
+    /// Answers prepared tensors, from the cache or by the pool.
+    ///
+    /// # Errors
+    /// [`Error::ModelFailed`], [`Error::ShuttingDown`]; [`Error::DeadlineExceeded`] when the pool dropped it
+    /// for that.
+    pub(crate) async fn infer(self, inputs: Vec<Tensor>) -> Result<Executed> {
+        let Place { runner, terms } = self.place;
+        let key = match runner.recall(&inputs, terms.counted) {
+            Recalled::Known(outputs) => return Ok(Executed::cached(inputs, outputs)),
             Recalled::Unknown(key) => key,
         };
-        let Inferred { inputs, outputs, queue, infer } = self.infer(tensors, permit).await?;
+        let Inferred { ran: Ran { inputs, outputs, infer }, queue } = self.run(inputs).await?;
         let outputs = Arc::new(outputs);
-        self.servable.remember(key, &outputs);
-        Ok(Answered { inputs, outputs, inverted, stages: Stages { decode, queue, infer }, cached: false })
+        runner.remember(key, &outputs, terms.counted);
+        Ok(Executed { inputs, outputs, queue, infer, cached: false })
     }
 
-    /// Small images are decoded here, large ones by the pool.
-    async fn decode(&self, input: Input) -> Result<Decoded> {
-        let is_quick = match &input {
-            Input::Tensors(_) => true,
-            Input::Images(images) => {
-                images.len() <= INLINE_IMAGES && images.iter().all(|image| pixels_at_most(image, INLINE_PIXELS))
-            }
-        };
-        if is_quick {
-            return self.servable.decode(input, self.polarity);
-        }
-        let (reply, answer) = oneshot::channel();
-        let (servable, polarity) = (self.servable.clone(), self.polarity);
-        let ticket = self.submit(1, true, [].into(), Work::Decode { servable, input, polarity, reply })?;
-        self.answered(ticket, answer).await
-    }
-
-    async fn infer(&self, tensors: Vec<Tensor>, permit: Permit) -> Result<Inferred> {
+    async fn run(self, inputs: Vec<Tensor>) -> Result<Inferred> {
+        let Self { place, permit } = self;
         let permit = Arc::new(permit);
-        let rows = tensors.first().map_or(1, Tensor::rows);
-        let size = match self.servable.batching {
-            Batching::Any => self.servable.tuning.load().max_batch.max(1),
-            Batching::Fixed(_) | Batching::Whole => usize::MAX,
-        };
+        let rows = inputs.first().map_or(1, Tensor::rows);
+        let size = place.runner.max_batch();
         if rows <= size {
-            let (ticket, answer) = self.submit_piece(tensors, permit)?;
-            return self.answered(ticket, answer).await;
+            let (ticket, answer) = place.submit_samples(inputs, permit)?;
+            return place.answered(ticket, answer).await;
         }
-        let pieces = split(&tensors, rows, size);
-        let inputs = if self.keeps_inputs { tensors } else { Vec::new() };
+        let pieces = split(&inputs, rows, size);
+        let inputs = if place.terms.keeps_inputs { inputs } else { Vec::new() };
         let mut waiting = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            waiting.push(self.submit_piece(piece, permit.clone())?);
+            waiting.push(place.submit_samples(piece, permit.clone())?);
         }
         drop(permit);
         let mut inferred = Vec::with_capacity(waiting.len());
         for (ticket, answer) in waiting {
-            inferred.push(self.answered(ticket, answer).await?);
+            inferred.push(place.answered(ticket, answer).await?);
         }
         rejoin(inputs, &inferred)
     }
+}
 
-    fn submit_piece(
-        &self,
-        tensors: Vec<Tensor>,
-        permit: Arc<Permit>,
-    ) -> Result<(Ticket, oneshot::Receiver<Result<Inferred>>)> {
+impl Place<'_> {
+    fn submit_samples(self, inputs: Vec<Tensor>, permit: Arc<Permit>) -> Result<(Ticket<Work>, Answer<Inferred>)> {
         let (reply, answer) = oneshot::channel();
-        let rows = tensors.first().map_or(1, Tensor::rows);
-        let (is_alone, shape) = (self.servable.batching != Batching::Any || rows == 0, self.open_shape(&tensors));
-        let work = Work::Infer { servable: self.servable.clone(), tensors, permit, reply };
-        Ok((self.submit(rows, is_alone, shape, work)?, answer))
+        let graph = self.runner.graph();
+        let rows = inputs.first().map_or(1, Tensor::rows);
+        let (is_alone, shape) = (graph.view.batching != Batching::Any || rows == 0, graph.open_shape(&inputs));
+        let samples = Samples { graph: graph.clone(), inputs, permit, counted: self.terms.counted, reply };
+        Ok((self.submit(rows, is_alone, shape, Work::Infer(samples))?, answer))
     }
 
-    fn submit(&self, rows: usize, is_alone: bool, shape: Box<[usize]>, payload: Work) -> Result<Ticket> {
-        let (submitted, deadline) = (self.submitted, self.deadline.at);
-        let priority = match self.priority {
-            DEFAULT_PRIORITY => self.servable.settings.default_priority,
+    fn submit(self, rows: usize, is_alone: bool, shape: Box<[usize]>, payload: Work) -> Result<Ticket<Work>> {
+        let Terms { priority, submitted, deadline, .. } = self.terms;
+        let priority = match priority {
+            DEFAULT_PRIORITY => self.runner.scheduling().default_priority,
             stated => stated,
         };
-        self.servable.lane.submit(|id| Item { id, priority, rows, is_alone, shape, submitted, deadline, payload })
+        let deadline = deadline.at;
+        self.runner.lane().submit(|id| Item { id, priority, rows, is_alone, shape, submitted, deadline, payload })
     }
 
-    async fn answered<T>(&self, ticket: Ticket, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+    async fn answered<T>(self, ticket: Ticket<Work>, answer: Answer<T>) -> Result<T> {
         let answer = answer.await;
         ticket.answered();
         answer.unwrap_or_else(|_| {
             // The pool drops work unanswered when its deadline has passed, or when it panicked.
-            if Instant::now() >= self.deadline.at {
-                return Err(self.deadline.exceeded());
+            if Instant::now() >= self.terms.deadline.at {
+                return Err(self.terms.deadline.exceeded());
             }
-            Err(self.servable.failed(Error::internal("the run was lost", "a panic outside the engine")))
+            Err(self.runner.failed(Error::internal("the run was lost", "a panic outside the engine")))
         })
     }
+}
 
-    /// The dimensions in which samples of this model may differ.
-    fn open_shape(&self, tensors: &[Tensor]) -> Box<[usize]> {
-        let open = |(tensor, dims): (&Tensor, &[Dim])| {
-            let sizes: Vec<usize> = tensor.shape().iter().skip(tensor.shape().len() - dims.len()).copied().collect();
-            let is_open = |(_, dim): &(usize, &Dim)| matches!(dim, Dim::Symbol(_));
-            sizes.into_iter().zip(dims).filter(is_open).map(|(size, _)| size).collect::<Vec<_>>()
-        };
-        let of_graph = |(input, dims)| {
-            let shape = self.servable.facing.as_ref().and_then(|facing| facing.graph_input(input));
-            shape.map_or(dims, |shape| &shape[usize::from(self.servable.batching != Batching::Whole)..])
-        };
-        tensors.iter().zip(self.servable.sample_dims().enumerate().map(of_graph)).flat_map(open).collect()
-    }
+/// Splits the samples of a request into pieces of at most `size`.
+fn split(inputs: &[Tensor], rows: usize, size: usize) -> Vec<Vec<Tensor>> {
+    let piece = |start: usize| {
+        let end = rows.min(start + size);
+        inputs.iter().map(|tensor| tensor.slice_rows(start..end)).collect()
+    };
+    (0..rows).step_by(size).map(piece).collect()
+}
+
+/// Joins the outputs of the pieces of a request; it waited as long as the piece that waited longest, and ran
+/// as long as all of them together.
+///
+/// # Errors
+/// [`Error::Internal`] when the pieces do not fit together.
+fn rejoin(inputs: Vec<Tensor>, pieces: &[Inferred]) -> Result<Inferred> {
+    let outputs = 0..pieces.first().map_or(0, |piece| piece.ran.outputs.len());
+    let join = |output: usize| Tensor::concat_rows(pieces.iter().map(move |piece| &piece.ran.outputs[output]));
+    let outputs = outputs.map(join).collect::<Result<_>>();
+    let outputs = outputs.map_err(|error| Error::internal("the pieces of a batch do not fit together", error))?;
+    let infer = pieces.iter().map(|piece| piece.ran.infer).sum();
+    let queue = pieces.iter().map(|piece| piece.queue).max().unwrap_or_default();
+    Ok(Inferred { ran: Ran { inputs, outputs, infer }, queue })
 }

@@ -44,7 +44,7 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// A plan with room for the sessions of this many threads, and the sessions that there are.
+    /// Makes room for the sessions of this many threads, and takes in those that are ready.
     pub(crate) fn new(plan: Plan, threads: usize, ready: Vec<Session>) -> Self {
         let threads = threads.max(1).max(ready.len());
         let mut ready = ready.into_iter();
@@ -56,7 +56,7 @@ impl Runtime {
         &self.plan
     }
 
-    /// How many threads may run it at once.
+    /// Returns the number of threads that may run it at once.
     pub(crate) fn threads(&self) -> usize {
         self.slots.len()
     }

@@ -1,5 +1,5 @@
-//! What a version did since it was loaded, in Triton's terms: how often and how long, in total and for
-//! each size of run. Plain atomics, written beside the metric handles on every request.
+//! The cumulative figures of a runner in Triton's terms: counts and times, in total and for each size of
+//! run. Only clients' requests are counted. Plain atomics, written beside the metric handles on every request.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +14,10 @@ use crate::metrics::Stages;
 /// does not matter.
 const SMALL_RUN: usize = 64;
 
-/// How often something happened, and how long that took in all.
+/// A count of events and the time that they took in all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Timed {
-    /// How often.
+    /// The count.
     pub count: u64,
     /// Nanoseconds in all.
     pub ns: u64,
@@ -108,12 +108,12 @@ impl RunTimer {
     }
 }
 
-/// How a request was answered.
+/// An answered request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Success {
     pub(crate) samples: usize,
     pub(crate) stages: Stages,
-    /// Whether the response cache had the answer.
+    /// Set if the response cache had the answer.
     pub(crate) cached: bool,
     /// Making an answer of the outputs.
     pub(crate) output: Duration,
@@ -121,7 +121,7 @@ pub(crate) struct Success {
     pub(crate) total: Duration,
 }
 
-/// The cumulative figures of one version.
+/// The cumulative figures of one runner.
 #[derive(Debug)]
 pub struct Statistics {
     success: Timer,
@@ -213,7 +213,7 @@ impl Statistics {
         }
     }
 
-    /// All figures now.
+    /// Returns all figures now.
     pub fn snapshot(&self) -> Snapshot {
         let large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = self.small.iter().enumerate().chain(large.iter().map(|(size, run)| (*size, run)));

@@ -1,4 +1,4 @@
-//! What was measured of a version on this machine, and what follows from it.
+//! The costs of a graph on this machine, and the choices that follow from them.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::engine::EngineKind;
 /// to be worth its latency, and more than a measurement wavers.
 const WORTH: f64 = 0.9;
 
-/// A batch that shows whether a dense network gains by gathering, and the share of the single cost
-/// that a sample of it may take at the most.
-pub(crate) const GATHER_PROBE: usize = 8;
-const GATHER_GAIN: f64 = 0.8;
+/// A batch that shows whether a graph gains by inline batches, and the largest share of the single cost
+/// that a sample of it may take.
+pub(crate) const BATCH_PROBE: usize = 8;
+const BATCH_GAIN: f64 = 0.8;
 
-/// What a run of one batch size costs.
+/// The cost of a run of one batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BatchCost {
     /// Samples in the run.
@@ -32,7 +32,7 @@ impl BatchCost {
     }
 }
 
-/// Where the figures of a version come from.
+/// The origin of a version's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TuningStage {
@@ -44,31 +44,32 @@ pub enum TuningStage {
     Remembered,
 }
 
-/// What was measured of a version, and what was chosen.
+/// The costs that were measured of a version, and the choices made by them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Tuning {
-    /// How far measuring has come.
+    /// The progress of measuring.
     pub stage: TuningStage,
-    /// What executes the version.
+    /// The engine that executes the version.
     pub engine: EngineKind,
     /// The cost by batch size, ascending; the first is of one sample.
     pub costs: Vec<BatchCost>,
-    /// Whether a lone small request runs on the thread that received it.
+    /// Set if a lone small request runs on the thread that received it.
     pub inline: bool,
-    /// Whether requests that are ready on the same thread run as one there.
-    pub gather: bool,
-    /// Samples in one run at the most.
+    /// Set if inline requests that are ready on the same thread run as one batch there.
+    #[serde(rename = "gather")]
+    pub inline_batches: bool,
+    /// The most samples in one run.
     pub max_batch: usize,
 }
 
-/// What the settings leave to be measured.
+/// The choices that the settings make, so that no measurement does.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pinned {
-    /// Samples in one run, if the settings say so.
+    /// The settings' choice of samples in one run.
     pub(crate) max_batch: Option<usize>,
-    /// Whether to run inline, if the settings say so.
+    /// The settings' choice of running inline.
     pub(crate) inline: Option<bool>,
-    /// Whether every request runs by itself.
+    /// Set if every request runs by itself.
     pub(crate) alone: bool,
     /// A model that is cheaper than this may run inline.
     pub(crate) inline_below: Duration,
@@ -86,18 +87,18 @@ impl Pinned {
 }
 
 impl Tuning {
-    /// Chooses by costs, the first of which is that of one sample.
+    /// Chooses by costs, the first of which is the cost of one sample.
     pub(crate) fn choose(stage: TuningStage, engine: EngineKind, costs: Vec<BatchCost>, pinned: Pinned) -> Self {
         let single = costs.first().map_or(0.0, BatchCost::per_sample);
         let inline = pinned.inline.unwrap_or(single <= pinned.inline_below.as_secs_f64() * 1e6);
-        let probe = costs.iter().find(|cost| cost.batch == GATHER_PROBE);
+        let probe = costs.iter().find(|cost| cost.batch == BATCH_PROBE);
         let joins = pinned.max_batch != Some(1) && !pinned.alone;
-        let gather = inline && joins && probe.is_some_and(|cost| cost.per_sample() < single * GATHER_GAIN);
+        let inline_batches = inline && joins && probe.is_some_and(|cost| cost.per_sample() < single * BATCH_GAIN);
         let max_batch = pinned.max_batch.unwrap_or_else(|| best_batch(&costs));
-        Self { stage, engine, costs, inline, gather, max_batch }
+        Self { stage, engine, costs, inline, inline_batches, max_batch }
     }
 
-    /// The median time of the model alone on one sample.
+    /// Returns the median time of the model alone on one sample.
     pub fn single(&self) -> Duration {
         Duration::from_secs_f64(self.costs.first().map_or(0.0, |cost| cost.microseconds / 1e6))
     }
@@ -128,13 +129,13 @@ mod tests {
     #[test]
     fn a_dense_network_is_batched_and_runs_inline() {
         let tuning = choose(&[(1, 6.5), (2, 11.0), (4, 17.0), (8, 29.0), (16, 51.0), (32, 97.0)], pinned());
-        assert_eq!((tuning.inline, tuning.gather, tuning.max_batch), (true, true, 16));
+        assert_eq!((tuning.inline, tuning.inline_batches, tuning.max_batch), (true, true, 16));
     }
 
     #[test]
     fn a_model_that_batches_badly_is_not_batched() {
         let tuning = choose(&[(1, 277.0), (2, 560.0), (4, 1150.0), (8, 2400.0), (32, 12_000.0)], pinned());
-        assert_eq!((tuning.inline, tuning.gather, tuning.max_batch), (false, false, 1));
+        assert_eq!((tuning.inline, tuning.inline_batches, tuning.max_batch), (false, false, 1));
     }
 
     #[test]
@@ -148,7 +149,7 @@ mod tests {
     fn settings_win_over_measurements() {
         let fixed = Pinned { max_batch: Some(4), inline: Some(false), ..pinned() };
         let tuning = choose(&[(1, 6.5), (8, 29.0)], fixed);
-        assert_eq!((tuning.inline, tuning.gather, tuning.max_batch), (false, false, 4));
+        assert_eq!((tuning.inline, tuning.inline_batches, tuning.max_batch), (false, false, 4));
         assert_eq!(choose(&[], pinned()).max_batch, 1);
     }
 }

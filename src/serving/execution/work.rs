@@ -1,143 +1,103 @@
-//! What a compute thread does for a lane: decode images, or run a batch.
+//! The jobs of the compute threads: batches of a graph, and other work of a request.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
-use crate::serving::scheduler::admission::Permit;
-use crate::serving::scheduler::lanes::Item;
-use crate::serving::servable::execute::Decoded;
-use crate::serving::servable::{Input, Servable};
+use super::graph::Graph;
+use super::inline::Ran;
+use crate::error::Result;
+use crate::serving::scheduler::{Item, Job, Permit};
 use crate::tensor::Tensor;
-use crate::transform::PolarityChoice;
 
-/// What became of one request: its inputs, given back, and what was made of them.
+/// The outcome of one request: its run, and the time that it waited for it.
 #[derive(Debug)]
-pub(crate) struct Inferred {
-    pub(crate) inputs: Vec<Tensor>,
-    pub(crate) outputs: Vec<Tensor>,
-    pub(crate) queue: Duration,
-    pub(crate) infer: Duration,
+pub(super) struct Inferred {
+    pub(super) ran: Ran,
+    pub(super) queue: Duration,
 }
 
 /// One request's work.
+pub(super) enum Work {
+    /// Work that must not keep the thread that received the request, such as decoding large images. It
+    /// answers its request itself.
+    Task(Box<dyn FnOnce() + Send>),
+    /// Samples for a graph.
+    Infer(Samples),
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(_) => f.debug_tuple("Task").finish_non_exhaustive(),
+            Self::Infer(samples) => f.debug_tuple("Infer").field(samples).finish(),
+        }
+    }
+}
+
+/// The samples of one request.
 #[derive(Debug)]
-pub(crate) enum Work {
-    /// Images that are too large to be decoded on the thread that received them.
-    Decode { servable: Arc<Servable>, input: Input, polarity: PolarityChoice, reply: oneshot::Sender<Result<Decoded>> },
-    /// Samples for the model. The permit is given back when the run begins.
-    Infer {
-        servable: Arc<Servable>,
-        tensors: Vec<Tensor>,
-        permit: Arc<Permit>,
-        reply: oneshot::Sender<Result<Inferred>>,
-    },
+pub(super) struct Samples {
+    pub(super) graph: Arc<Graph>,
+    pub(super) inputs: Vec<Tensor>,
+    /// Given back when the run begins.
+    pub(super) permit: Arc<Permit>,
+    /// Set if the statistics count the request.
+    pub(super) counted: bool,
+    pub(super) reply: oneshot::Sender<Result<Inferred>>,
 }
 
 /// A request of a batch that is being run.
 struct Waiting {
-    tensors: Vec<Tensor>,
+    inputs: Vec<Tensor>,
     queue: Duration,
+    counted: bool,
     reply: oneshot::Sender<Result<Inferred>>,
 }
 
-impl Work {
-    /// Runs what was taken from a lane: one decoding, or a batch of one servable.
-    pub(crate) fn run(batch: Vec<Item<Self>>, begun: Instant) {
-        let mut together: Option<(Arc<Servable>, Vec<Waiting>)> = None;
+impl Job for Work {
+    fn run(batch: Vec<Item<Self>>, begun: Instant) {
+        let mut together: Option<(Arc<Graph>, Vec<Waiting>)> = None;
         for item in batch {
             let queue = begun - item.submitted;
             match item.payload {
-                Self::Decode { servable, input, polarity, reply } => {
-                    if !reply.is_closed() {
-                        // A caller that has left meanwhile has been counted.
-                        drop(reply.send(servable.decode(input, polarity)));
-                    }
-                }
-                Self::Infer { servable, tensors, permit, reply } => {
+                Self::Task(work) => work(),
+                Self::Infer(Samples { graph, inputs, permit, counted, reply }) => {
                     drop(permit);
                     if !reply.is_closed() {
-                        let (_, batch) = together.get_or_insert_with(|| (servable, Vec::new()));
-                        batch.push(Waiting { tensors, queue, reply });
+                        let (_, batch) = together.get_or_insert_with(|| (graph, Vec::new()));
+                        batch.push(Waiting { inputs, queue, counted, reply });
                     }
                 }
             }
         }
-        if let Some((servable, batch)) = together {
-            run_batch(&servable, batch);
+        if let Some((graph, batch)) = together {
+            run_batch(&graph, batch);
         }
     }
 }
 
-/// Runs a batch and answers each of its requests. If the batch fails, each request is run by itself,
-/// so that one that breaks the model does not break its neighbours.
-fn run_batch(servable: &Servable, batch: Vec<Waiting>) {
+/// Runs a batch and answers each of its requests. If the batch fails, each request is run by itself, so that
+/// one that breaks the model does not break its neighbours.
+fn run_batch(graph: &Graph, batch: Vec<Waiting>) {
     let start = Instant::now();
+    let counted = batch.iter().any(|waiting| waiting.counted);
     if batch.len() > 1
-        && let Ok(parts) = run_joined(servable, batch.iter().map(|waiting| waiting.tensors.as_slice()))
+        && let Ok(parts) = graph.infer_joined(batch.iter().map(|waiting| waiting.inputs.as_slice()), counted)
     {
         let infer = start.elapsed();
-        for (Waiting { tensors: inputs, queue, reply }, outputs) in batch.into_iter().zip(parts) {
-            drop(reply.send(Ok(Inferred { inputs, outputs, queue, infer })));
+        for (Waiting { inputs, queue, reply, .. }, outputs) in batch.into_iter().zip(parts) {
+            // A caller that has left meanwhile has been counted.
+            drop(reply.send(Ok(Inferred { ran: Ran { inputs, outputs, infer }, queue })));
         }
         return;
     }
-    for Waiting { tensors: inputs, queue, reply } in batch {
+    for Waiting { inputs, queue, counted, reply } in batch {
         let start = Instant::now();
-        let outputs = servable.infer(&inputs);
-        drop(reply.send(outputs.map(|outputs| Inferred { inputs, outputs, queue, infer: start.elapsed() })));
+        let outputs = graph.infer(&inputs, counted);
+        let inferred = outputs.map(|outputs| Inferred { ran: Ran { inputs, outputs, infer: start.elapsed() }, queue });
+        drop(reply.send(inferred));
     }
-}
-
-/// Runs the samples of several requests as one and gives each its own outputs.
-///
-/// # Errors
-/// What the model fails with.
-pub(crate) fn run_joined<'a>(
-    servable: &Servable,
-    requests: impl Iterator<Item = &'a [Tensor]> + Clone,
-) -> Result<Vec<Vec<Tensor>>> {
-    let begun = Instant::now();
-    let inputs = 0..requests.clone().next().map_or(0, <[Tensor]>::len);
-    let join = |input: usize| Tensor::concat_rows(requests.clone().map(move |tensors| &tensors[input]));
-    let joined = inputs.map(join).collect::<Result<Vec<_>>>()?;
-    let joining = begun.elapsed();
-    let outputs = servable.infer(&joined)?;
-    let computed = Instant::now();
-    let mut start = 0;
-    let parts = requests.map(|tensors| {
-        let rows = start..start + tensors.first().map_or(0, Tensor::rows);
-        start = rows.end;
-        outputs.iter().map(|output| output.slice_rows(rows.clone())).collect()
-    });
-    let parts: Vec<Vec<Tensor>> = parts.collect();
-    servable.statistics.joined(joined.first().map_or(1, Tensor::rows), joining, computed.elapsed());
-    Ok(parts)
-}
-
-/// Splits a request of many samples into pieces.
-pub(crate) fn split(tensors: &[Tensor], rows: usize, size: usize) -> Vec<Vec<Tensor>> {
-    let piece = |start: usize| {
-        let end = rows.min(start + size);
-        tensors.iter().map(|tensor| tensor.slice_rows(start..end)).collect()
-    };
-    (0..rows).step_by(size).map(piece).collect()
-}
-
-/// Joins what the pieces of a request gave: the longest wait, and the sum of the runs.
-///
-/// # Errors
-/// [`Error::Internal`] when the pieces do not fit together.
-pub(crate) fn rejoin(inputs: Vec<Tensor>, pieces: &[Inferred]) -> Result<Inferred> {
-    let outputs = 0..pieces.first().map_or(0, |piece| piece.outputs.len());
-    let join = |output: usize| Tensor::concat_rows(pieces.iter().map(move |piece| &piece.outputs[output]));
-    let outputs = outputs.map(join).collect::<Result<_>>();
-    Ok(Inferred {
-        inputs,
-        outputs: outputs.map_err(|error| Error::internal("the pieces of a batch do not fit together", error))?,
-        queue: pieces.iter().map(|piece| piece.queue).max().unwrap_or_default(),
-        infer: pieces.iter().map(|piece| piece.infer).sum(),
-    })
 }

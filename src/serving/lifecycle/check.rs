@@ -15,33 +15,33 @@ use crate::config::CheckConfig;
 use crate::engine::{EngineKind, Engines};
 use crate::error::{Error, Result};
 
-/// What is read of the child's answer and of its last words.
+/// The most that is read of the child's answer and of its messages.
 const MAX_ANSWER_BYTES: u64 = 64 << 10;
 const MAX_WORDS_BYTES: u64 = 4 << 10;
 
-/// Between its last word and its end a child takes a moment; this is how often it is looked at.
+/// The time between two looks at a child that has answered and not ended yet.
 const POLL: Duration = Duration::from_millis(1);
 
-/// Checks that are remembered; with more, all are forgotten and paid for once more.
+/// The most checks that are remembered; beyond it all are forgotten and made again.
 const MAX_REMEMBERED: usize = 4096;
 
 /// Runs the checks.
 #[derive(Debug, Clone)]
 pub struct Checker {
     config: CheckConfig,
-    /// Where a file is remembered that has passed.
+    /// The folder that remembers the files that have passed.
     remembered: PathBuf,
     /// Ends when the server stops.
     stopped: Receiver<()>,
 }
 
-/// What the child says, as one line of JSON: a problem, or none.
+/// The child's answer, one line of JSON: a problem, or none.
 #[derive(Debug, Deserialize)]
 struct Answer {
     problem: Option<String>,
 }
 
-/// How a check ended.
+/// The end of a check.
 enum End {
     Exited { status: ExitStatus, answer: Vec<u8>, words: String },
     TimedOut,
@@ -49,7 +49,7 @@ enum End {
 }
 
 impl Checker {
-    /// A checker that remembers in `<state>/checked` and gives up when `stopped` ends.
+    /// Makes a checker that remembers in `<state>/checked` and gives up when `stopped` ends.
     pub fn new(config: CheckConfig, stopped: Receiver<()>) -> Self {
         Self { remembered: config.state_dir.join("checked"), config, stopped }
     }
@@ -113,7 +113,7 @@ impl Checker {
             .map_err(|error| Error::internal("a model could not be checked: no process can be started", error))
     }
 
-    /// Feeds the child, hears it and waits for its end, which comes in time or is brought about.
+    /// Feeds the child, reads its answer and waits for its end; a child that is late is killed.
     fn attend(&self, mut child: Child, onnx: &[u8]) -> io::Result<End> {
         let deadline = Instant::now() + self.config.timeout;
         let (mut input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -142,7 +142,7 @@ impl Checker {
         })
     }
 
-    /// Waits for a child that has said all it will say.
+    /// Waits for the end of a child that has answered.
     fn wait(&self, child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
         loop {
             if let Some(status) = child.try_wait()? {
@@ -175,7 +175,7 @@ impl Checker {
     }
 }
 
-/// The head of what a child says; the rest is heard and forgotten, so that it never waits for us.
+/// Returns the head of a child's output; the rest is read and dropped, so that the child never waits for us.
 fn read_head(from: Option<impl Read>, limit: u64) -> Vec<u8> {
     let mut head = Vec::new();
     if let Some(mut from) = from {
@@ -186,7 +186,7 @@ fn read_head(from: Option<impl Read>, limit: u64) -> Vec<u8> {
     head
 }
 
-/// What the end of a child says about the model; `None` if nothing is wrong with it.
+/// Returns the fault of the model that the end of its child shows, if there is one.
 fn judge(status: ExitStatus, answer: &[u8], words: &str, memory: u64) -> Option<String> {
     const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
@@ -210,7 +210,7 @@ fn judge(status: ExitStatus, answer: &[u8], words: &str, memory: u64) -> Option<
     }
 }
 
-/// How the allocators of the engines say that they got nothing.
+/// Returns true if the messages are those of an allocator that got no memory.
 fn is_out_of_memory(words: &str) -> bool {
     let words = words.to_lowercase();
     ["memory allocation of", "bad_alloc", "out of memory", "failed to allocate"]

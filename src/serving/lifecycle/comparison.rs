@@ -1,64 +1,76 @@
-//! The other engine, measured: it takes over when it gives the same answers and is clearly faster.
+//! Engine comparison: the other engine takes over when it gives the same answers and is clearly faster.
 
+use super::engines::Candidates;
+use super::examples;
 use crate::config::EngineChoice;
-use crate::engine::{EngineKind, Plan, Session, zeros};
+use crate::engine::{EngineKind, Plan};
 use crate::error::Result;
-use crate::repository::VersionFiles;
-use crate::serving::execution::tuning::BatchCost;
-use crate::serving::lifecycle::engines::Candidates;
-use crate::serving::servable::{Answering, Servable};
+use crate::repository::{Golden, VersionFiles};
+use crate::serving::execution::BatchCost;
+use crate::serving::servable::{Answering, Part, Servable};
 use crate::tensor::{Data, Tensor};
 use crate::transform::PolarityChoice;
 
-/// The share of the present engine's cost that the other may have at the most to take over.
+/// The largest share of the present engine's cost at which the other takes over.
 const CLEARLY: f64 = 0.9;
 
-/// How far two engines may be apart, absolutely and relative to the number: kernels round differently.
+/// The largest difference between two engines, absolute and relative to the number: kernels round differently.
 const TOLERANCE: f64 = 1e-3;
 
-/// Golden examples that are compared, and samples of the made-up batches.
+/// The golden examples that are compared, and the sizes of the made-up batches.
 const GOLDEN: usize = 8;
 const BATCHES: [usize; 2] = [1, 3];
 
-/// Loads the version in the engine that does not run it now, if there is one and it agrees.
+/// Loads a part of a version in the engine that does not run it now, if there is one and it agrees.
 ///
 /// # Errors
-/// What is wrong with the file or the engine, in words for the log.
-pub(crate) fn agreeing_plan(candidates: &Candidates, servable: &Servable, max_bytes: u64) -> Result<Option<Plan>> {
-    if servable.choice != EngineChoice::Auto
-        || servable.tuning().engine != EngineKind::Tract
+/// The fault of the file or the engine, in words for the log.
+pub(super) fn agreeing_plan(
+    candidates: &Candidates,
+    servable: &Servable,
+    part: Part,
+    max_bytes: u64,
+) -> Result<Option<Plan>> {
+    let runner = servable.runner(part)?;
+    let (model, source) = (servable.name.as_str(), runner.source());
+    if source.choice != EngineChoice::Auto
+        || runner.tuning().engine != EngineKind::Tract
         || candidates.engines.onnxruntime().is_err()
     {
         return Ok(None);
     }
-    let files = VersionFiles::read_named(&servable.files, &servable.model_file, max_bytes)?;
-    if files.onnx_sha256 != servable.onnx_sha256 {
-        tracing::debug!(model = servable.name.as_str(), file = servable.model_file, "has changed since it was loaded");
+    let files = VersionFiles::read_named(&source.files, &source.file, max_bytes)?;
+    if files.onnx_sha256 != source.sha256 {
+        tracing::debug!(model, file = source.file, "has changed since it was loaded");
         return Ok(None);
     }
     let plan = candidates.load(EngineKind::OnnxRuntime, &files.onnx, &files.onnx_sha256)?;
-    let runtime = servable.runtime.load_full();
+    let runtime = runner.runtime();
     if plan.signature() != runtime.plan().signature() {
-        tracing::info!(model = servable.name.as_str(), "the engines see different signatures; tract goes on");
+        tracing::info!(model, "the engines see different signatures; tract goes on");
         return Ok(None);
     }
     let mut other = plan.session()?;
-    let of_graph = |output| servable.facing.as_ref().map_or(output, |facing| facing.graph_output(output));
-    let probabilities = servable.answering.and_then(Answering::probabilities).map(of_graph);
-    for inputs in samples(servable)? {
+    let probabilities = match (part, servable.transforms.answering()) {
+        (Part::Model, Answering::Probabilities(output)) => Some(runner.graph_output(*output)),
+        (Part::Model, Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs) | (Part::Decoder, _) => {
+            None
+        }
+    };
+    for inputs in samples(servable, part)? {
         let ours = runtime.with(|session| session.run(&inputs))?;
         let theirs = other.run(&inputs)?;
         if !agree(&ours, &theirs, probabilities) {
-            tracing::warn!(model = servable.name.as_str(), "the engines disagree; tract goes on");
+            tracing::warn!(model, "the engines disagree; tract goes on");
             return Ok(None);
         }
     }
     Ok(Some(plan))
 }
 
-/// Whether the second list of costs is clearly the better one: by the geometric mean of what a lone
-/// sample costs and what one costs in the best batch.
-pub(crate) fn is_better(present: &[BatchCost], other: &[BatchCost]) -> bool {
+/// Returns true if the second list of costs is clearly the better one, by the geometric mean of the costs of a
+/// lone sample and of one in the best batch.
+pub(super) fn is_better(present: &[BatchCost], other: &[BatchCost]) -> bool {
     let score = |costs: &[BatchCost]| {
         let single = costs.first().map_or(f64::INFINITY, |cost| cost.microseconds / cost.batch as f64);
         let best = costs.iter().map(|cost| cost.microseconds / cost.batch as f64).fold(f64::INFINITY, f64::min);
@@ -67,25 +79,15 @@ pub(crate) fn is_better(present: &[BatchCost], other: &[BatchCost]) -> bool {
     score(other) < score(present) * CLEARLY
 }
 
-/// A session for each compute thread, each of which has run.
-///
-/// # Errors
-/// What the model fails with.
-pub(crate) fn warm(plan: &Plan, count: usize) -> Result<Vec<Session>> {
-    let zeros = zeros(plan.signature(), 1)?;
-    let warm = |_| {
-        let mut session = plan.session()?;
-        session.run(&zeros).map(|_| session)
+/// Returns the inputs on which engines are compared: the golden examples, and batches of made-up numbers.
+fn samples(servable: &Servable, part: Part) -> Result<Vec<Vec<Tensor>>> {
+    let golden = match (part, &servable.manifest) {
+        (Part::Model, Some(manifest)) => manifest.golden.as_slice(),
+        (Part::Model, None) | (Part::Decoder, _) => &[],
     };
-    (0..count.max(1)).map(warm).collect()
-}
-
-/// The inputs on which engines are compared: the golden examples, and batches of made-up numbers.
-fn samples(servable: &Servable) -> Result<Vec<Vec<Tensor>>> {
-    let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
-    let decode = |example: &crate::repository::Golden| {
-        let input = crate::serving::lifecycle::load::sample(&example.input, &servable.signature)?;
-        Ok(servable.decode(input, PolarityChoice::Auto)?.0)
+    let decode = |example: &Golden| {
+        let input = examples::input(&example.input, servable.signature())?;
+        Ok(servable.decode(Part::Model, input, PolarityChoice::Auto)?.0)
     };
     let mut samples = golden.iter().take(GOLDEN).map(decode).collect::<Result<Vec<_>>>()?;
     for batch in BATCHES {
@@ -99,7 +101,7 @@ fn samples(servable: &Servable) -> Result<Vec<Vec<Tensor>>> {
             }
             _ => Ok(tensor),
         };
-        samples.push(servable.zeros(batch)?.into_iter().map(fill).collect::<Result<_>>()?);
+        samples.push(servable.runner(part)?.zeros(batch)?.into_iter().map(fill).collect::<Result<_>>()?);
     }
     Ok(samples)
 }

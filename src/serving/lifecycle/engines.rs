@@ -1,16 +1,16 @@
-//! Which engine runs a version: the one that is wished for, or else the first that can.
+//! Engine choice: the engine that the settings name, or else the first that can run a version.
 
+use super::check::Checker;
 use crate::config::EngineChoice;
 use crate::engine::{EngineKind, Engines, Plan, refuse_external_data, zeros};
 use crate::error::{Error, Result};
-use crate::serving::lifecycle::check::Checker;
 
-/// The engines a version may run in, and how a file is tried before this process trusts it.
+/// The engines that a version may run in, and the check of a file before this process trusts it.
 #[derive(Debug, Clone)]
 pub struct Candidates {
-    /// The wish.
+    /// The engine that the settings name.
     pub choice: EngineChoice,
-    /// What there is.
+    /// The engines of this machine.
     pub engines: Engines,
     /// Tries each file in a process of its own; without one, files are trusted.
     pub checker: Option<Checker>,
@@ -66,7 +66,7 @@ fn neither(first: &Error, second: Error) -> Error {
     Error::Repository { what: "model.onnx".into(), problem }
 }
 
-/// What an engine has against a file.
+/// Returns the reason why an engine refuses a file.
 fn reason(error: &Error) -> String {
     match error {
         Error::Repository { problem, .. } => problem.clone(),

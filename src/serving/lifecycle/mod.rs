@@ -1,13 +1,26 @@
-//! The life of versions: found, checked, loaded, measured, served, probed, unloaded.
+//! The life of versions: found, checked, loaded, verified, measured, probed, unloaded.
 
-pub(crate) mod check;
-pub(crate) mod comparison;
-pub(crate) mod engines;
-pub(crate) mod load;
-pub(crate) mod manager;
-pub(crate) mod policy;
-pub(crate) mod probe;
-pub(crate) mod triton;
-pub(crate) mod tuner;
-pub(crate) mod tuning_store;
-pub(crate) mod verify;
+mod check;
+mod companion;
+mod comparison;
+mod engines;
+mod examples;
+mod graphs;
+mod load;
+mod manager;
+mod policy;
+mod probe;
+mod triton;
+mod tuner;
+mod tuning_store;
+mod verify;
+mod warm;
+
+pub use check::Checker;
+pub use engines::Candidates;
+pub use graphs::LoadSettings;
+pub use load::load;
+pub use manager::{Manager, ManagerParts, Pointed};
+pub use probe::run_probes;
+pub use tuner::Tuner;
+pub use tuning_store::TuningStore;

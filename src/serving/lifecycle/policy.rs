@@ -1,5 +1,5 @@
-//! What to do about versions: pure functions of what is known and the time, so that every case is a
-//! line of a table. Nothing here loads, unloads or waits.
+//! The decisions about versions: pure functions of what is known and the time, so that every case is a line
+//! of a table. Nothing here loads, unloads or waits.
 //!
 //! The rules: a version that is wanted loads before one that is not wanted goes; a model's only
 //! serving version stays, unless somebody asked for it to go or the model's folder is gone; a
@@ -13,19 +13,19 @@ use crate::error::Error;
 use crate::ids::Version;
 use crate::repository::Fingerprint;
 
-/// Attempts at a load that fails for a reason which may pass.
+/// The most attempts at a load that fails for a reason which may pass.
 const MAX_ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What decides whether a version should be loaded.
+/// The facts that decide which versions of a model should be loaded.
 #[derive(Debug)]
-pub(crate) struct Wishes<'a> {
-    /// Whether the model as a whole is wanted.
+pub(crate) struct Demand<'a> {
+    /// Set if the model as a whole is wanted.
     pub(crate) wanted: bool,
     pub(crate) policy: &'a VersionPolicy,
     pub(crate) on_disk: &'a BTreeSet<Version>,
-    /// What aliases point to.
+    /// The versions to which aliases point.
     pub(crate) aliased: &'a BTreeSet<Version>,
     /// Loaded by name through the admin API.
     pub(crate) pinned: &'a BTreeSet<Version>,
@@ -33,9 +33,9 @@ pub(crate) struct Wishes<'a> {
     pub(crate) excluded: &'a BTreeSet<Version>,
 }
 
-/// The aspired set of one model, complete.
-pub(crate) fn aspire(wishes: &Wishes<'_>) -> BTreeSet<Version> {
-    let Wishes { wanted, policy, on_disk, aliased, pinned, excluded } = wishes;
+/// Returns the complete aspired set of one model.
+pub(crate) fn aspire(demand: &Demand<'_>) -> BTreeSet<Version> {
+    let Demand { wanted, policy, on_disk, aliased, pinned, excluded } = demand;
     let mut aspired: BTreeSet<Version> = match policy {
         _ if !wanted => BTreeSet::new(),
         VersionPolicy::All => (*on_disk).clone(),
@@ -61,11 +61,11 @@ pub(crate) struct Loading {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) fingerprint: Fingerprint,
-    /// When to try again; `None` for not before the files change.
+    /// The moment of the next attempt; `None` for not before the files change.
     pub(crate) again: Option<Instant>,
 }
 
-/// What is known of one version.
+/// The facts about one version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct VersionView {
     pub(crate) aspired: bool,
@@ -82,7 +82,7 @@ pub(crate) struct VersionView {
     pub(crate) draining: bool,
 }
 
-/// What to do about a version.
+/// An action on a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Load what its folder holds now; a copy that serves goes on until then.
@@ -97,7 +97,7 @@ pub(crate) enum Action {
     Forget,
 }
 
-/// What to do about the versions of a model. `gone`: its folder is gone, while others are there.
+/// Returns the actions on the versions of a model. `gone`: its folder is gone, while others are there.
 pub(crate) fn decide(versions: &BTreeMap<Version, VersionView>, gone: bool, now: Instant) -> Vec<(Version, Action)> {
     let aspired = || versions.values().filter(|view| view.aspired);
     let others_decided = aspired().all(is_decided);
@@ -113,7 +113,7 @@ pub(crate) fn decide(versions: &BTreeMap<Version, VersionView>, gone: bool, now:
     versions.iter().rev().filter_map(|(version, view)| Some((*version, act(view)?))).collect()
 }
 
-/// Whether waiting for a wanted version has come to an end.
+/// Returns true if waiting for a wanted version has come to an end.
 fn is_decided(view: &VersionView) -> bool {
     let given_up = view.failed.is_some_and(|failed| failed.again.is_none());
     view.serving.is_some() || !view.on_disk || (given_up && view.loading.is_none())
@@ -137,7 +137,7 @@ fn load(view: &VersionView, now: Instant) -> Option<Action> {
     }
 }
 
-/// What a failure to load says about trying again.
+/// The prospects of another attempt after a failed load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The files do not belong together yet: it may take any time.
@@ -158,7 +158,7 @@ impl Failure {
     }
 }
 
-/// How long to wait after this many failed attempts; `None` for giving up until the files change.
+/// Returns the pause after this many failed attempts; `None` for giving up until the files change.
 pub(crate) fn pause(failure: Failure, attempts: u32) -> Option<Duration> {
     let doubled = FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
     match failure {
@@ -168,26 +168,27 @@ pub(crate) fn pause(failure: Failure, attempts: u32) -> Option<Duration> {
     }
 }
 
-/// What is known of how long files have been as they are.
+/// The evidence for files being complete.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Standing {
-    /// How long ago they were first seen as they are.
+    /// The time since they were first seen as they are.
     pub(crate) seen_for: Duration,
-    /// Seen as they are by an earlier look.
+    /// Set if an earlier look saw them as they are.
     pub(crate) seen_before: bool,
-    /// Whether the present look was asked for.
+    /// Set if the present look was asked for.
     pub(crate) asked: bool,
-    /// At the first look of all: how long before it they last changed.
-    pub(crate) untouched_at_start: Option<Duration>,
+    /// The time between their last change and the look; none when the change is in the future.
+    pub(crate) untouched: Option<Duration>,
     /// A manifest tells whether they are complete, and has not refused them yet.
     pub(crate) vouched: bool,
 }
 
-/// Whether files that may be in the middle of being copied have come to rest.
+/// Returns true if files that may be in the middle of being copied have come to rest: a manifest vouches for
+/// them, they were last changed well before the look, or two looks saw the same.
 pub(crate) fn at_rest(standing: Standing, interval: Duration) -> bool {
     const OLD_ENOUGH: Duration = Duration::from_secs(3);
     standing.vouched
-        || standing.untouched_at_start.is_some_and(|untouched| untouched >= OLD_ENOUGH)
+        || standing.untouched.is_some_and(|untouched| untouched >= OLD_ENOUGH)
         || (standing.seen_before && (standing.asked || standing.seen_for >= interval / 2))
 }
 

@@ -137,7 +137,7 @@ fn the_aspired_set_is_complete() {
     for (case, wanted, policy, aliased, pinned, excluded, expected) in table {
         let policy = policy.parse().unwrap();
         let (on_disk, aliased, pinned, excluded) = (set(&[1, 2, 5]), set(aliased), set(pinned), set(excluded));
-        let wishes = Wishes {
+        let demand = Demand {
             wanted: *wanted,
             policy: &policy,
             on_disk: &on_disk,
@@ -145,7 +145,7 @@ fn the_aspired_set_is_complete() {
             pinned: &pinned,
             excluded: &excluded,
         };
-        assert_eq!(aspire(&wishes), set(expected), "{case}");
+        assert_eq!(aspire(&demand), set(expected), "{case}");
     }
 }
 
@@ -161,13 +161,8 @@ fn pauses_double_and_end() {
 
 #[test]
 fn files_are_read_when_they_have_come_to_rest() {
-    let fresh = Standing {
-        seen_for: Duration::ZERO,
-        seen_before: false,
-        asked: false,
-        untouched_at_start: None,
-        vouched: false,
-    };
+    let fresh =
+        Standing { seen_for: Duration::ZERO, seen_before: false, asked: false, untouched: None, vouched: false };
     let interval = Duration::from_secs(2);
     let seconds = Duration::from_secs;
     for (case, standing, expected) in [
@@ -176,8 +171,8 @@ fn files_are_read_when_they_have_come_to_rest() {
         ("a hint soon after", Standing { seen_before: true, seen_for: Duration::from_millis(100), ..fresh }, false),
         ("the next interval", Standing { seen_before: true, seen_for: seconds(2), ..fresh }, true),
         ("asked for again", Standing { seen_before: true, asked: true, ..fresh }, true),
-        ("old at start", Standing { untouched_at_start: Some(seconds(60)), ..fresh }, true),
-        ("young at start", Standing { untouched_at_start: Some(seconds(1)), ..fresh }, false),
+        ("changed well before the look", Standing { untouched: Some(seconds(60)), ..fresh }, true),
+        ("changed just before the look", Standing { untouched: Some(seconds(1)), ..fresh }, false),
         ("a manifest vouches", Standing { vouched: true, ..fresh }, true),
     ] {
         assert_eq!(at_rest(standing, interval), expected, "{case}");

@@ -34,7 +34,8 @@ pub async fn run_probes(predictor: Arc<Predictor>, interval: Duration, mut stop:
             _ = published.changed() => false,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let due = |servable: &Arc<Servable>| !servable.probe.is_empty() && (all || servable.live.load().is_none());
+        let due =
+            |servable: &Arc<Servable>| !servable.probe.samples.is_empty() && (all || servable.live_quality().is_none());
         let version = |servable: &Arc<Servable>| ModelRef {
             name: Some(servable.name.clone()),
             version: VersionSpec::Specific(servable.version),
@@ -57,7 +58,7 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
     let options = Options { top_k: classes, ..Options::default() };
     let mut evaluator = Evaluator::new(classes);
     let (mut sum, mut samples, mut loss_of) = (0.0, 0u64, LossKind::CrossEntropy);
-    for (input, truth) in &servable.probe {
+    for (input, truth) in &servable.probe.samples {
         let context = RequestContext::internal(Caller::Probe, PROBE_PRIORITY);
         let predicted = predictor.predict(&context, servable.clone(), input.clone(), options).await?;
         let mut probabilities = vec![0.0; classes];
@@ -97,8 +98,8 @@ fn record(servable: &Servable, outcome: Result<LiveQuality>) {
     match outcome {
         Ok(live) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            servable.live.store(Some(Arc::new(live)));
-            servable.metrics.record_probe(live.loss, live.accuracy, now.as_secs_f64());
+            servable.probe.record(live);
+            servable.metrics().record_probe(live.loss, live.accuracy, now.as_secs_f64());
             tracing::debug!(model, version, loss = live.loss, accuracy = live.accuracy, "probe replayed");
         }
         Err(error) => {

@@ -1,20 +1,19 @@
-//! What a `config.pbtxt` means for a version that is being loaded: the view of its graph, its labels,
-//! the requests that warm it up.
+//! The part of a `config.pbtxt` in loading a version: the view of its graph, its labels, and the requests
+//! that warm it up.
 
 use std::collections::BTreeMap;
 
 use crate::engine::{self, Session};
 use crate::error::{Error, Result};
 use crate::repository::FoundVersion;
-use crate::repository::triton::{self, ModelConfig, Served, View};
-use crate::serving::servable::Servable;
+use crate::repository::triton::{self, View};
 use crate::signature::{DType, OutputTransform, Signature, Transform};
 use crate::tensor::Tensor;
 
-/// How far the sum of a distribution may be from 1.
+/// The largest distance of a distribution's sum from 1.
 const DISTRIBUTION_TOLERANCE: f32 = 1e-3;
 
-/// What clients see of a graph.
+/// Returns the view that clients have of a graph.
 ///
 /// # Errors
 /// [`Error::Repository`] when the configuration does not fit the graph.
@@ -25,7 +24,7 @@ pub(crate) fn view(found: &FoundVersion, graph: &Signature) -> Result<View> {
     }
 }
 
-/// Inputs of zeros in the shapes of the graph.
+/// Returns inputs of zeros in the shapes of the graph.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] when an input would be too large to be counted.
@@ -63,7 +62,7 @@ pub(crate) fn warm_up(found: &FoundVersion, view: &View, sessions: &mut [Session
     Ok(())
 }
 
-/// The classes that files beside the versions name, by output.
+/// Returns the classes that files beside the versions name, by output.
 ///
 /// # Errors
 /// [`Error::Repository`] when such a file is missing or not text.
@@ -74,11 +73,11 @@ pub(crate) fn output_labels(found: &FoundVersion, view: &View) -> Result<BTreeMa
     Ok(labels.into_iter().filter_map(|(name, labels)| Some((place(&name)?, labels))).collect())
 }
 
-/// A transform for the first output with labels that is a distribution over as many classes. Whether
-/// it is one shows in what the model gives for zeros.
+/// Returns a transform for the first output with labels that is a distribution over as many classes, judged by
+/// what the model gives for zeros.
 ///
 /// # Errors
-/// What the model fails with.
+/// The failure of the model.
 pub(crate) fn classification(
     view: &View,
     labels: &BTreeMap<usize, Vec<String>>,
@@ -112,22 +111,4 @@ pub(crate) fn classification(
         }
     }
     Ok((None, Vec::new()))
-}
-
-impl Servable {
-    /// The version in Triton's words: what its `config.pbtxt` says, completed by what it is. A request
-    /// may bring `max_samples`.
-    pub fn model_config(&self, max_samples: usize) -> ModelConfig {
-        let served = Served {
-            name: &self.name,
-            signature: &self.signature,
-            batching: self.batching,
-            max_samples,
-            settings: &self.settings,
-            joins: self.settings.across_requests && self.tuning().max_batch > 1,
-            concurrency: self.settings.concurrency.unwrap_or_else(|| self.compute_threads()),
-            model_file: &self.model_file,
-        };
-        ModelConfig::completed(self.triton.as_ref().map(|triton| &triton.config), served)
-    }
 }

@@ -1,28 +1,26 @@
 //! Measures versions in the background, after they serve, and puts the better choice into force.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::engine::{self, EngineKind, Plan};
+use super::engines::Candidates;
+use super::tuning_store::TuningStore;
+use super::{comparison, warm};
+use crate::engine::{EngineKind, Plan};
 use crate::error::{Error, Result};
-use crate::serving::execution::sessions::Runtime;
-use crate::serving::execution::tuning::{BatchCost, Tuning, TuningStage};
-use crate::serving::lifecycle::comparison;
-use crate::serving::lifecycle::engines::Candidates;
-use crate::serving::lifecycle::tuning_store::TuningStore;
-use crate::serving::scheduler::pool::Pool;
-use crate::serving::servable::Servable;
+use crate::serving::execution::{BatchCost, Pool, Runner, Runtime, Tuning, TuningStage};
+use crate::serving::servable::{Part, Servable};
 use crate::signature::Batching;
-use crate::tensor::Tensor;
 
 /// The batches that are measured.
 const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 32];
-/// How often each is measured.
+/// The rounds of measurements.
 const ROUNDS: usize = 3;
 /// A batch that is expected to take longer than this is not measured.
 const LONGEST_RUN: Duration = Duration::from_millis(300);
-/// How often the tuner looks whether requests wait, and how often it gives way to them.
+/// The time between two looks whether requests wait, and the most looks before measuring all the same.
 const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: usize = 40;
 
@@ -43,11 +41,11 @@ struct Shared {
     max_model_bytes: u64,
 }
 
-/// What is to be measured. A version that is gone before its turn is passed over, and each is in the
+/// The graphs to be measured. A version that is gone before its turn is passed over, and each graph is in the
 /// queue at most once, so the queue is as bounded as the repository.
 #[derive(Debug, Default)]
 struct State {
-    queue: std::collections::VecDeque<Weak<Servable>>,
+    queue: VecDeque<(Weak<Servable>, Part)>,
     is_closed: bool,
 }
 
@@ -67,12 +65,13 @@ impl Tuner {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Queues a version that serves, unless it has been measured in full.
-    pub fn add(&self, servable: &Arc<Servable>) {
-        if servable.tuning().stage == TuningStage::Loading {
-            self.shared.lock().queue.push_back(Arc::downgrade(servable));
-            self.shared.changed.notify_one();
-        }
+    /// Queues the parts of a version that have not been measured in full.
+    pub(super) fn add(&self, servable: &Arc<Servable>) {
+        let is_due =
+            |part: &Part| servable.runner(*part).is_ok_and(|runner| runner.tuning().stage == TuningStage::Loading);
+        let due = [Part::Model, Part::Decoder].into_iter().filter(is_due);
+        self.shared.lock().queue.extend(due.map(|part| (Arc::downgrade(servable), part)));
+        self.shared.changed.notify_one();
     }
 
     /// Ends after the measurement under way and joins the thread.
@@ -111,42 +110,44 @@ impl Shared {
                 }
             };
             drop(state);
-            if let Some(servable) = next.upgrade() {
-                self.tune(&servable);
+            let (servable, part) = next;
+            if let Some(servable) = servable.upgrade() {
+                self.tune(&servable, part);
             }
         }
     }
 
-    fn tune(&self, servable: &Servable) {
+    fn tune(&self, servable: &Servable, part: Part) {
         let (model, version) = (servable.name.as_str(), servable.version.0);
-        if let Err(error) = self.measure(servable) {
+        if let Err(error) = self.measure(servable, part) {
             tracing::warn!(model, version, error = %error, "could not be measured; the first choice stands");
         }
     }
 
-    fn measure(&self, servable: &Servable) -> Result<()> {
-        let runtime = servable.runtime.load_full();
-        let Some(costs) = self.costs(servable, runtime.plan())? else { return Ok(()) };
-        self.settle(servable, runtime.plan().engine(), costs.clone());
-        let Some(plan) = comparison::agreeing_plan(&self.candidates, servable, self.max_model_bytes)? else {
+    fn measure(&self, servable: &Servable, part: Part) -> Result<()> {
+        let runner = servable.runner(part)?;
+        let runtime = runner.runtime();
+        let Some(costs) = self.costs(runner, runtime.plan())? else { return Ok(()) };
+        self.settle(servable, runner, runtime.plan().engine(), costs.clone());
+        let Some(plan) = comparison::agreeing_plan(&self.candidates, servable, part, self.max_model_bytes)? else {
             return Ok(());
         };
-        let Some(others) = self.costs(servable, &plan)? else { return Ok(()) };
+        let Some(others) = self.costs(runner, &plan)? else { return Ok(()) };
         if comparison::is_better(&costs, &others) {
             let engine = plan.engine();
-            let sessions = comparison::warm(&plan, self.pool.size())?;
-            servable.runtime.store(Arc::new(Runtime::new(plan, runtime.threads(), sessions)));
-            self.settle(servable, engine, others);
+            let sessions = warm::sessions(&plan, self.pool.size())?;
+            runner.replace_runtime(Runtime::new(plan, runtime.threads(), sessions));
+            self.settle(servable, runner, engine, others);
         } else {
-            self.store.remember(&servable.onnx_sha256, plan.engine(), &others);
+            self.store.remember(&runner.source().sha256, plan.engine(), &others);
         }
         Ok(())
     }
 
     /// Puts what was measured into force.
-    fn settle(&self, servable: &Servable, engine: EngineKind, costs: Vec<BatchCost>) {
-        self.store.remember(&servable.onnx_sha256, engine, &costs);
-        let tuning = Tuning::choose(TuningStage::Measured, engine, costs, servable.pinned());
+    fn settle(&self, servable: &Servable, runner: &Runner, engine: EngineKind, costs: Vec<BatchCost>) {
+        self.store.remember(&runner.source().sha256, engine, &costs);
+        let tuning = Tuning::choose(TuningStage::Measured, engine, costs, runner.pinned());
         tracing::info!(
             model = servable.name.as_str(),
             version = servable.version.0,
@@ -156,16 +157,16 @@ impl Shared {
             inline = tuning.inline,
             "tuned"
         );
-        servable.apply(tuning);
+        runner.apply(tuning);
     }
 
-    /// The cost by batch size: the least of several rounds, as whatever else the machine does only adds
+    /// Measures the cost by batch size: the least of several rounds, as whatever else the machine does only adds
     /// to it. `None` when the tuner closes.
-    fn costs(&self, servable: &Servable, plan: &Plan) -> Result<Option<Vec<BatchCost>>> {
+    fn costs(&self, runner: &Runner, plan: &Plan) -> Result<Option<Vec<BatchCost>>> {
         let mut session = plan.session()?;
         let mut costs: Vec<BatchCost> = Vec::new();
         for round in 0..ROUNDS {
-            for (index, batch) in sizes(servable).enumerate() {
+            for (index, batch) in sizes(runner).enumerate() {
                 let expected = costs.last().map_or(0.0, |last| last.microseconds * batch as f64 / last.batch as f64);
                 if costs.get(index).is_none() && (round > 0 || expected > LONGEST_RUN.as_secs_f64() * 1e6) {
                     break;
@@ -173,7 +174,7 @@ impl Shared {
                 if !self.wait_for_calm() {
                     return Ok(None);
                 }
-                let cost = cost(&mut session, batch, &servable.zeros(batch)?)?;
+                let cost = warm::cost(&mut session, batch, &runner.zeros(batch)?)?;
                 match costs.get_mut(index) {
                     Some(known) => known.microseconds = known.microseconds.min(cost.microseconds),
                     None => costs.push(cost),
@@ -199,19 +200,10 @@ impl Shared {
     }
 }
 
-fn sizes(servable: &Servable) -> impl Iterator<Item = usize> {
-    let most = match servable.batching {
-        Batching::Any => servable.settings.max_batch_size.unwrap_or(SIZES[SIZES.len() - 1]),
+fn sizes(runner: &Runner) -> impl Iterator<Item = usize> {
+    let most = match runner.batching() {
+        Batching::Any => runner.scheduling().max_batch_size.unwrap_or(SIZES[SIZES.len() - 1]),
         Batching::Fixed(_) | Batching::Whole => 1,
     };
     SIZES.into_iter().filter(move |size| *size <= most)
-}
-
-/// What a run of this many samples costs.
-///
-/// # Errors
-/// What the model fails with.
-pub(crate) fn cost(session: &mut engine::Session, batch: usize, inputs: &[Tensor]) -> Result<BatchCost> {
-    let median = engine::measure(session, inputs)?;
-    Ok(BatchCost { batch, microseconds: median.as_nanos() as f64 / 1e3 })
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::engine::EngineKind;
 use crate::repository::sha256_hex;
-use crate::serving::execution::tuning::BatchCost;
+use crate::serving::execution::BatchCost;
 
 /// A folder of measurements, or none.
 #[derive(Debug, Clone)]

@@ -1,22 +1,23 @@
-//! Whether a version is what it says it is: identity, signature, transforms, golden examples.
+//! Checks of a version against its own promises: signature and golden examples.
 
-use crate::error::{Error, Result};
+use super::examples;
+use crate::error::Result;
 use crate::repository::{Golden, GoldenAnswer, GoldenReconstruction, Manifest};
-use crate::serving::servable::{Answering, Options, Prediction, Servable};
-use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
+use crate::serving::servable::{Options, Prediction, Servable, unusable};
+use crate::signature::Signature;
 use crate::transform::{self, ImageLimits};
 
-/// How far an answer to a golden example may be from the recorded one: kernels of another CPU round
-/// differently, a wrong model is off by far more.
+/// The largest difference between an answer to a golden example and the recorded one: kernels of another CPU
+/// round differently, a wrong model is off by far more.
 const GOLDEN_TOLERANCE: f32 = 1e-3;
 
 /// The same of the grey values of a reconstruction, 0 to 255.
 const GOLDEN_GREY: u8 = 2;
 
-/// Whether the graph is what the manifest promises.
+/// Checks that the graph is what the manifest promises.
 ///
 /// # Errors
-/// [`Error::Repository`] with both.
+/// [`crate::error::Error::Repository`] with both.
 pub(crate) fn signature(manifest: &Manifest, graph: &Signature) -> Result<()> {
     if manifest.signature != *graph {
         let promised = &manifest.signature;
@@ -25,89 +26,10 @@ pub(crate) fn signature(manifest: &Manifest, graph: &Signature) -> Result<()> {
     Ok(())
 }
 
-/// Whether transforms fit a graph; returns the output that answers are made of.
-///
-/// # Errors
-/// [`Error::Repository`] saying what does not fit.
-pub(crate) fn transform(transform: &Transform, labels: &[String], graph: &Signature) -> Result<Option<Answering>> {
-    if let Some(image) = &transform.image {
-        let pixels = image.width as usize * image.height as usize;
-        let fits = |input: &TensorSpec| {
-            let sample = input.sample_shape().map(|shape| shape.iter().product());
-            input.dtype == DType::Float32 && sample == Some(pixels)
-        };
-        // An autoencoder takes noise besides.
-        let inputs = if matches!(transform.output, OutputTransform::Reconstruction { .. }) { 2 } else { 1 };
-        if pixels == 0 || graph.batching() == Batching::Whole || graph.inputs.len() != inputs || !fits(&graph.inputs[0])
-        {
-            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
-            return Err(unusable(format!(
-                "images of {} × {} grey pixels do not fill the inputs {}",
-                image.width,
-                image.height,
-                inputs.join(", ")
-            )));
-        }
-    }
-    if let Some(sequence) = &transform.sequence {
-        let shape = sequence.shape();
-        let fits = |input: &TensorSpec| input.dtype == DType::Float32 && input.sample_shape().as_ref() == Some(&shape);
-        if shape.contains(&0)
-            || graph.batching() == Batching::Whole
-            || graph.inputs.len() != 1
-            || !fits(&graph.inputs[0])
-        {
-            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
-            return Err(unusable(format!("sequences of {shape:?} do not fill the inputs {}", inputs.join(", "))));
-        }
-    }
-    if !transform.columns.is_empty() {
-        let fits = |input: &TensorSpec| {
-            input.dtype == DType::Float32 && input.sample_shape() == Some(vec![transform.columns.len()])
-        };
-        if graph.batching() == Batching::Whole || graph.inputs.len() != 1 || !fits(&graph.inputs[0]) {
-            let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
-            let count = transform.columns.len();
-            return Err(unusable(format!("{count} columns do not fill the inputs {}", inputs.join(", "))));
-        }
-    }
-    let probabilities = match &transform.output {
-        OutputTransform::Classification { probabilities } => probabilities,
-        OutputTransform::Regression { value } => return number(value, graph).map(Some),
-        OutputTransform::Reconstruction { .. } | OutputTransform::Raw => return Ok(None),
-    };
-    let index = graph.outputs.iter().position(|output| output.name == *probabilities);
-    let index = index.ok_or_else(|| unusable(format!("the graph has no output \"{probabilities}\"")))?;
-    let classes = graph.outputs[index].sample_shape().filter(|shape| shape.len() == 1).map(|shape| shape[0]);
-    let classes =
-        classes.filter(|_| graph.batching() != Batching::Whole && graph.outputs[index].dtype == DType::Float32);
-    let is_known = classes.is_some_and(|classes| labels.is_empty() || labels.len() == classes);
-    if !is_known {
-        return Err(unusable(format!(
-            "{} labels for output \"{probabilities}\" of shape {}",
-            labels.len(),
-            graph.outputs[index].shape_text()
-        )));
-    }
-    Ok(Some(Answering::Probabilities(index)))
-}
-
-/// The output of this name, which holds one number for each sample.
-fn number(name: &str, graph: &Signature) -> Result<Answering> {
-    let index = graph.outputs.iter().position(|output| output.name == name);
-    let index = index.ok_or_else(|| unusable(format!("the graph has no output \"{name}\"")))?;
-    let output = &graph.outputs[index];
-    let is_one = output.sample_shape().is_some_and(|shape| shape.iter().product::<usize>() == 1);
-    if !is_one || output.dtype != DType::Float32 || graph.batching() == Batching::Whole {
-        return Err(unusable(format!("output \"{name}\" of shape {} is not one number", output.shape_text())));
-    }
-    Ok(Answering::Value(index))
-}
-
 /// Checks that the golden examples get the answers that were recorded, through the code that serves.
 ///
 /// # Errors
-/// [`Error::Repository`] naming the example, [`Error::ModelFailed`].
+/// [`crate::error::Error::Repository`] naming the example, [`crate::error::Error::ModelFailed`].
 pub(crate) fn golden(servable: &Servable) -> Result<()> {
     let golden = servable.manifest.as_ref().map_or(&[][..], |manifest| &manifest.golden);
     for (index, example) in golden.iter().enumerate() {
@@ -125,7 +47,7 @@ fn wrong(servable: &Servable, Golden { input, answer }: &Golden) -> Result<Optio
         GoldenAnswer::Regression { .. } | GoldenAnswer::Reconstruction(_) => Options::default().top_k,
     };
     let options = Options { top_k, ..Options::default() };
-    let answers = servable.execute(crate::serving::lifecycle::load::sample(input, &servable.signature)?, options)?;
+    let answers = servable.execute(examples::input(input, servable.signature())?, options)?;
     match (answer, answers.as_slice()) {
         (GoldenAnswer::Classification { probabilities }, [Prediction::Classified { classification, .. }]) => {
             Ok(classification.top_k.iter().find_map(|scored| {
@@ -143,16 +65,16 @@ fn wrong(servable: &Servable, Golden { input, answer }: &Golden) -> Result<Optio
             Ok(is_off.then(|| format!("is {value}, recorded {expected}")))
         }
         (GoldenAnswer::Reconstruction(expected), [Prediction::Reconstructed { reconstruction, latent, score, .. }]) => {
-            differs(expected, (reconstruction, latent, *score), servable.image_limits)
+            differs(expected, (reconstruction, latent, *score), servable.transforms.image_limits)
         }
         (other, _) => Ok(Some(format!("the answer is not that of a {} model", other.task()))),
     }
 }
 
-/// How an autoencoder's answer differs from the recorded one, if it does.
+/// Returns how an autoencoder's answer differs from the recorded one, if it does.
 ///
 /// # Errors
-/// [`Error::Repository`] when the recorded image cannot be read.
+/// [`crate::error::Error::Repository`] when the recorded image cannot be read.
 fn differs(
     expected: &GoldenReconstruction,
     (image, code, score): (&str, &[f32], f64),
@@ -170,14 +92,9 @@ fn differs(
     if code.len() != expected.code.len() || numbers().any(|(a, b)| is_off(f64::from(*a), f64::from(*b))) {
         return Ok(Some(format!("the code is {code:?}, recorded {:?}", expected.code)));
     }
-    let grey = |base64: &str| transform::decode(&crate::serving::lifecycle::load::decode_base64(base64)?, limits);
+    let grey = |base64: &str| transform::decode(&examples::png_file(base64)?, limits);
     let (found, recorded) = (grey(image)?, grey(&expected.image)?);
     let is_near = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= GOLDEN_GREY;
     let is_like = found.pixels.len() == recorded.pixels.len() && found.pixels.iter().zip(&recorded.pixels).all(is_near);
     Ok((!is_like).then(|| "the reconstruction is another image than the recorded one".into()))
-}
-
-/// A version that cannot be served.
-pub(crate) fn unusable(problem: String) -> Error {
-    Error::Repository { what: "the version".into(), problem }
 }

@@ -1,11 +1,11 @@
-//! How many requests of a model may wait: an exact limit, checked before anything is decoded.
+//! The exact limit to the requests that wait in a lane.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::metrics::GaugeGuard;
 
-/// Counts the requests of one model that have been admitted and do not run yet.
+/// Counts the requests of one lane that have been admitted and do not run yet.
 #[derive(Debug)]
 pub(crate) struct Admission {
     waiting: Arc<AtomicUsize>,
@@ -13,7 +13,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Room for this many.
+    /// Makes room for this many.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { waiting: Arc::default(), capacity }
     }
@@ -25,12 +25,12 @@ impl Admission {
         Some(Permit { waiting: self.waiting.clone(), _depth: GaugeGuard::hold(depth) })
     }
 
-    /// Whether there is room for a request now.
+    /// Returns true if there is room for a request now.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting() < self.capacity
     }
 
-    /// How many wait.
+    /// Returns how many wait.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }

@@ -1,51 +1,51 @@
-//! Which of the waiting requests run together: a pure function of the queue, the policy and the time.
+//! Batch forming: a pure function of the queue, the policy and the time.
 //!
 //! The meaning of the settings is Triton's: a batch is run when it is full, when it has a preferred
 //! size, when the oldest request in it has waited for the delay, or at once if there is no delay.
 
 use std::time::{Duration, Instant};
 
-/// How the requests of a model are put together.
+/// The rules by which requests are put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BatchPolicy {
-    /// Samples in one run at the most. A single request of more is run as it is.
+    /// The most samples in one run. A single request of more is run as it is.
     pub(crate) max_samples: usize,
-    /// How long a request may wait for others; zero runs what is there when a thread is free.
+    /// The longest that a request waits for others; with zero, a free thread runs whatever waits.
     pub(crate) max_delay: Duration,
     /// Sizes that run without waiting any longer, ascending.
     pub(crate) preferred: Vec<usize>,
 }
 
 impl BatchPolicy {
-    /// Every request runs by itself.
+    /// Returns the policy by which every request runs by itself.
     pub(crate) fn single() -> Self {
         Self { max_samples: 1, max_delay: Duration::ZERO, preferred: Vec::new() }
     }
 }
 
-/// What batch forming needs to know of a request.
+/// A request, as far as batch forming depends on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate<'a> {
     /// Its samples.
     pub(crate) rows: usize,
     /// The shape of a sample, where requests may differ in it.
     pub(crate) shape: &'a [usize],
-    /// Since when it waits.
+    /// The moment at which its wait began.
     pub(crate) submitted: Instant,
 }
 
-/// What to do with a queue.
+/// The decision on a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Run this many requests from the front of the queue as one batch.
     Run(usize),
-    /// Look again then, or when a request arrives.
+    /// Decide again at this moment, or when a request arrives.
     WaitUntil(Instant),
     /// Nothing waits.
     Idle,
 }
 
-/// Decides on the requests of one queue, given in the order in which they shall run. Requests are
+/// Decides on the requests of one queue, which come in the order in which they will run. Requests are
 /// kept whole, never reordered, and never joined with one of another sample shape.
 pub(crate) fn form<'a>(mut queue: impl Iterator<Item = Candidate<'a>>, policy: &BatchPolicy, now: Instant) -> Decision {
     let Some(first) = queue.next() else { return Decision::Idle };

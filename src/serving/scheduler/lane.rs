@@ -1,54 +1,50 @@
-//! A servable's place in the compute pool.
+//! A place in the pool: a queue of its own and a limit to what waits in it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::SchedulingSettings;
-use crate::error::{Error, Result};
-use crate::metrics::ServableMetrics;
-use crate::serving::execution::work::Work;
-use crate::serving::scheduler::admission::{Admission, Permit};
-use crate::serving::scheduler::batch::BatchPolicy;
-use crate::serving::scheduler::lanes::{Item, LaneId, LanePolicy};
-use crate::serving::scheduler::pool::{Pool, Ticket};
-use crate::signature::Batching;
+use prometheus::Gauge;
 
-/// A lane of the pool, removed when dropped; what still waits in it is run.
+use super::admission::{Admission, Permit};
+use super::lanes::{Item, LaneId, LanePolicy};
+use super::pool::{Job, Pool, Ticket};
+use crate::error::{Error, Result};
+
+/// A lane of the pool, removed when dropped; the jobs that still wait in it are run.
 #[derive(Debug)]
-pub(crate) struct Lane {
-    pool: Arc<Pool>,
+pub(crate) struct Lane<J: Job> {
+    pool: Arc<Pool<J>>,
     id: LaneId,
     admission: Admission,
-    settings: SchedulingSettings,
-    batching: Batching,
 }
 
-impl Lane {
-    /// A lane that runs up to this many samples at once.
-    pub(crate) fn new(pool: Arc<Pool>, settings: SchedulingSettings, batching: Batching, max_batch: usize) -> Self {
-        let id = pool.add_lane(policy(&settings, batching, max_batch, pool.size()));
-        Self { pool, id, admission: Admission::new(settings.queue_capacity), settings, batching }
+impl<J: Job> Lane<J> {
+    /// Adds a lane in which at most `capacity` requests wait.
+    pub(crate) fn new(pool: Arc<Pool<J>>, policy: LanePolicy, capacity: usize) -> Self {
+        let id = pool.add_lane(policy);
+        Self { pool, id, admission: Admission::new(capacity) }
     }
 
-    /// The threads that may work for it.
+    /// Returns the number of threads that may work for it.
     pub(crate) fn threads(&self) -> usize {
         self.pool.size()
     }
 
-    /// Changes how many samples run at once.
-    pub(crate) fn set_max_batch(&self, max_batch: usize) {
-        self.pool.set_policy(self.id, policy(&self.settings, self.batching, max_batch, self.pool.size()));
+    /// Changes how its jobs run.
+    pub(crate) fn set_policy(&self, policy: LanePolicy) {
+        self.pool.set_policy(self.id, policy);
     }
 
-    /// Admits a request, or says how long to stay away.
+    /// Admits a request and counts it in `depth` while it waits. A refused caller is told how long to stay
+    /// away, judging by the time of a `single` run.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when as many wait as may.
-    pub(crate) fn admit(&self, metrics: &ServableMetrics, single: Duration) -> Result<Permit> {
-        self.admission.admit(&metrics.queue_depth).ok_or_else(|| self.is_full(single))
+    pub(crate) fn admit(&self, depth: &Gauge, single: Duration) -> Result<Permit> {
+        self.admission.admit(depth).ok_or_else(|| self.is_full(single))
     }
 
-    /// Whether a request would be admitted now.
+    /// Checks that a request would be admitted now.
     ///
     /// # Errors
     /// As [`Lane::admit`].
@@ -61,29 +57,17 @@ impl Lane {
         Error::Overloaded { what: "the queue is full", retry_after_seconds: (seconds.ceil() as u32).clamp(1, 60) }
     }
 
-    /// Queues work.
+    /// Queues a job.
     ///
     /// # Errors
     /// [`Error::ShuttingDown`].
-    pub(crate) fn submit(&self, make: impl FnOnce(u64) -> Item<Work>) -> Result<Ticket> {
+    pub(crate) fn submit(&self, make: impl FnOnce(u64) -> Item<J>) -> Result<Ticket<J>> {
         self.pool.submit(self.id, make)
     }
 }
 
-impl Drop for Lane {
+impl<J: Job> Drop for Lane<J> {
     fn drop(&mut self) {
         self.pool.remove_lane(self.id);
     }
-}
-
-fn policy(settings: &SchedulingSettings, batching: Batching, max_batch: usize, threads: usize) -> LanePolicy {
-    let batch = match batching {
-        Batching::Any if settings.across_requests => BatchPolicy {
-            max_samples: max_batch.max(1),
-            max_delay: settings.max_queue_delay,
-            preferred: settings.preferred_batch_sizes.clone(),
-        },
-        Batching::Any | Batching::Fixed(_) | Batching::Whole => BatchPolicy::single(),
-    };
-    LanePolicy { batch, weight: settings.weight, concurrency: settings.concurrency.unwrap_or(threads).max(1) }
 }

@@ -1,4 +1,4 @@
-//! The queues of all models and who is next: the decisions of the pool, without its threads.
+//! All lanes and their order: the decisions of the pool, without its threads.
 //!
 //! Compute time is shared by start-time fair queueing: a lane's clock advances by the time its runs
 //! take, divided by its weight, and the lane whose clock is furthest behind runs next. A lane that
@@ -7,24 +7,24 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::serving::scheduler::batch::{BatchPolicy, Candidate, Decision, form};
+use super::batch::{BatchPolicy, Candidate, Decision, form};
 
 /// Identifies a lane for as long as the pool lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LaneId(u64);
 
-/// How a lane shares the pool with others.
+/// The rules by which a lane shares the pool with others.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LanePolicy {
-    /// How its requests are put together.
+    /// The rules by which its jobs are put together.
     pub(crate) batch: BatchPolicy,
-    /// Its share of compute time, relative to others.
+    /// Its share of compute time, relative to the other lanes.
     pub(crate) weight: f64,
-    /// Runs at the same time at the most.
+    /// The most runs at the same time.
     pub(crate) concurrency: usize,
 }
 
-/// A request in a lane.
+/// A job in a lane.
 #[derive(Debug)]
 pub(crate) struct Item<P> {
     pub(crate) id: u64,
@@ -45,18 +45,18 @@ struct Lane<P> {
     queue: VecDeque<Item<P>>,
     /// Weighted seconds of compute time.
     clock: f64,
-    /// What a run took lately, in seconds; charged before a run and corrected after it.
+    /// The time that runs took lately, in seconds; charged before a run and corrected after it.
     estimate: f64,
     running: usize,
     is_removed: bool,
 }
 
-/// What a thread shall do next.
+/// The next work of a thread.
 #[derive(Debug)]
 pub(crate) enum Next<P> {
-    /// Run these, and say how long it took.
+    /// Run these, and report how long it took.
     Run(LaneId, Vec<Item<P>>),
-    /// Look again then, or when something arrives.
+    /// Ask again at this moment, or when a job arrives.
     WaitUntil(Instant),
     /// Nothing can run.
     Idle,
@@ -78,7 +78,7 @@ impl<P> Default for Lanes<P> {
 }
 
 impl<P> Lanes<P> {
-    /// A new lane.
+    /// Adds a lane.
     pub(crate) fn add(&mut self, policy: LanePolicy) -> LaneId {
         let id = LaneId(self.next_lane);
         self.next_lane += 1;
@@ -88,7 +88,7 @@ impl<P> Lanes<P> {
         id
     }
 
-    /// Changes how a lane runs.
+    /// Changes the rules of a lane.
     pub(crate) fn set_policy(&mut self, id: LaneId, policy: LanePolicy) {
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.policy = policy;
@@ -103,7 +103,7 @@ impl<P> Lanes<P> {
         }
     }
 
-    /// Queues a request behind those of its priority and returns its number, unless the lane is gone.
+    /// Queues a job behind those of its priority and returns its number, unless the lane is gone.
     pub(crate) fn push(&mut self, id: LaneId, make: impl FnOnce(u64) -> Item<P>) -> Option<u64> {
         let number = self.next_item;
         self.next_item += 1;
@@ -117,7 +117,7 @@ impl<P> Lanes<P> {
         Some(number)
     }
 
-    /// Takes a waiting request out again.
+    /// Takes a waiting job out again.
     pub(crate) fn withdraw(&mut self, id: LaneId, number: u64) -> Option<Item<P>> {
         let lane = self.lanes.get_mut(&id)?;
         let place = lane.queue.iter().position(|item| item.id == number)?;
@@ -126,12 +126,12 @@ impl<P> Lanes<P> {
         item
     }
 
-    /// Whether nothing waits anywhere.
+    /// Returns true if no lane holds a waiting job.
     pub(crate) fn is_empty(&self) -> bool {
         self.lanes.values().all(|lane| lane.queue.is_empty())
     }
 
-    /// Chooses what to run. Requests whose deadline has passed are moved to `dead`.
+    /// Chooses what to run. Jobs whose deadline has passed are moved to `dead`.
     pub(crate) fn next(&mut self, now: Instant, dead: &mut Vec<Item<P>>) -> Next<P> {
         let mut chosen: Option<(f64, LaneId, usize)> = None;
         let mut wake: Option<Instant> = None;

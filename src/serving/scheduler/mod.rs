@@ -1,7 +1,14 @@
-//! The compute threads and the queues before them. Nothing here knows what a job is.
+//! The compute threads and the queues before them: admission, fair lanes, batches. Nothing here knows what
+//! a job is.
 
-pub(crate) mod admission;
-pub(crate) mod batch;
-pub(crate) mod lane;
-pub(crate) mod lanes;
-pub(crate) mod pool;
+mod admission;
+mod batch;
+mod lane;
+mod lanes;
+mod pool;
+
+pub(crate) use admission::Permit;
+pub(crate) use batch::BatchPolicy;
+pub(crate) use lane::Lane;
+pub(crate) use lanes::{Item, LanePolicy};
+pub(crate) use pool::{Job, Pool, Ticket};

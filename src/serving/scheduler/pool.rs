@@ -1,44 +1,50 @@
-//! The compute threads, shared by all servables.
+//! The compute threads, shared by all lanes.
 //!
-//! Each servable has a lane; [`crate::serving::scheduler::lanes`] decides which of them runs next, here are the threads
-//! that do it. A thread whose run does not come back is written off and replaced, so that a model
-//! that hangs keeps nobody else from running; its lane keeps the run on its account.
+//! [`super::lanes`] decides which lane runs next; these are the threads that run it. A thread whose run
+//! does not come back is written off and replaced, so that a job that hangs keeps no other lane from
+//! running; its own lane is still charged for the run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::lanes::{Item, LaneId, LanePolicy, Lanes, Next};
 use crate::error::{Error, Result};
 use crate::metrics::PoolMetrics;
-use crate::serving::execution::work::Work;
-use crate::serving::scheduler::lanes::{Item, LaneId, LanePolicy, Lanes, Next};
 
-/// The compute threads and what waits for them.
+/// Work that a pool does.
+pub(crate) trait Job: fmt::Debug + Send + Sized + 'static {
+    /// Runs the jobs that were taken from a lane together; `begun` is the moment of that.
+    fn run(batch: Vec<Item<Self>>, begun: Instant);
+}
+
+/// The compute threads and the lanes that they serve.
 #[derive(Debug)]
-pub struct Pool {
-    shared: Arc<Shared>,
+pub(crate) struct Pool<J: Job> {
+    shared: Arc<Shared<J>>,
     size: usize,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct Shared<J: Job> {
+    state: Mutex<State<J>>,
     /// Something was queued, or the pool closes.
     work: Condvar,
     /// A run began, or the pool closes.
     watch: Condvar,
-    /// Requests in all lanes, to be read without the lock.
+    /// Jobs in all lanes, to be read without the lock.
     waiting: AtomicUsize,
     hang_after: Duration,
     metrics: PoolMetrics,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    lanes: Lanes<Work>,
+#[derive(Debug)]
+struct State<J> {
+    lanes: Lanes<J>,
     /// The runs under way, by thread.
     running: BTreeMap<u64, Instant>,
     /// Threads that were written off; each ends when its run comes back.
@@ -49,12 +55,26 @@ struct State {
     is_closed: bool,
 }
 
-impl Pool {
-    /// Starts `size` compute threads. A run that takes longer than `hang_after` costs its thread.
+impl<J> Default for State<J> {
+    fn default() -> Self {
+        Self {
+            lanes: Lanes::default(),
+            running: BTreeMap::new(),
+            lost: Vec::new(),
+            threads: BTreeMap::new(),
+            watchdog: None,
+            next_thread: 0,
+            is_closed: false,
+        }
+    }
+}
+
+impl<J: Job> Pool<J> {
+    /// Starts `size` compute threads. A thread whose run takes longer than `hang_after` is replaced.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no thread.
-    pub fn start(size: usize, hang_after: Duration, metrics: PoolMetrics) -> Result<Self> {
+    pub(crate) fn start(size: usize, hang_after: Duration, metrics: PoolMetrics) -> Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
@@ -74,18 +94,18 @@ impl Pool {
         Ok(Self { shared, size })
     }
 
-    /// How many threads compute.
-    pub fn size(&self) -> usize {
+    /// Returns the number of threads that were started.
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// How many threads there are to compute now; those written off do not count.
-    pub fn threads(&self) -> usize {
+    /// Returns the number of threads that can compute now, without those written off.
+    pub(crate) fn threads(&self) -> usize {
         let state = self.shared.lock();
         state.threads.len() - state.lost.len()
     }
 
-    /// Whether nothing waits.
+    /// Returns true if no job waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.shared.waiting.load(Ordering::Relaxed) == 0
     }
@@ -103,11 +123,11 @@ impl Pool {
         self.shared.lock().lanes.remove(lane);
     }
 
-    /// Queues a request; its place is given up when the ticket is dropped.
+    /// Queues a job; its place is given up when the ticket is dropped.
     ///
     /// # Errors
     /// [`Error::ShuttingDown`] after [`Pool::close`].
-    pub(crate) fn submit(self: &Arc<Self>, lane: LaneId, make: impl FnOnce(u64) -> Item<Work>) -> Result<Ticket> {
+    pub(crate) fn submit(self: &Arc<Self>, lane: LaneId, make: impl FnOnce(u64) -> Item<J>) -> Result<Ticket<J>> {
         let mut state = self.shared.lock();
         if state.is_closed {
             return Err(Error::ShuttingDown);
@@ -119,9 +139,8 @@ impl Pool {
         Ok(Ticket { pool: self.clone(), lane, number, is_answered: false })
     }
 
-    /// Takes no more requests, finishes those that wait, and joins the threads; not those that were
-    /// written off.
-    pub fn close(&self) {
+    /// Takes no more jobs, finishes those that wait, and joins the threads, except for those written off.
+    pub(crate) fn close(&self) {
         let mut state = self.shared.lock();
         state.is_closed = true;
         let mut threads = std::mem::take(&mut state.threads);
@@ -137,7 +156,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl<J: Job> Drop for Pool<J> {
     fn drop(&mut self) {
         self.shared.lock().is_closed = true;
         self.shared.work.notify_all();
@@ -145,23 +164,23 @@ impl Drop for Pool {
     }
 }
 
-/// A place in the queue.
+/// The place of a job in its lane.
 #[derive(Debug)]
-pub(crate) struct Ticket {
-    pool: Arc<Pool>,
+pub(crate) struct Ticket<J: Job> {
+    pool: Arc<Pool<J>>,
     lane: LaneId,
     number: u64,
     is_answered: bool,
 }
 
-impl Ticket {
-    /// Says that there is nothing to withdraw any more.
+impl<J: Job> Ticket<J> {
+    /// Marks the job as done, so that dropping the ticket need not withdraw it.
     pub(crate) fn answered(mut self) {
         self.is_answered = true;
     }
 }
 
-impl Drop for Ticket {
+impl<J: Job> Drop for Ticket<J> {
     fn drop(&mut self) {
         if self.is_answered {
             return;
@@ -173,13 +192,13 @@ impl Drop for Ticket {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<J: Job> Shared<J> {
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
         // Nothing that can panic runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spawn_worker(self: &Arc<Self>, state: &mut State) -> Result<()> {
+    fn spawn_worker(self: &Arc<Self>, state: &mut State<J>) -> Result<()> {
         let number = state.next_thread;
         state.next_thread += 1;
         let shared = self.clone();
@@ -207,7 +226,7 @@ impl Shared {
                     self.watch.notify_one();
                     drop(dead);
                     // Whatever is not contained closer to its cause is contained here.
-                    drop(catch_unwind(AssertUnwindSafe(|| Work::run(batch, begun))));
+                    drop(catch_unwind(AssertUnwindSafe(|| J::run(batch, begun))));
                     let took = begun.elapsed();
                     let mut state = self.lock();
                     state.running.remove(&number);

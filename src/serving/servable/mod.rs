@@ -1,141 +1,36 @@
-//! One version, loaded and runnable: transform, engine, transform.
+//! A version as clients see it: one or more runners, and the transforms around them.
 
-pub(crate) mod execute;
-pub(crate) mod generator;
-pub(crate) mod reconstruction;
+mod answer;
+mod decode;
+mod fit;
+mod generator;
+mod input;
+mod prediction;
+mod quality;
+mod reconstruction;
+mod transforms;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::Bytes;
-use serde::Serialize;
-use utoipa::ToSchema;
+pub use generator::Generator;
+pub use input::{Input, Options, Part};
+pub use prediction::Prediction;
+pub use quality::{LiveQuality, LossKind};
 
-use crate::config::{EngineChoice, SchedulingSettings};
+pub(crate) use fit::unusable;
+pub(crate) use quality::ProbeSet;
+pub(crate) use transforms::{Answering, Labels, Transforms};
+
+use crate::config::SchedulingSettings;
+use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
-use crate::metrics::{ServableMetrics, Stage};
-use crate::repository::triton::{Facing, TritonModel};
-use crate::repository::{Files, Manifest, Truth};
-use crate::serving::execution::cache::ResponseCache;
-use crate::serving::execution::inline::Gather;
-use crate::serving::execution::sessions::Runtime;
-use crate::serving::execution::statistics::Statistics;
-use crate::serving::execution::tuning::{Pinned, Tuning};
-use crate::serving::scheduler::lane::Lane;
-use crate::serving::servable::generator::Generator;
-use crate::serving::servable::reconstruction::Reconstruction;
+use crate::metrics::ServableMetrics;
+use crate::repository::Manifest;
+use crate::repository::triton::{ModelConfig, Served, TritonModel};
+use crate::serving::execution::{Runner, Statistics, Tuning};
 use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
-use crate::tensor::{Data, Tensor};
-use crate::transform::{Classification, ImageLimits, PolarityChoice, SequenceEncoder};
-
-/// What a request brings.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// Encoded images, one sample each.
-    Images(Vec<Bytes>),
-    /// The inputs of the model, in the signature's order.
-    Tensors(Vec<Tensor>),
-}
-
-/// What an answer is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answering {
-    /// The output that holds a distribution over classes.
-    Probabilities(usize),
-    /// The output that holds a number.
-    Value(usize),
-}
-
-impl Answering {
-    /// The output that holds a distribution over classes, if one does.
-    pub(crate) fn probabilities(self) -> Option<usize> {
-        if let Self::Probabilities(output) = self { Some(output) } else { None }
-    }
-}
-
-/// What a request wishes.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// How many classes to name.
-    pub top_k: usize,
-    /// The polarity of the images.
-    pub polarity: PolarityChoice,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { top_k: 1, polarity: PolarityChoice::Auto }
-    }
-}
-
-/// The answer for one sample.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum Prediction {
-    /// A model with a distribution over classes.
-    Classified {
-        #[serde(flatten)]
-        classification: Classification,
-        /// Of an image: whether black and white were exchanged to reach the model's polarity.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        inverted: Option<bool>,
-    },
-    /// An autoencoder.
-    Reconstructed {
-        /// The image made again: a PNG file in base64.
-        reconstruction: String,
-        /// The mean of the image's code.
-        latent: Vec<f32>,
-        /// How unlikely the image is, in nats: the greater, the less like those the model was trained on.
-        score: f64,
-        /// The share of the reference data that scored lower, 0 to 1; at 1 the image is less likely than all
-        /// of them.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        quantile: Option<f64>,
-        /// Of an image: whether black and white were exchanged to reach the model's polarity.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        inverted: Option<bool>,
-    },
-    /// A model of numbers.
-    Number {
-        /// The number.
-        value: f32,
-    },
-    /// A model without output transform.
-    Raw {
-        /// The elements of each output, row by row.
-        #[schema(value_type = BTreeMap<String, Vec<f64>>)]
-        outputs: BTreeMap<String, Data>,
-    },
-}
-
-/// How well a version does on its probe set, asked as clients ask it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-pub struct LiveQuality {
-    /// How many samples were scored.
-    pub samples: u64,
-    /// Mean loss.
-    pub loss: f64,
-    /// What that is the mean of.
-    pub loss_of: LossKind,
-    /// Share of right answers of a classifier, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-}
-
-/// What a version's loss is the mean of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LossKind {
-    /// The cross-entropy of a classifier's answers, in nats.
-    CrossEntropy,
-    /// The scores that an autoencoder gives, in nats.
-    Score,
-    /// The squared errors of numbers, in the square of their unit.
-    SquaredError,
-}
+use crate::transform::SequenceEncoder;
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.
 #[derive(Debug)]
@@ -146,136 +41,147 @@ pub struct Servable {
     pub version: Version,
     /// The manifest, if the version has one.
     pub manifest: Option<Manifest>,
-    /// The transforms around the graph, of the manifest or else of `model.toml`.
-    pub transform: Option<Transform>,
-    pub(crate) sequences: Option<SequenceEncoder>,
-    pub(crate) labels: Vec<String>,
-    /// By output: the classes that a file of Triton's repository names.
-    pub(crate) output_labels: BTreeMap<usize, Vec<String>>,
-    /// What `config.pbtxt` says.
-    pub(crate) triton: Option<Arc<TritonModel>>,
-    /// How the tensors of clients become those of the graph, where they differ.
-    pub(crate) facing: Option<Facing>,
-    /// Its metric handles.
-    pub metrics: ServableMetrics,
-    /// What it did since it was loaded.
-    pub statistics: Statistics,
-    pub(crate) probe: Vec<(Input, Truth)>,
-    pub(crate) live: ArcSwapOption<LiveQuality>,
-    pub(crate) signature: Signature,
-    pub(crate) runtime: ArcSwap<Runtime>,
-    pub(crate) lane: Lane,
-    pub(crate) gather: Gather,
-    pub(crate) tuning: ArcSwap<Tuning>,
-    pub(crate) settings: SchedulingSettings,
-    pub(crate) cache: Option<ResponseCache>,
-    pub(crate) onnx_sha256: String,
-    pub(crate) files: Files,
-    pub(crate) model_file: String,
-    pub(crate) choice: EngineChoice,
-    pub(crate) batching: Batching,
-    /// The output that answers are made of, if the model classifies or gives numbers.
-    pub(crate) answering: Option<Answering>,
-    /// Of an autoencoder: what its answers are made of.
-    pub(crate) reconstruction: Option<Reconstruction>,
+    pub(crate) model: Runner,
+    pub(crate) transforms: Transforms,
     pub(crate) generator: Option<Generator>,
-    pub(crate) image_limits: ImageLimits,
+    pub(crate) probe: ProbeSet,
+    /// The model's `config.pbtxt`, if it has one.
+    pub(crate) triton: Option<Arc<TritonModel>>,
 }
 
 impl Servable {
-    /// Inputs and outputs.
-    pub fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    /// How samples go into one run.
-    pub fn batching(&self) -> Batching {
-        self.batching
-    }
-
-    /// How its requests are scheduled.
-    pub fn scheduling(&self) -> &SchedulingSettings {
-        &self.settings
-    }
-
-    /// The compute threads that may run it.
-    pub fn compute_threads(&self) -> usize {
-        self.lane.threads()
-    }
-
-    /// What was measured of it and chosen.
-    pub fn tuning(&self) -> Arc<Tuning> {
-        self.tuning.load_full()
-    }
-
-    /// What the settings leave to be measured.
-    pub(crate) fn pinned(&self) -> Pinned {
-        Pinned::of(&self.settings)
-    }
-
-    /// Puts a choice into force.
-    pub(crate) fn apply(&self, tuning: Tuning) {
-        self.metrics.set_tuning(tuning.single(), tuning.max_batch);
-        self.lane.set_max_batch(tuning.max_batch);
-        self.tuning.store(Arc::new(tuning));
-    }
-
-    /// The shape of one sample of each input: all of it when the model has no batch.
-    pub fn sample_dims(&self) -> impl Iterator<Item = &[Dim]> {
-        self.signature().inputs.iter().map(|input| match self.batching {
-            Batching::Whole => input.shape.as_slice(),
-            Batching::Any | Batching::Fixed(_) => input.sample_dims(),
-        })
-    }
-
-    /// How many samples a request holds.
-    pub fn samples(&self, input: &Input) -> usize {
-        match input {
-            Input::Images(images) => images.len(),
-            Input::Tensors(_) if self.batching == Batching::Whole => 1,
-            Input::Tensors(tensors) => tensors.first().map_or(0, Tensor::rows),
+    /// Returns the runner of a part.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when the version has no such part.
+    pub fn runner(&self, part: Part) -> Result<&Runner> {
+        match part {
+            Part::Model => Ok(&self.model),
+            Part::Decoder => self.generator.as_ref().map(Generator::decoder).ok_or_else(|| {
+                Error::InvalidInput(format!(
+                    "model \"{}\" makes no images; only a variational autoencoder does",
+                    self.name
+                ))
+            }),
         }
     }
 
-    /// How images become the input, if the model takes images.
-    pub fn image_transform(&self) -> Option<&ImageTransform> {
-        self.transform.as_ref()?.image.as_ref()
+    /// Returns true while runs are under way, which may outlive their requests.
+    pub(crate) fn is_running(&self) -> bool {
+        let decoder = self.generator.as_ref().map(Generator::decoder);
+        std::iter::once(&self.model).chain(decoder).any(Runner::is_running)
     }
 
-    /// The columns of a table that make up the input; empty when the model takes no table.
-    pub fn columns(&self) -> &[Column] {
-        self.transform.as_ref().map_or(&[], |transform| &transform.columns)
+    /// Returns the inputs and outputs of the model.
+    pub fn signature(&self) -> &Signature {
+        self.model.signature()
     }
 
-    /// What makes the input of sequences, if the model takes sequences.
-    pub fn sequences(&self) -> Option<&SequenceEncoder> {
-        self.sequences.as_ref()
+    /// Returns the way in which samples go into one run of the model.
+    pub fn batching(&self) -> Batching {
+        self.model.batching()
     }
 
-    /// The labels, by class; empty where classes have no names.
-    pub fn labels(&self) -> &[String] {
-        &self.labels
+    /// Returns the settings by which requests to the model are scheduled.
+    pub fn scheduling(&self) -> &SchedulingSettings {
+        self.model.scheduling()
     }
 
-    /// Takes note of the time that writing an answer took.
+    /// Returns the number of compute threads that may run the model.
+    pub fn compute_threads(&self) -> usize {
+        self.model.compute_threads()
+    }
+
+    /// Returns the metric handles of the model.
+    pub fn metrics(&self) -> &ServableMetrics {
+        self.model.metrics()
+    }
+
+    /// Returns the figures of the model since it was loaded.
+    pub fn statistics(&self) -> &Statistics {
+        self.model.statistics()
+    }
+
+    /// Returns what was measured of the model and chosen.
+    pub fn tuning(&self) -> Arc<Tuning> {
+        self.model.tuning()
+    }
+
+    /// Records the time that writing an answer of the model took.
     pub fn encoded(&self, elapsed: Duration) {
-        self.metrics.observe(Stage::Encode, elapsed);
-        self.statistics.encoded(elapsed);
+        self.model.encoded(elapsed);
     }
 
-    /// The labels of an output, by class: its own, or else those of the model, which may be of another
+    /// Returns the shape of one sample of each input: the whole shape when the model has no batch.
+    pub fn sample_dims(&self) -> impl Iterator<Item = &[Dim]> {
+        self.model.sample_dims()
+    }
+
+    /// Returns the samples in a request to the model.
+    pub fn samples(&self, input: &Input) -> usize {
+        input.samples(&self.model)
+    }
+
+    /// Returns the number of inputs that a request must bring; the rest are filled in.
+    pub fn required_inputs(&self) -> usize {
+        self.transforms.required_inputs(self.signature().inputs.len())
+    }
+
+    /// Returns the declared transforms around the graph, of the manifest or else of `model.toml`.
+    pub fn transform(&self) -> Option<&Transform> {
+        self.transforms.declared.as_ref()
+    }
+
+    /// Returns the transform of images, if the model takes images.
+    pub fn image_transform(&self) -> Option<&ImageTransform> {
+        self.transform()?.image.as_ref()
+    }
+
+    /// Returns the columns of a table that make up the input; none when the model takes no table.
+    pub fn columns(&self) -> &[Column] {
+        self.transform().map_or(&[], |transform| &transform.columns)
+    }
+
+    /// Returns the encoder of sequences, if the model takes sequences.
+    pub fn sequences(&self) -> Option<&SequenceEncoder> {
+        self.transforms.sequences.as_ref()
+    }
+
+    /// Returns the labels by class; none where classes have no names.
+    pub fn labels(&self) -> &[String] {
+        &self.transforms.labels.classes
+    }
+
+    /// Returns the labels of an output by class: its own, or else those of the model, which may be of another
     /// output and then of another number.
     pub fn output_labels(&self, output: usize) -> &[String] {
-        self.output_labels.get(&output).unwrap_or(&self.labels)
+        self.transforms.labels.outputs.get(&output).map_or_else(|| self.labels(), Vec::as_slice)
     }
 
-    /// What makes images of codes, if the version can.
+    /// Returns the generator of images, if the version has one.
     pub fn generator(&self) -> Option<&Generator> {
         self.generator.as_ref()
     }
 
-    /// What the last whole replay of the probe set gave.
+    /// Returns the figures of the last whole replay of the probe set.
     pub fn live_quality(&self) -> Option<LiveQuality> {
-        self.live.load().as_deref().copied()
+        self.probe.live()
+    }
+
+    /// Returns the version in Triton's words: what its `config.pbtxt` says, completed by what it is. A
+    /// request may bring `max_samples`.
+    pub fn model_config(&self, max_samples: usize) -> ModelConfig {
+        let settings = self.scheduling();
+        let served = Served {
+            name: &self.name,
+            signature: self.signature(),
+            batching: self.batching(),
+            max_samples,
+            settings,
+            joins: settings.across_requests && self.tuning().max_batch > 1,
+            concurrency: settings.concurrency.unwrap_or_else(|| self.compute_threads()),
+            model_file: &self.model.source().file,
+        };
+        ModelConfig::completed(self.triton.as_ref().map(|triton| &triton.config), served)
     }
 }

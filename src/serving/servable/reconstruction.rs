@@ -1,17 +1,18 @@
-//! What an autoencoder answers: the image made again, its code, and how unlikely it is.
+//! The answers of an autoencoder: the image made again, its code, and a score of how unlikely it is.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::error::{Error, Result};
+use super::fit::unusable;
+use super::prediction::{Prediction, not_finite};
+use crate::error::Result;
 use crate::repository::Manifest;
-use crate::serving::servable::{Prediction, Servable};
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
 use crate::stats::ReferenceScores;
 use crate::tensor::Tensor;
 use crate::transform::Picture;
 
-/// Where the parts of an answer are among a graph's outputs, and the noise among its inputs.
+/// The places of an answer's parts among a graph's outputs, and of the noise among its inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reconstruction {
     image: usize,
@@ -21,12 +22,12 @@ pub(crate) struct Reconstruction {
     noise: usize,
     /// Width and height of an image.
     size: [usize; 2],
-    /// What scores are usual, if that is known.
+    /// The scores of the reference data, if they are known.
     reference: Option<ReferenceScores>,
 }
 
 impl Reconstruction {
-    /// Reads a transform; `None` if it is another one.
+    /// Finds the parts in a graph; `None` if the transform is of another kind.
     ///
     /// # Errors
     /// [`Error::Repository`] saying what does not fit the graph.
@@ -34,9 +35,8 @@ impl Reconstruction {
         let OutputTransform::Reconstruction { reconstruction, code, score, noise } = &transform.output else {
             return Ok(None);
         };
-        let unusable = |problem: String| Err(crate::serving::lifecycle::verify::unusable(problem));
         let Some(image) = &transform.image else {
-            return unusable("a model that makes images again must take images".into());
+            return Err(unusable("a model that makes images again must take images".into()));
         };
         let elements = |spec: &TensorSpec| -> Option<usize> {
             let fits = spec.dtype == DType::Float32 && graph.batching() == Batching::Any;
@@ -54,18 +54,18 @@ impl Reconstruction {
             {
                 let reference = manifest.and_then(Manifest::reconstruction).and_then(|quality| quality.scores.clone());
                 if reference.as_ref().is_some_and(|reference| !reference.is_sound()) {
-                    return unusable("the reference scores of the manifest are no quantiles".into());
+                    return Err(unusable("the reference scores of the manifest are no quantiles".into()));
                 }
                 Ok(Some(Self { image, code, score, noise, size, reference }))
             }
-            found => unusable(format!(
+            found => Err(unusable(format!(
                 "the graph must have float outputs \"{reconstruction}\" of {} pixels, \"{code}\" of as many numbers as its second input \"{noise}\", and \"{score}\" of one number for each sample; found {found:?}",
                 size[0] * size[1]
-            )),
+            ))),
         }
     }
 
-    /// The noise for images that come without: none.
+    /// Returns the noise of a request that brings none: zeros.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when it would be too large to be counted.
@@ -73,14 +73,14 @@ impl Reconstruction {
         Tensor::zeros(DType::Float32, vec![samples, self.noise])
     }
 
-    /// The answers for all samples of a request.
+    /// Returns the answers for all samples of a request.
     ///
     /// # Errors
     /// [`Error::Internal`] when an output is not finite, or no picture can be made of it.
     pub(crate) fn answers(&self, outputs: &[Tensor], inverted: Option<&[bool]>) -> Result<Vec<Prediction>> {
         let parts = [self.image, self.code, self.score];
         if parts.iter().any(|part| outputs[*part].data().has_non_finite()) {
-            return Err(Error::internal("the model's output is not a finite number", "NaN or infinity"));
+            return Err(not_finite());
         }
         let [images, codes] = [self.image, self.code].map(|part| outputs[part].float_rows());
         let scores = outputs[self.score].floats()?;
@@ -97,24 +97,5 @@ impl Reconstruction {
             });
         }
         Ok(answers)
-    }
-}
-
-impl Servable {
-    /// How many inputs a request must bring; the rest are filled in.
-    pub fn required_inputs(&self) -> usize {
-        if self.reconstruction.is_some() { 1 } else { self.signature().inputs.len() }
-    }
-
-    /// Adds the noise to a request that has none.
-    ///
-    /// # Errors
-    /// As [`Reconstruction::no_noise`].
-    pub(crate) fn fill_in(&self, tensors: &mut Vec<Tensor>) -> Result<()> {
-        if let (Some(reconstruction), [image]) = (&self.reconstruction, tensors.as_slice()) {
-            let noise = reconstruction.no_noise(image.rows())?;
-            tensors.push(noise);
-        }
-        Ok(())
     }
 }

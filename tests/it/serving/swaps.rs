@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -96,6 +97,31 @@ async fn versions_appear_change_and_vanish() {
     app.refresh().await;
     app.refresh().await;
     assert_eq!(app.answering("/models/n/predict").await, (7, 7.0));
+}
+
+#[tokio::test]
+async fn bare_files_that_were_changed_well_before_the_look_are_taken_at_once() {
+    let models = versions(1);
+    let root = models.path().to_owned();
+    let app = TestApp::with_temp(models, |_| {}).await;
+    let hour = Duration::from_secs(3600);
+    let add = |version: u64, changed: SystemTime| {
+        add_bare_model(&root, "m", version, &plus(version as f32));
+        let file = root.join(format!("m/{version}/model.onnx"));
+        fs::File::options().write(true).open(file).unwrap().set_modified(changed).unwrap();
+    };
+    add(2, SystemTime::now() - hour);
+    app.refresh().await;
+    assert_eq!(app.answering("/predict").await, (2, 2.0));
+    // Young files, or those of a clock that runs ahead, may still be on their way.
+    add(3, SystemTime::now());
+    add(4, SystemTime::now() + hour);
+    app.refresh().await;
+    for version in [3, 4] {
+        assert_eq!(app.version_state("m", version).unwrap().0, State::Start, "{version}");
+    }
+    app.refresh().await;
+    assert_eq!(app.answering("/predict").await, (4, 4.0));
 }
 
 #[tokio::test]

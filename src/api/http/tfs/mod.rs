@@ -145,6 +145,6 @@ async fn write(asked: Asked, servable: &Arc<Servable>, inference: Inference, lay
         Asked::Regress(output) => Ok(answer::regressions(&regressions(&outputs[output])?)),
     });
     let json = json.await?;
-    servable.metrics.observe(Stage::Encode, start.elapsed());
+    servable.metrics().observe(Stage::Encode, start.elapsed());
     Ok(json)
 }

@@ -42,7 +42,7 @@ pub(super) async fn tensors(servable: &Arc<Servable>, outputs: Arc<Vec<Tensor>>,
     let length = outputs.iter().map(|output| output.data().len().max(1) * 10).sum();
     let model = servable.clone();
     let body = off_reactor(length, move || Ok(write(&model, &outputs, is_one))).await?;
-    servable.metrics.observe(Stage::Encode, start.elapsed());
+    servable.metrics().observe(Stage::Encode, start.elapsed());
     Ok(body)
 }
 

@@ -83,7 +83,7 @@ async fn predict(state: &ApiState, model: &str, version: Option<&str>, request: 
         let predicted = state.predictor().predict(&context, servable.clone(), input, options).await?;
         let start = Instant::now();
         let body = answer::classes(&predicted.predictions, is_one);
-        servable.metrics.observe(Stage::Encode, start.elapsed());
+        servable.metrics().observe(Stage::Encode, start.elapsed());
         body
     } else {
         let inference = state.predictor().infer(&context, &servable, input, Options::default()).await?;

@@ -1,19 +1,13 @@
-//! What the admin API asks of the owner. Promotion is done at once; loading and unloading are wishes,
-//! and the answer waits until they have come true or cannot any more.
-
-use std::time::Instant;
+//! The commands of the admin API, and those who wait for an answer.
 
 use tokio::sync::oneshot;
 
 use super::Pointed;
-use super::owner::Owner;
-use super::record::{Model, Record};
-use crate::config::Control;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{AliasName, ModelName, Version};
-use crate::repository::{Aliases, Overrides};
+use crate::repository::Overrides;
 
-/// What is asked.
+/// A command to the owner.
 #[derive(Debug)]
 pub(super) enum Command {
     Refresh {
@@ -44,7 +38,7 @@ pub(super) enum Command {
     },
 }
 
-/// Somebody who waits for an answer.
+/// A caller that waits for an answer.
 #[derive(Debug)]
 pub(super) enum Waiter {
     /// Until a look is done and all is quiet.
@@ -63,7 +57,7 @@ pub(super) enum Waiter {
 }
 
 impl Waiter {
-    /// The model whose folder it wants looked at.
+    /// Returns the model whose folder it wants looked at.
     pub(super) fn model(&self) -> Option<&ModelName> {
         match self {
             Self::Load { model, .. } => Some(model),
@@ -71,271 +65,10 @@ impl Waiter {
         }
     }
 
-    fn is_abandoned(&self) -> bool {
+    pub(super) fn is_abandoned(&self) -> bool {
         match self {
             Self::Refresh { reply, .. } => reply.is_closed(),
             Self::Load { reply, .. } | Self::Unload { reply, .. } => reply.is_closed(),
-        }
-    }
-}
-
-impl Owner {
-    pub(super) fn take_command(&mut self, command: Command) {
-        // A caller who has left needs no answer: the drops of failed sends below.
-        match command {
-            Command::Refresh { reply } => {
-                let asked = self.source.ask();
-                self.waiters.push(Waiter::Refresh { asked, reply });
-            }
-            Command::Promote { model, alias, version, expected, reply } => {
-                drop(reply.send(self.promote(&model, &alias, version, expected)));
-            }
-            Command::Rollback { model, alias, reply } => drop(reply.send(self.rollback(&model, &alias))),
-            Command::Load { model, version, overrides, reply } => match self.check_control() {
-                Ok(()) => {
-                    let asked = self.source.ask();
-                    self.waiters.push(Waiter::Load { model, version, overrides, asked, applied: false, reply });
-                }
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Command::Unload { model, version, reply } => match self.unload(&model, version) {
-                Ok(versions) => self.waiters.push(Waiter::Unload { model, versions, reply }),
-                Err(error) => drop(reply.send(Err(error))),
-            },
-        }
-    }
-
-    fn check_control(&self) -> Result<()> {
-        match self.config.control {
-            Control::None => {
-                Err(Error::Conflict("versions neither load nor unload: the server runs with --control none".into()))
-            }
-            Control::Poll | Control::Explicit => Ok(()),
-        }
-    }
-
-    fn promote(
-        &mut self,
-        name: &ModelName,
-        alias: &AliasName,
-        version: Version,
-        expected: Option<Version>,
-    ) -> Result<Pointed> {
-        let model = find(&self.models, name)?;
-        check_promotable(name, model, version)?;
-        let (aliases, previous) = self.change(name, alias, |aliases| aliases.point(alias, version, expected))?;
-        self.pointed(name, alias, aliases, previous)
-    }
-
-    fn rollback(&mut self, name: &ModelName, alias: &AliasName) -> Result<Pointed> {
-        let model = find(&self.models, name)?;
-        let change = |aliases: &mut Aliases| {
-            if !aliases.aliases.contains_key(alias) {
-                return Err(Error::AliasNotFound { name: name.clone(), alias: alias.clone() });
-            }
-            let version = aliases.go_back(alias)?;
-            check_promotable(name, model, version).map_err(|error| match error {
-                Error::VersionNotFound { .. } => {
-                    Error::Conflict(format!("the earlier version {version} is no longer in the repository"))
-                }
-                error => error,
-            })
-        };
-        let (aliases, previous) = self.change(name, alias, change)?;
-        self.pointed(name, alias, aliases, previous)
-    }
-
-    /// Changes the aliases on disk; also returns where this one pointed before.
-    fn change(
-        &self,
-        name: &ModelName,
-        alias: &AliasName,
-        change: impl FnOnce(&mut Aliases) -> Result<()>,
-    ) -> Result<(Aliases, Option<Version>)> {
-        let mut previous = None;
-        let aliases = self.store.update(name, |aliases| {
-            previous = aliases.aliases.get(alias).map(|alias| alias.version);
-            change(aliases)
-        })?;
-        Ok((aliases, previous))
-    }
-
-    /// Takes changed aliases over; requests see them before the caller has its answer.
-    fn pointed(
-        &mut self,
-        name: &ModelName,
-        alias: &AliasName,
-        aliases: Aliases,
-        previous: Option<Version>,
-    ) -> Result<Pointed> {
-        let generation = aliases.generation;
-        let version = aliases.aliases.get(alias).map(|alias| alias.version);
-        let version = version.ok_or_else(|| Error::AliasNotFound { name: name.clone(), alias: alias.clone() })?;
-        if let Some(model) = self.models.get_mut(name) {
-            model.aliases = aliases.into();
-            model.aliases_problem = None;
-            model.aliases_written = Some(Instant::now());
-        }
-        // The step that follows every event publishes before it answers others; this caller is answered now.
-        self.publish();
-        tracing::info!(model = name.as_str(), alias = alias.as_str(), version = version.0, "alias points");
-        Ok(Pointed { version, previous, generation })
-    }
-
-    /// Wishes versions away and says which.
-    fn unload(&mut self, name: &ModelName, version: Option<Version>) -> Result<Vec<Version>> {
-        self.check_control()?;
-        find(&self.models, name)?;
-        let model = self.models.get_mut(name).ok_or_else(|| Error::ModelNotFound { name: name.clone() })?;
-        let Some(version) = version else {
-            model.wanted = false;
-            model.pinned.clear();
-            model.excluded.clear();
-            return Ok(model.versions.keys().copied().collect());
-        };
-        if !model.versions.contains_key(&version) {
-            return Err(Error::VersionNotFound { name: name.clone(), version });
-        }
-        let pointing = model.aliases.aliases.iter().find(|(_, alias)| alias.version == version && model.wanted);
-        if let Some((alias, _)) = pointing {
-            return Err(Error::Conflict(format!(
-                "alias \"{alias}\" points to version {version}; promote another version first, or unload the whole model"
-            )));
-        }
-        model.pinned.remove(&version);
-        model.excluded.insert(version);
-        Ok(vec![version])
-    }
-
-    /// Turns the loads whose look has been taken into wishes.
-    pub(super) fn apply_loads(&mut self) {
-        for mut waiter in std::mem::take(&mut self.waiters) {
-            if let Waiter::Load { model: name, version, overrides, asked, applied, .. } = &mut waiter
-                && !*applied
-                && *asked <= self.answered
-            {
-                *applied = true;
-                let wish = match self.models.get_mut(name) {
-                    Some(model) if !model.versions.is_empty() => {
-                        model.set_overrides(std::mem::take(overrides));
-                        wish(name, model, *version)
-                    }
-                    _ => Err(Error::ModelNotFound { name: name.clone() }),
-                };
-                if let Err(error) = wish {
-                    if let Waiter::Load { reply, .. } = waiter {
-                        drop(reply.send(Err(error)));
-                    }
-                    continue;
-                }
-            }
-            self.waiters.push(waiter);
-        }
-    }
-
-    /// Answers those whose wait is over.
-    pub(super) fn answer(&mut self) {
-        for waiter in std::mem::take(&mut self.waiters) {
-            if waiter.is_abandoned() {
-                continue;
-            }
-            match waiter {
-                Waiter::Refresh { asked, reply } if asked <= self.answered && self.is_quiet() => {
-                    drop(reply.send(Ok(())));
-                }
-                Waiter::Load { model, version, overrides, asked, applied: true, reply } => {
-                    match self.loaded(&model, version) {
-                        Some(outcome) => drop(reply.send(outcome)),
-                        None => {
-                            self.waiters.push(Waiter::Load { model, version, overrides, asked, applied: true, reply });
-                        }
-                    }
-                }
-                Waiter::Unload { model, versions, reply } => match self.unloaded(&model, &versions) {
-                    Some(outcome) => drop(reply.send(outcome.map(|()| versions))),
-                    None => self.waiters.push(Waiter::Unload { model, versions, reply }),
-                },
-                waiting => self.waiters.push(waiting),
-            }
-        }
-    }
-
-    /// What became of a wish to load; `None` while it is open.
-    fn loaded(&self, name: &ModelName, version: Option<Version>) -> Option<Result<Vec<Version>>> {
-        let conflict = |text: String| Some(Err(Error::Conflict(text)));
-        let Some(model) = self.models.get(name) else { return Some(Err(Error::ModelNotFound { name: name.clone() })) };
-        let overtaken = "it was unloaded by another request meanwhile";
-        let targets: Vec<(Version, &Record)> = match version {
-            Some(version) => match model.versions.get(&version) {
-                Some(record) if record.aspired => vec![(version, record)],
-                _ => return conflict(overtaken.into()),
-            },
-            None if !model.wanted => return conflict(overtaken.into()),
-            None => model.versions.iter().filter(|(_, record)| record.aspired).map(|(v, r)| (*v, r)).collect(),
-        };
-        if targets.is_empty() {
-            return conflict(format!("the version policy of model \"{name}\" chooses none of its versions"));
-        }
-        for (version, record) in &targets {
-            if record.is_current() || record.loading.is_some() {
-                continue;
-            }
-            let trouble = record.present_trouble().map(|trouble| trouble.reason.clone());
-            let stuck = model.why_not_loadable(record);
-            if let Some(reason) = trouble.or(stuck) {
-                return conflict(format!("version {version} cannot be loaded: {reason}"));
-            }
-        }
-        let done = targets.iter().all(|(_, record)| record.is_current());
-        done.then(|| Ok(targets.iter().map(|(version, _)| *version).collect()))
-    }
-
-    /// What became of a wish to unload; `None` while it is open.
-    fn unloaded(&self, name: &ModelName, versions: &[Version]) -> Option<Result<()>> {
-        let Some(model) = self.models.get(name) else { return Some(Ok(())) };
-        let mut records = versions.iter().filter_map(|version| model.versions.get(version));
-        if records.clone().any(|record| record.aspired) {
-            return Some(Err(Error::Conflict("it was loaded by another request meanwhile".into())));
-        }
-        records.all(Record::is_out).then_some(Ok(()))
-    }
-}
-
-fn find<'a>(models: &'a std::collections::BTreeMap<ModelName, Model>, name: &ModelName) -> Result<&'a Model> {
-    let model = models.get(name).filter(|model| !model.versions.is_empty());
-    model.ok_or_else(|| Error::ModelNotFound { name: name.clone() })
-}
-
-/// Makes a load come true from the next decision on.
-fn wish(name: &ModelName, model: &mut Model, version: Option<Version>) -> Result<()> {
-    match version {
-        Some(version) => {
-            let record = model.versions.get_mut(&version).filter(|record| record.found.is_some());
-            let record = record.ok_or_else(|| Error::VersionNotFound { name: name.clone(), version })?;
-            record.start_afresh();
-            model.excluded.remove(&version);
-            model.pinned.insert(version);
-        }
-        None => {
-            model.wanted = true;
-            model.excluded.clear();
-            model.versions.values_mut().for_each(Record::start_afresh);
-        }
-    }
-    Ok(())
-}
-
-/// Whether an alias may point to a version: it serves, and will go on serving.
-fn check_promotable(name: &ModelName, model: &Model, version: Version) -> Result<()> {
-    let record = model.versions.get(&version);
-    let record = record.ok_or_else(|| Error::VersionNotFound { name: name.clone(), version })?;
-    let conflict = |why: &str| Err(Error::Conflict(format!("version {version} is not AVAILABLE: {why}")));
-    match (&record.serving, &record.found) {
-        (Some(_), Some(_)) => Ok(()),
-        (Some(_), None) => conflict("its files are gone"),
-        (None, _) => {
-            let reason = model.entry().versions.get(&version).and_then(|entry| entry.reason.clone());
-            conflict(reason.as_deref().unwrap_or("it is being loaded"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a look at the repository means: which of it is believed, and which models it may change.
+//! Taking in looks at the repository: which are believed, and which models they may change.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};

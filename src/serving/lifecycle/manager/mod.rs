@@ -1,8 +1,9 @@
-//! The only owner of the life of versions. One thread decides (with the pure `policy`) and publishes;
-//! load workers execute; the repository's own thread looks. Requests read the catalog and never wait
-//! for any of them.
+//! The manager, the only owner of the life of versions. One thread decides, with the pure `policy`, and
+//! publishes; load workers execute; the repository's own thread looks. Requests read the catalog and never
+//! wait for any of them.
 
 mod commands;
+mod control;
 mod looks;
 mod owner;
 mod record;
@@ -22,40 +23,40 @@ use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
 use crate::metrics::Metrics;
 use crate::repository::{Overrides, Storage};
-use crate::serving::lifecycle::load::LoadSettings;
+use crate::serving::lifecycle::graphs::LoadSettings;
 use crate::serving::predictor::Predictor;
 
-/// Events that wait for the owner at the most; beyond it commands are refused.
+/// The most events that wait for the owner; beyond it commands are refused.
 const EVENTS: usize = 1024;
 
-/// How long [`Manager::close`] waits for a load under way.
+/// The longest that [`Manager::close`] waits for a load under way.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the manager works with.
+/// The parts of a manager.
 #[derive(Debug)]
 pub struct ManagerParts {
-    /// How versions come and go.
+    /// The settings by which versions come and go.
     pub config: LifecycleConfig,
     /// The repository.
     pub storage: Storage,
     /// The model for requests that name none.
     pub default_model: Option<ModelName>,
-    /// What loading needs to know.
+    /// The settings and shared parts of loading.
     pub load: LoadSettings,
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// Where catalogs are published.
+    /// The predictor to which catalogs are published.
     pub predictor: Arc<Predictor>,
 }
 
-/// Where an alias points to after a change.
+/// The place of an alias after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointed {
-    /// Now.
+    /// The version to which it points now.
     pub version: Version,
-    /// Before the change.
+    /// The version to which it pointed before.
     pub previous: Option<Version>,
-    /// Changes of the model's aliases so far.
+    /// The number of changes to the model's aliases so far.
     pub generation: u64,
 }
 
@@ -63,7 +64,7 @@ pub struct Pointed {
 #[derive(Debug)]
 pub struct Manager {
     events: Sender<Event>,
-    /// What the threads will be made of, until they are.
+    /// The parts of the threads, until these are started.
     parts: Mutex<Option<(ManagerParts, Receiver<Event>)>>,
     running: Mutex<Option<Running>>,
 }
@@ -76,7 +77,7 @@ struct Running {
 }
 
 impl Manager {
-    /// A manager that has not begun; commands wait until it does.
+    /// Makes a manager that has not begun; commands wait until it does.
     pub fn new(parts: ManagerParts) -> Self {
         let (events, inbox) = bounded(EVENTS);
         Self { events, parts: Mutex::new(Some((parts, inbox))), running: Mutex::default() }
@@ -105,8 +106,8 @@ impl Manager {
         Ok(())
     }
 
-    /// Looks at the repository now and waits until all that follows from it is done, but for what
-    /// waits for its time.
+    /// Looks at the repository now, and waits until all that follows is done, except for retries whose time has
+    /// not come.
     ///
     /// # Errors
     /// [`Error::ShuttingDown`].

@@ -23,10 +23,10 @@ use crate::serving::lifecycle::tuner::Tuner;
 use crate::serving::predictor::Predictor;
 use crate::serving::servable::Servable;
 
-/// How often a version that is out of service is asked whether its last request is answered.
+/// The time between two looks whether the last request of a version out of service is answered.
 const DRAIN_CHECK: Duration = Duration::from_millis(2);
 
-/// What the owner learns.
+/// An event that the owner takes in.
 #[derive(Debug)]
 pub(super) enum Event {
     Looked(Looked),
@@ -54,11 +54,11 @@ pub(super) struct Owner {
     pub(super) problems: Vec<Problem>,
     /// Loads that found no free worker.
     pub(super) backlog: usize,
-    /// Whether the repository was refused, so that this is said once.
+    /// Set while the repository is refused, so that this is logged once.
     pub(super) refused: bool,
-    /// When to look again without a watch, because files are still changing.
+    /// The moment of the next look without a watch, because files are still changing.
     look_at: Option<Instant>,
-    /// Whether something changed since the last catalog.
+    /// Set if something changed since the last catalog.
     dirty: bool,
 }
 
@@ -67,7 +67,9 @@ impl Owner {
         let ManagerParts { config, storage, default_model, load, metrics, predictor } = parts;
         let store = AliasStore::new(&storage, &config.state_dir);
         let tuner = load.tuner.clone();
-        let workers = Workers::start(config.load_threads.max(config.start_threads), &load, &metrics, &events)?;
+        let loaded = events.clone();
+        let deliver = move |done| loaded.send(Event::Loaded(done)).is_ok();
+        let workers = Workers::start(config.load_threads.max(config.start_threads), &load, &metrics, &deliver)?;
         let interval = (config.control == Control::Poll).then_some(config.poll_interval);
         let deliver = move |looked| events.send(Event::Looked(looked)).is_ok();
         let source = Source::start(storage, store.clone(), interval, deliver)?;
@@ -247,11 +249,10 @@ impl Owner {
                 let tuning = servable.tuning();
                 let (engine, batch_1_us) = (tuning.engine.name(), tuning.single().as_micros() as u64);
                 tracing::info!(model, version = number, engine, batch_1_us, "available");
-                record.trouble = None;
+                record.failure = None;
                 let servable: Arc<Servable> = Arc::from(servable);
                 if let Some(tuner) = &self.tuner {
                     tuner.add(&servable);
-                    servable.generator().into_iter().for_each(|generator| tuner.add(generator.decoder()));
                 }
                 let old = record.serving.replace((servable, fingerprint));
                 record.draining.extend(old.map(|(servable, _)| servable));
@@ -259,7 +260,7 @@ impl Owner {
             }
             Some(Err(error)) => {
                 record.fail(fingerprint, &error, Instant::now());
-                let attempts = record.trouble.as_ref().map_or(0, |trouble| trouble.attempts);
+                let attempts = record.failure.as_ref().map_or(0, |failure| failure.attempts);
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(model, version = number, attempts, error = %error, cause, "cannot be loaded");
                 match Failure::of(&error) {
@@ -291,14 +292,14 @@ impl Owner {
         self.predictor.publish(catalog);
     }
 
-    /// Drops versions out of service whose last request is answered: here, so that no request pays
+    /// Drops versions out of service whose last request is answered. It is done here so that no request pays
     /// for it.
     fn reap(&mut self) -> bool {
         let mut reaped = false;
         for (name, model) in &mut self.models {
             for (version, record) in &mut model.versions {
                 let before = record.draining.len();
-                record.draining.retain(|servable| Arc::strong_count(servable) > 1);
+                record.draining.retain(|servable| Arc::strong_count(servable) > 1 || servable.is_running());
                 reaped |= record.draining.len() < before;
                 if record.draining.len() < before && record.serving.is_none() {
                     tracing::info!(model = name.as_str(), version = version.0, "unloaded");
@@ -324,19 +325,19 @@ impl Owner {
         self.models.values().flat_map(|model| model.versions.values())
     }
 
-    /// Whether all that can be done now is done.
+    /// Returns true if all that can be done now is done.
     pub(super) fn is_quiet(&self) -> bool {
         self.backlog == 0 && self.records().all(|record| record.loading.is_none() && record.draining.is_empty())
     }
 
-    /// When something is due without an event.
+    /// Returns the moment at which something is due without an event.
     fn next_wake(&self) -> Option<Instant> {
         let now = Instant::now();
         let drain = self.records().any(|record| !record.draining.is_empty()).then(|| now + DRAIN_CHECK);
         let retry = self
             .records()
             .filter(|record| record.aspired && record.loading.is_none())
-            .filter_map(|record| record.trouble.as_ref()?.again)
+            .filter_map(|record| record.failure.as_ref()?.again)
             // One whose time has come waits for a worker or for its files, which is an event.
             .filter(|again| *again > now)
             .min();

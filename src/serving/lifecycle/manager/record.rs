@@ -1,4 +1,4 @@
-//! What the manager keeps of each model and version.
+//! The manager's record of each model and version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ids::Version;
 use crate::repository::{Aliases, Fingerprint, Found, FoundModel, ModelSettings, Origin, Overrides};
 use crate::serving::catalog::{ModelEntry, State, VersionEntry};
-use crate::serving::lifecycle::policy::{self, Failed, Failure, Loading, Standing, VersionView, Wishes};
+use crate::serving::lifecycle::policy::{self, Demand, Failed, Failure, Loading, Standing, VersionView};
 use crate::serving::servable::Servable;
 
 /// A load that a worker has.
@@ -22,7 +22,7 @@ pub(super) struct InFlight {
 
 /// Failed attempts at one state of the files.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct LoadFailure {
     pub(super) fingerprint: Fingerprint,
     pub(super) attempts: u32,
     pub(super) again: Option<Instant>,
@@ -36,12 +36,12 @@ pub(super) struct Record {
     pub(super) found: Option<Found>,
     /// When its files were first seen as they are.
     seen_since: Option<Instant>,
-    /// Whether they may be read.
+    /// Set if they may be read.
     at_rest: bool,
     pub(super) aspired: bool,
     pub(super) serving: Option<(Arc<Servable>, Fingerprint)>,
     pub(super) loading: Option<InFlight>,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) failure: Option<LoadFailure>,
     /// Copies out of service that requests under way still hold.
     pub(super) draining: Vec<Arc<Servable>>,
 }
@@ -56,25 +56,25 @@ impl Record {
         self.found.as_ref().and_then(|found| found.marks.model_bytes)
     }
 
-    /// Whether it waits only for its files to come to rest.
+    /// Returns true if it waits only for its files to come to rest.
     pub(super) fn is_restless(&self) -> bool {
         self.aspired && !self.at_rest && self.model_bytes().is_some()
     }
 
-    /// Takes in what a look found. `first`: the first look of all.
-    fn see(&mut self, found: Found, origin: Origin, first: bool, interval: Duration, now: Instant) {
+    /// Takes in what a look found that began at `now`.
+    fn see(&mut self, found: Found, origin: Origin, interval: Duration, now: Instant) {
         let fingerprint = found.marks.fingerprint;
         let seen_before = self.fingerprint() == Some(fingerprint);
         let since = match self.seen_since {
             Some(since) if seen_before => since,
             _ => now,
         };
-        let refused = self.trouble.as_ref().is_some();
+        let refused = self.failure.as_ref().is_some();
         let standing = Standing {
             seen_for: now - since,
             seen_before,
             asked: origin == Origin::Asked,
-            untouched_at_start: if first { found.marks.changed.elapsed().ok() } else { None },
+            untouched: found.marks.changed.elapsed().ok().and_then(|elapsed| elapsed.checked_sub(now.elapsed())),
             vouched: found.marks.has_manifest && !refused,
         };
         self.at_rest = (seen_before && self.at_rest) || policy::at_rest(standing, interval);
@@ -82,26 +82,26 @@ impl Record {
         self.found = Some(found);
     }
 
-    /// The caller vouches for the files, and wants no memory of earlier failures.
+    /// Trusts the files as the caller does, and forgets earlier failures.
     pub(super) fn start_afresh(&mut self) {
         self.at_rest = true;
-        self.trouble = None;
+        self.failure = None;
     }
 
-    /// Takes note that a load failed.
+    /// Records a failed attempt.
     pub(super) fn fail(&mut self, fingerprint: Fingerprint, error: &Error, now: Instant) {
-        let earlier = self.trouble.take().filter(|trouble| trouble.fingerprint == fingerprint);
-        let attempts = earlier.map_or(0, |trouble| trouble.attempts).saturating_add(1);
+        let earlier = self.failure.take().filter(|failure| failure.fingerprint == fingerprint);
+        let attempts = earlier.map_or(0, |failure| failure.attempts).saturating_add(1);
         let again = policy::pause(Failure::of(error), attempts).map(|pause| now + pause);
-        self.trouble = Some(Trouble { fingerprint, attempts, again, reason: error.without_path() });
+        self.failure = Some(LoadFailure { fingerprint, attempts, again, reason: error.without_path() });
     }
 
-    /// The trouble with the files as they are.
-    pub(super) fn present_trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref().filter(|trouble| self.found.is_none() || Some(trouble.fingerprint) == self.fingerprint())
+    /// Returns the failure to load the files as they are.
+    pub(super) fn present_failure(&self) -> Option<&LoadFailure> {
+        self.failure.as_ref().filter(|failure| self.found.is_none() || Some(failure.fingerprint) == self.fingerprint())
     }
 
-    /// Whether what serves is what the folder holds.
+    /// Returns true if the files that serve are those in the folder.
     pub(super) fn is_current(&self) -> bool {
         self.serving.as_ref().is_some_and(|(_, fingerprint)| Some(*fingerprint) == self.fingerprint())
     }
@@ -116,14 +116,14 @@ impl Record {
 pub(super) struct Model {
     /// Its folder is there.
     pub(super) present: bool,
-    /// What the admin API last said of the model as a whole.
+    /// Set unless the admin API unloaded the model as a whole.
     pub(super) wanted: bool,
     /// Versions loaded and unloaded by name.
     pub(super) pinned: BTreeSet<Version>,
     pub(super) excluded: BTreeSet<Version>,
     /// The last settings that could be read.
     settings: Option<Arc<ModelSettings>>,
-    /// What the last load by request said in their place.
+    /// The settings that the last load by request put in their place.
     overrides: Overrides,
     settings_problem: Option<String>,
     pub(super) aliases: Arc<Aliases>,
@@ -149,7 +149,7 @@ impl Model {
 
     /// Takes in what a look found in its folder.
     pub(super) fn see(&mut self, found: FoundModel, occasion: Occasion) {
-        let Occasion { origin, began, first, interval } = occasion;
+        let Occasion { origin, began, interval, .. } = occasion;
         self.present = true;
         match found.settings {
             Ok(settings) => (self.settings, self.settings_problem) = (Some(settings), None),
@@ -170,7 +170,7 @@ impl Model {
             if self.overrides != Overrides::default() {
                 found.change_settings(Arc::new(self.overrides.over(&found.folder.settings)));
             }
-            self.versions.entry(version).or_default().see(found, origin, first, interval, began);
+            self.versions.entry(version).or_default().see(found, origin, interval, began);
         }
     }
 
@@ -198,27 +198,27 @@ impl Model {
         self.versions.values_mut().for_each(|record| record.found = None);
     }
 
-    /// What is wrong with its settings or aliases; what was last read of them stands.
+    /// Returns the fault in its settings or aliases; those that were last read without one stand.
     pub(super) fn problem(&self) -> Option<String> {
         self.settings_problem.clone().or_else(|| self.aliases_problem.clone())
     }
 
-    /// What of its `config.pbtxt` has no effect.
+    /// Returns the part of its `config.pbtxt` that has no effect.
     pub(super) fn warnings(&self) -> Option<String> {
         self.settings.as_ref()?.warnings()
     }
 
-    /// Whether its settings say that it answers requests that name no model.
+    /// Returns true if its settings make it the model for requests that name none.
     pub(super) fn is_default(&self) -> bool {
         self.settings.as_ref().is_some_and(|settings| settings.default)
     }
 
-    /// What keeps every version from being loaded.
+    /// Returns the fault that keeps every version from being loaded.
     fn blocked(&self) -> Option<&String> {
         self.settings_problem.as_ref().filter(|_| self.settings.is_none())
     }
 
-    /// What keeps a version from being loaded, but for failures.
+    /// Returns the reason that keeps a version from being loaded, except for failed attempts.
     pub(super) fn why_not_loadable(&self, record: &Record) -> Option<String> {
         match &record.found {
             None => Some("its folder is gone".into()),
@@ -233,14 +233,14 @@ impl Model {
         }
     }
 
-    /// Says anew which versions should be loaded.
+    /// Decides anew which versions should be loaded.
     pub(super) fn aspire(&mut self, default: &VersionPolicy) {
         let on_disk: BTreeSet<Version> =
             self.versions.iter().filter(|(_, record)| record.found.is_some()).map(|(version, _)| *version).collect();
         let aliased = self.aliases.aliases.values().map(|alias| alias.version).collect();
         let own = self.settings.as_ref().and_then(|settings| settings.versions.as_ref().map(|own| &own.policy));
         let own = self.overrides.versions.get().or(own);
-        let aspired = policy::aspire(&Wishes {
+        let aspired = policy::aspire(&Demand {
             wanted: self.wanted,
             policy: own.unwrap_or(default),
             on_disk: &on_disk,
@@ -253,7 +253,7 @@ impl Model {
         }
     }
 
-    /// The model as the policy sees it.
+    /// Returns the model as the policy sees it.
     pub(super) fn views(&self) -> BTreeMap<Version, VersionView> {
         let blocked = self.blocked().is_some();
         let view = |(version, record): (&Version, &Record)| {
@@ -272,9 +272,9 @@ impl Model {
                     cancelled: flight.cancelled.load(Ordering::Relaxed),
                 }),
                 failed: record
-                    .trouble
+                    .failure
                     .as_ref()
-                    .map(|trouble| Failed { fingerprint: trouble.fingerprint, again: trouble.again }),
+                    .map(|failure| Failed { fingerprint: failure.fingerprint, again: failure.again }),
                 draining: !record.draining.is_empty(),
             };
             (*version, view)
@@ -286,7 +286,7 @@ impl Model {
         self.excluded.contains(&version) || (!self.wanted && !self.pinned.contains(&version))
     }
 
-    /// The model as requests see it.
+    /// Returns the model as requests see it.
     pub(super) fn entry(&self) -> ModelEntry {
         let versions = self.versions.iter().map(|(version, record)| (*version, self.version_entry(*version, record)));
         let problems: Vec<String> = self.problem().into_iter().chain(self.warnings()).collect();
@@ -296,20 +296,20 @@ impl Model {
 
     fn version_entry(&self, version: Version, record: &Record) -> VersionEntry {
         let (state, reason) = self.state(version, record);
-        let attempts = record.present_trouble().map_or(0, |trouble| trouble.attempts);
+        let attempts = record.present_failure().map_or(0, |failure| failure.attempts);
         let servable = record.serving.as_ref().map(|(servable, _)| servable.clone());
         VersionEntry { state, reason, attempts, servable }
     }
 
-    /// Where a version is in its life, and why.
+    /// Returns the stage of a version's life, and the reason for it.
     fn state(&self, version: Version, record: &Record) -> (State, Option<String>) {
-        let trouble = record.present_trouble();
+        let failure = record.present_failure();
         if record.serving.is_some() {
-            let note = match (&record.found, trouble) {
+            let note = match (&record.found, failure) {
                 (None, _) => Some("its files are gone; it serves on".to_owned()),
-                (_, Some(trouble)) if !record.is_current() => Some(format!(
+                (_, Some(failure)) if !record.is_current() => Some(format!(
                     "its files changed and cannot be loaded, the earlier ones serve on: {}",
-                    trouble.reason
+                    failure.reason
                 )),
                 _ if !record.aspired => Some("no longer wanted; it serves until another version does".to_owned()),
                 _ => None,
@@ -328,9 +328,9 @@ impl Model {
                 true => (State::End, Some(self.why_not_wanted(version).into())),
             };
         }
-        if let Some(trouble) = trouble {
-            let state = if trouble.again.is_some() { State::Start } else { State::End };
-            return (state, Some(trouble.reason.clone()));
+        if let Some(failure) = failure {
+            let state = if failure.again.is_some() { State::Start } else { State::End };
+            return (state, Some(failure.reason.clone()));
         }
         match self.why_not_loadable(record) {
             Some(reason) if record.found.is_some() && self.blocked().is_none() => (State::Start, Some(reason)),

@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::owner::Event;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::repository::{Found, Marks};
-use crate::serving::lifecycle::load::{LoadSettings, load};
+use crate::serving::lifecycle::graphs::LoadSettings;
+use crate::serving::lifecycle::load::load;
 use crate::serving::servable::Servable;
 
 /// One version to load.
@@ -21,7 +21,7 @@ pub(super) struct Job {
     pub(super) cancelled: Arc<AtomicBool>,
 }
 
-/// What became of a job.
+/// The outcome of a job.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) found: Found,
@@ -38,21 +38,23 @@ pub(super) struct Workers {
 }
 
 impl Workers {
+    /// Starts `count` workers, which `deliver` the outcomes until that fails.
+    ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no thread.
     pub(super) fn start(
         count: usize,
         settings: &LoadSettings,
         metrics: &Arc<Metrics>,
-        events: &Sender<Event>,
+        deliver: &(impl Fn(Done) -> bool + Clone + Send + 'static),
     ) -> Result<Self> {
         let (jobs, waiting) = bounded(count);
         let spawn = |index: usize| {
-            let (waiting, events, metrics) = (waiting.clone(), events.clone(), metrics.clone());
+            let (waiting, deliver, metrics) = (waiting.clone(), deliver.clone(), metrics.clone());
             let settings = settings.clone();
             std::thread::Builder::new()
                 .name(format!("load-{index}"))
-                .spawn(move || work(&waiting, &events, &settings, &metrics))
+                .spawn(move || work(&waiting, deliver, &settings, &metrics))
                 .map_err(|error| Error::internal("a load thread could not be started", error))
         };
         let threads = (0..count).map(spawn).collect::<Result<_>>()?;
@@ -82,16 +84,16 @@ impl Workers {
     }
 }
 
-fn work(jobs: &Receiver<Job>, events: &Sender<Event>, settings: &LoadSettings, metrics: &Metrics) {
+fn work(jobs: &Receiver<Job>, deliver: impl Fn(Done) -> bool, settings: &LoadSettings, metrics: &Metrics) {
     for Job { found, cancelled } in jobs {
         let outcome = (!cancelled.load(Ordering::Relaxed)).then(|| load_unchanged(&found, settings, metrics));
-        if events.send(Event::Loaded(Done { found, outcome })).is_err() {
+        if !deliver(Done { found, outcome }) {
             return;
         }
     }
 }
 
-/// Loads what the last look saw: files that changed since then may have been read half old, half new.
+/// Loads what the last look saw. Files that changed since then may have been read half old, half new.
 fn load_unchanged(found: &Found, settings: &LoadSettings, metrics: &Metrics) -> Result<Box<Servable>> {
     let work = || load(&found.folder, settings, metrics);
     let servable = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {

@@ -1,0 +1,235 @@
+//! A graph in memory and the ways to run it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use super::sessions::Runtime;
+use super::statistics::Statistics;
+use crate::error::{Error, Result};
+use crate::ids::{ModelName, Version};
+use crate::metrics::ServableMetrics;
+use crate::repository::triton::View;
+use crate::signature::{Batching, Dim, TensorSpec, shape_text};
+use crate::tensor::Tensor;
+
+/// A graph with its sessions. Jobs under way hold it, so its memory is freed when the last of them is done.
+#[derive(Debug)]
+pub(super) struct Graph {
+    name: ModelName,
+    version: Version,
+    pub(super) view: View,
+    pub(super) metrics: ServableMetrics,
+    pub(super) statistics: Statistics,
+    runtime: ArcSwap<Runtime>,
+}
+
+impl Graph {
+    /// A graph of this model and version, which its errors name.
+    pub(super) fn new(
+        (name, version): (ModelName, Version),
+        view: View,
+        metrics: ServableMetrics,
+        runtime: Runtime,
+    ) -> Self {
+        let statistics = Statistics::default();
+        Self { name, version, view, metrics, statistics, runtime: ArcSwap::from_pointee(runtime) }
+    }
+
+    /// The plan and its sessions.
+    pub(super) fn runtime(&self) -> Arc<Runtime> {
+        self.runtime.load_full()
+    }
+
+    /// Replaces the plan and its sessions; runs under way finish with those they have.
+    pub(super) fn replace_runtime(&self, runtime: Runtime) {
+        self.runtime.store(Arc::new(runtime));
+    }
+
+    /// Brings a client's tensors into the shapes of the graph, once they fit the signature.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
+    pub(super) fn prepare(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        self.check(&tensors)?;
+        self.adapt(tensors)
+    }
+
+    fn adapt(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        match &self.view.facing {
+            Some(adapter) => adapter.to_graph(tensors),
+            None => Ok(tensors),
+        }
+    }
+
+    /// Inputs of zeros for the graph, for a batch of this many samples.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when an input would be too large to be counted.
+    pub(super) fn zeros(&self, batch: usize) -> Result<Vec<Tensor>> {
+        self.adapt(crate::engine::zeros(&self.view.signature, batch)?)
+    }
+
+    /// Runs the graph on prepared tensors. A graph of a fixed batch gets the samples in pieces of that size;
+    /// a request without samples is answered without a run if the shapes of the outputs are known. Only
+    /// `counted` runs appear in the statistics.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when the samples do not fill a graph's fixed batch, [`Error::ModelFailed`].
+    pub(super) fn infer(&self, tensors: &[Tensor], counted: bool) -> Result<Vec<Tensor>> {
+        let rows = tensors.first().map_or(1, Tensor::rows);
+        match self.view.batching {
+            Batching::Whole => self.run(tensors, 1, counted),
+            Batching::Any if rows == 0 => self.no_samples(),
+            Batching::Any => self.run(tensors, rows, counted),
+            Batching::Fixed(size) if size == rows => self.run(tensors, rows, counted),
+            Batching::Fixed(size) if rows == 0 || !rows.is_multiple_of(size) => {
+                Err(Error::InvalidInput(format!("the model takes batches of exactly {size}, got {rows} samples")))
+            }
+            Batching::Fixed(size) => {
+                let mut pieces = Vec::with_capacity(rows / size);
+                for start in (0..rows).step_by(size) {
+                    let piece: Vec<Tensor> =
+                        tensors.iter().map(|tensor| tensor.slice_rows(start..start + size)).collect();
+                    pieces.push(self.run(&piece, size, counted)?);
+                }
+                let joined = |output: usize| Tensor::concat_rows(pieces.iter().map(move |piece| &piece[output]));
+                (0..self.view.signature.outputs.len())
+                    .map(|output| joined(output).map_err(|error| self.failed(error)))
+                    .collect()
+            }
+        }
+    }
+
+    /// Runs the samples of several requests as one and gives each its own outputs.
+    ///
+    /// # Errors
+    /// As [`Graph::infer`].
+    pub(super) fn infer_joined<'a>(
+        &self,
+        requests: impl Iterator<Item = &'a [Tensor]> + Clone,
+        counted: bool,
+    ) -> Result<Vec<Vec<Tensor>>> {
+        let begun = Instant::now();
+        let inputs = 0..requests.clone().next().map_or(0, <[Tensor]>::len);
+        let join = |input: usize| Tensor::concat_rows(requests.clone().map(move |tensors| &tensors[input]));
+        let joined = inputs.map(join).collect::<Result<Vec<_>>>()?;
+        let joining = begun.elapsed();
+        let outputs = self.infer(&joined, counted)?;
+        let computed = Instant::now();
+        let mut start = 0;
+        let parts = requests.map(|tensors| {
+            let rows = start..start + tensors.first().map_or(0, Tensor::rows);
+            start = rows.end;
+            outputs.iter().map(|output| output.slice_rows(rows.clone())).collect()
+        });
+        let parts: Vec<Vec<Tensor>> = parts.collect();
+        if counted {
+            self.statistics.joined(joined.first().map_or(1, Tensor::rows), joining, computed.elapsed());
+        }
+        Ok(parts)
+    }
+
+    /// One run in this thread's session, and a check that no sample was lost in it.
+    fn run(&self, tensors: &[Tensor], samples: usize, counted: bool) -> Result<Vec<Tensor>> {
+        self.metrics.batch_size.observe(samples as f64);
+        let start = Instant::now();
+        let runtime = self.runtime.load();
+        let outputs = runtime.with(|session| session.run(tensors)).map_err(|error| self.failed(error))?;
+        if self.view.batching != Batching::Whole
+            && let Some(output) = outputs.iter().find(|output| output.shape().first() != Some(&samples))
+        {
+            let shapes = format!("{samples} samples went in, an output of shape {:?} came out", output.shape());
+            return Err(self.failed(Error::internal("the model lost samples", shapes)));
+        }
+        if counted {
+            self.statistics.ran(samples, start.elapsed());
+        }
+        match &self.view.facing {
+            Some(adapter) => adapter.to_client(outputs).map_err(|error| self.failed(error)),
+            None => Ok(outputs),
+        }
+    }
+
+    fn no_samples(&self) -> Result<Vec<Tensor>> {
+        let empty = |output: &TensorSpec| {
+            let shape = output.sample_shape().ok_or_else(|| {
+                Error::InvalidInput("the request holds no sample, and the model's output shape depends on it".into())
+            })?;
+            Tensor::zeros(output.dtype, std::iter::once(0).chain(shape).collect())
+        };
+        self.view.signature.outputs.iter().map(empty).collect()
+    }
+
+    fn check(&self, tensors: &[Tensor]) -> Result<()> {
+        let specs = &self.view.signature.inputs;
+        if tensors.len() != specs.len() {
+            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            return Err(Error::InvalidInput(format!(
+                "the model takes {} inputs ({}), got {}",
+                specs.len(),
+                names.join(", "),
+                tensors.len()
+            )));
+        }
+        let rows = tensors.first().map_or(1, Tensor::rows);
+        let is_batched = self.view.batching != Batching::Whole;
+        for (tensor, spec) in tensors.iter().zip(specs) {
+            check_one(tensor, spec, is_batched)?;
+            if is_batched && tensor.rows() != rows {
+                return Err(Error::InvalidInput(format!(
+                    "input \"{}\" holds {} samples, the first input {rows}",
+                    spec.name,
+                    tensor.rows()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the sizes of the dimensions in which samples of this graph may differ.
+    pub(super) fn open_shape(&self, tensors: &[Tensor]) -> Box<[usize]> {
+        let inputs = tensors.iter().zip(&self.view.signature.inputs).enumerate();
+        inputs.flat_map(|(index, (tensor, spec))| open_sizes(tensor, self.sample_dims(index, spec))).collect()
+    }
+
+    /// The dimensions of a sample of an input, in the graph's own shape.
+    fn sample_dims<'a>(&'a self, index: usize, spec: &'a TensorSpec) -> &'a [Dim] {
+        let of_graph = self.view.facing.as_ref().and_then(|adapter| adapter.graph_input(index));
+        match (of_graph, self.view.batching) {
+            (Some(shape), Batching::Whole) => shape,
+            (Some(shape), Batching::Any | Batching::Fixed(_)) => &shape[1..],
+            (None, Batching::Whole) => &spec.shape,
+            (None, Batching::Any | Batching::Fixed(_)) => spec.sample_dims(),
+        }
+    }
+
+    /// Returns the error of a run that failed.
+    pub(super) fn failed(&self, error: Error) -> Error {
+        Error::ModelFailed { name: self.name.clone(), version: self.version, source: Box::new(error) }
+    }
+}
+
+fn open_sizes<'a>(tensor: &'a Tensor, dims: &'a [Dim]) -> impl Iterator<Item = usize> + 'a {
+    let sizes = &tensor.shape()[tensor.shape().len() - dims.len()..];
+    sizes.iter().zip(dims).filter(|(_, dim)| matches!(dim, Dim::Symbol(_))).map(|(size, _)| *size)
+}
+
+fn check_one(tensor: &Tensor, spec: &TensorSpec, is_batched: bool) -> Result<()> {
+    if tensor.dtype() != spec.dtype {
+        let (expected, got) = (spec.dtype, tensor.dtype());
+        return Err(Error::InvalidInput(format!("input \"{}\" is of {expected}, got {got}", spec.name)));
+    }
+    let is_fit = |(size, dim): (&usize, &Dim)| match dim {
+        Dim::Fixed(expected) => size == expected,
+        Dim::Symbol(_) => true,
+    };
+    let fits = tensor.shape().len() == spec.shape.len()
+        && tensor.shape().iter().zip(&spec.shape).skip(usize::from(is_batched)).all(is_fit);
+    if fits {
+        return Ok(());
+    }
+    let (name, shape) = (&spec.name, shape_text(&spec.shape));
+    Err(Error::InvalidInput(format!("input \"{name}\" is of shape {shape}, got {:?}", tensor.shape())))
+}

@@ -1,0 +1,333 @@
+//! A runner: one graph with all it needs to answer requests in tensors.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::cache::{Key, ResponseCache};
+use super::graph::Graph;
+use super::inline::{InlineBatches, Ran};
+use super::pool::Pool;
+use super::sessions::Runtime;
+use super::statistics::Statistics;
+use super::tuning::{Pinned, Tuning};
+use super::work::Work;
+use crate::config::{EngineChoice, SchedulingSettings};
+use crate::error::{Error, Result};
+use crate::ids::{ModelName, Version};
+use crate::metrics::{ServableMetrics, Stage};
+use crate::repository::Files;
+use crate::repository::triton::View;
+use crate::serving::scheduler::{BatchPolicy, Lane, LanePolicy};
+use crate::signature::{Batching, Dim, Signature};
+use crate::tensor::Tensor;
+
+/// The file that a graph was read from, to be read again for another engine.
+#[derive(Debug)]
+pub(crate) struct GraphSource {
+    /// The files of the version.
+    pub(crate) files: Files,
+    /// The name of the graph's file among them.
+    pub(crate) file: String,
+    /// The hash of its bytes.
+    pub(crate) sha256: String,
+    /// The engine that the settings want for it.
+    pub(crate) choice: EngineChoice,
+}
+
+/// The parts of a runner.
+#[derive(Debug)]
+pub(crate) struct RunnerParts<'a> {
+    pub(crate) name: ModelName,
+    pub(crate) version: Version,
+    pub(crate) view: View,
+    pub(crate) runtime: Runtime,
+    pub(crate) source: GraphSource,
+    pub(crate) metrics: ServableMetrics,
+    pub(crate) tuning: Tuning,
+    pub(crate) settings: SchedulingSettings,
+    pub(crate) cache: Option<ResponseCache>,
+    pub(crate) pool: &'a Pool,
+}
+
+/// The way in which a request runs on the thread that received it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InlineMode {
+    /// By itself.
+    Alone,
+    /// Together with the requests that are ready on the same thread.
+    Batched,
+}
+
+/// An answered request in tensors.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    /// The inputs, given back.
+    pub(crate) inputs: Vec<Tensor>,
+    /// The outputs, in the signature's order.
+    pub(crate) outputs: Arc<Vec<Tensor>>,
+    /// The time spent waiting for a run.
+    pub(crate) queue: Duration,
+    /// The time of the run.
+    pub(crate) infer: Duration,
+    /// Set if the response cache had the answer.
+    pub(crate) cached: bool,
+}
+
+/// The answer of the response cache for some inputs.
+pub(super) enum Recalled {
+    /// The outputs.
+    Known(Arc<Vec<Tensor>>),
+    /// Nothing; with a cache, the key under which to keep the outputs.
+    Unknown(Option<Key>),
+}
+
+/// A graph with its sessions, view, lane, tuning, cache and metrics.
+#[derive(Debug)]
+pub struct Runner {
+    graph: Arc<Graph>,
+    lane: Lane<Work>,
+    inline: InlineBatches,
+    tuning: ArcSwap<Tuning>,
+    settings: SchedulingSettings,
+    cache: Option<ResponseCache>,
+    source: GraphSource,
+}
+
+impl Runner {
+    pub(crate) fn new(parts: RunnerParts<'_>) -> Self {
+        let RunnerParts { name, version, view, runtime, source, metrics, tuning, settings, cache, pool } = parts;
+        metrics.set_tuning(tuning.single(), tuning.max_batch);
+        let policy = lane_policy(&settings, view.batching, tuning.max_batch, pool.size());
+        Self {
+            lane: Lane::new(pool.scheduler().clone(), policy, settings.queue_capacity),
+            inline: InlineBatches::new(runtime.threads(), settings.max_batch_size),
+            graph: Arc::new(Graph::new((name, version), view, metrics, runtime)),
+            tuning: ArcSwap::from_pointee(tuning),
+            settings,
+            cache,
+            source,
+        }
+    }
+
+    /// Returns the inputs and outputs as clients see them.
+    pub fn signature(&self) -> &Signature {
+        &self.graph.view.signature
+    }
+
+    /// Returns the way in which samples go into one run.
+    pub fn batching(&self) -> Batching {
+        self.graph.view.batching
+    }
+
+    /// Returns the settings by which its requests are scheduled.
+    pub fn scheduling(&self) -> &SchedulingSettings {
+        &self.settings
+    }
+
+    /// Returns the number of compute threads that may run it.
+    pub fn compute_threads(&self) -> usize {
+        self.lane.threads()
+    }
+
+    /// Returns its metric handles.
+    pub fn metrics(&self) -> &ServableMetrics {
+        &self.graph.metrics
+    }
+
+    /// Returns its figures since it was loaded.
+    pub fn statistics(&self) -> &Statistics {
+        &self.graph.statistics
+    }
+
+    /// Returns what was measured of it and chosen.
+    pub fn tuning(&self) -> Arc<Tuning> {
+        self.tuning.load_full()
+    }
+
+    /// Records the time that writing an answer took.
+    pub fn encoded(&self, elapsed: Duration) {
+        self.graph.metrics.observe(Stage::Encode, elapsed);
+        self.graph.statistics.encoded(elapsed);
+    }
+
+    /// Returns the samples in these inputs.
+    pub fn samples(&self, inputs: &[Tensor]) -> usize {
+        match self.batching() {
+            Batching::Whole => 1,
+            Batching::Any | Batching::Fixed(_) => inputs.first().map_or(0, Tensor::rows),
+        }
+    }
+
+    /// Returns the shape of one sample of each input: the whole shape when the graph has no batch.
+    pub fn sample_dims(&self) -> impl Iterator<Item = &[Dim]> {
+        self.signature().inputs.iter().map(|input| match self.batching() {
+            Batching::Whole => input.shape.as_slice(),
+            Batching::Any | Batching::Fixed(_) => input.sample_dims(),
+        })
+    }
+
+    /// Returns the file that the graph was read from.
+    pub(crate) fn source(&self) -> &GraphSource {
+        &self.source
+    }
+
+    /// Returns the place of an output of clients among those of the graph.
+    pub(crate) fn graph_output(&self, output: usize) -> usize {
+        self.graph.view.facing.as_ref().map_or(output, |adapter| adapter.graph_output(output))
+    }
+
+    /// Returns the plan with its sessions.
+    pub(crate) fn runtime(&self) -> Arc<Runtime> {
+        self.graph.runtime()
+    }
+
+    /// Replaces the plan and its sessions.
+    pub(crate) fn replace_runtime(&self, runtime: Runtime) {
+        self.graph.replace_runtime(runtime);
+    }
+
+    /// Returns true while jobs are under way, which may outlive their requests.
+    pub(crate) fn is_running(&self) -> bool {
+        Arc::strong_count(&self.graph) > 1
+    }
+
+    /// Returns what the settings leave to be measured.
+    pub(crate) fn pinned(&self) -> Pinned {
+        Pinned::of(&self.settings)
+    }
+
+    /// Puts a choice into force.
+    pub(crate) fn apply(&self, tuning: Tuning) {
+        self.graph.metrics.set_tuning(tuning.single(), tuning.max_batch);
+        self.lane.set_policy(lane_policy(&self.settings, self.batching(), tuning.max_batch, self.lane.threads()));
+        self.tuning.store(Arc::new(tuning));
+    }
+
+    /// Returns the error of a run that failed.
+    pub(crate) fn failed(&self, error: Error) -> Error {
+        self.graph.failed(error)
+    }
+
+    /// Brings a client's tensors into the shapes of the graph, once they fit the signature.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
+    pub(crate) fn prepare(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        self.graph.prepare(tensors)
+    }
+
+    /// Returns inputs of zeros for the graph, for a batch of this many samples.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when an input would be too large to be counted.
+    pub(crate) fn zeros(&self, batch: usize) -> Result<Vec<Tensor>> {
+        self.graph.zeros(batch)
+    }
+
+    /// Runs prepared tensors on this thread, for nobody's statistics.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`], [`Error::ModelFailed`].
+    pub(crate) fn infer_uncounted(&self, tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+        self.graph.infer(tensors, false)
+    }
+
+    /// Checks that a request would be admitted now.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`].
+    pub(crate) fn has_room(&self) -> Result<()> {
+        self.lane.has_room(self.tuning.load().single())
+    }
+
+    /// Returns the way in which small requests run on the thread that received them, if they may.
+    pub(crate) fn inline_mode(&self) -> Option<InlineMode> {
+        let tuning = self.tuning.load();
+        let mode = if tuning.inline_batches { InlineMode::Batched } else { InlineMode::Alone };
+        tuning.inline.then_some(mode)
+    }
+
+    /// Answers one prepared sample on this thread.
+    ///
+    /// # Errors
+    /// [`Error::ModelFailed`].
+    pub(crate) async fn run_inline(&self, mode: InlineMode, inputs: Vec<Tensor>, counted: bool) -> Result<Executed> {
+        let begun = Instant::now();
+        let key = match self.recall(&inputs, counted) {
+            Recalled::Known(outputs) => return Ok(Executed::cached(inputs, outputs)),
+            Recalled::Unknown(key) => key,
+        };
+        let Ran { inputs, outputs, infer } = match mode {
+            InlineMode::Batched => self.inline.run(&self.graph, inputs, counted).await?,
+            InlineMode::Alone => Ran { outputs: self.graph.infer(&inputs, counted)?, inputs, infer: begun.elapsed() },
+        };
+        let outputs = Arc::new(outputs);
+        let queue = begun.elapsed().saturating_sub(infer);
+        self.remember(key, &outputs, counted);
+        Ok(Executed { inputs, outputs, queue, infer, cached: false })
+    }
+
+    /// Looks into the response cache, if there is one.
+    pub(super) fn recall(&self, inputs: &[Tensor], counted: bool) -> Recalled {
+        let Some(cache) = &self.cache else { return Recalled::Unknown(None) };
+        let start = Instant::now();
+        let key = ResponseCache::key(inputs);
+        let found = cache.get(&key);
+        if counted {
+            self.graph.statistics.looked_up(found.is_some(), start.elapsed());
+        }
+        found.map_or(Recalled::Unknown(Some(key)), Recalled::Known)
+    }
+
+    /// Keeps outputs under the key that [`Runner::recall`] gave.
+    pub(super) fn remember(&self, key: Option<Key>, outputs: &Arc<Vec<Tensor>>, counted: bool) {
+        if let (Some(cache), Some(key)) = (&self.cache, key) {
+            let start = Instant::now();
+            cache.insert(key, outputs.clone());
+            if counted {
+                self.graph.statistics.kept(start.elapsed());
+            }
+        }
+    }
+
+    pub(super) fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    pub(super) fn lane(&self) -> &Lane<Work> {
+        &self.lane
+    }
+
+    /// Returns the most samples in one run of the pool; a graph without a free batch takes requests whole.
+    pub(super) fn max_batch(&self) -> usize {
+        match self.batching() {
+            Batching::Any => self.tuning.load().max_batch.max(1),
+            Batching::Fixed(_) | Batching::Whole => usize::MAX,
+        }
+    }
+
+    /// Returns the time of a run of one sample.
+    pub(super) fn single(&self) -> Duration {
+        self.tuning.load().single()
+    }
+}
+
+impl Executed {
+    pub(super) fn cached(inputs: Vec<Tensor>, outputs: Arc<Vec<Tensor>>) -> Self {
+        Self { inputs, outputs, queue: Duration::ZERO, infer: Duration::ZERO, cached: true }
+    }
+}
+
+fn lane_policy(settings: &SchedulingSettings, batching: Batching, max_batch: usize, threads: usize) -> LanePolicy {
+    let batch = match batching {
+        Batching::Any if settings.across_requests => BatchPolicy {
+            max_samples: max_batch.max(1),
+            max_delay: settings.max_queue_delay,
+            preferred: settings.preferred_batch_sizes.clone(),
+        },
+        Batching::Any | Batching::Fixed(_) | Batching::Whole => BatchPolicy::single(),
+    };
+    LanePolicy { batch, weight: settings.weight, concurrency: settings.concurrency.unwrap_or(threads).max(1) }
+}

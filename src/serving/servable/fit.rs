@@ -1,0 +1,83 @@
+//! Checks that transforms fit a graph.
+
+use crate::error::{Error, Result};
+use crate::signature::{Batching, DType, ImageTransform, OutputTransform, Signature, TensorSpec, Transform};
+
+/// Returns the error of a version that cannot be served.
+pub(crate) fn unusable(problem: String) -> Error {
+    Error::Repository { what: "the version".into(), problem }
+}
+
+/// Checks that what a transform makes of a request fills the inputs of a graph.
+///
+/// # Errors
+/// [`Error::Repository`] saying what does not fit.
+pub(super) fn inputs(transform: &Transform, graph: &Signature) -> Result<()> {
+    if let Some(ImageTransform { width, height, .. }) = &transform.image {
+        // An autoencoder takes noise besides.
+        let inputs = if matches!(transform.output, OutputTransform::Reconstruction { .. }) { 2 } else { 1 };
+        let pixels = *width as usize * *height as usize;
+        let is_filled = |shape: &[usize]| pixels > 0 && shape.iter().product::<usize>() == pixels;
+        if !first_is_filled(graph, inputs, is_filled) {
+            return Err(do_not_fill(&format!("images of {width} × {height} grey pixels"), graph));
+        }
+    }
+    if let Some(sequence) = &transform.sequence {
+        let expected = sequence.shape();
+        let is_filled = |shape: &[usize]| !expected.contains(&0) && shape == expected;
+        if !first_is_filled(graph, 1, is_filled) {
+            return Err(do_not_fill(&format!("sequences of {expected:?}"), graph));
+        }
+    }
+    let columns = transform.columns.len();
+    if columns > 0 && !first_is_filled(graph, 1, |shape| shape == [columns]) {
+        return Err(do_not_fill(&format!("{columns} columns"), graph));
+    }
+    Ok(())
+}
+
+/// Returns true if a graph takes this many inputs, and samples of a fitting shape in the first.
+fn first_is_filled(graph: &Signature, inputs: usize, fits: impl Fn(&[usize]) -> bool) -> bool {
+    let sample = graph.inputs.first().filter(|input| input.dtype == DType::Float32).and_then(TensorSpec::sample_shape);
+    graph.batching() != Batching::Whole && graph.inputs.len() == inputs && sample.is_some_and(|shape| fits(&shape))
+}
+
+fn do_not_fill(what: &str, graph: &Signature) -> Error {
+    let inputs: Vec<String> = graph.inputs.iter().map(TensorSpec::shape_text).collect();
+    unusable(format!("{what} do not fill the inputs {}", inputs.join(", ")))
+}
+
+/// Returns the place of the output of this name, which holds a distribution over the classes.
+///
+/// # Errors
+/// [`Error::Repository`] when there is none.
+pub(super) fn distribution(name: &str, labels: &[String], graph: &Signature) -> Result<usize> {
+    let index = place(name, graph)?;
+    let output = &graph.outputs[index];
+    let is_float = graph.batching() != Batching::Whole && output.dtype == DType::Float32;
+    let classes = output.sample_shape().filter(|shape| is_float && shape.len() == 1).map(|shape| shape[0]);
+    if classes.is_some_and(|classes| labels.is_empty() || labels.len() == classes) {
+        return Ok(index);
+    }
+    let (labels, shape) = (labels.len(), output.shape_text());
+    Err(unusable(format!("{labels} labels for output \"{name}\" of shape {shape}")))
+}
+
+/// Returns the place of the output of this name, which holds one number for each sample.
+///
+/// # Errors
+/// [`Error::Repository`] when there is none.
+pub(super) fn number(name: &str, graph: &Signature) -> Result<usize> {
+    let index = place(name, graph)?;
+    let output = &graph.outputs[index];
+    let is_one = output.sample_shape().is_some_and(|shape| shape.iter().product::<usize>() == 1);
+    if !is_one || output.dtype != DType::Float32 || graph.batching() == Batching::Whole {
+        return Err(unusable(format!("output \"{name}\" of shape {} is not one number", output.shape_text())));
+    }
+    Ok(index)
+}
+
+fn place(name: &str, graph: &Signature) -> Result<usize> {
+    let index = graph.outputs.iter().position(|output| output.name == name);
+    index.ok_or_else(|| unusable(format!("the graph has no output \"{name}\"")))
+}

@@ -1,0 +1,50 @@
+//! The input of a request, and the ways in which it may be answered.
+
+use bytes::Bytes;
+
+use crate::serving::execution::Runner;
+use crate::tensor::Tensor;
+use crate::transform::PolarityChoice;
+
+/// The input of a request.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Encoded images, one sample each.
+    Images(Vec<Bytes>),
+    /// The inputs of the model, in the signature's order.
+    Tensors(Vec<Tensor>),
+}
+
+impl Input {
+    /// Returns the samples that it brings to a graph.
+    pub(crate) fn samples(&self, runner: &Runner) -> usize {
+        match self {
+            Self::Images(images) => images.len(),
+            Self::Tensors(tensors) => runner.samples(tensors),
+        }
+    }
+}
+
+/// The choices that a request makes about its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The number of classes to name.
+    pub top_k: usize,
+    /// The polarity of the images.
+    pub polarity: PolarityChoice,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { top_k: 1, polarity: PolarityChoice::Auto }
+    }
+}
+
+/// A part of a version that can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The model itself.
+    Model,
+    /// The decoder of an autoencoder.
+    Decoder,
+}

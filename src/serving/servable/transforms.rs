@@ -1,0 +1,111 @@
+//! The transforms around the graph of a model.
+
+use std::collections::BTreeMap;
+
+use super::fit;
+use super::reconstruction::Reconstruction;
+use crate::error::Result;
+use crate::repository::Manifest;
+use crate::signature::{OutputTransform, Signature, Transform};
+use crate::tensor::Tensor;
+use crate::transform::{ImageLimits, SequenceEncoder};
+
+/// The part of the outputs that answers are made of.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Answering {
+    /// The output that holds a distribution over classes.
+    Probabilities(usize),
+    /// The output that holds a number.
+    Value(usize),
+    /// The outputs of an autoencoder.
+    Reconstruction(Reconstruction),
+    /// All outputs, as they are.
+    Outputs,
+}
+
+/// The labels of a version.
+#[derive(Debug, Default)]
+pub(crate) struct Labels {
+    /// By class; empty where classes have no names.
+    pub(crate) classes: Vec<String>,
+    /// By output: the classes that a file of Triton's repository names.
+    pub(crate) outputs: BTreeMap<usize, Vec<String>>,
+}
+
+/// Everything between the input of a request and the graph, and between the graph and an answer.
+#[derive(Debug)]
+pub(crate) struct Transforms {
+    /// The declaration, of the manifest or else of `model.toml`.
+    pub(crate) declared: Option<Transform>,
+    pub(crate) sequences: Option<SequenceEncoder>,
+    pub(crate) labels: Labels,
+    pub(crate) image_limits: ImageLimits,
+    answering: Answering,
+}
+
+impl Transforms {
+    /// Makes the transforms of a graph.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Repository`] saying what does not fit the graph.
+    pub(crate) fn new(
+        declared: Option<Transform>,
+        labels: Labels,
+        manifest: Option<&Manifest>,
+        graph: &Signature,
+        image_limits: ImageLimits,
+    ) -> Result<Self> {
+        let answering = match &declared {
+            Some(transform) => {
+                fit::inputs(transform, graph)?;
+                answering(transform, &labels.classes, manifest, graph)?
+            }
+            None => Answering::Outputs,
+        };
+        let sequences = declared.as_ref().and_then(|transform| transform.sequence.as_ref()).map(SequenceEncoder::new);
+        Ok(Self { declared, sequences, labels, image_limits, answering })
+    }
+
+    pub(crate) fn answering(&self) -> &Answering {
+        &self.answering
+    }
+
+    /// Returns the number of inputs that a request must bring to a graph of `inputs`; the rest are filled in.
+    pub(super) fn required_inputs(&self, inputs: usize) -> usize {
+        match self.answering {
+            Answering::Reconstruction(_) => 1,
+            Answering::Probabilities(_) | Answering::Value(_) | Answering::Outputs => inputs,
+        }
+    }
+
+    /// Adds the noise to a request that has none.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::InvalidInput`] when it would be too large to be counted.
+    pub(super) fn fill_in(&self, tensors: &mut Vec<Tensor>) -> Result<()> {
+        if let (Answering::Reconstruction(reconstruction), [image]) = (&self.answering, tensors.as_slice()) {
+            let noise = reconstruction.no_noise(image.rows())?;
+            tensors.push(noise);
+        }
+        Ok(())
+    }
+}
+
+fn answering(
+    transform: &Transform,
+    labels: &[String],
+    manifest: Option<&Manifest>,
+    graph: &Signature,
+) -> Result<Answering> {
+    match &transform.output {
+        OutputTransform::Classification { probabilities } => {
+            fit::distribution(probabilities, labels, graph).map(Answering::Probabilities)
+        }
+        OutputTransform::Regression { value } => fit::number(value, graph).map(Answering::Value),
+        OutputTransform::Reconstruction { .. } => {
+            let reconstruction = Reconstruction::of(transform, manifest, graph)?;
+            Ok(reconstruction.map_or(Answering::Outputs, Answering::Reconstruction))
+        }
+        OutputTransform::Raw => Ok(Answering::Outputs),
+    }
+}
