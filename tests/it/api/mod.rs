@@ -1,6 +1,6 @@
 //! The protocols: `/predict`, the Open Inference Protocol, TensorFlow Serving, TorchServe and gRPC.
 
-mod grpc;
+pub(crate) mod grpc;
 mod http;
 mod images;
 mod inputs;

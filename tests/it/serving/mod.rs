@@ -6,3 +6,4 @@ mod lifecycle;
 mod mnist;
 mod scheduling;
 mod swaps;
+mod tap;
