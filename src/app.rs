@@ -7,7 +7,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::api::{self, ApiParts, ApiState, Shutdown, Wire};
+use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::Engines;
 use crate::error::{Error, Result};
@@ -150,9 +150,9 @@ impl App {
         &self.state
     }
 
-    /// The whole router, as it serves in production.
-    pub fn router(&self) -> axum::Router {
-        api::router(self.state.clone())
+    /// Everything that is served over HTTP, as in production.
+    pub fn http(&self) -> HttpApi {
+        HttpApi::new(self.state.clone())
     }
 
     /// All services of gRPC, as they serve in production.
@@ -171,8 +171,8 @@ impl App {
     pub async fn run(self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
         let services = self.grpc()?;
         let first = match self.config.grpc {
-            GrpcListen::Same => Wire::Both(self.router(), services.clone()),
-            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.router()),
+            GrpcListen::Same => Wire::Both(self.http(), services.clone()),
+            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.http()),
         };
         let closed = self.state.health().closing();
         let probes = self
@@ -187,7 +187,7 @@ impl App {
         ports.extend(
             listeners
                 .torchserve_management
-                .map(|listener| (listener, Wire::Http(api::torchserve_management(self.state.clone())), over_http)),
+                .map(|listener| (listener, Wire::Http(HttpApi::torchserve_management(self.state.clone())), over_http)),
         );
         let mut servers = JoinSet::new();
         for (listener, wire, connections) in ports {

@@ -5,7 +5,6 @@ use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use http::{Request, Response, Version, header};
 use hyper::body::Incoming;
@@ -16,9 +15,9 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tower::ServiceExt;
 
 use super::grpc::Services;
+use super::http::HttpApi;
 use super::peer::Peer;
 use crate::config::HttpConfig;
 
@@ -53,11 +52,11 @@ const NOT_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r
 #[derive(Debug, Clone)]
 pub enum Wire {
     /// HTTP/1.1.
-    Http(Router),
+    Http(HttpApi),
     /// gRPC over HTTP/2 without TLS.
     Grpc(Services),
-    /// Both, and the router over HTTP/2 as well.
-    Both(Router, Services),
+    /// Both, and HTTP over HTTP/2 as well.
+    Both(HttpApi, Services),
 }
 
 /// How connections are served; cheap to clone.
@@ -105,20 +104,16 @@ impl Connections {
         watcher: Watcher,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let router = match &self.wire {
-            Wire::Http(router) => {
-                let connection = self.builders.http1.serve_connection(TokioIo::new(stream), of(router, peer));
-                return Ok(watcher.watch(connection).await?);
-            }
-            Wire::Grpc(_) => None,
-            Wire::Both(router, _) => Some(router),
-        };
+        if let Wire::Http(api) = &self.wire {
+            let connection = self.builders.http1.serve_connection(TokioIo::new(stream), http1_service(api, peer));
+            return Ok(watcher.watch(connection).await?);
+        }
         let opening = tokio::select! {
             opening = tokio::time::timeout(self.builders.opening, read_opening(&mut stream)) => opening??,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         let is_http2 = opening == PREFACE;
-        if !is_http2 && router.is_none() {
+        if !is_http2 && matches!(self.wire, Wire::Grpc(_)) {
             if opening.first().is_some_and(u8::is_ascii_uppercase) {
                 tokio::time::timeout(self.builders.opening, say_no(stream)).await??;
             }
@@ -126,11 +121,11 @@ impl Connections {
         }
         let stream = TokioIo::new(unread(opening, stream));
         match (is_http2, self.wire) {
-            (false, Wire::Both(router, _)) => {
-                watcher.watch(self.builders.http1.serve_connection(stream, of(&router, peer))).await?;
+            (false, Wire::Both(api, _)) => {
+                watcher.watch(self.builders.http1.serve_connection(stream, http1_service(&api, peer))).await?;
             }
-            (_, Wire::Both(router, services)) => {
-                let service = service_fn(move |request| either(router.clone(), services.clone(), peer, request));
+            (_, Wire::Both(api, services)) => {
+                let service = service_fn(move |request| either(api.clone(), services.clone(), peer, request));
                 watcher.watch(self.builders.http2.serve_connection(stream, service)).await?;
             }
             (_, Wire::Grpc(services)) => {
@@ -143,42 +138,37 @@ impl Connections {
     }
 }
 
-/// A service of HTTP/1.1 whose requests know their peer.
-fn of(
-    router: &Router,
+/// HTTP/1.1 for one connection.
+fn http1_service(
+    api: &HttpApi,
     peer: Peer,
-) -> impl hyper::service::Service<Request<Incoming>, Response = axum::response::Response, Error = Infallible, Future: Send>
-+ use<> {
-    let router = router.clone();
-    service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        answer(router.clone(), request)
-    })
+) -> impl hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + use<>
+{
+    let api = api.clone();
+    service_fn(move |request| answer(api.clone(), peer, request))
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    router.oneshot(request.map(Body::new)).await
+async fn answer(api: HttpApi, peer: Peer, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    Ok(api.answer(request.map(Body::new), Some(peer)).await)
 }
 
 async fn call(
     services: Services,
     peer: Peer,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<tonic::body::Body>, Infallible> {
-    request.extensions_mut().insert(peer);
-    Ok(services.answer(request).await)
+    Ok(services.answer(request, Some(peer)).await)
 }
 
 /// Over HTTP/2 the content type says which of the two is meant.
 async fn either(
-    router: Router,
+    api: HttpApi,
     services: Services,
     peer: Peer,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    request.extensions_mut().insert(peer);
     if is_grpc(&request) {
-        return Ok(services.answer(request).await.map(Body::new));
+        return call(services, peer, request).await.map(|response| response.map(Body::new));
     }
     // HTTP/2 has the authority in the place of a Host header, which the guard of the admin API reads.
     if let (Version::HTTP_2, Some(authority)) = (request.version(), request.uri().authority())
@@ -186,7 +176,7 @@ async fn either(
     {
         request.headers_mut().entry(header::HOST).or_insert(host);
     }
-    answer(router, request).await
+    answer(api, peer, request).await
 }
 
 fn is_grpc<B>(request: &Request<B>) -> bool {

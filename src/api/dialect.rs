@@ -48,17 +48,17 @@ impl Dialect {
         }
     }
 
-    /// How requests to a route are counted. Judged by the route and never by the raw path, which the
-    /// client chooses.
-    pub(super) fn protocol(route: Option<&str>) -> Protocol {
-        let Some(route) = route else { return Protocol::Operations };
-        match Self::of(route) {
-            Self::Weir if !(route.starts_with("/predict") || route.starts_with("/models")) => Protocol::Operations,
+    /// Returns the protocol that a request to a path is counted under; `is_routed` says that a route has
+    /// the path.
+    pub(super) fn protocol(path: &str, is_routed: bool) -> Protocol {
+        match Self::of(path) {
+            _ if !is_routed => Protocol::Operations,
+            Self::Weir if !(path.starts_with("/predict") || path.starts_with("/models")) => Protocol::Operations,
             dialect => dialect.as_protocol(),
         }
     }
 
-    /// How requests in this dialect are counted, whatever their route.
+    /// Returns the protocol that requests in this dialect are counted under.
     pub(super) fn as_protocol(self) -> Protocol {
         match self {
             Self::Weir => Protocol::Weir,

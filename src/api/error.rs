@@ -90,6 +90,11 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// The response to a request whose handler panicked; [`finish`] gives it its body.
+pub(super) fn internal() -> Response {
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
+
 fn causes(error: &Error) -> Option<String> {
     let mut texts = Vec::new();
     let mut cause = error.source();
@@ -142,7 +147,7 @@ pub(super) fn finish(response: Response, dialect: Dialect, method_and_path: &str
     let (mut parts, _) = response.into_parts();
     let (body, media) = dialect.body(&problem);
     parts.status = status;
-    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     Response::from_parts(parts, Body::from(body))
 }

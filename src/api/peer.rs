@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The address at the other end of a connection, in the extensions of its requests. Requests that come
-/// from this process itself have none.
+/// The address at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(SocketAddr);
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use weir::api::grpc::Services;
-use weir::api::{ApiState, Shutdown};
+use weir::api::{ApiState, HttpApi, Shutdown};
 use weir::app::{App, Listeners, StopReason};
 use weir::config::ServeOptions;
 use weir::ids::Version;
@@ -62,7 +62,7 @@ pub(crate) struct TestApp {
     /// The services of gRPC, to be called without a socket.
     pub(crate) services: Services,
     pub(crate) state: ApiState,
-    router: axum::Router,
+    http: HttpApi,
     stop: Option<oneshot::Sender<StopReason>>,
     served: JoinHandle<weir::error::Result<Shutdown>>,
     _models: Option<TempDir>,
@@ -137,7 +137,7 @@ impl TestApp {
             grpc_addr: grpc.local_addr().unwrap(),
             services: app.grpc().unwrap(),
             state: app.state().clone(),
-            router: app.router(),
+            http: app.http(),
             served: tokio::spawn(
                 app.run(Listeners { http: listener, grpc: Some(grpc), torchserve_management: None }, async move {
                     stopped.await.unwrap_or(StopReason::Interrupt)
@@ -188,9 +188,9 @@ impl TestApp {
         self.state_dir.path().join("state")
     }
 
-    /// Sends a request through the production router, without a socket.
+    /// Sends a request through the production HTTP API, without a socket.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.http.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         Answer { status: parts.status, headers: parts.headers, body }

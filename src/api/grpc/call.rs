@@ -6,14 +6,14 @@ use tonic::{Extensions, Request};
 use super::timeout::Deadline;
 use crate::api::access::Caller;
 use crate::api::context::request_context;
-use crate::api::peer::Peer;
+use crate::api::exchange::Arrival;
 use crate::ids::RequestId;
 use crate::serving::{Protocol, RequestContext};
 
 /// A call without its message.
 #[derive(Debug)]
 pub(super) struct Call {
-    id: RequestId,
+    arrival: Arrival,
     metadata: MetadataMap,
     extensions: Extensions,
 }
@@ -22,13 +22,12 @@ impl Call {
     /// Takes the message out of a request.
     pub(super) fn split<T>(request: Request<T>) -> (Self, T) {
         let (metadata, extensions, message) = request.into_parts();
-        let id = extensions.get().cloned().unwrap_or_else(RequestId::generate);
-        (Self { id, metadata, extensions }, message)
+        (Self { arrival: Arrival::of(&extensions), metadata, extensions }, message)
     }
 
     /// The identifier of the call.
     pub(super) fn id(&self) -> &RequestId {
-        &self.id
+        &self.arrival.id
     }
 
     /// Returns the context in which the predictor sees the call.
@@ -43,6 +42,6 @@ impl Call {
 
     /// The party that calls.
     pub(super) fn caller(&self) -> Caller {
-        Caller::new(self.extensions.get::<Peer>().copied(), self.metadata.as_ref())
+        Caller::new(self.arrival.peer, self.metadata.as_ref())
     }
 }

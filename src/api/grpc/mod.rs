@@ -21,13 +21,11 @@ mod timeout;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tokio::sync::oneshot;
@@ -46,16 +44,14 @@ use self::pb::tensorflow::serving::model_service_server::ModelServiceServer;
 use self::pb::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use self::target::{Shape, Target};
 use self::timeout::Deadline;
-use super::observe::X_REQUEST_ID;
+use super::exchange::{Exchange, MAX_PATH_CHARS, contain};
+use super::peer::Peer;
 use super::state::ApiState;
 use crate::error::{Error, Result};
-use crate::ids::{RequestId, printable};
+use crate::ids::printable;
 use crate::metrics::code_name;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-
-/// As much of a path as a log line or an error repeats.
-const MAX_PATH_CHARS: usize = 120;
 
 type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -107,36 +103,34 @@ impl Services {
     }
 
     /// Answers one call.
-    pub async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    pub(super) async fn answer<B>(self, mut request: Request<B>, peer: Option<Peer>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let start = Instant::now();
-        let id = request.headers().get(X_REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
-        let id = id.unwrap_or_else(RequestId::generate);
+        let exchange = Exchange::begin(request.headers());
+        request.extensions_mut().insert(exchange.arrival(peer));
         let uri = request.uri().clone();
         let target = Target::of(uri.path());
-        let mut counted = Counted::new(self.0.state.clone(), target.protocol(), start);
+        let mut counted = Counted::new(self.0.state.clone(), target.protocol(), exchange.start());
         if !speaks_grpc(request.headers()) {
             counted.end(Code::InvalidArgument as i32);
             return unsupported();
         }
         let (cut, is_cut) = (target.shape() == Shape::Stream).then(oneshot::channel).unzip();
-        let (mut response, end) = match self.prepare(request, target, &id, start, is_cut) {
+        let (mut response, end) = match self.prepare(request, target, exchange.start(), is_cut) {
             Ok((request, deadline)) => self.run(request, target, deadline).await,
             Err(status) => (status.into_http(), None),
         };
         let code = match response.extensions().get::<Status>() {
             Some(status) => {
-                error::log(status, &id);
+                error::log(status, exchange.id());
                 status.code() as i32
             }
             None => Code::Ok as i32,
         };
-        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-            response.headers_mut().insert(X_REQUEST_ID, value);
-        }
-        self.log(&id, uri.path(), code, start);
+        exchange.add_id(response.headers_mut());
+        let elapsed = exchange.start().elapsed();
+        exchange.log(self.0.state.settings(), elapsed, "gRPC", uri.path(), code_name(code));
         if code == Code::Ok as i32 && target.shape() != Shape::Unary {
             // How it ends is known at its end.
             return response.map(|body| Body::new(Outbound::new(body, end, counted, cut)));
@@ -150,7 +144,6 @@ impl Services {
         &self,
         request: Request<B>,
         target: Target,
-        id: &RequestId,
         start: Instant,
         cut: Option<oneshot::Receiver<()>>,
     ) -> std::result::Result<(Request<Body>, Option<Deadline>), Status>
@@ -172,7 +165,6 @@ impl Services {
         if let Some(deadline) = deadline {
             parts.extensions.insert(deadline);
         }
-        parts.extensions.insert(id.clone());
         let body = Inbound::new(body, limits, self.0.state.buffered().open(), cut);
         Ok((Request::from_parts(parts, Body::new(body)), deadline))
     }
@@ -184,15 +176,15 @@ impl Services {
         target: Target,
         deadline: Option<Deadline>,
     ) -> (Response<Body>, Option<End>) {
-        let answer = AssertUnwindSafe(self.dispatch(request, target)).catch_unwind();
+        let answer = contain(self.dispatch(request, target));
         let answer = match deadline {
             Some(deadline) => match tokio::time::timeout_at(deadline.at().into(), answer).await {
                 Ok(answer) => answer,
-                Err(_) => Ok(deadline.exceeded().into_http()),
+                Err(_) => Some(deadline.exceeded().into_http()),
             },
             None => answer.await,
         };
-        let response = answer.unwrap_or_else(|_| error::panicked().into_http());
+        let response = answer.unwrap_or_else(|| error::panicked().into_http());
         (response, self.end(target, deadline))
     }
 
@@ -252,21 +244,6 @@ impl Services {
         }
         response
     }
-
-    fn log(&self, id: &RequestId, path: &str, code: i32, start: Instant) {
-        let (settings, elapsed) = (self.0.state.settings(), start.elapsed());
-        if settings.access_log || elapsed >= settings.slow_request {
-            let what = if elapsed >= settings.slow_request { "slow request" } else { "request" };
-            tracing::info!(
-                request_id = id.as_str(),
-                method = "gRPC",
-                path = %printable(path, MAX_PATH_CHARS),
-                status = code_name(code),
-                duration_ms = elapsed.as_micros() as f64 / 1e3,
-                "{what}"
-            );
-        }
-    }
 }
 
 impl<B> Service<Request<B>> for Services
@@ -283,7 +260,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let services = self.clone();
-        Box::pin(async move { Ok(services.answer(request).await) })
+        Box::pin(async move { Ok(services.answer(request, None).await) })
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
@@ -159,7 +159,7 @@ type Body_ = axum::extract::Request<Body>;
 pub(super) async fn promote(
     caller: Caller,
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<AliasAnswer> {
@@ -181,7 +181,7 @@ pub(super) async fn promote(
 pub(super) async fn rollback(
     caller: Caller,
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<AliasAnswer> {
@@ -205,7 +205,7 @@ pub(super) async fn rollback(
 pub(super) async fn load(
     caller: Caller,
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<VersionsAnswer> {
@@ -229,7 +229,7 @@ pub(super) async fn load(
 pub(super) async fn unload(
     caller: Caller,
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<VersionsAnswer> {

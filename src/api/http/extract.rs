@@ -6,11 +6,12 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::api::access::Caller;
-use crate::api::peer::Peer;
+use crate::api::exchange::Arrival;
+use crate::ids::RequestId;
 
 /// Returns the caller of a request.
 pub(super) fn caller_of(parts: &Parts) -> Caller {
-    Caller::new(parts.extensions.get::<Peer>().copied(), &parts.headers)
+    Caller::new(Arrival::of(&parts.extensions).peer, &parts.headers)
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -18,5 +19,13 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(caller_of(parts))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Arrival::of(&parts.extensions).id)
     }
 }

@@ -13,20 +13,20 @@ mod predict;
 mod predict_body;
 mod predict_input;
 mod predict_types;
+mod service;
 mod tfs;
 mod torchserve;
 pub mod training;
 mod triton_metrics;
 
 use axum::Router;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+pub use self::service::HttpApi;
 use super::dialect::Dialect;
-use super::observe::observe;
 use super::state::ApiState;
 
 #[derive(OpenApi)]
@@ -70,28 +70,24 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     documented().split_for_parts().1
 }
 
-/// The router of TorchServe's management API, for a listener of its own: its paths are also Weir's.
-pub fn torchserve_management(state: ApiState) -> Router {
-    torchserve::management()
-        .layer(CatchPanicLayer::new())
-        .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
-        .layer(axum::Extension(Dialect::TorchServe))
-        .with_state(state)
-}
+impl HttpApi {
+    /// Everything that is served over HTTP, but for TorchServe's management API.
+    pub fn new(state: ApiState) -> Self {
+        let (routes, document) = documented().split_for_parts();
+        let description = torchserve::description(&document);
+        let swagger = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document))
+            .layer(axum::middleware::from_fn(docs::inflate_unless_accepted));
+        let router = routes
+            .route("/", axum::routing::get(landing::page).options(|| async move { torchserve::json(description) }))
+            .merge(oip::routes())
+            .merge(tfs::routes())
+            .merge(torchserve::routes())
+            .merge(swagger);
+        Self::with_routes(router, state, None)
+    }
 
-/// The whole router.
-pub fn router(state: ApiState) -> Router {
-    let (routes, document) = documented().split_for_parts();
-    let description = torchserve::description(&document);
-    let swagger = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document))
-        .layer(axum::middleware::from_fn(docs::inflate_unless_accepted));
-    routes
-        .route("/", axum::routing::get(landing::page).options(|| async move { torchserve::json(description) }))
-        .merge(oip::routes())
-        .merge(tfs::routes())
-        .merge(torchserve::routes())
-        .merge(swagger)
-        .layer(CatchPanicLayer::new())
-        .layer(axum::middleware::from_fn_with_state(state.clone(), observe))
-        .with_state(state)
+    /// TorchServe's management API, for a listener of its own: its paths are also Weir's.
+    pub fn torchserve_management(state: ApiState) -> Self {
+        Self::with_routes(torchserve::management(), state, Some(Dialect::TorchServe))
+    }
 }

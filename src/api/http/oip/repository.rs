@@ -1,7 +1,7 @@
 //! The model repository extension. Who may change what is loaded says the setting `--admin`.
 
 use axum::Json;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use serde_json::{Map, Value};
 
 use super::settings::read_object;
@@ -28,7 +28,7 @@ pub(super) async fn index(
 pub(super) async fn load(
     caller: Caller,
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     Path(model): Path<String>,
     request: Request,
 ) -> std::result::Result<(), ApiError> {
@@ -40,7 +40,7 @@ pub(super) async fn load(
 pub(super) async fn unload(
     caller: Caller,
     State(state): State<ApiState>,
-    Extension(id): Extension<RequestId>,
+    id: RequestId,
     Path(model): Path<String>,
     request: Request,
 ) -> std::result::Result<(), ApiError> {

@@ -1,0 +1,105 @@
+//! What surrounds a request of any protocol: its id, its log line, and the containment of panics. HTTP and
+//! gRPC both go through here; metrics and error bodies are each protocol's own.
+//!
+//! tower-http has a layer for each of these, and this does more or costs less:
+//! - `SetRequestIdLayer` takes over any id that a client sends; here an id must be harmless in headers,
+//!   bodies and logs, or it is replaced. Both its layers write headers, of which one is enough.
+//! - `TraceLayer` opens a span for every request and wraps every body; here a request that is neither slow
+//!   nor wanted in the log costs one comparison.
+//! - `CatchPanicLayer` wraps every body twice more and logs what the panic hook has logged.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+
+use super::peer::Peer;
+use super::state::ApiSettings;
+use crate::ids::{RequestId, printable};
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The part of a path that a log line or an error repeats.
+pub(super) const MAX_PATH_CHARS: usize = 120;
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    id: RequestId,
+    start: Instant,
+}
+
+/// The identity of a request, among its extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) id: RequestId,
+    /// Absent from requests that this process makes itself.
+    pub(super) peer: Option<Peer>,
+}
+
+impl Exchange {
+    /// Begins to answer a request. The caller's id is kept if it is fit to be repeated.
+    pub(super) fn begin(headers: &HeaderMap) -> Self {
+        let start = Instant::now();
+        let id = headers.get(X_REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
+        Self { id: id.unwrap_or_else(RequestId::generate), start }
+    }
+
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Returns what handlers may know of it.
+    pub(super) fn arrival(&self, peer: Option<Peer>) -> Arrival {
+        Arrival { id: self.id.clone(), peer }
+    }
+
+    /// The moment at which its head had arrived.
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Tells the caller the id.
+    pub(super) fn add_id(&self, headers: &mut HeaderMap) {
+        // The alphabet of ids has nothing that a header may not hold.
+        if let Ok(value) = HeaderValue::from_str(self.id.as_str()) {
+            headers.insert(X_REQUEST_ID, value);
+        }
+    }
+
+    /// Logs the request if all are logged, or if it was slow.
+    pub(super) fn log(
+        &self,
+        settings: &ApiSettings,
+        elapsed: Duration,
+        method: &str,
+        path: &str,
+        status: impl tracing::Value,
+    ) {
+        let is_slow = elapsed >= settings.slow_request;
+        if settings.access_log || is_slow {
+            tracing::info!(
+                request_id = self.id.as_str(),
+                method = %printable(method, 16),
+                path = %printable(path, MAX_PATH_CHARS),
+                status,
+                duration_ms = elapsed.as_micros() as f64 / 1e3,
+                "{}",
+                if is_slow { "slow request" } else { "request" }
+            );
+        }
+    }
+}
+
+impl Arrival {
+    /// Returns the identity of the request with these extensions.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_else(|| Self { id: RequestId::generate(), peer: None })
+    }
+}
+
+/// Returns the outcome of the work, or `None` if it panicked: a panic costs its own request only.
+pub(super) async fn contain<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
+}
