@@ -169,9 +169,8 @@ impl App {
     /// # Errors
     /// As [`App::grpc`].
     pub async fn run(self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
-        let services = self.grpc()?;
         let first = match self.config.grpc {
-            GrpcListen::Same => Wire::Both(self.http(), services.clone()),
+            GrpcListen::Same => Wire::Both(self.http(), self.grpc()?),
             GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.http()),
         };
         let closed = self.state.health().closing();
@@ -183,7 +182,9 @@ impl App {
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
         let over_http = &metrics.http.connections;
         let mut ports = vec![(listeners.http, first, over_http)];
-        ports.extend(listeners.grpc.map(|listener| (listener, Wire::Grpc(services), &metrics.grpc.connections)));
+        if let Some(listener) = listeners.grpc {
+            ports.push((listener, Wire::Grpc(self.grpc()?), &metrics.grpc.connections));
+        }
         ports.extend(
             listeners
                 .torchserve_management

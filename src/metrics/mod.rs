@@ -12,6 +12,8 @@ mod pool;
 mod serving;
 mod training;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -37,6 +39,9 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// The families of gRPC, which are exported only where it is spoken.
+    grpc_registry: Registry,
+    exports_grpc: AtomicBool,
     /// HTTP requests and connections.
     pub http: HttpMetrics,
     /// gRPC calls and connections.
@@ -56,12 +61,19 @@ impl Metrics {
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let http = HttpMetrics::register(&registry)?;
-        let grpc = GrpcMetrics::register(&registry)?;
+        let grpc_registry = Registry::new();
+        let grpc = GrpcMetrics::register(&grpc_registry)?;
         let pool = PoolMetrics::register(&registry)?;
         let serving = serving::ServingFamilies::register(&registry)?;
         let lifecycle = LifecycleMetrics::register(&registry)?;
         register_process(&registry)?;
-        Ok(Self { registry, http, grpc, pool, lifecycle, serving })
+        let exports_grpc = AtomicBool::new(false);
+        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, serving })
+    }
+
+    /// Exports the metrics of gRPC from now on: the server speaks it.
+    pub fn export_grpc(&self) {
+        self.exports_grpc.store(true, Ordering::Relaxed);
     }
 
     /// Binds the handles of one model version. Its series are removed when the handles are dropped.
@@ -72,12 +84,16 @@ impl Metrics {
         ServableMetrics::bind(&self.serving, model, version).map_err(register_error)
     }
 
-    /// Encodes all metrics in the text exposition format 0.0.4.
+    /// Encodes the metrics of everything that is switched on in the text exposition format 0.0.4.
     ///
     /// # Errors
     /// [`Error::Internal`] when encoding fails.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        encode(&self.registry)
+        let mut text = encode(&self.registry)?;
+        if self.exports_grpc.load(Ordering::Relaxed) {
+            text.append(&mut encode(&self.grpc_registry)?);
+        }
+        Ok(text)
     }
 }
 

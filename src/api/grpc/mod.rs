@@ -76,7 +76,7 @@ impl fmt::Debug for Services {
 }
 
 impl Services {
-    /// The services of a server.
+    /// The services of a server, whose metrics are exported from now on.
     ///
     /// # Errors
     /// [`Error::Internal`] when the descriptors that reflection shows cannot be read, which a test would
@@ -87,6 +87,7 @@ impl Services {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(include_bytes!("pb/descriptors.bin"))
         };
+        state.metrics().export_grpc();
         let limit = state.settings().max_body_bytes;
         let inference = GrpcInferenceServiceServer::new(oip::Inference::new(state.clone()));
         let predictions = PredictionServiceServer::new(tfs::Predictions::new(state.clone()));

@@ -11,11 +11,12 @@ use weir::api::grpc::pb::grpc::health::v1::health_check_response::ServingStatus;
 use weir::api::grpc::pb::grpc::health::v1::health_client::HealthClient;
 use weir::api::grpc::pb::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use weir::api::grpc::pb::inference::{ModelStreamInferResponse, RepositoryModelUnloadRequest};
-use weir::app::StopReason;
+use weir::app::{App, StopReason};
+use weir::config::ServeOptions;
 
 use super::{ask, connect, inference};
 use crate::fixtures::{bare_model, half_plus_two};
-use crate::support::TestApp;
+use crate::support::{TestApp, bundled_models};
 
 fn service(name: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: name.into() }
@@ -97,4 +98,23 @@ async fn reflection_lists_and_describes_every_service() {
         let described = reflect(&app, MessageRequest::FileByFilename(file.into())).await;
         assert!(matches!(described.message_response, Some(MessageResponse::FileDescriptorResponse(_))), "{file}");
     }
+}
+
+#[test]
+fn the_series_of_grpc_are_exported_only_where_it_is_spoken() {
+    let state_dir = tempfile::TempDir::new().unwrap();
+    let options = ServeOptions {
+        models: Some(bundled_models()),
+        state_dir: Some(state_dir.path().to_owned()),
+        tune: Some(false),
+        ..ServeOptions::default()
+    };
+    let app = App::new(options.resolve().unwrap()).unwrap();
+    let exported = || String::from_utf8(app.state().metrics().encode().unwrap()).unwrap();
+    assert!(exported().contains("weir_http_requests_total") && !exported().contains("weir_grpc_"));
+    let services = app.grpc().unwrap();
+    for family in ["weir_grpc_connections", "weir_grpc_requests_total", "weir_grpc_request_duration_seconds"] {
+        assert!(exported().contains(family), "{family}");
+    }
+    drop(services);
 }
