@@ -1,4 +1,7 @@
 //! Reading a request body whole, within limits of size, time, pieces and memory.
+//!
+//! tower-http's `RequestBodyLimitLayer` knows the size alone and boxes every body once more; the time of its
+//! `RequestBodyTimeoutLayer` begins anew with each piece.
 
 use std::sync::Arc;
 
@@ -98,7 +101,10 @@ async fn collect(mut body: Body, limit: usize, mut held: Held) -> Result<Buffere
     let mut joined = BytesMut::new();
     let mut length = 0usize;
     let mut frames = 0;
-    while let Some(frame) = body.frame().await {
+    // The last piece of a body of known length says so itself. Asking once more would wait for nothing, and
+    // set a timer for that.
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else { break };
         let frame = frame.map_err(|_| Error::Malformed("the request body breaks off before its end".into()))?;
         let Ok(data) = frame.into_data() else { continue };
         frames += 1;

@@ -104,14 +104,17 @@ async fn predict(state: &ApiState, target: &ModelRef, query: QueryResult, reques
     let predicted = state.predictor().predict(&context, servable, input, options).await?;
     drop(held);
     let answering = Instant::now();
-    let body = serde_json::to_vec(&PredictAnswer {
+    // Three classes of a sample take about 200 bytes.
+    let mut body = Vec::with_capacity(256 + 256 * predicted.predictions.len());
+    let answer = PredictAnswer {
         request_id: context.request_id.as_str(),
         model: predicted.servable.name.as_str(),
         version: predicted.servable.version.0,
         predictions: &predicted.predictions,
         timings_ms: Timings::new(predicted.stages, start.elapsed()),
-    })
-    .map_err(|error| Error::internal("the answer could not be written", error))?;
+    };
+    serde_json::to_writer(&mut body, &answer)
+        .map_err(|error| Error::internal("the answer could not be written", error))?;
     predicted.servable.encoded(answering.elapsed());
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
