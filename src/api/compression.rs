@@ -1,4 +1,7 @@
-//! Bodies in gzip and deflate (a zlib stream), both ways; what comes in is bounded in its unpacked size.
+//! Bodies in gzip and deflate (a zlib stream), both ways. The unpacked size of a request's body is bounded.
+//!
+//! tower-http's `DecompressionLayer` and `CompressionLayer` do this on the threads that answer connections,
+//! count nothing towards the memory of all bodies, and send answers without their length.
 
 use std::io::{self, Read, Write};
 
@@ -12,7 +15,7 @@ use super::budget::Held;
 use crate::error::{Error, Result};
 use crate::ids::quote;
 
-/// How a body is packed.
+/// The encoding of a packed body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// RFC 1952.
@@ -28,10 +31,10 @@ const WORTH_BYTES: usize = 1024;
 const PIECE: usize = 64 * 1024;
 
 impl Encoding {
-    /// How a request's body is packed.
+    /// Returns the encoding of a request's body.
     ///
     /// # Errors
-    /// [`Error::UnsupportedMedia`] for any other way.
+    /// [`Error::UnsupportedMedia`] for any other encoding.
     pub(super) fn of_request(headers: &HeaderMap) -> Result<Option<Self>> {
         let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
         match value.as_bytes() {
@@ -45,7 +48,7 @@ impl Encoding {
         }
     }
 
-    /// How the caller would like an answer of this size packed.
+    /// Returns the encoding that the caller wants for an answer of this size.
     pub(super) fn of_answer(headers: &HeaderMap, bytes: usize) -> Option<Self> {
         if bytes < WORTH_BYTES {
             return None;

@@ -42,13 +42,13 @@ const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What every HTTP/2 connection begins with (RFC 9113).
+/// The first bytes of every HTTP/2 connection (RFC 9113).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// For who takes the port of gRPC for one of HTTP.
+/// The answer to an HTTP/1.1 client on a port that speaks gRPC only.
 const NOT_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 47\r\nconnection: close\r\n\r\nthis port speaks gRPC; HTTP is on another port\n";
 
-/// What a port speaks.
+/// The protocols of a port.
 #[derive(Debug, Clone)]
 pub enum Wire {
     /// HTTP/1.1.
@@ -59,7 +59,7 @@ pub enum Wire {
     Both(HttpApi, Services),
 }
 
-/// How connections are served; cheap to clone.
+/// Serves connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     wire: Wire,
@@ -115,7 +115,7 @@ impl Connections {
         let is_http2 = opening == PREFACE;
         if !is_http2 && matches!(self.wire, Wire::Grpc(_)) {
             if opening.first().is_some_and(u8::is_ascii_uppercase) {
-                tokio::time::timeout(self.builders.opening, say_no(stream)).await??;
+                tokio::time::timeout(self.builders.opening, refuse_http1(stream)).await??;
             }
             return Ok(());
         }
@@ -197,9 +197,9 @@ async fn read_opening(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(opening[..length].to_vec())
 }
 
-/// Tells a client of HTTP where it is. What it sends is read first: a connection that is closed over
-/// unread bytes takes the answer with it.
-async fn say_no(mut stream: TcpStream) -> io::Result<()> {
+/// Tells an HTTP/1.1 client that this port speaks gRPC. Its request is read to the end: a connection that is
+/// closed over unread bytes takes the answer with it.
+async fn refuse_http1(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(NOT_HTTP).await?;
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink()).await?;

@@ -28,13 +28,13 @@ impl From<InvalidName> for ApiError {
     }
 }
 
-/// What is wrong: for the client, and for the log. Until the request id is known it is carried in the
-/// extensions of a response without a body, or in the source of a gRPC status.
+/// A failure as the client and the log will see it. Until the request id is known it travels in the extensions
+/// of a response without a body, or in the source of a gRPC status.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{detail}")]
 pub(super) struct Wrong {
     pub(super) kind: Kind,
-    /// What the client may read.
+    /// The text for the client.
     pub(super) detail: String,
     /// The cause for the log, outermost first.
     cause: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Wrong {
 
 impl Wrong {
     pub(super) fn of(error: &Error) -> Self {
-        // What is ours to mend is not the client's to read.
+        // Faults of the server are not for the client to read.
         let detail = match error {
             Error::Repository { .. }
             | Error::Incomplete { .. }
@@ -54,7 +54,7 @@ impl Wrong {
         Self { kind: error.kind(), detail, cause: causes(error) }
     }
 
-    /// What did not come from an error of ours.
+    /// A failure that is no [`Error`].
     pub(super) fn foreign(is_ours_to_mend: bool, detail: &str) -> Self {
         let kind = if is_ours_to_mend { Kind::Internal } else { Kind::Malformed };
         Self { kind, detail: detail.to_owned(), cause: None }
@@ -152,7 +152,7 @@ pub(super) fn finish(response: Response, dialect: Dialect, method_and_path: &str
     Response::from_parts(parts, Body::from(body))
 }
 
-/// What a status means that did not come from an error of ours.
+/// Explains a status that did not come from an [`Error`].
 fn foreign(status: StatusCode, method_and_path: &str) -> Wrong {
     let (kind, detail) = match status {
         StatusCode::NOT_FOUND => {

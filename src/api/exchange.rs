@@ -1,5 +1,5 @@
-//! What surrounds a request of any protocol: its id, its log line, and the containment of panics. HTTP and
-//! gRPC both go through here; metrics and error bodies are each protocol's own.
+//! The life of a request of any protocol: its id, its log line, and the containment of panics. HTTP and gRPC
+//! both go through here; metrics and error bodies are each protocol's own.
 //!
 //! tower-http has a layer for each of these, and this does more or costs less:
 //! - `SetRequestIdLayer` takes over any id that a client sends; here an id must be harmless in headers,

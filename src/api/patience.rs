@@ -1,10 +1,10 @@
-//! How long administrative actions are waited for.
+//! The longest wait for administrative actions.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// How long `load` and `unload` are waited for; they go on afterwards.
+/// The longest wait for `load` and `unload`, which go on afterwards.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for an action.

@@ -15,7 +15,7 @@ pub(super) struct Problem {
     /// The HTTP status.
     #[schema(example = 422)]
     pub status: u16,
-    /// What was wrong, what was expected and what was met.
+    /// The fault: what was expected, and what was met instead.
     pub detail: String,
     /// The identifier of the request, as in the header `x-request-id`.
     pub request_id: String,

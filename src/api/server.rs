@@ -24,10 +24,10 @@ use super::peer::Peer;
 use crate::config::HttpConfig;
 use crate::metrics::GaugeGuard;
 
-/// How long to wait after accepting failed, as it does when file descriptors run out.
+/// The pause after accepting failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How the shutdown went.
+/// The outcome of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
     /// Every accepted request was answered.

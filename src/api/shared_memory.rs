@@ -27,7 +27,7 @@ pub(crate) struct RegionSlice {
     pub(crate) region: String,
     /// Where it begins, from the beginning of the region.
     pub(crate) offset: usize,
-    /// How long it is.
+    /// Its length in bytes.
     pub(crate) byte_size: usize,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct RegionStatus {
     pub(crate) key: String,
     /// Where the region begins in the object.
     pub(crate) offset: u64,
-    /// How long it is.
+    /// Its length in bytes.
     pub(crate) byte_size: u64,
 }
 
@@ -66,7 +66,7 @@ impl Regions {
         Self { root: is_on.then(|| "/dev/shm".into()), max_bytes, regions: Mutex::default() }
     }
 
-    /// Whether shared memory may be used.
+    /// Returns true if shared memory may be used.
     pub(crate) fn is_on(&self) -> bool {
         self.root.is_some()
     }
@@ -189,7 +189,7 @@ impl Regions {
     }
 }
 
-/// What is said to those who offer the memory of a GPU.
+/// The refusal of memory of a GPU.
 pub(crate) fn cuda_is_absent() -> Error {
     Error::InvalidInput("there is no CUDA shared memory here: models run on the CPU".into())
 }

@@ -1,4 +1,4 @@
-//! What handlers share.
+//! The state that handlers share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::serving::{Manager, Predictor};
 use crate::store::Audit;
 use crate::telemetry::LogControl;
 
-/// The limits and habits of the HTTP side.
+/// Limits and other settings of the API.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// The largest body.
@@ -27,15 +27,15 @@ pub struct ApiSettings {
     pub max_samples: usize,
     /// A request slower than this is logged.
     pub slow_request: Duration,
-    /// Whether every request is logged.
+    /// Set if every request is logged.
     pub access_log: bool,
-    /// Whether pages of other origins may use TensorFlow Serving's paths.
+    /// Set if pages of other origins may use TensorFlow Serving's paths.
     pub cors: bool,
     /// Whose names metrics have beside our own.
     pub compat_metrics: CompatMetrics,
 }
 
-/// What the handlers work with.
+/// The parts of the server that handlers work with.
 #[derive(Debug)]
 pub struct ApiParts {
     /// The way to predictions.
@@ -44,13 +44,13 @@ pub struct ApiParts {
     pub manager: Arc<Manager>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// What was done through the admin API.
+    /// The audit trail.
     pub audit: Arc<Audit>,
-    /// What is logged.
+    /// Control over the log.
     pub log: LogControl,
 }
 
-/// Whether the server wants traffic.
+/// The stages of the way down, from wanting traffic to closing.
 #[derive(Debug, Default)]
 pub struct Health {
     draining: watch::Sender<bool>,
@@ -63,7 +63,7 @@ impl Health {
         self.draining.send_replace(true);
     }
 
-    /// Whether the server is going away.
+    /// Returns true once the server is going away.
     pub fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
@@ -137,7 +137,7 @@ impl ApiState {
         &self.0.parts.manager
     }
 
-    /// What was done through the admin API.
+    /// The audit trail.
     pub fn audit(&self) -> &Arc<Audit> {
         &self.0.parts.audit
     }
@@ -147,12 +147,12 @@ impl ApiState {
         &self.0.parts.metrics
     }
 
-    /// Whether the server wants traffic.
+    /// The stages of the way down.
     pub fn health(&self) -> &Arc<Health> {
         &self.0.health
     }
 
-    /// Limits and habits.
+    /// Limits and other settings.
     pub fn settings(&self) -> &ApiSettings {
         &self.0.settings
     }
@@ -177,12 +177,12 @@ impl ApiState {
         &self.0.traces
     }
 
-    /// What is logged.
+    /// Control over the log.
     pub(super) fn log(&self) -> &LogControl {
         &self.0.parts.log
     }
 
-    /// How many versions serve, if the server wants traffic.
+    /// Returns the number of versions that serve, if the server wants traffic.
     ///
     /// # Errors
     /// [`Error::NotReady`] with the reason why it does not.
@@ -201,7 +201,7 @@ impl ApiState {
         Err(Error::NotReady { reason })
     }
 
-    /// How long the server has been up.
+    /// Returns the time since the start.
     pub fn uptime(&self) -> Duration {
         self.0.started.elapsed()
     }

@@ -14,7 +14,7 @@ use crate::ids::{ModelName, RequestId, quote};
 use crate::metrics::Stages;
 use crate::serving::Servable;
 
-/// What is to change, by name; `None` takes back what was changed.
+/// Changes of settings, by name; `None` takes a setting back.
 pub(crate) type TraceChange = Vec<(String, Option<Vec<String>>)>;
 
 const DEFAULT_RATE: u64 = 1000;
@@ -26,7 +26,7 @@ pub(crate) struct TraceSettings {
     pub(crate) trace_level: Vec<String>,
     /// One request of so many is traced.
     pub(crate) trace_rate: String,
-    /// How many more are traced; -1 for no end.
+    /// The number of further requests to trace; -1 for no end.
     pub(crate) trace_count: String,
     /// Of files, which there are none.
     pub(crate) log_frequency: String,
@@ -36,7 +36,7 @@ pub(crate) struct TraceSettings {
     pub(crate) trace_mode: &'static str,
 }
 
-/// What somebody set; the rest is the server's, or the default.
+/// The settings that somebody chose; the others are the server's, or the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Own {
     timestamps: Option<bool>,

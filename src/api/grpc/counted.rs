@@ -1,4 +1,4 @@
-//! How a call ended, for the metrics: also when its future or its stream is dropped half way.
+//! Counts each call by the way it ended, also when its future or stream is dropped half way.
 
 use std::time::Instant;
 

@@ -26,7 +26,7 @@ fn code(kind: Kind) -> Code {
     }
 }
 
-/// An error as a caller hears of it. What the log needs travels along in the status's source.
+/// The status that tells a caller of an error. The part for the log travels in the status's source.
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let wrong = Wrong::of(&error);
@@ -41,7 +41,7 @@ impl From<Error> for Status {
     }
 }
 
-/// What a caller hears whose call met a panic.
+/// The status of a call that panicked.
 pub(super) fn panicked() -> Status {
     Status::internal("internal error")
 }

@@ -40,7 +40,7 @@ fn nested<M: 'static>() -> &'static Nested {
     }
 }
 
-/// Whether a message has no more fields than it may. Of bytes that are no message, those count that
+/// Returns true if a message has no more fields than it may. Of bytes that are no message, those count that
 /// could be read; reading it all will fail.
 pub(super) fn are_few<M: 'static>(bytes: &[u8]) -> bool {
     let mut left = MAX_FIELDS;

@@ -22,7 +22,7 @@ impl Health {
     }
 }
 
-/// How a service or model is now.
+/// Returns the present status of a service or model.
 fn status_of(state: &ApiState, service: &str) -> ServingStatus {
     let catalog = state.predictor().catalog();
     let is_up = if service.is_empty() || super::is_service(service) {

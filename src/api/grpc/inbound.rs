@@ -32,9 +32,9 @@ pub(super) struct Limits {
     pub(super) message_bytes: usize,
     /// The time for a message, from its first byte or, if there is only one, from the head of the call.
     pub(super) timeout: Duration,
-    /// Whether there is one message and no more.
+    /// Set for calls of exactly one message.
     pub(super) single: bool,
-    /// Whether messages may be compressed, by gzip.
+    /// Set if messages may be compressed by gzip.
     pub(super) gzip: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Inbound<B> {
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-/// As much of a header as has come.
+/// The part of a header that has arrived.
 #[derive(Debug, Default)]
 struct Header {
     bytes: [u8; HEADER_BYTES],
@@ -87,7 +87,7 @@ impl<B> Inbound<B> {
         Self { body, cut, limits, held, header, missing: 0, pieces: 0, messages: 0, inflating, patience }
     }
 
-    /// Whether a message has begun and not ended.
+    /// Returns true if a message has begun and not ended.
     fn is_amid(&self) -> bool {
         self.missing > 0 || self.header.length > 0
     }
@@ -156,7 +156,7 @@ impl<B> Inbound<B> {
         self.cut.as_mut().is_some_and(|cut| Pin::new(cut).poll(context).is_ready())
     }
 
-    /// Whether the client has had its time.
+    /// Returns true once the client's time is up.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         if !self.is_amid() && !self.limits.single {
             return false;

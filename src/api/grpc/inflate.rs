@@ -19,7 +19,7 @@ pub(super) enum Inflating {
     Gzip(Box<GzDecoder<Room>>),
 }
 
-/// What was inflated, and how much it may become.
+/// The bytes inflated so far, within a limit.
 #[derive(Debug)]
 pub(super) struct Room {
     bytes: Vec<u8>,
@@ -57,7 +57,7 @@ impl Inflating {
     /// Takes a part of the message, and the memory that it unfolds into.
     ///
     /// # Errors
-    /// What the caller is to hear: it is no gzip, too large, or there is no memory for it now.
+    /// The status for the caller: the message is no gzip, too large, or finds no memory left.
     pub(super) fn write(&mut self, part: &[u8], held: &mut Held) -> Result<(), Status> {
         let before = self.room().bytes.len();
         let written = match self {

@@ -133,7 +133,7 @@ impl Services {
         let elapsed = exchange.start().elapsed();
         exchange.log(self.0.state.settings(), elapsed, "gRPC", uri.path(), code_name(code));
         if code == Code::Ok as i32 && target.shape() != Shape::Unary {
-            // How it ends is known at its end.
+            // A stream is counted at its end.
             return response.map(|body| Body::new(Outbound::new(body, end, counted, cut)));
         }
         counted.end(code);
@@ -189,7 +189,7 @@ impl Services {
         (response, self.end(target, deadline))
     }
 
-    /// What ends a stream before its time.
+    /// Returns the event that ends a stream early, if one can.
     fn end(&self, target: Target, deadline: Option<Deadline>) -> Option<End> {
         // A stream of inferences ends by itself when the server closes, after those under way.
         let closing = target.is_endless().then(|| self.0.state.health().closing());
@@ -273,14 +273,14 @@ fn speaks_grpc(headers: &HeaderMap) -> bool {
     }
 }
 
-/// What the protocol wants said to whoever does not speak it.
+/// The answer that the protocol prescribes for requests of any other content type.
 fn unsupported() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response
 }
 
-/// Whether the messages of a call may be compressed.
+/// Returns true if the messages of a call may be compressed.
 fn is_gzip(headers: &HeaderMap) -> std::result::Result<bool, Status> {
     match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(false),
@@ -296,7 +296,7 @@ fn is_gzip(headers: &HeaderMap) -> std::result::Result<bool, Status> {
     }
 }
 
-/// Whether a name is that of a service, which is as healthy as the server.
+/// Returns true for the name of a service; all are as healthy as the server.
 fn is_service(name: &str) -> bool {
     [
         <HealthServer<health::Health> as NamedService>::NAME,

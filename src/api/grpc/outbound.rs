@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::counted::Counted;
 
-/// Resolves when a stream must end, to what its caller hears.
+/// Resolves when a stream must end, to its status.
 pub(super) type End = Pin<Box<dyn Future<Output = Status> + Send>>;
 
 /// A stream of answers.

@@ -2,7 +2,7 @@
 
 use crate::metrics::Protocol;
 
-/// How many messages go each way.
+/// The number of messages each way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One in, one out.
@@ -28,7 +28,7 @@ pub(super) enum Target {
     Reflection,
     /// Reflection in its first version, which many tools still ask for.
     ReflectionAlpha,
-    /// Nothing there is.
+    /// No service of this server.
     Unknown,
 }
 
@@ -56,12 +56,12 @@ impl Target {
         }
     }
 
-    /// Whether its streams would go on although the server closes.
+    /// Returns true if its streams would go on although the server closes.
     pub(super) fn is_endless(self) -> bool {
         matches!(self, Self::Health(Shape::Watch) | Self::Reflection | Self::ReflectionAlpha)
     }
 
-    /// How calls of it are counted.
+    /// Returns the protocol that its calls are counted under.
     pub(super) fn protocol(self) -> Protocol {
         match self {
             Self::Inference(_) => Protocol::Oip,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use tonic::Status;
 
-/// When a call must be answered, in the extensions of its request.
+/// The moment by which a call must be answered, among the extensions of its request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     at: Instant,
@@ -26,17 +26,17 @@ impl Deadline {
         Ok(now.checked_add(limit).map(|at| Self { at, limit }))
     }
 
-    /// What is left of it.
+    /// Returns the time that is left.
     pub(super) fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// When it is.
+    /// Returns the moment.
     pub(super) fn at(&self) -> Instant {
         self.at
     }
 
-    /// What a caller hears whose call was not answered in time.
+    /// The status of a call that was not answered in time.
     pub(super) fn exceeded(&self) -> Status {
         Status::deadline_exceeded(format!("no answer within {} ms", self.limit.as_millis()))
     }

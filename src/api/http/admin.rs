@@ -1,4 +1,4 @@
-//! What changes the versions that serve: promote, roll back, load, unload; and the trail of it.
+//! Changes of the versions that serve: promote, roll back, load, unload; and their audit trail.
 
 use axum::Json;
 use axum::body::Body;
@@ -45,7 +45,7 @@ pub(super) struct Rollback {
     alias: AliasName,
 }
 
-/// What to load or unload.
+/// The version to load or unload.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
@@ -70,7 +70,7 @@ pub(super) struct AliasAnswer {
     generation: u64,
 }
 
-/// What was loaded or unloaded.
+/// The versions that were loaded or unloaded.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct VersionsAnswer {
     /// The model.
@@ -84,7 +84,7 @@ pub(super) struct VersionsAnswer {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditQuery {
-    /// How many entries.
+    /// The largest number of entries.
     #[param(minimum = 1, maximum = 1000, example = 20)]
     limit: Option<u16>,
 }
@@ -240,7 +240,7 @@ pub(super) async fn unload(
     listed(&state, Change { id, action: "unload", model, version, alias: None }, outcome).await
 }
 
-/// What was done through the admin API
+/// Actions of the admin API
 #[utoipa::path(
     get, path = "/audit", tag = "admin", params(AuditQuery),
     responses(

@@ -23,7 +23,7 @@ use crate::serving::{Generator, Part, Protocol, Servable};
 use crate::tensor::Tensor;
 use crate::transform::Picture;
 
-/// What one image costs to encode, in bytes of other work: about a tenth of a millisecond for 100 of MNIST's.
+/// The cost of encoding one image, in bytes of other work: about a tenth of a millisecond for 100 of MNIST's.
 const ENCODING_FACTOR: usize = 8;
 
 /// Make images
@@ -169,7 +169,7 @@ fn one_picture(mut pictures: Vec<Picture>) -> Picture {
     }
 }
 
-/// Whether a picture is wanted rather than JSON: of the media types that are accepted, the first one that is
+/// Returns true if a picture is wanted rather than JSON: of the media types that are accepted, the first one that is
 /// known decides.
 fn wants_picture(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());

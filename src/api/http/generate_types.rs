@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GenerateBody {
-    /// What the codes are drawn by.
+    /// The seed of the random codes.
     #[schema(minimum = 0, default = 0, example = 7)]
     pub(super) seed: Option<u64>,
-    /// How many images.
+    /// The number of images.
     #[schema(minimum = 1, default = 1, example = 4)]
     pub(super) count: Option<usize>,
     /// Codes, one for each image, each of as many numbers as the model has.

@@ -9,7 +9,7 @@ use crate::repository::{ClassificationQuality, Manifest, Quality, Reconstruction
 use crate::serving::{Catalog, LiveQuality, LossKind, ModelEntry, Servable, State as VersionState, VersionEntry};
 use crate::stats::Summary;
 
-/// What stands where nothing is known.
+/// Stands where nothing is known.
 const NOTHING: &str = "—";
 
 const TEMPLATE: &str = include_str!("landing.html");
@@ -71,7 +71,7 @@ fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {
     )
 }
 
-/// What the manifest says of data never used for any choice.
+/// Returns the quality on data that was never used for any choice, if the manifest has it.
 fn test_quality(manifest: &Manifest) -> Option<LiveQuality> {
     let (samples, loss, loss_of, accuracy) = match manifest.metrics.as_ref()? {
         Quality::Classification(ClassificationQuality { test, .. }) => {

@@ -37,7 +37,7 @@ pub(super) struct ModelInfo {
     latest_available: Option<u64>,
     /// The version that each alias points to.
     aliases: BTreeMap<String, u64>,
-    /// What is wrong with `model.toml`, `config.pbtxt` or `aliases.json`, of which what was last read
+    /// The fault of `model.toml`, `config.pbtxt` or `aliases.json`, of which what was last read
     /// stands; and what of `config.pbtxt` has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -58,15 +58,15 @@ pub(super) struct VersionInfo {
     /// Failed attempts to load what its folder holds now.
     #[serde(skip_serializing_if = "is_zero")]
     attempts: u32,
-    /// What it is, exactly while it serves.
+    /// Its details, exactly while it serves.
     #[serde(flatten)]
     serving: Option<ServingInfo>,
 }
 
-/// What a version is.
+/// The details of a version.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServingInfo {
-    /// What was measured of it on this machine, and what was chosen.
+    /// The measurements on this machine, and the choices made by them.
     tuning: Tuning,
     /// Figures of the last replay of the probe set through the live path.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub(super) struct ManifestOrigin {
     version: u64,
 }
 
-/// What the manifest says.
+/// The contents of the manifest.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Described {
     /// The model and version that it was made as; others than these if it was copied.
@@ -144,7 +144,7 @@ impl ModelMetrics {
     }
 }
 
-/// What is loaded
+/// List the models
 #[utoipa::path(get, path = "/models", tag = "models", responses((status = 200, description = "All models and versions", body = ModelList)))]
 pub(super) async fn list(State(state): State<ApiState>) -> Json<ModelList> {
     let catalog = state.predictor().catalog();

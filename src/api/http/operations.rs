@@ -13,14 +13,14 @@ use crate::api::state::ApiState;
 use crate::config::CompatMetrics;
 use crate::metrics::CONTENT_TYPE;
 
-/// Whether the process works.
+/// The liveness of the process.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Live {
     /// Always true; a process that cannot answer does not answer.
     live: bool,
 }
 
-/// Whether the server wants traffic.
+/// The readiness for traffic.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     /// True when everything found has been loaded or refused, something serves, and the server is

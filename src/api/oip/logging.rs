@@ -11,24 +11,24 @@ use crate::telemetry::LogLevels;
 /// The one format of times there is.
 const FORMAT: &str = "ISO8601";
 
-/// What is logged.
+/// The settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct LogSettings {
     /// Always empty: the log goes to standard error.
     pub(crate) log_file: &'static str,
-    /// Whether informative lines are logged.
+    /// Set if informative lines are logged.
     pub(crate) log_info: bool,
-    /// Whether warnings are.
+    /// Set if warnings are logged.
     pub(crate) log_warning: bool,
-    /// Whether errors are.
+    /// Set if errors are logged.
     pub(crate) log_error: bool,
     /// 1 and more for debugging, 2 and more for everything.
     pub(crate) log_verbose_level: u32,
-    /// How times are written.
+    /// The format of times.
     pub(crate) log_format: &'static str,
 }
 
-/// What is logged now.
+/// Returns the settings in force.
 pub(crate) fn logging_settings(state: &ApiState) -> LogSettings {
     shown(state.log().levels())
 }

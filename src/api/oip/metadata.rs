@@ -1,4 +1,4 @@
-//! What the server and its models say of themselves.
+//! Metadata of the server and its models.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::ids::{ModelName, ModelRef, VersionSpec};
 use crate::serving::{Catalog, Servable};
 use crate::signature::{Dim, TensorSpec};
 
-/// The extensions that are there, by the names that clients look for.
+/// The supported extensions, by the names that clients look for.
 const EXTENSIONS: [&str; 11] = [
     "classification",
     "model_repository",
@@ -26,18 +26,18 @@ const EXTENSIONS: [&str; 11] = [
     "logging",
 ];
 
-/// What the server is.
+/// Metadata of the server.
 #[derive(Debug, Serialize)]
 pub(crate) struct ServerMetadata {
     /// Its name.
     pub(crate) name: &'static str,
     /// Its version.
     pub(crate) version: &'static str,
-    /// What it can do beyond the protocol.
+    /// The extensions of the protocol that it has.
     pub(crate) extensions: Vec<&'static str>,
 }
 
-/// What a model is.
+/// Metadata of a model.
 #[derive(Debug, Serialize)]
 pub(crate) struct ModelMetadata {
     /// Its name.
@@ -46,13 +46,13 @@ pub(crate) struct ModelMetadata {
     pub(crate) versions: Vec<String>,
     /// Framework and format.
     pub(crate) platform: &'static str,
-    /// What it takes.
+    /// Its inputs.
     pub(crate) inputs: Vec<TensorMetadata>,
-    /// What it gives.
+    /// Its outputs.
     pub(crate) outputs: Vec<TensorMetadata>,
 }
 
-/// What a tensor is.
+/// Metadata of a tensor.
 #[derive(Debug, Serialize)]
 pub(crate) struct TensorMetadata {
     /// Its name.
@@ -63,7 +63,7 @@ pub(crate) struct TensorMetadata {
     pub(crate) shape: Vec<i64>,
 }
 
-/// What the server is. Shared memory is listed where it is switched on.
+/// Returns the metadata of the server. Shared memory is listed where it is switched on.
 pub(crate) fn server_metadata(state: &ApiState) -> ServerMetadata {
     let is_there = |extension: &&str| *extension != "system_shared_memory" || state.regions().is_on();
     ServerMetadata {
@@ -91,7 +91,7 @@ pub(crate) fn resolve(state: &ApiState, name: &str, version: &str) -> Result<Arc
     state.predictor().resolve(&target(name, version)?)
 }
 
-/// What a model is.
+/// Returns the metadata of a model.
 ///
 /// # Errors
 /// As [`resolve`].

@@ -44,7 +44,7 @@ fn read(config: Map<String, Value>, model: &ModelName, present: &Value) -> Resul
     Ok(overrides)
 }
 
-/// What is said as it is already stays as it is, whoever said it before.
+/// Keeps a setting whose value is the present one, whoever chose it before.
 fn keep(key: &str, overrides: &mut Overrides) {
     match key {
         "max_batch_size" => overrides.max_batch_size = Choice::Kept,
@@ -148,7 +148,7 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Whether a value is what an absent one means.
+/// Returns true for a value that means the same as its absence.
 fn is_neutral(value: &Value) -> bool {
     match value {
         Value::Null => true,

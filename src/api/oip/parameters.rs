@@ -54,7 +54,7 @@ impl Parameter {
         if let Self::Text(text) = self { Ok(text) } else { Err(misfit(key, "a string")) }
     }
 
-    /// Whether it says nothing: 0, false or no text, by which clients mean that it is not used.
+    /// Returns true for 0, false and no text, by which clients mean that it is not used.
     fn is_neutral(&self) -> bool {
         match self {
             Self::Bool(value) => !value,
@@ -70,7 +70,7 @@ fn misfit(key: &str, expected: &str) -> Error {
     Error::Malformed(format!("the parameter \"{key}\" must be {expected}"))
 }
 
-/// What the parameters of a request ask for.
+/// The meaning of the parameters of a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RequestParameters {
     priority: Option<u8>,

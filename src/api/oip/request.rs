@@ -18,7 +18,7 @@ pub(crate) const MAX_TENSORS: usize = 1024;
 /// A request for an inference.
 #[derive(Debug, Default)]
 pub(crate) struct InferRequest {
-    /// What the caller calls it; the answer repeats it.
+    /// The caller's name for it; the answer repeats it.
     pub(crate) id: Option<String>,
     /// In any order.
     pub(crate) inputs: Vec<InferInput>,
@@ -64,7 +64,7 @@ pub(crate) struct RequestedOutput {
 }
 
 impl InferRequest {
-    /// Whether it reads or writes shared memory.
+    /// Returns true if it reads or writes shared memory.
     pub(crate) fn uses_shared_memory(&self) -> bool {
         self.inputs.iter().any(|input| matches!(input.content, Content::Region(_)))
             || self.outputs.iter().any(|output| output.region.is_some())

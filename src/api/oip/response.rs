@@ -12,11 +12,11 @@ use crate::tensor::Tensor;
 pub(crate) struct InferResponse {
     /// The version that answered.
     pub(crate) servable: Arc<Servable>,
-    /// As in the request.
+    /// The id in the request.
     pub(crate) id: Option<String>,
     /// In the order that was asked for, or that of the signature.
     pub(crate) outputs: Vec<InferOutput>,
-    /// How long each stage took.
+    /// The time of each stage.
     pub(crate) stages: Stages,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct InferOutput {
 
 #[derive(Debug)]
 pub(super) enum Value {
-    /// What the model gave, shared with the response cache.
+    /// The model's outputs, shared with the response cache.
     Given(Arc<Vec<Tensor>>),
-    /// What was made of that.
+    /// A tensor made of an output.
     Made(Tensor),
 }
 

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ids::VersionSpec;
 use crate::serving::{Catalog, RunStatistics, Servable, Snapshot, Timed};
 
-/// What a version did since it was loaded. Every figure is always there: clients read them without
+/// The work of a version since it was loaded. Every figure is always there: clients read them without
 /// asking.
 #[derive(Debug, Serialize)]
 pub(crate) struct ModelStatistics {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ModelName, ModelRef, Version, VersionSpec, printable};
 use crate::serving::{Predictor, Servable};
 
-/// As much of a name as a message repeats.
+/// The part of a name that a message repeats.
 const MAX_NAME_CHARS: usize = 64;
 
 /// A model as a request names it; nothing of it is checked yet.
@@ -67,7 +67,7 @@ impl ModelSpec {
     }
 }
 
-/// As in the messages: `Latest(m)`, `Specific(m, 7)`.
+/// Writes it as in the messages: `Latest(m)`, `Specific(m, 7)`.
 impl fmt::Display for ModelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.shown_name();

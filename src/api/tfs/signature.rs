@@ -25,12 +25,12 @@ pub(crate) struct DataType {
     pub(crate) number: i32,
 }
 
-/// What a model takes and gives.
+/// The inputs and outputs of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct SignatureDef {
-    /// What it takes, by name.
+    /// Its inputs, by name.
     pub(crate) inputs: BTreeMap<String, TensorInfo>,
-    /// What it gives, by name.
+    /// Its outputs, by name.
     pub(crate) outputs: BTreeMap<String, TensorInfo>,
     /// The method it is made for.
     pub(crate) method_name: &'static str,

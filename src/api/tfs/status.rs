@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::serving::{Catalog, State, VersionEntry};
 
-/// How the last attempt to load a version went, as a code of gRPC.
+/// The outcome of the last attempt to load a version, as a code of gRPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     /// Nothing is wrong.
@@ -21,7 +21,7 @@ pub(crate) struct VersionStatus {
     pub(crate) version: u64,
     /// Where it is in its life; the names are TensorFlow Serving's own.
     pub(crate) state: State,
-    /// What is wrong, if anything is.
+    /// The fault, if there is one.
     pub(crate) code: Code,
     /// Why it does not serve.
     pub(crate) message: String,

@@ -1,4 +1,4 @@
-//! What the core of the Open Inference Protocol answers → messages.
+//! Turns the answers of the Open Inference Protocol into messages.
 
 use std::collections::BTreeMap;
 

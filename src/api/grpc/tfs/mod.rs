@@ -31,7 +31,7 @@ fn model_spec(spec: Option<message::ModelSpec>) -> Result<ModelSpec> {
     Ok(ModelSpec { name: spec.name, wanted })
 }
 
-/// What answered.
+/// Names the version that answered.
 fn answered_by(servable: &Servable) -> Option<message::ModelSpec> {
     let version = i64::try_from(servable.version.0).unwrap_or(i64::MAX);
     Some(message::ModelSpec {

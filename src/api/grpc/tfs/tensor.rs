@@ -35,7 +35,7 @@ const DTYPES: [DType; 14] = [
 /// The dimensions of a tensor; TensorFlow has no more.
 const MAX_RANK: usize = 254;
 
-/// What a message holds.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Content {
     /// Numbers or truth values.
@@ -64,7 +64,7 @@ impl Content {
     }
 }
 
-/// What a message holds, if it takes no more than `max_bytes`.
+/// Reads the content of a message that takes no more than `max_bytes`.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] for a type, a shape or elements that cannot be; [`Error::TooLarge`].
@@ -173,7 +173,7 @@ fn typed(message: TensorProto, dtype: DType, count: usize) -> Result<Data> {
     })
 }
 
-/// As many elements as the shape has: the last one stands for those that are missing.
+/// Fills up to the number of elements of the shape: the last one stands for those that are missing.
 fn repeated<T: Clone + Default>(mut elements: Vec<T>, count: usize) -> Result<Vec<T>> {
     if elements.len() > count {
         let got = elements.len();

@@ -51,8 +51,7 @@ fn known(state: &ApiState, model: &str) -> Result<ModelName> {
     Ok(servable.name.clone())
 }
 
-/// What is to change: each value is text, or for the level a list of texts; `null` takes back what was
-/// changed.
+/// Reads a change: each value is text, or for the level a list of texts; `null` takes back what was changed.
 fn trace_change(body: Map<String, Value>) -> Result<TraceChange> {
     let setting = |(key, value): (String, Value)| {
         let misfit = || Error::Malformed(format!("the trace setting {} must be text, or a list of texts", quote(&key)));

@@ -68,7 +68,8 @@ fn respond(json: Vec<u8>) -> Response {
     response
 }
 
-/// Sets the headers that TensorFlow Serving sets when it is told to.
+/// Sets the headers that TensorFlow Serving sets when it is told to. tower-http's `CorsLayer` takes every `OPTIONS`
+/// for a preflight, also without an origin, and leaves methods and headers out of all other answers.
 fn allow_other_origins(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));

@@ -6,7 +6,7 @@ use crate::api::tfs::{ModelSpec, Wanted};
 use crate::error::{Error, Result};
 use crate::ids::printable;
 
-/// What is asked of a model.
+/// A question to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Predict,
@@ -16,7 +16,7 @@ pub(super) enum Verb {
     Explain,
 }
 
-/// What a request wants.
+/// The aim of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wish {
     Ask(Verb, ModelSpec),

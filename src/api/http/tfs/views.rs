@@ -1,4 +1,4 @@
-//! What is told about models: states, metadata, names.
+//! Information about models: states, metadata, names.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::api::tfs::{ModelSpec, SERVING_DEFAULT, SignatureDef, VersionStatus, s
 use crate::error::{Error, Result};
 use crate::serving::State;
 
-/// What TensorFlow Serving says of a model, and beside it what KServe does.
+/// The state of a model in the forms of TensorFlow Serving and of KServe.
 #[derive(Serialize)]
 struct ModelStatus<'a> {
     model_version_status: Vec<Status>,
@@ -74,7 +74,7 @@ pub(super) fn status(state: &ApiState, spec: &ModelSpec) -> Result<Vec<u8>> {
     written(&ModelStatus { model_version_status: model_version_status.collect(), name: &spec.name, ready }, b" ")
 }
 
-/// What a version takes and gives.
+/// Returns the inputs and outputs of a version.
 ///
 /// # Errors
 /// As [`ModelSpec::resolve`].

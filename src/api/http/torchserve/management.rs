@@ -1,4 +1,4 @@
-//! What TorchServe's management API says of models. It changes nothing: registering and scaling are the
+//! TorchServe's management API as far as it describes models. It changes nothing: registering and scaling are the
 //! repository's and the scheduler's here, and Weir's own API promotes, loads and unloads.
 
 use axum::extract::rejection::QueryRejection;
