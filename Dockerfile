@@ -53,7 +53,7 @@ RUN touch src/lib.rs src/main.rs \
  && cargo rustc --locked --release --bin weir -- "$@" \
  && install -D -m 0755 target/release/weir /rootfs/weir
 
-# The licences of everything linked in: a list, and each text once.
+# The licences of everything linked in: a list, and an archive that holds each text once.
 COPY LICENSE-* licenses/
 RUN texts=licenses/third-party \
  && mkdir "$texts" \
@@ -70,6 +70,8 @@ RUN texts=licenses/third-party \
             echo "  $text"; \
           done || true; \
       done > licenses/THIRD-PARTY.txt \
+ && tar -czf licenses/third-party.tar.gz "$texts" \
+ && rm -r "$texts" \
  && cp /usr/share/doc/libc6/copyright licenses/glibc.txt \
  && cp "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" licenses/rust-std.html \
  && gzip -9 licenses/rust-std.html
