@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
-use crate::trainer::{EpochReport, Lesson, Network, StepReport};
+use crate::trainer::{EpochReport, Network, PreparedData, StepReport};
 
 /// Plain output says something at least this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -47,8 +47,8 @@ impl TrainingProgress {
     }
 
     /// The model, before the first step: layers, shapes, parameters, multiply-adds.
-    pub(super) fn summary(&self, networks: &[&Network], lesson: &Lesson) {
-        lesson.source.notes.iter().for_each(|note| self.say(note));
+    pub(super) fn summary(&self, networks: &[&Network], data: &PreparedData) {
+        data.source.notes.iter().for_each(|note| self.say(note));
         let mut parameters = 0;
         let mut multiply_adds = 0;
         self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "layer", "output", "parameters", "multiply-adds"));
@@ -64,8 +64,8 @@ impl TrainingProgress {
             ));
         }
         self.say(&format!("{:<20} {:>16} {:>12} {:>14}", "total", "", grouped(parameters), grouped(multiply_adds)));
-        let what = lesson.train.kind.plural();
-        let [training, validation] = [&lesson.train, &lesson.validation].map(|part| grouped(part.len()));
+        let what = data.train.kind.plural();
+        let [training, validation] = [&data.train, &data.validation].map(|part| grouped(part.len()));
         self.say(&format!("training on {training} {what}, {validation} held out for validation"));
     }
 

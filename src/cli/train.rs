@@ -15,8 +15,7 @@ use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::metrics::TrainingMetrics;
 use crate::trainer::{
-    EpochReport, Override, PRESETS, RunDir, StepReport, TrainOutcome, TrainRequest, TrainedReport, Watch, rehearse,
-    train,
+    EpochReport, Override, PRESETS, RunDir, StepReport, TaskReport, TrainOutcome, TrainRequest, Watch, rehearse, train,
 };
 
 /// Trains a preset on labelled images, checks the exported graph against the trainer, scores it on
@@ -101,7 +100,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             }
             if args.dry_run {
                 let progress = TrainingProgress::new(request.fit.epochs, args.quiet);
-                rehearse(&request, &mut |networks, lesson| progress.summary(networks, lesson))?;
+                rehearse(&request, &mut |networks, data| progress.summary(networks, data))?;
                 progress.say(&format!("{} epochs would be trained; all of it checks out", request.fit.epochs));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -126,7 +125,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
         &request,
         &run_dir,
         args.resume.is_some(),
-        &mut |networks, lesson| summary.summary(networks, lesson),
+        &mut |networks, data| summary.summary(networks, data),
         &mut watch,
     )?;
     conclude(&outcome, &watch.progress, args.json)?;
@@ -154,7 +153,7 @@ impl TrainArgs {
 
 fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> Result<()> {
     let evaluation = match &outcome.report {
-        TrainedReport::Classifier(report) => {
+        TaskReport::Classification(report) => {
             let test = &report.full.evaluation;
             let interval = report.full.accuracy_interval;
             progress.say(&format!(
@@ -168,13 +167,13 @@ fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> 
             ));
             serde_json::to_string(test)
         }
-        TrainedReport::Regressor(report) => {
+        TaskReport::Regression(report) => {
             let figures =
                 report.figures().map(|(name, value)| format!("{} {value}", name.split(',').next().unwrap_or(name)));
             progress.say(&format!("test {}", figures.join("  ")));
             serde_json::to_string(&report.evaluation)
         }
-        TrainedReport::Autoencoder(report) => {
+        TaskReport::Reconstruction(report) => {
             progress.say(&format!("on the {} {}:", report.evaluation.samples, report.subject.data));
             report.figures().iter().for_each(|(name, value)| progress.say(&format!("{name:<56} {value}")));
             serde_json::to_string(&report.evaluation)

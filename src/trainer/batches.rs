@@ -7,35 +7,24 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
 use super::augment::Augment;
 use super::augment::mixup::{self, add_target};
 use super::dataset::Dataset;
+use super::random::keyed_rng;
 use crate::error::Result;
 use crate::stats::standard_normal;
 
 /// Batches that wait ready at the most.
 const AHEAD: usize = 4;
 
-/// A generator for one purpose at one place of a run.
-pub fn keyed_rng(seed: u64, purpose: &str, epoch: u64, step: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    for (slot, byte) in key[8..16].iter_mut().zip(purpose.bytes()) {
-        *slot = byte;
-    }
-    key[16..24].copy_from_slice(&epoch.to_le_bytes());
-    key[24..].copy_from_slice(&step.to_le_bytes());
-    ChaCha8Rng::from_seed(key)
-}
-
 /// What one step trains on.
 #[derive(Debug, Default, PartialEq)]
 pub struct Batch {
     /// Elements of all samples; pixels from 0 to 255.
-    pub pixels: Vec<f32>,
+    pub inputs: Vec<f32>,
     /// Their classes, of a sample mixed from two that of the greater part; empty when numbers are to be learned.
     pub labels: Vec<u32>,
     /// The probability that each sample should be given of each class, row by row; empty if that is all its
@@ -139,7 +128,15 @@ impl BatchPlan {
             [] => Vec::new(),
             values => chosen.iter().map(|&index| values[index] as f32).collect(),
         };
-        Ok(Batch { pixels, labels, targets, weights, values, dropout: self.dropout.iter().map(mask).collect(), noise })
+        Ok(Batch {
+            inputs: pixels,
+            labels,
+            targets,
+            weights,
+            values,
+            dropout: self.dropout.iter().map(mask).collect(),
+            noise,
+        })
     }
 
     /// Appends an image as this epoch shows it. Keyed by the image, so that it does not depend on the batch it
@@ -239,10 +236,10 @@ mod tests {
         let order: Vec<usize> = (0..10).collect();
         let alone = BatchPlan { batch_size: 1, ..soft.clone() };
         let batch = soft.batch(&data, &order, 1).unwrap();
-        assert_eq!((batch.pixels.len(), batch.targets.len()), (8, 8));
+        assert_eq!((batch.inputs.len(), batch.targets.len()), (8, 8));
         for row in 0..4 {
             let single = alone.batch(&data, &order, 4 + row).unwrap();
-            assert_eq!(single.pixels, batch.pixels[row * 2..][..2]);
+            assert_eq!(single.inputs, batch.inputs[row * 2..][..2]);
             assert_eq!(single.targets, batch.targets[row * 2..][..2]);
             let (sum, label) = (single.targets.iter().sum::<f32>(), single.labels[0] as usize);
             assert!((sum - 1.0).abs() < 1e-6 && single.targets[label] >= 0.5, "{:?}", single.targets);
@@ -262,7 +259,7 @@ mod tests {
             for at in 0..2 {
                 let [one, other] = [index, partner].map(|index| f32::from(data.image(index).unwrap()[at]));
                 let expected = weight * one + (1.0 - weight) * other;
-                assert!((batch.pixels[index * 2 + at] - expected).abs() < 1e-5);
+                assert!((batch.inputs[index * 2 + at] - expected).abs() < 1e-5);
             }
         }
     }
@@ -303,8 +300,8 @@ mod tests {
         let plan = |batch_size| BatchPlan { batch_size, noise: Some(3), ..plan(0) };
         let order = plan(1).order(10);
         let (whole, alone) = (plan(10).batch(&grey, &order, 0).unwrap(), plan(1).batch(&grey, &order, 6).unwrap());
-        assert_eq!((&whole.pixels[240..280], &whole.noise[18..21]), (&alone.pixels[..], &alone.noise[..]));
-        assert_ne!(whole.pixels[..40], whole.pixels[40..80]);
+        assert_eq!((&whole.inputs[240..280], &whole.noise[18..21]), (&alone.inputs[..], &alone.noise[..]));
+        assert_ne!(whole.inputs[..40], whole.inputs[40..80]);
     }
 
     #[test]

@@ -1,39 +1,23 @@
-//! Scoring a graph on labelled images in the engine that serves it.
+//! Running a graph on a data set in the engine that serves it, and reading the data as a version's were read.
 
 use std::path::Path;
 
 use super::dataset::{DataOptions, DataSource, Dataset, SampleKind, Targets, recoded, refitted};
-use crate::engine::{EngineKind, Plan};
+use crate::engine::Plan;
 use crate::error::{Error, Result};
-use crate::repository::{FoundVersion, Manifest, ModelSettings, VersionFiles};
-use crate::signature::{DType, OutputTransform};
-use crate::stats::{Evaluation, Evaluator, Predictions};
+use crate::repository::{Manifest, VersionFiles};
+use crate::signature::{DType, Task};
 use crate::tensor::Tensor;
 
 const BATCH: usize = 64;
 
-/// What a version says of labelled images.
-#[derive(Debug)]
-pub struct Evaluated {
-    /// The version's manifest, if it has one.
-    pub manifest: Option<Manifest>,
-    /// The names of the classes.
-    pub labels: Vec<String>,
-    /// What ran it.
-    pub engine: EngineKind,
-    /// The predictions, in the order of the images.
-    pub predictions: Predictions,
-}
-
-/// What a version says of samples with numbers.
-#[derive(Debug)]
-pub struct EvaluatedNumbers {
-    /// The version's manifest.
-    pub manifest: Manifest,
-    /// What ran it.
-    pub engine: EngineKind,
-    /// The predictions, in the order of the samples.
-    pub predictions: Vec<f64>,
+/// Returns the task of the version in a folder, as its manifest says; without a manifest nothing is known of it.
+///
+/// # Errors
+/// [`Error::Repository`] when the version cannot be used.
+pub fn task_of(folder: &Path, max_model_bytes: u64) -> Result<Task> {
+    let manifest = VersionFiles::read(folder, max_model_bytes)?.manifest;
+    Ok(manifest.map_or(Task::Raw, |manifest| manifest.transform.output.task()))
 }
 
 /// Reads data as those of a published version were read, and brings them into its columns and classes.
@@ -109,73 +93,11 @@ fn relabelled(labels: &[u32], names: &[String], manifest: &Manifest) -> Result<T
     labels.iter().map(class).collect::<Result<_>>().map(Targets::Classes)
 }
 
-/// Runs a published version of a model of numbers.
+/// Calls `take` with the index of each sample and the graph's output of this name for it.
 ///
 /// # Errors
-/// As [`evaluate_version`].
-pub fn evaluate_numbers(folder: &Path, max_model_bytes: u64, data: &Dataset) -> Result<EvaluatedNumbers> {
-    let files = VersionFiles::read(folder, max_model_bytes)?;
-    let unusable = |problem: &str| Error::Repository { what: folder.display().to_string(), problem: problem.into() };
-    let manifest = files.manifest.ok_or_else(|| unusable("has no manifest.json"))?;
-    let OutputTransform::Regression { value } = &manifest.transform.output else {
-        return Err(unusable("is no model of numbers, which is what the data are for"));
-    };
-    let plan = Plan::load(&files.onnx)?;
-    let predictions = values(&plan, value, data)?;
-    Ok(EvaluatedNumbers { engine: plan.engine(), predictions, manifest })
-}
-
-/// Runs a published version on labelled images. What its output means is said by its manifest, or for
-/// a bare file by the `model.toml` of its model.
-///
-/// # Errors
-/// [`Error::Repository`] when the version cannot be used, [`Error::Data`] when the images do not
-/// fit it.
-pub fn evaluate_version(folder: &Path, max_model_bytes: u64, data: &Dataset) -> Result<Evaluated> {
-    let files = VersionFiles::read(folder, max_model_bytes)?;
-    let unusable = |problem: &str| Error::Repository { what: folder.display().to_string(), problem: problem.into() };
-    let (labels, transform) = match &files.manifest {
-        Some(manifest) => (manifest.labels.clone(), Some(manifest.transform.clone())),
-        None => {
-            let found = FoundVersion::in_folder(folder)?;
-            let settings = ModelSettings::read(&found.name, &found.model_files)?;
-            (settings.labels, settings.transform)
-        }
-    };
-    let Some(transform) = transform else {
-        return Err(unusable("has no manifest.json, and its model.toml does not say which output holds probabilities"));
-    };
-    let OutputTransform::Classification { probabilities } = &transform.output else {
-        return Err(unusable("is not a classifier"));
-    };
-    let plan = Plan::load(&files.onnx)?;
-    let predictions = predict(&plan, probabilities, data)?;
-    Ok(Evaluated { manifest: files.manifest, labels, engine: plan.engine(), predictions })
-}
-
-/// Scores a graph by its output of this name.
-pub(super) fn evaluate(plan: &Plan, probabilities: &str, data: &Dataset) -> Result<Evaluation> {
-    let mut evaluator = Evaluator::new(data.classes);
-    each(plan, probabilities, data, |index, row| evaluator.add(data.labels()[index] as usize, row))?;
-    Ok(evaluator.finish())
-}
-
-/// Keeps what a graph says in its output of this name.
-pub(super) fn predict(plan: &Plan, probabilities: &str, data: &Dataset) -> Result<Predictions> {
-    let mut predictions = Predictions::new(data.classes);
-    each(plan, probabilities, data, |index, row| predictions.push(data.labels()[index] as usize, row))?;
-    Ok(predictions)
-}
-
-/// The numbers that a graph says in its output of this name.
-pub(super) fn values(plan: &Plan, output: &str, data: &Dataset) -> Result<Vec<f64>> {
-    let mut values = Vec::with_capacity(data.len());
-    each(plan, output, data, |_, row| values.extend(row.first().map(|value| f64::from(*value))))?;
-    Ok(values)
-}
-
-/// Calls `take` with the place of each sample and what the graph says in its output of this name.
-fn each(plan: &Plan, probabilities: &str, data: &Dataset, mut take: impl FnMut(usize, &[f32])) -> Result<()> {
+/// [`Error::Data`] when the samples do not fit the graph, or its output is not finite.
+pub(super) fn each_output(plan: &Plan, name: &str, data: &Dataset, mut take: impl FnMut(usize, &[f32])) -> Result<()> {
     let misfit = |problem: String| Error::Data { file: "the images".into(), problem };
     let [input] = &plan.signature().inputs[..] else {
         return Err(misfit(format!("fill one input, the model has {}", plan.signature().inputs.len())));
@@ -191,8 +113,8 @@ fn each(plan: &Plan, probabilities: &str, data: &Dataset, mut take: impl FnMut(u
             input.shape_text()
         )));
     }
-    let output = plan.signature().outputs.iter().position(|output| output.name == probabilities);
-    let output = output.ok_or_else(|| misfit(format!("the graph has no output \"{probabilities}\"")))?;
+    let output = plan.signature().outputs.iter().position(|output| output.name == name);
+    let output = output.ok_or_else(|| misfit(format!("the graph has no output \"{name}\"")))?;
     let mut session = plan.session()?;
     for range in data.chunks(BATCH) {
         let shape = std::iter::once(range.len()).chain(sample.iter().copied()).collect();

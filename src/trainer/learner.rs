@@ -1,11 +1,9 @@
 //! What the training loop can fit: a classifier, which is one network, or an autoencoder, which is two.
 
-use serde::{Deserialize, Serialize};
-
-use super::autoencoder::Autoencoder;
 use super::batches::Batch;
 use super::dataset::Dataset;
 use super::network::{Network, Parameter};
+use super::progress::Score;
 use crate::error::Result;
 
 /// Samples that one validation pass takes at a time.
@@ -21,20 +19,6 @@ pub struct Pass {
     pub(super) correct: Option<f64>,
     /// The gradient of the mean loss for each parameter, network by network.
     pub(super) gradients: Vec<Vec<f32>>,
-}
-
-/// How well samples are told.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Score {
-    /// How many there were.
-    pub samples: u64,
-    /// Mean loss: cross-entropy in nats; of an autoencoder −ELBO in nats; of numbers the squared error, the
-    /// variance of the training data being 1.
-    pub loss: f64,
-    /// Share of samples whose most probable class is right, 0 to 1; of an autoencoder, of pixels that are more
-    /// likely right than wrong. Numbers have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
 }
 
 /// Something with parameters and a loss.
@@ -75,52 +59,5 @@ pub trait Learner {
     /// The same, to be changed.
     fn all_arrays_mut(&mut self) -> Vec<&mut Parameter> {
         self.networks_mut().into_iter().flat_map(Network::arrays_mut).collect()
-    }
-}
-
-/// Any of them.
-#[derive(Debug, Clone)]
-pub enum Model {
-    /// A network that classifies.
-    Classifier(Box<Network>),
-    /// An encoder and a decoder.
-    Autoencoder(Box<Autoencoder>),
-}
-
-impl Model {
-    fn learner(&self) -> &dyn Learner {
-        match self {
-            Self::Classifier(network) => network.as_ref(),
-            Self::Autoencoder(autoencoder) => autoencoder.as_ref(),
-        }
-    }
-
-    fn learner_mut(&mut self) -> &mut dyn Learner {
-        match self {
-            Self::Classifier(network) => network.as_mut(),
-            Self::Autoencoder(autoencoder) => autoencoder.as_mut(),
-        }
-    }
-}
-
-impl Learner for Model {
-    fn networks(&self) -> Vec<&Network> {
-        self.learner().networks()
-    }
-
-    fn networks_mut(&mut self) -> Vec<&mut Network> {
-        self.learner_mut().networks_mut()
-    }
-
-    fn noise(&self) -> Option<usize> {
-        self.learner().noise()
-    }
-
-    fn pass(&mut self, batch: Batch) -> Result<Pass> {
-        self.learner_mut().pass(batch)
-    }
-
-    fn validate(&self, data: &Dataset) -> Result<Score> {
-        self.learner().validate(data)
     }
 }

@@ -4,8 +4,9 @@
 use serde::Serialize;
 
 use super::fit::{FitState, Pace};
+use super::request::TrainRequest;
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
-use super::train::TrainRequest;
+use super::train::prepare;
 use crate::error::{Error, Result};
 use crate::report::{Axis, Chart, Color, Figure, Stroke, span};
 
@@ -91,7 +92,7 @@ pub fn lr_find(
     watch: &mut dyn FnMut(usize, &SweepPoint),
 ) -> Result<Sweep> {
     plan.validate()?;
-    let prepared = request.prepare()?;
+    let prepared = prepare(request)?;
     run.write(ARGUMENTS_FILE, &request.to_toml()?)?;
     let mut settings = request.fit.clone();
     settings.regime.ema_decay = 0.0;
@@ -103,7 +104,7 @@ pub fn lr_find(
             break;
         }
         std::thread::scope(|scope| -> Result<()> {
-            let (batches, _producer) = settings.plan(&state.network, epoch).produce(scope, &prepared.train, 0);
+            let (batches, _producer) = settings.plan(&state.model, epoch).produce(scope, &prepared.train, 0);
             for batch in batches.iter().take(plan.steps - points.len()) {
                 let rate = plan.rate(points.len());
                 let done = match state.step(

@@ -18,8 +18,8 @@ pub struct Preset {
     pub description: &'static str,
     /// The network for images of this size and number of classes.
     pub architecture: fn(height: usize, width: usize, classes: usize) -> Architecture,
-    /// What makes an image of a code, if it is an autoencoder; `architecture` is then the encoder.
-    pub decoder: Option<fn(height: usize, width: usize) -> Architecture>,
+    /// Whether it is one network or the two of an autoencoder.
+    pub family: Family,
     /// Passes over the training data.
     pub epochs: usize,
     /// Samples per step.
@@ -30,6 +30,18 @@ pub struct Preset {
     pub validation: usize,
     /// What is done besides.
     pub regime: Regime,
+}
+
+/// The networks of a preset.
+#[derive(Debug, Clone, Copy)]
+pub enum Family {
+    /// One, which learns classes or numbers, as the data say.
+    Network,
+    /// An encoder, which is the preset's architecture, and a decoder.
+    Autoencoder {
+        /// The decoder for images of this size.
+        decoder: fn(height: usize, width: usize) -> Architecture,
+    },
 }
 
 const PLAIN: Regime = Regime::PLAIN;
@@ -48,7 +60,7 @@ const RECURRENT: Preset = Preset {
     name: "",
     description: "",
     architecture: small_lstm,
-    decoder: None,
+    family: Family::Network,
     epochs: 20,
     batch_size: 32,
     learning_rate: 3e-3,
@@ -62,7 +74,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-mlp",
         description: "A dense network, 784-128-10 with dropout: the TensorFlow quickstart's recipe",
         architecture: mlp,
-        decoder: None,
+        family: Family::Network,
         epochs: 5,
         batch_size: 32,
         learning_rate: 1e-3,
@@ -73,7 +85,7 @@ pub const PRESETS: &[Preset] = &[
         name: "dense",
         description: "A dense network of 128 and 64 units for tables and images of any size, classes or numbers",
         architecture: dense,
-        decoder: None,
+        family: Family::Network,
         epochs: 30,
         batch_size: 32,
         learning_rate: 1e-3,
@@ -96,7 +108,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-convnet",
         description: "Two convolutions with pooling and a dense layer, 32c3-pool-64c3-pool-128-10: a well-known example, to compare with",
         architecture: convnet,
-        decoder: None,
+        family: Family::Network,
         epochs: 5,
         batch_size: 128,
         learning_rate: 1e-3,
@@ -107,7 +119,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-cnn",
         description: "Five convolutions with batch norm, on digits turned, shifted and scaled: the most accurate one",
         architecture: cnn,
-        decoder: None,
+        family: Family::Network,
         epochs: 30,
         batch_size: 128,
         learning_rate: 8e-3,
@@ -118,7 +130,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-tiny",
         description: "The same with less than 8,000 parameters",
         architecture: tiny,
-        decoder: None,
+        family: Family::Network,
         epochs: 20,
         batch_size: 128,
         learning_rate: 1e-2,
@@ -129,7 +141,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-mobile",
         description: "Depthwise-separable convolutions, as MobileNet's: a fifth of the arithmetic of mnist-cnn",
         architecture: mobile,
-        decoder: None,
+        family: Family::Network,
         epochs: 20,
         batch_size: 128,
         learning_rate: 1e-2,
@@ -140,7 +152,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-groupnorm",
         description: "mnist-tiny with group norm, which does not mind small batches, and batches of 8",
         architecture: groupnorm,
-        decoder: None,
+        family: Family::Network,
         epochs: 10,
         batch_size: 8,
         learning_rate: 3e-3,
@@ -151,7 +163,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-lstm",
         description: "An LSTM of 128 units that reads a digit row by row",
         architecture: lstm,
-        decoder: None,
+        family: Family::Network,
         epochs: 12,
         batch_size: 128,
         learning_rate: 3e-3,
@@ -162,7 +174,7 @@ pub const PRESETS: &[Preset] = &[
         name: "mnist-vae",
         description: "A variational autoencoder with codes of 40 numbers: makes digits, and says how unlike a digit something is",
         architecture: encoder,
-        decoder: Some(decoder),
+        family: Family::Autoencoder { decoder },
         epochs: 10,
         batch_size: 64,
         learning_rate: 5e-3,

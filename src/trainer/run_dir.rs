@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::fit::EpochReport;
+use super::progress::EpochReport;
 use crate::error::{Error, Result};
 
 /// The resolved arguments.

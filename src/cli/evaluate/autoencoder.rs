@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::report::Document;
 use crate::repository::{FoundVersion, Manifest};
 use crate::stats::LikelihoodEvaluation;
-use crate::trainer::{AutoencoderReport, DataSource, Importance, evaluate_autoencoder};
+use crate::trainer::{DataSource, Importance, ReconstructionReport, evaluate_autoencoder};
 
 /// Kernels of another processor round differently; a mean over images moves by no more than this many nats.
 const SAME: f64 = 0.01;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &EvaluateArgs, found: &FoundVersion, data: &DataSource) 
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(report: &AutoencoderReport, paint: Paint) -> String {
+fn table(report: &ReconstructionReport, paint: Paint) -> String {
     let mut text = heading(&report.subject, report.evaluation.samples, paint);
     for (name, value) in report.figures() {
         text.push_str(&format!("{name:<56} {value}\n"));

@@ -17,10 +17,11 @@ use crate::error::{Error, Result};
 use crate::ids::{Version, VersionSpec};
 use crate::report::{Document, Subject, percent};
 use crate::repository::{FoundVersion, Manifest};
+use crate::signature::Task;
 use crate::stats::Evaluation;
 use crate::trainer::{
-    Dataset, Evaluated, EvaluatedNumbers, RegressionReport, Report, evaluate_numbers, evaluate_version, is_autoencoder,
-    read_for,
+    ClassificationReport, Dataset, Evaluated, EvaluatedNumbers, RegressionReport, Targets, evaluate_numbers,
+    evaluate_version, read_for, task_of,
 };
 
 /// A limit on the size of a model file makes no sense for one's own.
@@ -91,17 +92,22 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
     }
     let found = target.find(&args.models)?;
     let data = read_for(found.files.folder(), &args.data, args.reading.options())?;
-    if is_autoencoder(found.files.folder(), ANY_SIZE)? {
-        return autoencoder::run(args, &found, &data);
+    match task_of(found.files.folder(), ANY_SIZE)? {
+        Task::Reconstruction => autoencoder::run(args, &found, &data),
+        // What a bare file is for, its model.toml says.
+        Task::Classification | Task::Regression | Task::Raw => match data.test.targets() {
+            Targets::Values(_) => numbers(args, &found, &data.test),
+            Targets::Classes(_) => classes(args, &found, &data.test),
+        },
     }
-    if !data.test.values().is_empty() {
-        return numbers(args, &found, &data.test);
-    }
-    let Evaluated { manifest, labels, engine, predictions } =
-        evaluate_version(found.files.folder(), ANY_SIZE, &data.test)?;
-    let tested = format!("test {} of {}", data.test.kind.plural(), args.data.display());
+}
+
+/// Scores a classifier.
+fn classes(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<ExitCode> {
+    let Evaluated { manifest, labels, engine, predictions } = evaluate_version(found.files.folder(), ANY_SIZE, test)?;
+    let tested = format!("test {} of {}", test.kind.plural(), args.data.display());
     let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
-    let report = Report::new(subject, &labels, &predictions, &data.test)?;
+    let report = ClassificationReport::new(subject, &labels, &predictions, test)?;
     if let Some(folder) = &args.report {
         report.write(folder)?;
     }

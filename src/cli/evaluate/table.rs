@@ -4,7 +4,7 @@ use super::super::paint::{Paint, bar};
 use super::super::progress::grouped;
 use crate::report::{Subject, percent};
 use crate::stats::ClassScores;
-use crate::trainer::{Report, confusions};
+use crate::trainer::{ClassificationReport, confusions};
 
 /// Confusions that are listed.
 const CONFUSIONS: usize = 6;
@@ -15,7 +15,7 @@ const BAR_COLUMNS: f64 = 16.0;
 /// A label is cut off here.
 const LABEL_COLUMNS: usize = 18;
 
-pub(super) fn evaluation(report: &Report, paint: Paint) -> String {
+pub(super) fn evaluation(report: &ClassificationReport, paint: Paint) -> String {
     let confused = confused(report);
     let parts = [Some(headline(report, paint)), Some(classes(report, paint)), confused, matrix(report, paint)];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
@@ -29,7 +29,7 @@ pub(super) fn heading(subject: &Subject, samples: u64, paint: Paint) -> String {
 }
 
 /// Returns the figures of the whole.
-fn headline(report: &Report, paint: Paint) -> String {
+fn headline(report: &ClassificationReport, paint: Paint) -> String {
     let full = &report.full;
     let summary = &full.evaluation.summary;
     let mut text = heading(&report.subject, summary.samples, paint);
@@ -55,7 +55,7 @@ fn headline(report: &Report, paint: Paint) -> String {
 }
 
 /// A row for each class.
-fn classes(report: &Report, paint: Paint) -> String {
+fn classes(report: &ClassificationReport, paint: Paint) -> String {
     let evaluation = &report.full.evaluation;
     let names: Vec<String> = report.labels.iter().map(|label| cut(label)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("weighted".len());
@@ -89,7 +89,7 @@ fn classes(report: &Report, paint: Paint) -> String {
 }
 
 /// The most frequent confusions on a line; nothing if there are none.
-fn confused(report: &Report) -> Option<String> {
+fn confused(report: &ClassificationReport) -> Option<String> {
     let found = confusions(&report.full.evaluation.confusion, CONFUSIONS);
     let name = |class: usize| cut(&report.labels[class]);
     let each: Vec<String> = found
@@ -100,7 +100,7 @@ fn confused(report: &Report) -> Option<String> {
 }
 
 /// The confusion matrix, with a dot for nothing.
-fn matrix(report: &Report, paint: Paint) -> Option<String> {
+fn matrix(report: &ClassificationReport, paint: Paint) -> Option<String> {
     let matrix = &report.full.evaluation.confusion;
     if matrix.len() > MAX_MATRIX {
         return None;

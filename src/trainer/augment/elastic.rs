@@ -48,7 +48,7 @@ fn smooth(values: &[f32], width: usize, kernel: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::batches::keyed_rng;
+    use crate::trainer::random::keyed_rng;
 
     #[test]
     fn a_single_pixel_becomes_a_gaussian() {

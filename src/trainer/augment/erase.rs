@@ -36,7 +36,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trainer::batches::keyed_rng;
+    use crate::trainer::random::keyed_rng;
 
     proptest! {
         #[test]

@@ -27,7 +27,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trainer::batches::keyed_rng;
+    use crate::trainer::random::keyed_rng;
 
     #[test]
     fn weights_have_the_spread_of_the_beta_distribution() {

@@ -157,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trainer::batches::keyed_rng;
+    use crate::trainer::random::keyed_rng;
 
     fn moved(augment: Augment, image: &[u8], width: usize, index: u64) -> Vec<f32> {
         let mut to = Vec::new();

@@ -9,10 +9,9 @@ use serde::Serialize;
 
 use super::card;
 use super::dataset::{DataSource, Dataset};
-use super::evaluate::predict;
+use super::examples::golden;
 use super::reference;
-use super::release::golden;
-use super::report::Report;
+use super::tasks::classification::{ClassificationReport, answer, predict};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::ids::Version;
@@ -126,7 +125,7 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature: plan.signature().clone(),
         metrics,
-        golden: golden(&plan, &data.test, manifest.transform.image.as_ref())?,
+        golden: golden(&plan, (probabilities, answer), &data.test, manifest.transform.image.as_ref())?,
         reference: Some(reference::of_classifier((&validation, &after[0]), (&data.test, &after[1]))?),
         calibration: Some(CalibrationProvenance {
             from_version: outcome.from_version,
@@ -138,7 +137,7 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
     };
     let tested = format!("test {} of {data_name}", data.test.kind.plural());
     let subject = Subject::new(manifest.model.as_str(), None, plan.engine().name(), tested);
-    let report = Report::new(subject, &manifest.labels, &after[1], &data.test)?;
+    let report = ClassificationReport::new(subject, &manifest.labels, &after[1], &data.test)?;
     let card = card::markdown(&manifest, &report.markdown());
     let mut published = vec![(MODEL_FILE, onnx), (CARD_FILE, card.into_bytes())];
     if !files.probe.is_empty() {

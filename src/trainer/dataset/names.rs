@@ -42,6 +42,13 @@ pub(super) fn sort(names: &mut [String]) {
     }
 }
 
+/// Names for people, not more than fit a line.
+pub(super) fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ") + &more
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

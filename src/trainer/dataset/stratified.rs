@@ -2,7 +2,7 @@
 
 use rand::seq::SliceRandom;
 
-use crate::trainer::batches::keyed_rng;
+use crate::trainer::random::keyed_rng;
 
 /// Draws `count` indices with each class in proportion, remainders going to the classes with the
 /// largest fractions. `purpose` keeps draws of one seed apart.

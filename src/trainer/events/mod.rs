@@ -6,7 +6,6 @@
 
 mod histogram;
 mod messages;
-mod pictures;
 mod record;
 
 use std::collections::BTreeMap;
@@ -17,17 +16,17 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use self::messages::{Event, HParams, Image, Metadata, PluginData, SessionEnd, SessionStart, Setting, Summary, Value};
-use super::autoencoder::AutoencoderReport;
-use super::dataset::Dataset;
-use super::fit::{EpochReport, StepReport};
 use super::network::Parameter;
-use super::report::{RegressionReport, Report};
+use super::progress::{EpochReport, StepReport};
 use crate::error::{Error, Result};
 
 /// Every event file's name begins with this; TensorBoard looks for it.
 const PREFIX: &str = "events.out.tfevents.";
 /// One step in so many is written. TensorBoard itself keeps a thousand points of each curve.
 const STEP_INTERVAL: usize = 10;
+/// Colour spaces, in TensorBoard's numbers.
+pub(super) const GREY: i32 = 1;
+pub(super) const RGB: i32 = 3;
 /// How a run ended, in TensorBoard's numbers.
 const SUCCESS: i32 = 1;
 const FAILURE: i32 = 2;
@@ -40,6 +39,25 @@ const NO_TENSOR: [u8; 6] = [0x08, 0x01, 0x12, 0x02, 0x12, 0x00];
 pub(super) enum HyperParameter {
     Number(f64),
     Text(String),
+}
+
+/// The results of a run on the test data.
+#[derive(Debug)]
+pub(super) struct TestResults {
+    /// Figures, by tag.
+    pub(super) scalars: Vec<(&'static str, f64)>,
+    pub(super) pictures: Vec<TestPicture>,
+}
+
+/// A picture of the results.
+#[derive(Debug)]
+pub(super) struct TestPicture {
+    pub(super) tag: String,
+    /// Width and height in pixels.
+    pub(super) size: [usize; 2],
+    /// [`GREY`] or [`RGB`].
+    pub(super) colorspace: i32,
+    pub(super) png: Vec<u8>,
 }
 
 /// The event file of a run.
@@ -121,68 +139,18 @@ impl Events {
         self.flush()
     }
 
-    /// Writes what the test data say, the pictures of it, and that the run has succeeded.
+    /// Writes the results on the test data after so many epochs, and that the run has succeeded.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn finish(&mut self, report: &Report, test: &Dataset) -> Result<()> {
-        let step = report.history.len() * self.steps_per_epoch;
-        let summary = report.full.evaluation.summary;
-        self.scalars(step, &[("loss/test", summary.loss), ("accuracy/test", summary.accuracy)])?;
-        let confusion = pictures::confusion(&report.full.evaluation.confusion);
-        let mut pictures = vec![("test/confusion matrix", confusion)];
-        if !report.mistakes.is_empty() && test.is_images() {
-            pictures.push(("test/worst mistakes", pictures::mistakes(report, test)?));
+    pub(super) fn finish(&mut self, epochs: usize, results: TestResults) -> Result<()> {
+        let step = epochs * self.steps_per_epoch;
+        self.scalars(step, &results.scalars)?;
+        for TestPicture { tag, size: [width, height], colorspace, png } in results.pictures {
+            let (width, height) = (width as i32, height as i32);
+            let image = Image { height, width, colorspace, encoded_image_string: png };
+            self.summary(step, vec![Value { tag, image: Some(image), ..Value::default() }])?;
         }
-        for (tag, picture) in pictures {
-            let image = Image {
-                height: picture.height() as i32,
-                width: picture.width() as i32,
-                colorspace: 3,
-                encoded_image_string: picture.png()?,
-            };
-            self.summary(step, vec![Value { tag: tag.into(), image: Some(image), ..Value::default() }])?;
-        }
-        self.end(SUCCESS)
-    }
-
-    /// Writes what the test data say of an autoencoder, its pictures, and that the run has succeeded.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub(super) fn finish_autoencoder(&mut self, report: &AutoencoderReport) -> Result<()> {
-        let step = report.history.len() * self.steps_per_epoch;
-        let evaluation = &report.evaluation;
-        let mut scalars = vec![
-            ("loss/test", evaluation.negative_elbo),
-            ("reconstruction/test", evaluation.reconstruction),
-            ("divergence/test", evaluation.divergence),
-        ];
-        if let Some(estimate) = &evaluation.importance {
-            scalars.push(("negative log-likelihood/test", estimate.negative_log_likelihood));
-        }
-        self.scalars(step, &scalars)?;
-        for (title, picture) in report.pictures() {
-            let (height, width, png) = (picture.height as i32, picture.width as i32, picture.png()?);
-            let image = Image { height, width, colorspace: 1, encoded_image_string: png };
-            self.summary(step, vec![Value { tag: format!("test/{title}"), image: Some(image), ..Value::default() }])?;
-        }
-        self.end(SUCCESS)
-    }
-
-    /// Writes what the test data say of a model of numbers, and that the run has succeeded.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub(super) fn finish_regression(&mut self, report: &RegressionReport) -> Result<()> {
-        let step = report.history.len() * self.steps_per_epoch;
-        let figures = &report.evaluation;
-        let mut scalars = vec![
-            ("mean absolute error/test", figures.mean_absolute_error),
-            ("root mean squared error/test", figures.root_mean_squared_error),
-        ];
-        scalars.extend(figures.r_squared.map(|r_squared| ("r squared/test", r_squared)));
-        self.scalars(step, &scalars)?;
         self.end(SUCCESS)
     }
 

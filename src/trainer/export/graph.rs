@@ -8,18 +8,24 @@ use tract_onnx::pb::{
 
 /// A graph being written.
 #[derive(Debug, Default)]
-pub(super) struct Graph {
-    pub(super) nodes: Vec<NodeProto>,
-    pub(super) constants: Vec<TensorProto>,
+pub(in crate::trainer) struct Graph {
+    pub(in crate::trainer) nodes: Vec<NodeProto>,
+    pub(in crate::trainer) constants: Vec<TensorProto>,
 }
 
 impl Graph {
-    pub(super) fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
+    pub(in crate::trainer) fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
         self.node_of(op, inputs, &[output], attribute);
     }
 
     /// A node of several outputs; one without a name is not wanted.
-    pub(super) fn node_of(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<AttributeProto>) {
+    pub(in crate::trainer) fn node_of(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attribute: Vec<AttributeProto>,
+    ) {
         self.nodes.push(NodeProto {
             input: inputs.iter().map(|&input| input.to_owned()).collect(),
             output: outputs.iter().map(|&output| output.to_owned()).collect(),
@@ -30,7 +36,7 @@ impl Graph {
         });
     }
 
-    pub(super) fn integers_constant(&mut self, name: &str, values: &[i64]) {
+    pub(in crate::trainer) fn integers_constant(&mut self, name: &str, values: &[i64]) {
         self.constants.push(TensorProto {
             dims: vec![values.len() as i64],
             data_type: tensor_proto::DataType::Int64 as i32,
@@ -40,7 +46,7 @@ impl Graph {
         });
     }
 
-    pub(super) fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+    pub(in crate::trainer) fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) {
         self.constants.push(TensorProto {
             dims: shape.iter().map(|&size| size as i64).collect(),
             data_type: tensor_proto::DataType::Float as i32,
@@ -52,10 +58,10 @@ impl Graph {
 }
 
 /// The numbers of element types in ONNX.
-pub(super) const FLOAT: i64 = tensor_proto::DataType::Float as i64;
-pub(super) const INT64: i64 = tensor_proto::DataType::Int64 as i64;
+pub(in crate::trainer) const FLOAT: i64 = tensor_proto::DataType::Float as i64;
+pub(in crate::trainer) const INT64: i64 = tensor_proto::DataType::Int64 as i64;
 
-pub(super) fn integer(name: &str, value: i64) -> AttributeProto {
+pub(in crate::trainer) fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: attribute_proto::AttributeType::Int as i32,
@@ -64,7 +70,7 @@ pub(super) fn integer(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-pub(super) fn integers(name: &str, values: &[usize]) -> AttributeProto {
+pub(in crate::trainer) fn integers(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: attribute_proto::AttributeType::Ints as i32,
@@ -73,7 +79,7 @@ pub(super) fn integers(name: &str, values: &[usize]) -> AttributeProto {
     }
 }
 
-pub(super) fn text(name: &str, value: &str) -> AttributeProto {
+pub(in crate::trainer) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: attribute_proto::AttributeType::String as i32,
@@ -82,7 +88,7 @@ pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     }
 }
 
-pub(super) fn float(name: &str, value: f32) -> AttributeProto {
+pub(in crate::trainer) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: attribute_proto::AttributeType::Float as i32,
@@ -92,7 +98,7 @@ pub(super) fn float(name: &str, value: f32) -> AttributeProto {
 }
 
 /// A 32-bit float tensor of `[N, sample…]`.
-pub(super) fn float_value(name: &str, sample: &[usize]) -> ValueInfoProto {
+pub(in crate::trainer) fn float_value(name: &str, sample: &[usize]) -> ValueInfoProto {
     let dim = |value: dimension::Value| Dimension { value: Some(value), ..Dimension::default() };
     let batch = dim(dimension::Value::DimParam("N".into()));
     let dims = std::iter::once(batch).chain(sample.iter().map(|&size| dim(dimension::Value::DimValue(size as i64))));

@@ -1,17 +1,14 @@
 //! A trained network as an ONNX file (IR 8, opset 18): raw input, normalisation and softmax in the
 //! graph, the batch a symbol. Batch normalisations become part of the convolutions before them.
 
-mod autoencoder;
 mod columns;
 mod graph;
 mod sequences;
 
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
 
-pub(super) use self::autoencoder::{
-    DECODED, Graphs, LOG_VARIANCE, MEAN, NOISE, RECONSTRUCTION, SCORE, autoencoder_to_onnx,
-};
-use self::graph::{Graph, float, float_value, integer, integers, text};
+pub(super) use self::graph::{Graph, float_value, integer};
+use self::graph::{float, integers, text};
 use super::kernels::NORM_EPSILON;
 use super::network::{Network, Parameter};
 use crate::error::Result;
@@ -59,7 +56,7 @@ fn is_regression(network: &Network) -> bool {
 }
 
 /// The file of a graph.
-fn encode(graph: Graph, name: &str, input: Vec<ValueInfoProto>, output: Vec<ValueInfoProto>) -> Vec<u8> {
+pub(super) fn encode(graph: Graph, name: &str, input: Vec<ValueInfoProto>, output: Vec<ValueInfoProto>) -> Vec<u8> {
     let proto = GraphProto {
         node: graph.nodes,
         initializer: graph.constants,
@@ -82,7 +79,7 @@ fn encode(graph: Graph, name: &str, input: Vec<ValueInfoProto>, output: Vec<Valu
 
 /// Writes the layers of a network from the value `input` to the value `output`; the names of values between
 /// begin with `prefix`.
-fn write_network(graph: &mut Graph, network: &Network, input: &str, output: &str, prefix: &str) {
+pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, output: &str, prefix: &str) {
     let mut writer = Writer {
         graph,
         parameters: network.parameters(),

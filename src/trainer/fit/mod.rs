@@ -1,22 +1,22 @@
 //! The training loop.
 
+mod checkpoint;
 mod state;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::state::Cursor;
+pub use self::checkpoint::Checkpoint;
 pub use self::state::{Ending, FitState};
-pub use self::watch::{EpochReport, Snapshot, StepReport, Watch};
 use super::batches::{Batch, BatchPlan};
 use super::dataset::Dataset;
 use super::learner::Learner;
 use super::network::Network;
 use super::optimizer::{Optimizer, clip};
+use super::progress::{EpochReport, Watch};
 use super::regime::Regime;
 use super::schedule::Place;
 use crate::error::{Error, Result};
@@ -84,7 +84,7 @@ pub fn fit<M: Learner>(
         let start = Instant::now();
         let last_batch = state.cursor.step;
         state.swap_average();
-        let summary = if validation.is_empty() { None } else { Some(state.network.validate(validation)?) };
+        let summary = if validation.is_empty() { None } else { Some(state.model.validate(validation)?) };
         let report = state.cursor.finish_epoch(summary, start.elapsed());
         if !report.judged_loss().is_finite() {
             let (loss, epoch) = (report.judged_loss(), report.epoch);
@@ -102,7 +102,7 @@ pub fn fit<M: Learner>(
             state.cursor.ending = Some(Ending::OutOfPatience);
         }
         watch.epoch(&report)?;
-        watch.weights(report.epoch, &state.network.trained())?;
+        watch.weights(report.epoch, &state.model.trained())?;
         watch.save(state)?;
     }
     state.conclude();
@@ -116,7 +116,7 @@ fn fit_epoch<M: Learner>(
     watch: &mut dyn Watch,
 ) -> Result<Stop> {
     let regime = &settings.regime;
-    let plan = settings.plan(&state.network, state.cursor.epoch);
+    let plan = settings.plan(&state.model, state.cursor.epoch);
     let steps = plan.steps(train.len());
     let losses: Vec<f64> = state.history().iter().map(EpochReport::judged_loss).collect();
     let reduction = regime.schedule.reduction(&losses);
@@ -150,7 +150,7 @@ fn fit_epoch<M: Learner>(
 
 impl FitSettings {
     /// How the batches of an epoch, counted from 0, are drawn.
-    pub(super) fn plan(&self, learner: &dyn Learner, epoch: usize) -> BatchPlan {
+    pub(super) fn plan(&self, learner: &impl Learner, epoch: usize) -> BatchPlan {
         BatchPlan {
             seed: self.seed,
             epoch,
@@ -171,7 +171,7 @@ impl<M: Learner> FitState<M> {
     /// [`Error::Diverged`] when the loss is not a number; nothing is moved then.
     pub(super) fn step(&mut self, batch: Batch, pace: Pace, settings: &FitSettings) -> Result<StepDone> {
         let samples = batch.rows();
-        let mut pass = self.network.pass(batch)?;
+        let mut pass = self.model.pass(batch)?;
         if !pass.loss_sum.is_finite() {
             let (epoch, batch) = (self.cursor.epoch + 1, self.cursor.step + 1);
             return Err(Error::Diverged { loss: pass.loss_sum, epoch, batch });
@@ -182,12 +182,12 @@ impl<M: Learner> FitState<M> {
         self.cursor.steps_done += 1;
         self.cursor.learning_rate = settings.optimizer.learning_rate() * pace.factor;
         let step = settings.optimizer.step(pace.factor, pace.dip, self.cursor.steps_done);
-        let parameters = self.network.networks_mut().into_iter().flat_map(Network::parameters_mut);
+        let parameters = self.model.networks_mut().into_iter().flat_map(Network::parameters_mut);
         for ((parameter, slots), gradient) in parameters.zip(&mut self.slots).zip(&pass.gradients) {
             step.apply(parameter, slots, gradient);
         }
         if let Some(average) = &mut self.average {
-            average.add(&self.network, settings.regime.ema_decay, self.cursor.steps_done);
+            average.add(&self.model, settings.regime.ema_decay, self.cursor.steps_done);
         }
         Ok(StepDone { loss_sum: pass.loss_sum, correct: pass.correct, samples })
     }

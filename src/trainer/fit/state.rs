@@ -1,22 +1,20 @@
 //! Where a run stands: everything needed to go on as if it had never stopped.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EpochReport, FitSettings, Snapshot, StepReport};
-use crate::error::Result;
-use crate::trainer::checkpoint::Checkpoint;
-use crate::trainer::learner::{Learner, Score};
-use crate::trainer::network::{Network, Parameter};
+use super::FitSettings;
+use crate::trainer::learner::Learner;
+use crate::trainer::network::Parameter;
 use crate::trainer::optimizer::{Average, Slots};
+use crate::trainer::progress::{EpochReport, Score, StepReport};
 
 /// The state of a run.
 #[derive(Debug, Clone)]
-pub struct FitState<M = Network> {
+pub struct FitState<M> {
     /// What is fitted.
-    pub network: M,
+    pub model: M,
     /// What the optimiser remembers of each parameter.
     pub(in crate::trainer) slots: Vec<Slots>,
     /// The names of those.
@@ -25,12 +23,12 @@ pub struct FitState<M = Network> {
     pub(in crate::trainer) average: Option<Average>,
     /// Parameters and statistics of the best epoch so far, if it is to be kept.
     pub(in crate::trainer) best: Option<Vec<Parameter>>,
-    pub(in crate::trainer) cursor: Cursor,
+    pub(super) cursor: Cursor,
 }
 
 /// The place in a run, and what is summed up so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::trainer) struct Cursor {
+pub(super) struct Cursor {
     /// Whole epochs done.
     pub(in crate::trainer) epoch: usize,
     /// Steps done in the present epoch.
@@ -68,17 +66,17 @@ pub enum Ending {
 
 impl<M: Learner> FitState<M> {
     /// The beginning of a run.
-    pub fn new(network: M, settings: &FitSettings) -> Self {
-        let slots = network.trained().into_iter().map(|parameter| settings.optimizer.remember(parameter)).collect();
-        let average = (settings.regime.ema_decay > 0.0).then(|| Average::of(&network));
+    pub fn new(model: M, settings: &FitSettings) -> Self {
+        let slots = model.trained().into_iter().map(|parameter| settings.optimizer.remember(parameter)).collect();
+        let average = (settings.regime.ema_decay > 0.0).then(|| Average::of(&model));
         let slot_names = settings.optimizer.slots();
-        Self { network, slots, slot_names, average, best: None, cursor: Cursor::default() }
+        Self { model, slots, slot_names, average, best: None, cursor: Cursor::default() }
     }
 
     /// Exchanges the network's arrays with their average, if there is one: twice is nothing.
     pub(super) fn swap_average(&mut self) {
         if let Some(average) = &mut self.average {
-            average.swap(&mut self.network);
+            average.swap(&mut self.model);
         }
     }
 
@@ -89,14 +87,14 @@ impl<M: Learner> FitState<M> {
         let best = self.cursor.best_epoch.and_then(|epoch| self.cursor.history.get(epoch - 1));
         if score(last).is_some() && best.is_none_or(|best| score(last) > score(best)) {
             self.cursor.best_epoch = Some(last.epoch);
-            self.best = Some(self.network.all_arrays().into_iter().cloned().collect());
+            self.best = Some(self.model.all_arrays().into_iter().cloned().collect());
         }
     }
 
     /// Takes what the run is to give: the best epoch's arrays if they were kept, else the average if there is one.
     pub(super) fn conclude(&mut self) {
         let chosen = self.best.as_ref().or(self.average.as_ref().map(|average| &average.arrays));
-        for (array, chosen) in self.network.all_arrays_mut().into_iter().zip(chosen.into_iter().flatten()) {
+        for (array, chosen) in self.model.all_arrays_mut().into_iter().zip(chosen.into_iter().flatten()) {
             array.values.clone_from(&chosen.values);
         }
     }
@@ -114,16 +112,6 @@ impl<M: Learner> FitState<M> {
     /// Why it ended before its last epoch, if it did.
     pub fn ending(&self) -> Option<Ending> {
         self.cursor.ending
-    }
-}
-
-impl<M: Learner> Snapshot for FitState<M> {
-    fn save(&self, path: &Path) -> Result<()> {
-        Checkpoint::save(self, path)
-    }
-
-    fn steps_done(&self) -> u64 {
-        self.cursor.steps_done
     }
 }
 

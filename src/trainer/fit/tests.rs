@@ -6,8 +6,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::layers::{Architecture, LayerSpec};
 use crate::trainer::augment::Augment;
-use crate::trainer::checkpoint::Checkpoint;
+use crate::trainer::progress::{Snapshot, StepReport};
 use crate::trainer::schedule::Schedule;
+use crate::trainer::tasks::classification::Classifier;
 
 /// Grey squares of 8 × 8 pixels, bright in one of three thirds, with noise: easy, but not for the first steps.
 fn data(samples: usize) -> Dataset {
@@ -68,12 +69,12 @@ fn settings(optimizer: Optimizer, regime: Regime) -> FitSettings {
     FitSettings { epochs: 4, batch_size: 10, seed: 9, regime, optimizer }
 }
 
-fn begin(architecture: &Architecture, settings: &FitSettings) -> FitState {
-    FitState::new(Network::new(architecture, settings.seed).unwrap(), settings)
+fn begin(architecture: &Architecture, settings: &FitSettings) -> FitState<Classifier> {
+    FitState::new(Classifier::new(architecture, settings.seed).unwrap(), settings)
 }
 
 /// Fits, through a file and in a new state at every one of these steps.
-fn fitted(architecture: &Architecture, settings: &FitSettings, stops: &[usize]) -> FitState {
+fn fitted(architecture: &Architecture, settings: &FitSettings, stops: &[usize]) -> FitState<Classifier> {
     let (train, validation) = data(66).split_off(18, settings.seed).unwrap();
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("state.safetensors");
@@ -90,13 +91,13 @@ fn fitted(architecture: &Architecture, settings: &FitSettings, stops: &[usize]) 
     state
 }
 
-fn bits(state: &FitState) -> Vec<u32> {
+fn bits(state: &FitState<Classifier>) -> Vec<u32> {
     let average = state.average.iter().flat_map(|average| &average.arrays);
-    let arrays = state.network.arrays().chain(average).flat_map(|array| &array.values);
+    let arrays = state.model.network().arrays().chain(average).flat_map(|array| &array.values);
     arrays.chain(state.slots.iter().flatten().flatten()).map(|value| value.to_bits()).collect()
 }
 
-fn losses(state: &FitState) -> Vec<u64> {
+fn losses(state: &FitState<Classifier>) -> Vec<u64> {
     state.history().iter().map(|epoch| epoch.judged_loss().to_bits()).collect()
 }
 
@@ -189,7 +190,7 @@ fn training_ends_when_patience_does_with_the_best_weights() {
     assert!(fit(&mut state, &train, &validation, &settings, &mut Steps(usize::MAX)).unwrap());
     let (done, best) = (state.history().len(), state.best_epoch().unwrap());
     assert_eq!((state.ending(), done), (Some(Ending::OutOfPatience), best + 2));
-    let kept = state.network.validate(&validation).unwrap();
+    let kept = state.model.validate(&validation).unwrap();
     assert_eq!(kept, state.history()[best - 1].validation.unwrap(), "the weights are the best epoch's");
     assert!(fit(&mut state, &train, &validation, &settings, &mut Steps(1)).unwrap(), "and it stays at its end");
     assert_eq!(state.history().len(), done);
@@ -214,9 +215,9 @@ fn what_is_judged_and_given_is_the_average() {
     let (own, average) = (fitted(&networks()[1], &plain, &[]), fitted(&networks()[1], &averaged, &[]));
     let (_, validation) = data(66).split_off(18, plain.seed).unwrap();
     assert_eq!(own.slots, average.slots, "training goes on from the weights themselves");
-    let judged = average.network.validate(&validation).unwrap();
+    let judged = average.model.validate(&validation).unwrap();
     assert_eq!(Some(judged), average.history()[3].validation);
-    assert_ne!(own.network.parameters(), average.network.parameters());
+    assert_ne!(own.model.network().parameters(), average.model.network().parameters());
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use rand::RngExt;
 
-use super::super::batches::keyed_rng;
 use super::Parameter;
 use crate::layers::{LayerSpec, PlannedLayer};
+use crate::trainer::random::keyed_rng;
 
 /// The key of one layer's random numbers, and the name that its arrays begin with.
 #[derive(Debug)]

@@ -8,15 +8,11 @@ mod embedding;
 mod encode;
 mod initial;
 mod layer;
-pub(super) mod loss;
 mod maps;
 
 use self::dense::DenseInput;
 use self::initial::Initial;
 use self::maps::{Maps, Tape};
-use super::batches::Batch;
-use super::dataset::{Dataset, Targets};
-use super::learner::{Learner, Pass, Score, VALIDATION_BATCH};
 use crate::error::Result;
 use crate::layers::{Architecture, LayerSpec, PlannedLayer};
 
@@ -190,6 +186,7 @@ impl Network {
         loss: impl FnOnce(&mut [f32]) -> Result<()>,
     ) -> Result<Gradients> {
         let PassInput { values, rows, mut masks } = input;
+        let values = encode::encoded(&self.layers, values).into_owned();
         let Some(maps) = &self.maps else {
             let input = DenseInput { values, rows, masks };
             let pass = dense::pass(&self.layers, &self.parameters, input, wants_input_gradient, loss)?;
@@ -230,58 +227,5 @@ impl Network {
         all.append(&mut gradients);
         Maps::update(&self.tape, &mut self.statistics);
         Ok(Gradients { parameters: all, input })
-    }
-}
-
-impl Learner for Network {
-    fn networks(&self) -> Vec<&Network> {
-        vec![self]
-    }
-
-    fn networks_mut(&mut self) -> Vec<&mut Network> {
-        vec![self]
-    }
-
-    /// The loss is the cross-entropy of the softmax of the logits z with the targets t, which are one-hot or
-    /// soft. Its gradient is known in closed form, dL/dz = (softmax(z) - t) / N, so no chain of logarithms and
-    /// look-ups is differentiated.
-    ///
-    /// Of numbers it is the squared error, with a gradient in closed form, too.
-    fn pass(&mut self, batch: Batch) -> Result<Pass> {
-        let rows = batch.rows();
-        let Batch { pixels, labels, targets, weights, values, dropout, .. } = batch;
-        let (mut loss_sum, mut correct, is_regression) = (0.0, 0, !values.is_empty());
-        let encoded = encode::encoded(&self.layers, pixels).into_owned();
-        let input = PassInput { values: encoded, rows, masks: dropout };
-        let gradients = self.pass_through(input, false, |outputs| {
-            if is_regression {
-                loss_sum = loss::squared_error(outputs, &values);
-            } else if targets.is_empty() {
-                (loss_sum, correct) = loss::cross_entropy(outputs, &labels, &weights);
-            } else {
-                (loss_sum, correct) = loss::soft_cross_entropy(outputs, &labels, &weights, &targets);
-            }
-            Ok(())
-        })?;
-        let correct = (!is_regression).then_some(correct as f64);
-        Ok(Pass { loss_sum, correct, gradients: gradients.parameters })
-    }
-
-    /// Loss and accuracy of the network itself, before any export.
-    fn validate(&self, data: &Dataset) -> Result<Score> {
-        let (mut loss, mut correct) = (0.0, 0);
-        for range in data.chunks(VALIDATION_BATCH) {
-            let outputs = self.logits(&data.inputs(range.clone())?)?;
-            let (of_these, right) = match data.targets() {
-                Targets::Classes(labels) => loss::of_classes(&outputs, &labels[range]),
-                Targets::Values(values) => (loss::of_values(&outputs, &values[range]), 0),
-            };
-            loss += of_these;
-            correct += right;
-        }
-        let samples = data.len() as f64;
-        let is_classes = matches!(data.targets(), Targets::Classes(_));
-        let accuracy = is_classes.then(|| correct as f64 / samples);
-        Ok(Score { samples: data.len() as u64, loss: loss / samples, accuracy })
     }
 }

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::fit::FitSettings;
-use super::lesson::TaskOptions;
 use super::optimizer::Optimizer;
 use super::presets::{Preset, preset};
+use super::request::{TaskOptions, TrainRequest};
+use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::schedule::Schedule;
-use super::train::TrainRequest;
 use crate::error::{Error, Result};
 use crate::layers::LayerSpec;
 
@@ -305,6 +305,17 @@ impl TrainRequest {
             models: Some(MODELS.into()),
             tensorboard: true,
         }
+    }
+
+    /// The request that an interrupted run was given.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the directory or its arguments cannot be used.
+    pub fn of_run(run: &RunDir) -> Result<Self> {
+        let path = run.path().join(ARGUMENTS_FILE);
+        let table = read_settings(&path)?;
+        let name = table.get("preset").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        resolve(preset(&name)?, Some((&path, table)), &[])
     }
 
     fn recipe(&self) -> Recipe {

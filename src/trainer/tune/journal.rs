@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Objective, Sampler};
 use crate::error::{Error, Result};
-use crate::trainer::learner::Score;
+use crate::trainer::progress::Score;
 
 /// The journal's name in the run directory.
 const FILE: &str = "journal.jsonl";

@@ -16,14 +16,17 @@ use toml::Table;
 use self::journal::{Header, Journal};
 pub use self::journal::{Outcome, Trial};
 pub use self::space::Dimension;
-use super::batches::keyed_rng;
-use super::fit::{EpochReport, FitState, StepReport, Watch, fit};
-use super::learner::Score;
+use super::fit::{FitState, fit};
 use super::presets::preset;
+use super::progress::{EpochReport, Score, StepReport, Watch};
+use super::random::keyed_rng;
 use super::recipe::{Override, resolve};
+use super::request::TrainRequest;
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
-use super::train::{Prepared, TrainRequest};
+use super::tasks::Model;
+use super::train::{Prepared, prepare};
 use crate::error::{Error, Result};
+use crate::signature::Task;
 
 /// How a search goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,8 +166,8 @@ impl Search<'_> {
             return Err(Error::Config { setting: "validation".into(), problem });
         }
         let dimensions = TunePlan::of(&header).validate()?;
-        let prepared = request.prepare()?;
-        if header.objective == Objective::Accuracy && prepared.lesson.is_regression() {
+        let prepared = prepare(&request)?;
+        if header.objective == Objective::Accuracy && prepared.data.task == Task::Regression {
             let problem =
                 "numbers are learned, which have no accuracy; --objective loss compares their squared errors".into();
             return Err(Error::Config { setting: "objective".into(), problem });
@@ -235,7 +238,7 @@ impl Search<'_> {
             let rungs = halving::rungs(self.header.first_rung, self.header.halving, request.fit.epochs);
             let mut race =
                 Race { search: self, trials, rungs, reached: Vec::new(), epochs: Vec::new(), out: false, watch };
-            let mut state = FitState::new(self.prepared.lesson.learner(&request)?, &request.fit);
+            let mut state = FitState::new(Model::new(&request, &self.prepared.data)?, &request.fit);
             let finished = fit(&mut state, &self.prepared.train, &self.prepared.validation, &request.fit, &mut race);
             trial.rungs = std::mem::take(&mut race.reached);
             trial.epochs = state.history().len();

@@ -148,7 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trainer::batches::keyed_rng;
+    use crate::trainer::random::keyed_rng;
 
     #[test]
     fn searches_are_read_as_people_write_them() {

@@ -123,7 +123,7 @@ impl Parzen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::batches::keyed_rng;
+    use crate::trainer::random::keyed_rng;
 
     #[test]
     fn a_density_is_one_in_all_and_what_is_drawn_follows_it() {

@@ -19,28 +19,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("serving", &["catalog", "execution", "lifecycle", "predictor", "scheduler", "servable", "tap"]),
     ("serving::lifecycle", &["comparison", "load", "tuner", "verify"]),
     ("serving::lifecycle::manager", &["commands", "owner", "worker"]),
-    (
-        "trainer",
-        &[
-            "autoencoder",
-            "checkpoint",
-            "events",
-            "export",
-            "fit",
-            "learner",
-            "lesson",
-            "network",
-            "optimizer",
-            "parity",
-            "recipe",
-            "release",
-            "report",
-            "run_dir",
-            "train",
-        ],
-    ),
-    ("trainer", &["batches", "dataset"]),
-    ("trainer::dataset::table", &["infer", "read", "sequences"]),
 ];
 
 /// Edges inside a layer that are meant: composition sees everything, and words build on words.

@@ -1,7 +1,8 @@
 //! The bundled models on all test images, one of them through the whole server.
 
+use weir::signature::Task;
 use weir::stats::Evaluator;
-use weir::trainer::{Importance, evaluate_autoencoder, evaluate_version, is_autoencoder};
+use weir::trainer::{Importance, evaluate_autoencoder, evaluate_version, task_of};
 
 use crate::fixtures::{mnist, png_of_test_image};
 use crate::support::{TestApp, bundled_models, shipped_models};
@@ -33,7 +34,7 @@ fn every_shipped_model_is_as_good_as_its_manifest_says() {
     for model in std::fs::read_dir(shipped_models()).unwrap() {
         for version in std::fs::read_dir(model.unwrap().path()).unwrap() {
             let folder = version.unwrap().path();
-            if folder.is_dir() && is_autoencoder(&folder, 1 << 30).unwrap() {
+            if folder.is_dir() && task_of(&folder, 1 << 30).unwrap() == Task::Reconstruction {
                 let importance = Importance { draws: 0, images: 0 };
                 let images = (&mnist().test, "test images".to_owned());
                 let (report, manifest) = evaluate_autoencoder(&folder, 1 << 30, images, importance).unwrap();

@@ -17,8 +17,8 @@ use weir::repository::{GoldenAnswer, GoldenReconstruction, Manifest, Quality, Tr
 use weir::serving::State;
 use weir::tensor::Tensor;
 use weir::trainer::{
-    EpochReport, FitSettings, Importance, Optimizer, RunDir, StepReport, TaskOptions, TrainOutcome, TrainRequest,
-    TrainedReport, Watch, evaluate_autoencoder, preset, train,
+    EpochReport, FitSettings, Importance, Optimizer, RunDir, StepReport, TaskOptions, TaskReport, TrainOutcome,
+    TrainRequest, Watch, evaluate_autoencoder, preset, train,
 };
 use weir::transform::{ImageLimits, decode};
 
@@ -83,7 +83,7 @@ async fn served() -> TestApp {
 #[test]
 fn a_run_leaves_graphs_figures_and_pictures() {
     let (outcome, folder) = trained();
-    let TrainedReport::Autoencoder(report) = &outcome.report else { panic!("no autoencoder") };
+    let TaskReport::Reconstruction(report) = &outcome.report else { panic!("no autoencoder") };
     let first = report.history[0].validation.unwrap().loss;
     let last = report.history[2].validation.unwrap().loss;
     // 544 nats are what pixels cost of which nothing is known: 784 ln 2.

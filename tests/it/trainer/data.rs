@@ -10,7 +10,7 @@ use weir::repository::{ReadSettings, TaskChoice, VersionFiles};
 use weir::signature::{ColumnKind, OutputTransform};
 use weir::trainer::{
     ClassWeights, DataOptions, DataSource, EpochReport, FitSettings, Optimizer, RunDir, StepReport, TaskOptions,
-    TrainOutcome, TrainRequest, TrainedReport, Watch, evaluate_numbers, evaluate_version, inspect, preset, read_for,
+    TaskReport, TrainOutcome, TrainRequest, Watch, evaluate_numbers, evaluate_version, inspect, preset, read_for,
     train,
 };
 
@@ -122,7 +122,7 @@ async fn a_table_of_classes_is_trained_served_by_column_name_and_evaluated() {
     shop.write("people.csv", people(300));
     let outcome = shop.train("people.csv", 20, target("label", &["price"])).unwrap();
     let (_, folder) = outcome.published.unwrap();
-    let TrainedReport::Classifier(report) = outcome.report else { panic!("classes are learned") };
+    let TaskReport::Classification(report) = outcome.report else { panic!("classes are learned") };
     assert!(report.full.evaluation.summary.accuracy > 0.9, "{:?}", report.full.evaluation.summary);
     let manifest = VersionFiles::read(&folder, 1 << 30).unwrap().manifest.unwrap();
     assert_eq!(manifest.labels, ["buys", "leaves"]);
@@ -163,7 +163,7 @@ async fn a_table_of_numbers_is_trained_and_served_in_their_own_unit() {
     shop.write("people.csv", people(400));
     let outcome = shop.train("people.csv", 60, target("price", &["label", "member"])).unwrap();
     let (_, folder) = outcome.published.unwrap();
-    let TrainedReport::Regressor(report) = outcome.report else { panic!("numbers are learned") };
+    let TaskReport::Regression(report) = outcome.report else { panic!("numbers are learned") };
     assert!(report.evaluation.r_squared.unwrap() > 0.8, "{:?}", report.evaluation);
     let manifest = VersionFiles::read(&folder, 1 << 30).unwrap().manifest.unwrap();
     assert!(matches!(manifest.transform.output, OutputTransform::Regression { .. }));

@@ -7,8 +7,8 @@ use weir::error::{Error, Result};
 use weir::layers::{Architecture, LayerSpec};
 use weir::tensor::Tensor;
 use weir::trainer::{
-    DataOptions, DataSource, EpochReport, FitSettings, FitState, Network, Optimizer, PRESETS, RunDir, StepReport,
-    TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
+    Classifier, DataOptions, DataSource, EpochReport, Family, FitSettings, FitState, Network, Optimizer, PRESETS,
+    RunDir, StepReport, TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
 };
 
 use crate::engine::onnxruntime;
@@ -71,10 +71,10 @@ fn odd() -> Architecture {
 
 /// A network after a few steps, so that no parameter and no statistic is what it was at first.
 fn trained(architecture: &Architecture, settings: &FitSettings, data: &DataSource) -> Network {
-    let mut state = FitState::new(Network::new(architecture, 3).unwrap(), settings);
+    let mut state = FitState::new(Classifier::new(architecture, 3).unwrap(), settings);
     let (train, validation) = data.train.split_off(50, 0).unwrap();
     fit(&mut state, &train, &validation, settings, &mut Steps(6)).unwrap();
-    state.network
+    state.model.network().clone()
 }
 
 fn largest_difference(network: &Network, plan: &Plan, data: &DataSource) -> f64 {
@@ -100,7 +100,7 @@ fn largest_difference(network: &Network, plan: &Plan, data: &DataSource) -> f64 
 fn every_family_is_served_as_it_was_trained_in_both_engines() {
     let data = DataSource::read(small_data(600, 100).path(), &DataOptions::default()).unwrap();
     let engines = Engines::new(onnxruntime());
-    let classifiers = PRESETS.iter().filter(|preset| preset.decoder.is_none());
+    let classifiers = PRESETS.iter().filter(|preset| matches!(preset.family, Family::Network));
     let presets = classifiers.map(|preset| (preset.name, (preset.architecture)(28, 28, 10), settings(preset)));
     let cells = [LayerSpec::Gru { units: 20 }, LayerSpec::Lstm { units: 7 }].map(|cell| Architecture {
         input: vec![1, 28, 28],

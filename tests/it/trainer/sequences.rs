@@ -13,7 +13,7 @@ use weir::signature::{SequenceElements, TokenSplit};
 use weir::stats::Evaluation;
 use weir::tensor::Tensor;
 use weir::trainer::{
-    DataOptions, EpochReport, Network, RunDir, StepReport, TaskOptions, TrainRequest, TrainedReport, Watch, calibrate,
+    DataOptions, EpochReport, Network, RunDir, StepReport, TaskOptions, TaskReport, TrainRequest, Watch, calibrate,
     evaluate_numbers, evaluate_version, read_for, to_onnx, train,
 };
 
@@ -109,7 +109,7 @@ async fn sequences_of_numbers_are_trained_served_and_evaluated_alike() {
     shop.write("waves/test.jsonl", waves(400).lines().skip(320).collect::<Vec<_>>().join("\n"));
     let outcome = shop.train("waves", 12, TaskOptions::default()).unwrap();
     let (_, folder) = outcome.published.unwrap();
-    let TrainedReport::Classifier(report) = outcome.report else { panic!("classes are learned") };
+    let TaskReport::Classification(report) = outcome.report else { panic!("classes are learned") };
     assert!(report.full.evaluation.summary.accuracy > 0.9, "{:?}", report.full.evaluation.summary);
     let manifest = manifest(&folder);
     let transform = manifest.transform.sequence.clone().unwrap();
@@ -153,7 +153,7 @@ async fn text_is_trained_from_a_table_and_served_as_it_was_split() {
     shop.write("answers.csv", answers(400));
     let outcome = shop.train("answers.csv", 12, texts()).unwrap();
     let (_, folder) = outcome.published.unwrap();
-    let TrainedReport::Classifier(report) = outcome.report else { panic!("classes are learned") };
+    let TaskReport::Classification(report) = outcome.report else { panic!("classes are learned") };
     assert!(report.full.evaluation.summary.accuracy > 0.9, "{:?}", report.full.evaluation.summary);
     let manifest = manifest(&folder);
     let transform = manifest.transform.sequence.clone().unwrap();
@@ -225,7 +225,7 @@ fn lists_of_tokens_give_numbers_and_what_is_rare_is_unknown() {
     };
     let outcome = shop.train("bags.ndjson", 25, reading(settings)).unwrap();
     let (_, folder) = outcome.published.unwrap();
-    let TrainedReport::Regressor(report) = outcome.report else { panic!("numbers are learned") };
+    let TaskReport::Regression(report) = outcome.report else { panic!("numbers are learned") };
     assert!(report.evaluation.r_squared.unwrap() > 0.8, "{:?}", report.evaluation);
     let manifest = manifest(&folder);
     let transform = manifest.transform.sequence.clone().unwrap();

@@ -1,13 +1,13 @@
 //! What the columns of a table are: the first of two passes over it.
 
 use super::cells::Cell;
-use super::read::{Table, TableFile};
+use super::files::{Table, TableFile};
 use super::sequences::{self, SeenSequences, SequenceLayout};
 use crate::error::{Error, Result};
 use crate::repository::{ReadSettings, TaskChoice};
 use crate::trainer::dataset::collect::Split;
 use crate::trainer::dataset::faults::{Faults, unusable};
-use crate::trainer::dataset::names::Names;
+use crate::trainer::dataset::names::{Names, listed};
 use crate::trainer::dataset::picture;
 
 /// Names that a column to be learned has when nobody says which it is.
@@ -249,13 +249,6 @@ fn pixels(columns: &[String], seen: &[Seen], features: &[usize]) -> Option<usize
             || rest.split_once('x').is_some_and(|(y, x)| y.parse::<u16>().is_ok() && x.parse::<u16>().is_ok())
     };
     (side >= SURE_SIDE || features.iter().all(is_named)).then_some(side)
-}
-
-/// Names for people, not more than fit a line.
-pub(super) fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 12;
-    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ") + &more
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod cells;
 mod csv;
+mod files;
 mod infer;
 mod jsonl;
 mod parquet;
@@ -14,6 +15,7 @@ mod recode;
 mod sequences;
 mod steps;
 
+pub(super) use files::files;
 pub(super) use infer::Layout;
-pub(super) use read::{Read, files, read};
+pub(super) use read::{Read, read};
 pub use recode::{recoded, seen_vocabulary};

@@ -4,7 +4,7 @@ use super::cells::Cell;
 use crate::error::{Error, Result};
 use crate::repository::ReadSettings;
 use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, TokenSplit};
-use crate::trainer::dataset::names::Names;
+use crate::trainer::dataset::names::{Names, listed};
 use crate::transform::{Sequence, split};
 
 /// The name that a column of sequences has where nobody says which it is.
@@ -39,7 +39,7 @@ pub(super) fn column(columns: &[String], settings: &ReadSettings, may_guess: boo
         return Ok(columns.iter().position(|name| may_guess && name == COLUMN && is_free(name)));
     };
     let Some(place) = columns.iter().position(|column| column == name) else {
-        let there = super::infer::listed(columns);
+        let there = listed(columns);
         return refuse(format!("there is no column {}; there are: {there}", crate::ids::quote(name)));
     };
     if settings.target.as_ref() == Some(name) || settings.ignore.contains(name) {

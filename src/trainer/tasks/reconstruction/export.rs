@@ -1,42 +1,41 @@
 //! The three graphs of a variational autoencoder: encoder, decoder, and both with the score of an image.
 
-use super::graph::{Graph, float_value, integer};
-use super::{INPUT, LOGITS, encode, write_network};
+use super::Autoencoder;
 use crate::error::Result;
-use crate::trainer::autoencoder::Autoencoder;
+use crate::trainer::export::{Graph, INPUT, LOGITS, encode, float_value, integer, write_network};
 use crate::trainer::network::Network;
 
 /// The input of the whole graph beside the image: what the code is drawn with; zeros give its mean.
-pub(in crate::trainer) const NOISE: &str = "noise";
+pub(super) const NOISE: &str = "noise";
 /// The mean of the code.
-pub(in crate::trainer) const MEAN: &str = "mean";
+pub(super) const MEAN: &str = "mean";
 /// The logarithm of its variance.
-pub(in crate::trainer) const LOG_VARIANCE: &str = "log_variance";
+pub(super) const LOG_VARIANCE: &str = "log_variance";
 /// The input of the decoder.
 const CODE: &str = "latent";
 /// The output of the decoder: how probable it is that each pixel is on.
-pub(in crate::trainer) const DECODED: &str = crate::repository::INTENSITIES;
+pub(super) const DECODED: &str = crate::repository::INTENSITIES;
 /// The same of the whole graph.
-pub(in crate::trainer) const RECONSTRUCTION: &str = "reconstruction";
+pub(super) const RECONSTRUCTION: &str = "reconstruction";
 /// −ELBO of each image in nats.
-pub(in crate::trainer) const SCORE: &str = "score";
+pub(super) const SCORE: &str = "score";
 
 /// The files of an autoencoder.
 #[derive(Debug)]
-pub(in crate::trainer) struct Graphs {
+pub(super) struct Graphs {
     /// `image, noise` → `reconstruction, mean, log_variance, score`.
-    pub(in crate::trainer) model: Vec<u8>,
+    pub(super) model: Vec<u8>,
     /// `image` → `mean, log_variance`.
-    pub(in crate::trainer) encoder: Vec<u8>,
+    pub(super) encoder: Vec<u8>,
     /// `latent` → `logits, probabilities`.
-    pub(in crate::trainer) decoder: Vec<u8>,
+    pub(super) decoder: Vec<u8>,
 }
 
 /// The bytes of the three files. The same autoencoder gives the same bytes.
 ///
 /// # Errors
 /// As [`crate::layers::Architecture::plan`].
-pub(in crate::trainer) fn autoencoder_to_onnx(autoencoder: &Autoencoder, name: &str) -> Result<Graphs> {
+pub(super) fn to_onnx(autoencoder: &Autoencoder, name: &str) -> Result<Graphs> {
     let (encoder, decoder, latent) = (autoencoder.encoder(), autoencoder.decoder(), autoencoder.latent());
     let image = encoder.architecture().input.clone();
     let codes = || vec![float_value(MEAN, &[latent]), float_value(LOG_VARIANCE, &[latent])];

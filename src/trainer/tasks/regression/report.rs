@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::training;
+use super::evaluate::figures;
 use crate::error::Result;
 use crate::report::{Axis, Chart, Color, Document, Stroke, Subject, escape, headline, section, significant, span};
-use crate::stats::{RegressionEvaluation, RegressionEvaluator};
-use crate::trainer::fit::EpochReport;
+use crate::stats::RegressionEvaluation;
+use crate::trainer::curves::training;
+use crate::trainer::progress::EpochReport;
 
 /// Predictions that a report lists: those that are furthest off.
 const WORST: usize = 20;
@@ -47,13 +48,6 @@ pub struct ShownError {
     pub predicted: f64,
 }
 
-/// Returns the figures of predictions, one for each truth.
-pub(in crate::trainer) fn evaluation(truths: &[f64], predictions: &[f64]) -> RegressionEvaluation {
-    let mut evaluator = RegressionEvaluator::default();
-    truths.iter().zip(predictions).for_each(|(truth, predicted)| evaluator.add(*truth, *predicted));
-    evaluator.finish()
-}
-
 impl RegressionReport {
     /// Evaluates predictions, one for each truth.
     pub fn new(subject: Subject, truths: &[f64], predictions: &[f64]) -> Self {
@@ -68,7 +62,7 @@ impl RegressionReport {
         let error = |shown: &ShownError| (shown.predicted - shown.truth).abs();
         worst.sort_by(|a, b| error(b).total_cmp(&error(a)).then(a.index.cmp(&b.index)));
         worst.truncate(WORST);
-        Self { subject, evaluation: evaluation(truths, predictions), worst, history: Vec::new(), pairs }
+        Self { subject, evaluation: figures(truths, predictions), worst, history: Vec::new(), pairs }
     }
 
     /// Returns the figures as (name, value).

@@ -1,15 +1,17 @@
 //! The parity gate of an autoencoder: all three graphs, in the engine that will serve them.
 
+use super::Autoencoder;
 use super::evaluate::{Plans, output, run_with};
+use super::export::{DECODED, LOG_VARIANCE, MEAN, RECONSTRUCTION, SCORE};
 use super::posterior::Posterior;
-use super::{Autoencoder, keyed_rng};
 use crate::error::{Error, Result};
 use crate::repository::Parity;
 use crate::stats::standard_normal;
 use crate::trainer::dataset::Dataset;
-use crate::trainer::export::{DECODED, LOG_VARIANCE, LOGITS, MEAN, RECONSTRUCTION, SCORE};
+use crate::trainer::export::LOGITS;
 use crate::trainer::kernels::bernoulli_log_likelihood;
 use crate::trainer::parity::{BATCH_SIZES, SAMPLES};
+use crate::trainer::random::keyed_rng;
 
 /// The largest difference that rounding explains, as a part of the number where that is above 1. Of a score,
 /// which is a sum over all pixels of an image and around 100 nats, that is a hundredth of a nat.

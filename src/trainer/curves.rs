@@ -1,10 +1,10 @@
 //! The course of a training run: loss and accuracy by epoch, for every report and as a file of its own.
 
+use super::progress::EpochReport;
 use crate::report::{Axis, Chart, Color, Drawing, Figure, Stroke, columns, section, span};
-use crate::trainer::fit::EpochReport;
 
 /// Returns the section of a report that shows the epochs of a run; empty without any.
-pub(in crate::trainer) fn training(history: &[EpochReport]) -> String {
+pub(super) fn training(history: &[EpochReport]) -> String {
     if history.is_empty() {
         return String::new();
     }
@@ -14,7 +14,7 @@ pub(in crate::trainer) fn training(history: &[EpochReport]) -> String {
 }
 
 /// Returns the curves of a run as an SVG file.
-pub(in crate::trainer) fn curves(history: &[EpochReport]) -> String {
+pub(super) fn curves(history: &[EpochReport]) -> String {
     let figure = Figure::new("", "").with("loss", loss(history));
     match accuracy(history) {
         Some(accuracy) => figure.with("accuracy", accuracy),

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::ClassificationReport;
 use crate::report::percent;
 use crate::stats::{Curve, Scores};
 
-pub(super) fn markdown(report: &Report) -> String {
+pub(super) fn markdown(report: &ClassificationReport) -> String {
     let mut text = String::new();
     match write_report(&mut text, report) {
         Ok(()) => text,
@@ -15,7 +15,7 @@ pub(super) fn markdown(report: &Report) -> String {
     }
 }
 
-fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
+fn write_report(text: &mut String, report: &ClassificationReport) -> std::fmt::Result {
     writeln!(text, "# {}\n", report.subject.title(report.samples()))?;
     writeln!(text, "| figure | value |\n| --- | ---: |")?;
     for (name, value) in figures(report) {
@@ -51,7 +51,7 @@ fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 /// The figures of the whole, as name and value.
-fn figures(report: &Report) -> Vec<(String, String)> {
+fn figures(report: &ClassificationReport) -> Vec<(String, String)> {
     let full = &report.full;
     let summary = &full.evaluation.summary;
     let interval = full.accuracy_interval;

@@ -8,16 +8,16 @@ use super::pictures::{Shown, pictures};
 use crate::error::Result;
 use crate::report::{Document, Subject, headline, image, section};
 use crate::stats::{LikelihoodEvaluation, ReferenceScores};
+use crate::trainer::curves::training;
 use crate::trainer::dataset::Dataset;
-use crate::trainer::fit::EpochReport;
-use crate::trainer::report::training;
+use crate::trainer::progress::EpochReport;
 use crate::transform::Picture;
 
 const DEFINITIONS: &str = include_str!("definitions.html");
 
 /// The evaluation of an autoencoder with what it is of.
 #[derive(Debug, Serialize)]
-pub struct AutoencoderReport {
+pub struct ReconstructionReport {
     /// The model and the data.
     #[serde(flatten)]
     pub subject: Subject,
@@ -34,7 +34,7 @@ pub struct AutoencoderReport {
     shown: Vec<Shown>,
 }
 
-impl AutoencoderReport {
+impl ReconstructionReport {
     /// Evaluates graphs on images; `reference` are the scores that are usual.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl AutoencoderReport {
     }
 }
 
-impl Document for AutoencoderReport {
+impl Document for ReconstructionReport {
     fn markdown(&self) -> String {
         let row = |(name, value): (String, String)| format!("| {} | {value} |\n", name.trim());
         let figures: String = self.figures().into_iter().map(row).collect();

@@ -1,42 +1,21 @@
 //! What a run learns: data read, parted and brought into the form that the network takes.
 
-use super::autoencoder::Autoencoder;
-use super::dataset::{
-    DataOptions, DataSource, Dataset, SampleKind, Targets, fitted, recoded, refitted, seen_vocabulary,
-};
-use super::learner::Model;
-use super::network::Network;
-use super::own::around;
+use super::custom_network::around;
+use super::dataset::{DataSource, Dataset, SampleKind, Targets, fitted, recoded, refitted, seen_vocabulary};
+use super::presets::Family;
+use super::request::TrainRequest;
 use super::sequential::{front, on_sequence};
 use super::tabular::{Moments, encodings, on_table};
-use super::train::TrainRequest;
-use super::weights::ClassWeights;
 use crate::error::{Error, Result};
-use crate::ids::ModelName;
 use crate::layers::{Architecture, LayerSpec};
-use crate::signature::{Column, SequenceTransform};
+use crate::signature::{Column, SequenceTransform, Task};
 
 /// Nobody having said how many samples are held out, it is at most this part of the training data.
 const DEFAULT_PART: usize = 10;
 
-/// What a run is told about its data.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TaskOptions {
-    /// The name to publish under; by default that of the preset.
-    pub model: Option<ModelName>,
-    /// Whether fewer samples may be held out than the request says: at most a tenth of the training data.
-    pub caps_validation: bool,
-    /// What samples weigh in the loss.
-    pub class_weights: ClassWeights,
-    /// Layers of one's own instead of the preset's, but for the first and the last; none if empty.
-    pub layers: Vec<LayerSpec>,
-    /// How the data are read.
-    pub data: DataOptions,
-}
-
-/// The data of a run, and the network for them.
+/// Data that were read, split and brought into the form that the network takes, and the network for them.
 #[derive(Debug)]
-pub struct Lesson {
+pub struct PreparedData {
     /// To learn from; numbers to be learned are in their own unit.
     pub train: Dataset,
     /// To choose by.
@@ -47,6 +26,8 @@ pub struct Lesson {
     pub columns: Vec<Column>,
     /// What the elements of sequences are, with the tokens of the training part.
     pub sequence: Option<SequenceTransform>,
+    /// What is learned from them.
+    pub task: Task,
     /// Where the data come from.
     pub source: DataSource,
     /// The network.
@@ -55,7 +36,7 @@ pub struct Lesson {
     scale: Option<[f64; 2]>,
 }
 
-impl Lesson {
+impl PreparedData {
     /// Reads the data of a request and makes the network for them.
     ///
     /// # Errors
@@ -103,7 +84,8 @@ impl Lesson {
             architecture = on_table(request.network(), architecture, encodings(&train, &columns)?)?;
         }
         // The network first: who gave one that takes no such data is told that, not what else does not fit.
-        refuse_misfits(request, &train)?;
+        let task = task(request, &train);
+        refuse_misfits(request, &train, task)?;
         let mut scale = None;
         if let Targets::Values(values) = train.targets() {
             let mut moments = Moments::default();
@@ -118,7 +100,7 @@ impl Lesson {
             let weights: Vec<String> = weights.map(|(label, weight)| format!("{label} {weight:.3}")).collect();
             source.notes.push(format!("class weights: {}", weights.join(", ")));
         }
-        Ok(Self { train, validation, test, columns, sequence, source, architecture, scale })
+        Ok(Self { train, validation, test, columns, sequence, task, source, architecture, scale })
     }
 
     /// Training and validation data as they are fitted: numbers to be learned have mean 0 and deviation 1.
@@ -132,47 +114,35 @@ impl Lesson {
         };
         (fitted(&self.train), fitted(&self.validation))
     }
+}
 
-    /// What is trained on these data, as it is before the first step.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when the preset's layers do not fit them.
-    pub(super) fn learner(&self, request: &TrainRequest) -> Result<Model> {
-        let seed = request.fit.seed;
-        Ok(match request.preset.decoder {
-            None => Model::Classifier(Box::new(Network::new(&self.architecture, seed)?)),
-            Some(decoder) => {
-                let decoder = decoder(self.train.height, self.train.width);
-                Model::Autoencoder(Box::new(Autoencoder::new(&self.architecture, &decoder, seed)?))
-            }
-        })
-    }
-
-    /// Whether numbers are to be learned rather than classes.
-    pub fn is_regression(&self) -> bool {
-        self.scale.is_some()
+/// Returns the task: that of an autoencoder, or else what the data say.
+fn task(request: &TrainRequest, train: &Dataset) -> Task {
+    match (request.preset.family, train.targets()) {
+        (Family::Autoencoder { .. }, _) => Task::Reconstruction,
+        (Family::Network, Targets::Classes(_)) => Task::Classification,
+        (Family::Network, Targets::Values(_)) => Task::Regression,
     }
 }
 
-/// Refuses what a recipe does that data of this kind have no use for.
-fn refuse_misfits(request: &TrainRequest, train: &Dataset) -> Result<()> {
+/// Refuses settings that data of this kind have no use for.
+fn refuse_misfits(request: &TrainRequest, train: &Dataset, task: Task) -> Result<()> {
     let refuse = |setting: &str, problem: &str| Err(Error::Config { setting: setting.into(), problem: problem.into() });
     let regime = &request.fit.regime;
-    let is_regression = !train.values().is_empty();
     if !train.is_images() && !regime.augment.is_none() {
         return refuse("augment", "moves images, which the data are not, so give --augment none");
     }
     if train.kind == SampleKind::Sequences && regime.mixup > 0.0 {
         return refuse("mixup", "mixes samples number by number, which sequences are not made for");
     }
-    let is_autoencoder = request.preset.decoder.is_some();
-    if (is_regression || is_autoencoder) && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
+    let is_autoencoder = task == Task::Reconstruction;
+    if task != Task::Classification && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
         return refuse("mixup and label-smoothing", "are for classes, and no classes are to be learned");
     }
     if is_autoencoder && !request.task.layers.is_empty() {
         return refuse("layers", "are those of one network, and an autoencoder is two; choose another preset");
     }
-    if is_autoencoder && (!train.is_images() || is_regression) {
+    if is_autoencoder && (!train.is_images() || !train.values().is_empty()) {
         return refuse("preset", "an autoencoder learns images, which the data are not");
     }
     Ok(())
@@ -190,7 +160,10 @@ mod tests {
         let refused = |name: &str, data: &Dataset, change: fn(&mut TrainRequest)| {
             let mut request = TrainRequest::of_preset(preset(name).unwrap());
             change(&mut request);
-            refuse_misfits(&request, data).err().map(|error| error.to_string()).unwrap_or_default()
+            refuse_misfits(&request, data, task(&request, data))
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default()
         };
         assert_eq!(refused("mnist-mlp", &classes, |request| request.fit.regime.mixup = 0.2), "");
         assert_eq!(refused("dense", &numbers, |_| {}), "");

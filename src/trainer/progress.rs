@@ -4,9 +4,22 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::Parameter;
 use crate::error::Result;
-use crate::trainer::learner::Score;
-use crate::trainer::network::Parameter;
+
+/// How well samples are told.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// How many there were.
+    pub samples: u64,
+    /// Mean loss: cross-entropy in nats; of an autoencoder −ELBO in nats; of numbers the squared error, the
+    /// variance of the training data being 1.
+    pub loss: f64,
+    /// Share of samples whose most probable class is right, 0 to 1; of an autoencoder, of pixels that are more
+    /// likely right than wrong. Numbers have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+}
 
 /// What one step did.
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +62,12 @@ pub struct EpochReport {
 
 impl EpochReport {
     /// What the loss of a run is measured in, in words.
-    pub(in crate::trainer) fn loss_unit(history: &[Self]) -> &'static str {
+    pub(super) fn loss_unit(history: &[Self]) -> &'static str {
         if history.iter().all(|epoch| epoch.accuracy.is_some()) { "nats" } else { "standardised squares" }
     }
 
     /// What epochs are compared by: the loss on the validation data if there are any, else that of training.
-    pub(in crate::trainer) fn judged_loss(&self) -> f64 {
+    pub(super) fn judged_loss(&self) -> f64 {
         self.validation.map_or(self.loss, |summary| summary.loss)
     }
 }

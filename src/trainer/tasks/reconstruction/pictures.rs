@@ -3,8 +3,8 @@
 use super::evaluate::{Plans, scores};
 use crate::error::Result;
 use crate::stats::{standard_normal, variances};
-use crate::trainer::batches::keyed_rng;
 use crate::trainer::dataset::Dataset;
+use crate::trainer::random::keyed_rng;
 use crate::transform::Picture;
 
 /// Images on a row of a contact sheet.

@@ -3,11 +3,11 @@
 
 use image::ExtendedColorType;
 
-use super::super::dataset::Dataset;
-use super::super::images::encode;
-use super::super::report::Report;
+use super::report::ClassificationReport;
 use crate::error::Result;
 use crate::report::{Color, Theme};
+use crate::trainer::dataset::Dataset;
+use crate::trainer::images::encode;
 
 /// Red, green and blue.
 type Rgb = [u8; 3];
@@ -139,7 +139,7 @@ fn mix(color: Rgb, strength: f64) -> Rgb {
 ///
 /// # Errors
 /// As [`Dataset::image`].
-pub(super) fn mistakes(report: &Report, data: &Dataset) -> Result<Picture> {
+pub(super) fn mistakes(report: &ClassificationReport, data: &Dataset) -> Result<Picture> {
     // Small images twice as large.
     let zoom = (56 / data.width.max(data.height).max(1)).max(1);
     let tile = (data.width * zoom + 6, data.height * zoom + DIGIT_HEIGHT + 12);

@@ -62,7 +62,7 @@ fn batch(autoencoder: &Autoencoder) -> Batch {
     standard_normal(&mut keyed_rng(1, "noise", 0, 0), 4 * autoencoder.latent(), &mut noise);
     let pixels: usize = autoencoder.encoder().architecture().input.iter().product();
     Batch {
-        pixels: (0..4 * pixels).map(|i| if (i * 7) % 11 < 5 { 255.0 } else { 0.0 }).collect(),
+        inputs: (0..4 * pixels).map(|i| if (i * 7) % 11 < 5 { 255.0 } else { 0.0 }).collect(),
         labels: vec![0; 4],
         dropout: autoencoder.networks().into_iter().flat_map(Network::dropout).map(mask).collect(),
         noise,

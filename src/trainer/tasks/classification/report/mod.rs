@@ -5,22 +5,17 @@ mod charts;
 mod gallery;
 mod html;
 mod markdown;
-mod regression;
-mod training;
 mod words;
 
 use serde::Serialize;
 
-use super::dataset::Dataset;
-use super::fit::EpochReport;
-use super::images::png;
 use crate::error::Result;
 use crate::report::{Document, Subject};
 use crate::stats::{FullEvaluation, Mistake, Predictions};
+use crate::trainer::dataset::Dataset;
+use crate::trainer::images::png;
+use crate::trainer::progress::EpochReport;
 
-pub use regression::RegressionReport;
-pub(super) use regression::evaluation;
-pub(super) use training::{curves, training};
 pub use words::{confusions, label};
 
 /// Mistakes that a report shows.
@@ -28,7 +23,7 @@ const WORST: usize = 48;
 
 /// The evaluation of a classifier.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct ClassificationReport {
     /// The model and the data.
     #[serde(flatten)]
     pub subject: Subject,
@@ -62,7 +57,7 @@ pub struct ShownMistake {
     png: Vec<u8>,
 }
 
-impl Report {
+impl ClassificationReport {
     /// Evaluates predictions. A class that `labels` has no name for is called by its number.
     ///
     /// # Errors
@@ -91,7 +86,7 @@ impl Report {
     }
 }
 
-impl Document for Report {
+impl Document for ClassificationReport {
     fn markdown(&self) -> String {
         markdown::markdown(self)
     }

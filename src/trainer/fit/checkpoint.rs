@@ -8,10 +8,11 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use super::fit::{Cursor, FitState};
-use super::learner::Learner;
-use super::network::{Network, Parameter};
+use super::state::{Cursor, FitState};
 use crate::error::{Error, Result};
+use crate::trainer::learner::Learner;
+use crate::trainer::network::{Network, Parameter};
+use crate::trainer::progress::Snapshot;
 
 /// The metadata key of the place in the run, as TOML, which gives every number back to the last bit.
 const PLACE: &str = "weir.place";
@@ -41,13 +42,13 @@ impl Checkpoint {
         let mut add = |name: String, shape, values: &[f32]| {
             arrays.push((name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()));
         };
-        for (parameter, slots) in state.network.trained().into_iter().zip(&state.slots) {
+        for (parameter, slots) in state.model.trained().into_iter().zip(&state.slots) {
             add(parameter.name.clone(), parameter.shape.as_slice(), &parameter.values);
             for (slot, values) in state.slot_names.iter().zip(slots) {
                 add(format!("{}.{slot}", parameter.name), parameter.shape.as_slice(), values);
             }
         }
-        for array in state.network.networks().into_iter().flat_map(Network::statistics) {
+        for array in state.model.networks().into_iter().flat_map(Network::statistics) {
             add(array.name.clone(), &array.shape, &array.values);
         }
         for array in state.best.iter().flatten() {
@@ -98,7 +99,7 @@ impl Checkpoint {
             }
             Ok(())
         };
-        let parameters = state.network.networks_mut().into_iter().flat_map(Network::parameters_mut);
+        let parameters = state.model.networks_mut().into_iter().flat_map(Network::parameters_mut);
         for (parameter, slots) in parameters.zip(&mut state.slots) {
             read(parameter.name.clone(), &mut parameter.values)?;
             for (slot, values) in state.slot_names.iter().zip(slots) {
@@ -108,12 +109,12 @@ impl Checkpoint {
         for array in state.average.iter_mut().flat_map(|average| &mut average.arrays) {
             read(format!("{AVERAGE}{}", array.name), &mut array.values)?;
         }
-        for array in state.network.networks_mut().into_iter().flat_map(Network::statistics_mut) {
+        for array in state.model.networks_mut().into_iter().flat_map(Network::statistics_mut) {
             read(array.name.clone(), &mut array.values)?;
         }
         state.best = None;
         if cursor.best_epoch.is_some() {
-            let mut best: Vec<Parameter> = state.network.all_arrays().into_iter().cloned().collect();
+            let mut best: Vec<Parameter> = state.model.all_arrays().into_iter().cloned().collect();
             for array in &mut best {
                 read(format!("{BEST}{}", array.name), &mut array.values)?;
             }
@@ -121,5 +122,15 @@ impl Checkpoint {
         }
         state.cursor = cursor;
         Ok(())
+    }
+}
+
+impl<M: Learner> Snapshot for FitState<M> {
+    fn save(&self, path: &Path) -> Result<()> {
+        Checkpoint::save(self, path)
+    }
+
+    fn steps_done(&self) -> u64 {
+        self.cursor.steps_done
     }
 }

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod check;
 mod evaluate;
+pub(super) mod events;
+mod export;
 mod parity;
 mod pictures;
 mod posterior;
@@ -16,17 +18,19 @@ mod report;
 
 pub use self::evaluate::Importance;
 use self::posterior::Posterior;
-pub(super) use self::release::prepare;
-pub use self::release::{evaluate_autoencoder, is_autoencoder};
-pub use self::report::AutoencoderReport;
-use super::batches::{Batch, binarise, keyed_rng};
-use super::dataset::Dataset;
-use super::kernels::{bernoulli_back, bernoulli_log_likelihood};
-use super::learner::{Learner, Pass, Score, VALIDATION_BATCH};
-use super::network::{Network, PassInput};
+pub use self::release::evaluate_autoencoder;
+pub use self::report::ReconstructionReport;
+use super::{Finished, TaskRelease};
 use crate::error::{Error, Result};
 use crate::layers::Architecture;
 use crate::stats::standard_normal;
+use crate::trainer::batches::{Batch, binarise};
+use crate::trainer::dataset::Dataset;
+use crate::trainer::kernels::{bernoulli_back, bernoulli_log_likelihood};
+use crate::trainer::learner::{Learner, Pass, VALIDATION_BATCH};
+use crate::trainer::network::{Network, PassInput};
+use crate::trainer::progress::Score;
+use crate::trainer::random::keyed_rng;
 
 /// A variational autoencoder.
 #[derive(Debug, Clone)]
@@ -77,6 +81,10 @@ impl Autoencoder {
     pub fn latent(&self) -> usize {
         self.latent
     }
+
+    pub(super) fn release(&self, run: &Finished<'_>) -> Result<TaskRelease> {
+        release::release(self, run)
+    }
 }
 
 impl Learner for Autoencoder {
@@ -94,7 +102,7 @@ impl Learner for Autoencoder {
 
     /// The decoder's pass is made within the encoder's loss, which needs the gradient of the code.
     fn pass(&mut self, batch: Batch) -> Result<Pass> {
-        let Batch { pixels, labels, mut dropout, noise, .. } = batch;
+        let Batch { inputs: pixels, labels, mut dropout, noise, .. } = batch;
         let (rows, latent) = (labels.len(), self.latent);
         let targets: Vec<f32> = pixels.iter().map(|pixel| pixel / 255.0).collect();
         let decoder_masks = dropout.split_off(self.encoder.dropout().len());

@@ -4,15 +4,17 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::export::{DECODED, LOG_VARIANCE, MEAN, SCORE};
 use super::posterior::Posterior;
 use crate::engine::{Plan, Session};
 use crate::error::{Error, Result};
 use crate::stats::{ImportanceEstimate, LikelihoodEvaluation, active_units, log_mean_exp, standard_normal};
 use crate::tensor::Tensor;
-use crate::trainer::batches::{binarise, keyed_rng};
+use crate::trainer::batches::binarise;
 use crate::trainer::dataset::Dataset;
-use crate::trainer::export::{LOG_VARIANCE, LOGITS, MEAN, SCORE};
+use crate::trainer::export::LOGITS;
 use crate::trainer::kernels::bernoulli_log_likelihood;
+use crate::trainer::random::keyed_rng;
 
 /// Images that one thread takes at a time.
 const CHUNK: usize = 100;
@@ -165,7 +167,7 @@ impl Plans {
     /// [`Error::Internal`] when the graph fails.
     pub(super) fn decode(&self, codes: &[f32], rows: usize) -> Result<Vec<f32>> {
         let outputs = run(&self.decoder, &mut self.decoder.session()?, codes.to_vec(), rows)?;
-        Ok(output(&self.decoder, &outputs, crate::trainer::export::DECODED)?.to_vec())
+        Ok(output(&self.decoder, &outputs, DECODED)?.to_vec())
     }
 
     /// The means of the codes of grey images, row by row.

@@ -1,9 +1,10 @@
 //! The report of a classifier as one HTML page.
 
 use super::words::confusions;
-use super::{Report, charts, gallery, training};
+use super::{ClassificationReport, charts, gallery};
 use crate::report::{columns, escape, headline, heat_map, percent, section};
 use crate::stats::{ClassScores, ReliabilityBin, Scores};
+use crate::trainer::curves::training;
 
 const STYLE: &str = include_str!("classification.css");
 const DEFINITIONS: &str = include_str!("definitions.html");
@@ -12,7 +13,7 @@ const DEFINITIONS: &str = include_str!("definitions.html");
 const CONFUSIONS: usize = 10;
 
 /// Returns the whole page.
-pub(super) fn page(report: &Report) -> String {
+pub(super) fn page(report: &ClassificationReport) -> String {
     let sections = [
         figures(report),
         matrix(report),
@@ -26,7 +27,7 @@ pub(super) fn page(report: &Report) -> String {
     report.subject.page(report.samples(), STYLE, &sections)
 }
 
-fn figures(report: &Report) -> String {
+fn figures(report: &ClassificationReport) -> String {
     let full = &report.full;
     let summary = &full.evaluation.summary;
     let interval = full.accuracy_interval;
@@ -47,7 +48,7 @@ fn figures(report: &Report) -> String {
 }
 
 /// Returns the accuracy and its interval as a bar, with as much room on both sides again.
-fn interval_bar(report: &Report) -> String {
+fn interval_bar(report: &ClassificationReport) -> String {
     let interval = report.full.accuracy_interval;
     let room = (interval.high - interval.low).max(1e-6);
     let (low, high) = ((interval.low - room).max(0.0), (interval.high + room).min(1.0));
@@ -63,7 +64,7 @@ fn interval_bar(report: &Report) -> String {
     )
 }
 
-fn matrix(report: &Report) -> String {
+fn matrix(report: &ClassificationReport) -> String {
     let evaluation = &report.full.evaluation;
     let found = confusions(&evaluation.confusion, CONFUSIONS);
     let most = found.first().map_or(1, |confusion| confusion.2) as f64;
@@ -86,7 +87,7 @@ fn matrix(report: &Report) -> String {
     section("Confusion matrix", lead, &content)
 }
 
-fn classes(report: &Report) -> String {
+fn classes(report: &ClassificationReport) -> String {
     let evaluation = &report.full.evaluation;
     let longest =
         evaluation.classes.iter().enumerate().map(|(index, class)| missed(class).max(false_alarms(report, index)));
@@ -117,14 +118,14 @@ fn missed(class: &ClassScores) -> f64 {
 }
 
 /// Returns the share of the answers that named this class and were wrong.
-fn false_alarms(report: &Report, class: usize) -> f64 {
+fn false_alarms(report: &ClassificationReport, class: usize) -> f64 {
     let evaluation = &report.full.evaluation;
     let answered = evaluation.confusion.iter().any(|row| row[class] > 0);
     if answered { 1.0 - evaluation.classes[class].scores.precision } else { 0.0 }
 }
 
 /// Returns the row of a class; the longest bar of all rows stands for the share `longest`.
-fn class_row(report: &Report, index: usize, longest: f64) -> String {
+fn class_row(report: &ClassificationReport, index: usize, longest: f64) -> String {
     let class = &report.full.evaluation.classes[index];
     let half = |share: f64| {
         let width = share / longest * 64.0;
@@ -146,7 +147,7 @@ fn class_row(report: &Report, index: usize, longest: f64) -> String {
     )
 }
 
-fn thresholds(report: &Report) -> String {
+fn thresholds(report: &ClassificationReport) -> String {
     if report.full.mean_roc_area.is_none() {
         return String::new();
     }
@@ -158,7 +159,7 @@ fn thresholds(report: &Report) -> String {
     section("At every threshold", lead, &charts)
 }
 
-fn calibration(report: &Report) -> String {
+fn calibration(report: &ClassificationReport) -> String {
     let samples = report.samples().max(1) as f64;
     let mean = |of: fn(&ReliabilityBin) -> f64| {
         report.full.reliability.iter().map(|bin| of(bin) * bin.samples as f64).sum::<f64>() / samples
@@ -180,7 +181,7 @@ fn calibration(report: &Report) -> String {
     section("Calibration", &lead, &charts)
 }
 
-fn mistakes(report: &Report) -> String {
+fn mistakes(report: &ClassificationReport) -> String {
     if report.mistakes.is_empty() {
         return String::new();
     }

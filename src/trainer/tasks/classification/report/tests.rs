@@ -3,7 +3,7 @@ use crate::ids::Version;
 use crate::stats::Predictions;
 
 /// Images of one pixel, and a classifier that is wrong about one in four.
-fn sample(classes: usize, per_class: usize, label: impl Fn(usize) -> String) -> Report {
+fn sample(classes: usize, per_class: usize, label: impl Fn(usize) -> String) -> ClassificationReport {
     let pixels = (0..classes * per_class).map(|index| index as u8).collect();
     let labels = (0..classes * per_class).map(|index| (index % classes) as u32).collect();
     let data = Dataset::images(1, 1, pixels, labels, classes);
@@ -15,7 +15,7 @@ fn sample(classes: usize, per_class: usize, label: impl Fn(usize) -> String) -> 
     }
     let subject = Subject::new("digits", Some(Version(3)), "tract", "test images of <data>".into());
     let labels: Vec<String> = (0..classes).map(label).collect();
-    Report::new(subject, &labels, &predictions, &data).unwrap()
+    ClassificationReport::new(subject, &labels, &predictions, &data).unwrap()
 }
 
 #[test]

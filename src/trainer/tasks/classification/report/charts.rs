@@ -1,6 +1,6 @@
 //! The charts of a classifier's report.
 
-use super::Report;
+use super::ClassificationReport;
 use crate::report::{Axis, Chart, Color, Scale, Stroke, Tick, percent, percent_ticks};
 use crate::stats::{ClassCurves, Curve, ReliabilityBin, wilson};
 
@@ -15,7 +15,7 @@ const LEAST_RATE: f64 = 1e-4;
 const GAP: f64 = 3.0;
 
 /// Draws the ROC curves of all classes.
-pub(super) fn roc(report: &Report) -> String {
+pub(super) fn roc(report: &ClassificationReport) -> String {
     let at_edge = |curve: &Curve, low: f64| {
         curve.points.iter().filter(|point| point[0] <= low).map(|point| point[1]).fold(0.0, f64::max)
     };
@@ -38,7 +38,7 @@ pub(super) fn roc(report: &Report) -> String {
 }
 
 /// Draws the precision-recall curves of all classes.
-pub(super) fn precision_recall(report: &Report) -> String {
+pub(super) fn precision_recall(report: &ClassificationReport) -> String {
     // Where a curve is nearest to the corner that a perfect classifier reaches.
     let knee = |curve: &Curve| curve.points.iter().map(|point| point[0].min(point[1])).fold(0.0, f64::max);
     // The corner takes half of the width.
@@ -54,7 +54,7 @@ pub(super) fn precision_recall(report: &Report) -> String {
 }
 
 /// Returns the classes that have curves, each with one of them.
-fn each(report: &Report, of: fn(&ClassCurves) -> &Curve) -> impl Iterator<Item = (usize, &Curve)> {
+fn each(report: &ClassificationReport, of: fn(&ClassCurves) -> &Curve) -> impl Iterator<Item = (usize, &Curve)> {
     report.full.curves.iter().enumerate().filter_map(move |(class, curves)| Some((class, of(curves.as_ref()?))))
 }
 
@@ -65,7 +65,12 @@ fn floor_below(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Draws one curve of every class, the weakest ones on top and in colour.
-fn class_curves(report: &Report, mut chart: Chart, of: fn(&ClassCurves) -> &Curve, description: &str) -> String {
+fn class_curves(
+    report: &ClassificationReport,
+    mut chart: Chart,
+    of: fn(&ClassCurves) -> &Curve,
+    description: &str,
+) -> String {
     let mut classes: Vec<(usize, &Curve)> = each(report, of).collect();
     classes.sort_by(|a, b| a.1.area.total_cmp(&b.1.area));
     for (rank, (class, curve)) in classes.iter().enumerate().rev() {
@@ -84,7 +89,7 @@ fn class_curves(report: &Report, mut chart: Chart, of: fn(&ClassCurves) -> &Curv
 }
 
 /// Draws the share of right answers by confidence, with 95 % intervals.
-pub(super) fn reliability(report: &Report) -> String {
+pub(super) fn reliability(report: &ClassificationReport) -> String {
     let mut chart = Chart::new(Axis::percent("confidence", 0.0, 1.0), Axis::percent("right answers", 0.0, 1.0));
     for bin in report.full.reliability.iter().filter(|bin| bin.samples > 0) {
         let (x, title) = ([bin.lower, bin.upper], bin_title(bin));
@@ -105,7 +110,7 @@ fn bin_title(bin: &ReliabilityBin) -> String {
 }
 
 /// Draws the number of answers by confidence, on a logarithmic scale.
-pub(super) fn confidences(report: &Report) -> String {
+pub(super) fn confidences(report: &ClassificationReport) -> String {
     const LEAST: f64 = 0.5;
     let most = report.full.reliability.iter().map(|bin| bin.samples).max().unwrap_or(0).max(10);
     let decades = (most as f64).log10().ceil() as i32;

@@ -1,10 +1,10 @@
 //! The worst mistakes as a gallery, with the images in the page itself.
 
-use super::{Report, ShownMistake};
+use super::{ClassificationReport, ShownMistake};
 use crate::report::{escape, image, percent};
 
 /// Returns a figure for each mistake; empty without mistakes.
-pub(super) fn gallery(report: &Report) -> String {
+pub(super) fn gallery(report: &ClassificationReport) -> String {
     report.mistakes.iter().map(|mistake| figure(&report.labels, mistake)).collect::<Vec<_>>().join("\n")
 }
 

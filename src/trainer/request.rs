@@ -1,0 +1,105 @@
+//! The request of a training run.
+
+use std::path::PathBuf;
+
+use super::custom_network;
+use super::dataset::DataOptions;
+use super::fit::FitSettings;
+use super::presets::Preset;
+use super::weights::ClassWeights;
+use crate::error::{Error, Result};
+use crate::ids::ModelName;
+use crate::layers::LayerSpec;
+
+/// What a run is told.
+#[derive(Debug, Clone)]
+pub struct TrainRequest {
+    /// The recipe.
+    pub preset: &'static Preset,
+    /// A folder or file of labelled samples.
+    pub data: PathBuf,
+    /// Samples held out of the training data.
+    pub validation: usize,
+    /// Samples that are left of the rest to train on, every class in proportion; 0 leaves all.
+    pub train_samples: usize,
+    /// Epochs, batch, seed, optimiser.
+    pub fit: FitSettings,
+    /// What is said about the data, and the name of the model.
+    pub task: TaskOptions,
+    /// Where to publish; `None` publishes nothing.
+    pub models: Option<PathBuf>,
+    /// Whether to write event files for TensorBoard.
+    pub tensorboard: bool,
+}
+
+/// What a run is told about its data and its network.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TaskOptions {
+    /// The name to publish under; by default that of the preset.
+    pub model: Option<ModelName>,
+    /// Whether fewer samples may be held out than the request says: at most a tenth of the training data.
+    pub caps_validation: bool,
+    /// What samples weigh in the loss.
+    pub class_weights: ClassWeights,
+    /// The layers of a custom network, without the first and the last; empty for the preset's network.
+    pub layers: Vec<LayerSpec>,
+    /// How the data are read.
+    pub data: DataOptions,
+}
+
+impl TrainRequest {
+    /// What the network is called in messages.
+    pub fn network(&self) -> &str {
+        if self.task.layers.is_empty() { self.preset.name } else { "the network of these layers" }
+    }
+
+    /// What the network is, in a sentence without its end.
+    pub fn description(&self) -> String {
+        match self.task.layers.as_slice() {
+            [] => self.preset.description.into(),
+            body => custom_network::description(body),
+        }
+    }
+
+    /// The name to publish under.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a custom network is to be published without a name.
+    pub fn model(&self) -> Result<ModelName> {
+        match &self.task.model {
+            Some(model) => Ok(model.clone()),
+            None if self.task.layers.is_empty() || self.models.is_none() => Ok(self.preset.name.parse()?),
+            None => {
+                let problem = "a custom network needs a name, as --model NAME".into();
+                Err(Error::Config { setting: "model".into(), problem })
+            }
+        }
+    }
+
+    /// The name of the data set: that of its folder or file.
+    pub(super) fn data_name(&self) -> String {
+        self.data.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Refuses settings that cannot train anything.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |setting: &str, problem: String| Err(Error::Config { setting: setting.into(), problem });
+        if self.fit.epochs == 0 || self.fit.batch_size == 0 {
+            return refuse("epochs and batch-size", "must be at least 1".into());
+        }
+        if let Some((setting, problem)) = self.fit.optimizer.problem() {
+            return refuse(setting, problem);
+        }
+        if let Some(problem) = self.fit.regime.problem() {
+            return refuse("regime", problem);
+        }
+        if self.fit.regime.patience > 0 && self.validation == 0 {
+            return refuse("patience", "needs validation samples to judge epochs by; --validation is 0".into());
+        }
+        self.model()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! What a classifier adds to a release.
+
+use super::evaluate::{evaluate, predict};
+use super::report::ClassificationReport;
+use super::{Classifier, answer};
+use crate::engine::Plan;
+use crate::error::Result;
+use crate::repository::{ClassificationQuality, Quality};
+use crate::signature::OutputTransform;
+use crate::trainer::examples::golden;
+use crate::trainer::export::{PROBABILITIES, to_onnx};
+use crate::trainer::prepared::PreparedData;
+use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
+use crate::trainer::{parity, reference};
+
+/// Exports the network, checks the graph against it, and evaluates the graph.
+///
+/// # Errors
+/// [`Error::GateMissed`](crate::error::Error::GateMissed) when the exported graph is not what was trained.
+pub(super) fn release(classifier: &Classifier, run: &Finished<'_>) -> Result<TaskRelease> {
+    let network = classifier.network();
+    let onnx = to_onnx(network, run.model.as_str())?;
+    let plan = Plan::load(&onnx)?;
+    let PreparedData { train, validation, test, source, .. } = run.data;
+    let parity = parity::check(network, &plan, train)?;
+    let predictions = predict(&plan, PROBABILITIES, test)?;
+    let held_out = predict(&plan, PROBABILITIES, validation)?;
+    let quality = Quality::Classification(ClassificationQuality {
+        training: Some(evaluate(&plan, PROBABILITIES, train)?.summary),
+        validation: (!held_out.is_empty()).then(|| held_out.evaluate().summary),
+        test: Some(predictions.evaluate()),
+    });
+    let mut report = ClassificationReport::new(run.subject(&plan), &source.labels, &predictions, test)?;
+    report.history = run.history.to_vec();
+    Ok(TaskRelease {
+        signature: plan.signature().clone(),
+        output: OutputTransform::Classification { probabilities: PROBABILITIES.into() },
+        labels: source.labels.clone(),
+        networks: (network.architecture().clone(), None),
+        quality,
+        reference: reference::of_classifier((validation, &held_out), (test, &predictions))?,
+        parity,
+        golden: golden(&plan, (PROBABILITIES, answer), test, source.image.as_ref())?,
+        companions: Vec::new(),
+        report: TaskReport::Classification(Box::new(report)),
+        onnx,
+    })
+}

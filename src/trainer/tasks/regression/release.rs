@@ -1,0 +1,57 @@
+//! What a regressor adds to a release.
+
+use super::Regressor;
+use super::evaluate::{figures, values};
+use super::report::RegressionReport;
+use crate::engine::Plan;
+use crate::error::Result;
+use crate::repository::{GoldenAnswer, Quality, RegressionQuality};
+use crate::signature::OutputTransform;
+use crate::stats::RegressionEvaluation;
+use crate::trainer::dataset::Dataset;
+use crate::trainer::examples::golden;
+use crate::trainer::export::{VALUE, to_onnx};
+use crate::trainer::prepared::PreparedData;
+use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
+use crate::trainer::{parity, reference};
+
+/// Exports the network, checks the graph against it, and evaluates the graph.
+///
+/// # Errors
+/// [`Error::GateMissed`](crate::error::Error::GateMissed) when the exported graph is not what was trained.
+pub(super) fn release(regressor: &Regressor, run: &Finished<'_>) -> Result<TaskRelease> {
+    let network = regressor.network();
+    let onnx = to_onnx(network, run.model.as_str())?;
+    let plan = Plan::load(&onnx)?;
+    let PreparedData { train, validation, test, source, .. } = run.data;
+    let parity = parity::check(network, &plan, train)?;
+    let predictions = values(&plan, VALUE, test)?;
+    let quality = Quality::Regression(RegressionQuality {
+        training: evaluated(&plan, train)?,
+        validation: if validation.is_empty() { None } else { Some(evaluated(&plan, validation)?) },
+        test: figures(test.values(), &predictions),
+    });
+    let mut report = RegressionReport::new(run.subject(&plan), test.values(), &predictions);
+    report.history = run.history.to_vec();
+    Ok(TaskRelease {
+        signature: plan.signature().clone(),
+        output: OutputTransform::Regression { value: VALUE.into() },
+        labels: source.labels.clone(),
+        networks: (network.architecture().clone(), None),
+        quality,
+        reference: reference::of_inputs(validation, test)?,
+        parity,
+        golden: golden(&plan, (VALUE, answer), test, source.image.as_ref())?,
+        companions: Vec::new(),
+        report: TaskReport::Regression(Box::new(report)),
+        onnx,
+    })
+}
+
+fn evaluated(plan: &Plan, data: &Dataset) -> Result<RegressionEvaluation> {
+    Ok(figures(data.values(), &values(plan, VALUE, data)?))
+}
+
+fn answer(output: &[f32]) -> GoldenAnswer {
+    GoldenAnswer::Regression { value: output.first().copied().unwrap_or(f32::NAN) }
+}
