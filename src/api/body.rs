@@ -11,14 +11,11 @@ use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::budget::Held;
+use super::budget::{Held, MAX_PIECES};
 use super::compression::Encoding;
 use super::state::ApiState;
 use crate::error::{Error, Result};
 use crate::serving::{Part, RequestContext, Servable};
-
-/// Pieces that a body may come in. A body of tiny chunks costs far more than its bytes.
-const MAX_FRAMES: usize = 65_536;
 
 /// A body in memory, with its share of the budget.
 #[derive(Debug)]
@@ -100,27 +97,22 @@ async fn collect(mut body: Body, limit: usize, mut held: Held) -> Result<Buffere
     let mut first: Option<Bytes> = None;
     let mut joined = BytesMut::new();
     let mut length = 0usize;
-    let mut frames = 0;
+    let mut pieces = 0;
     // The last piece of a body of known length says so itself. Asking once more would wait for nothing, and
     // set a timer for that.
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
         let frame = frame.map_err(|_| Error::Malformed("the request body breaks off before its end".into()))?;
         let Ok(data) = frame.into_data() else { continue };
-        frames += 1;
-        if frames > MAX_FRAMES {
-            return Err(Error::TooLarge { what: "the number of chunks", limit: MAX_FRAMES as u64, got: "more".into() });
+        pieces += 1;
+        if pieces > MAX_PIECES {
+            return Err(Error::TooLarge { what: "the number of chunks", limit: MAX_PIECES as u64, got: "more".into() });
         }
         length += data.len();
         if length > limit {
             return Err(too_large(limit, "more"));
         }
-        if !held.grow(data.len()) {
-            return Err(Error::Overloaded {
-                what: "request bodies fill the memory set aside for them",
-                retry_after_seconds: 1,
-            });
-        }
+        held.grow(data.len())?;
         // A body in one piece, the usual case, is passed on without a copy.
         match first.take() {
             None if joined.is_empty() => first = Some(data),

@@ -1,8 +1,14 @@
-//! A budget of bytes: all request bodies in memory together. A slow client holds no more of it than
-//! it has sent.
+//! The limits that bodies of every protocol share: the pieces of one, and the memory of all together, of which
+//! a slow client holds no more than it has sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, Result};
+
+/// The most pieces that a body, or a message of a stream, may come in. One of tiny pieces costs far more than its
+/// bytes.
+pub(super) const MAX_PIECES: usize = 65_536;
 
 /// Bytes that may be held at once.
 #[derive(Debug)]
@@ -30,15 +36,19 @@ impl ByteBudget {
 }
 
 impl Held {
-    /// Takes more; false, and nothing taken, when the budget does not have it.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+    /// Takes more.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`], and nothing taken, when the budget does not have it.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<()> {
         let before = self.budget.held.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.budget.limit {
             self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
-            return false;
+            let what = "request bodies fill the memory set aside for them";
+            return Err(Error::Overloaded { what, retry_after_seconds: 1 });
         }
         self.bytes += bytes;
-        true
+        Ok(())
     }
 
     /// Gives back all that is held.
@@ -61,10 +71,10 @@ mod tests {
     fn the_limit_is_exact_and_everything_comes_back() {
         let budget = Arc::new(ByteBudget::new(10));
         let (mut a, mut b) = (budget.open(), budget.open());
-        assert!(a.grow(6) && b.grow(4));
-        assert!(!a.grow(1));
+        assert!(a.grow(6).is_ok() && b.grow(4).is_ok());
+        assert!(matches!(a.grow(1), Err(Error::Overloaded { .. })));
         drop(b);
-        assert!(a.grow(4) && !a.grow(1));
+        assert!(a.grow(4).is_ok() && a.grow(1).is_err());
         drop(a);
         assert_eq!(budget.held.load(Ordering::Relaxed), 0);
     }

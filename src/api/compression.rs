@@ -96,12 +96,7 @@ impl Encoding {
                     got: "more".into(),
                 });
             }
-            if !held.grow(more) {
-                return Err(Error::Overloaded {
-                    what: "request bodies fill the memory set aside for them",
-                    retry_after_seconds: 1,
-                });
-            }
+            held.grow(more)?;
             if more == 0 {
                 return Ok(unpacked.into());
             }

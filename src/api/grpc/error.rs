@@ -56,11 +56,6 @@ pub(super) fn too_large(what: &str, limit: usize) -> Status {
     Status::resource_exhausted(format!("{what} is too large: the limit is {limit}, got more"))
 }
 
-/// Refuses a message for which there is no memory left now.
-pub(super) fn no_memory() -> Status {
-    Error::Overloaded { what: "request bodies fill the memory set aside for them", retry_after_seconds: 1 }.into()
-}
-
 /// Failures of ours are logged once, here; of refusals see [`Wrong::log`].
 pub(super) fn log(status: &Status, request_id: &RequestId) {
     let name = code_name(status.code() as i32);

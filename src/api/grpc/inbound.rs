@@ -13,17 +13,14 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tonic::Status;
 
-use super::error::{no_memory, too_large, too_large_message};
+use super::error::{too_large, too_large_message};
 use super::inflate::Inflating;
-use crate::api::budget::Held;
+use crate::api::budget::{Held, MAX_PIECES};
 use crate::api::state::ApiState;
 use crate::error::Error;
 
 /// The flag and the length before each message.
 const HEADER_BYTES: usize = 5;
-
-/// Pieces that a message may come in.
-const MAX_PIECES: usize = 65_536;
 
 /// The limits of a body.
 #[derive(Debug, Clone, Copy)]
@@ -142,9 +139,7 @@ impl<B> Inbound<B> {
         if length > self.limits.message_bytes {
             return Err(too_large_message(self.limits.message_bytes, length));
         }
-        if !self.held.grow(length) {
-            return Err(no_memory());
-        }
+        self.held.grow(length)?;
         self.missing = length;
         if self.limits.gzip {
             self.inflating = Some(Inflating::new(flag == 1, self.limits.message_bytes));
@@ -212,5 +207,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
 /// [`tonic::Code::Unavailable`] when the messages of all calls together need too much.
 pub(super) fn hold(state: &ApiState, message: &impl Message) -> Result<Held, Status> {
     let mut held = state.buffered().open();
-    if held.grow(message.encoded_len()) { Ok(held) } else { Err(no_memory()) }
+    held.grow(message.encoded_len())?;
+    Ok(held)
 }

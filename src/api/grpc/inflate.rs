@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use flate2::write::GzDecoder;
 use tonic::Status;
 
-use super::error::{no_memory, too_large};
+use super::error::too_large;
 use crate::api::budget::Held;
 
 /// A message under way of a call whose messages may be compressed.
@@ -65,9 +65,7 @@ impl Inflating {
             Self::Gzip(decoder) => decoder.write_all(part),
         };
         let room = self.room();
-        if !held.grow(room.bytes.len() - before) {
-            return Err(no_memory());
-        }
+        held.grow(room.bytes.len() - before)?;
         written.map_err(|_| refusal(room))
     }
 

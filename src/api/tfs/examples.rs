@@ -134,16 +134,6 @@ fn append(data: &mut Data, feature: &Feature, spec: &TensorSpec) -> Result<()> {
             feature.kind()
         ))
     };
-    macro_rules! whole {
-        ($elements:expr, $values:expr) => {
-            for value in $values {
-                let narrow = (*value).try_into().map_err(|_| {
-                    Error::InvalidInput(format!("Feature: {}: {value} does not fit the type {}", spec.name, spec.dtype))
-                })?;
-                $elements.push(narrow);
-            }
-        };
-    }
     match (data, feature) {
         (Data::Float32(elements), Feature::Floats(values)) => elements.extend_from_slice(values),
         (Data::Float64(elements), Feature::Floats(values)) => elements.extend(values.iter().copied().map(f64::from)),
@@ -168,26 +158,37 @@ fn append(data: &mut Data, feature: &Feature, spec: &TensorSpec) -> Result<()> {
         (Data::Bool(elements), Feature::Integers(values)) if values.iter().all(|value| matches!(value, 0 | 1)) => {
             elements.extend(values.iter().map(|value| *value == 1));
         }
-        (Data::Int8(elements), Feature::Integers(values)) => whole!(elements, values),
-        (Data::Int16(elements), Feature::Integers(values)) => whole!(elements, values),
-        (Data::Int32(elements), Feature::Integers(values)) => whole!(elements, values),
+        (Data::Int8(elements), Feature::Integers(values)) => append_whole(elements, values, spec)?,
+        (Data::Int16(elements), Feature::Integers(values)) => append_whole(elements, values, spec)?,
+        (Data::Int32(elements), Feature::Integers(values)) => append_whole(elements, values, spec)?,
         (Data::Int64(elements), Feature::Integers(values)) => elements.extend_from_slice(values),
-        (Data::Uint8(elements), Feature::Integers(values)) => whole!(elements, values),
-        (Data::Uint16(elements), Feature::Integers(values)) => whole!(elements, values),
-        (Data::Uint32(elements), Feature::Integers(values)) => whole!(elements, values),
-        (Data::Uint64(elements), Feature::Integers(values)) => whole!(elements, values),
-        (Data::String(elements), Feature::Bytes(values)) => {
-            for value in values {
-                let text = std::str::from_utf8(value).map_err(|_| {
-                    Error::InvalidInput(format!(
-                        "Feature: {} holds bytes that are not text in UTF-8",
-                        quote(&spec.name)
-                    ))
-                })?;
-                elements.push(text.to_owned());
-            }
-        }
+        (Data::Uint8(elements), Feature::Integers(values)) => append_whole(elements, values, spec)?,
+        (Data::Uint16(elements), Feature::Integers(values)) => append_whole(elements, values, spec)?,
+        (Data::Uint32(elements), Feature::Integers(values)) => append_whole(elements, values, spec)?,
+        (Data::Uint64(elements), Feature::Integers(values)) => append_whole(elements, values, spec)?,
+        (Data::String(elements), Feature::Bytes(values)) => append_texts(elements, values, spec)?,
         _ => return Err(no_match()),
+    }
+    Ok(())
+}
+
+/// Appends whole numbers, each of which must fit the type.
+fn append_whole<T: TryFrom<i64>>(elements: &mut Vec<T>, values: &[i64], spec: &TensorSpec) -> Result<()> {
+    for value in values {
+        let narrow = T::try_from(*value).map_err(|_| {
+            Error::InvalidInput(format!("Feature: {}: {value} does not fit the type {}", spec.name, spec.dtype))
+        })?;
+        elements.push(narrow);
+    }
+    Ok(())
+}
+
+fn append_texts(elements: &mut Vec<String>, values: &[Bytes], spec: &TensorSpec) -> Result<()> {
+    for value in values {
+        let text = std::str::from_utf8(value).map_err(|_| {
+            Error::InvalidInput(format!("Feature: {} holds bytes that are not text in UTF-8", quote(&spec.name)))
+        })?;
+        elements.push(text.to_owned());
     }
     Ok(())
 }

@@ -108,6 +108,21 @@ fn shape(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {
     shape.dim.iter().map(size).collect()
 }
 
+/// Returns the name of the field for elements of a type.
+fn field_of(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Float32 => "float_val",
+        DType::Float64 => "double_val",
+        DType::Int8 | DType::Int16 | DType::Int32 | DType::Uint8 | DType::Uint16 => "int_val",
+        DType::Int64 => "int64_val",
+        DType::Bool => "bool_val",
+        DType::Float16 | DType::Bfloat16 => "half_val",
+        DType::Uint32 => "uint32_val",
+        DType::Uint64 => "uint64_val",
+        DType::String => "string_val",
+    }
+}
+
 /// The elements in the field of their type.
 fn typed(message: TensorProto, dtype: DType, count: usize) -> Result<Data> {
     let TensorProto {
@@ -122,17 +137,7 @@ fn typed(message: TensorProto, dtype: DType, count: usize) -> Result<Data> {
         uint64_val,
         ..
     } = message;
-    let meant = match dtype {
-        DType::Float32 => "float_val",
-        DType::Float64 => "double_val",
-        DType::Int8 | DType::Int16 | DType::Int32 | DType::Uint8 | DType::Uint16 => "int_val",
-        DType::Int64 => "int64_val",
-        DType::Bool => "bool_val",
-        DType::Float16 | DType::Bfloat16 => "half_val",
-        DType::Uint32 => "uint32_val",
-        DType::Uint64 => "uint64_val",
-        DType::String => "string_val",
-    };
+    let meant = field_of(dtype);
     let filled = [
         ("half_val", half_val.len()),
         ("float_val", float_val.len()),
