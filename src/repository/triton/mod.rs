@@ -21,7 +21,7 @@ pub use config::{
     Parameter, QueuePolicy, Reshape, ResponseCacheChoice, TimeoutAction, TransactionPolicy, VersionChoice, Warmup,
     WarmupData, WarmupInput,
 };
-pub use view::{Facing, View};
+pub use view::{ShapeAdapter, View};
 pub use warmup::{WarmupRequest, requests};
 
 use super::storage::Files;

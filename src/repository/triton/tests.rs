@@ -187,11 +187,11 @@ fn the_view_of_triton_s_image_classifier_hides_the_batch_of_one() {
     let view = View::of(&config(DENSENET), &graph).unwrap();
     assert_eq!(view.batching, Batching::Whole);
     assert_eq!(view.signature, self::graph(&[spec("data_0", &["3", "224", "224"])], &[spec("fc6_1", &["1000"])]));
-    let facing = view.facing.unwrap();
+    let adapter = view.adapter.unwrap();
     let input = Tensor::zeros(DType::Float32, vec![3, 224, 224]).unwrap();
-    assert_eq!(facing.to_graph(vec![input]).unwrap()[0].shape(), [1, 3, 224, 224]);
+    assert_eq!(adapter.to_graph(vec![input]).unwrap()[0].shape(), [1, 3, 224, 224]);
     let output = Tensor::zeros(DType::Float32, vec![1, 1000, 1, 1]).unwrap();
-    assert_eq!(facing.to_client(vec![output]).unwrap()[0].shape(), [1000]);
+    assert_eq!(adapter.to_client(vec![output]).unwrap()[0].shape(), [1000]);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn dims_leave_the_batch_out_exactly_when_there_is_one() {
         "input { name: \"x\" data_type: TYPE_FP32 dims: [-1, 4] } output { name: \"y\" data_type: TYPE_FP32 dims: 2 }";
     let batched = format!("max_batch_size: 8 {tensors}");
     let view = of(&batched, &["a", "L", "4"], &["b", "2"]).unwrap();
-    assert_eq!((view.batching, &view.facing), (Batching::Any, &None));
+    assert_eq!((view.batching, &view.adapter), (Batching::Any, &None));
     assert_eq!(view.signature, graph(&[spec("x", &["N", "L", "4"])], &[spec("y", &["N", "2"])]));
     let whole = of(tensors, &["L", "4"], &["2"]).unwrap();
     assert_eq!((whole.batching, whole.signature.inputs[0].shape_text().as_str()), (Batching::Whole, "[L, 4]"));
@@ -264,11 +264,11 @@ fn inputs_are_all_listed_or_none_and_outputs_are_picked() {
     let view = View::of(&picked, &graph).unwrap();
     let names: Vec<&str> = view.signature.outputs.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!((names, view.signature.outputs[1].shape_text()), (vec!["z", "y"], "[N, 1]".into()));
-    let facing = view.facing.unwrap();
+    let adapter = view.adapter.unwrap();
     let (y, z) = (Tensor::new(vec![3], vec![1f32; 3]), Tensor::new(vec![3, 2], vec![2f32; 6]));
-    let given = facing.to_client(vec![y.unwrap(), z.unwrap()]).unwrap();
+    let given = adapter.to_client(vec![y.unwrap(), z.unwrap()]).unwrap();
     assert_eq!((given[0].shape(), given[1].shape()), (&[3, 2][..], &[3, 1][..]));
-    assert_eq!((facing.graph_output(0), facing.graph_output(1)), (1, 0));
+    assert_eq!((adapter.graph_output(0), adapter.graph_output(1)), (1, 0));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn one_open_dimension_takes_what_is_left() {
     let view = View::of(&config(text), &graph(&[spec("x", &["N", "2", "L", "3"])], &[spec("y", &["N"])])).unwrap();
     assert_eq!(view.signature.inputs[0].shape_text(), "[N, x_0, 6]");
     let input = Tensor::new(vec![2, 5, 6], vec![0f32; 60]).unwrap();
-    assert_eq!(view.facing.unwrap().to_graph(vec![input]).unwrap()[0].shape(), [2, 2, 5, 3]);
+    assert_eq!(view.adapter.unwrap().to_graph(vec![input]).unwrap()[0].shape(), [2, 2, 5, 3]);
 }
 
 #[test]

@@ -14,19 +14,19 @@ pub struct View {
     /// The way in which samples share a run.
     pub batching: Batching,
     /// The adapter between the shapes of clients and those of the graph; `None` where they are the same.
-    pub facing: Option<Facing>,
+    pub adapter: Option<ShapeAdapter>,
 }
 
 /// The way between the tensors of clients and those of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facing {
+pub struct ShapeAdapter {
     /// By input: the shape that the graph takes, where it is another.
     inputs: Vec<Option<Vec<Dim>>>,
     /// By output: which of the graph's it is, and the shape that clients get, where it is another.
     outputs: Vec<(usize, Option<Vec<Dim>>)>,
 }
 
-impl Facing {
+impl ShapeAdapter {
     /// Brings inputs into the shapes of the graph.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ struct Described<'c> {
 impl View {
     /// A graph as it is.
     pub fn plain(graph: &Signature) -> Self {
-        Self { signature: graph.clone(), batching: graph.batching(), facing: None }
+        Self { signature: graph.clone(), batching: graph.batching(), adapter: None }
     }
 
     /// A graph as a configuration shows it.
@@ -155,8 +155,9 @@ impl View {
             (false, true) => Batching::Whole,
             (false, false) => signature.batching(),
         };
-        let facing = (is_reshaped || is_picked).then_some(Facing { inputs: input_shapes, outputs: output_shapes });
-        Ok(Self { signature, batching, facing })
+        let adapter =
+            (is_reshaped || is_picked).then_some(ShapeAdapter { inputs: input_shapes, outputs: output_shapes });
+        Ok(Self { signature, batching, adapter })
     }
 }
 

@@ -57,7 +57,7 @@ impl Graph {
     }
 
     fn adapt(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
-        match &self.view.facing {
+        match &self.view.adapter {
             Some(adapter) => adapter.to_graph(tensors),
             None => Ok(tensors),
         }
@@ -146,7 +146,7 @@ impl Graph {
         if counted {
             self.statistics.ran(samples, start.elapsed());
         }
-        match &self.view.facing {
+        match &self.view.adapter {
             Some(adapter) => adapter.to_client(outputs).map_err(|error| self.failed(error)),
             None => Ok(outputs),
         }
@@ -196,7 +196,7 @@ impl Graph {
 
     /// The dimensions of a sample of an input, in the graph's own shape.
     fn sample_dims<'a>(&'a self, index: usize, spec: &'a TensorSpec) -> &'a [Dim] {
-        let of_graph = self.view.facing.as_ref().and_then(|adapter| adapter.graph_input(index));
+        let of_graph = self.view.adapter.as_ref().and_then(|adapter| adapter.graph_input(index));
         match (of_graph, self.view.batching) {
             (Some(shape), Batching::Whole) => shape,
             (Some(shape), Batching::Any | Batching::Fixed(_)) => &shape[1..],

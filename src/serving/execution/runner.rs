@@ -175,7 +175,7 @@ impl Runner {
 
     /// Returns the place of an output of clients among those of the graph.
     pub(crate) fn graph_output(&self, output: usize) -> usize {
-        self.graph.view.facing.as_ref().map_or(output, |adapter| adapter.graph_output(output))
+        self.graph.view.adapter.as_ref().map_or(output, |adapter| adapter.graph_output(output))
     }
 
     /// Returns the plan with its sessions.

@@ -33,8 +33,8 @@ pub(crate) fn zeros(view: &View, batch: usize) -> Result<Vec<Tensor>> {
 }
 
 fn to_graph(view: &View, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
-    match &view.facing {
-        Some(facing) => facing.to_graph(tensors),
+    match &view.adapter {
+        Some(adapter) => adapter.to_graph(tensors),
         None => Ok(tensors),
     }
 }
@@ -92,8 +92,8 @@ pub(crate) fn classification(
         return Ok((None, Vec::new()));
     }
     let outputs = session.run(&zeros(view, 1)?)?;
-    let outputs = match &view.facing {
-        Some(facing) => facing.to_client(outputs)?,
+    let outputs = match &view.adapter {
+        Some(adapter) => adapter.to_client(outputs)?,
         None => outputs,
     };
     let is_distribution = |output: &Tensor| {
