@@ -142,7 +142,32 @@ impl Writer {
     }
 
     fn run(&mut self, data: &Data, as_bytes: bool, range: Range<usize>) {
-        each_data!(data, elements => elements[range].iter().for_each(|element| element.write(self, as_bytes)));
+        match data {
+            Data::String(texts) if as_bytes => texts[range].iter().for_each(|text| self.bytes(text)),
+            data => each_data!(data, elements => self.elements(&elements[range])),
+        }
+    }
+
+    /// Writes bytes as an object with their base64.
+    fn bytes(&mut self, text: &str) {
+        self.begin_object();
+        self.member(BASE64_KEY, &STANDARD.encode(text));
+        self.end_object();
+    }
+
+    fn elements<T: Writable>(&mut self, elements: &[T]) {
+        let Some((first, rest)) = elements.split_first() else { return };
+        self.place();
+        first.write(&mut self.out, self.digits);
+        for element in rest {
+            // What stands between elements is always the same without white space.
+            if self.indent.is_none() {
+                self.out.push(b',')
+            } else {
+                self.place()
+            }
+            element.write(&mut self.out, self.digits);
+        }
     }
 
     /// Writes what stands before a value or key: a comma or colon, and a line of its own if it gets one.
@@ -151,12 +176,6 @@ impl Writer {
         let Some(level) = self.levels.last_mut() else { return };
         let before = level.values;
         level.values += 1;
-        if level.in_list && self.indent.is_none() {
-            if before > 0 {
-                self.out.push(b',');
-            }
-            return;
-        }
         let follows_key = !level.in_list && before % 2 == 1;
         let stays = level.in_list && self.single_line;
         if follows_key {
@@ -182,26 +201,27 @@ impl Writer {
 
 /// An element of a tensor.
 trait Writable {
-    fn write(&self, json: &mut Writer, as_bytes: bool);
+    fn write(&self, out: &mut Vec<u8>, digits: Digits);
 }
 
 macro_rules! plain {
     ($($ty:ty),*) => {
         $(impl Writable for $ty {
-            fn write(&self, json: &mut Writer, _: bool) {
-                json.value(self);
+            fn write(&self, out: &mut Vec<u8>, _: Digits) {
+                // Neither such a value nor the memory it is written to can refuse.
+                drop(serde_json::to_writer(out, self));
             }
         })*
     };
 }
 
-plain!(bool, u8, u16, u32, u64, i8, i16, i32, i64);
+plain!(bool, u8, u16, u32, u64, i8, i16, i32, i64, String);
 
 macro_rules! float {
     ($($ty:ty: $widen:expr),*) => {
         $(impl Writable for $ty {
-            fn write(&self, json: &mut Writer, _: bool) {
-                json.float($widen(*self));
+            fn write(&self, out: &mut Vec<u8>, digits: Digits) {
+                write_decimal(out, $widen(*self), digits);
             }
         })*
     };
@@ -209,22 +229,27 @@ macro_rules! float {
 
 float!(f16: f16::to_f32, bf16: bf16::to_f32, f32: f32::from, f64: f64::from);
 
-impl Writable for String {
-    fn write(&self, json: &mut Writer, as_bytes: bool) {
-        if as_bytes {
-            json.begin_object();
-            json.key(BASE64_KEY);
-            json.value(&STANDARD.encode(self));
-            json.end_object();
-        } else {
-            json.value(self);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_stands_between_values_in_compact_json() {
+        let mut json = Writer::compact();
+        json.begin_object();
+        json.member("a", &[1, 2]);
+        json.key("b");
+        json.flat(&Data::Float32(vec![0.5, f32::NAN]));
+        json.key("c");
+        json.nested(&Tensor::new(vec![2, 1], vec!["x".to_owned(), "y".to_owned()]).unwrap(), true, 0, 0..2);
+        json.key("d");
+        json.nested(&Tensor::new(vec![], vec![7u8]).unwrap(), false, 0, 0..1);
+        json.key("e");
+        json.flat(&Data::Bool(vec![]));
+        json.end_object();
+        let text = String::from_utf8(json.finish()).unwrap();
+        assert_eq!(text, r#"{"a":[1,2],"b":[0.5,NaN],"c":[[{"b64":"eA=="}],[{"b64":"eQ=="}]],"d":7,"e":[]}"#);
+    }
 
     #[test]
     fn lists_are_written_on_one_line_or_on_many() {
