@@ -20,7 +20,7 @@ use crate::stats::standard_normal;
 /// Batches that wait ready at the most.
 const AHEAD: usize = 4;
 
-/// What one step trains on.
+/// The data of one training step.
 #[derive(Debug, Default, PartialEq)]
 pub struct Batch {
     /// Elements of all samples; pixels from 0 to 255.
@@ -30,7 +30,7 @@ pub struct Batch {
     /// The probability that each sample should be given of each class, row by row; empty if that is all its
     /// label's.
     pub targets: Vec<f32>,
-    /// What each weighs in the loss; empty when all weigh 1.
+    /// The weight of each sample in the loss; empty when all weigh 1.
     pub weights: Vec<f32>,
     /// The numbers to be learned; empty when classes are.
     pub values: Vec<f32>,
@@ -41,13 +41,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// How many samples it holds.
+    /// Returns the number of samples.
     pub fn rows(&self) -> usize {
         self.labels.len().max(self.values.len())
     }
 }
 
-/// How batches are drawn.
+/// The rule by which batches are drawn.
 #[derive(Debug, Clone)]
 pub struct BatchPlan {
     /// The seed of the run.
@@ -58,7 +58,7 @@ pub struct BatchPlan {
     pub batch_size: usize,
     /// Elements per sample and rate of each dropout layer.
     pub dropout: Vec<(usize, f32)>,
-    /// How images are moved and changed.
+    /// The augmentation of images.
     pub augment: Augment,
     /// The α of the Beta distribution that samples are mixed by; 0 mixes none.
     pub mixup: f64,
@@ -150,7 +150,7 @@ impl BatchPlan {
         Ok(())
     }
 
-    /// What this epoch mixes an image with, and the weight that the image keeps; keyed by the image.
+    /// Returns the sample that this epoch mixes with this one, and the weight that this one keeps; keyed by the sample.
     fn partner(&self, samples: usize, index: usize) -> Option<(usize, f32)> {
         if self.mixup == 0.0 {
             return None;

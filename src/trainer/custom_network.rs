@@ -28,7 +28,7 @@ pub(super) fn around(body: &[LayerSpec], height: usize, width: usize, outputs: u
     Ok(Architecture { input, layers: front.into_iter().chain(body.iter().cloned()).chain(head).collect() })
 }
 
-/// What a network of these layers is, in a sentence without its end.
+/// Returns the description of a custom network, a sentence without its end.
 pub(super) fn description(body: &[LayerSpec]) -> String {
     let names: Vec<&str> = body.iter().map(LayerSpec::name).collect();
     format!("A network of {} layers of its trainer's own: {}", names.len(), names.join(", "))

@@ -1,4 +1,4 @@
-//! What there is in a data set, and what is wrong with it.
+//! The contents of a data set, and its faults.
 
 mod sequences;
 
@@ -24,7 +24,7 @@ const SHOWN_TEXTS: usize = 8;
 /// A data set, looked through.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
-    /// What its files are.
+    /// The format of the files.
     pub format: DataFormat,
     /// The column of a table that is to be learned.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Inspection {
     pub shape: Vec<usize>,
     /// The names of the classes; none when numbers are to be learned.
     pub labels: Vec<String>,
-    /// What each part holds.
+    /// The contents of each part.
     pub parts: Vec<Part>,
     /// The columns of a table, over all parts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -47,22 +47,22 @@ pub struct Inspection {
     pub pixels: Option<Figures>,
     /// Samples that occur more than once.
     pub duplicates: Duplicates,
-    /// What is wrong with single files and rows, as many as were asked for.
+    /// The faults of single files and rows, as many as were asked for.
     pub faults: Vec<Fault>,
-    /// How many there are in all.
+    /// The total number of faults.
     pub fault_count: u64,
-    /// What was decided while reading.
+    /// Notes on decisions that were made while reading.
     pub notes: Vec<String>,
 }
 
 /// One part of a data set.
 #[derive(Debug, Serialize)]
 pub struct Part {
-    /// What it is for.
+    /// The use of its samples.
     pub split: Split,
-    /// How many samples it holds.
+    /// The number of samples.
     pub samples: usize,
-    /// How many of each class, in the order of the labels.
+    /// The number of samples of each class, in the order of the labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<u64>,
     /// The numbers to be learned.
@@ -187,13 +187,13 @@ fn summary(split: Split, part: &Dataset) -> Part {
     Part { split, samples: part.len(), classes: if values.is_some() { Vec::new() } else { classes }, values }
 }
 
-/// What was seen of a column, or of all pixels.
+/// Statistics of a column, or of all pixels.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     moments: Moments,
     bounds: Option<(f64, f64)>,
     missing: u64,
-    /// How often each whole number from 0 occurred, of categories.
+    /// The number of occurrences of each whole number from 0, for categories.
     counts: Vec<u64>,
 }
 
@@ -225,7 +225,7 @@ impl Seen {
     }
 }
 
-/// What was seen of all samples.
+/// Statistics of all samples.
 struct Elements {
     columns: Vec<Seen>,
     is_category: Vec<bool>,

@@ -1,4 +1,4 @@
-//! What the training loop can fit: a classifier, which is one network, or an autoencoder, which is two.
+//! The interface between the training loop and a model of any task.
 
 use super::batches::Batch;
 use super::dataset::Dataset;
@@ -9,7 +9,7 @@ use crate::error::Result;
 /// Samples that one validation pass takes at a time.
 pub(super) const VALIDATION_BATCH: usize = 1000;
 
-/// What a forward and backward pass over a batch gives.
+/// The result of a forward and backward pass over a batch.
 #[derive(Debug)]
 pub struct Pass {
     /// Sum of the losses of the samples.

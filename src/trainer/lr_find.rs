@@ -47,12 +47,12 @@ pub struct SweepPoint {
     pub smoothed_loss: f64,
 }
 
-/// What a sweep shows.
+/// The result of a sweep.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sweep {
     /// Its steps.
     pub points: Vec<SweepPoint>,
-    /// Whether it ended because the loss exploded.
+    /// True if the sweep ended because the loss exploded.
     pub exploded: bool,
     /// Where the loss falls fastest.
     pub steepest: f64,

@@ -1,4 +1,4 @@
-//! What a run learns: data read, parted and brought into the form that the network takes.
+//! Prepared data: read, split and brought into the form that the network takes.
 
 use super::custom_network::around;
 use super::dataset::{DataSource, Dataset, SampleKind, Targets, fitted, recoded, refitted, seen_vocabulary};
@@ -24,9 +24,9 @@ pub struct PreparedData {
     pub test: Dataset,
     /// The columns of a table, with the categories of the training part.
     pub columns: Vec<Column>,
-    /// What the elements of sequences are, with the tokens of the training part.
+    /// The elements of sequences, with the tokens of the training part.
     pub sequence: Option<SequenceTransform>,
-    /// What is learned from them.
+    /// The task.
     pub task: Task,
     /// Where the data come from.
     pub source: DataSource,

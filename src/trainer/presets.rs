@@ -18,7 +18,7 @@ pub struct Preset {
     pub description: &'static str,
     /// The network for images of this size and number of classes.
     pub architecture: fn(height: usize, width: usize, classes: usize) -> Architecture,
-    /// Whether it is one network or the two of an autoencoder.
+    /// The kind of network.
     pub family: Family,
     /// Passes over the training data.
     pub epochs: usize,
@@ -28,7 +28,7 @@ pub struct Preset {
     pub learning_rate: f64,
     /// Samples held out of the training data.
     pub validation: usize,
-    /// What is done besides.
+    /// Everything beyond plain training.
     pub regime: Regime,
 }
 

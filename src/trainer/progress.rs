@@ -1,4 +1,4 @@
-//! What a run tells whoever looks on.
+//! The progress of a run, as it is told to a watcher.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::network::Parameter;
 use crate::error::Result;
 
-/// How well samples are told.
+/// The score of a model on some samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// How many there were.
+    /// The number of samples.
     pub samples: u64,
     /// Mean loss: cross-entropy in nats; of an autoencoder −ELBO in nats; of numbers the squared error, the
     /// variance of the training data being 1.
@@ -21,7 +21,7 @@ pub struct Score {
     pub accuracy: Option<f64>,
 }
 
-/// What one step did.
+/// The result of one step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepReport {
     /// The epoch, from 1.
@@ -40,7 +40,7 @@ pub struct StepReport {
     pub learning_rate: f64,
 }
 
-/// What one whole epoch did, or the part of one that there was time for.
+/// The result of one epoch, whole or cut short by time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// The epoch, from 1.
@@ -61,12 +61,13 @@ pub struct EpochReport {
 }
 
 impl EpochReport {
-    /// What the loss of a run is measured in, in words.
+    /// Returns the unit of the losses of a run, in words.
     pub(super) fn loss_unit(history: &[Self]) -> &'static str {
         if history.iter().all(|epoch| epoch.accuracy.is_some()) { "nats" } else { "standardised squares" }
     }
 
-    /// What epochs are compared by: the loss on the validation data if there are any, else that of training.
+    /// Returns the loss by which epochs are compared: on the validation data if there are any, else on the training
+    /// data.
     pub(super) fn judged_loss(&self) -> f64 {
         self.validation.map_or(self.loss, |summary| summary.loss)
     }
@@ -84,7 +85,7 @@ pub trait Snapshot {
     fn steps_done(&self) -> u64;
 }
 
-/// Who looks on, and may stop the run between two steps.
+/// A watcher, which may stop the run between two steps.
 pub trait Watch {
     /// After every step; true to go on.
     fn step(&mut self, report: &StepReport) -> bool;

@@ -32,7 +32,7 @@ pub(super) fn of_classifier(
     Ok(reference)
 }
 
-/// What is known of the inputs alone.
+/// Returns the reference of the inputs alone.
 ///
 /// # Errors
 /// As [`Dataset::image`].

@@ -15,7 +15,7 @@ pub struct Regime {
     /// Epochs without a lower loss on the validation data after which training ends, with the best epoch's
     /// weights; 0 waits for ever.
     pub patience: usize,
-    /// What a loss must be lower by for `patience`, in nats.
+    /// The least improvement of the loss for `patience`, in nats.
     pub min_delta: f64,
     /// Training ends after so many seconds, between two steps; 0 sets no limit.
     pub time_seconds: f64,
@@ -33,12 +33,12 @@ pub struct Regime {
     pub mixup: f64,
     /// The schedule of the step size.
     pub schedule: Schedule,
-    /// How training images are moved and changed.
+    /// The augmentation of training images.
     pub augment: Augment,
 }
 
 impl std::fmt::Display for Regime {
-    /// What it adds to the name of an optimiser; nothing if it is the default.
+    /// Writes the suffix of an optimiser's name; nothing if it is the default.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.schedule, self.augment)?;
         if self.clip_norm > 0.0 {
@@ -73,12 +73,12 @@ impl Regime {
         augment: Augment::NONE,
     };
 
-    /// Whether the best epoch's weights are kept and taken at the end.
+    /// Returns true if the best epoch's weights are kept and taken at the end.
     pub(super) fn keeps_best(&self) -> bool {
         self.keep_best || self.patience > 0
     }
 
-    /// Whether epochs with these losses on the validation data say that more will not help.
+    /// Returns true if epochs with these losses on the validation data say that more will not help.
     pub(super) fn has_waited_enough(&self, losses: impl Iterator<Item = f64>) -> bool {
         let (mut best, mut waited) = (f64::INFINITY, 0);
         for loss in losses {
@@ -91,7 +91,7 @@ impl Regime {
         self.patience > 0 && waited >= self.patience
     }
 
-    /// What is wrong with it, if something is.
+    /// Returns the first problem of the settings, if there is one.
     pub(super) fn problem(&self) -> Option<String> {
         let within =
             |name, value: f64, fits: bool, range| (!fits).then(|| format!("{name} must be {range}, got {value}"));

@@ -15,7 +15,7 @@ use crate::repository::{
 };
 use crate::signature::Transform;
 
-/// What there is to publish.
+/// A version that is ready to be published.
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) publication: Publication,

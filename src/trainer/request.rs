@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
 
-/// What a run is told.
+/// The settings of a training run.
 #[derive(Debug, Clone)]
 pub struct TrainRequest {
     /// The recipe.
@@ -24,36 +24,36 @@ pub struct TrainRequest {
     pub train_samples: usize,
     /// Epochs, batch, seed, optimiser.
     pub fit: FitSettings,
-    /// What is said about the data, and the name of the model.
+    /// The settings of data and network, and the name of the model.
     pub task: TaskOptions,
     /// Where to publish; `None` publishes nothing.
     pub models: Option<PathBuf>,
-    /// Whether to write event files for TensorBoard.
+    /// True if event files for TensorBoard are written.
     pub tensorboard: bool,
 }
 
-/// What a run is told about its data and its network.
+/// The settings of a run's data and network.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskOptions {
     /// The name to publish under; by default that of the preset.
     pub model: Option<ModelName>,
-    /// Whether fewer samples may be held out than the request says: at most a tenth of the training data.
+    /// True if the validation data are capped at a tenth of the training data.
     pub caps_validation: bool,
-    /// What samples weigh in the loss.
+    /// The weights of classes in the loss.
     pub class_weights: ClassWeights,
     /// The layers of a custom network, without the first and the last; empty for the preset's network.
     pub layers: Vec<LayerSpec>,
-    /// How the data are read.
+    /// The options for reading the data.
     pub data: DataOptions,
 }
 
 impl TrainRequest {
-    /// What the network is called in messages.
+    /// Returns the name of the network in messages.
     pub fn network(&self) -> &str {
         if self.task.layers.is_empty() { self.preset.name } else { "the network of these layers" }
     }
 
-    /// What the network is, in a sentence without its end.
+    /// Returns the description of the network, a sentence without its end.
     pub fn description(&self) -> String {
         match self.task.layers.as_slice() {
             [] => self.preset.description.into(),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the step size goes along a run.
+/// The course of the learning rate along a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
@@ -21,7 +21,7 @@ pub enum Schedule {
     },
     /// It falls by the same factor in every epoch, evenly over its steps.
     Exponential {
-        /// What is left of it after an epoch, above 0 and at most 1.
+        /// The factor after an epoch, above 0 and at most 1.
         #[serde(default = "left")]
         factor: f64,
     },
@@ -58,7 +58,7 @@ pub enum Schedule {
         /// Above 0 and below 1.
         #[serde(default = "half")]
         factor: f64,
-        /// What a loss must be lower by to count.
+        /// The least improvement of the loss that counts.
         #[serde(default = "difference")]
         min_delta: f64,
         /// The part of the step size that it does not fall below.
@@ -122,7 +122,7 @@ impl Schedule {
     /// The names of all kinds.
     pub const KINDS: [&str; 6] = ["constant", "step", "exponential", "cosine", "one_cycle", "plateau"];
 
-    /// What the step size is multiplied by for the next step, but for [`Schedule::reduction`].
+    /// Returns the factor on the learning rate for the next step, without [`Schedule::reduction`].
     pub(super) fn factor(self, Place { step, steps, epoch_steps }: Place) -> f64 {
         // The middle of a step, so that the first one is not of size zero.
         let at = step as f64 + 0.5;
@@ -155,7 +155,7 @@ impl Schedule {
         }
     }
 
-    /// How much less momentum there is for the next step than the optimiser is set to.
+    /// Returns the amount by which the momentum is lowered for the next step.
     pub(super) fn momentum_dip(self, place: Place) -> f64 {
         let Self::OneCycle { start, dip, .. } = self else { return 0.0 };
         let height = (self.factor(place) - start) / (1.0 - start).max(f64::MIN_POSITIVE);
@@ -179,7 +179,7 @@ impl Schedule {
         f64::max(reduction, floor)
     }
 
-    /// What is wrong with it, if something is.
+    /// Returns the first problem of the settings, if there is one.
     pub(super) fn problem(self) -> Option<String> {
         let within = |name, value: f64, fits: bool, range| {
             (!fits).then(|| format!("schedule.{name} must be {range}, got {value}"))
@@ -206,7 +206,7 @@ impl Schedule {
 }
 
 impl std::fmt::Display for Schedule {
-    /// What it adds to the name of an optimiser; nothing if it is constant.
+    /// Writes the suffix of an optimiser's name; nothing if it is constant.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Constant => Ok(()),

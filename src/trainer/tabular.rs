@@ -22,7 +22,7 @@ impl Moments {
         self.variation += before * (number - self.mean);
     }
 
-    /// How many numbers there were.
+    /// Returns the count of numbers.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -41,7 +41,7 @@ impl Moments {
     }
 }
 
-/// How the columns of some rows are encoded.
+/// Returns the encoding of each column, fitted to some rows.
 ///
 /// # Errors
 /// As [`Dataset::image`].

@@ -18,20 +18,20 @@ use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::repository::publish;
 
-/// What a run begins with.
+/// The state at the beginning of a run.
 #[derive(Debug)]
 pub(super) struct Prepared {
     /// The data.
     pub(super) data: PreparedData,
-    /// What is trained on, as it is fitted.
+    /// The training data, as they are fitted.
     pub(super) train: Dataset,
-    /// What was held out, as it is fitted.
+    /// The validation data, as they are fitted.
     pub(super) validation: Dataset,
-    /// What has not learnt anything yet.
+    /// The untrained model.
     pub(super) model: Model,
 }
 
-/// What a run made.
+/// The result of a run.
 #[derive(Debug)]
 pub struct TrainOutcome {
     /// Its directory.
@@ -71,7 +71,7 @@ fn hyper_parameters(request: &TrainRequest) -> Vec<(&'static str, HyperParameter
     ]
 }
 
-/// What `begin` is told before the first step: the networks and the data.
+/// The callback before the first step, with the networks and the data.
 pub type Begin<'b> = dyn FnMut(&[&Network], &PreparedData) + 'b;
 
 /// Checks all that can be checked without training, and tells of the network.
@@ -110,7 +110,7 @@ struct Run<'a> {
     run: &'a RunDir,
     resume: bool,
     data: &'a PreparedData,
-    /// What is fitted, and what it is judged by.
+    /// The data that are fitted, and those that judge the fit.
     train: &'a Dataset,
     validation: &'a Dataset,
 }
@@ -174,7 +174,7 @@ impl Run<'_> {
     }
 }
 
-/// What the run ran on.
+/// Returns a description of the machine.
 fn environment() -> Result<String> {
     let environment = serde_json::json!({
         "weir": env!("CARGO_PKG_VERSION"),

@@ -1,10 +1,10 @@
-//! What a sample of each class weighs in the loss.
+//! The weights of samples in the loss, by class.
 
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// How samples are weighed by their class.
+/// The rule for the weights of classes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum ClassWeights {
     /// All alike.

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// How far an image may be moved; every amount is drawn evenly, in both directions. Whatever is zero is off.
+/// The limits by which an image is moved; every amount is drawn evenly, in both directions. Zero is off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
@@ -20,7 +20,7 @@ pub struct Augment {
     pub scale: f32,
     /// The largest slant, in degrees.
     pub shear_degrees: f32,
-    /// How strongly the image is distorted like rubber, in pixels before smoothing; 34 is Simard's.
+    /// The strength of rubber-like distortion, in pixels before smoothing; 34 is Simard's.
     pub elastic_alpha: f32,
     /// Over how many pixels the distortion is smoothed; 4 to 6 keep digits readable.
     pub elastic_sigma: f32,
@@ -54,13 +54,13 @@ impl Augment {
         Self { rotate_degrees, shift_pixels, scale, ..Self::NONE }
     }
 
-    /// Whether images stay as they are.
+    /// Returns true if images stay as they are.
     pub(super) fn is_none(&self) -> bool {
         let Self { rotate_degrees, shift_pixels, scale, shear_degrees, elastic_alpha, erase_probability, .. } = *self;
         [rotate_degrees, shift_pixels, scale, shear_degrees, elastic_alpha, erase_probability] == [0.0; 6]
     }
 
-    /// What is wrong with it, if something is.
+    /// Returns the first problem of the settings, if there is one.
     pub(super) fn problem(&self) -> Option<String> {
         let amounts = [
             ("rotate_degrees", self.rotate_degrees, (0.0..=180.0).contains(&self.rotate_degrees), "in [0, 180]"),
@@ -116,7 +116,7 @@ impl Augment {
 }
 
 impl std::fmt::Display for Augment {
-    /// What it adds to the name of an optimiser; nothing if it is off.
+    /// Writes the suffix of an optimiser's name; nothing if it is off.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { rotate_degrees, shift_pixels, scale, shear_degrees, elastic_alpha, erase_probability, .. } = self;
         if [*rotate_degrees, *shift_pixels, *scale] != [0.0; 3] {

@@ -23,10 +23,10 @@ use crate::repository::{
 use crate::signature::OutputTransform;
 use crate::stats::{Evaluation, Predictions, SIGNIFICANCE, Summary, argmax, chance_of_gain};
 
-/// How far the graph's probabilities may be from those that the temperature should give.
+/// The largest difference between the graph's probabilities and those that the temperature should give.
 const TOLERANCE: f32 = 1e-4;
 
-/// How sure a version was and is, on one set of data.
+/// Loss, accuracy and calibration of a version on one data set.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Calibrated {
     /// Samples, loss and accuracy.
@@ -36,7 +36,7 @@ pub struct Calibrated {
     pub expected_calibration_error: f64,
 }
 
-/// What calibration did.
+/// The result of a calibration.
 #[derive(Debug, Serialize)]
 pub struct CalibrateOutcome {
     /// The version that was calibrated.
@@ -60,7 +60,7 @@ impl Calibrated {
 }
 
 impl CalibrateOutcome {
-    /// How much log-loss on the validation data is gained.
+    /// Returns the gain in log-loss on the validation data.
     pub fn gain(&self) -> f64 {
         self.validation[0].summary.loss - self.validation[1].summary.loss
     }

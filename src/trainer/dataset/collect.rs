@@ -16,7 +16,7 @@ const TEST_PART: f64 = 0.1;
 /// The seed of that draw. It is always the same, so that runs of any seed are judged by the same samples.
 const TEST_SEED: u64 = 0;
 
-/// What a sample is for.
+/// The use of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
@@ -29,7 +29,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// What a folder, file or cell of this name holds.
+    /// Returns the use of the samples in a folder, file or cell of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
@@ -82,7 +82,7 @@ impl Origins {
     }
 }
 
-/// What is to be learned, as it is read.
+/// The target of a sample, as it is read.
 #[derive(Debug)]
 pub(super) enum Target<'a> {
     Class(&'a str),
@@ -110,7 +110,7 @@ pub(super) struct Parts {
     pub(super) validation: Option<Dataset>,
     pub(super) test: Dataset,
     pub(super) labels: Vec<String>,
-    /// What was decided on the way.
+    /// Notes on decisions that were made while reading.
     pub(super) notes: Vec<String>,
 }
 

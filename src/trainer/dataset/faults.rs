@@ -14,7 +14,7 @@ pub struct Fault {
     /// The row of a table, from 1, the header not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row: Option<u64>,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
 }
 
@@ -53,7 +53,7 @@ impl Faults {
         &self.list
     }
 
-    /// How many there are in all.
+    /// Returns the total number.
     pub fn count(&self) -> u64 {
         self.count
     }

@@ -24,7 +24,7 @@ struct Picture {
     path: PathBuf,
 }
 
-/// What was read.
+/// The result of reading.
 pub(super) struct Read {
     pub(super) parts: Parts,
     pub(super) transform: ImageTransform,
@@ -85,7 +85,7 @@ pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: 
     Ok(Read { parts, transform, sha256: sha256_hex(sums.as_bytes()) })
 }
 
-/// Whether there are folders to take for classes or parts.
+/// Returns true if there are folders that can be classes or parts.
 pub(super) fn is_here(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir())))
 }

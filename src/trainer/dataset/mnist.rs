@@ -20,7 +20,7 @@ const CHECKSUMS: &str = "SHA256SUMS";
 const STEMS: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
 
-/// Whether one of the four files is there.
+/// Returns true if one of the four files is there.
 pub(super) fn is_here(folder: &Path) -> bool {
     STEMS.iter().any(|stem| folder.join(stem).exists() || folder.join(format!("{stem}.gz")).exists())
 }

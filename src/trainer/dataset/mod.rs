@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 /// More classes than this are refused: the confusion matrix of an evaluation has their square.
 pub const MAX_CLASSES: usize = 1000;
 
-/// What is to be learned, a value for each sample.
+/// The targets: a value for each sample.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {
     /// Its class.
@@ -44,7 +44,7 @@ pub enum Targets {
 }
 
 impl Targets {
-    /// How many there are.
+    /// Returns the number of targets.
     pub fn len(&self) -> usize {
         match self {
             Self::Classes(labels) => labels.len(),
@@ -52,7 +52,7 @@ impl Targets {
         }
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -65,7 +65,7 @@ impl Targets {
     }
 }
 
-/// What samples are.
+/// The kind of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleKind {
     /// Grey images.
@@ -86,7 +86,7 @@ impl SampleKind {
         }
     }
 
-    /// What they are made of, in a word.
+    /// Returns the name of their elements.
     pub fn elements(self) -> &'static str {
         match self {
             Self::Images => "pixels",
@@ -99,15 +99,15 @@ impl SampleKind {
 /// Grey images of one size, rows of a table or sequences, with their classes or values.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// What the samples are.
+    /// The kind of the samples.
     pub kind: SampleKind,
     /// Pixels in a row of an image; columns of a table; numbers in a step of a sequence.
     pub width: usize,
     /// Rows of an image; 1 for a table; steps of a sequence.
     pub height: usize,
-    /// How many classes there are; 1 when numbers are to be learned.
+    /// The number of classes; 1 when numbers are to be learned.
     pub classes: usize,
-    /// What a sample of each class weighs in the loss; empty when all weigh 1.
+    /// The weight of each class in the loss; empty when all weigh 1.
     pub class_weights: Vec<f32>,
     store: Arc<Store>,
     /// The record of each sample.
@@ -131,12 +131,12 @@ impl Dataset {
         Self { kind, width, height, classes, class_weights, store, records, targets, origins }
     }
 
-    /// How many samples it holds.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether it holds none.
+    /// Returns true if it holds no samples.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -146,17 +146,17 @@ impl Dataset {
         self.width * self.height
     }
 
-    /// Whether the samples are images.
+    /// Returns true if the samples are images.
     pub fn is_images(&self) -> bool {
         self.kind == SampleKind::Images
     }
 
-    /// Whether the samples were more than memory may hold and lie in a temporary file.
+    /// Returns true if the samples did not fit into memory and are in a temporary file.
     pub fn is_spilled(&self) -> bool {
         self.store.is_spilled()
     }
 
-    /// What is to be learned.
+    /// Returns the targets.
     pub fn targets(&self) -> &Targets {
         &self.targets
     }

@@ -26,7 +26,7 @@ impl Names {
         &self.list
     }
 
-    /// How many there are.
+    /// Returns the number of texts.
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }

@@ -14,10 +14,10 @@ use crate::signature::{Column, Fit, ImageTransform, Polarity, SequenceTransform}
 /// Samples that take more than this are kept in a temporary file: 1 GiB.
 pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
 
-/// How data are read and kept.
+/// Options for reading and keeping data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataOptions {
-    /// What is said about the data.
+    /// The settings for reading.
     pub reading: ReadSettings,
     /// Bytes of samples that may lie in memory.
     pub memory: u64,
@@ -42,17 +42,17 @@ pub struct DataSource {
     pub labels: Vec<String>,
     /// The columns of a table; none of pictures and sequences.
     pub columns: Vec<Column>,
-    /// What the elements of sequences are.
+    /// The elements of sequences.
     pub sequence: Option<SequenceTransform>,
-    /// How a picture becomes a sample; `None` of anything else.
+    /// The transform from a picture to a sample; `None` for anything else.
     pub image: Option<ImageTransform>,
     /// The column of a table that is to be learned.
     pub target: Option<String>,
-    /// What its files are.
+    /// The format of the files.
     pub format: DataFormat,
     /// SHA-256 by file name; of a folder of pictures that of the list of all files with theirs.
     pub sha256: BTreeMap<String, String>,
-    /// What was decided while reading, for people.
+    /// Notes for people on decisions that were made while reading.
     pub notes: Vec<String>,
 }
 
@@ -110,12 +110,12 @@ impl DataSource {
     }
 }
 
-/// How a picture is brought to the form of data that come as pixels: as MNIST was made.
+/// Returns the transform of pictures for data that come as pixels: the one that made MNIST.
 fn drawing(width: u32, height: u32) -> ImageTransform {
     ImageTransform { width, height, polarity: Polarity::LightOnDark, fit: Fit::CentreOfMass }
 }
 
-/// What the files at a path are.
+/// Returns the format of the files at a path.
 fn detect(path: &Path) -> Result<DataFormat> {
     if !path.exists() {
         return Err(unusable(path.display(), "does not exist"));

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::error::{Error, Result};
 
-/// What the elements of a record are.
+/// The type of the elements of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Element {
     /// Grey pixels, a byte each.
@@ -61,7 +61,7 @@ impl Store {
         writer.finish()
     }
 
-    /// Whether the records are in a file.
+    /// Returns true if the records are in a file.
     pub(super) fn is_spilled(&self) -> bool {
         matches!(self.place, Place::File(_))
     }
@@ -99,7 +99,7 @@ impl Store {
     }
 }
 
-/// What errors call the temporary file, which has no name.
+/// The name of the temporary file, which has none, in error messages.
 const SPILLED: &str = "the temporary file of samples";
 
 /// Collects records, and moves them into a file once they take more than a limit.

@@ -27,7 +27,7 @@ const STEP_INTERVAL: usize = 10;
 /// Colour spaces, in TensorBoard's numbers.
 pub(super) const GREY: i32 = 1;
 pub(super) const RGB: i32 = 3;
-/// How a run ended, in TensorBoard's numbers.
+/// The outcomes of a run, in TensorBoard's numbers.
 const SUCCESS: i32 = 1;
 const FAILURE: i32 = 2;
 /// A tensor of no elements, which a value that is all metadata has to hold: `dtype: DT_FLOAT`,

@@ -50,7 +50,7 @@ pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
     Ok(encode(graph, name, inputs, outputs.map(|name| float_value(name, &output)).to_vec()))
 }
 
-/// Whether the network ends in numbers in their own unit.
+/// Returns true if the network ends in numbers in their own unit.
 fn is_regression(network: &Network) -> bool {
     matches!(network.layers().last(), Some(layer) if matches!(layer.spec, LayerSpec::Destandardize { .. }))
 }
@@ -112,7 +112,7 @@ struct Writer<'a> {
     graph: &'a mut Graph,
     parameters: &'a [Parameter],
     statistics: &'a [Parameter],
-    /// What the next layer reads.
+    /// The name of the value that the next layer reads.
     value: String,
     /// A factor that the next layer's weights take in.
     scale: f32,

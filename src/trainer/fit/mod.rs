@@ -21,7 +21,7 @@ use super::regime::Regime;
 use super::schedule::Place;
 use crate::error::{Error, Result};
 
-/// How a network is fitted.
+/// The settings of a fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FitSettings {
     /// Passes over the training data.
@@ -30,23 +30,23 @@ pub struct FitSettings {
     pub batch_size: usize,
     /// The seed of everything random.
     pub seed: u64,
-    /// What is done besides.
+    /// Everything beyond plain training.
     #[serde(flatten)]
     pub regime: Regime,
     /// The optimiser.
     pub optimizer: Optimizer,
 }
 
-/// How a step is made.
+/// The pace of a step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// What the step size is multiplied by.
+    /// The factor on the learning rate.
     pub(super) factor: f64,
-    /// How much less momentum there is.
+    /// The amount by which the momentum is lowered.
     pub(super) dip: f64,
 }
 
-/// What a pass and the step after it did.
+/// The result of one pass and step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StepDone {
     /// Sum of the losses of the samples.
@@ -149,7 +149,7 @@ fn fit_epoch<M: Learner>(
 }
 
 impl FitSettings {
-    /// How the batches of an epoch, counted from 0, are drawn.
+    /// Returns the plan for the batches of an epoch, counted from 0.
     pub(super) fn plan(&self, learner: &impl Learner, epoch: usize) -> BatchPlan {
         BatchPlan {
             seed: self.seed,

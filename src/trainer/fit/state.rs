@@ -13,9 +13,9 @@ use crate::trainer::progress::{EpochReport, Score, StepReport};
 /// The state of a run.
 #[derive(Debug, Clone)]
 pub struct FitState<M> {
-    /// What is fitted.
+    /// The model that is fitted.
     pub model: M,
-    /// What the optimiser remembers of each parameter.
+    /// The optimiser's slots for each parameter.
     pub(in crate::trainer) slots: Vec<Slots>,
     /// The names of those.
     pub(in crate::trainer) slot_names: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! What there is in sequences: how long they are, and their numbers or tokens.
+//! Statistics of sequences: their lengths, and their numbers or tokens.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::trainer::dataset::{Dataset, Split, fitted};
 /// A data set of sequences.
 #[derive(Debug, Serialize)]
 pub struct SequenceFigures {
-    /// How long they are, as far as they are kept.
+    /// Their lengths after cutting.
     pub lengths: Lengths,
     /// Of sequences of numbers: each channel. A step that pads is no missing value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -25,7 +25,7 @@ pub struct SequenceFigures {
 pub struct Lengths {
     /// Of the shortest.
     pub least: usize,
-    /// As many are longer as are shorter.
+    /// The median.
     pub median: usize,
     /// Of the longest.
     pub greatest: usize,
@@ -43,7 +43,7 @@ impl Lengths {
 pub struct TokenFigures {
     /// Different ones in the training part.
     pub different: usize,
-    /// How many of them are told apart.
+    /// The number of tokens that are told apart.
     pub vocabulary: usize,
     /// The most frequent ones of the training part with their counts.
     pub frequent: Vec<(String, u64)>,

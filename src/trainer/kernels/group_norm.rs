@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::simd::lanes;
 
-    /// What one sample's numbers become, in 64 bits.
+    /// Returns one sample's outputs, in 64 bits.
     fn expected(shape: &GroupNorm, sample: &[f64], gamma: &[f32], beta: &[f32]) -> Vec<f64> {
         let size = shape.width() * shape.pixels;
         let normalised = sample.chunks_exact(size).flat_map(|group| {

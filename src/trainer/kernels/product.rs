@@ -63,17 +63,17 @@ pub(super) struct Frame {
     pub(super) output_row: usize,
 }
 
-/// What the sums begin with.
+/// The initial value of the sums.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Start<'a> {
     Zero,
     /// A number for each row.
     Bias(&'a [f32]),
-    /// What the output holds.
+    /// The previous content of the output.
     Output,
 }
 
-/// What the sums end as.
+/// The final operation on the sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Sum,

@@ -46,7 +46,7 @@ struct BlockTape {
     samples: usize,
     /// The row of the table for each token.
     tokens: Vec<u32>,
-    /// What each layer takes, and at last what the last one gives.
+    /// The input of each layer, and at last the output of the last one.
     values: Vec<Vec<f32>>,
     /// Of each dropout layer, in order.
     masks: Vec<Block>,
@@ -94,7 +94,7 @@ impl Maps {
         self.covered.start > 0
     }
 
-    /// Whether the gradient of a layer's input is wanted.
+    /// Returns true if the gradient of a layer's input is wanted.
     fn goes_further(&self, at: usize) -> bool {
         at > self.last_back || self.has_front() || self.embedding.is_some()
     }

@@ -38,18 +38,18 @@ pub struct Network {
     tape: Tape,
 }
 
-/// What goes into a forward and backward pass.
+/// The input of a forward and backward pass.
 #[derive(Debug)]
 pub(super) struct PassInput {
     /// Samples row by row.
     pub(super) values: Vec<f32>,
-    /// How many.
+    /// The number of samples.
     pub(super) rows: usize,
     /// For each dropout layer a factor for each element of each sample.
     pub(super) masks: Vec<Vec<f32>>,
 }
 
-/// What a forward and backward pass gives.
+/// The result of a forward and backward pass.
 #[derive(Debug)]
 pub(super) struct Gradients {
     /// The gradient of each parameter.
@@ -109,7 +109,7 @@ impl Network {
         &self.parameters
     }
 
-    /// What it keeps of the data and does not train: running means and variances, layer by layer.
+    /// Returns the running means and variances, layer by layer: kept from the data and not trained.
     pub fn statistics(&self) -> &[Parameter] {
         &self.statistics
     }
@@ -140,7 +140,7 @@ impl Network {
         self.layers.iter().filter_map(rate).collect()
     }
 
-    /// Whether it begins with dense layers, so that the gradient of its input is known.
+    /// Returns true if it begins with dense layers, so that the gradient of its input is known.
     pub(super) fn begins_dense(&self) -> bool {
         self.maps.as_ref().is_none_or(Maps::has_front)
     }

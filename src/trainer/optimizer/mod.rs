@@ -67,7 +67,7 @@ pub enum Optimizer {
     Sgd {
         /// Step size.
         learning_rate: f64,
-        /// How much of the last step goes on, at least 0 and below 1.
+        /// The share of the last step that goes on, at least 0 and below 1.
         #[serde(default = "momentum")]
         momentum: f64,
         /// Whether the gradient is taken where the momentum leads (Nesterov 1983, in the form of Sutskever
@@ -104,7 +104,7 @@ fn nesterov() -> bool {
     true
 }
 
-/// What an optimiser remembers of one parameter, in the order of [`Optimizer::slots`].
+/// The optimiser's memory of one parameter, in the order of [`Optimizer::slots`].
 pub(super) type Slots = Vec<Vec<f32>>;
 
 /// The numbers of one step, the same for every element.
@@ -150,7 +150,7 @@ impl Optimizer {
         self
     }
 
-    /// What it remembers of each parameter, by the names that checkpoints use.
+    /// Returns the names of the slots of each parameter in checkpoints.
     pub(super) fn slots(&self) -> &'static [&'static str] {
         match self {
             Self::Adam { .. } | Self::AdamW { .. } => &["adam.first", "adam.second"],
@@ -159,7 +159,7 @@ impl Optimizer {
         }
     }
 
-    /// What it remembers of a parameter before the first step.
+    /// Returns the slots of a parameter before the first step.
     pub(super) fn remember(&self, parameter: &Parameter) -> Slots {
         vec![vec![0.0; parameter.values.len()]; self.slots().len()]
     }

@@ -31,7 +31,7 @@ struct Recipe {
     data: PathBuf,
     /// Samples held out of the training data.
     validation: usize,
-    /// Whether that is a tenth of the training data at most.
+    /// True if that is a tenth of the training data at most.
     validation_cap: bool,
     /// Samples left of the rest; 0 leaves all.
     train_samples: usize,
@@ -45,7 +45,7 @@ struct Recipe {
     /// Layers instead of the preset's, but for the first and the last; none if empty.
     #[serde(default)]
     layers: Vec<LayerSpec>,
-    /// How the data are read.
+    /// The settings for reading the data.
     reading: reading::Reading,
     #[serde(flatten)]
     fit: FitSettings,
@@ -54,7 +54,7 @@ struct Recipe {
 /// One setting, as something besides the preset gives it.
 #[derive(Debug, Clone)]
 pub struct Override {
-    /// What said so, for messages: `--set`, `--epochs`.
+    /// The origin for messages: `--set`, `--epochs`.
     pub origin: String,
     /// The key with dots, as `optimizer.learning_rate`.
     pub key: String,
@@ -82,7 +82,7 @@ impl Override {
     }
 }
 
-/// What a person means by a value without having to quote it.
+/// Reads a value as a person writes it, without quotes.
 pub(super) fn parse_value(text: &str) -> Value {
     let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
     parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.into()))
@@ -187,7 +187,7 @@ impl Kinds {
         Ok(())
     }
 
-    /// Whether a setting belongs to another kind than the one chosen, and to the table at all.
+    /// Returns true if a setting belongs to the table, but to another kind than the one chosen.
     fn is_stale(&self, table: &Table, given: &Override) -> bool {
         let name = given.key.strip_prefix(self.table).and_then(|rest| rest.strip_prefix('.'));
         name.is_some_and(|name| !table[self.table].as_table().is_some_and(|there| there.contains_key(name)))
@@ -287,7 +287,7 @@ fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 }
 
 impl TrainRequest {
-    /// What a preset says, on the bundled data, published into `models`.
+    /// Returns the request of a preset on the bundled data, published into `models`.
     pub fn of_preset(preset: &'static Preset) -> Self {
         Self {
             preset,

@@ -10,7 +10,7 @@ use crate::trainer::dataset::DataOptions;
 /// The settings.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reading {
-    /// What the files are.
+    /// The format of the files.
     format: String,
     /// The column of a table that is to be learned.
     target: String,

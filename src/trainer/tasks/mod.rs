@@ -44,7 +44,7 @@ impl Finished<'_> {
     }
 }
 
-/// What a task adds to a release.
+/// The part of a release that a task adds.
 #[derive(Debug)]
 pub(super) struct TaskRelease {
     pub(super) onnx: Vec<u8>,
@@ -113,7 +113,7 @@ impl TaskReport {
     }
 }
 
-/// What is fitted, by task.
+/// The model that is fitted, by task.
 #[derive(Debug, Clone)]
 pub enum Model {
     /// A network that classifies.

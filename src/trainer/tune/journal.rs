@@ -14,7 +14,7 @@ use crate::trainer::progress::Score;
 /// The journal's name in the run directory.
 const FILE: &str = "journal.jsonl";
 
-/// What is searched, and how.
+/// The plan of a search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Header {
     /// Of the settings every trial begins from, all of them, as TOML.
@@ -27,7 +27,7 @@ pub(super) struct Header {
     pub(super) first_rung: usize,
 }
 
-/// How a trial ended.
+/// The outcome of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -46,9 +46,9 @@ pub struct Trial {
     pub trial: usize,
     /// The settings it was given beside those of all trials.
     pub settings: toml::Table,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// What it is judged by, the less the better: the loss, or one minus the accuracy; none if it failed.
+    /// Its objective, the less the better: the loss, or one minus the accuracy; none if it failed.
     pub objective: Option<f64>,
     /// The epoch that figure is of, from 1.
     pub epoch: Option<usize>,

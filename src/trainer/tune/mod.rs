@@ -28,16 +28,16 @@ use super::train::{Prepared, prepare};
 use crate::error::{Error, Result};
 use crate::signature::Task;
 
-/// How a search goes.
+/// The plan of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TunePlan {
     /// Trials in all.
     pub trials: usize,
-    /// What is searched.
+    /// The settings that are searched.
     pub search: Vec<String>,
-    /// How the next trial is found.
+    /// The rule for the next trial.
     pub sampler: Sampler,
-    /// What trials are judged by.
+    /// The figure by which trials are judged.
     pub objective: Objective,
     /// At every rung, one trial in so many goes on; below 2 all do.
     pub halving: usize,
@@ -45,7 +45,7 @@ pub struct TunePlan {
     pub first_rung: usize,
 }
 
-/// How the next trial is found.
+/// The rule for the next trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
@@ -55,7 +55,7 @@ pub enum Sampler {
     Tpe,
 }
 
-/// What trials are judged by, on the validation data.
+/// The figure on the validation data by which trials are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
@@ -65,7 +65,7 @@ pub enum Objective {
     Accuracy,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, Serialize)]
 pub struct Tuned {
     /// All trials, in their order.
@@ -74,9 +74,9 @@ pub struct Tuned {
     pub best: Option<usize>,
 }
 
-/// Who is told of a search, and may stop it between two steps.
+/// A watcher of a search, which may stop it between two steps.
 pub trait TuneWatch {
-    /// Whether to go on.
+    /// Returns true to go on.
     fn goes_on(&mut self) -> bool;
     /// A trial begins, counted from 1, with these settings.
     fn begins(&mut self, trial: usize, settings: &Table);
@@ -96,7 +96,7 @@ impl TunePlan {
         }
     }
 
-    /// What is searched, if that can be.
+    /// Returns the dimensions that are searched.
     ///
     /// # Errors
     /// [`Error::Config`] naming what cannot.

@@ -1,4 +1,4 @@
-//! What a search leaves in its run directory: `best.toml`, `trials.csv`, `trials.json` and `trials.svg`.
+//! The files of a search in its run directory: `best.toml`, `trials.csv`, `trials.json` and `trials.svg`.
 
 use super::{Objective, Outcome, Search, Trial, Tuned, best, given, request};
 use crate::error::{Error, Result};

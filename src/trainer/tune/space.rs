@@ -1,4 +1,4 @@
-//! What is searched: settings with the values they may take.
+//! The search space: settings with the values they may take.
 //!
 //! A sampler sees every dimension as a line: the logarithm for what grows by factors, the number of the choice for
 //! choices. What a trial is given is rounded to four digits, so that it can be written down and read again as it was.
@@ -103,7 +103,7 @@ impl Dimension {
         }
     }
 
-    /// How many choices there are, if it is one.
+    /// Returns the number of choices, if it is one.
     pub(super) fn choices(&self) -> Option<usize> {
         match &self.domain {
             Domain::Choice(values) => Some(values.len()),

@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::trainer::dataset::faults::Faults;
 use crate::transform::Parsed;
 
-/// What takes rows, counted from 1, and what is wrong with them.
+/// Takes rows, counted from 1, and their faults.
 pub(super) type TakeRow<'t> = dyn FnMut(u32, &[Cell<'_>], &mut Faults) -> Result<()> + 't;
 
-/// What stands for a missing value.
+/// Texts for a missing value.
 const MISSING: [&str; 9] = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"];
 
 /// One cell of a row.
@@ -25,7 +25,7 @@ pub(super) enum Cell<'a> {
     Bytes(&'a [u8]),
     /// A list, or what is wrong with it.
     List(Cow<'a, Parsed>),
-    /// What cannot be used, and why.
+    /// A cell that cannot be used, and the reason.
     Broken(&'static str),
 }
 
@@ -59,7 +59,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// What it is, in words.
+    /// Returns the kind of the cell in words.
     pub(super) fn words(&self) -> String {
         match self {
             Self::Missing => "nothing".into(),

@@ -25,22 +25,22 @@ const MAX_NUMBERED_CLASSES: usize = 50;
 /// From this side on, a square of columns of whole numbers from 0 to 255 is a picture whatever the names.
 const SURE_SIDE: usize = 14;
 
-/// What a table holds.
+/// The meaning of a table's columns.
 #[derive(Debug)]
 pub(super) struct Schema {
     /// The column to be learned.
     pub(super) target: usize,
-    /// Whether it is a quantity.
+    /// True if the target is a number rather than a class.
     pub(super) is_regression: bool,
     /// The column that says what a row is for.
     pub(super) split: Option<usize>,
     /// The rest.
     pub(super) layout: Layout,
-    /// What was decided on the way.
+    /// Notes on the decisions that were made.
     pub(super) notes: Vec<String>,
 }
 
-/// What a sample is made of.
+/// The parts of a sample.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::trainer::dataset) enum Layout {
     /// Columns of numbers and categories: each column, and whether it is of categories.
@@ -53,7 +53,7 @@ pub(in crate::trainer::dataset) enum Layout {
     Sequences(SequenceLayout),
 }
 
-/// What was seen of a column.
+/// The statistics of a column.
 #[derive(Debug, Default)]
 struct Seen {
     missing: u64,
@@ -191,7 +191,7 @@ fn is_regression(target: &Seen, task: TaskChoice) -> bool {
     }
 }
 
-/// What a sample is made of; `None` when there is nothing.
+/// Returns the parts of a sample; `None` when there are none.
 fn layout(
     columns: &[String],
     seen: &[Seen],

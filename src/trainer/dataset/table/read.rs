@@ -17,14 +17,14 @@ use crate::trainer::dataset::names::Names;
 use crate::trainer::dataset::picture;
 use crate::trainer::dataset::store::{Element, StoreWriter};
 
-/// What was read.
+/// The result of reading.
 #[derive(Debug)]
 pub(in crate::trainer::dataset) struct Read {
     pub(in crate::trainer::dataset) parts: Parts,
     pub(in crate::trainer::dataset) layout: Layout,
     /// The columns of a table; none of pictures and sequences.
     pub(in crate::trainer::dataset) columns: Vec<Column>,
-    /// What the elements of sequences are.
+    /// The elements of sequences.
     pub(in crate::trainer::dataset) sequence: Option<SequenceTransform>,
     /// The name of the column to be learned.
     pub(in crate::trainer::dataset) target: String,

@@ -48,7 +48,7 @@ pub(super) fn column(columns: &[String], settings: &ReadSettings, may_guess: boo
     Ok(Some(place))
 }
 
-/// What the sequences of a column are.
+/// The form of the sequences of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::trainer::dataset) struct SequenceLayout {
     pub(super) column: usize,
@@ -64,7 +64,7 @@ enum StepKind {
 }
 
 impl StepKind {
-    /// What has to be in a cell, in words.
+    /// Returns the expected content of a cell in words.
     fn words(self) -> String {
         match self {
             Self::Numbers { channels } => Sequence::Numbers { channels, elements: Vec::new() }.words(),
@@ -120,7 +120,7 @@ impl SeenSequences {
         })
     }
 
-    /// What the column holds; `None` if that is no sequence at all.
+    /// Returns the form of the column; `None` if it holds no sequences.
     pub(super) fn layout(&self, notes: &mut Vec<String>) -> Option<SequenceLayout> {
         if self.cut > 0 {
             notes.push(format!(
@@ -200,7 +200,7 @@ impl SequenceReader {
         Ok(())
     }
 
-    /// What the elements are, once all rows were read.
+    /// Returns the elements of the sequences, after all rows were read.
     pub(super) fn finish(self) -> SequenceTransform {
         let Self { mut transform, tokens, .. } = self;
         if let SequenceElements::Tokens { vocabulary, .. } = &mut transform.elements {

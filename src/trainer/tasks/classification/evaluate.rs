@@ -10,14 +10,14 @@ use crate::stats::{Evaluation, Evaluator, Predictions};
 use crate::trainer::dataset::Dataset;
 use crate::trainer::evaluate::each_output;
 
-/// What a version says of labelled images.
+/// The predictions of a version for labelled samples.
 #[derive(Debug)]
 pub struct Evaluated {
     /// The version's manifest, if it has one.
     pub manifest: Option<Manifest>,
     /// The names of the classes.
     pub labels: Vec<String>,
-    /// What ran it.
+    /// The engine that ran it.
     pub engine: EngineKind,
     /// The predictions, in the order of the images.
     pub predictions: Predictions,

@@ -1,4 +1,4 @@
-//! What TensorBoard shows of a classifier on the test data.
+//! The part of a classifier's results that TensorBoard shows.
 
 use super::pictures::{self, Picture};
 use super::report::ClassificationReport;

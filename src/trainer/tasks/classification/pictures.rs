@@ -62,7 +62,7 @@ impl Picture {
         self.height
     }
 
-    /// As a PNG file.
+    /// Returns the picture as a PNG file.
     ///
     /// # Errors
     /// As [`encode`].

@@ -1,4 +1,4 @@
-//! What a classifier adds to a release.
+//! The part of a release that a classifier adds.
 
 use super::evaluate::{evaluate, predict};
 use super::report::ClassificationReport;

@@ -43,7 +43,7 @@ pub(super) struct Plans {
     pub(super) decoder: Plan,
 }
 
-/// What is summed up of one image.
+/// The figures of one image.
 struct Figures {
     reconstruction: f64,
     divergence: f64,

@@ -1,4 +1,4 @@
-//! What TensorBoard shows of an autoencoder on the test data.
+//! The part of an autoencoder's results that TensorBoard shows.
 
 use super::report::ReconstructionReport;
 use crate::error::Result;

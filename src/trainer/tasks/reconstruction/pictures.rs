@@ -1,4 +1,4 @@
-//! What an autoencoder makes: pictures for its report.
+//! Pictures of an autoencoder's answers for its report.
 
 use super::evaluate::{Plans, scores};
 use crate::error::Result;
@@ -66,7 +66,7 @@ fn original(data: &Dataset, index: usize) -> Result<Picture> {
     Ok(Picture { width: data.width, height: data.height, pixels: data.image(index)?.into_owned() })
 }
 
-/// What the decoder makes of codes, row by row.
+/// Returns the decoder's images for codes, row by row.
 fn decoded(plans: &Plans, data: &Dataset, codes: &[f32]) -> Result<Vec<Picture>> {
     let intensities = plans.decode(codes, codes.len() / plans.latent()?)?;
     let picture = |image: &[f32]| Picture::of_intensities(image, data.width, data.height);

@@ -1,4 +1,4 @@
-//! What an autoencoder adds to a release, and the evaluation of a published one.
+//! The part of a release that an autoencoder adds, and the evaluation of a published one.
 
 use std::path::Path;
 

@@ -24,7 +24,7 @@ pub struct ReconstructionReport {
     /// The figures.
     #[serde(flatten)]
     pub evaluation: LikelihoodEvaluation,
-    /// What scores are usual.
+    /// The usual scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<ReferenceScores>,
     /// The epochs of the training run, if the report belongs to one.

@@ -10,12 +10,12 @@ use crate::stats::{RegressionEvaluation, RegressionEvaluator};
 use crate::trainer::dataset::Dataset;
 use crate::trainer::evaluate::each_output;
 
-/// What a version says of samples with numbers.
+/// The predictions of a version for samples with numbers.
 #[derive(Debug)]
 pub struct EvaluatedNumbers {
     /// The version's manifest.
     pub manifest: Manifest,
-    /// What ran it.
+    /// The engine that ran it.
     pub engine: EngineKind,
     /// The predictions, in the order of the samples.
     pub predictions: Vec<f64>,

@@ -1,4 +1,4 @@
-//! What TensorBoard shows of a model of numbers on the test data.
+//! The part of a regressor's results that TensorBoard shows.
 
 use super::report::RegressionReport;
 use crate::trainer::events::TestResults;

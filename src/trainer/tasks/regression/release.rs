@@ -1,4 +1,4 @@
-//! What a regressor adds to a release.
+//! The part of a release that a regressor adds.
 
 use super::Regressor;
 use super::evaluate::{figures, values};
