@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::report::{Document, Subject};
 use crate::repository::{
-    CARD_FILE, CalibrationProvenance, ClassificationQuality, MODEL_FILE, Manifest, PROBE_FILE, Publication, Quality,
-    VersionFiles, publish,
+    CARD_FILE, CalibrationProvenance, ClassificationQuality, MODEL_FILE, Manifest, PROBE_FILE, ProbeSample,
+    Publication, Quality, VersionFiles, publish,
 };
 use crate::signature::OutputTransform;
 use crate::stats::{Evaluation, Predictions, SIGNIFICANCE, Summary, argmax, chance_of_gain};
@@ -75,8 +75,7 @@ impl CalibrateOutcome {
 /// to be published, chance explains what is gained.
 pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Option<&Path>) -> Result<CalibrateOutcome> {
     let files = VersionFiles::read(folder, u64::MAX - 1)?;
-    let what = || folder.display().to_string();
-    let unusable = |problem: &str| Error::Repository { what: what(), problem: problem.into() };
+    let unusable = |problem: &str| Error::Repository { what: folder.display().to_string(), problem: problem.into() };
     let manifest =
         files.manifest.ok_or_else(|| unusable("has no manifest.json, so its validation data are unknown"))?;
     let manifest = manifest.of_folder(folder)?;
@@ -87,8 +86,8 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
     let plan = Plan::load(&files.onnx)?;
     let before = [predict(&plan, probabilities, &validation)?, predict(&plan, probabilities, &data.test)?];
     let temperature = before[0].best_temperature() as f32;
-    let onnx = graph::with_temperature(&files.onnx, probabilities, temperature)
-        .map_err(|problem| Error::Repository { what: what(), problem })?;
+    let onnx =
+        graph::with_temperature(&files.onnx, probabilities, temperature).map_err(|problem| unusable(&problem))?;
     let plan = Plan::load(&onnx)?;
     let after = [predict(&plan, probabilities, &validation)?, predict(&plan, probabilities, &data.test)?];
     for (before, after) in before.iter().zip(&after) {
@@ -105,14 +104,7 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
     };
     outcome.p_value = chance_of_gain(outcome.validation[0].summary.samples, outcome.gain());
     let Some(models) = models else { return Ok(outcome) };
-    if outcome.p_value >= SIGNIFICANCE {
-        return Err(Error::GateMissed(format!(
-            "a temperature of {temperature:.3} gains {:.5} nats on the {} validation samples, which chance explains (p = {:.2}); the version is calibrated as it is",
-            outcome.gain(),
-            validation.len(),
-            outcome.p_value
-        )));
-    }
+    refuse_chance(&outcome, validation.len())?;
     let has_training = manifest.classification().is_some_and(|quality| quality.training.is_some());
     let training = if has_training { Some(predict(&plan, probabilities, &train)?.evaluate().summary) } else { None };
     let metrics = Some(Quality::Classification(ClassificationQuality {
@@ -141,13 +133,29 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
     let card = card::markdown(&manifest, &report.markdown());
     let mut published = vec![(MODEL_FILE, onnx), (CARD_FILE, card.into_bytes())];
     if !files.probe.is_empty() {
-        let line = |sample| serde_json::to_string(sample).map(|line| line + "\n");
-        let lines: std::result::Result<String, _> = files.probe.iter().map(line).collect();
-        let lines = lines.map_err(|error| Error::internal("the probe set could not be written", error))?;
-        published.push((PROBE_FILE, lines.into_bytes()));
+        published.push((PROBE_FILE, probe_lines(&files.probe)?));
     }
     outcome.published = Some(publish(models, Publication { manifest, files: published })?);
     Ok(outcome)
+}
+
+/// Refuses a gain that chance explains.
+fn refuse_chance(outcome: &CalibrateOutcome, samples: usize) -> Result<()> {
+    if outcome.p_value < SIGNIFICANCE {
+        return Ok(());
+    }
+    Err(Error::GateMissed(format!(
+        "a temperature of {:.3} gains {:.5} nats on the {samples} validation samples, which chance explains (p = {:.2}); the version is calibrated as it is",
+        outcome.temperature,
+        outcome.gain(),
+        outcome.p_value
+    )))
+}
+
+fn probe_lines(probe: &[ProbeSample]) -> Result<Vec<u8>> {
+    let line = |sample| serde_json::to_string(sample).map(|line| line + "\n");
+    let lines: std::result::Result<String, _> = probe.iter().map(line).collect();
+    Ok(lines.map_err(|error| Error::internal("the probe set could not be written", error))?.into_bytes())
 }
 
 /// The training and validation data of a version, split as they were when it was trained.
