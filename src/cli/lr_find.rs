@@ -9,7 +9,7 @@ use super::recipe::{PlaceArgs, RecipeArgs};
 use crate::error::{Error, Result};
 use crate::trainer::{RunDir, SweepPlan, lr_find};
 
-/// Finds a step size: a short run in which it grows with every step, from --from to --to, until the loss explodes.
+/// Finds a learning rate: a short run in which it grows with every step, from --from to --to, until the loss explodes.
 /// Shows where the loss falls fastest, and the valley, half way down its longest fall: try that first.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -17,7 +17,7 @@ use crate::trainer::{RunDir, SweepPlan, lr_find};
   weir lr-find mnist-cnn --optimizer sgd --to 10 --steps 200
 
 The run directory keeps lr_find.csv and lr_find.svg. A schedule plays no part; with one that rises to the
-step size, as one_cycle, a few times the valley is worth a try.")]
+learning rate, as one_cycle, a few times the valley is worth a try.")]
 pub(super) struct LrFindArgs {
     /// The recipe; weir train --list shows them
     #[arg(required_unless_present = "config")]
@@ -25,10 +25,10 @@ pub(super) struct LrFindArgs {
     /// Steps, 20 at the least
     #[arg(long, value_name = "N", default_value_t = 150)]
     steps: usize,
-    /// The first step size
+    /// The first learning rate
     #[arg(long, value_name = "RATE", default_value_t = 1e-6)]
     from: f64,
-    /// The last step size
+    /// The last learning rate
     #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     to: f64,
     /// Print the suggestions and all points as JSON on standard output
@@ -55,7 +55,7 @@ pub(super) fn run(args: &LrFindArgs) -> Result<ExitCode> {
     let sweep = lr_find(&request, &plan, &run, &mut |step, point| {
         if step.is_multiple_of(tenth) {
             let (rate, loss) = (point.learning_rate, point.smoothed_loss);
-            progress.say(&format!("step {step}/{}  step size {rate:.2e}  smoothed loss {loss:.4}", args.steps));
+            progress.say(&format!("step {step}/{}  learning rate {rate:.2e}  smoothed loss {loss:.4}", args.steps));
         }
     })?;
     if sweep.exploded {

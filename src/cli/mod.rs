@@ -54,7 +54,7 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Train a network and publish it as the next version of its model
     Train(Box<train::TrainArgs>),
-    /// Find a step size by a short run in which it grows
+    /// Find a learning rate by a short run in which it grows
     LrFind(Box<lr_find::LrFindArgs>),
     /// Search for the settings that train a network best
     Tune(Box<tune::TuneArgs>),

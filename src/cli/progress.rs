@@ -83,7 +83,7 @@ impl TrainingProgress {
                     "loss {:.4}{}  {} samples/s",
                     report.loss,
                     accuracy,
-                    grouped(report.images_per_second as usize)
+                    grouped(report.samples_per_second as usize)
                 ));
             }
         } else if self.spoken.elapsed() >= PLAIN_INTERVAL && !last {
@@ -95,7 +95,7 @@ impl TrainingProgress {
                 100.0 * report.step as f64 / report.steps as f64,
                 report.loss,
                 accuracy,
-                grouped(report.images_per_second as usize)
+                grouped(report.samples_per_second as usize)
             ));
         }
     }
@@ -113,7 +113,7 @@ impl TrainingProgress {
             self.epochs,
             report.loss,
             accuracy(report.accuracy),
-            grouped(report.images_per_second as usize),
+            grouped(report.samples_per_second as usize),
             report.duration_seconds
         ));
         self.spoken = Instant::now();

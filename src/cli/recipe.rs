@@ -55,17 +55,17 @@ pub(super) struct RecipeArgs {
     /// Train on so many of the remaining samples only, every class in proportion; 0 takes all
     #[arg(long, value_name = "N")]
     train_samples: Option<usize>,
-    /// adam, adamw (with weight decay) or sgd (with Nesterov's momentum, for step sizes some thirty times those of
+    /// adam, adamw (with weight decay) or sgd (with Nesterov's momentum, for learning rates some thirty times those of
     /// adam)
     #[arg(long, value_name = "KIND")]
     optimizer: Option<String>,
-    /// The optimiser's step size; weir lr-find looks for one
+    /// The optimiser's learning rate; weir lr-find looks for one
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
     /// How strongly weights are drawn to zero, for adamw and sgd
     #[arg(long, value_name = "PART")]
     weight_decay: Option<f64>,
-    /// How the step size goes along the run: constant, step, exponential, cosine, one_cycle or plateau
+    /// How the learning rate goes along the run: constant, step, exponential, cosine, one_cycle or plateau
     #[arg(long, value_name = "KIND", value_parser = Schedule::KINDS)]
     schedule: Option<String>,
     /// Cut gradients down to this length; 1 tames recurrent networks

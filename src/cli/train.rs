@@ -220,7 +220,7 @@ impl Watch for Show {
         self.metrics.epoch.set(report.epoch as i64);
         self.metrics.steps.inc();
         self.metrics.learning_rate.set(report.learning_rate);
-        self.metrics.samples_per_second.set(report.images_per_second);
+        self.metrics.samples_per_second.set(report.samples_per_second);
         self.metrics.training_loss.set(report.loss);
         self.metrics.training_accuracy.set(report.accuracy.unwrap_or(f64::NAN));
         self.progress.step(report);

@@ -272,7 +272,7 @@ pub struct TrainingProvenance {
     pub batch_size: usize,
     /// The optimiser and its settings, in words.
     pub optimizer: String,
-    /// Step size.
+    /// Learning rate.
     pub learning_rate: f64,
     /// Why it ended before its last epoch, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
-//! The range test of step sizes (Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3):
-//! a short run whose step size grows with every step until the loss explodes.
+//! The range test of learning rates (Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3):
+//! a short run whose learning rate grows with every step until the loss explodes.
 
 use serde::Serialize;
 
@@ -25,12 +25,12 @@ const BEGINNING: usize = 10;
 /// Points before an explosion that belong to it.
 const EDGE: usize = 5;
 
-/// The step sizes to try.
+/// The learning rates to try.
 #[derive(Debug, Clone, Copy)]
 pub struct SweepPlan {
     /// Steps, at least 20.
     pub steps: usize,
-    /// The first step size.
+    /// The first learning rate.
     pub from: f64,
     /// The last one.
     pub to: f64,
@@ -39,7 +39,7 @@ pub struct SweepPlan {
 /// One step of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SweepPoint {
-    /// The step size.
+    /// The learning rate.
     pub learning_rate: f64,
     /// The mean loss of the batch.
     pub loss: f64,
@@ -84,7 +84,7 @@ impl SweepPlan {
 /// Sweeps, and writes `lr_find.csv` and `lr_find.svg` into the run directory. `watch` is told every step.
 ///
 /// # Errors
-/// As [`train`](super::train()) before its first step; [`Error::Diverged`] when already the smallest step sizes do.
+/// As [`train`](super::train()) before its first step; [`Error::Diverged`] when already the smallest learning rates do.
 pub fn lr_find(
     request: &TrainRequest,
     plan: &SweepPlan,
@@ -163,7 +163,7 @@ fn smooth(points: &mut [SweepPoint]) {
     }
 }
 
-/// Where the losses fall most, by central differences; x is the logarithm of the step size, which grows evenly.
+/// Where the losses fall most, by central differences; x is the logarithm of the learning rate, which grows evenly.
 fn steepest(losses: &[f64]) -> usize {
     let last = losses.len() - 1;
     let slope = |at: usize| {

@@ -24,7 +24,7 @@ pub struct Preset {
     pub epochs: usize,
     /// Samples per step.
     pub batch_size: usize,
-    /// Adam's step size.
+    /// Adam's learning rate.
     pub learning_rate: f64,
     /// Samples held out of the training data.
     pub validation: usize,

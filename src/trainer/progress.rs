@@ -35,8 +35,8 @@ pub struct StepReport {
     /// Accuracy of this epoch so far, with dropout on, if there is one; see [`Score`].
     pub accuracy: Option<f64>,
     /// Samples per second over this epoch.
-    pub images_per_second: f64,
-    /// The step size used.
+    pub samples_per_second: f64,
+    /// The learning rate used.
     pub learning_rate: f64,
 }
 
@@ -52,10 +52,11 @@ pub struct EpochReport {
     pub accuracy: Option<f64>,
     /// Loss and accuracy on the validation data afterwards.
     pub validation: Option<Score>,
-    /// The step size of the last step.
+    /// The learning rate of the last step.
     pub learning_rate: f64,
     /// Samples per second.
-    pub images_per_second: f64,
+    #[serde(rename = "images_per_second")]
+    pub samples_per_second: f64,
     /// Wall time, validation included.
     pub duration_seconds: f64,
 }

@@ -31,7 +31,7 @@ pub struct Regime {
     /// The α of the Beta distribution by which two samples and their targets are mixed (Zhang et al. 2018);
     /// 0 mixes none.
     pub mixup: f64,
-    /// The schedule of the step size.
+    /// The schedule of the learning rate.
     pub schedule: Schedule,
     /// The augmentation of training images.
     pub augment: Augment,

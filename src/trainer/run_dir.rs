@@ -113,7 +113,7 @@ impl RunDir {
             report.loss,
             cell(report.accuracy),
             report.learning_rate,
-            report.images_per_second,
+            report.samples_per_second,
             report.duration_seconds
         );
         self.append("metrics.csv", CSV_HEADER, &row)

@@ -1,4 +1,4 @@
-//! How the step size goes along a run: what it is multiplied by, as a function of the place in the run and of the
+//! How the learning rate goes along a run: what it is multiplied by, as a function of the place in the run and of the
 //! losses so far, so that a resumed run needs no memory of its own for it.
 
 use serde::{Deserialize, Serialize};
@@ -32,20 +32,20 @@ pub enum Schedule {
         #[serde(default)]
         warmup: f64,
     },
-    /// It rises evenly to the step size, falls as long back to where it began, and on to next to nothing (Smith and
+    /// It rises evenly to the learning rate, falls as long back to where it began, and on to next to nothing (Smith and
     /// Topin 2018, "Super-Convergence").
     OneCycle {
         /// The part of the steps in which it rises, above 0 and at most 0.5.
         #[serde(default = "rise")]
         rise: f64,
-        /// Where it begins, as a part of the step size, above 0 and at most 1.
+        /// Where it begins, as a part of the learning rate, above 0 and at most 1.
         #[serde(default = "start")]
         start: f64,
-        /// Where it ends, as a part of the step size, at least 0 and at most `start`.
+        /// Where it ends, as a part of the learning rate, at least 0 and at most `start`.
         #[serde(default = "end")]
         end: f64,
         /// How much less the optimiser's momentum (β₁ of Adam) is at the top, where large steps do what it would;
-        /// at least 0 and below 1. It comes back as the step size falls.
+        /// at least 0 and below 1. It comes back as the learning rate falls.
         #[serde(default = "dip")]
         dip: f64,
     },
@@ -61,7 +61,7 @@ pub enum Schedule {
         /// The least improvement of the loss that counts.
         #[serde(default = "difference")]
         min_delta: f64,
-        /// The part of the step size that it does not fall below.
+        /// The part of the learning rate that it does not fall below.
         #[serde(default = "end")]
         floor: f64,
     },
@@ -162,7 +162,7 @@ impl Schedule {
         dip * height.clamp(0.0, 1.0)
     }
 
-    /// What the step size is multiplied by besides, after epochs with these losses: less than 1 only on a plateau.
+    /// What the learning rate is multiplied by besides, after epochs with these losses: less than 1 only on a plateau.
     pub(super) fn reduction(self, losses: &[f64]) -> f64 {
         let Self::Plateau { patience, factor, min_delta, floor } = self else { return 1.0 };
         let (mut best, mut waited, mut reduction) = (f64::INFINITY, 0, 1.0);
@@ -249,7 +249,7 @@ mod tests {
         assert!((factors[319] - 0.1).abs() < 0.01 && factors[399] < 0.003);
         let dip = |step| schedule.momentum_dip(Place { step, steps: 400, epoch_steps: 20 });
         assert!(dip(0) < 0.002 && (dip(159) - 0.2).abs() < 0.002 && (dip(80) - 0.1).abs() < 0.002);
-        assert_eq!(dip(350), 0.0, "momentum is back before the step size dies away");
+        assert_eq!(dip(350), 0.0, "momentum is back before the learning rate dies away");
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Events {
         let mut scalars = vec![
             ("loss/training, epoch so far", report.loss),
             ("learning rate", report.learning_rate),
-            ("samples per second", report.images_per_second),
+            ("samples per second", report.samples_per_second),
         ];
         scalars.extend(report.accuracy.map(|accuracy| ("accuracy/training, epoch so far", accuracy)));
         self.scalars(step, &scalars)

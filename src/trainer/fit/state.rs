@@ -38,7 +38,7 @@ pub(super) struct Cursor {
     loss_sum: f64,
     correct: Option<f64>,
     seen: usize,
-    /// The step size of the last step.
+    /// The learning rate of the last step.
     #[serde(default)]
     pub(super) learning_rate: f64,
     /// Time spent on the present epoch, in seconds.
@@ -138,7 +138,7 @@ impl Cursor {
             steps,
             loss: self.loss_sum / seen,
             accuracy: self.correct.map(|correct| correct / seen),
-            images_per_second: self.seen as f64 / self.epoch_seconds.max(1e-9),
+            samples_per_second: self.seen as f64 / self.epoch_seconds.max(1e-9),
             learning_rate: self.learning_rate,
         }
     }
@@ -151,7 +151,7 @@ impl Cursor {
             accuracy: last.accuracy,
             validation,
             learning_rate: last.learning_rate,
-            images_per_second: last.images_per_second,
+            samples_per_second: last.samples_per_second,
             duration_seconds: self.epoch_seconds + validating.as_secs_f64(),
         };
         let mut history = std::mem::take(&mut self.history);

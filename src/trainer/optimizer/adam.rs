@@ -1,5 +1,5 @@
 //! Adam (Kingma and Ba 2015, section 2, with the reordering at its end) and AdamW, which takes away a part of
-//! every weight beside that (Loshchilov and Hutter 2019, algorithm 2; the step size times the weight decay, as in
+//! every weight beside that (Loshchilov and Hutter 2019, algorithm 2; the learning rate times the weight decay, as in
 //! PyTorch).
 
 use rayon::prelude::*;

@@ -33,7 +33,7 @@ const MEMORY_FLOOR: f32 = 1e-18;
 pub enum Optimizer {
     /// Adam (Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"), with Keras's defaults.
     Adam {
-        /// Step size.
+        /// Learning rate.
         learning_rate: f64,
         /// Decay of the first moment, at least 0 and below 1.
         #[serde(default = "beta_1")]
@@ -48,7 +48,7 @@ pub enum Optimizer {
     /// Adam with weight decay beside the gradient instead of in it (Loshchilov and Hutter 2019,
     /// "Decoupled Weight Decay Regularization").
     AdamW {
-        /// Step size.
+        /// Learning rate.
         learning_rate: f64,
         /// Decay of the first moment, at least 0 and below 1.
         #[serde(default = "beta_1")]
@@ -59,13 +59,13 @@ pub enum Optimizer {
         /// Added to the root of the second moment.
         #[serde(default = "epsilon")]
         epsilon: f64,
-        /// The part of a weight that a step with a step size of 1 would take away.
+        /// The part of a weight that a step with a learning rate of 1 would take away.
         #[serde(default = "weight_decay")]
         weight_decay: f64,
     },
     /// Stochastic gradient descent.
     Sgd {
-        /// Step size.
+        /// Learning rate.
         learning_rate: f64,
         /// The share of the last step that goes on, at least 0 and below 1.
         #[serde(default = "momentum")]
@@ -115,22 +115,22 @@ pub(super) enum Step {
 }
 
 impl Optimizer {
-    /// Adam with this step size.
+    /// Adam with this learning rate.
     pub fn adam(learning_rate: f64) -> Self {
         Self::Adam { learning_rate, beta_1: beta_1(), beta_2: beta_2(), epsilon: epsilon() }
     }
 
-    /// AdamW with this step size and weight decay.
+    /// AdamW with this learning rate and weight decay.
     pub fn adamw(learning_rate: f64, weight_decay: f64) -> Self {
         Self::AdamW { learning_rate, beta_1: beta_1(), beta_2: beta_2(), epsilon: epsilon(), weight_decay }
     }
 
-    /// Gradient descent with this step size and Nesterov's momentum.
+    /// Gradient descent with this learning rate and Nesterov's momentum.
     pub fn sgd(learning_rate: f64, momentum: f64) -> Self {
         Self::Sgd { learning_rate, momentum, nesterov: momentum > 0.0, weight_decay: 0.0 }
     }
 
-    /// The step size, before any schedule.
+    /// The learning rate, before any schedule.
     pub fn learning_rate(&self) -> f64 {
         match *self {
             Self::Adam { learning_rate, .. } | Self::AdamW { learning_rate, .. } | Self::Sgd { learning_rate, .. } => {
@@ -139,7 +139,7 @@ impl Optimizer {
         }
     }
 
-    /// The same with another step size.
+    /// The same with another learning rate.
     #[must_use]
     pub fn with_learning_rate(mut self, rate: f64) -> Self {
         match &mut self {
@@ -164,7 +164,7 @@ impl Optimizer {
         vec![vec![0.0; parameter.values.len()]; self.slots().len()]
     }
 
-    /// The step with this number, counted from 1, at so much of the step size and with so much less momentum.
+    /// The step with this number, counted from 1, at so much of the learning rate and with so much less momentum.
     pub(super) fn step(&self, factor: f64, dip: f64, number: u64) -> Step {
         let rate = self.learning_rate() * factor;
         let less = |momentum: f64| (momentum - dip).max(0.0);

@@ -166,7 +166,7 @@ impl Kinds {
         table.get(self.table).and_then(Value::as_table).map_or("", Self::kind)
     }
 
-    /// Brings in the last kind that was given, with its defaults and the step size that was there.
+    /// Brings in the last kind that was given, with its defaults and the learning rate that was there.
     fn choose(&self, table: &mut Table, given: &[Override]) -> Result<()> {
         let key = format!("{}.kind", self.table);
         for Override { origin, value, .. } in given.iter().filter(|given| given.key == key) {

@@ -47,7 +47,7 @@ fn another_kind_brings_its_defaults_and_leaves_the_settings_of_the_other_behind(
     let request = request.unwrap();
     let Schedule::OneCycle { rise, start, .. } = request.fit.regime.schedule else { panic!("{request:?}") };
     assert_eq!((rise, start), (0.3, 0.1));
-    assert_eq!(request.fit.optimizer, Optimizer::sgd(1e-3, 0.9), "the step size stays");
+    assert_eq!(request.fit.optimizer, Optimizer::sgd(1e-3, 0.9), "the learning rate stays");
     let later = resolved("mnist-mlp", "", &["schedule.rise=0.2", "schedule.kind=one_cycle"]).unwrap();
     assert!(matches!(later.fit.regime.schedule, Schedule::OneCycle { rise: 0.2, .. }), "in any order");
 }
