@@ -1,4 +1,4 @@
-//! What a model takes and gives: tensors by name, dtype and shape, and the transforms around them.
+//! Inputs and outputs of a model: tensors by name, dtype and shape, and the transforms around them.
 //!
 //! These are the parts of `manifest.json` that both the trainer (which writes them) and the server
 //! (which obeys them) must understand alike.
@@ -65,7 +65,7 @@ impl DType {
         }
     }
 
-    /// Whether it is a floating-point type.
+    /// Returns true for a floating-point type.
     pub fn is_float(self) -> bool {
         matches!(self, Self::Float16 | Self::Bfloat16 | Self::Float32 | Self::Float64)
     }
@@ -102,12 +102,12 @@ impl fmt::Display for DType {
 pub enum Dim {
     /// Always this many.
     Fixed(usize),
-    /// As many as the request brings.
+    /// Any size that a request chooses.
     Symbol(String),
 }
 
 impl Dim {
-    /// Whether it is the batch.
+    /// Returns true for the batch.
     pub fn is_batch(&self) -> bool {
         matches!(self, Self::Symbol(name) if name == BATCH)
     }
@@ -156,7 +156,7 @@ pub fn shape_text(dims: &[Dim]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-/// How samples go into one run of a model.
+/// The number of samples in one run of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
     /// Any number at once: the first dimension of every input and output is the batch.
@@ -170,14 +170,14 @@ pub enum Batching {
 /// The inputs and outputs of a model, in the graph's order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Signature {
-    /// What it takes.
+    /// The inputs.
     pub inputs: Vec<TensorSpec>,
-    /// What it gives.
+    /// The outputs.
     pub outputs: Vec<TensorSpec>,
 }
 
 impl Signature {
-    /// How samples go into one run.
+    /// Returns the number of samples in one run.
     pub fn batching(&self) -> Batching {
         let mut firsts = self.inputs.iter().chain(&self.outputs).map(|tensor| tensor.shape.first());
         let Some(Some(first)) = firsts.next() else { return Batching::Whole };
@@ -194,16 +194,16 @@ impl Signature {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transform {
-    /// How an image becomes the input; absent when the model takes no images.
+    /// The transform from an image to the input; absent when the model takes no images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageTransform>,
     /// The columns of a table that make up the input, in its order; empty when the model takes no table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<Column>,
-    /// How a sequence becomes the input; absent when the model takes no sequences.
+    /// The transform from a sequence to the input; absent when the model takes no sequences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceTransform>,
-    /// How the output becomes an answer.
+    /// The transform from the output to an answer.
     pub output: OutputTransform,
 }
 
@@ -216,7 +216,7 @@ impl Transform {
     }
 }
 
-/// How an encoded image becomes the model's input: grey pixels from 0 to 255, row by row.
+/// The transform from an encoded image to the model's input: grey pixels from 0 to 255, row by row.
 ///
 /// Scaling and normalisation beyond that are part of the graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -228,7 +228,7 @@ pub struct ImageTransform {
     pub height: u32,
     /// The polarity that the model was trained on.
     pub polarity: Polarity,
-    /// How an image of another size is fitted.
+    /// The rule for an image of another size.
     pub fit: Fit,
 }
 
@@ -254,7 +254,7 @@ pub enum Fit {
     CentreOfMass,
 }
 
-/// How the output becomes an answer.
+/// The transform from the output to an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum OutputTransform {

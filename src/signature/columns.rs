@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 pub struct Column {
     /// Its name in the table's header.
     pub name: String,
-    /// What its cells are.
+    /// The kind of its cells.
     #[serde(flatten)]
     pub kind: ColumnKind,
 }
 
-/// What the cells of a column are.
+/// The kind of the cells of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ColumnKind {

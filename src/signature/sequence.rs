@@ -1,4 +1,4 @@
-//! How a sequence becomes the input of a model: numbers or tokens, step by step.
+//! The transform from a sequence to a model's input: numbers or tokens, step by step.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -19,23 +19,23 @@ pub const FIRST_TOKEN: usize = 2;
 pub struct SequenceTransform {
     /// The steps that the model takes.
     pub steps: usize,
-    /// What a step is.
+    /// The kind of its steps.
     #[serde(flatten)]
     pub elements: SequenceElements,
 }
 
-/// What a step of a sequence is.
+/// The kind of the steps of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SequenceElements {
     /// A number for each channel; NaN when it is missing, and in steps that pad.
     Numbers {
-        /// How many numbers a step has.
+        /// The count of numbers in a step.
         channels: usize,
     },
     /// A token, by its number: 0 pads, 1 is one that is not in the vocabulary.
     Tokens {
-        /// How a text is split into tokens; absent if the model takes lists of tokens only.
+        /// The rule that splits a text into tokens; absent if the model takes lists of tokens only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         split: Option<TokenSplit>,
         /// The tokens from 2 on, the most frequent ones first.
@@ -44,7 +44,7 @@ pub enum SequenceElements {
     },
 }
 
-/// How a text is split into tokens.
+/// The rule that splits a text into tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenSplit {
@@ -99,7 +99,7 @@ impl SequenceTransform {
         Self { steps: self.steps, elements }
     }
 
-    /// How many different tokens the model tells apart, padding and the unknown one included.
+    /// Returns the number of tokens that the model tells apart, padding and the unknown one included.
     pub fn tokens(&self) -> usize {
         FIRST_TOKEN + self.vocabulary().len()
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OutputTransform;
 
-/// What a model does with a sample. The set is closed: loss, evaluation, golden examples and quality figures follow it.
+/// The task of a model. The set is closed: loss, evaluation, golden examples and quality figures follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
