@@ -1,7 +1,7 @@
 //! `/`: a plain page that says what is loaded and how to ask it. No script, no outside resource.
 
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::Html;
 use http::{HeaderMap, header};
 
 use crate::api::state::ApiState;
@@ -15,10 +15,10 @@ const NOTHING: &str = "—";
 const TEMPLATE: &str = include_str!("landing.html");
 
 /// The page's own style is allowed by hash-free `unsafe-inline` for styles alone; scripts are not.
-const POLICY: &str =
+pub(super) const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-pub(super) async fn page(State(state): State<ApiState>, headers: HeaderMap) -> Response {
+pub(super) async fn page(State(state): State<ApiState>, headers: HeaderMap) -> Html<String> {
     let catalog = state.predictor().catalog();
     let default_model = catalog.default_model().map_or_else(|| "—".to_owned(), |name| escape(name.as_str()));
     let page = TEMPLATE
@@ -27,7 +27,7 @@ pub(super) async fn page(State(state): State<ApiState>, headers: HeaderMap) -> R
         .replace("{{default_model}}", &default_model)
         .replace("{{host}}", host(&headers))
         .replace("{{rows}}", &rows(&catalog));
-    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
+    Html(page)
 }
 
 /// The host that the browser asked for, for the command to copy; only if it looks like one.

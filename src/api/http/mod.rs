@@ -19,7 +19,12 @@ mod torchserve;
 pub mod training;
 mod triton_metrics;
 
+use std::convert::Infallible;
+
 use axum::Router;
+use axum::routing::get;
+use http::{HeaderName, HeaderValue, header};
+use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -65,6 +70,11 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(operations::metrics))
 }
 
+/// A header of the pages that a browser shows. Requests for predictions do not pass these layers.
+fn page_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+}
+
 /// The OpenAPI document, as served at `/openapi.json` and kept in `openapi/openapi.json`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     documented().split_for_parts().1
@@ -76,9 +86,15 @@ impl HttpApi {
         let (routes, document) = documented().split_for_parts();
         let description = torchserve::description(&document);
         let swagger = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document))
-            .layer(axum::middleware::from_fn(docs::inflate_unless_accepted));
+            .layer(axum::middleware::from_fn(docs::inflate_unless_accepted))
+            .layer(page_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .layer(page_header(header::REFERRER_POLICY, "no-referrer"));
+        let landing = get(landing::page)
+            .layer::<_, Infallible>(page_header(header::CONTENT_SECURITY_POLICY, landing::POLICY))
+            .layer::<_, Infallible>(page_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .layer::<_, Infallible>(page_header(header::REFERRER_POLICY, "no-referrer"));
         let router = routes
-            .route("/", axum::routing::get(landing::page).options(|| async move { torchserve::json(description) }))
+            .route("/", landing.options(|| async move { torchserve::json(description) }))
             .merge(oip::routes())
             .merge(tfs::routes())
             .merge(torchserve::routes())
