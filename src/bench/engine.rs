@@ -17,7 +17,7 @@ use super::stop::Stop;
 use crate::engine::{EngineKind, Engines, Plan, Session, zeros};
 use crate::error::{Error, Result};
 use crate::ids::Version;
-use crate::repository::{MODEL_FILE, VersionFiles};
+use crate::repository::{MODEL_FILE, ModelSettings, VersionFiles};
 use crate::signature::{Batching, Dim, TensorSpec};
 use crate::tensor::Tensor;
 
@@ -58,8 +58,8 @@ impl EngineModel {
             let bytes = std::fs::read(&found).map_err(Error::io("read", &found))?;
             (found, bytes)
         } else {
-            let folder = if found.join(MODEL_FILE).exists() { found } else { newest(&found, model)? };
-            let files = VersionFiles::read(&folder, u64::MAX - 1)?;
+            let (folder, model_file) = version_folder(found, model)?;
+            let files = VersionFiles::read_named(&folder, &model_file, u64::MAX - 1)?;
             (folder, files.onnx)
         };
         Ok(Self { plan: engines.load(engine, &onnx)?, path })
@@ -119,7 +119,19 @@ impl EngineModel {
     }
 }
 
-/// The newest version in a model's folder.
+/// Returns a version's folder and the name of its graph, which the model's `config.pbtxt` may have changed. A model's
+/// folder stands for its newest version.
+fn version_folder(found: PathBuf, asked: &Path) -> Result<(PathBuf, String)> {
+    let model_file = |model: &Path| Ok::<_, Error>(ModelSettings::read(model)?.model_file().to_owned());
+    // Outside of a repository, what is beside the folder is no model's settings.
+    let of_version = found.parent().and_then(|model| model_file(model).ok()).unwrap_or_else(|| MODEL_FILE.into());
+    if found.join(&of_version).exists() {
+        return Ok((found, of_version));
+    }
+    Ok((newest(&found, asked)?, model_file(&found)?))
+}
+
+/// Returns the newest version in a model's folder.
 fn newest(folder: &Path, asked: &Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let version = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().parse::<Version>().ok();

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use rlimit::Resource;
 
+use super::engine::EngineName;
 use crate::engine::{EngineKind, Engines, zeros};
 use crate::error::{Error, Result};
 
@@ -20,8 +21,8 @@ const MAX_OPEN_FILES: u64 = 64;
 #[derive(Debug, Args)]
 pub(super) struct CheckModelArgs {
     /// Engine to load it in
-    #[arg(long, value_parser = ["tract", "onnxruntime"])]
-    engine: String,
+    #[arg(long)]
+    engine: EngineName,
     /// Library of ONNX Runtime
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
@@ -34,11 +35,11 @@ pub(super) struct CheckModelArgs {
 }
 
 pub(super) fn run(args: CheckModelArgs) -> Result<ExitCode> {
+    let engine = args.engine.prepare();
     confine(args.memory_bytes, args.cpu_seconds)?;
     let mut onnx = Vec::new();
     let mut input = std::io::stdin().lock().take(args.memory_bytes);
     input.read_to_end(&mut onnx).map_err(Error::io("read", "standard input"))?;
-    let engine = if args.engine == "tract" { EngineKind::Tract } else { EngineKind::OnnxRuntime };
     let tried = std::thread::Builder::new()
         .name("model".into())
         .stack_size(STACK_BYTES)

@@ -6,6 +6,7 @@ mod calibrate;
 mod check_model;
 mod client;
 mod data;
+mod engine;
 mod evaluate;
 mod healthcheck;
 mod lr_find;

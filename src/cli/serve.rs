@@ -1,13 +1,13 @@
 //! `weir serve`.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::engine::without_telemetry;
 use crate::api::Shutdown;
 use crate::app::{App, StopReason, bind};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
@@ -48,20 +48,6 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
             // A compute thread may hang; waiting for it would be for ever.
             std::process::exit(1);
         }
-    }
-}
-
-/// Starts over with `ORT_DISABLE_TELEMETRY=1`, unless it is set to something: ONNX Runtime reports to its
-/// maker otherwise, and reads the variable so early that only the environment of the process will do.
-fn without_telemetry() {
-    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
-    // A static program cannot load the library at all.
-    if cfg!(target_feature = "crt-static") || std::env::var_os(VARIABLE).is_some() {
-        return;
-    }
-    if let Ok(program) = std::env::current_exe() {
-        // Only returns if it fails, and then the engine refuses to be loaded and says why.
-        drop(Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "1").exec());
     }
 }
 

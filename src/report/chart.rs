@@ -213,7 +213,7 @@ impl Chart {
     /// Writes a text at a place in units of SVG, as [`x`](Self::x) and [`y`](Self::y) give it.
     pub fn text(&mut self, [x, y]: [f64; 2], anchor: Anchor, color: Color, text: &str) -> &mut Self {
         self.push(&format!(
-            r#"<text class="{}" x="{x:.1}" y="{y:.1}" text-anchor="{}">{}</text>"#,
+            r#"<text class="label {}" x="{x:.1}" y="{y:.1}" text-anchor="{}">{}</text>"#,
             color.name(),
             anchor.name(),
             escape(text)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::engine::EngineName;
 use super::super::paint::Paint;
 use super::live::{Bar, Expected};
 use super::table::{engine_heading, engine_row};
@@ -15,7 +16,7 @@ use crate::bench::{
     EngineModel, EnginePlan, EngineStep, EngineTarget, Live, MAX_DURATION, Plot, PlotStep, REPORT_SCHEMA, Report, Slo,
     parse_span, run_engine,
 };
-use crate::engine::{EngineKind, Engines};
+use crate::engine::Engines;
 use crate::error::{Error, Result};
 
 /// Run a model in the engine, batch by batch, without a server.
@@ -46,8 +47,8 @@ pub(super) struct EngineArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
     /// Engine that runs it
-    #[arg(long, value_name = "ENGINE", default_value = "tract", value_parser = ["tract", "onnxruntime"])]
-    engine: String,
+    #[arg(long, value_name = "ENGINE", default_value = "tract")]
+    engine: EngineName,
     /// Library of ONNX Runtime [default: ORT_DYLIB_PATH, or libonnxruntime.so* beside weir]
     #[arg(long, env = "WEIR_ONNXRUNTIME", value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
@@ -74,7 +75,7 @@ pub(super) fn run(args: &EngineArgs) -> Result<ExitCode> {
             return Err(Error::Config { setting: setting.into(), problem });
         }
     }
-    let engine = if args.engine == "tract" { EngineKind::Tract } else { EngineKind::OnnxRuntime };
+    let engine = args.engine.prepare();
     let model = EngineModel::load(&args.model, &args.models, engine, &Engines::new(args.onnxruntime.clone()))?;
     let output = Output::open(&args.output)?;
     let paint = Paint(output.is_terminal());

@@ -367,6 +367,40 @@ async fn a_folder_stands_for_its_newest_version() {
     assert!(report["target"]["model"].as_str().unwrap().ends_with("half/10"), "{report}");
 }
 
+/// Triton's repositories may call the graph something else.
+#[tokio::test]
+async fn the_file_that_a_config_names_is_the_graph() {
+    let root = bare_model("half", &half_plus_two());
+    let folder = root.path().join("half");
+    std::fs::rename(folder.join("1/model.onnx"), folder.join("1/graph.onnx")).unwrap();
+    std::fs::write(folder.join("config.pbtxt"), "default_model_filename: \"graph.onnx\"\n").unwrap();
+    for model in [folder.clone(), folder.join("1")] {
+        let model = model.display().to_string();
+        let args = ["engine", &model, "--batch", "1", "--duration", "5ms", "--warmup", "0s"];
+        let (report, _) = report(0, &args).await;
+        assert!(report["target"]["model"].as_str().unwrap().ends_with("half/1"), "{report}");
+    }
+}
+
+/// The library would report to its maker; a file that is no library at all shows that it was allowed to be loaded.
+#[tokio::test]
+async fn onnx_runtime_is_kept_from_reporting_without_being_asked() {
+    let root = bare_model("half", &half_plus_two());
+    let model = root.path().join("half").display().to_string();
+    let library = root.path().join("libonnxruntime.so");
+    std::fs::write(&library, "no library").unwrap();
+    let args = ["engine", &model, "--engine", "onnxruntime", "--onnxruntime", library.to_str().unwrap()];
+    for (set, expected) in [(None, "not a library"), (Some("0"), "not a library")] {
+        let mut command = weir(&args);
+        command.env_remove("ORT_DISABLE_TELEMETRY").envs(set.map(|value| ("ORT_DISABLE_TELEMETRY", value)));
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = text(&run.stderr);
+        assert_eq!(run.status.code(), Some(2), "{said}");
+        // A static program says that it cannot load one, whatever the file is.
+        assert!(said.contains(expected) || said.contains("linked statically"), "{said}");
+    }
+}
+
 /// Every key of a report is in the help: that is where they are documented.
 #[tokio::test]
 async fn every_key_of_the_reports_is_documented() {

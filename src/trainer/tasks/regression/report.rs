@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::evaluate::figures;
 use crate::error::Result;
-use crate::report::{Axis, Chart, Color, Document, Stroke, Subject, escape, headline, section, significant, span};
+use crate::report::{Axis, Chart, Color, Document, Stroke, Subject, columns, escape, headline, section, significant, span};
 use crate::stats::RegressionEvaluation;
 use crate::trainer::curves::training;
 use crate::trainer::progress::EpochReport;
@@ -82,7 +82,7 @@ impl RegressionReport {
     fn scatter(&self) -> String {
         let (low, high) = span(self.pairs.iter().flatten().copied(), 0.0);
         let axis = |name: &str| Axis::linear(name, low, high);
-        let mut chart = Chart::sized(560.0, 460.0, axis("truth"), axis("prediction"));
+        let mut chart = Chart::new(axis("truth"), axis("prediction"));
         chart.line(Color::Soft, Stroke::Guide, "prediction = truth", [[low, low], [high, high]]);
         let every = self.pairs.len().div_ceil(POINTS).max(1);
         chart.dots(Color::Blue, 2.5, self.pairs.iter().step_by(every).copied());
@@ -100,7 +100,7 @@ impl RegressionReport {
         }
         let most = f64::from(counts.iter().copied().max().unwrap_or(1).max(1));
         let x = Axis::linear("prediction − truth", low, high);
-        let mut chart = Chart::sized(560.0, 260.0, x, Axis::from_zero("samples", most));
+        let mut chart = Chart::new(x, Axis::from_zero("samples", most));
         let edge = |bar: usize| low + (high - low) * bar as f64 / BARS as f64;
         for (bar, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let place = [[edge(bar), edge(bar + 1)], [0.0, f64::from(*count)]];
@@ -130,10 +130,10 @@ impl Document for RegressionReport {
         let table = format!(
             "<table><thead><tr><th>sample</th><th>truth</th><th>prediction</th><th>error</th></tr></thead><tbody>{rows}</tbody></table>"
         );
+        let charts = columns([("Beside the truth", self.scatter()), ("Errors", self.errors())]);
         let sections = [
             headline((&value, name), "", &tiles),
-            section("Predictions beside the truth", "", &self.scatter()),
-            section("Errors", "", &self.errors()),
+            section("Predictions", "", &charts),
             section("Furthest off", "", &table),
             training(&self.history),
         ];

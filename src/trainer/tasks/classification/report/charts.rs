@@ -96,7 +96,7 @@ pub(super) fn reliability(report: &ClassificationReport) -> String {
         let interval = wilson((bin.accuracy * bin.samples as f64).round() as u64, bin.samples);
         let gap = if bin.accuracy < bin.confidence { Color::Orange } else { Color::Green };
         chart
-            .bar(Color::Blue, [x, [0.0, bin.accuracy]], GAP, &title)
+            .bar(Color::Blue, [x, [0.0, bin.accuracy.min(bin.confidence)]], GAP, &title)
             .band(gap, [x, [bin.accuracy, bin.confidence]], GAP, &title)
             .whisker(bin.confidence, [interval.low, interval.high]);
     }
