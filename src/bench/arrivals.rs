@@ -1,4 +1,4 @@
-//! When requests are meant to start: the schedule of an open loop, a function of rate and seed.
+//! The schedule of an open loop: the intended start of each request, a function of rate and seed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// How the gaps between arrivals are drawn.
+/// The distribution of the gaps between arrivals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pattern {
@@ -17,18 +17,18 @@ pub enum Pattern {
     Poisson,
 }
 
-/// The starts of one generator thread, as offsets from the start of the step, never falling.
+/// The intended starts of one generator thread, as rising offsets from the start of the step.
 ///
 /// Two clones give the same starts: one wakes the thread, the other is consumed by it.
 #[derive(Debug, Clone)]
 pub struct Arrivals {
     pattern: Pattern,
-    /// Arrivals a second, of this share.
+    /// Arrivals per second of this share.
     rate: f64,
-    /// Where the first gap begins, in gaps of this share.
+    /// Offset of the first arrival, in gaps of this share.
     phase: f64,
     index: u64,
-    /// Seconds; the last start of a Poisson process.
+    /// The last start of a Poisson process, in seconds.
     clock: f64,
     rng: ChaCha8Rng,
     next: Option<Duration>,
@@ -37,10 +37,8 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Share `share` of `shares` of a schedule of `rate` arrivals a second. Together the shares of a
-    /// constant schedule are evenly spaced, those of a Poisson schedule are Poisson.
-    ///
-    /// It ends before `end`, and after `limit` arrivals of this share.
+    /// Creates share number `share` of `shares` of a schedule of `rate` arrivals per second. Together, the shares of a
+    /// constant schedule are evenly spaced, and those of a Poisson schedule are a Poisson process.
     pub fn new(pattern: Pattern, rate: f64, (share, shares): (u64, u64), seed: u64) -> Self {
         let shares_f64 = shares.max(1) as f64;
         let mut arrivals = Self {
@@ -58,21 +56,21 @@ impl Arrivals {
         arrivals
     }
 
-    /// Ends before this offset.
+    /// Ends the schedule before this offset.
     #[must_use]
     pub fn until(mut self, end: Option<Duration>) -> Self {
         self.end = end;
         self
     }
 
-    /// Ends after this many arrivals.
+    /// Ends the schedule after this many arrivals of this share.
     #[must_use]
     pub fn at_most(mut self, limit: u64) -> Self {
         self.left = limit;
         self
     }
 
-    /// The next start, without taking it.
+    /// Returns the next start without taking it.
     pub fn peek(&self) -> Option<Duration> {
         self.next.filter(|next| self.left > 0 && self.end.is_none_or(|end| *next < end))
     }

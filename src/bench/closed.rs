@@ -1,6 +1,6 @@
-//! The closed loop: each connection sends its next request when the answer is there.
+//! The closed loop: each connection sends its next request when it has received the answer to the last.
 //!
-//! Everything of a generator thread runs on that thread, so its connections share plain cells.
+//! All connections of a generator thread run on that thread, so they share plain cells.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 const BACK_OFF: Duration = Duration::from_millis(5);
 const BACK_OFF_LIMIT: Duration = Duration::from_secs(1);
 
-/// What the connections of a thread share.
+/// The state that the connections of a thread share.
 pub(super) struct Lanes {
     pub(super) target: Arc<Target>,
     pub(super) address: SocketAddr,
@@ -32,13 +32,12 @@ pub(super) struct Lanes {
     pub(super) under_way: Cell<u64>,
     /// Measured requests that may still be started.
     pub(super) left: Cell<u64>,
-    /// Which body is next.
+    /// The number of the next body.
     pub(super) turn: Cell<usize>,
 }
 
 impl Lanes {
-    /// Sends a request that was meant to start at `intended`. Returns when it ended and whether a
-    /// connection could be had.
+    /// Sends a request that was meant to start at `intended`. Returns its end and whether it had a connection.
     pub(super) async fn request(&self, connection: &mut Connection, intended: Instant) -> (Instant, bool) {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -57,7 +56,7 @@ impl Lanes {
         (done, connected)
     }
 
-    /// Takes one of the requests that are left, unless the time is over. Warm-up takes none.
+    /// Takes one of the remaining requests, unless the time is over. Warm-up requests are not counted.
     fn take(&self, now: Instant) -> bool {
         if self.window.end.is_some_and(|end| now >= end) {
             return false;

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// How a request ended without an answer.
+/// The reason that a request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// No connection could be made.
@@ -26,11 +26,11 @@ pub(super) enum Failure {
     Timeout,
     /// The server closed the connection before the answer was complete.
     Reset,
-    /// What came is not HTTP.
+    /// The bytes that arrived are not HTTP.
     Protocol,
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// With an answer, read to its end.

@@ -1,6 +1,6 @@
-//! The engine alone: runs of a model, without a server.
+//! Runs a model in the engine alone, without a server.
 //!
-//! Everything that touches plans, sessions and tensors is in this file.
+//! This is the only file here that touches plans, sessions and tensors.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::stop::Stop;
 use crate::engine::{EngineKind, Engines, Plan, Session, zeros};
 use crate::error::{Error, Result};
 use crate::ids::Version;
-use crate::repository::{MODEL_FILE, ModelSettings, VersionFiles};
+use crate::repository::{FoundVersion, MODEL_FILE, ModelSettings, VersionFiles};
 use crate::signature::{Batching, Dim, TensorSpec};
 use crate::tensor::Tensor;
 
@@ -33,25 +33,25 @@ pub struct EngineModel {
     path: PathBuf,
 }
 
-/// How a model is run.
+/// The conditions that a model is run under.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnginePlan {
     /// Samples in a batch.
     pub batch: usize,
     /// Threads, each with a session of its own.
     pub threads: usize,
-    /// Not measured, before the rest.
+    /// Time before the measurement.
     pub warmup: Duration,
-    /// Measured.
+    /// Measured time.
     pub duration: Duration,
 }
 
 impl EngineModel {
-    /// Loads an ONNX file, a version folder, or the newest version of a model's folder; a name that
-    /// is none of these is looked for below `models`.
+    /// Loads an ONNX file, a version's folder, or the newest version in a model's folder. A name that is none of these
+    /// is looked up below `models`.
     ///
     /// # Errors
-    /// [`Error::Config`] when there is no such model, and whatever loading fails with.
+    /// [`Error::Config`] when there is no such model, and any error of reading or loading it.
     pub fn load(model: &Path, models: &Path, engine: EngineKind, engines: &Engines) -> Result<Self> {
         let found = if model.exists() { model.to_owned() } else { models.join(model) };
         let (path, onnx) = if found.is_file() {
@@ -59,28 +59,28 @@ impl EngineModel {
             (found, bytes)
         } else {
             let (folder, model_file) = version_folder(found, model)?;
-            let files = VersionFiles::read_named(&folder, &model_file, u64::MAX - 1)?;
+            let files = VersionFiles::read_named(&folder.as_path().into(), &model_file, u64::MAX - 1)?;
             (folder, files.onnx)
         };
         Ok(Self { plan: engines.load(engine, &onnx)?, path })
     }
 
-    /// Where it was found.
+    /// Returns the file or folder that it was loaded from.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name of the engine that runs it.
+    /// Returns the name of the engine that runs it.
     pub fn engine(&self) -> &'static str {
         self.plan.engine().name()
     }
 
-    /// What it takes.
+    /// Returns its inputs.
     pub fn inputs(&self) -> &[TensorSpec] {
         &self.plan.signature().inputs
     }
 
-    /// The only batch that the graph takes, if it is not free.
+    /// Returns the only batch size that the graph accepts, unless it accepts any.
     pub fn fixed_batch(&self) -> Option<usize> {
         match self.plan.signature().batching() {
             Batching::Any => None,
@@ -89,8 +89,8 @@ impl EngineModel {
         }
     }
 
-    /// A batch of numbers from 0 to 1, the same for the same size; zeros where the model takes others.
-    /// A dimension that each request may choose is 1.
+    /// Returns a batch of random numbers from 0 to 1, always the same for one batch size; inputs of other types are
+    /// zeros. A dimension that each request may choose is 1.
     fn inputs_of(&self, batch: usize) -> Result<Vec<Tensor>> {
         let count = |spec: &TensorSpec| {
             let size = |dim: &Dim| {
@@ -122,13 +122,19 @@ impl EngineModel {
 /// Returns a version's folder and the name of its graph, which the model's `config.pbtxt` may have changed. A model's
 /// folder stands for its newest version.
 fn version_folder(found: PathBuf, asked: &Path) -> Result<(PathBuf, String)> {
-    let model_file = |model: &Path| Ok::<_, Error>(ModelSettings::read(model)?.model_file().to_owned());
-    // Outside of a repository, what is beside the folder is no model's settings.
-    let of_version = found.parent().and_then(|model| model_file(model).ok()).unwrap_or_else(|| MODEL_FILE.into());
-    if found.join(&of_version).exists() {
-        return Ok((found, of_version));
+    let graph = model_file(&found)?;
+    if found.join(&graph).exists() {
+        return Ok((found, graph));
     }
-    Ok((newest(&found, asked)?, model_file(&found)?))
+    let newest = newest(&found, asked)?;
+    let graph = model_file(&newest)?;
+    Ok((newest, graph))
+}
+
+/// Returns the name of the graph in a folder. Outside of a repository there are no settings that could name another.
+fn model_file(folder: &Path) -> Result<String> {
+    let Ok(version) = FoundVersion::in_folder(folder) else { return Ok(MODEL_FILE.into()) };
+    Ok(ModelSettings::read(&version.name, &version.model_files)?.model_file().to_owned())
 }
 
 /// Returns the newest version in a model's folder.
@@ -142,11 +148,10 @@ fn newest(folder: &Path, asked: &Path) -> Result<PathBuf> {
     Ok(folder.join(newest.to_string()))
 }
 
-/// Runs batches on every thread for a time, unless a person stops it.
+/// Runs batches on every thread for the planned time, or until the run is stopped.
 ///
 /// # Errors
-/// [`Error::Config`] when the plan is out of bounds or does not fit the model; whatever the model
-/// fails with.
+/// [`Error::Config`] when the plan is out of bounds or does not fit the model, and any error of the model's.
 pub fn run_engine(model: &EngineModel, plan: &EnginePlan, stop: &Stop, live: &Arc<Live>) -> Result<EngineStep> {
     validate(model, plan)?;
     let inputs = model.inputs_of(plan.batch)?;
@@ -202,8 +207,8 @@ fn validate(model: &EngineModel, plan: &EnginePlan) -> Result<()> {
     Ok(())
 }
 
-/// Runs until the end, and once at least; runs that begin before the start warm up. Returns when the
-/// first measured run began and the last one ended.
+/// Runs the model until `end`, and at least once. Runs that begin before `start` are warm-up. Returns the latencies,
+/// the begin of the first measured run and the end of the last one.
 fn run_thread(
     mut session: Session,
     inputs: &[Tensor],

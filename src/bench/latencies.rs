@@ -97,12 +97,12 @@ impl Latencies {
         Ok(())
     }
 
-    /// How many durations there are.
+    /// Returns the number of durations.
     pub fn len(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.histogram.is_empty()
     }
@@ -144,8 +144,8 @@ impl Latencies {
         })
     }
 
-    /// The percentile curve, evenly spaced in the logarithm of `1 / (1 - quantile)`, as far as the
-    /// number of durations carries.
+    /// Returns the percentile curve, evenly spaced in the logarithm of `1 / (1 - quantile)`, as far as the number of
+    /// durations supports it.
     pub fn curve(&self) -> Vec<CurvePoint> {
         let decades = (self.len().max(1) as f64).log10();
         let points = (decades * f64::from(CURVE_STEPS)).floor() as u32;
@@ -166,7 +166,7 @@ impl Latencies {
         curve
     }
 
-    /// The distribution in at most `bins` bins whose edges have a constant ratio.
+    /// Returns the distribution in at most `bins` bins whose edges have a constant ratio.
     pub fn bins(&self, bins: usize) -> Vec<Bin> {
         if self.is_empty() || bins == 0 {
             return Vec::new();
@@ -187,7 +187,7 @@ impl Latencies {
     }
 }
 
-/// The rank, from 1, of the smallest element that a share `quantile` of `total` is not above.
+/// Returns the rank, from 1, of the smallest of `total` elements that a share `quantile` of them does not exceed.
 fn rank(quantile: f64, total: u64) -> u64 {
     // 0.99 * 100 is 99.00000000000001 or less than 99 according to taste; neither may move the rank.
     let exact = quantile.clamp(0.0, 1.0) * total as f64;
@@ -198,7 +198,7 @@ fn nanoseconds(count: u64) -> Duration {
     Duration::from_nanos(count)
 }
 
-/// A duration in milliseconds.
+/// Returns a duration in milliseconds.
 pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1e6
 }

@@ -1,9 +1,8 @@
-//! The load generator: a server or the engine alone under a known load, and what it did.
+//! The load generator: puts a server, or the engine alone, under a known load and measures it.
 //!
-//! The cores are pure and know no clock: [`Arrivals`] says when requests start, [`RateSearch`] which
-//! rate to try next, [`Slo`] whether a service level was met, [`Latencies`] what the percentiles
-//! are. Around them, generator threads with one small runtime each drive keep-alive connections, in
-//! a closed or an open loop. It knows nothing of the server's own code.
+//! The cores are pure and know no clock: [`Arrivals`] is the schedule of requests, [`RateSearch`] chooses the next rate
+//! to try, [`Slo`] judges a service level, [`Latencies`] gives percentiles. Around them, generator threads with one small
+//! runtime each drive keep-alive connections in a closed or an open loop. Nothing here depends on the server's own code.
 
 mod arrivals;
 mod closed;

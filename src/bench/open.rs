@@ -1,5 +1,5 @@
-//! The open loop: requests start by a schedule, whatever the answers do. If no connection is free
-//! they wait, and the wait is part of their latency.
+//! The open loop: requests start by a schedule, however fast the answers come. A request that finds no connection free
+//! waits, and the wait is part of its latency.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,31 +15,30 @@ use super::pacer::Pacer;
 use super::stop::Stop;
 use crate::error::Result;
 
-/// Requests that are late at the end may still be sent for this long; what is left then never was.
+/// Requests that are late at the end may still be sent for this long; the rest count as never sent.
 pub(super) const LAST_CALL: Duration = Duration::from_millis(100);
 
-/// What the connections of a thread share.
+/// The state that the connections of a thread share.
 struct Schedule {
     lanes: Rc<Lanes>,
     start: Instant,
     arrivals: RefCell<Arrivals>,
     taken: Cell<u64>,
-    /// Connections with nothing to do; the one that was busy last is the first to be used, so no
-    /// more are open than are needed.
+    /// Idle connections. The one that was busy last is used first, so that no more are opened than are needed.
     idle: RefCell<Vec<Rc<Slot>>>,
     over: Cell<bool>,
-    /// Told when the last request was taken by a connection itself.
+    /// Notified when a connection itself took the last request.
     exhausted: Notify,
 }
 
-/// Where an idle connection waits for a request, or for the end.
+/// The place where an idle connection waits for a request or the end.
 #[derive(Default)]
 struct Slot {
     intended: Cell<Option<Instant>>,
     given: Notify,
 }
 
-/// Sends by the schedule on at most `connections` connections, until it ends or a person does.
+/// Sends requests by the schedule on at most `connections` connections, until it ends or the run is stopped.
 pub(super) async fn run(
     lanes: &Rc<Lanes>,
     connections: usize,
@@ -69,7 +68,7 @@ pub(super) async fn run(
 }
 
 impl Schedule {
-    /// The next request that is due.
+    /// Takes the next request that is due, and returns its intended start.
     fn take(&self, now: Instant) -> Option<Instant> {
         let window = self.lanes.window;
         let mut arrivals = self.arrivals.borrow_mut();
@@ -114,7 +113,7 @@ impl Schedule {
         join(tasks).await
     }
 
-    /// Gives what is due to idle connections, then to new ones.
+    /// Gives the requests that are due to idle connections, then to new ones.
     fn hand_out(self: &Rc<Self>, now: Instant, connections: usize, tasks: &mut JoinSet<()>) {
         loop {
             let slot = self.idle.borrow_mut().pop();
@@ -140,7 +139,7 @@ impl Schedule {
         }
     }
 
-    /// One connection, opened for the request that was meant to start at `intended`.
+    /// Drives one connection, which is opened for the request that was meant to start at `intended`.
     async fn lane(self: Rc<Self>, mut intended: Instant) {
         let mut connection = Connection::new(self.lanes.address, self.lanes.timeout);
         let slot = Rc::new(Slot::default());

@@ -1,7 +1,7 @@
 //! Wakes a generator thread when requests are due.
 //!
-//! The runtime's timers count milliseconds, which is longer than many a request takes. A thread that
-//! parks is woken by the kernel to within a tenth of that.
+//! The runtime's timers count milliseconds, which is longer than many requests take. The kernel wakes a parked thread
+//! to within a tenth of that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// The kernel wakes a thread up to this much later than asked.
 const TIMER_SLACK: Duration = Duration::from_micros(50);
 
-/// A thread that notifies at every start of a schedule; it is joined when this is dropped.
+/// A thread that notifies at every start of a schedule. It is joined when this is dropped.
 #[derive(Debug)]
 pub(super) struct Pacer {
     pace: Arc<Pace>,
@@ -31,7 +31,7 @@ struct Pace {
 }
 
 impl Pacer {
-    /// Begins; the offsets of the schedule count from `start`.
+    /// Starts the thread. The offsets of the schedule count from `start`.
     pub(super) fn start(arrivals: Arrivals, start: Instant) -> Result<Self> {
         let pace = Arc::new(Pace::default());
         let paced = pace.clone();
@@ -42,12 +42,12 @@ impl Pacer {
         Ok(Self { pace, thread: Some(thread) })
     }
 
-    /// Resolves when something became due since the last time.
+    /// Resolves when a start has become due since the last call.
     pub(super) async fn due(&self) {
         self.pace.due.notified().await;
     }
 
-    /// Starts that were due so far.
+    /// Returns the number of starts that have become due so far.
     pub(super) fn released(&self) -> u64 {
         self.pace.released.load(Ordering::Relaxed)
     }

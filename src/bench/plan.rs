@@ -1,4 +1,4 @@
-//! What a step of a run does: how requests start, for how long, and who watches.
+//! One step of a run: its load, its length, and counters to watch it by.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,28 +16,28 @@ pub const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 /// More generator threads than this are refused.
 pub const MAX_THREADS: usize = 256;
 
-/// How requests start.
+/// The rule by which requests start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(tag = "mode", rename_all = "lowercase")]
 pub enum Load {
-    /// Each connection sends its next request when the answer is there.
+    /// Closed loop: each connection sends its next request when it has received an answer.
     Closed {
-        /// Connections, all busy all the time.
+        /// Connections, each always busy.
         connections: usize,
     },
-    /// Requests start by a schedule.
+    /// Open loop: requests start by a schedule.
     Open {
-        /// Requests a second.
+        /// Requests per second.
         rate: f64,
         /// Their spacing.
         arrivals: Pattern,
-        /// At most this many connections; they are opened when needed.
+        /// The largest number of connections; each is opened when it is needed.
         connections: usize,
     },
 }
 
 impl Load {
-    /// How many connections there may be.
+    /// Returns the largest number of connections.
     pub fn connections(&self) -> usize {
         match self {
             Self::Closed { connections } | Self::Open { connections, .. } => *connections,
@@ -48,19 +48,19 @@ impl Load {
 /// One step: a load for a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepPlan {
-    /// How requests start.
+    /// The load.
     pub load: Load,
-    /// Not measured, before the rest.
+    /// Time before the measurement.
     pub warmup: Duration,
-    /// Measured; absent if `requests` alone ends the step.
+    /// Measured time; absent if `requests` alone ends the step.
     pub duration: Option<Duration>,
     /// Measured requests after which the step ends.
     pub requests: Option<u64>,
-    /// For one request, with connecting.
+    /// Limit for one request, connecting included.
     pub timeout: Duration,
     /// Generator threads.
     pub threads: usize,
-    /// Of Poisson arrivals.
+    /// Seed of Poisson arrivals.
     pub seed: u64,
 }
 
@@ -68,7 +68,7 @@ impl StepPlan {
     /// Checks the bounds.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the option, what was expected and what was met.
+    /// [`Error::Config`] naming the option, the expected value and the given one.
     pub fn validate(&self) -> Result<()> {
         let check = |setting: &str, fits: bool, expected: String, got: String| {
             if fits {
@@ -100,7 +100,7 @@ impl StepPlan {
     }
 }
 
-/// Counters to look at while a step runs.
+/// Counters to watch while a step runs.
 #[derive(Debug, Default)]
 pub struct Live {
     done: AtomicU64,
@@ -115,12 +115,12 @@ impl Live {
         }
     }
 
-    /// Requests that ended so far, warm-up included.
+    /// Returns the number of requests that have ended so far, warm-up included.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Those of them that got no good answer.
+    /// Returns the number of these that got no 2xx answer.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What was measured, in the words of the JSON output. The keys are stable: they are only added to.
+//! The JSON output. Its keys are stable: new ones may be added, none is renamed or removed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::signature::TensorSpec;
 /// The version of the JSON output; it changes when a key changes its meaning or goes.
 pub const REPORT_SCHEMA: u32 = 1;
 
-/// A delay up to this is the machine's; more at the 99th percentile means the rate was not kept.
+/// The largest delay of the 99th percentile at which the intended rate counts as kept.
 const KEPT: Duration = Duration::from_millis(100);
 
 /// Requests that ended without an answer.
@@ -24,16 +24,16 @@ const KEPT: Duration = Duration::from_millis(100);
 pub struct Errors {
     /// No connection could be made.
     pub connect: u64,
-    /// No whole answer came in time.
+    /// No complete answer came in time.
     pub timeout: u64,
     /// The server closed the connection before the answer was complete.
     pub reset: u64,
-    /// What came is not HTTP.
+    /// The bytes that arrived are not HTTP.
     pub protocol: u64,
 }
 
 impl Errors {
-    /// All of them.
+    /// Returns the sum of all kinds.
     pub fn total(&self) -> u64 {
         self.connect + self.timeout + self.reset + self.protocol
     }
@@ -42,20 +42,20 @@ impl Errors {
 /// One step against a server.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
-    /// How requests started.
+    /// The load.
     #[serde(flatten)]
     pub load: Load,
     /// The measured time.
     pub seconds: f64,
-    /// Requests that started in it and ended: the statuses and the errors.
+    /// Requests that started in this time and ended: the sum of statuses and errors.
     pub requests: u64,
-    /// Those of them with a 2xx answer.
+    /// Requests with a 2xx answer.
     pub good: u64,
-    /// Answers of another status.
+    /// Requests with an answer of another status.
     pub non_2xx: u64,
-    /// Answers that came within the measured time, for each of its seconds.
+    /// Answers per second within the measured time.
     pub requests_per_second: f64,
-    /// The 2xx answers among them: goodput.
+    /// 2xx answers per second within the measured time: goodput.
     pub good_per_second: f64,
     /// Answers by status.
     pub statuses: BTreeMap<String, u64>,
@@ -63,28 +63,27 @@ pub struct Step {
     pub errors: Errors,
     /// Bytes of request bodies.
     pub body_bytes_sent: u64,
-    /// Bytes of answers' bodies.
+    /// Bytes of response bodies.
     pub body_bytes_received: u64,
-    /// Latencies of 2xx answers in milliseconds: from the intended start of the request to the last
-    /// byte of the answer.
+    /// Latencies of 2xx answers in milliseconds, from the intended start of the request to the last byte of the answer.
     pub latency_ms: Option<Percentiles>,
-    /// Their percentile curve.
+    /// The percentile curve of these latencies.
     pub latency_curve: Vec<CurvePoint>,
-    /// Open loop: from the intended start to sending.
+    /// Open loop: the delay from the intended start to sending.
     pub send_delay_ms: Option<Percentiles>,
-    /// Open loop: requests that were meant to start and never did.
+    /// Open loop: requests that were due and never sent.
     pub unsent: u64,
-    /// Open loop: the most requests that waited for a free connection at once.
+    /// Open loop: the largest number of requests that waited for a connection at one time.
     pub backlog_max: u64,
-    /// Open loop: whether requests started as they were meant to.
+    /// Open loop: true if requests started when they were due.
     pub rate_kept: Option<bool>,
-    /// Requests under way when a person stopped the run.
+    /// Requests under way when the run was stopped.
     pub unfinished: u64,
     /// Connections opened, warm-up included.
     pub connections_opened: u64,
-    /// What the server said to the first request that went wrong, or what happened to it.
+    /// The answer to the first request that failed, or the error that it failed with.
     pub first_problem: Option<String>,
-    /// Whether the service level was met.
+    /// The verdict on the service level.
     pub slo: Option<Verdict>,
     /// All latencies of 2xx answers.
     #[serde(skip)]
@@ -133,12 +132,12 @@ impl Step {
         })
     }
 
-    /// Requests that got no good answer, or were never sent.
+    /// Returns the number of requests that got no 2xx answer or were never sent.
     pub fn failed(&self) -> u64 {
         self.non_2xx + self.errors.total() + self.unsent
     }
 
-    /// Judges the step and keeps the verdict.
+    /// Judges the step, keeps the verdict, and returns true if the service level was met.
     pub fn judge(&mut self, slo: &Slo) -> bool {
         let verdict = slo.judge(&self.latencies, self.failed());
         let met = verdict.met;
@@ -156,19 +155,19 @@ pub struct EngineStep {
     pub threads: usize,
     /// The measured time.
     pub seconds: f64,
-    /// Runs of a batch that ended in it.
+    /// Runs of a batch that ended in this time.
     pub runs: u64,
-    /// Samples in them.
+    /// Samples in these runs.
     pub samples: u64,
-    /// Runs a second, of all threads.
+    /// Runs per second of all threads.
     pub runs_per_second: f64,
-    /// Samples a second, of all threads.
+    /// Samples per second of all threads.
     pub samples_per_second: f64,
-    /// The time of a run in milliseconds.
+    /// Times of a run in milliseconds.
     pub latency_ms: Option<Percentiles>,
-    /// Its percentile curve.
+    /// The percentile curve of these times.
     pub latency_curve: Vec<CurvePoint>,
-    /// Whether the service level was met.
+    /// The verdict on the service level.
     pub slo: Option<Verdict>,
     /// All times.
     #[serde(skip)]
@@ -184,24 +183,24 @@ pub struct Report<S, T> {
     pub kind: &'static str,
     /// The version of Weir.
     pub weir_version: &'static str,
-    /// What was measured.
+    /// The server or model that was measured.
     pub target: T,
-    /// Seconds before each step that are not measured.
+    /// Warm-up before each step, in seconds.
     pub warmup_seconds: f64,
-    /// The steps in their order; one unless it was a sweep or a search.
+    /// The steps in order: one, or those of a sweep or search.
     pub steps: Vec<S>,
     /// The service level.
     pub slo: Option<String>,
-    /// Whether it was met: by the step; by some step of a sweep; at some rate of a search.
+    /// True if the service level was met by the step, by any step of a sweep, or at any rate of a search.
     pub slo_met: Option<bool>,
-    /// The largest rate that met it, after a search that found one.
+    /// The largest rate that met the service level, if a search found one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found_rate: Option<f64>,
-    /// Whether a person ended the run early.
+    /// True if the run was ended early.
     pub interrupted: bool,
 }
 
-/// The server that was asked.
+/// The server that was measured.
 #[derive(Debug, Serialize)]
 pub struct HttpTarget {
     /// The URL.
@@ -221,7 +220,7 @@ pub struct HttpTarget {
 /// The model that was run.
 #[derive(Debug, Serialize)]
 pub struct EngineTarget {
-    /// Its file or folder, as it was given.
+    /// Its file or folder.
     pub model: String,
     /// The engine.
     pub engine: &'static str,

@@ -1,19 +1,19 @@
 //! The search for the largest rate that meets a service level: doubling, then bisection.
 
-/// Neither a search nor a person asks for less than this many requests a second.
+/// The smallest rate, in requests per second.
 pub const MIN_RATE: f64 = 1.0;
-/// Nor for more.
+/// The largest rate.
 pub const MAX_RATE: f64 = 1e6;
 
-/// A search that is told how each trial went. Pure: it neither waits nor measures.
+/// A search that is told the outcome of each trial. It neither waits nor measures itself.
 ///
-/// A miss counts only when it happens twice in a row at a rate: one pause of the machine must not
-/// end the search far below what the server can do.
+/// A rate counts as missed only when it is missed twice in a row: one pause of the machine must not end the search far
+/// below the capacity of the server.
 #[derive(Debug, Clone)]
 pub struct RateSearch {
-    /// The largest rate that met it.
+    /// The largest rate that met the service level.
     met: Option<f64>,
-    /// The smallest rate that missed it.
+    /// The smallest rate that missed it twice.
     missed: Option<f64>,
     trial: f64,
     second_chance: bool,
@@ -21,13 +21,13 @@ pub struct RateSearch {
 }
 
 impl RateSearch {
-    /// Begins at `start` and ends when the answer is known to a factor of `1 + precision`.
+    /// Begins at `start` and ends when the largest rate is known to a factor of `1 + precision`.
     pub fn new(start: f64, precision: f64) -> Self {
         let trial = start.clamp(MIN_RATE, MAX_RATE);
         Self { met: None, missed: None, trial, second_chance: true, precision: precision.max(1e-3) }
     }
 
-    /// The rate to try next, `None` when the search is over.
+    /// Returns the rate to try next, or `None` when the search is over.
     pub fn next_trial(&self) -> Option<f64> {
         let over = match (self.met, self.missed) {
             (Some(met), Some(missed)) => missed / met <= 1.0 + self.precision,
@@ -38,7 +38,7 @@ impl RateSearch {
         (!over).then_some(self.trial)
     }
 
-    /// Tells how the trial at [`RateSearch::next_trial`] went.
+    /// Records the outcome of the trial at [`RateSearch::next_trial`].
     pub fn report(&mut self, met: bool) {
         if !met && self.second_chance {
             self.second_chance = false;
@@ -59,7 +59,7 @@ impl RateSearch {
         };
     }
 
-    /// The largest rate that met it so far.
+    /// Returns the largest rate so far that met the service level.
     pub fn best(&self) -> Option<f64> {
         self.met
     }

@@ -1,4 +1,4 @@
-//! Service levels: what a run must meet, and whether it did.
+//! Service levels and the verdicts on them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::latencies::{Latencies, milliseconds};
 use super::span::parse_span;
 
-/// What a run must meet: every term of `p99<=20ms,errors<=0.1%`.
+/// A service level: terms that a run must all meet, such as `p99<=20ms,errors<=0.1%`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slo {
     terms: Vec<Term>,
@@ -17,39 +17,39 @@ pub struct Slo {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Term {
-    /// This share of all requests gets a good answer within the limit.
+    /// This share of all requests must get a 2xx answer within the limit.
     Latency { quantile: f64, limit: Duration },
-    /// At most this share of all requests fails.
+    /// At most this share of all requests may fail.
     Errors { limit: f64 },
 }
 
-/// Whether a service level was met.
+/// The verdict on a service level.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Whether every term was.
+    /// True if every term was met.
     pub met: bool,
-    /// Each term.
+    /// The verdict on each term.
     pub terms: Vec<TermVerdict>,
 }
 
-/// Whether one term was met.
+/// The verdict on one term.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TermVerdict {
     /// The term, as it was read.
     pub term: String,
-    /// What was measured, in `unit`; absent if the percentile falls among requests that failed.
+    /// The measured value in `unit`; absent if the percentile falls among failed requests.
     pub measured: Option<f64>,
     /// `ms` or `%`.
     pub unit: &'static str,
-    /// Whether it was met.
+    /// True if the term was met.
     pub met: bool,
 }
 
 impl Slo {
-    /// Judges a run by the latencies of its good answers and the number of requests that got none.
+    /// Judges a run by the latencies of its 2xx answers and the number of requests that got none.
     ///
-    /// A failed request counts as slower than any limit, so a server cannot meet a latency by
-    /// refusing. Nothing measured meets nothing.
+    /// A failed request counts as slower than any limit, so that a server cannot meet a latency by refusing. A run
+    /// without requests meets no term.
     pub fn judge(&self, good: &Latencies, failed: u64) -> Verdict {
         let total = good.len() + failed;
         let judge = |term: &Term| {
@@ -69,7 +69,7 @@ impl Slo {
         Verdict { met: terms.iter().all(|term| term.met), terms }
     }
 
-    /// The latency limits as (quantile, milliseconds), for a plot.
+    /// Returns the latency limits as (quantile, milliseconds).
     pub fn limits(&self) -> Vec<(f64, f64)> {
         let limit = |term: &Term| match term {
             Term::Latency { quantile, limit } => Some((*quantile, milliseconds(*limit))),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Reads `10s`, `500ms`, `250us` (or `µs`), `2m`, `1h`; a bare number is seconds.
+/// Parses `10s`, `500ms`, `250us` (or `µs`), `2m`, `1h`; a bare number is seconds.
 ///
 /// # Errors
-/// What was expected, for a person.
+/// A message that says what was expected.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     let refuse = || format!("expected a duration such as 10s, 500ms or 2m, got \"{text}\"");
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! What one generator thread measured, and the sum over threads.
+//! The counters and histograms of one generator thread, and their sum over threads.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ const STATUSES: usize = 1000;
 /// The length of the excerpt of an answer that is not 2xx.
 const EXCERPT_BYTES: usize = 200;
 
-/// What is measured: requests that start in it.
+/// The measured time. Requests that are meant to start in it count.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     /// The end of the warm-up.
@@ -23,33 +23,33 @@ pub(super) struct Window {
 /// The moments of one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moments {
-    /// When it was meant to start: in an open loop the arrival, else when it was sent.
+    /// The intended start: the arrival in an open loop, else the moment of sending.
     pub(super) intended: Instant,
     pub(super) sent: Instant,
     pub(super) done: Instant,
 }
 
-/// Counters and histograms.
+/// The counters and histograms of a step.
 #[derive(Debug)]
 pub(super) struct Tally {
     window: Window,
     /// Latencies of good answers.
     pub(super) good: Latencies,
-    /// From the intended start to sending.
+    /// Delays from the intended start to sending.
     pub(super) delay: Latencies,
     pub(super) statuses: Vec<u64>,
-    /// By [`Failure`].
+    /// Requests without an answer, indexed by [`Failure`].
     pub(super) failures: [u64; 4],
-    /// Answers that came within the window, whenever they were asked for.
+    /// Answers that came within the window, even to requests of the warm-up.
     pub(super) answers_in_window: u64,
     pub(super) good_in_window: u64,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
     /// The end of the last request.
     pub(super) last: Option<Instant>,
-    /// What the first request that went wrong was told.
+    /// The answer to the first request that failed, or the error that it failed with.
     pub(super) first_problem: Option<String>,
-    /// Requests that were meant to be sent and never were.
+    /// Requests that were due and never sent.
     pub(super) unsent: u64,
     /// Requests under way when the run was stopped.
     pub(super) unfinished: u64,
@@ -78,12 +78,12 @@ impl Tally {
         })
     }
 
-    /// Whether requests that start then are measured.
+    /// Returns true if requests that start at this moment count.
     pub(super) fn measures(&self, start: Instant) -> bool {
         start >= self.window.start
     }
 
-    /// Counts a request; whether it was good.
+    /// Records a request. Returns true if its answer was 2xx.
     pub(super) fn record(&mut self, at: Moments, sent_bytes: u64, outcome: Outcome) -> bool {
         let good = matches!(outcome, Outcome::Answer { status: 200..=299, .. });
         let answered = matches!(outcome, Outcome::Answer { .. });
@@ -118,12 +118,12 @@ impl Tally {
         good
     }
 
-    /// Requests of one kind of failure.
+    /// Returns the number of requests that failed in this way.
     pub(super) fn failed(&self, failure: Failure) -> u64 {
         self.failures[failure as usize]
     }
 
-    /// Adds everything of another thread.
+    /// Adds the figures of another thread.
     pub(super) fn merge(&mut self, other: Self) -> Result<()> {
         self.good.merge(&other.good)?;
         self.delay.merge(&other.delay)?;
@@ -145,7 +145,7 @@ impl Tally {
     }
 }
 
-/// A server's words may hold anything; a terminal must not obey them.
+/// Returns a server's text without control characters, which a terminal would obey.
 fn printable(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

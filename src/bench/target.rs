@@ -1,4 +1,4 @@
-//! What is sent: the parts of the request, checked and made ready once.
+//! The requests to send: checked and prepared once, then sent many times.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
@@ -8,24 +8,24 @@ use http_body_util::Full;
 
 use crate::error::{Error, Result};
 
-/// The picture that is posted to `/predict` when the caller gives none: a handwritten 7.
+/// The image that is posted to `/predict` when no body is given: a handwritten 7.
 pub const BUNDLED_DIGIT: &[u8] = include_bytes!("digit-7.png");
 
-/// More bodies in turn than this are refused.
+/// The largest number of different bodies.
 pub const MAX_BODIES: usize = 10_000;
 
-/// A request as a person states it.
+/// A request as the command line states it.
 #[derive(Debug, Clone, Default)]
 pub struct TargetOptions {
     /// `http://host[:port][/path][?query]`; the scheme may be left out.
     pub url: String,
-    /// The method; without it POST if there is a body, else GET.
+    /// The method [default: POST with a body, else GET].
     pub method: Option<Method>,
-    /// `name: value`, in addition to what the request needs.
+    /// Further headers as `name: value`.
     pub headers: Vec<String>,
-    /// Bodies, sent in turn; without any, a path that ends in `/predict` gets [`BUNDLED_DIGIT`].
+    /// Bodies, sent in turn. Without any, a path that ends in `/predict` gets [`BUNDLED_DIGIT`].
     pub bodies: Vec<Bytes>,
-    /// The content type of the bodies; without it each is judged by its bytes.
+    /// The content type of the bodies [default: inferred from the bytes of each].
     pub content_type: Option<String>,
 }
 
@@ -41,10 +41,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// Checks what a person stated.
+    /// Checks and prepares the requests.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the option, what was expected and what was met.
+    /// [`Error::Config`] naming the option, the expected value and the given one.
     pub fn new(options: TargetOptions) -> Result<Self> {
         let uri = parse_url(&options.url)?;
         let authority = uri.authority().map_or("", |authority| authority.as_str());
@@ -97,38 +97,38 @@ impl Target {
         })
     }
 
-    /// The host to connect to, without brackets.
+    /// Returns the host to connect to, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port to connect to.
+    /// Returns the port to connect to.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The whole URL.
+    /// Returns the whole URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// How many different requests are sent in turn.
+    /// Returns the number of different requests, which are sent in turn.
     pub fn variants(&self) -> usize {
         self.variants.len()
     }
 
-    /// The content type of the first body and the bytes of all bodies; `None` without a body.
+    /// Returns the content type of the first body and the size of all bodies in bytes; `None` without a body.
     pub fn body(&self) -> Option<(&str, usize)> {
         let kind = self.variants[0].0.get(CONTENT_TYPE)?.to_str().unwrap_or_default();
         Some((kind, self.variants.iter().map(|(_, body)| body.len()).sum()))
     }
 
-    /// The request of this turn and the bytes of its body.
+    /// Returns the request of this turn and the size of its body in bytes.
     pub(super) fn request(&self, turn: usize) -> (Request<Full<Bytes>>, u64) {
         let (headers, body) = &self.variants[turn % self.variants.len()];
         let mut request = Request::new(Full::new(body.clone()));
@@ -166,7 +166,7 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue)> {
     Ok((name, HeaderValue::from_str(value.trim()).map_err(|_| bad())?))
 }
 
-/// The content type that the first bytes speak for.
+/// Returns the content type that the first bytes suggest.
 fn guess(body: &[u8]) -> &'static str {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     match body {

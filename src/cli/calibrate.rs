@@ -12,16 +12,16 @@ use crate::error::{Error, Result};
 use crate::report::percent;
 use crate::trainer::{CalibrateOutcome, Calibrated, calibrate, read_for};
 
-/// Makes a version as sure as it is right: fits a temperature on its validation images, divides the
-/// logits by it before the softmax of its graph, checks that no answer changes, and publishes the
-/// result as the next version. The test images are only reported on.
+/// Calibrates a version's confidences: fits a temperature on its validation samples, divides the logits
+/// by it before the softmax of its graph, checks that no answer changes, and publishes the result as the
+/// next version. The test samples are used for the report only.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weir calibrate mnist-mlp --no-publish     only say what it would do
+  weir calibrate mnist-mlp --no-publish     show the effect, publish nothing
   weir calibrate mnist-mlp/1
 
 Exit codes: 0 done, 1 the model cannot be used, 2 wrong usage or no such model, 3 not the data it was
-trained on, 5 chance explains the gain, so nothing was published.")]
+trained on, 5 the gain is not significant, so nothing was published.")]
 pub(super) struct CalibrateArgs {
     /// The model, and its version or alias [default: the newest version]
     #[arg(value_name = "MODEL[/VERSION]")]
@@ -61,7 +61,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
 
 fn table(model: &str, outcome: &CalibrateOutcome) -> String {
     let mut text = format!(
-        "{model} version {}: temperature {:.4}, fitted on its {} validation images\n\n{:<30} {:>10} {:>10}\n",
+        "{model} version {}: temperature {:.4}, fitted on its {} validation samples\n\n{:<30} {:>10} {:>10}\n",
         outcome.from_version,
         outcome.temperature,
         grouped(outcome.validation[0].summary.samples as usize),
@@ -83,7 +83,7 @@ fn table(model: &str, outcome: &CalibrateOutcome) -> String {
         row("calibration error", |figures| format!("{:.4}", figures.expected_calibration_error));
         row("accuracy", |figures| percent(figures.summary.accuracy));
     }
-    text.push_str(&format!("\nno answer changes; the gain on validation images has p = {:.4}\n", outcome.p_value));
+    text.push_str(&format!("\nno answer changes; the gain on the validation samples has p = {:.4}\n", outcome.p_value));
     if let Some((version, folder)) = &outcome.published {
         text.push_str(&format!("published version {version} in {}\n", folder.display()));
     }

@@ -26,10 +26,10 @@ pub(super) struct CheckModelArgs {
     /// Library of ONNX Runtime
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
-    /// Memory that loading and one run may take
+    /// Memory limit for loading and one run
     #[arg(long, value_name = "BYTES")]
     memory_bytes: u64,
-    /// CPU time that they may take
+    /// CPU time limit for loading and one run
     #[arg(long, value_name = "S")]
     cpu_seconds: u64,
 }

@@ -12,7 +12,7 @@ use super::reading::ReadingArgs;
 use crate::error::{Error, Result};
 use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, Split, inspect};
 
-/// What an inspection ends with when some of the data cannot be used.
+/// Exit code of an inspection that found unusable data.
 const UNUSABLE: u8 = 3;
 
 /// Classes that are shown one by one.

@@ -9,20 +9,21 @@ use super::recipe::{PlaceArgs, RecipeArgs};
 use crate::error::{Error, Result};
 use crate::trainer::{RunDir, SweepPlan, lr_find};
 
-/// Finds a learning rate: a short run in which it grows with every step, from --from to --to, until the loss explodes.
-/// Shows where the loss falls fastest, and the valley, half way down its longest fall: try that first.
+/// Finds a learning rate by a range test: a short run in which it grows with every step, from --from to --to, until
+/// the loss explodes. Reports the rate where the loss falls fastest, and the valley, half way down its longest fall:
+/// try the valley first.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   weir lr-find mnist-mlp
   weir lr-find mnist-cnn --optimizer sgd --to 10 --steps 200
 
-The run directory keeps lr_find.csv and lr_find.svg. A schedule plays no part; with one that rises to the
-learning rate, as one_cycle, a few times the valley is worth a try.")]
+The run directory keeps lr_find.csv and lr_find.svg. The schedule is ignored. For a schedule that rises to the
+learning rate, such as one_cycle, a few times the valley is worth a try.")]
 pub(super) struct LrFindArgs {
-    /// The recipe; weir train --list shows them
+    /// The preset; weir train --list shows them
     #[arg(required_unless_present = "config")]
     preset: Option<String>,
-    /// Steps, 20 at the least
+    /// Steps, at least 20
     #[arg(long, value_name = "N", default_value_t = 150)]
     steps: usize,
     /// The first learning rate

@@ -1,5 +1,4 @@
-//! The command line. Each subcommand has a file; this one dispatches and turns errors into one
-//! clear line and an exit code.
+//! The command line. Each subcommand has a file; this one dispatches, and turns an error into one line and an exit code.
 
 mod bench;
 mod calibrate;
@@ -55,30 +54,30 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Train a network and publish it as the next version of its model
     Train(Box<train::TrainArgs>),
-    /// Find a learning rate by a short run in which it grows
+    /// Find a learning rate by a short run in which it grows (range test)
     LrFind(Box<lr_find::LrFindArgs>),
-    /// Search for the settings that train a network best
+    /// Search for the hyperparameters that train a network best
     Tune(Box<tune::TuneArgs>),
-    /// Look at data before anything is trained on them
+    /// Inspect data before training on them
     Data(data::DataArgs),
-    /// Score a published version on labelled data, in the engine that serves it
+    /// Evaluate a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
-    /// Make a version as sure as it is right, and publish that as its next version
+    /// Calibrate a version's confidences (temperature scaling), and publish the result as its next version
     Calibrate(calibrate::CalibrateArgs),
     /// List, promote, roll back, load and unload the models of a running server
     Models(models::ModelsArgs),
     /// Measure a server, or the engine alone, under a known load
     Bench(bench::BenchArgs),
-    /// Ask a running server whether it is ready: exit 0 if it is (for containers)
+    /// Exit with 0 if a running server is ready (for containers)
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the OpenAPI document of the server
     Openapi,
-    /// Try a model from standard input (the server does so before it trusts one)
+    /// Load and run a model from standard input under limits (the server does so before it loads one itself)
     #[command(hide = true)]
     CheckModel(check_model::CheckModelArgs),
 }
 
-/// Parses the arguments and does what they say.
+/// Parses the arguments and runs the subcommand.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

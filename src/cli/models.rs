@@ -105,7 +105,7 @@ fn plain(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// What a folder holds, in the shape of the server's answer.
+/// Returns the models of a folder, in the shape of the server's answer.
 fn offline(folder: &Path, as_json: bool) -> Result<ExitCode> {
     let storage = Storage::from(folder);
     let store = AliasStore::new(&storage, Path::new("state"));

@@ -1,6 +1,6 @@
 //! Colours and bars of tables on a terminal.
 
-/// Whether to use colours.
+/// Colours for a terminal; with `false` none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paint(pub(super) bool);
 

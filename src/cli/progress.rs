@@ -1,4 +1,4 @@
-//! What a person sees while something takes long: a bar on a terminal, plain lines elsewhere.
+//! Progress of long work: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Steps between two updates of the bar.
 const BAR_STEPS: usize = 25;
 
-/// One clear line on standard error, red on a terminal.
+/// Prints an error as one line on standard error, red on a terminal.
 pub(super) fn error_line(error: &Error) {
     complaint(&error.to_string());
 }
 
-/// One clear line on standard error about something that is wrong and no [`enum@Error`].
+/// Prints a problem that is no [`enum@Error`] as one line on standard error.
 pub(super) fn complaint(what: &str) {
     let mut err = std::io::stderr().lock();
     let (red, plain) = if std::io::stderr().is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
@@ -27,7 +27,7 @@ pub(super) fn complaint(what: &str) {
     drop(writeln!(err, "{red}error:{plain} {what}"));
 }
 
-/// The accuracy in words, if there is one.
+/// Returns the accuracy in words; empty without one.
 pub(super) fn accuracy(share: Option<f64>) -> String {
     share.map_or_else(String::new, |share| format!(" accuracy {:.2} %", share * 100.0))
 }
@@ -46,7 +46,7 @@ impl TrainingProgress {
         Self { epochs, quiet, bar: None, spoken: Instant::now() }
     }
 
-    /// The model, before the first step: layers, shapes, parameters, multiply-adds.
+    /// Shows the network before the first step: layers, shapes, parameters, multiply-adds.
     pub(super) fn summary(&self, networks: &[&Network], data: &PreparedData) {
         data.source.notes.iter().for_each(|note| self.say(note));
         let mut parameters = 0;

@@ -1,4 +1,4 @@
-//! What the command line says about data.
+//! Arguments that say how data are read.
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
@@ -8,50 +8,50 @@ use crate::repository::{DataFormat, ReadSettings, TaskChoice, parse_size};
 use crate::signature::TokenSplit;
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
 
-/// How data are read. What is not said is found out.
+/// Arguments about the data; those not given are inferred from the data.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReadingArgs {
-    /// What the files are [default: found out from the path]
+    /// Format of the files [default: inferred from the path]
     #[arg(long, value_name = "FORMAT", help_heading = "Data")]
     format: Option<DataFormat>,
-    /// The column of a table that is to be learned [default: label, target or class, else the last one]
+    /// Column to predict [default: label, target or class, else the last column]
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     target: Option<String>,
-    /// What is to be learned [default: auto]
+    /// Task to train for [default: auto]
     #[arg(long, value_name = "TASK", help_heading = "Data")]
     task: Option<TaskChoice>,
-    /// Columns of a table that are left out
+    /// Columns to leave out
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
     ignore: Vec<String>,
     /// The column that holds sequences, as text or lists; the others are left out [default: sequence, in JSON Lines and
     /// Parquet files]
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     sequence: Option<String>,
-    /// Steps of a sequence that are kept at the most, the last ones [default: 256]
+    /// Longest sequence; of longer ones the last N steps are kept [default: 256]
     #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Data")]
     steps: Option<usize>,
-    /// Tokens that are told apart at the most, the most frequent ones of the training data [default: 10000, of those that
-    /// are there more than once]
+    /// Largest vocabulary: the N most frequent tokens of the training data [default: 10000, without tokens that occur
+    /// once]
     #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Data")]
     vocabulary: Option<usize>,
-    /// How a text is split into tokens [default: words]
+    /// Rule for splitting text into tokens [default: words]
     #[arg(long, value_name = "RULE", help_heading = "Data")]
     tokens: Option<TokenSplit>,
-    /// Height and width that pictures are brought to, as 28x28 [default: the commonest size]
+    /// Height and width that images are resized to, as 28x28 [default: the most common size]
     #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
     image_size: Option<[u32; 2]>,
-    /// Samples that take more than this are kept in a temporary file: bytes, or as 512M, 2G [default: 1G]
+    /// Memory for samples: bytes, or as 512M, 2G; larger data sets are kept in a temporary file [default: 1G]
     #[arg(long, env = "WEIR_DATA_MEMORY", value_name = "BYTES", value_parser = bytes, help_heading = "Data")]
     data_memory: Option<u64>,
 }
 
-/// A recipe takes 0 for nothing said.
+/// Refuses 0, which a recipe takes for "not given".
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 
 impl ReadingArgs {
-    /// The options that they say.
+    /// Returns them as options of the reader.
     pub(super) fn options(&self) -> DataOptions {
         let reading = ReadSettings {
             format: self.format,
@@ -67,7 +67,7 @@ impl ReadingArgs {
         DataOptions { reading, memory: self.data_memory.unwrap_or(DEFAULT_DATA_MEMORY) }
     }
 
-    /// What was given of them, as settings of a recipe.
+    /// Returns the given ones as settings of a recipe.
     pub(super) fn settings(&self) -> Vec<Override> {
         let mut settings = Vec::new();
         let mut add = |flag: &str, key: &str, value: Option<Value>| {
@@ -91,7 +91,7 @@ impl ReadingArgs {
     }
 }
 
-/// The name of a value, which settings and flags have in common.
+/// Returns the name of a value, which is the same in settings and flags.
 fn name(value: &impl ValueEnum) -> Option<Value> {
     value.to_possible_value().map(|value| value.get_name().into())
 }

@@ -1,4 +1,4 @@
-//! What `weir train`, `weir lr-find` and `weir tune` are told alike: a preset and what to change of it.
+//! Arguments that `weir train`, `weir lr-find` and `weir tune` share: a preset and changes to it.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,16 @@ use crate::bench::parse_span;
 use crate::error::{Error, Result};
 use crate::trainer::{Override, Schedule, TrainRequest, preset, read_settings, resolve};
 
-/// Where data come from and runs go.
+/// Arguments for the data and the run directories.
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
-    /// Labelled samples: a folder of IDX files as MNIST's, of pictures by class, or a CSV, TSV, Parquet or JSON Lines
-    /// file [default: data/mnist]
+    /// Labelled samples: a folder of IDX files such as MNIST's, a folder of images by class, or a CSV, TSV, Parquet or
+    /// JSON Lines file [default: data/mnist]
     #[arg(long, env = "WEIR_DATA", value_name = "PATH")]
     data: Option<PathBuf>,
     #[command(flatten)]
     reading: ReadingArgs,
-    /// Folder for run directories; each run gets its own and none is overwritten
+    /// Folder for run directories; each run gets a new one
     #[arg(long, env = "WEIR_RUNS", value_name = "DIR", default_value = "runs")]
     pub(super) runs: PathBuf,
     /// Threads [default: the cores this process may use]
@@ -27,17 +27,17 @@ pub(super) struct PlaceArgs {
     threads: Option<usize>,
 }
 
-/// The recipe: flags go before --set, that before --config, that before the preset.
+/// Arguments that change a preset. A flag overrides --set, --set overrides --config, --config overrides the preset.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 pub(super) struct RecipeArgs {
     /// Name of the run directory [default: the next number]
     #[arg(long)]
     pub(super) name: Option<String>,
-    /// Settings from a TOML file, as --print-config prints them and every run directory's args.toml holds them
+    /// Settings from a TOML file, as --print-config prints them and args.toml in a run directory holds them
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Any one setting, as optimizer.beta_2=0.99 or augment.elastic_alpha=34; may be repeated
+    /// Change any one setting, as optimizer.beta_2=0.99 or augment.elastic_alpha=34; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Passes over the training data
@@ -46,60 +46,60 @@ pub(super) struct RecipeArgs {
     /// Samples per step
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Seed of weights, split, order, dropout and all else that is random [default: 0]
+    /// Seed of everything random: weights, split, order, dropout [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Training samples held out for validation, every class in proportion
+    /// Training samples to hold out for validation, stratified by class
     #[arg(long, value_name = "N")]
     validation: Option<usize>,
-    /// Train on so many of the remaining samples only, every class in proportion; 0 takes all
+    /// Train on this many of the remaining samples, stratified by class; 0 takes all
     #[arg(long, value_name = "N")]
     train_samples: Option<usize>,
-    /// adam, adamw (with weight decay) or sgd (with Nesterov's momentum, for learning rates some thirty times those of
-    /// adam)
+    /// Optimizer: adam, adamw (with decoupled weight decay) or sgd (with Nesterov momentum; its learning rate is about
+    /// thirty times adam's)
     #[arg(long, value_name = "KIND")]
     optimizer: Option<String>,
-    /// The optimiser's learning rate; weir lr-find looks for one
+    /// Learning rate; weir lr-find suggests one
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// How strongly weights are drawn to zero, for adamw and sgd
+    /// Weight decay, for adamw and sgd
     #[arg(long, value_name = "PART")]
     weight_decay: Option<f64>,
-    /// How the learning rate goes along the run: constant, step, exponential, cosine, one_cycle or plateau
+    /// Learning-rate schedule: constant, step, exponential, cosine, one_cycle or plateau
     #[arg(long, value_name = "KIND", value_parser = Schedule::KINDS)]
     schedule: Option<String>,
-    /// Cut gradients down to this length; 1 tames recurrent networks
+    /// Clip the norm of the gradient to this; 1 suits recurrent networks
     #[arg(long, value_name = "NORM")]
     clip: Option<f64>,
-    /// Evaluate and export a moving average of the weights that keeps this much of itself in a step, as 0.999
+    /// Evaluate and export an exponential moving average of the weights with this decay per step, as 0.999
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
-    /// Stop after so many epochs without a lower loss on the validation data, and take the best one's weights
+    /// Stop after this many epochs without a lower validation loss, and keep the weights of the best epoch
     #[arg(long, value_name = "EPOCHS")]
     patience: Option<usize>,
-    /// End after this long, as 90s or 10m, and publish what there is. The one setting by which the same seed may give
-    /// another model
+    /// Stop after this time, as 90s or 10m, and publish the model as it is then. With this setting, the same seed may
+    /// give another model
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
-    /// Save the state every so many steps, besides the end of every epoch
+    /// Save the state every STEPS steps, in addition to the end of every epoch
     #[arg(long, value_name = "STEPS")]
     save_every: Option<usize>,
-    /// Spread this part of each target over all classes, as 0.1
+    /// Label smoothing: spread this share of each target over all classes, as 0.1
     #[arg(long, value_name = "PART")]
     label_smoothing: Option<f64>,
-    /// Mix every sample with another one by Beta(ALPHA, ALPHA), as 0.2
+    /// Mixup: mix every sample with another, in shares drawn from Beta(ALPHA, ALPHA), as 0.2
     #[arg(long, value_name = "ALPHA")]
     mixup: Option<f64>,
-    /// What samples weigh in the loss: none, balanced (all classes alike in sum), or a number for each class
+    /// Class weights in the loss: none, balanced (every class has the same total), or a number for each class
     #[arg(long, value_name = "WEIGHTS")]
     class_weights: Option<String>,
-    /// Turn training images by up to so many degrees, shift them by so many pixels and scale them by such a
-    /// part, at random; "none" leaves them as they are. --set knows more: augment.shear_degrees and others
+    /// Randomly rotate training images by up to DEGREES, shift them by up to PIXELS and scale them by up to PART;
+    /// "none" turns augmentation off. --set reaches further settings, such as augment.shear_degrees
     #[arg(long, value_name = "DEGREES,PIXELS,PART", value_parser = augment)]
     augment: Option<Moves>,
 }
 
-/// How images are moved: three numbers, or not at all.
+/// The value of --augment: three numbers, or none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Moves(Option<[f64; 3]>);
 
@@ -115,10 +115,10 @@ fn augment(text: &str) -> std::result::Result<Moves, String> {
 }
 
 impl PlaceArgs {
-    /// Makes the threads that everything runs on.
+    /// Starts the threads that training runs on.
     ///
     /// # Errors
-    /// [`Error::Config`] when there cannot be so many.
+    /// [`Error::Config`] when that many cannot be started.
     pub(super) fn start_threads(&self) -> Result<()> {
         let Some(threads) = self.threads else { return Ok(()) };
         rayon::ThreadPoolBuilder::new()
@@ -129,10 +129,10 @@ impl PlaceArgs {
 }
 
 impl RecipeArgs {
-    /// The request that the arguments come to; `further` are settings of the command's own.
+    /// Returns the request that the arguments amount to; `further` are settings of the command itself.
     ///
     /// # Errors
-    /// [`Error::Config`] naming what cannot be.
+    /// [`Error::Config`] naming the setting that is wrong.
     pub(super) fn resolve(
         &self,
         name: Option<&str>,
@@ -154,7 +154,7 @@ impl RecipeArgs {
         Ok(request)
     }
 
-    /// The settings that have a flag of their own.
+    /// Returns the settings that were given by flags of their own.
     fn flags(&self) -> Result<Vec<Override>> {
         let mut flags = Vec::new();
         let mut add = |flag: &str, key: &str, value: Option<Value>| {
@@ -198,7 +198,7 @@ impl RecipeArgs {
     }
 }
 
-/// A path as a setting.
+/// Returns a path as a setting.
 ///
 /// # Errors
 /// [`Error::Config`] when it is not UTF-8, which TOML is.

@@ -51,7 +51,7 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
     }
 }
 
-/// This program, even if its file was replaced since it started.
+/// Returns this program's file, even if it was replaced since the start.
 fn own_program() -> Option<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
     if running.exists() { Some(running) } else { std::env::current_exe().ok() }

@@ -1,4 +1,4 @@
-//! A version of a repository folder, as an argument names it: `mnist-mlp`, `mnist-mlp/3`,
+//! A version in a repository folder, as an argument names it: `mnist-mlp`, `mnist-mlp/3`,
 //! `mnist-mlp/stable`.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, VersionSpec};
 use crate::repository::{AliasStore, FoundVersion, Storage, scan};
 
-/// A model and which of its versions.
+/// A model and one of its versions.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Target {
     pub(super) name: ModelName,
@@ -29,7 +29,7 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// Finds it in a repository folder.
+    /// Finds the version in a repository folder.
     ///
     /// # Errors
     /// [`Error::Config`] when there is no such model or version, [`Error::Io`].

@@ -18,9 +18,9 @@ use crate::trainer::{
     EpochReport, Override, PRESETS, RunDir, StepReport, TaskReport, TrainOutcome, TrainRequest, Watch, rehearse, train,
 };
 
-/// Trains a preset on labelled images, checks the exported graph against the trainer, scores it on
-/// the test images and publishes it as the next version of its model. The same seed gives the same
-/// model, byte for byte.
+/// Trains a preset on labelled samples, checks the exported graph against the trainer, evaluates it on
+/// the test data and publishes it as the next version of its model. The same seed gives the same model,
+/// byte for byte.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   weir train mnist-mlp
@@ -29,19 +29,19 @@ use crate::trainer::{
   weir train mnist-mlp --print-config > run.toml; weir train --config run.toml --set schedule=cosine
   weir train --resume runs/mnist-mlp/3
 
-A flag goes before --set, that before --config, that before the preset. --print-config shows every
-setting there is; numbers of 0 are off. --dry-run checks all of it and shows the network.
+A flag overrides --set, --set overrides --config, and --config overrides the preset. --print-config
+prints every setting; the value 0 means off. --dry-run checks settings and data and shows the network.
 
-Ctrl-C saves the run, and so does the end of every epoch; --resume goes on as if it had never
+The run is saved at the end of every epoch and on Ctrl-C. --resume continues it as if it had never
 stopped, to the same bytes.")]
 pub(super) struct TrainArgs {
-    /// The recipe; --list shows them
+    /// The preset; --list shows them
     #[arg(required_unless_present_any = ["list", "resume", "config"])]
     preset: Option<String>,
     /// List the presets and exit
     #[arg(long)]
     list: bool,
-    /// Go on with an interrupted or killed run, with the arguments it was given
+    /// Continue an interrupted or killed run with its original arguments
     #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "RecipeArgs"])]
     resume: Option<PathBuf>,
     /// Print every setting as TOML and exit
@@ -56,16 +56,16 @@ pub(super) struct TrainArgs {
     /// Model repository to publish into [default: models]
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
-    /// Name of the model that is published [default: the preset's]
+    /// Name of the published model [default: the name of the preset]
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     model: Option<ModelName>,
     /// Train, check and report, but publish nothing
     #[arg(long, conflicts_with = "resume")]
     no_publish: bool,
-    /// Serve Prometheus metrics of the running job at http://ADDR/metrics
+    /// Serve Prometheus metrics of this run at http://ADDR/metrics
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
-    /// Write no event files for TensorBoard into the run directory
+    /// Write no TensorBoard event files into the run directory
     #[arg(long, conflicts_with = "resume")]
     no_tensorboard: bool,
     /// Print the evaluation as JSON on standard output
@@ -101,7 +101,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             if args.dry_run {
                 let progress = TrainingProgress::new(request.fit.epochs, args.quiet);
                 rehearse(&request, &mut |networks, data| progress.summary(networks, data))?;
-                progress.say(&format!("{} epochs would be trained; all of it checks out", request.fit.epochs));
+                progress.say(&format!("{} epochs would be trained; settings and data are valid", request.fit.epochs));
                 return Ok(ExitCode::SUCCESS);
             }
             let run = RunDir::create(&args.place.runs, request.preset.name, args.recipe.name.as_deref())?;

@@ -21,33 +21,34 @@ use crate::trainer::{Objective, Outcome, RunDir, Sampler, Trial, TunePlan, TuneW
   weir tune --resume runs/mnist-mlp/4 --trials 40
   weir train --config runs/mnist-mlp/4/best.toml
 
-KEY is any setting that weir train --print-config shows: KEY=log(LOW,HIGH) for what grows by factors,
-uniform(LOW,HIGH), int(LOW,HIGH), or [A,B,…]. The run directory keeps a journal of the trials, best.toml,
-trials.csv, trials.json and trials.svg. The same seed searches the same way; a search that was
-interrupted or killed goes on with --resume and repeats no trial that was over.")]
+KEY is any setting that weir train --print-config shows: KEY=log(LOW,HIGH) on a logarithmic scale,
+uniform(LOW,HIGH), int(LOW,HIGH), or a choice [A,B,…]. The run directory keeps a journal of the trials,
+best.toml, trials.csv, trials.json and trials.svg. The same seed gives the same search. --resume continues a
+search that was interrupted or killed, and repeats no finished trial.")]
 pub(super) struct TuneArgs {
-    /// The recipe; weir train --list shows them
+    /// The preset; weir train --list shows them
     #[arg(required_unless_present_any = ["config", "resume"])]
     preset: Option<String>,
-    /// A setting and what it may be; repeat it to search several
+    /// A setting and its range or choices; may be repeated
     #[arg(long, value_name = "KEY=VALUES", required_unless_present = "resume")]
     search: Vec<String>,
-    /// Trials in all [default: 20]
+    /// Total number of trials [default: 20]
     #[arg(long, value_name = "N")]
     trials: Option<usize>,
-    /// How the next trial is found: by what the better ones have in common, or by chance
+    /// Sampler of the next trial: tpe models the better trials, random draws at random
     #[arg(long, value_enum, default_value_t = SamplerName::Tpe)]
     sampler: SamplerName,
-    /// What trials are judged by, on the validation data
+    /// Figure of the validation data by which trials are compared
     #[arg(long, value_enum, default_value_t = ObjectiveName::Loss)]
     objective: ObjectiveName,
-    /// At the first rung and whenever a trial has so many times the epochs, one in so many goes on; 0 lets all
+    /// Successive halving: at the first rung, and at each rung of FACTOR times the epochs, one trial in FACTOR
+    /// continues; 0 lets all continue
     #[arg(long, value_name = "FACTOR", default_value_t = 3)]
     halving: usize,
-    /// The epoch of the first rung
+    /// Epoch of the first rung
     #[arg(long, value_name = "EPOCH", default_value_t = 1)]
     first_rung: usize,
-    /// Go on with a search, with the arguments it was given; --trials may ask for more
+    /// Continue a search with its original arguments; --trials may ask for more
     #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "search", "RecipeArgs", "sampler", "objective", "halving", "first_rung"])]
     resume: Option<PathBuf>,
     /// Print all trials as JSON on standard output
@@ -74,7 +75,7 @@ enum ObjectiveName {
     Accuracy,
 }
 
-/// Trials that the table shows.
+/// Number of trials in the table.
 const SHOWN: usize = 10;
 
 pub(super) fn run(args: &TuneArgs) -> Result<ExitCode> {
@@ -123,7 +124,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The best trials, the best first.
+/// Returns a table of the best trials, the best first.
 fn table(tuned: &Tuned) -> String {
     let mut order: Vec<&Trial> = tuned.trials.iter().filter(|trial| trial.objective.is_some()).collect();
     let rank = |trial: &Trial| (trial.outcome != Outcome::Finished, trial.objective.unwrap_or(f64::INFINITY));
@@ -150,7 +151,7 @@ fn words(settings: &toml::Table) -> String {
 struct Show {
     progress: TrainingProgress,
     stop: Arc<AtomicBool>,
-    /// "/20", if it is known.
+    /// "/20", if the number of trials is known.
     trials: String,
 }
 

@@ -19,7 +19,7 @@ pub enum Color {
     Page,
     /// The background of a section and of a chart.
     Card,
-    /// The background of what is set into a card.
+    /// The background of areas set into a card.
     Well,
     /// Text.
     Ink,
@@ -29,15 +29,15 @@ pub enum Color {
     Line,
     /// Text on a strong colour.
     Strong,
-    /// The first series; what is right.
+    /// The first series; right answers.
     Blue,
-    /// The second series; what is wrong.
+    /// The second series; wrong answers.
     Orange,
     /// The third series.
     Purple,
-    /// What is well.
+    /// Good news.
     Green,
-    /// Limits, and what is not well.
+    /// Limits, and bad news.
     Red,
     /// One of [`SHADES`] shades for series that have an order.
     Shade(u8),

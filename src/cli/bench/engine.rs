@@ -19,9 +19,9 @@ use crate::bench::{
 use crate::engine::Engines;
 use crate::error::{Error, Result};
 
-/// Run a model in the engine, batch by batch, without a server.
+/// Measure a model in the engine alone, batch size by batch size, without a server.
 ///
-/// What is left of this under HTTP is what the server costs. The input is made of random numbers.
+/// The difference to the same model served over HTTP is the cost of the server. The input is random numbers.
 ///
 /// The exit code is 0, or 6 if --slo is given and no batch met it, or 130 after Ctrl-C.
 #[derive(Debug, Args)]
@@ -40,28 +40,28 @@ Keys of --json (they are only added to):
 pub(super) struct EngineArgs {
     /// An .onnx file, models/<name> (its newest version) or models/<name>/<version>
     model: PathBuf,
-    /// Samples in a batch, one step for each [default: 1,2,4,8,16,32, or what the graph fixes]
+    /// Batch sizes, one step for each [default: 1,2,4,8,16,32, or the fixed size of the graph]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     batch: Vec<usize>,
     /// Threads that run at the same time, each with a session of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// Engine that runs it
+    /// Engine that runs the model
     #[arg(long, value_name = "ENGINE", default_value = "tract")]
     engine: EngineName,
     /// Library of ONNX Runtime [default: ORT_DYLIB_PATH, or libonnxruntime.so* beside weir]
     #[arg(long, env = "WEIR_ONNXRUNTIME", value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
-    /// Time of each step
+    /// Measured time of each step
     #[arg(long, short, value_name = "TIME", default_value = "2s", value_parser = parse_span)]
     duration: Duration,
-    /// Time before each step that is not measured
+    /// Warm-up before each step, which is not measured
     #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = parse_span)]
     warmup: Duration,
-    /// What a run of a batch must meet, such as p99<=10ms; the exit code is 6 if no batch does
+    /// Service level for a run of a batch, such as p99<=10ms; the exit code is 6 if no batch meets it
     #[arg(long, value_name = "TERMS")]
     slo: Option<Slo>,
-    /// Model repository in which a bare name is looked for
+    /// Model repository in which a bare name is looked up
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
     models: PathBuf,
     #[command(flatten)]

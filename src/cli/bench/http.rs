@@ -1,4 +1,4 @@
-//! `weir bench http`: the course of a run and what is said about it.
+//! `weir bench http`: runs the steps and prints their figures.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ struct Run<'a> {
     output: Output,
     stop: Stop,
     steps: Vec<Step>,
-    /// The course in words.
+    /// The load in words.
     how: String,
 }
 
@@ -146,7 +146,7 @@ impl Run<'_> {
         Ok((Some(search.best().is_some()), search.best()))
     }
 
-    /// What went wrong first, below a table that has no room for it.
+    /// Prints the first error below a table, which has no room for it.
     fn problems(&self) -> Result<()> {
         let first = self.steps.iter().find_map(|step| step.first_problem.as_ref());
         first.map_or(Ok(()), |problem| self.output.say(&format!("\nfirst error  {problem}\n")))

@@ -1,4 +1,4 @@
-//! The arguments of `weir bench http`, and what they ask for.
+//! The arguments of `weir bench http`, and the plan that they make.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const DURATION: Duration = Duration::from_secs(10);
 const DURATION_OF_MANY: Duration = Duration::from_secs(3);
 const WARMUP: Duration = Duration::from_secs(1);
 const WARMUP_OF_MANY: Duration = Duration::from_millis(500);
-/// Where a search begins, and how exact its answer is.
+/// The first rate of a search, and the relative precision of its result.
 const SEARCH_START: f64 = 100.0;
 pub(super) const SEARCH_PRECISION: f64 = 0.05;
 
@@ -26,11 +26,11 @@ pub(super) const SEARCH_PRECISION: f64 = 0.05;
 ///
 /// Only http:// URLs.
 ///
-/// Closed loop (the default): each of --connections sends its next request when the answer is there.
-/// Open loop (--rate): requests start at this rate whatever the server does, and latency counts from
+/// Closed loop (the default): each of --connections sends its next request when the last one is answered.
+/// Open loop (--rate): requests start at this rate however fast the server answers, and latency counts from
 /// the moment a request was meant to start, so a server that stalls cannot hide it.
 ///
-/// Latencies are of 2xx answers. A service level (--slo) is judged over all requests: one that fails
+/// Latencies are those of 2xx answers. A service level (--slo) is judged over all requests: one that fails
 /// or is never sent counts as slower than any limit.
 ///
 /// The exit code is 0, or 6 if --slo is given and was missed (in a sweep: by every step; in a search:
@@ -39,7 +39,7 @@ pub(super) const SEARCH_PRECISION: f64 = 0.05;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct HttpArgs {
-    /// Where to send requests
+    /// URL to send requests to
     #[arg(default_value = "http://127.0.0.1:8080/predict")]
     url: String,
 
@@ -47,7 +47,7 @@ pub(super) struct HttpArgs {
     /// the path ends in /predict]
     #[arg(long, value_name = "FILE", help_heading = "Request")]
     body: Vec<PathBuf>,
-    /// Content type of the bodies [default: what their bytes say]
+    /// Content type of the bodies [default: inferred from their first bytes]
     #[arg(long, value_name = "TYPE", help_heading = "Request")]
     content_type: Option<String>,
     /// A header, 'name: value'; may be repeated
@@ -56,34 +56,34 @@ pub(super) struct HttpArgs {
     /// Method [default: POST with a body, else GET]
     #[arg(long, short = 'X', value_name = "METHOD", help_heading = "Request")]
     method: Option<http::Method>,
-    /// Time for one request, with connecting
+    /// Time limit for one request, connecting included
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_span, help_heading = "Request")]
     pub(super) timeout: Duration,
 
-    /// Connections: busy all the time in a closed loop [default: 32], the most that are opened in an
-    /// open loop [default: 256]; at most 10,000
+    /// Connections: always busy in a closed loop [default: 32], opened as needed up to this number in an open
+    /// loop [default: 256]; at most 10,000
     #[arg(long, short = 'c', value_name = "N", help_heading = "Load")]
     connections: Option<usize>,
-    /// Open loop: requests a second
+    /// Open loop: requests per second
     #[arg(long, short = 'r', value_name = "N", help_heading = "Load")]
     rate: Option<f64>,
     /// Open loop: the spacing of requests [default: constant]
     #[arg(long, value_enum, help_heading = "Load")]
     arrivals: Option<ArrivalsArg>,
-    /// Of --arrivals poisson
+    /// Seed of --arrivals poisson
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Load")]
     seed: u64,
     /// Measured time of a step, such as 10s or 500ms [default: 10s; 3s in a sweep or search]
     #[arg(long, short = 'd', value_name = "TIME", value_parser = parse_span, help_heading = "Load")]
     duration: Option<Duration>,
-    /// Measured requests of a step; without --duration they alone end it
+    /// Measured requests of a step; without --duration, only they end it
     #[arg(long, short = 'n', value_name = "N", help_heading = "Load")]
     requests: Option<u64>,
-    /// Time before each step that is not measured [default: 1s; 500ms in a sweep or search; none with
+    /// Warm-up before each step, which is not measured [default: 1s; 500ms in a sweep or search; none with
     /// --requests]
     #[arg(long, value_name = "TIME", value_parser = parse_span, help_heading = "Load")]
     warmup: Option<Duration>,
-    /// Generator threads; one drives tens of thousands of requests a second
+    /// Generator threads; one is enough for tens of thousands of requests per second
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Load")]
     pub(super) threads: usize,
 
@@ -93,12 +93,12 @@ pub(super) struct HttpArgs {
     /// One open-loop step for each rate, such as 500,1000,2000
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["rate", "find_rate"], help_heading = "Many steps")]
     sweep_rates: Vec<f64>,
-    /// Search the largest open-loop rate that meets --slo: doubling from --rate [default: 100], then
-    /// bisection to 5 %; a rate is missed only if it is missed twice
+    /// Search for the largest open-loop rate that meets --slo: doubling from --rate [default: 100], then
+    /// bisection to 5 %. A rate fails only if it misses the service level twice in a row
     #[arg(long, requires = "slo", help_heading = "Many steps")]
     find_rate: bool,
 
-    /// What must be met, such as p99<=20ms or p50<=2ms,p99.9<=100ms,max<=1s,errors<=0.1%
+    /// Service level, such as p99<=20ms or p50<=2ms,p99.9<=100ms,max<=1s,errors<=0.1%
     #[arg(long, value_name = "TERMS", help_heading = "Verdict")]
     pub(super) slo: Option<Slo>,
     #[command(flatten)]
@@ -130,13 +130,13 @@ Keys of --json (they are only added to; requests is the sum of statuses and erro
 /// The spacing of requests.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ArrivalsArg {
-    /// All gaps alike
+    /// Equal gaps
     Constant,
-    /// As from many independent callers
+    /// Exponential gaps, like the requests of many independent callers
     Poisson,
 }
 
-/// Which steps are run.
+/// The steps to run.
 pub(super) enum Course {
     One(Load),
     Sweep(Vec<Load>),

@@ -1,4 +1,4 @@
-//! What a person sees while a step runs: a bar on a terminal, nothing elsewhere.
+//! Progress while a step runs: a bar on a terminal, nothing elsewhere.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::bench::Live;
 /// The bar moves this often.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long a step takes.
+/// The expected length of a step.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
     pub(super) name: String,

@@ -13,14 +13,14 @@ use crate::error::{Error, Result};
 use crate::stats::{Comparison, McNemar, SIGNIFICANCE, TestMethod};
 use crate::trainer::{evaluate_version, label, read_for};
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Shown<'a> {
     /// The two, as `mnist-mlp/1`.
     models: [String; 2],
     /// The names of the classes.
     labels: &'a [String],
-    /// In words.
+    /// The verdict in words.
     verdict: String,
     #[serde(flatten)]
     comparison: &'a Comparison,
@@ -69,7 +69,7 @@ fn verdict(names: &[String; 2], comparison: &Comparison) -> String {
     };
     let p = p_text(p_value);
     if only_first + only_second == 0 {
-        return format!("{} and {} are right and wrong on the same images.", names[0], names[1]);
+        return format!("{} and {} are right and wrong on the same samples.", names[0], names[1]);
     }
     match comparison.mcnemar.is_significant() {
         true if only_second > only_first => format!("{} is better: {}, {p}.", names[1], against(1, 0)),
@@ -108,7 +108,7 @@ fn text(names: &[String; 2], labels: &[String], verdict: &str, comparison: &Comp
         interval.high * 100.0
     ));
     text.push_str(&format!(
-        "McNemar's test {}, {method}: only {} is right on {}, only {} on {} of {} images\n",
+        "McNemar's test {}, {method}: only {} is right on {}, only {} on {} of {} samples\n",
         p_text(test.p_value),
         names[0],
         grouped(test.only_first as usize),
@@ -116,7 +116,7 @@ fn text(names: &[String; 2], labels: &[String], verdict: &str, comparison: &Comp
         grouped(test.only_second as usize),
         grouped(comparison.first.samples as usize)
     ));
-    text.push_str(&format!("same answer    on {:.2} % of the images\n\n", comparison.same_answer * 100.0));
+    text.push_str(&format!("same answer    on {:.2} % of the samples\n\n", comparison.same_answer * 100.0));
     let names: Vec<String> = labels.iter().map(|label| crate::ids::printable(label, 18)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("class".len());
     let heading = format!("{:<width$} {:>9} {:>22} {:>8} {:>22} {:>8}", "class", "support", "recall", "", "F1", "p");
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(say(0..976, 0..979), "Neither is shown to be better: 97.6 % against 97.9 %, p = 0.25.");
         assert_eq!(say(0..940, 0..980), "m/2 is better: 98.0 % against 94.0 %, p < 0.0001.");
         assert_eq!(say(0..980, 0..970), "m/1 is better: 98.0 % against 97.0 %, p = 0.0020.");
-        assert_eq!(say(0..976, 0..976), "m/1 and m/2 are right and wrong on the same images.");
+        assert_eq!(say(0..976, 0..976), "m/1 and m/2 are right and wrong on the same samples.");
         assert!(say(0..500, 500..1000).contains("50.0 % against 50.0 %, p = "), "{}", say(0..500, 500..1000));
     }
 }

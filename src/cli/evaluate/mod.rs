@@ -27,11 +27,11 @@ use crate::trainer::{
 /// A limit on the size of a model file makes no sense for one's own.
 const ANY_SIZE: u64 = u64::MAX - 1;
 
-/// What [`EvaluateArgs::min_accuracy`] ends with.
+/// Exit code of an evaluation below [`EvaluateArgs::min_accuracy`].
 const GATE_MISSED: u8 = 5;
 
-/// Scores a version on the test images, in the engine that serves it, and compares the figures with
-/// those of its manifest; or two versions on the same images with each other.
+/// Evaluates a version on test data in the engine that serves it, and compares the figures with those in its
+/// manifest; or compares two versions on the same data.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   weir evaluate mnist-mlp
@@ -46,16 +46,16 @@ pub(super) struct EvaluateArgs {
     /// The model, and its version or alias [default: the newest version]
     #[arg(value_name = "MODEL[/VERSION]", required_unless_present = "compare")]
     model: Option<Target>,
-    /// Its version, as MODEL/N
+    /// Its version, same as MODEL/N
     #[arg(long, value_name = "N", conflicts_with = "compare")]
     model_version: Option<Version>,
-    /// Compare two versions: which is better, and whether chance explains it (McNemar's test)
+    /// Compare two versions: which one is better, and is the difference significant? (McNemar's test)
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["model", "report", "min_accuracy"])]
     compare: Option<Vec<Target>>,
     /// Model repository
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
     models: PathBuf,
-    /// Labelled samples, as weir train takes them; a test part is held out as it does
+    /// Labelled samples as for weir train; the same test part is held out
     #[arg(long, env = "WEIR_DATA", value_name = "PATH", default_value = "data/mnist")]
     data: PathBuf,
     #[command(flatten)]
@@ -63,10 +63,10 @@ pub(super) struct EvaluateArgs {
     /// Write report.json, report.md and report.html into this folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Of an autoencoder: draws for each image of the tighter estimate of the likelihood; 0 leaves it out
+    /// Autoencoders: draws per image for the tighter estimate of the likelihood; 0 leaves the estimate out
     #[arg(long, value_name = "K", default_value_t = 500, value_parser = clap::value_parser!(u32).range(..=100_000))]
     draws: u32,
-    /// Of an autoencoder: images that the tighter estimate is made on, the first ones
+    /// Autoencoders: number of test images for the tighter estimate, taken from the beginning
     #[arg(long, value_name = "N", default_value_t = 1000)]
     draw_images: usize,
     /// Exit with 5 if the accuracy is below this, 0 to 1
@@ -174,7 +174,7 @@ fn verdict(manifest: Option<&Manifest>, evaluation: &Evaluation) -> String {
             "The manifest's evaluation is of other data.".into()
         }
         Some(test) if test.confusion == evaluation.confusion => {
-            "The same as the manifest's evaluation, to the last image.".into()
+            "The same as the manifest's evaluation, to the last sample.".into()
         }
         Some(test) => format!(
             "The manifest says accuracy {:.4}, loss {:.4}; this is another model, other data or another engine.",

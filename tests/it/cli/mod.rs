@@ -124,7 +124,7 @@ fn training_prints_a_summary_and_lines_and_json_for_machines() {
     assert!(quiet.status.success() && quiet.stderr.is_empty() && quiet.stdout.is_empty());
     let evaluated = output(&["evaluate", "mnist-mlp", "--models", &models, "--data", &data]);
     assert!(
-        text(&evaluated.stdout).contains("to the last image"),
+        text(&evaluated.stdout).contains("to the last sample"),
         "{}{}",
         text(&evaluated.stdout),
         text(&evaluated.stderr)

@@ -44,7 +44,7 @@ fn refused(models: &str, data: &Path, args: &[&str]) -> (Option<i32>, String) {
 fn an_evaluation_is_a_table_json_and_a_report() {
     let (root, models) = repository(&[1]);
     let table = done(&models, &["evaluate", "mnist-mlp/1"]);
-    for expected in ["97.40 %", "95 % interval 97.07 % – 97.69 %", "7 as 2 (18)", "to the last image", "predicted"] {
+    for expected in ["97.40 %", "95 % interval 97.07 % – 97.69 %", "7 as 2 (18)", "to the last sample", "predicted"] {
         assert!(table.contains(expected), "{expected} in {table}");
     }
     assert!(!table.contains('\x1b'), "no colour when piped");
@@ -106,7 +106,7 @@ fn a_bare_model_is_evaluated_as_its_model_toml_says() {
 fn two_versions_are_compared_in_words_and_numbers() {
     let (_root, models) = repository(&[1, 2]);
     let same = done(&models, &["evaluate", "--compare", "mnist-mlp/1", "mnist-mlp/2"]);
-    assert!(same.starts_with("mnist-mlp/1 and mnist-mlp/2 are right and wrong on the same images."), "{same}");
+    assert!(same.starts_with("mnist-mlp/1 and mnist-mlp/2 are right and wrong on the same samples."), "{same}");
     let json: Value =
         serde_json::from_str(&done(&models, &["evaluate", "--json", "--compare", "mnist-mlp/1", "mnist-mlp/2"]))
             .unwrap();

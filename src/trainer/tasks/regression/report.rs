@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::evaluate::figures;
 use crate::error::Result;
-use crate::report::{Axis, Chart, Color, Document, Stroke, Subject, columns, escape, headline, section, significant, span};
+use crate::report::{
+    Axis, Chart, Color, Document, Stroke, Subject, columns, escape, headline, section, significant, span,
+};
 use crate::stats::RegressionEvaluation;
 use crate::trainer::curves::training;
 use crate::trainer::progress::EpochReport;
