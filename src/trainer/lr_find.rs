@@ -134,19 +134,26 @@ pub fn lr_find(
             Ok(())
         })?;
     }
-    smooth(&mut points);
-    // There are more than both together before anything counts as an explosion.
-    let judged = &points[points.len() / BEGINNING..points.len() - if exploded { EDGE } else { 0 }];
-    let losses: Vec<f64> = judged.iter().map(|point| point.smoothed_loss).collect();
-    let sweep = Sweep {
-        steepest: judged[steepest(&losses)].learning_rate,
-        valley: judged[valley(&losses)].learning_rate,
-        exploded,
-        points,
-    };
+    let sweep = Sweep::of(points, exploded);
     run.write("lr_find.csv", &sweep.csv())?;
     run.write("lr_find.svg", &sweep.svg(lowest))?;
     Ok(sweep)
+}
+
+impl Sweep {
+    /// Judges the points of a sweep.
+    fn of(mut points: Vec<SweepPoint>, exploded: bool) -> Self {
+        smooth(&mut points);
+        // There are more than both together before anything counts as an explosion.
+        let judged = &points[points.len() / BEGINNING..points.len() - if exploded { EDGE } else { 0 }];
+        let losses: Vec<f64> = judged.iter().map(|point| point.smoothed_loss).collect();
+        Self {
+            steepest: judged[steepest(&losses)].learning_rate,
+            valley: judged[valley(&losses)].learning_rate,
+            exploded,
+            points,
+        }
+    }
 }
 
 /// Smooths the losses by a mean that forgets, from the front and then from the back, so that it lags behind in neither

@@ -182,18 +182,9 @@ impl Collector {
             targets,
             origins: Arc::new(origins),
         };
-        let mut parts = [Vec::new(), Vec::new(), Vec::new()];
-        for (index, split) in self.splits.iter().enumerate() {
-            if all.labels().get(index).is_some_and(|label| *label as usize >= labels.len()) {
-                let (file, row) = all.origin(index);
-                let name = &self.names.list()[self.codes[index] as usize];
-                let problem = format!("class {} is not among the training samples", crate::ids::quote(name));
-                faults.report(file, row, problem)?;
-                continue;
-            }
-            parts[*split as usize].push(index);
-        }
-        let [train, validation, test] = parts.map(|part| all.select(&part));
+        let class_of = |index: usize| self.names.list()[self.codes[index] as usize].as_str();
+        let places = places(&all, &self.splits, labels.len(), class_of, faults)?;
+        let [train, validation, test] = places.map(|part| all.select(&part));
         if train.is_empty() {
             return Err(unusable(what, "holds no training samples"));
         }
@@ -216,6 +207,27 @@ impl Collector {
         let validation = (!validation.is_empty()).then_some(validation);
         Ok(Parts { train, validation, test, labels, notes })
     }
+}
+
+/// Returns the places of the samples of each part; those of classes that are not trained on are reported and left out.
+fn places<'n>(
+    all: &Dataset,
+    splits: &[Split],
+    trained_classes: usize,
+    class_of: impl Fn(usize) -> &'n str,
+    faults: &mut Faults,
+) -> Result<[Vec<usize>; 3]> {
+    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+    for (index, split) in splits.iter().enumerate() {
+        if all.labels().get(index).is_some_and(|label| *label as usize >= trained_classes) {
+            let (file, row) = all.origin(index);
+            let class = crate::ids::quote(class_of(index));
+            faults.report(file, row, format!("class {class} is not among the training samples"))?;
+            continue;
+        }
+        parts[*split as usize].push(index);
+    }
+    Ok(parts)
 }
 
 /// The names of the training samples' classes, sorted, and the class of each sample; that of a name which

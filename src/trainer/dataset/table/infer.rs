@@ -108,26 +108,14 @@ impl Seen {
 /// learn from.
 pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Schema> {
     let columns = files[0].table.columns();
-    let place = |name: &str| columns.iter().position(|column| column == name);
-    let missing = |setting: &str, name: &str| Error::Config {
-        setting: setting.into(),
-        problem: format!("there is no column {}; there are: {}", crate::ids::quote(name), listed(columns)),
-    };
     let mut notes = Vec::new();
     let sequence = sequences::column(columns, settings, !matches!(files[0].table, Table::Csv(_)))?;
     let target = match &settings.target {
-        Some(name) => place(name).ok_or_else(|| missing("target", name))?,
-        None => {
-            let known = |name: &&str| columns.iter().position(|column| column.eq_ignore_ascii_case(name));
-            TARGETS.iter().find_map(known).unwrap_or_else(|| {
-                let last = (0..columns.len()).rev().find(|place| Some(*place) != sequence).unwrap_or(0);
-                notes.push(format!("the last column, {}, is to be learned; --target NAME says another", columns[last]));
-                last
-            })
-        }
+        Some(name) => place(columns, "target", name)?,
+        None => likely_target(columns, sequence, &mut notes),
     };
     for name in &settings.ignore {
-        place(name).ok_or_else(|| missing("ignore", name))?;
+        place(columns, "ignore", name)?;
     }
     let mut seen_sequences = sequence.map(|column| SeenSequences::new(column, settings));
     let mut seen: Vec<Seen> = columns.iter().map(|_| Seen::default()).collect();
@@ -166,11 +154,8 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
     let features: Vec<usize> = (0..columns.len()).filter(is_feature).collect();
     let layout = match &seen_sequences {
         Some(seen) => {
-            let others: Vec<String> = features
-                .iter()
-                .filter(|index| Some(**index) != sequence)
-                .map(|index| columns[*index].clone())
-                .collect();
+            let is_other = |index: &&usize| Some(**index) != sequence;
+            let others: Vec<String> = features.iter().filter(is_other).map(|index| columns[*index].clone()).collect();
             if !others.is_empty() {
                 notes.push(format!("what is learned from is the sequence alone; left out: {}", listed(&others)));
             }
@@ -179,8 +164,25 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
         None => layout(columns, &seen, &features, settings, &sizes, &mut notes),
     };
     let layout = layout.ok_or_else(|| unusable(&what, "has no column to learn from"))?;
-    let is_regression = is_regression(&seen[target], settings.task);
-    Ok(Schema { target, is_regression, split, layout, notes })
+    Ok(Schema { target, is_regression: is_regression(&seen[target], settings.task), split, layout, notes })
+}
+
+/// Returns the place of the column that a setting names.
+fn place(columns: &[String], setting: &str, name: &str) -> Result<usize> {
+    columns.iter().position(|column| column == name).ok_or_else(|| Error::Config {
+        setting: setting.into(),
+        problem: format!("there is no column {}; there are: {}", crate::ids::quote(name), listed(columns)),
+    })
+}
+
+/// Returns the column that is called as targets are, or else the last one.
+fn likely_target(columns: &[String], sequence: Option<usize>, notes: &mut Vec<String>) -> usize {
+    let known = |name: &&str| columns.iter().position(|column| column.eq_ignore_ascii_case(name));
+    TARGETS.iter().find_map(known).unwrap_or_else(|| {
+        let last = (0..columns.len()).rev().find(|place| Some(*place) != sequence).unwrap_or(0);
+        notes.push(format!("the last column, {}, is to be learned; --target NAME says another", columns[last]));
+        last
+    })
 }
 
 fn is_regression(target: &Seen, task: TaskChoice) -> bool {
