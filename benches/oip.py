@@ -4,7 +4,7 @@
     python3 benches/oip.py target/release/weir [--rounds 3] [--seconds 3]
 
 1. a digit as a binary tensor to /v2/models/mnist-mlp/infer, beside the same digit as a PNG file to
-   /predict, on 32 connections in turn: requests/s and their ratio; 2. the slowest of the answers of
+   /models/mnist-mlp/predict, on 32 connections in turn: requests/s and their ratio; 2. the slowest of the answers of
    /livez while tensors of 16 MB of JSON are read. Needs the Python standard library only.
 """
 
@@ -111,7 +111,7 @@ def main():
             file.flush()
             rates, costs = [], []
             for _ in range(args.rounds):
-                png, png_cost = bench(args.binary, server.pid, f"http://{address}/predict", args.seconds)
+                png, png_cost = bench(args.binary, server.pid, f"http://{address}/models/mnist-mlp/predict", args.seconds)
                 options = ["--body", file.name, "--header", f"{HEADER}: {length}"]
                 url = f"http://{address}/v2/models/mnist-mlp/infer"
                 oip, oip_cost = bench(args.binary, server.pid, url, args.seconds, *options)

@@ -177,7 +177,7 @@ class Bench:
         if echo is None:
             say("no --echo: the comparison with PNG decoding alone is left out")
             return
-        say("the dense network against PNG decoding without a model")
+        say("mnist-mlp against PNG decoding without a model")
         self.port += 1
         bare = Server("echo", [echo, str(self.port)], self.port)
         bare.start()
@@ -189,12 +189,12 @@ class Bench:
         body = ("--body", DIGIT, "--connections", CONNECTIONS)
 
         def one():
-            return (self.rate(weir, "/predict", *body)["good_per_second"] / self.rate(bare, "/decode", *body)["good_per_second"],)
+            return (self.rate(weir, "/models/mnist-mlp/predict", *body)["good_per_second"] / self.rate(bare, "/decode", *body)["good_per_second"],)
 
         (ratio,) = self.rounds(one)
         weir.stop()
         bare.stop()
-        self.target("dense network / decoding alone", ratio, ">=", 0.75)
+        self.target("mnist-mlp / decoding alone", ratio, ">=", 0.75)
 
     # The same network beside the usual Python answer.
     def beside_fastapi(self):
