@@ -225,6 +225,6 @@ fn a_run_writes_event_files_unless_told_not_to() {
     // Version, start, the steps 10 and 15 of two epochs, an epoch and its weights twice, test, two
     // pictures, end.
     assert_eq!(records(&files[0]).len(), 2 + 4 + 4 + 4);
-    assert!(fs::read_to_string(with.join("report.html")).unwrap().contains("How it was trained"));
+    assert!(fs::read_to_string(with.join("report.html")).unwrap().contains("After each epoch."));
     assert!(event_files(&train("without", &["--no-tensorboard"])).is_empty());
 }
