@@ -135,7 +135,7 @@ pub(super) fn variables() -> String {
     let list =
         |theme| Color::all().map(|color| format!("--{}:{};", color.name(), color.hex(theme))).collect::<String>();
     format!(
-        ":root{{color-scheme:light dark;{}}}\n@media (prefers-color-scheme:dark){{:root{{{}}}}}\n",
+        ":root{{color-scheme:light dark;{}}}\n@media (prefers-color-scheme: dark){{:root{{{}}}}}\n",
         list(Theme::Light),
         list(Theme::Dark)
     )

@@ -192,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_readme_is_read() {
-        let readme = include_str!("../../README.md");
-        let examples = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    fn the_example_of_the_documents_is_read() {
+        let document = include_str!("../../docs/serving.md");
+        let examples = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let examples: Vec<&str> = examples.filter(|example| !example.starts_with(' ')).collect();
         assert!(!examples.is_empty());
         for example in examples {

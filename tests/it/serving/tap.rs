@@ -170,11 +170,12 @@ async fn inline_batches_and_split_requests_are_seen_one_by_one() {
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     for index in 0..24 {
         let seen = keeper.only(&format!("r{index}"));
-        assert_eq!((seen.outcome, seen.elements), (Outcome::Success, Some((784, 10))));
+        // Two outputs: logits and probabilities.
+        assert_eq!((seen.outcome, seen.elements), (Outcome::Success, Some((784, 20))));
     }
     let rows = vec![vec![vec![vec![0.0; 28]; 28]; 1]; 70];
     assert_eq!(post_json(&app, "/predict", "split", json!({"instances": rows})).await, 200);
-    assert_eq!((keeper.only("split").samples, keeper.only("split").elements), (70, Some((70 * 784, 700))));
+    assert_eq!((keeper.only("split").samples, keeper.only("split").elements), (70, Some((70 * 784, 1400))));
     assert_eq!(keeper.count(), 25);
 }
 
