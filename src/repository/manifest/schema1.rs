@@ -127,7 +127,7 @@ mod tests {
     }
 
     /// The manifest of a bundled model as one of another output, with these figures and examples.
-    fn altered(output: Value, metrics: Value, golden: Value) -> crate::error::Result<Manifest> {
+    fn altered(output: &Value, metrics: Value, golden: Value) -> crate::error::Result<Manifest> {
         let mut document: Value = serde_json::from_slice(&bundled("mnist-mlp")).unwrap();
         document["transform"] = serde_json::json!({ "output": output });
         (document["metrics"], document["golden"]) = (metrics, golden);
@@ -139,12 +139,12 @@ mod tests {
         let number = serde_json::json!({"kind": "regression", "value": "value"});
         let nothing = || Value::Object(serde_json::Map::new());
         let golden = serde_json::json!([{"features": [1.5, null], "value": 3.5}]);
-        let manifest = altered(number.clone(), nothing(), golden).unwrap();
+        let manifest = altered(&number, nothing(), golden).unwrap();
         assert_eq!(manifest.metrics, None);
         let [Golden { input, answer }] = manifest.golden.as_slice() else { panic!("one example") };
         assert_eq!(*input, Example::Elements { values: vec![Some(1.5), None] });
         assert_eq!(*answer, GoldenAnswer::Regression { value: 3.5 });
-        let refused = altered(number, nothing(), serde_json::json!([{"features": [1.5], "probabilities": [1.0]}]));
+        let refused = altered(&number, nothing(), serde_json::json!([{"features": [1.5], "probabilities": [1.0]}]));
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("golden example 0 has no answer for the task regression"), "{refused}");
 

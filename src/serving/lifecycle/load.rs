@@ -87,10 +87,13 @@ fn announce(servable: &Servable, start: Instant) {
     }
 }
 
+/// A loss, and the accuracy where there is one.
+type Figures = (f64, Option<f64>);
+
 /// Returns loss and accuracy by their source. The loss is in the unit of the version's live figures: the mean score
 /// of an autoencoder, the mean squared error of a model of numbers.
 fn known_quality(quality: &Quality) -> Vec<(Source, f64, Option<f64>)> {
-    let known: [(Source, Option<(f64, Option<f64>)>); 3] = match quality {
+    let known: [(Source, Option<Figures>); 3] = match quality {
         Quality::Classification(ClassificationQuality { training, validation, test }) => {
             let figures = |summary: Summary| (summary.loss, Some(summary.accuracy));
             [

@@ -129,7 +129,7 @@ impl Step<'_> {
             Self::Rescale(scale) => rescale(input, *scale, &mut output),
             Self::Dense { weight, bias } => {
                 output = bias.values.repeat(rows);
-                add_product(matrix(input, rows)?, weights(weight)?, &mut output)?;
+                add_product(&matrix(input, rows)?, &weights(weight)?, &mut output)?;
             }
             Self::Relu => relu(input, &mut output),
             Self::Silu => silu(input, &mut output),
@@ -144,7 +144,7 @@ impl Step<'_> {
             Self::Rescale(scale) => upper.iter_mut().for_each(|upper| *upper *= scale),
             Self::Dense { weight, .. } => {
                 let mut lower = vec![0.0; input.len()];
-                add_product(matrix(&upper, rows)?, weights(weight)?.reversed_axes(), &mut lower)?;
+                add_product(&matrix(&upper, rows)?, &weights(weight)?.reversed_axes(), &mut lower)?;
                 return Ok(lower);
             }
             Self::Relu => relu_back(output, &mut upper),
@@ -158,7 +158,7 @@ impl Step<'_> {
 fn weight_gradient(input: &[f32], upper: &[f32], rows: usize) -> Result<Vec<f32>> {
     let (input, upper) = (matrix(input, rows)?, matrix(upper, rows)?);
     let mut gradient = vec![0.0; input.ncols() * upper.ncols()];
-    add_product(input.reversed_axes(), upper, &mut gradient)?;
+    add_product(&input.reversed_axes(), &upper, &mut gradient)?;
     Ok(gradient)
 }
 
@@ -171,22 +171,22 @@ fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// Adds `left · right` to `out`, which lies row by row.
-fn add_product(left: ArrayView2<'_, f32>, right: ArrayView2<'_, f32>, out: &mut [f32]) -> Result<()> {
+fn add_product(left: &ArrayView2<'_, f32>, right: &ArrayView2<'_, f32>, out: &mut [f32]) -> Result<()> {
     let (rows, depth, columns) = (left.nrows(), left.ncols(), right.ncols());
     let mut out = ArrayViewMut2::from_shape((rows, columns), out).map_err(misfit)?;
     let threads = if rows * depth * columns < SHARED { 1 } else { rayon::current_num_threads() };
     if threads == 1 {
-        general_mat_mul(1.0, &left, &right, 1.0, &mut out);
+        general_mat_mul(1.0, left, right, 1.0, &mut out);
     } else if rows >= columns {
         let share = rows.div_ceil(threads);
         let shares: Vec<_> =
             out.axis_chunks_iter_mut(Axis(0), share).zip(left.axis_chunks_iter(Axis(0), share)).collect();
-        shares.into_par_iter().for_each(|(mut out, left)| general_mat_mul(1.0, &left, &right, 1.0, &mut out));
+        shares.into_par_iter().for_each(|(mut out, left)| general_mat_mul(1.0, &left, right, 1.0, &mut out));
     } else {
         let share = columns.div_ceil(threads);
         let shares: Vec<_> =
             out.axis_chunks_iter_mut(Axis(1), share).zip(right.axis_chunks_iter(Axis(1), share)).collect();
-        shares.into_par_iter().for_each(|(mut out, right)| general_mat_mul(1.0, &left, &right, 1.0, &mut out));
+        shares.into_par_iter().for_each(|(mut out, right)| general_mat_mul(1.0, left, &right, 1.0, &mut out));
     }
     Ok(())
 }
@@ -200,6 +200,7 @@ fn weights(parameter: &Parameter) -> Result<ArrayView2<'_, f32>> {
     ArrayView2::from_shape((parameter.values.len() / columns.max(1), columns), &parameter.values).map_err(misfit)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err gives the value")]
 fn misfit(error: ShapeError) -> Error {
     Error::internal("training failed", error.to_string())
 }

@@ -28,7 +28,7 @@ fn wildcards(source: &Source, names: &[&str]) -> Vec<usize> {
         let names_kind = |pattern: &&[Token<'_>]| {
             pattern.windows(2).any(|pair| names.contains(&pair[0].text) && pair[1].text == "::")
         };
-        if patterns.iter().any(|pattern| names_kind(&pattern)) {
+        if patterns.iter().any(names_kind) {
             let wild = patterns.iter().filter(|pattern| matches!(pattern, [only] if only.text == "_"));
             lines.extend(wild.map(|pattern| source.line_of(pattern[0].at)));
         }

@@ -20,7 +20,7 @@ pub(in crate::trainer::tasks) fn results(report: &ReconstructionReport) -> Resul
     }
     let mut pictures = Vec::new();
     for (title, picture) in report.pictures() {
-        let size = [picture.width as usize, picture.height as usize];
+        let size = [picture.width, picture.height];
         pictures.push(TestPicture { tag: format!("test/{title}"), size, colorspace: GREY, png: picture.png()? });
     }
     Ok(TestResults { scalars, pictures })
