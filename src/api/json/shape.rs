@@ -41,7 +41,7 @@ impl Shape {
     /// Reads an element, or lists within lists of elements, which stand at a depth.
     ///
     /// # Errors
-    /// What `element` returns, and lists that are no rectangle, nested too deeply or not well formed.
+    /// The errors of `element`; lists that are no rectangle, nested too deeply or not well formed.
     #[inline]
     pub(in crate::api) fn read(
         &mut self,

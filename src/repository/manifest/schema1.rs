@@ -87,7 +87,7 @@ mod tests {
         std::fs::read(format!("{folder}/{model}.json")).unwrap()
     }
 
-    /// What a conversion must not touch.
+    /// The fields that a conversion must leave alone.
     fn rest(document: &Value) -> Value {
         let mut rest = document.clone();
         let fields = rest.as_object_mut().unwrap();
