@@ -40,7 +40,8 @@ class Program:
         port = free_port()
         command = [self.path, "serve", "--grpc", "off", "--models", options.models, "--state-dir", self.state]
         command += ["--http", f"127.0.0.1:{port}", "--log", "error"]
-        return Server(str(self.path), list(map(str, command)), port, "/readyz")
+        # A developer's shell may ask for the call stack of every error inside the engine, which nobody else pays for.
+        return Server(str(self.path), list(map(str, command)), port, "/readyz", {"RUST_BACKTRACE": "0"})
 
     def warm_up(self, options, models):
         """Has every model checked and tuned, so that later starts remember both."""

@@ -14,13 +14,18 @@ pub(super) struct CompanionLoader<'a> {
 }
 
 impl CompanionLoader<'_> {
+    /// Returns true if there is a decoder.
+    pub(super) fn has_decoder(&self) -> bool {
+        self.decoder().is_some()
+    }
+
     /// Loads the decoder, if there is one. Its metrics appear under the name `<model>/decoder`, which no
     /// model can have.
     ///
     /// # Errors
     /// [`crate::error::Error::Repository`] when it is not what the manifest promises, or cannot be run.
     pub(super) fn generator(&self) -> Result<Option<Generator>> {
-        let Some(file) = self.files.iter().find(|file| file.role == CompanionRole::Decoder) else { return Ok(None) };
+        let Some(file) = self.decoder() else { return Ok(None) };
         let manifest = self.manifest.and_then(|manifest| Some((manifest, manifest.transform.image.as_ref()?)));
         let Some((manifest, image)) = manifest else {
             return Err(unusable(format!("{} makes images, and the model takes none", file.name)));
@@ -36,5 +41,9 @@ impl CompanionLoader<'_> {
         let series = format!("{}/decoder", self.graphs.found.name);
         let decoder = self.graphs.runner(graph, &graph_file, &series, 0)?;
         Generator::new(decoder, &file.name, image).map(Some)
+    }
+
+    fn decoder(&self) -> Option<&CompanionFile> {
+        self.files.iter().find(|file| file.role == CompanionRole::Decoder)
     }
 }

@@ -1,5 +1,7 @@
 //! Loads a version: a servable that has proved itself by hashes, signature, golden examples and warm-up.
 
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Instant;
 
 use super::companion::CompanionLoader;
@@ -26,20 +28,19 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let VersionFiles { onnx, onnx_sha256, manifest, probe, companions } =
         VersionFiles::read_named(&found.files, found.settings.model_file(), settings.max_model_bytes)?;
     let graphs = GraphLoader::new(found, settings, metrics);
-    let plan = graphs.plan(&onnx, &onnx_sha256)?;
-    drop(onnx);
-    if let Some(manifest) = &manifest {
-        verify::signature(manifest, plan.signature())?;
-    }
-    let view = triton::view(found, plan.signature())?;
-    let mut graph = graphs.warm(plan, view, &onnx_sha256)?;
-    triton::warm_up(found, &graph.view, &mut graph.sessions)?;
+    let companions = CompanionLoader { graphs: &graphs, manifest: manifest.as_ref(), files: &companions };
+    // Two graphs take as long as the slower one.
+    let (model, generator) = thread::scope(|scope| {
+        let generator = companions.has_decoder().then(|| scope.spawn(|| companions.generator()));
+        let model = warm_model(found, &graphs, manifest.as_ref(), onnx, &onnx_sha256);
+        (model, generator.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))))
+    });
+    let mut graph = model?;
+    let generator = generator.transpose()?.flatten();
     let (declared, labels) = declared(found, manifest.as_ref(), &mut graph)?;
     let signature = &graph.view.signature;
     let transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
     let probe = ProbeSet::new(samples(&probe, signature)?);
-    let loader = CompanionLoader { graphs: &graphs, manifest: manifest.as_ref(), files: &companions };
-    let generator = loader.generator()?;
     let file = GraphFile { name: found.settings.model_file(), sha256: &onnx_sha256 };
     let model = graphs.runner(graph, &file, found.name.as_str(), graphs.scheduling.cache_bytes)?;
     let servable = Servable {
@@ -55,6 +56,28 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     verify::golden(&servable)?;
     announce(&servable, start);
     Ok(servable)
+}
+
+/// Returns the graph of the model, ready for its first request.
+///
+/// # Errors
+/// As [`load`].
+fn warm_model(
+    found: &FoundVersion,
+    graphs: &GraphLoader<'_>,
+    manifest: Option<&Manifest>,
+    onnx: Vec<u8>,
+    onnx_sha256: &str,
+) -> Result<WarmGraph> {
+    let plan = graphs.plan(&onnx, onnx_sha256)?;
+    drop(onnx);
+    if let Some(manifest) = manifest {
+        verify::signature(manifest, plan.signature())?;
+    }
+    let view = triton::view(found, plan.signature())?;
+    let mut graph = graphs.warm(plan, view, onnx_sha256)?;
+    triton::warm_up(found, &graph.view, &mut graph.sessions)?;
+    Ok(graph)
 }
 
 /// Returns the transforms that the manifest, `model.toml` or `config.pbtxt` declares, in this order, and the
