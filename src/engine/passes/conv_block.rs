@@ -176,7 +176,7 @@ impl WithSimd for Images<'_> {
 #[inline(always)]
 fn pool<'a, S: Simd>(simd: S, rows: impl Iterator<Item = &'a [f32]>, width: usize, most: &mut [f32]) {
     let most = S::as_mut_simd_f32s(most).0;
-    most.fill(simd.splat_f32s(f32::MIN));
+    most.fill(simd.splat_f32s(f32::NEG_INFINITY));
     for row in rows {
         for pixel in row.chunks_exact(width) {
             for (most, &value) in most.iter_mut().zip(S::as_simd_f32s(pixel).0) {

@@ -1,4 +1,7 @@
-//! Rewrites graphs so that convolutional networks run faster than in tract alone.
+//! Rewrites graphs so that tract computes them rightly, and convolutional networks faster than alone.
+//!
+//! [`rewrite_file`] replaces what tract's reader of ONNX does not know or reads wrongly, [`mend`] the operations that
+//! lose numbers, and [`speed_up`] what we compute faster.
 //!
 //! tract computes a convolution as one matrix product, for which it first copies columns out of the whole
 //! batch; it pools one number at a time; and each Relu is one more pass over memory. Between tract's
@@ -17,13 +20,22 @@ mod conv_block;
 mod conv_rows;
 mod each_sample;
 mod epilogue;
+mod exact;
 mod fuse;
 mod image;
 mod max_pool;
+mod onnx;
 mod pointwise;
 mod prefix;
 
+pub(super) use onnx::rewrite as rewrite_file;
 use tract_onnx::prelude::{TractResult, TypedModel};
+
+/// Replaces the operations that are not exact. The graph need not be decluttered.
+pub(super) fn mend(mut model: TypedModel) -> TractResult<TypedModel> {
+    exact::rewrite(&mut model)?;
+    Ok(model)
+}
 
 /// Replaces the operations that ours run faster. The graph must be decluttered; its batch may be symbolic
 /// or fixed.

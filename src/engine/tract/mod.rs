@@ -37,10 +37,10 @@ impl TractPlan {
 
     fn build(onnx: &[u8]) -> Result<Self> {
         let refuse = |error: TractError| unusable(format!("{error:#}"));
-        let mut graph = parse(onnx).map_err(refuse)?;
+        let mut graph = parse(onnx)?;
         let batch = shapes::name_symbols(&mut graph).map_err(refuse)?;
         let names = shapes::names(&graph);
-        let typed = graph.into_typed().map_err(refuse)?.into_decluttered().map_err(refuse)?;
+        let typed = graph.into_typed().and_then(passes::mend).map_err(refuse)?.into_decluttered().map_err(refuse)?;
         let signature = shapes::signature(&typed, names)?;
         let single = batch
             .filter(|_| signature.batching() == Batching::Any)
@@ -66,8 +66,10 @@ fn optimise(graph: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
 }
 
 /// Parses the bytes where they are; the reader of tract would copy them first.
-fn parse(onnx: &[u8]) -> TractResult<InferenceModel> {
-    tract_onnx::onnx().model_for_proto_model(&ModelProto::decode(onnx)?)
+fn parse(onnx: &[u8]) -> Result<InferenceModel> {
+    let mut proto = ModelProto::decode(onnx).map_err(|error| unusable(error.to_string()))?;
+    passes::rewrite_file(&mut proto).map_err(unusable)?;
+    tract_onnx::onnx().model_for_proto_model(&proto).map_err(|error| unusable(format!("{error:#}")))
 }
 
 /// One thread's working memory for a [`TractPlan`].
