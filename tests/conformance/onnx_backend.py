@@ -8,8 +8,10 @@ inputs go over the Open Inference Protocol with binary tensors, which carry ever
 An outcome is one of:
 
     right       type, shape and numbers as the test expects, at the test's own tolerance
-    near        as right, but for rounding of up to a hundred-thousandth of the largest number of the output
+    near        as right, but for rounding of up to a hundred-thousandth of the largest number of the output, or where
+                the numbers are drawn at random
     refused     not loaded, or not answered; with the reason
+    corrected   answered otherwise than the test of 1.16 expects, which later releases of ONNX corrected
     wrong       answered otherwise
     unaskable   with a sequence, an optional value or an element type that no tensor of the protocol has
 
@@ -45,7 +47,18 @@ TABLE = pathlib.Path(__file__).with_suffix(".txt")
 SUITES = ["node", "simple", "pytorch-converted", "pytorch-operator", "light"]
 ENGINES = ["tract", "onnxruntime"]
 # From the best outcome to the worst.
-RANKS = {"right": 0, "near": 1, "unaskable": 2, "refused": 3, "wrong": 4}
+RANKS = {"right": 0, "near": 1, "corrected": 2, "unaskable": 3, "refused": 4, "wrong": 5}
+# What the tests of 1.16 expect of these was wrong: windows that reach beyond the padding were divided by their whole
+# size, and numbers beyond the range of int8 were wrapped around instead of saturated.
+CORRECTED = {
+    "node/averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True",
+    "node/qlinearmatmul_2D_int8_float16",
+    "node/qlinearmatmul_2D_int8_float32",
+    "node/qlinearmatmul_3D_int8_float16",
+    "node/qlinearmatmul_3D_int8_float32",
+}
+# What these give is drawn at random, so an answer can have no more than the expected type and shape.
+RANDOM = ("bernoulli", "training_dropout")
 SAMPLE = 12
 MODELS_OF_A_SERVER = 150
 RTOL, ATOL = 1e-3, 1e-7
@@ -261,6 +274,10 @@ def outcome(server, model, refused, test):
         if name not in answer:
             return "wrong", f"no output \"{name}\""
         worst = max(worst, tensor.answered_by(*answer[name]), key=lambda one: RANKS[one[0]])
+    if worst[0] == "wrong" and test.key in CORRECTED:
+        return "corrected", worst[1]
+    if worst[0] == "wrong" and test.name.startswith(RANDOM) and worst[1].startswith("element"):
+        return "near", "random"
     return worst
 
 

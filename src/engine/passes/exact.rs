@@ -1,11 +1,12 @@
 //! Replaces operations of tract that lose numbers by exact ones.
 //!
 //! tract begins a maximum with the least finite number, so that it never finds an infinite one; adds whole numbers in
-//! 32 bits; and leaves shifts by more bits than there are to the processor.
+//! 32 bits, and half-precision ones in half precision; and leaves shifts by more bits than there are to the processor.
 
 use tract_onnx::tract_core::num_traits::{One, PrimInt, WrappingAdd, WrappingMul, Zero};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::math::{ShiftLeft, ShiftRight};
+use tract_onnx::tract_core::ops::cast::{Cast, cast};
+use tract_onnx::tract_core::ops::math::{Div, ShiftLeft, ShiftRight, div};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_hir::internal::*;
 
@@ -14,11 +15,58 @@ pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
     for id in 0..model.nodes.len() {
         let node = model.node(id);
         let datum = node.inputs.first().map(|input| model.outlet_fact(*input)).transpose()?.map(|fact| fact.datum_type);
-        let Some(op) = datum.and_then(|datum| exact(node, datum)) else { continue };
-        let patch = TypedModelPatch::replace_single_op(model, node, &node.inputs, op)?;
+        let patch = match datum.and_then(|datum| exact(node, datum)) {
+            Some(op) => TypedModelPatch::replace_single_op(model, node, &node.inputs, op)?,
+            None if datum == Some(f16::datum_type()) => match widened(model, node)? {
+                Some(patch) => patch,
+                None => continue,
+            },
+            None => continue,
+        };
         patch.apply(model)?;
     }
     Ok(())
+}
+
+/// Computes a sum or mean of half-precision numbers in 32 bits: the sum alone may be too large for the type.
+fn widened(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+    let Some(reduce) = node.op_as::<Reduce>().filter(|reduce| reduce.reducer == Reducer::Sum) else { return Ok(None) };
+    let mut patch = TypedModelPatch::default();
+    let name = |part: &str| format!("{}.{part}", node.name);
+    let input = patch.tap_model(model, node.inputs[0])?;
+    let wide = patch.wire_node(name("wide"), cast(f32::datum_type()), &[input])?;
+    let mut result = patch.wire_node(name("exact"), reduce.clone(), &wide)?;
+    let mut replaced = OutletId::from(node.id);
+    let shape = &model.outlet_fact(node.inputs[0])?.shape;
+    let count: TDim = reduce.axes.iter().map(|axis| &shape[*axis]).product();
+    if let [inlet] = &*node.outputs[0].successors
+        && let next = model.node(inlet.node)
+        && next.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Div>())
+        && inlet.slot == 0
+        && is_count(model, next.inputs[1], &count)?
+        && !model.outputs.contains(&replaced)
+    {
+        let count = tensor0(count).broadcast_into_rank(shape.rank())?;
+        let count = patch.add_const(name("count"), count)?;
+        let count = patch.wire_node(name("divisor"), cast(f32::datum_type()), &[count])?;
+        result = patch.wire_node(name("mean"), div(), &[result[0], count[0]])?;
+        replaced = next.id.into();
+    }
+    let narrow = patch.wire_node(name("narrow"), cast(f16::datum_type()), &result)?;
+    patch.shunt_outside(model, replaced, narrow[0])?;
+    Ok(Some(patch))
+}
+
+/// Returns true if a value is this number, as far as half precision can tell.
+fn is_count(model: &TypedModel, value: OutletId, count: &TDim) -> TractResult<bool> {
+    let node = model.node(value.node);
+    if let (Some(number), Ok(count)) = (&model.outlet_fact(value)?.konst, count.to_i64()) {
+        return Ok(number.len() == 1 && number.cast_to_scalar::<f32>()? == f16::from_f32(count as f32).to_f32());
+    }
+    let Some(input) = node.inputs.first().filter(|_| node.op_is::<Cast>()) else { return Ok(false) };
+    let Some(whole) = &model.outlet_fact(*input)?.konst else { return Ok(false) };
+    let whole = whole.cast_to::<TDim>()?;
+    Ok(whole.try_as_plain_ram()?.as_slice::<TDim>()? == [count.clone()])
 }
 
 fn exact(node: &TypedNode, datum: DatumType) -> Option<Box<dyn TypedOp>> {
@@ -235,6 +283,18 @@ mod tests {
         assert_eq!(shift(false, tensor1(&[16u8, 255, 255]), tensor1(&[1u8, 8, 7])), tensor1(&[8u8, 0, 1]));
         assert_eq!(shift(false, tensor1(&[-8i32, 4, -1]), tensor1(&[1i32, -1, 99])), tensor1(&[-4i32, 0, -1]));
         assert_eq!(shift(true, tensor1(&[-8i32, 4, 3]), tensor1(&[1i32])), tensor1(&[-16i32, 8, 6]));
+    }
+
+    #[test]
+    fn the_mean_of_many_half_precision_numbers_is_finite() {
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f16::fact([1, 70_000])).unwrap();
+        let mean = tract_onnx::tract_hir::ops::nn::Reducer::Mean.wire(tvec![1], "y", &mut model, x).unwrap();
+        model.select_output_outlets(&[mean]).unwrap();
+        rewrite(&mut model).unwrap();
+        let plan = model.into_optimized().unwrap().into_runnable().unwrap();
+        let input = tensor0(f16::from_f32(20.0)).broadcast_scalar_to_shape(&[1, 70_000]).unwrap();
+        assert_eq!(*plan.run(tvec!(input.into_tvalue())).unwrap()[0], tensor2(&[[f16::from_f32(20.0)]]));
     }
 
     #[test]

@@ -15,7 +15,8 @@ const MAX_ELEMENTS: i64 = 1024;
 /// The inputs of a node that decide about shapes. Graphs compute them from others.
 fn sizes(op: &str) -> &'static [usize] {
     match op {
-        "Reshape" | "Expand" | "Tile" | "TopK" | "Squeeze" | "Unsqueeze" | "Split" | "CumSum" | "Trilu" | "Pad" => &[1],
+        "Reshape" | "Expand" | "Tile" | "TopK" | "Squeeze" | "Unsqueeze" | "Split" | "CumSum" | "Trilu" => &[1],
+        "Pad" => &[1, 3],
         "Slice" => &[1, 2, 3, 4],
         "Resize" => &[1, 2, 3],
         "OneHot" | "DFT" => &[1, 2],
