@@ -1,6 +1,6 @@
 //! Rewrites graphs so that tract computes them rightly, and convolutional networks faster than alone.
 //!
-//! [`rewrite_file`] replaces what tract's reader of ONNX does not know or reads wrongly, [`mend`] the operations that
+//! [`reader`] and [`rewrite_file`] replace what tract's reader of ONNX does not know or reads wrongly, [`mend`] the operations that
 //! lose numbers, and [`speed_up`] what we compute faster.
 //!
 //! tract computes a convolution as one matrix product, for which it first copies columns out of the whole
@@ -28,7 +28,7 @@ mod onnx;
 mod pointwise;
 mod prefix;
 
-pub(super) use onnx::rewrite as rewrite_file;
+pub(super) use onnx::{reader, rewrite as rewrite_file};
 use tract_onnx::prelude::{TractResult, TypedModel};
 
 /// Replaces the operations that are not exact. The graph need not be decluttered.

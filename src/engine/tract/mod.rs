@@ -69,7 +69,7 @@ fn optimise(graph: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
 fn parse(onnx: &[u8]) -> Result<InferenceModel> {
     let mut proto = ModelProto::decode(onnx).map_err(|error| unusable(error.to_string()))?;
     passes::rewrite_file(&mut proto).map_err(unusable)?;
-    tract_onnx::onnx().model_for_proto_model(&proto).map_err(|error| unusable(format!("{error:#}")))
+    passes::reader().model_for_proto_model(&proto).map_err(|error| unusable(format!("{error:#}")))
 }
 
 /// One thread's working memory for a [`TractPlan`].

@@ -63,7 +63,7 @@ pub(super) fn model(
 /// Runs a model after it was rewritten.
 pub(super) fn run(mut model: ModelProto, inputs: Vec<Tensor>) -> Vec<Tensor> {
     super::rewrite(&mut model).unwrap();
-    let mut graph = tract_onnx::onnx().model_for_proto_model(&model).unwrap();
+    let mut graph = super::reader().model_for_proto_model(&model).unwrap();
     for output in 0..graph.outputs.len() {
         graph.set_output_fact(output, InferenceFact::default()).unwrap();
     }

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod arguments;
+mod branch;
 mod build;
 #[cfg(test)]
 mod check;
@@ -16,12 +17,22 @@ mod numerics;
 mod pooling;
 mod recurrent;
 mod refuse;
+mod sizes;
 
+use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use self::build::Builder;
 use self::known::Known;
 use self::refuse::Refusal;
+use self::sizes::Sizes;
+
+/// Returns tract's reader of ONNX, with operators of ours in place of some of its own.
+pub(in crate::engine) fn reader() -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    onnx.op_register.insert("If", branch::read);
+    onnx
+}
 
 /// Replaces the nodes that tract does not compute, or computes wrongly.
 ///
@@ -30,20 +41,22 @@ use self::refuse::Refusal;
 pub(in crate::engine) fn rewrite(model: &mut ModelProto) -> Result<(), Refusal> {
     let default = |domain: &str| matches!(domain, "" | "ai.onnx");
     let opset = model.opset_import.iter().find(|import| default(&import.domain)).map_or(1, |import| import.version);
-    model.graph.as_mut().map_or(Ok(()), |graph| rewrite_graph(graph, opset))
+    model.graph.as_mut().map_or(Ok(()), |graph| rewrite_graph(graph, opset, Sizes::default()))
 }
 
-fn rewrite_graph(graph: &mut GraphProto, opset: i64) -> Result<(), Refusal> {
+fn rewrite_graph(graph: &mut GraphProto, opset: i64, mut sizes: Sizes) -> Result<(), Refusal> {
     let known = Known::of(graph);
     let nodes = std::mem::take(&mut graph.node);
     let mut written = Vec::with_capacity(nodes.len());
     for mut node in nodes {
         for inner in node.attribute.iter_mut().filter_map(|attribute| attribute.g.as_mut()) {
-            rewrite_graph(inner, opset)?;
+            rewrite_graph(inner, opset, sizes.clone())?;
         }
         refuse::check(&node, &known)?;
+        sizes.note(&node);
         let mut builder = Builder::new(&node, opset);
-        if is_replaced(&mut node, &known, opset, &mut builder)? {
+        let is_compared = node.op_type == "Equal" && sizes.equal(&node, &mut builder);
+        if is_compared || is_replaced(&mut node, &known, opset, &mut builder)? {
             written.append(&mut builder.finish());
         } else {
             written.push(node);
