@@ -82,6 +82,7 @@ fn is_replaced(node: &mut NodeProto, known: &Known, opset: i64, to: &mut Builder
         "Binarizer" => Ok(numerics::binarizer(node, to)),
         "ReduceLogSumExp" => Ok(numerics::log_sum_exp(node, to)),
         "ReverseSequence" => Ok(numerics::reverse_sequence(node, to)),
+        "GatherND" | "ScatterND" => Ok(numerics::wrap_indices(node, known, to)),
         "DequantizeLinear" => Ok(numerics::dequantize(node, known, to)),
         "ConstantOfShape" => {
             numerics::give_value(node);

@@ -130,6 +130,27 @@ pub(super) fn reverse_sequence(node: &NodeProto, to: &mut Builder) -> bool {
     true
 }
 
+/// `GatherND` and `ScatterND` with indices that count from the end, which tract takes for indices beyond it. Returns
+/// false if the file holds the indices, or does not say how many make up a place.
+pub(super) fn wrap_indices(node: &mut NodeProto, known: &Known, to: &mut Builder) -> bool {
+    let (Some(data), Some(indices)) = (input(node, 0), input(node, 1)) else { return false };
+    let Some(width) = known.dims(indices).and_then(|dims| dims.last().copied().flatten()) else { return false };
+    if known.is_constant(indices) {
+        return false;
+    }
+    let skipped = integer_of(node, "batch_dims", 0);
+    let shape = to.op("Shape", &[data], Vec::new());
+    let sizes = to.slice(&shape, 0, skipped, skipped + width);
+    let sizes = to.op("CastLike", &[&sizes, indices], Vec::new());
+    let zero = to.integer_like(0, indices);
+    let negative = to.op("Less", &[indices, &zero], Vec::new());
+    let wrapped = to.op("Add", &[indices, &sizes], Vec::new());
+    let wrapped = to.op("Where", &[&negative, &wrapped, indices], Vec::new());
+    node.input[1] = wrapped;
+    to.push(node.clone());
+    true
+}
+
 /// `DequantizeLinear` by one scale that the graph computes. tract needs a scale of the file.
 pub(super) fn dequantize(node: &NodeProto, known: &Known, to: &mut Builder) -> bool {
     let (Some((value, result)), Some(scale)) = (ends(node), input(node, 1)) else { return false };
@@ -213,6 +234,15 @@ mod tests {
         let x = tract_onnx::prelude::Tensor::from_shape(&[3, 2, 2], &x).unwrap();
         let outputs = run(model(17, node, inputs, Vec::new()), vec![x, tract_onnx::prelude::tensor1(&[2i64, 3])]);
         assert_close(&floats(&outputs[0]), &[4.0, 5.0, 10.0, 11.0, 0.0, 1.0, 6.0, 7.0, 8.0, 9.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn an_index_may_count_from_the_end() {
+        let node = node("GatherND", &["x", "i"], &["y"], Vec::new());
+        let model = model(17, node, vec![value("x", &[-1, 2]), typed_value("i", 7, &[-1, 2])], Vec::new());
+        let x = tract_onnx::prelude::tensor2(&[[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+        let indices = tract_onnx::prelude::tensor2(&[[-1i64, 0], [0, -1], [1, 1]]);
+        assert_close(&floats(&run(model, vec![x, indices])[0]), &[5.0, 2.0, 4.0]);
     }
 
     #[test]
