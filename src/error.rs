@@ -102,7 +102,7 @@ pub enum Error {
     DeadlineExceeded { limit_ms: u64 },
     /// The server is not ready for traffic.
     #[error("not ready: {reason}")]
-    NotReady { reason: &'static str },
+    NotReady { reason: String },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,

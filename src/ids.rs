@@ -20,7 +20,7 @@ pub struct InvalidName {
 
 type Result<T> = std::result::Result<T, InvalidName>;
 
-/// The name of a model: 1 to 64 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit.
+/// The name of a model: 1 to 255 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit.
 ///
 /// The alphabet excludes path separators, `..`, escapes and look-alikes, so a name is safe as a folder name, a
 /// metric label and a URL segment.
@@ -29,7 +29,8 @@ type Result<T> = std::result::Result<T, InvalidName>;
 pub struct ModelName(String);
 
 impl ModelName {
-    const MAX_BYTES: usize = 64;
+    /// The longest name that a file system takes for a folder.
+    const MAX_BYTES: usize = 255;
 
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
@@ -49,7 +50,7 @@ impl FromStr for ModelName {
         } else {
             Err(InvalidName {
                 what: "model name",
-                expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter or digit",
+                expected: "1 to 255 of A-Z a-z 0-9 . _ - starting with a letter or digit",
                 got: quote(text),
             })
         }
@@ -76,7 +77,7 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// The version of a model: a positive integer, written without sign or leading zeros.
+/// The version of a model: an integer from 0, written without sign or leading zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub u64);
@@ -85,15 +86,22 @@ impl FromStr for Version {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self> {
-        let canonical = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if canonical => Ok(Self(number)),
+        match Self::of_folder(text) {
+            Some(version) if text == "0" || !text.starts_with('0') => Ok(version),
             _ => Err(InvalidName {
                 what: "model version",
-                expected: "a positive integer without leading zeros",
+                expected: "an integer from 0 without leading zeros",
                 got: quote(text),
             }),
         }
+    }
+}
+
+impl Version {
+    /// Returns the version that a folder of this name is, which may have leading zeros.
+    pub fn of_folder(name: &str) -> Option<Self> {
+        let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        name.parse().ok().filter(|_| is_number).map(Self)
     }
 }
 
@@ -103,13 +111,15 @@ impl fmt::Display for Version {
     }
 }
 
-/// A movable name for a version, such as `stable`. It has the alphabet of [`ModelName`] and starts with a letter,
-/// so that it cannot be mistaken for a version.
+/// A movable name for a version, such as `stable`. It has the alphabet of [`ModelName`], at most 64 characters, and
+/// starts with a letter, so that it cannot be mistaken for a version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AliasName(String);
 
 impl AliasName {
+    const MAX_BYTES: usize = 64;
+
     /// The alias that answers requests without a version, if it exists.
     pub const STABLE: &'static str = "stable";
 
@@ -124,7 +134,11 @@ impl FromStr for AliasName {
 
     fn from_str(text: &str) -> Result<Self> {
         match text.parse::<ModelName>() {
-            Ok(name) if text.starts_with(|first: char| first.is_ascii_alphabetic()) => Ok(Self(name.0)),
+            Ok(name)
+                if text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.len() <= Self::MAX_BYTES =>
+            {
+                Ok(Self(name.0))
+            }
             _ => Err(InvalidName {
                 what: "alias",
                 expected: "1 to 64 of A-Z a-z 0-9 . _ - starting with a letter",
@@ -240,25 +254,33 @@ mod tests {
         for bad in ["", " ", ".", "..", "../x", "a/b", "a\\b", "%2e%2e", "a\0", "a b", "\u{202e}x", "é", "-x"] {
             assert!(bad.parse::<ModelName>().is_err(), "{bad:?}");
         }
-        assert!("x".repeat(65).parse::<ModelName>().is_err());
-        for good in ["mnist-mlp", "A.1_b", "0", &"x".repeat(64)] {
+        assert!("x".repeat(256).parse::<ModelName>().is_err());
+        for good in ["mnist-mlp", "A.1_b", "0", &"x".repeat(255)] {
             assert_eq!(good.parse::<ModelName>().unwrap().as_str(), good);
         }
+        assert!("x".repeat(64).parse::<AliasName>().is_ok() && "x".repeat(65).parse::<AliasName>().is_err());
     }
 
     #[test]
-    fn versions_are_canonical_positive_integers() {
-        for bad in ["", "0", "01", "+1", "-1", "1.0", "1e3", " 1", "18446744073709551616"] {
+    fn versions_are_canonical_and_their_folders_may_have_zeros_before_them() {
+        for bad in ["", "00", "01", "+1", "-1", "1.0", "1e3", " 1", "18446744073709551616"] {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
         }
         assert_eq!("12".parse::<Version>().unwrap(), Version(12));
+        assert_eq!("0".parse::<Version>().unwrap(), Version(0));
+        for (folder, version) in [("0", 0), ("000", 0), ("001", 1), ("12", 12)] {
+            assert_eq!(Version::of_folder(folder), Some(Version(version)));
+        }
+        for bad in ["", "+1", "-1", "1.0", "v1", " 1", "0x1", "18446744073709551616"] {
+            assert_eq!(Version::of_folder(bad), None, "{bad:?}");
+        }
     }
 
     #[test]
     fn an_alias_never_reads_as_a_version() {
         assert_eq!("7".parse::<VersionSpec>().unwrap(), VersionSpec::Specific(Version(7)));
         assert_eq!("v7".parse::<VersionSpec>().unwrap(), VersionSpec::Alias("v7".parse().unwrap()));
-        for bad in ["", "07", "0", "-1", "1.0", "1e3", "../1", "a b"] {
+        for bad in ["", "07", "00", "-1", "1.0", "1e3", "../1", "a b"] {
             assert!(bad.parse::<VersionSpec>().is_err(), "{bad:?}");
         }
     }

@@ -7,6 +7,7 @@
 
 // L0: words everything else is made of.
 pub mod error;
+pub mod external;
 pub mod ids;
 pub mod layers;
 pub mod signature;

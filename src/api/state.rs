@@ -198,7 +198,7 @@ impl ApiState {
         } else {
             "versions are still loading"
         };
-        Err(Error::NotReady { reason })
+        Err(Error::NotReady { reason: reason.into() })
     }
 
     /// Returns the time since the start.

@@ -17,7 +17,7 @@ use super::stop::Stop;
 use crate::engine::{EngineKind, Engines, Plan, Session, zeros};
 use crate::error::{Error, Result};
 use crate::ids::Version;
-use crate::repository::{FoundVersion, MODEL_FILE, ModelSettings, VersionFiles};
+use crate::repository::{FoundVersion, Graph, MODEL_FILE, Marks, ModelSettings, VersionFiles};
 use crate::signature::{Batching, Dim, TensorSpec};
 use crate::tensor::Tensor;
 
@@ -55,8 +55,9 @@ impl EngineModel {
     pub fn load(model: &Path, models: &Path, engine: EngineKind, engines: &Engines) -> Result<Self> {
         let found = if model.exists() { model.to_owned() } else { models.join(model) };
         let (path, onnx) = if found.is_file() {
-            let bytes = std::fs::read(&found).map_err(Error::io("read", &found))?;
-            (found, bytes)
+            let (folder, file) = (found.parent().unwrap_or(&found), found.file_name().unwrap_or_default());
+            let graph = Graph::read(&folder.into(), &file.to_string_lossy(), u64::MAX - 1, |_, _| Ok(()))?;
+            (found, graph.onnx)
         } else {
             let (folder, model_file) = version_folder(found, model)?;
             let files = VersionFiles::read_named(&folder.as_path().into(), &model_file, u64::MAX - 1)?;
@@ -133,19 +134,24 @@ fn version_folder(found: PathBuf, asked: &Path) -> Result<(PathBuf, String)> {
 
 /// Returns the name of the graph in a folder. Outside of a repository there are no settings that could name another.
 fn model_file(folder: &Path) -> Result<String> {
-    let Ok(version) = FoundVersion::in_folder(folder) else { return Ok(MODEL_FILE.into()) };
-    Ok(ModelSettings::read(&version.name, &version.model_files)?.model_file().to_owned())
+    let Ok(mut version) = FoundVersion::in_folder(folder) else { return Ok(MODEL_FILE.into()) };
+    version.settings = ModelSettings::read(&version.name, &version.model_files)?.into();
+    Marks::find(&mut version);
+    Ok(version.model_file().to_owned())
 }
 
 /// Returns the newest version in a model's folder.
 fn newest(folder: &Path, asked: &Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let version = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().parse::<Version>().ok();
-    let newest = entries.filter_map(version).max().ok_or_else(|| {
+    let version = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        Some((Version::of_folder(&name)?, std::cmp::Reverse(name)))
+    };
+    let (_, std::cmp::Reverse(newest)) = entries.filter_map(version).max().ok_or_else(|| {
         let expected = "an .onnx file, models/<name> or models/<name>/<version>";
         refuse("MODEL", &format!("\"{}\" is not a model; expected {expected}", asked.display()))
     })?;
-    Ok(folder.join(newest.to_string()))
+    Ok(folder.join(newest))
 }
 
 /// Runs batches on every thread for the planned time, or until the run is stopped.

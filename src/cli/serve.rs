@@ -13,6 +13,7 @@ use crate::app::{App, StopReason, bind};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
 use crate::engine::Engines;
 use crate::error::{Error, Result};
+use crate::repository::Storage;
 use crate::telemetry::{self, LogControl};
 
 /// Every setting can also be given as WEIR_<NAME> in the environment or as a key of the TOML file;
@@ -63,6 +64,8 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
     let grpc_is_same = config.grpc == GrpcListen::Same;
+    // Whoever reads that it listens may count on it.
+    Storage::from(config.serving.models.as_path()).check()?;
     let listeners = bind(&config).await?;
     let app = App::with_log(config, log)?;
     let address_of = |listener: &TcpListener| {

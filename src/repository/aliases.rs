@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::sha256_hex;
+use super::said;
 use super::storage::{Files, Mark, Storage, sync_folder, write_durably};
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
@@ -109,7 +111,7 @@ impl AliasStore {
     /// Returns the metadata of the files that hold a model's aliases, where they exist.
     pub(super) fn marks(&self, model: &ModelName) -> [Option<Mark>; 2] {
         let mark = |folder: &Path, file: &str| Files::from(folder).mark(file);
-        [mark(&self.models.join(model.as_str()), ALIASES_FILE), mark(&self.fallback, &format!("{model}.json"))]
+        [mark(&self.models.join(model.as_str()), ALIASES_FILE), mark(&self.fallback, &fallback_file(model))]
     }
 
     /// Returns the aliases of a model; none if there is no file.
@@ -118,7 +120,7 @@ impl AliasStore {
     /// [`Error::Repository`] when a file is not what this store writes, [`Error::Io`].
     pub fn read(&self, model: &ModelName) -> Result<Aliases> {
         let beside = read_aliases(&self.models.join(model.as_str()), ALIASES_FILE)?;
-        let fallback = read_aliases(&self.fallback, &format!("{model}.json"))?;
+        let fallback = read_aliases(&self.fallback, &fallback_file(model))?;
         Ok(if fallback.generation > beside.generation { fallback } else { beside })
     }
 
@@ -135,7 +137,7 @@ impl AliasStore {
             Err(LockError::ReadOnly) => {
                 fs::create_dir_all(&self.fallback).map_err(Error::io("create", &self.fallback))?;
                 let lock = lock(&self.fallback.join(LOCK_FILE)).map_err(LockError::into_error)?;
-                (self.fallback.clone(), format!("{model}.json"), lock)
+                (self.fallback.clone(), fallback_file(model), lock)
             }
             Err(error) => return Err(error.into_error()),
         };
@@ -161,10 +163,19 @@ impl AliasStore {
     }
 }
 
+/// Returns the name of a model's file in the state directory; names have at most 255 bytes there.
+fn fallback_file(model: &ModelName) -> String {
+    const ENDING: &str = ".json";
+    match model.as_str().len() + ENDING.len() {
+        ..=255 => format!("{model}{ENDING}"),
+        _ => format!("{}{ENDING}", sha256_hex(model.as_str().as_bytes())),
+    }
+}
+
 fn read_aliases(folder: &Path, file: &str) -> Result<Aliases> {
     let Some(bytes) = Files::from(folder).read(file, MAX_BYTES)? else { return Ok(Aliases::default()) };
     serde_json::from_slice(&bytes)
-        .map_err(|error| Error::Repository { what: ALIASES_FILE.into(), problem: error.to_string() })
+        .map_err(|error| Error::Repository { what: ALIASES_FILE.into(), problem: said::of_json(&error) })
 }
 
 enum LockError {
@@ -228,6 +239,14 @@ mod tests {
         let back = store.update(&model, |aliases| aliases.go_back(&stable).map(drop)).unwrap();
         assert_eq!((back.aliases[&stable].version, back.generation), (Version(1), 3));
         assert!(store.update(&model, |aliases| aliases.go_back(&stable).map(drop)).is_err());
+    }
+
+    #[test]
+    fn the_longest_name_of_a_model_makes_a_name_of_a_file() {
+        for length in [1, 250, 251, 255] {
+            let model: ModelName = "m".repeat(length).parse().unwrap();
+            assert!(fallback_file(&model).len() <= 255);
+        }
     }
 
     #[test]

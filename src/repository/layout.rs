@@ -1,10 +1,11 @@
 //! The models and versions that a repository holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::manifest::Manifest;
+use super::names::MODEL_FILE;
 use super::settings::ModelSettings;
 use super::storage::{EntryKind, Files, Storage};
 use super::triton::WARMUP_FOLDER;
@@ -27,6 +28,8 @@ pub struct FoundVersion {
     pub model_files: Files,
     /// The settings of `model.toml` and `config.pbtxt`; all defaults from [`scan`], which does not read them.
     pub settings: Arc<ModelSettings>,
+    /// Files that end in `.onnx`, where none is called as it should be; none from [`scan`], which does not look.
+    pub(super) other_graphs: Arc<[String]>,
 }
 
 impl FoundVersion {
@@ -37,13 +40,38 @@ impl FoundVersion {
     pub fn in_folder(folder: &Path) -> Result<Self> {
         let model = folder.parent().unwrap_or(folder);
         let name_of = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let number = name_of(folder);
         Ok(Self {
             name: name_of(model).parse()?,
-            version: name_of(folder).parse()?,
+            version: Version::of_folder(&number).map_or_else(|| number.parse(), Ok)?,
             files: folder.into(),
             model_files: model.into(),
             settings: Arc::default(),
+            other_graphs: Arc::default(),
         })
+    }
+
+    /// Returns the name of the file that holds the graph: the one that the settings name, or else `model.onnx`, or
+    /// else the only one that ends in `.onnx` in a folder without a manifest.
+    pub fn model_file(&self) -> &str {
+        match &*self.other_graphs {
+            [only] if self.settings.named_model_file().is_none() => only,
+            _ => self.settings.model_file(),
+        }
+    }
+
+    /// Returns the reason why there is no graph, for a folder without one.
+    pub fn why_no_graph(&self) -> String {
+        let missing = format!("{} is missing", self.settings.model_file());
+        let others: Vec<String> = self.other_graphs.iter().take(3).map(|name| quote(name)).collect();
+        match (others.is_empty(), self.settings.named_model_file()) {
+            (true, _) => missing,
+            (false, Some(_)) => format!("{missing}; the folder has {}", others.join(", ")),
+            (false, None) => format!(
+                "{missing}; the folder has {}: name one as default_model_filename in config.pbtxt, or call it {MODEL_FILE}",
+                others.join(", ")
+            ),
+        }
     }
 }
 
@@ -81,14 +109,14 @@ pub struct Scan {
     pub problems: Vec<Problem>,
 }
 
-/// Lists the versions in a repository. Links and special files are never followed.
+/// Lists the versions in a repository. Folders of models and versions may be links.
 ///
 /// # Errors
 /// [`Error::Io`](crate::error::Error::Io) when the repository itself cannot be read.
 pub fn scan(storage: &Storage) -> Result<Scan> {
     let mut scan = Scan::default();
     let root = storage.root();
-    for name in folders(&root, "", &mut scan.problems)? {
+    for Named { name, is_lost } in folders(&root, "", &mut scan.problems)? {
         let place = quote(&name);
         let model = match name.parse::<ModelName>() {
             Ok(model) => model,
@@ -97,6 +125,11 @@ pub fn scan(storage: &Storage) -> Result<Scan> {
                 continue;
             }
         };
+        // A link to a share that is gone for the moment is no reason to let go of the model.
+        if is_lost {
+            scan.unreadable.insert(model);
+            continue;
+        }
         let files = root.inside(model.as_str());
         match folders(&files, model.as_str(), &mut scan.problems) {
             Ok(versions) => {
@@ -113,27 +146,47 @@ pub fn scan(storage: &Storage) -> Result<Scan> {
     Ok(scan)
 }
 
-fn scan_model(model: &ModelName, files: &Files, versions: &[String], scan: &mut Scan) {
+fn scan_model(model: &ModelName, files: &Files, folders: &[Named], scan: &mut Scan) {
+    let mut versions: BTreeMap<Version, &str> = BTreeMap::new();
     // Triton's place for the data of warm-up requests.
-    for folder in versions.iter().filter(|folder| *folder != WARMUP_FOLDER) {
-        match folder.parse::<Version>() {
-            Ok(version) => scan.versions.push(FoundVersion {
-                name: model.clone(),
-                version,
-                files: files.inside(folder),
-                model_files: files.clone(),
-                settings: Arc::default(),
-            }),
-            Err(error) => {
-                let place = format!("{model}/{}", quote(folder));
-                scan.problems.push(Problem { place, problem: error.to_string() });
-            }
+    for Named { name: folder, is_lost } in folders.iter().filter(|folder| folder.name != WARMUP_FOLDER) {
+        let mut pass_over = |folder: &str, problem: String| {
+            scan.problems.push(Problem { place: format!("{model}/{}", quote(folder)), problem });
+        };
+        let Some(version) = Version::of_folder(folder) else {
+            pass_over(folder, "is not the number of a version".into());
+            continue;
+        };
+        // Of several folders that mean one version, the one with the fewest leading zeros is it.
+        let (kept, other) = match versions.get(&version) {
+            _ if *is_lost => continue,
+            None => (folder.as_str(), None),
+            Some(held) if held.len() > folder.len() => (folder.as_str(), Some(*held)),
+            Some(held) => (*held, Some(folder.as_str())),
+        };
+        if let Some(other) = other {
+            pass_over(other, format!("means version {version}, which the folder {} is already", quote(kept)));
         }
+        versions.insert(version, kept);
     }
+    scan.versions.extend(versions.into_iter().map(|(version, folder)| FoundVersion {
+        name: model.clone(),
+        version,
+        files: files.inside(folder),
+        model_files: files.clone(),
+        settings: Arc::default(),
+        other_graphs: Arc::default(),
+    }));
+}
+
+/// The name of a folder, or of a link that leads to none at the moment.
+struct Named {
+    name: String,
+    is_lost: bool,
 }
 
 /// Returns the names of the folders among some files; reports whatever else is there.
-fn folders(files: &Files, place: &str, problems: &mut Vec<Problem>) -> Result<Vec<String>> {
+fn folders(files: &Files, place: &str, problems: &mut Vec<Problem>) -> Result<Vec<Named>> {
     let entries = files.entries(MAX_ENTRIES + 1)?;
     if entries.len() > MAX_ENTRIES {
         let problem = format!("more than {MAX_ENTRIES} entries; the rest is ignored");
@@ -141,12 +194,16 @@ fn folders(files: &Files, place: &str, problems: &mut Vec<Problem>) -> Result<Ve
     }
     let mut names = Vec::new();
     for entry in entries.into_iter().take(MAX_ENTRIES) {
-        match entry.kind {
-            EntryKind::Folder => names.push(entry.name),
-            EntryKind::Other => problems.push(Problem {
-                place: format!("{place}/{}", quote(&entry.name)),
-                problem: "is a link or special file, not a folder".to_owned(),
-            }),
+        let problem = match entry.kind {
+            EntryKind::Folder => None,
+            EntryKind::Lost => Some("is a link that leads nowhere"),
+            EntryKind::Special => Some("is a special file, not a folder"),
+        };
+        if let Some(problem) = problem {
+            problems.push(Problem { place: format!("{place}/{}", quote(&entry.name)), problem: problem.to_owned() });
+        }
+        if entry.kind != EntryKind::Special {
+            names.push(Named { name: entry.name, is_lost: entry.kind == EntryKind::Lost });
         }
     }
     Ok(names)

@@ -7,11 +7,15 @@ use std::sync::Arc;
 use super::aliases::{AliasStore, Aliases};
 use super::fingerprint::Marks;
 use super::layout::{FoundVersion, Problem, scan};
+use super::names::MODEL_FILE;
 use super::settings::{ModelSettings, SETTINGS_FILE};
-use super::storage::{Mark, Storage};
+use super::storage::{Files, Mark, Storage};
 use super::triton::CONFIG_FILE;
 use crate::error::Result;
-use crate::ids::{ModelName, Version};
+use crate::ids::{ModelName, Version, quote};
+
+/// The most files beside the versions of a model that are looked at for a misplaced graph.
+const MAX_FILES: usize = 1000;
 
 /// A version with the metadata of its files.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ impl Found {
 pub struct FoundModel {
     /// Its versions.
     pub versions: BTreeMap<Version, Found>,
+    /// The reason why it has no version, exactly if it has none.
+    pub without: Option<String>,
     /// The settings of `model.toml` and `config.pbtxt`, or the reason why they cannot be read.
     pub settings: std::result::Result<Arc<ModelSettings>, String>,
     /// The content of `aliases.json`, or the reason why it cannot be read.
@@ -50,6 +56,18 @@ pub struct Look {
     pub unreadable: BTreeSet<ModelName>,
     /// Entries that were passed over, with the reasons.
     pub problems: Vec<Problem>,
+}
+
+/// Returns the reason why a model's folder holds no version.
+fn why_without(name: &ModelName, files: &Files) -> String {
+    let place = format!("{name}/1/{MODEL_FILE}");
+    let beside = files.plain_files(MAX_FILES).unwrap_or_default();
+    match beside.iter().map(|(file, _)| file).find(|file| file.ends_with(".onnx")) {
+        Some(graph) => {
+            format!("it has no version: {} is not in a folder of a version; move it to {place}", quote(graph))
+        }
+        None => format!("it has no version: a version is a folder whose name is a number, as in {place}"),
+    }
 }
 
 /// Parsed files, kept until their metadata changes.
@@ -104,6 +122,7 @@ impl Looker {
             let pointers = Cached::renew(self.aliases.remove(&name), marks, || self.store.read(&name));
             let model = FoundModel {
                 versions: BTreeMap::new(),
+                without: (!scan.versions.iter().any(|found| found.name == name)).then(|| why_without(&name, &files)),
                 settings: said.parsed.clone(),
                 aliases: pointers.parsed.clone(),
             };
@@ -118,7 +137,7 @@ impl Looker {
             if let Some(settings) = self.settings.get(&folder.name).and_then(|said| said.good.as_ref()) {
                 folder.settings = settings.clone();
             }
-            let marks = Marks::of(&folder);
+            let marks = Marks::find(&mut folder);
             model.versions.insert(folder.version, Found { folder, marks });
         }
         Ok(look)

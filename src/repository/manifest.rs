@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::reading::{ReadSettings, is_default};
+use super::said;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::layers::Architecture;
@@ -174,8 +175,8 @@ impl Manifest {
     /// schema, or contradicts itself.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let of_json = |error: serde_json::Error| match error.is_eof() {
-            true => Error::Incomplete { what: MANIFEST_FILE.into(), problem: error.to_string() },
-            false => problem(error.to_string()),
+            true => Error::Incomplete { what: MANIFEST_FILE.into(), problem: said::of_json(&error) },
+            false => problem(said::of_json(&error)),
         };
         let schema = serde_json::from_slice::<SchemaOnly>(bytes).map_err(of_json)?.manifest_schema;
         let manifest = match schema {

@@ -5,7 +5,9 @@
 //! area knows files and nothing of engines.
 
 mod aliases;
+mod digest;
 mod fingerprint;
+mod graph;
 mod layout;
 mod look;
 mod manifest;
@@ -13,6 +15,7 @@ mod names;
 mod overrides;
 mod publish;
 mod reading;
+mod said;
 mod settings;
 mod source;
 mod storage;
@@ -21,7 +24,9 @@ pub mod triton;
 mod version;
 
 pub use aliases::{ALIASES_FILE, Alias, AliasStore, Aliases};
+pub use digest::{sha256_hex, sha256_of_file};
 pub use fingerprint::{Fingerprint, Marks};
+pub use graph::Graph;
 pub use layout::{FoundVersion, Problem, Scan, scan};
 pub use look::{Found, FoundModel, Look};
 pub use manifest::{
@@ -37,4 +42,4 @@ pub use settings::{ModelSettings, SETTINGS_FILE};
 pub use source::{Looked, Origin, Source};
 pub use storage::{Files, Storage};
 pub use tables::Versions;
-pub use version::{CompanionFile, VersionFiles, sha256_hex, sha256_of_file};
+pub use version::{CompanionFile, VersionFiles};

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::digest::sha256_hex;
 use super::layout::scan;
 use super::manifest::{FileEntry, MANIFEST_FILE, Manifest};
 use super::storage::{Storage, sync_folder, write_durably};
-use super::version::sha256_hex;
 use crate::error::{Error, Result};
 use crate::ids::Version;
 

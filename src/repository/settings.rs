@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::names::MODEL_FILE;
+use super::said;
 use super::storage::Files;
 use super::tables::{BatchingTable, CacheTable, EngineTable, SchedulingTable, Tables, Versions};
 use super::triton::{self, CONFIG_FILE, TritonModel};
@@ -71,7 +72,7 @@ impl ModelSettings {
         let refuse = |problem: String| Error::Repository { what: SETTINGS_FILE.into(), problem };
         let Some(bytes) = files.read(SETTINGS_FILE, MAX_BYTES)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(|error| refuse(error.to_string()))?;
-        let settings: Self = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        let settings: Self = toml::from_str(&text).map_err(|error| refuse(said::of_toml(&error, &text)))?;
         match settings.tables().problem() {
             Some(problem) => Err(refuse(problem)),
             None => Ok(Some(settings)),
@@ -110,10 +111,15 @@ impl ModelSettings {
         format!("{SETTINGS_FILE} is there as well and wins table by table: {of_it}")
     }
 
-    /// Returns the name of the file in a version's folder that holds the graph.
+    /// Returns the name of the file in a version's folder that should hold the graph.
     pub fn model_file(&self) -> &str {
+        self.named_model_file().unwrap_or(MODEL_FILE)
+    }
+
+    /// Returns the name that `config.pbtxt` gives that file, if it does.
+    pub(super) fn named_model_file(&self) -> Option<&str> {
         let named = self.triton.as_ref().map(|triton| triton.config.default_model_filename.as_str());
-        named.filter(|name| !name.is_empty()).unwrap_or(MODEL_FILE)
+        named.filter(|name| !name.is_empty())
     }
 
     /// Returns the files beside the version folders that a version is loaded with.
@@ -226,7 +232,7 @@ mod tests {
             ("[versions]\npolicy = \"latest\"\ncount = 0", "at least 1"),
             ("[versions]\npolicy = \"all\"\ncount = 2", "belongs to"),
             ("[versions]\npolicy = \"specific\"", "needs specific"),
-            ("[versions]\npolicy = \"specific\"\nspecific = [0]", "needs specific"),
+            ("[versions]\npolicy = \"specific\"\nspecific = []", "needs specific"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{text:?}: {error}");

@@ -41,7 +41,7 @@ impl TryFrom<VersionsTable> for Versions {
             (PolicyName::All, None, None) => VersionPolicy::All,
             (PolicyName::Latest, Some(0), _) => return Err("count must be at least 1"),
             (PolicyName::Latest, count, None) => VersionPolicy::Latest(count.unwrap_or(1)),
-            (PolicyName::Specific, None, Some(list)) if !list.is_empty() && !list.contains(&0) => {
+            (PolicyName::Specific, None, Some(list)) if !list.is_empty() => {
                 VersionPolicy::Specific(list.into_iter().map(Version).collect())
             }
             (PolicyName::Specific, ..) => {

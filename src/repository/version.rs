@@ -1,17 +1,14 @@
 //! The files of one version, read once into memory and checked against the manifest: the bytes that
 //! were hashed are the bytes that run.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-
-use sha2::{Digest, Sha256};
-
+use super::digest::sha256_hex;
+use super::graph::Graph;
 use super::manifest::{CompanionRole, MANIFEST_FILE, Manifest, ProbeSample, Truth};
 use super::names::{MODEL_FILE, PROBE_FILE};
+use super::said;
 use super::storage::Files;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, quote};
+use crate::ids::{ModelName, printable, quote};
 use crate::signature::Task;
 
 /// A manifest or probe set larger than this is a mistake.
@@ -20,9 +17,9 @@ const MAX_SIDE_FILE_BYTES: u64 = 64 << 20;
 /// The files of a version that serving needs, as bytes.
 #[derive(Debug)]
 pub struct VersionFiles {
-    /// The graph.
+    /// The graph, with all of its data.
     pub onnx: Vec<u8>,
-    /// The SHA-256 of the graph in hexadecimal.
+    /// The SHA-256 in hexadecimal of what the graph was read from.
     pub onnx_sha256: String,
     /// The manifest, if there is one.
     pub manifest: Option<Manifest>,
@@ -39,9 +36,9 @@ pub struct CompanionFile {
     pub name: String,
     /// Its role.
     pub role: CompanionRole,
-    /// Its bytes.
+    /// Its bytes, with all of its data.
     pub onnx: Vec<u8>,
-    /// The SHA-256 of its bytes in hexadecimal.
+    /// The SHA-256 in hexadecimal of what it was read from.
     pub sha256: String,
 }
 
@@ -71,14 +68,13 @@ impl VersionFiles {
         max_model_bytes: u64,
         is_kept: impl Fn(CompanionRole) -> bool,
     ) -> Result<Self> {
-        let onnx = files.read(model_file, max_model_bytes)?.ok_or_else(|| incomplete(model_file, "is missing"))?;
-        let onnx_sha256 = sha256_hex(&onnx);
         let manifest =
             files.read(MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| Manifest::parse(&bytes)).transpose()?;
+        let vouched = |name: &str, sha256: &str| manifest.as_ref().map_or(Ok(()), |said| verify(said, name, sha256));
+        let Graph { onnx, sha256: onnx_sha256 } = Graph::read(files, model_file, max_model_bytes, vouched)?;
         let Some(manifest) = manifest else {
             return Ok(Self { onnx, onnx_sha256, manifest: None, probe: Vec::new(), companions: Vec::new() });
         };
-        verify(&manifest, model_file, &onnx_sha256)?;
         let probe = match files.read(PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
             Some(bytes) => {
                 verify(&manifest, PROBE_FILE, &sha256_hex(&bytes))?;
@@ -93,9 +89,8 @@ impl VersionFiles {
             if name.parse::<ModelName>().is_err() {
                 return Err(problem(MANIFEST_FILE, &format!("names a companion {}, which is no file", quote(name))));
             }
-            let onnx = files.read(name, max_model_bytes)?.ok_or_else(|| incomplete(name, "is missing"))?;
-            let sha256 = sha256_hex(&onnx);
-            verify(&manifest, name, &sha256)?;
+            let vouched = |name: &str, sha256: &str| verify(&manifest, name, sha256);
+            let Graph { onnx, sha256 } = Graph::read(files, name, max_model_bytes, vouched)?;
             if is_kept(companion.role) {
                 companions.push(CompanionFile { name: name.clone(), role: companion.role, onnx, sha256 });
             }
@@ -104,38 +99,14 @@ impl VersionFiles {
     }
 }
 
-/// Returns the SHA-256 of some bytes in hexadecimal.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-/// Returns the SHA-256 of a file of any size in hexadecimal.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn sha256_of_file(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok(hexadecimal(&hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
-}
-
-fn hexadecimal(digest: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| DIGITS[usize::from(nibble)]).collect()
-}
-
 fn verify(manifest: &Manifest, name: &str, found: &str) -> Result<()> {
-    let entry = manifest.files.get(name).ok_or_else(|| problem(MANIFEST_FILE, &format!("does not list {name}")))?;
+    let shown = printable(name, 80);
+    let entry = manifest.files.get(name).ok_or_else(|| problem(MANIFEST_FILE, &format!("does not list {shown}")))?;
     if entry.sha256 != found {
+        let expected = printable(&entry.sha256, 80);
         let differs =
-            format!("has SHA-256 {found}, the manifest says {}; the copy is incomplete or was changed", entry.sha256);
-        return Err(incomplete(name, &differs));
+            format!("has SHA-256 {found}, the manifest says {expected}; the copy is incomplete or was changed");
+        return Err(incomplete(&shown, &differs));
     }
     Ok(())
 }
@@ -144,7 +115,7 @@ fn parse_probe(bytes: &[u8], manifest: &Manifest) -> Result<Vec<ProbeSample>> {
     let text = std::str::from_utf8(bytes).map_err(|error| problem(PROBE_FILE, &error.to_string()))?;
     let parse = |(index, line): (usize, &str)| {
         let at = |what: String| problem(PROBE_FILE, &format!("line {}: {what}", index + 1));
-        let sample: ProbeSample = serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
+        let sample: ProbeSample = serde_json::from_str(line).map_err(|error| at(said::of_json(&error)))?;
         match (manifest.transform.output.task(), sample.truth) {
             (_, Truth::Class(label)) if label >= manifest.labels.len() => {
                 Err(at(format!("label {label} of {} classes", manifest.labels.len())))

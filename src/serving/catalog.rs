@@ -60,7 +60,8 @@ pub struct ModelEntry {
     pub versions: BTreeMap<Version, VersionEntry>,
     /// The versions to which its aliases point.
     pub aliases: Arc<Aliases>,
-    /// The fault in its settings or aliases, and the part of `config.pbtxt` that has no effect.
+    /// The reason why it has no version, the fault in its settings or aliases, and the part of `config.pbtxt` that has no
+    /// effect.
     pub problem: Option<String>,
     /// The newest available version, resolved when the snapshot is built.
     latest: Option<Arc<Servable>>,
@@ -78,6 +79,18 @@ impl ModelEntry {
     pub fn default_version(&self) -> Option<Version> {
         let stable = self.aliases.aliases.get(AliasName::STABLE).map(|alias| alias.version);
         stable.or_else(|| self.latest().map(|servable| servable.version))
+    }
+
+    /// Returns the reason why no version serves: that of the newest, or of there being none.
+    fn why_idle(&self) -> String {
+        match (self.versions.last_key_value(), &self.problem) {
+            (Some((version, entry)), _) => {
+                let reason = entry.reason.as_deref().unwrap_or("it is still loading");
+                format!("version {version}: {reason}")
+            }
+            (None, Some(problem)) => problem.clone(),
+            (None, None) => "it has no version".into(),
+        }
     }
 
     /// Returns the newest available version.
@@ -138,7 +151,19 @@ impl Catalog {
 
     /// Returns the model for requests that name none: the one that was declared the default, or else the only one.
     pub fn default_model(&self) -> Option<&ModelName> {
-        self.default_model.as_ref().or_else(|| self.models.keys().next().filter(|_| self.models.len() == 1))
+        let mut names = self.names();
+        self.default_model.as_ref().or_else(|| names.next().filter(|_| names.next().is_none()))
+    }
+
+    /// Returns the names of the models that have versions.
+    fn names(&self) -> impl Iterator<Item = &ModelName> {
+        self.models.iter().filter(|(_, model)| !model.versions.is_empty()).map(|(name, _)| name)
+    }
+
+    /// Returns the models that have no version that serves, each with a reason.
+    pub fn idle(&self) -> impl Iterator<Item = (&ModelName, String)> {
+        let idle = self.models.iter().filter(|(_, model)| model.latest.is_none());
+        idle.map(|(name, model)| (name, model.why_idle()))
     }
 
     /// Returns the model of this name.
@@ -156,7 +181,7 @@ impl Catalog {
     /// [`Error::NotAvailable`].
     pub fn resolve(&self, target: &ModelRef) -> Result<&Arc<Servable>> {
         let name = target.name.as_ref().or_else(|| self.default_model()).ok_or_else(|| Error::NoDefaultModel {
-            available: self.models.keys().map(ModelName::as_str).collect::<Vec<_>>().join(", "),
+            available: self.names().map(ModelName::as_str).collect::<Vec<_>>().join(", "),
         })?;
         let model = self.model(name)?;
         let unavailable = |version: Version, entry: &VersionEntry| Error::NotAvailable {
@@ -180,7 +205,7 @@ impl Catalog {
                 (None, Some(latest)) => Ok(latest),
                 (None, None) => Err(match model.versions.last_key_value() {
                     Some((version, entry)) => unavailable(*version, entry),
-                    None => Error::ModelNotFound { name: name.clone() },
+                    None => Error::NotFound(format!("model \"{name}\" cannot answer: {}", model.why_idle())),
                 }),
             },
         }

@@ -65,7 +65,7 @@ pub(crate) struct TestApp {
     http: HttpApi,
     stop: Option<oneshot::Sender<StopReason>>,
     served: JoinHandle<weir::error::Result<Shutdown>>,
-    _models: Option<TempDir>,
+    models: Option<TempDir>,
     state_dir: TempDir,
 }
 
@@ -144,7 +144,7 @@ impl TestApp {
                 }),
             ),
             stop: Some(stop),
-            _models: None,
+            models: None,
             state_dir,
         }
     }
@@ -152,7 +152,7 @@ impl TestApp {
     /// Starts a server with models in a folder that is removed with it.
     pub(crate) async fn with_temp(models: TempDir, change: impl FnOnce(&mut ServeOptions)) -> Self {
         let mut app = Self::with(models.path(), change).await;
-        app._models = Some(models);
+        app.models = Some(models);
         app
     }
 
@@ -181,6 +181,11 @@ impl TestApp {
         let patient = tokio::time::timeout(patience, reached).await;
         patient
             .unwrap_or_else(|_| panic!("{model} {version} never {state:?}: {:?}", self.version_state(model, version)));
+    }
+
+    /// Returns the folder of the models that are removed with the server.
+    pub(crate) fn models(&self) -> PathBuf {
+        self.models.as_ref().expect("models of its own").path().to_owned()
     }
 
     /// Returns the folder that the server writes to.

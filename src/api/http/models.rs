@@ -37,8 +37,8 @@ pub(super) struct ModelInfo {
     latest_available: Option<u64>,
     /// The version that each alias points to.
     aliases: BTreeMap<String, u64>,
-    /// The fault of `model.toml`, `config.pbtxt` or `aliases.json`, of which what was last read
-    /// stands; and what of `config.pbtxt` has no effect.
+    /// The reason why it has no version; the fault of `model.toml`, `config.pbtxt` or `aliases.json`, of which what was
+    /// last read stands; and what of `config.pbtxt` has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// Oldest first.

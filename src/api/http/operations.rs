@@ -1,16 +1,20 @@
 //! Health and metrics.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::error::ApiError;
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::config::CompatMetrics;
+use crate::error::Error;
 use crate::metrics::CONTENT_TYPE;
 
 /// The liveness of the process.
@@ -28,7 +32,21 @@ pub(super) struct Ready {
     ready: bool,
     /// Versions that serve.
     available_versions: usize,
+    /// With `verbose`: the models of which no version serves, each with the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_models: Option<BTreeMap<String, String>>,
 }
+
+/// The query of a question for readiness.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReadyQuery {
+    /// Also name the models of which no version serves, unless it is false
+    verbose: Option<String>,
+}
+
+/// The most models that a problem names.
+const MAX_NAMED: usize = 10;
 
 /// Liveness
 ///
@@ -48,15 +66,33 @@ pub(super) async fn healthz() -> Json<Live> {
 ///
 /// False while loading, when nothing serves, and from SIGTERM on.
 #[utoipa::path(
-    get, path = "/readyz", tag = "operations",
+    get, path = "/readyz", tag = "operations", params(ReadyQuery),
     responses(
         (status = 200, description = "Wants traffic", body = Ready),
         (status = 503, description = "Does not", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Json<Ready>, ApiError> {
-    let available_versions = state.readiness()?;
-    Ok(Json(Ready { ready: true, available_versions }))
+pub(super) async fn readyz(
+    State(state): State<ApiState>,
+    query: Result<Query<ReadyQuery>, QueryRejection>,
+) -> Result<Json<Ready>, ApiError> {
+    let verbose = query.ok().and_then(|Query(query)| query.verbose).is_some_and(|value| value != "false");
+    let readiness = state.readiness();
+    if !verbose {
+        return Ok(Json(Ready { ready: true, available_versions: readiness?, idle_models: None }));
+    }
+    let catalog = state.predictor().catalog();
+    let idle = catalog.idle().map(|(name, reason)| (name.to_string(), reason));
+    match readiness {
+        Ok(available_versions) => {
+            Ok(Json(Ready { ready: true, available_versions, idle_models: Some(idle.collect()) }))
+        }
+        Err(Error::NotReady { reason }) => {
+            let named = idle.take(MAX_NAMED).map(|(name, why)| format!("; {name}: {why}"));
+            Err(Error::NotReady { reason: named.fold(reason, |reason, model| reason + &model) }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Prometheus metrics

@@ -63,32 +63,83 @@ pub struct Files(Place);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
-    Folder(Arc<Path>),
+    /// A folder, and the one above it in which links may end.
+    Folder { path: Arc<Path>, root: Arc<Path> },
+}
+
+/// The places to which the link of a file may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The repository, the folder that holds the link, and caches that are known.
+    Inside,
+    /// Any file; of a graph, which nothing but a model comes out of.
+    Anywhere,
 }
 
 impl Files {
     /// Returns the handle to a folder among these files.
     pub(super) fn inside(&self, folder: &str) -> Self {
         match &self.0 {
-            Place::Folder(path) => path.join(folder).as_path().into(),
+            Place::Folder { path, root } => Self(Place::Folder { path: path.join(folder).into(), root: root.clone() }),
         }
     }
 
     /// Returns the bytes of a plain file, or `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Repository`](crate::error::Error::Repository) when it is no plain file or larger than `limit` bytes,
-    /// [`Error::Io`](crate::error::Error::Io).
+    /// [`Error::Repository`](crate::error::Error::Repository) when it is no plain file, a link that is not followed,
+    /// or larger than `limit` bytes, [`Error::Io`](crate::error::Error::Io).
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        self.read_within(name, limit, Reach::Inside)
+    }
+
+    /// Returns the bytes of a plain file that may be a link which leads this far, or `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub(super) fn read_within(&self, name: &str, limit: u64, reach: Reach) -> Result<Option<Vec<u8>>> {
         match &self.0 {
-            Place::Folder(path) => folder::read_file(path, name, limit),
+            Place::Folder { path, root } => {
+                folder::open(root, path, name, reach)?.map(|file| file.read(limit)).transpose()
+            }
+        }
+    }
+
+    /// Returns the size of a plain file, or `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub(super) fn bytes(&self, name: &str) -> Result<Option<u64>> {
+        match &self.0 {
+            Place::Folder { path, root } => Ok(folder::open(root, path, name, Reach::Inside)?.map(|file| file.bytes)),
+        }
+    }
+
+    /// Shows the bytes of a plain file piece by piece, each with its place in the file, and returns how many they
+    /// were; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub(super) fn pass(&self, name: &str, show: impl FnMut(u64, &[u8])) -> Result<Option<u64>> {
+        match &self.0 {
+            Place::Folder { path, root } => {
+                folder::open(root, path, name, Reach::Inside)?.map(|file| file.pass(show)).transpose()
+            }
         }
     }
 
     /// Returns the metadata of a file, which changes with its content; `None` if there is no such file.
     pub(super) fn mark(&self, name: &str) -> Option<Mark> {
         match &self.0 {
-            Place::Folder(path) => folder::mark(&path.join(name)),
+            Place::Folder { path, .. } => folder::mark(&path.join(name)),
+        }
+    }
+
+    /// Returns the names and the metadata of the plain files at the top of these files, sorted; `None` if there are
+    /// more than `limit` or they cannot be listed. Names that begin with a dot are left out.
+    pub(super) fn plain_files(&self, limit: usize) -> Option<Vec<(String, Mark)>> {
+        match &self.0 {
+            Place::Folder { path, .. } => folder::plain_files(path, limit),
         }
     }
 
@@ -96,21 +147,22 @@ impl Files {
     /// with a dot are staging areas and other people's business, and are left out.
     pub(super) fn entries(&self, limit: usize) -> Result<Vec<Entry>> {
         match &self.0 {
-            Place::Folder(path) => folder::entries(path, limit),
+            Place::Folder { path, .. } => folder::entries(path, limit),
         }
     }
 
     /// Returns the folder on this machine, for commands that work on one.
     pub fn folder(&self) -> &Path {
         match &self.0 {
-            Place::Folder(path) => path,
+            Place::Folder { path, .. } => path,
         }
     }
 }
 
 impl From<&Path> for Files {
     fn from(folder: &Path) -> Self {
-        Self(Place::Folder(folder.into()))
+        let path: Arc<Path> = folder.into();
+        Self(Place::Folder { root: path.clone(), path })
     }
 }
 
@@ -129,16 +181,17 @@ impl From<&Self> for Files {
 impl fmt::Display for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Place::Folder(path) => path.display().fmt(f),
+            Place::Folder { path, .. } => path.display().fmt(f),
         }
     }
 }
 
-/// The size, change time and inode of a file.
+/// The size, change time, device and inode of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Mark {
     pub(super) bytes: u64,
     pub(super) changed: SystemTime,
+    device: u64,
     inode: u64,
 }
 
@@ -152,7 +205,10 @@ pub(super) struct Entry {
 /// The kind of an entry that is no plain file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EntryKind {
+    /// A folder, or a link to one.
     Folder,
-    /// A link or a special file, which is never followed.
-    Other,
+    /// A link that leads nowhere, or to what cannot be looked at.
+    Lost,
+    /// Neither a file nor a folder.
+    Special,
 }

@@ -60,8 +60,8 @@ fn versions(config: &ModelConfig) -> Checked {
         Some(VersionChoice::Specific { versions }) if versions.is_empty() => {
             Err("version_policy.specific names no version".into())
         }
-        Some(VersionChoice::Specific { versions }) => match versions.iter().find(|version| **version < 1) {
-            Some(version) => Err(format!("version_policy.specific.versions must be at least 1, got {version}")),
+        Some(VersionChoice::Specific { versions }) => match versions.iter().find(|version| **version < 0) {
+            Some(version) => Err(format!("version_policy.specific.versions must be at least 0, got {version}")),
             None => Ok(()),
         },
         Some(VersionChoice::Latest { .. } | VersionChoice::All {}) | None => Ok(()),

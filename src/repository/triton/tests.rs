@@ -152,7 +152,7 @@ fn what_cannot_be_served_is_refused_by_name() {
         ("version_policy { latest { } all { } }", "only one of latest and all can be set"),
         ("version_policy { latest { } }", "num_versions must be at least 1"),
         ("version_policy { specific { } }", "names no version"),
-        ("version_policy { specific { versions: 0 } }", "must be at least 1, got 0"),
+        ("version_policy { specific { versions: -1 } }", "must be at least 0, got -1"),
         ("input { data_type: TYPE_FP32 }", "an input has no name"),
         ("input { name: \"x\" dims: 1 }", "input \"x\" has no data_type"),
         ("input { name: \"x\" data_type: TYPE_FP8 }", "must be one of TYPE_INVALID, TYPE_BOOL"),

@@ -26,7 +26,7 @@ use crate::stats::{RegressionEvaluation, Summary};
 pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
     let VersionFiles { onnx, onnx_sha256, manifest, probe, companions } =
-        VersionFiles::read_named(&found.files, found.settings.model_file(), settings.max_model_bytes)?;
+        VersionFiles::read_named(&found.files, found.model_file(), settings.max_model_bytes)?;
     let graphs = GraphLoader::new(found, settings, metrics);
     let companions = CompanionLoader { graphs: &graphs, manifest: manifest.as_ref(), files: &companions };
     // Two graphs take as long as the slower one.
@@ -41,7 +41,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let signature = &graph.view.signature;
     let transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
     let probe = ProbeSet::new(samples(&probe, signature)?);
-    let file = GraphFile { name: found.settings.model_file(), sha256: &onnx_sha256 };
+    let file = GraphFile { name: found.model_file(), sha256: &onnx_sha256 };
     let model = graphs.runner(graph, &file, found.name.as_str(), graphs.scheduling.cache_bytes)?;
     let servable = Servable {
         name: found.name.clone(),

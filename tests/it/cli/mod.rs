@@ -286,3 +286,11 @@ fn get(address: &str, path: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+#[test]
+fn a_server_without_a_repository_ends_before_it_says_that_it_listens() {
+    let missing = std::env::temp_dir().join("no-such-repository").display().to_string();
+    let ended = output(&["serve", "--models", &missing, "--http", "127.0.0.1:0", "--grpc", "off"]);
+    let said = text(&ended.stderr) + &text(&ended.stdout);
+    assert!(!ended.status.success() && said.contains("no-such-repository") && !said.contains("listening"), "{said}");
+}

@@ -1,4 +1,8 @@
 //! Version folders: what is loaded from them, and what is refused.
 
+mod external;
+mod links;
+mod mutations;
+mod places;
 mod triton_repository;
 mod versions;

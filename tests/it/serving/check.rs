@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use prost::Message;
 use serde_json::json;
 use tempfile::TempDir;
-use tract_onnx::pb::{AttributeProto, ModelProto, StringStringEntryProto, TensorProto, attribute_proto};
+use tract_onnx::pb::{AttributeProto, ModelProto, TensorProto, attribute_proto};
 use weir::config::ServeOptions;
 
 use crate::engine::{only_in_onnxruntime, onnxruntime};
@@ -132,48 +132,6 @@ async fn a_model_that_outgrows_its_memory_says_so() {
     .await;
     assert_eq!(fates[0].0, "END", "{fates:?}");
     assert!(fates[0].1.contains("memory"), "{fates:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn data_in_other_files_is_refused_wherever_it_is() {
-    let models = bare_model("good", &half_plus_two());
-    let outside = models.path().join("secret.bin");
-    fs::write(&outside, [0u8; 4]).unwrap();
-    let absolute = outside.display().to_string();
-    for (name, location) in [
-        ("missing", "nowhere.bin"),
-        ("beside", "weights.bin"),
-        ("up", "../../secret.bin"),
-        ("root", &absolute),
-        ("link", "link.bin"),
-    ] {
-        let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
-        let tensor = TensorProto {
-            raw_data: Vec::new(),
-            external_data: vec![entry("location", location), entry("length", "4")],
-            data_location: Some(1),
-            ..constant("c", &[1], &[])
-        };
-        add_bare_model(models.path(), name, 1, &onnx(&[1], vec![node("Add", &["x", "c"], "y")], vec![tensor]));
-        let folder = models.path().join(name).join("1");
-        fs::write(folder.join("weights.bin"), [0u8; 4]).unwrap();
-        std::os::unix::fs::symlink(&outside, folder.join("link.bin")).unwrap();
-    }
-    for engine in [weir::config::EngineChoice::Auto, weir::config::EngineChoice::Tract] {
-        let state = TempDir::new().unwrap();
-        let app = TestApp::with(models.path(), |options| {
-            checked(state.path())(options);
-            options.engine = Some(engine);
-        })
-        .await;
-        for name in ["missing", "beside", "up", "root", "link"] {
-            let version = app.get(&format!("/models/{name}")).await.json()["versions"][0].clone();
-            assert_eq!(version["state"], "END", "{name}");
-            let reason = version["reason"].as_str().unwrap();
-            assert!(reason.contains("external data") && !reason.contains(&absolute), "{name}: {reason}");
-        }
-        assert_eq!(app.post_json("/predict", &json!({"instances": [[2.0]]})).await.status, 200);
-    }
 }
 
 /// y = x through a chain of this many nodes.

@@ -67,7 +67,9 @@ async fn explain() -> ApiError {
 async fn ping(State(state): State<ApiState>) -> Answer {
     let is_healthy = state.predictor().catalog().is_ready() && !state.health().is_draining();
     if !is_healthy {
-        return Err(Error::NotReady { reason: "models are still loading, or the server is shutting down" }.into());
+        return Err(
+            Error::NotReady { reason: "models are still loading, or the server is shutting down".into() }.into()
+        );
     }
     Ok(json(b"{\n  \"status\": \"Healthy\"\n}\n".to_vec()))
 }

@@ -67,7 +67,11 @@ impl Owner {
                 let wanted = self.wants_from_start(&name);
                 let model = self.models.entry(name.clone()).or_insert_with(|| Model::new(wanted));
                 let (before, warned) = (model.problem(), model.warnings());
+                let without = model.without().cloned();
                 model.see(found, occasion);
+                if let Some(problem) = model.without().filter(|problem| without.as_ref() != Some(problem)) {
+                    tracing::warn!(model = name.as_str(), problem, "nothing to serve");
+                }
                 if let Some(problem) = model.problem().filter(|problem| before.as_ref() != Some(problem)) {
                     tracing::error!(
                         model = name.as_str(),

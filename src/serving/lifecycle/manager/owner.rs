@@ -276,7 +276,8 @@ impl Owner {
         // Of several, the first by name, so that every look comes to the same.
         let says_so = self.models.iter().find(|(_, model)| model.is_default() && !model.versions.is_empty());
         let mut catalog = Catalog::new(self.default_model.clone().or_else(|| says_so.map(|(name, _)| name.clone())));
-        for (name, model) in self.models.iter().filter(|(_, model)| !model.versions.is_empty()) {
+        let is_shown = |model: &Model| !model.versions.is_empty() || model.without().is_some();
+        for (name, model) in self.models.iter().filter(|(_, model)| is_shown(model)) {
             let entry = model.entry();
             for (version, entry) in &entry.versions {
                 self.metrics.lifecycle.set_state(name.as_str(), version.0, entry.state.number());

@@ -121,6 +121,8 @@ pub(super) struct Model {
     /// Versions loaded and unloaded by name.
     pub(super) pinned: BTreeSet<Version>,
     pub(super) excluded: BTreeSet<Version>,
+    /// The reason why its folder holds no version, exactly if it holds none.
+    without: Option<String>,
     /// The last settings that could be read.
     settings: Option<Arc<ModelSettings>>,
     /// The settings that the last load by request put in their place.
@@ -151,6 +153,7 @@ impl Model {
     pub(super) fn see(&mut self, found: FoundModel, occasion: Occasion) {
         let Occasion { origin, began, interval, .. } = occasion;
         self.present = true;
+        self.without = found.without;
         match found.settings {
             Ok(settings) => (self.settings, self.settings_problem) = (Some(settings), None),
             Err(problem) => self.settings_problem = Some(problem),
@@ -194,8 +197,14 @@ impl Model {
     /// Takes in that its folder is gone.
     pub(super) fn lose(&mut self) {
         self.present = false;
+        self.without = None;
         self.aliases = Arc::default();
         self.versions.values_mut().for_each(|record| record.found = None);
+    }
+
+    /// Returns the reason why it has no version, for a model that is there and has none.
+    pub(super) fn without(&self) -> Option<&String> {
+        self.without.as_ref().filter(|_| self.versions.is_empty())
     }
 
     /// Returns the fault in its settings or aliases; those that were last read without one stand.
@@ -224,11 +233,7 @@ impl Model {
             None => Some("its folder is gone".into()),
             Some(found) => match self.blocked() {
                 Some(problem) => Some(problem.clone()),
-                None => found
-                    .marks
-                    .model_bytes
-                    .is_none()
-                    .then(|| format!("{} is missing", found.folder.settings.model_file())),
+                None => found.marks.model_bytes.is_none().then(|| found.folder.why_no_graph()),
             },
         }
     }
@@ -289,7 +294,8 @@ impl Model {
     /// Returns the model as requests see it.
     pub(super) fn entry(&self) -> ModelEntry {
         let versions = self.versions.iter().map(|(version, record)| (*version, self.version_entry(*version, record)));
-        let problems: Vec<String> = self.problem().into_iter().chain(self.warnings()).collect();
+        let without = self.without().cloned();
+        let problems: Vec<String> = without.into_iter().chain(self.problem()).chain(self.warnings()).collect();
         let problem = (!problems.is_empty()).then(|| problems.join("; "));
         ModelEntry::new(versions.collect(), self.aliases.clone(), problem)
     }
