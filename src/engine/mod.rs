@@ -4,17 +4,21 @@
 //! its own, which keeps the working memory of the engine from run to run.
 
 mod contain;
+mod containers;
 mod external;
 mod measure;
+mod ml;
 mod onnxruntime;
 mod passes;
 mod tract;
+mod wire;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use containers::class_names;
 pub use external::refuse_external_data;
 pub use measure::{measure, zeros};
 
@@ -78,14 +82,15 @@ impl Engines {
     ///
     /// # Errors
     /// [`crate::error::Error::Repository`] when the bytes are not an ONNX model, when the model keeps data
-    /// in other files, or when the engine cannot run it; [`crate::error::Error::Config`] when the engine
-    /// is absent.
+    /// in other files or has an input or output that is no tensor, or when the engine cannot run it;
+    /// [`crate::error::Error::Config`] when the engine is absent.
     pub fn load(&self, engine: EngineKind, onnx: &[u8]) -> Result<Plan> {
         external::refuse_external_data(onnx)?;
+        let onnx = containers::unpack(onnx)?;
         match engine {
-            EngineKind::Tract => tract::TractPlan::load(onnx).map(Plan::Tract),
+            EngineKind::Tract => tract::TractPlan::load(&onnx).map(Plan::Tract),
             EngineKind::OnnxRuntime => {
-                onnxruntime::OrtPlan::load(self.onnxruntime.as_deref(), onnx).map(Plan::OnnxRuntime)
+                onnxruntime::OrtPlan::load(self.onnxruntime.as_deref(), &onnx).map(Plan::OnnxRuntime)
             }
         }
     }

@@ -16,10 +16,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Weir:
-    """A server of one bundled model on a free port; `base` is its URL."""
+    """A server of one bundled model on a free port; `base` is its URL. `models` are further ones, ONNX by name."""
 
-    def __init__(self, binary, *arguments):
+    def __init__(self, binary, *arguments, models=None):
         self.work = tempfile.TemporaryDirectory()
+        for name, onnx in (models or {}).items():
+            folder = pathlib.Path(self.work.name, "models", name, "1")
+            folder.mkdir(parents=True)
+            (folder / "model.onnx").write_bytes(onnx)
         # A copy of the model's first version: newer versions may have been trained since, and moving an alias
         # must not change the repository.
         shutil.copytree(ROOT / "models" / "mnist-mlp" / "1", pathlib.Path(self.work.name, "models", "mnist-mlp", "1"))

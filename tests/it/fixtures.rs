@@ -96,7 +96,7 @@ pub(crate) fn model(
     opset: i64,
 ) -> Vec<u8> {
     let graph = graph(inputs, outputs, nodes, constants);
-    let opset_import = ["", "com.microsoft"].iter().zip([opset, 1]);
+    let opset_import = ["", "com.microsoft", "ai.onnx.ml"].iter().zip([opset, 1, 3]);
     let opset_import =
         opset_import.map(|(domain, version)| OperatorSetIdProto { domain: (*domain).into(), version }).collect();
     ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..ModelProto::default() }.encode_to_vec()

@@ -14,7 +14,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::contain::{contain, unusable};
-use super::passes;
+use super::{ml, passes};
 use crate::error::{Error, Result};
 use crate::signature::{Batching, Signature};
 use crate::tensor::Tensor as WeirTensor;
@@ -69,7 +69,9 @@ fn optimise(graph: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
 fn parse(onnx: &[u8]) -> Result<InferenceModel> {
     let mut proto = ModelProto::decode(onnx).map_err(|error| unusable(error.to_string()))?;
     passes::rewrite_file(&mut proto).map_err(unusable)?;
-    passes::reader().model_for_proto_model(&proto).map_err(|error| unusable(format!("{error:#}")))
+    let mut reader = passes::reader();
+    ml::register(&mut reader.op_register);
+    reader.model_for_proto_model(&proto).map_err(|error| unusable(format!("{error:#}")))
 }
 
 /// One thread's working memory for a [`TractPlan`].

@@ -1,5 +1,6 @@
 //! Loads a version: a servable that has proved itself by hashes, signature, golden examples and warm-up.
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use super::companion::CompanionLoader;
 use super::graphs::{GraphFile, GraphLoader, LoadSettings};
 use super::warm::WarmGraph;
 use super::{examples, triton, verify};
+use crate::engine::class_names;
 use crate::error::Result;
 use crate::metrics::{Metrics, Source};
 use crate::repository::{
@@ -28,6 +30,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let VersionFiles { onnx, onnx_sha256, manifest, probe, companions } =
         VersionFiles::read_named(&found.files, found.model_file(), settings.max_model_bytes)?;
     let graphs = GraphLoader::new(found, settings, metrics);
+    let classes = class_names(&onnx);
     let companions = CompanionLoader { graphs: &graphs, manifest: manifest.as_ref(), files: &companions };
     // Two graphs take as long as the slower one.
     let (model, generator) = thread::scope(|scope| {
@@ -37,7 +40,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     });
     let mut graph = model?;
     let generator = generator.transpose()?.flatten();
-    let (declared, labels) = declared(found, manifest.as_ref(), &mut graph)?;
+    let (declared, labels) = declared(found, manifest.as_ref(), &mut graph, classes)?;
     let signature = &graph.view.signature;
     let transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
     let probe = ProbeSet::new(samples(&probe, signature)?);
@@ -80,14 +83,20 @@ fn warm_model(
     Ok(graph)
 }
 
-/// Returns the transforms that the manifest, `model.toml` or `config.pbtxt` declares, in this order, and the
-/// labels.
+/// Returns the transforms that the manifest, `model.toml`, `config.pbtxt` or the graph declares, in this order, and
+/// the labels. `classes` are those that the graph itself names, by output.
 fn declared(
     found: &FoundVersion,
     manifest: Option<&Manifest>,
     graph: &mut WarmGraph,
+    classes: BTreeMap<String, Vec<String>>,
 ) -> Result<(Option<Transform>, Labels)> {
-    let outputs = triton::output_labels(found, &graph.view)?;
+    let mut outputs = triton::output_labels(found, &graph.view)?;
+    for (name, classes) in classes {
+        if let Some(output) = graph.view.signature.outputs.iter().position(|spec| spec.name == name) {
+            outputs.entry(output).or_insert(classes);
+        }
+    }
     let (transform, classes) = match manifest {
         Some(manifest) => (Some(manifest.transform.clone()), manifest.labels.clone()),
         None if found.settings.transform.is_none() && found.settings.labels.is_empty() => {

@@ -3,6 +3,8 @@
 //! These tests need the library, which `WEIR_ONNXRUNTIME` names in the environment (beside
 //! `ORT_DISABLE_TELEMETRY=1`); without it they say so and pass.
 
+mod ml;
+
 use std::path::PathBuf;
 
 use half::{bf16, f16};
