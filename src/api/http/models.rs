@@ -73,6 +73,9 @@ pub(super) struct ServingInfo {
     probe: Option<LiveQuality>,
     /// Inputs and outputs.
     signature: Signature,
+    /// The names of classes that a file beside the versions or the graph itself gives, by output.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    output_labels: BTreeMap<String, Vec<String>>,
     #[serde(flatten)]
     described: Option<Described>,
 }
@@ -212,6 +215,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         tuning: Tuning::clone(&servable.tuning()),
         probe: servable.live_quality(),
         signature: servable.signature().clone(),
+        output_labels: servable.labelled_outputs(),
         described: servable.manifest.as_ref().map(described),
     }
 }

@@ -10,6 +10,7 @@ mod quality;
 mod reconstruction;
 mod transforms;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,6 +157,13 @@ impl Servable {
     /// output and then of another number.
     pub fn output_labels(&self, output: usize) -> &[String] {
         self.transforms.labels.outputs.get(&output).map_or_else(|| self.labels(), Vec::as_slice)
+    }
+
+    /// Returns the outputs that have labels of their own, by name.
+    pub fn labelled_outputs(&self) -> BTreeMap<String, Vec<String>> {
+        let outputs = &self.signature().outputs;
+        let labels = self.transforms.labels.outputs.iter();
+        labels.filter_map(|(output, labels)| Some((outputs.get(*output)?.name.clone(), labels.clone()))).collect()
     }
 
     /// Returns the generator of images, if the version has one.
