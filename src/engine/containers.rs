@@ -16,7 +16,7 @@ use tract_onnx::pb::{
 use super::contain::unusable;
 use super::wire::{fields, push};
 use crate::error::Result;
-use crate::ids::quote;
+use crate::ids::{printable, quote};
 
 /// The field numbers of onnx.proto that lead to nodes, inputs and outputs.
 const MODEL_GRAPH: u64 = 7;
@@ -50,17 +50,10 @@ type ZipMaps = BTreeMap<String, ZipMap>;
 /// Returns the graph with tables in the place of ZipMap's maps, and nothing else changed.
 ///
 /// # Errors
-/// [`crate::error::Error::Repository`] when another input or output is no tensor, or when the bytes are not an ONNX
-/// model.
+/// As [`refuse_containers`].
 pub(super) fn unpack(onnx: &[u8]) -> Result<Cow<'_, [u8]>> {
-    let mut has_zip_maps = false;
-    for graph in parts(onnx, MODEL_GRAPH) {
-        let graph = graph?;
-        let zip_maps = zip_maps(graph)?;
-        refuse_containers(graph, &zip_maps)?;
-        has_zip_maps |= !zip_maps.is_empty();
-    }
-    if !has_zip_maps {
+    refuse_containers(onnx)?;
+    if class_names(onnx).is_empty() {
         return Ok(Cow::Borrowed(onnx));
     }
     let (mut model, mut knows_standard) = (Vec::with_capacity(onnx.len()), false);
@@ -80,6 +73,15 @@ pub(super) fn unpack(onnx: &[u8]) -> Result<Cow<'_, [u8]>> {
         push(&mut model, MODEL_OPSET, &opset.encode_to_vec());
     }
     Ok(Cow::Owned(model))
+}
+
+/// Checks that a model's inputs and outputs are tensors, or the maps of a ZipMap.
+///
+/// # Errors
+/// [`crate::error::Error::Repository`] that names the input or output and says what to do, or when the bytes are not an
+/// ONNX model.
+pub fn refuse_containers(onnx: &[u8]) -> Result<()> {
+    parts(onnx, MODEL_GRAPH).try_for_each(|graph| refuse_in(graph?))
 }
 
 /// Returns the classes of each output that is a table in the place of ZipMap's maps, by the output's name. Bytes that
@@ -171,14 +173,15 @@ fn table(output: &str, zip_map: &ZipMap) -> ValueInfoProto {
 }
 
 /// Refuses a graph with an input or output that is no tensor, except for the outputs of ZipMap.
-fn refuse_containers(graph: &[u8], zip_maps: &ZipMaps) -> Result<()> {
+fn refuse_in(graph: &[u8]) -> Result<()> {
+    let zip_maps = zip_maps(graph)?;
     for (number, kind) in [(GRAPH_INPUT, "input"), (GRAPH_OUTPUT, "output")] {
         for value in parts(graph, number) {
             let value = value?;
             let name = text(value, VALUE_NAME)?;
             let Some(container) = container(value)?.filter(|_| !zip_maps.contains_key(&name)) else { continue };
             let node = match source(graph, &name)? {
-                Some((node, operator)) => format!(" of node {} ({})", quote(&node), quote(&operator)),
+                Some((node, operator)) => format!(" of node {} ({})", quote(&node), printable(&operator, 40)),
                 None => String::new(),
             };
             return Err(unusable(format!(

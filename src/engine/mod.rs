@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use containers::class_names;
+pub use containers::{class_names, refuse_containers};
 pub use external::refuse_external_data;
 pub use measure::{measure, zeros};
 

@@ -24,6 +24,7 @@ impl Candidates {
     /// choice is not there, [`Error::ShuttingDown`].
     pub fn plan(&self, onnx: &[u8], sha256: &str) -> Result<Plan> {
         refuse_external_data(onnx)?;
+        crate::engine::refuse_containers(onnx)?;
         match self.choice {
             EngineChoice::Tract => self.load(EngineKind::Tract, onnx, sha256),
             EngineChoice::Onnxruntime => self.load(EngineKind::OnnxRuntime, onnx, sha256),
