@@ -19,8 +19,8 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         #[inline(always)]
         || {
             for (a, b) in a.iter().zip(b) {
-                for lane in 0..LANES {
-                    sums[lane] += a[lane] * b[lane];
+                for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+                    *sum += a * b;
                 }
             }
         },

@@ -259,9 +259,9 @@ fn probabilities(classes: usize, sums: &[f32], calibration: &[(f32, f32)]) -> Ve
             let step = (whole - products[class]) / row[class];
             shares[class] += step;
             whole = (whole + step * (step * row[class] + 2.0 * products[class])) / (1.0 + step) / (1.0 + step);
-            for other in 0..classes {
-                products[other] = (products[other] + step * row[other]) / (1.0 + step);
-                shares[other] /= 1.0 + step;
+            for ((product, share), q) in products.iter_mut().zip(&mut shares).zip(row) {
+                *product = (*product + step * q) / (1.0 + step);
+                *share /= 1.0 + step;
             }
         }
     }

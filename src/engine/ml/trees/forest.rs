@@ -147,12 +147,10 @@ impl<T: Number> Forest<T> {
     #[inline(always)]
     fn walk<const NAN: bool>(&self, mut places: [Place; LANES], samples: &[&[T]; LANES]) -> [usize; LANES] {
         while places.iter().any(|place| *place >= 0) {
-            for lane in 0..LANES {
+            for (place, sample) in places.iter_mut().zip(samples) {
                 // A walk that has ended stays, beside a step from the first node that is thrown away.
-                let place = places[lane];
-                let node = &self.nodes[place.max(0) as usize];
-                let next = node.step::<NAN>(samples[lane]);
-                places[lane] = if place < 0 { place } else { next };
+                let next = self.nodes[(*place).max(0) as usize].step::<NAN>(sample);
+                *place = if *place < 0 { *place } else { next };
             }
         }
         places.map(|place| !place as usize)
