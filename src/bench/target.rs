@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
 
 use crate::error::{Error, Result};
+use crate::transform::media_type;
 
 /// The image that is posted to `/predict` when no body is given: a handwritten 7.
 pub const BUNDLED_DIGIT: &[u8] = include_bytes!("digit-7.png");
@@ -169,12 +170,10 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue)> {
 /// Returns the content type that the first bytes suggest.
 fn guess(body: &[u8]) -> &'static str {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    match body {
-        [0x89, b'P', b'N', b'G', ..] => "image/png",
-        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-        _ if matches!(first, Some(b'{' | b'[')) => "application/json",
+    media_type(body).unwrap_or(match first {
+        Some(b'{' | b'[') => "application/json",
         _ => "application/octet-stream",
-    }
+    })
 }
 
 #[cfg(test)]
@@ -206,7 +205,7 @@ mod tests {
 
     #[test]
     fn bodies_take_turns_and_are_judged_by_their_bytes() {
-        let bodies = [&b"\x89PNG\r\n"[..], b" {\"inputs\": []}", b"\xff\xd8\xff\xe0", b"words"];
+        let bodies = [&b"\x89PNG\r\n\x1a\n"[..], b" {\"inputs\": []}", b"\xff\xd8\xff\xe0", b"words"];
         let target = target("http://h/x", |options| {
             options.bodies = bodies.iter().map(|body| Bytes::from_static(body)).collect();
             options.headers = vec!["X-Tag: a".into(), "x-tag: b".into()];

@@ -1,67 +1,93 @@
 //! Inspects an image file before a decoder sees it: its format, whether it is complete, and the size that
 //! it declares.
 //!
-//! The decoders of both formats fill missing parts with grey. To score half a picture would be a wrong
-//! answer without an error, so a file that does not end as its format demands is refused here. A JPEG that
-//! was truncated within a scan and closed again by some tool still passes: no available decoder notices.
+//! Some decoders fill missing parts with grey. To score half a picture would be a wrong answer without an error, so
+//! a file that breaks off within its picture is refused, here and in `jpeg` where its decoder would not. What only marks
+//! the end of a file may be missing.
 
+use super::foreign::foreign_kind;
 use crate::error::{Error, Result};
 
 pub(super) const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_START: &[u8] = &[0xff, 0xd8, 0xff];
+
+/// The accepted formats in words.
+pub const ACCEPTED: &str = "PNG, JPEG, WebP, GIF or BMP";
 
 /// An accepted image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Png,
     Jpeg,
+    WebP,
+    Gif,
+    Bmp,
 }
 
-/// Returns the format, judged by the first bytes and never by a name or declared type.
-pub(super) fn sniff(bytes: &[u8]) -> Result<Format> {
-    if bytes.starts_with(PNG_SIGNATURE) {
-        Ok(Format::Png)
-    } else if bytes.starts_with(JPEG_START) {
-        Ok(Format::Jpeg)
-    } else if bytes.is_empty() {
-        Err(Error::InvalidInput("the image is empty; expected a PNG or JPEG file".into()))
-    } else {
-        Err(Error::UnsupportedMedia(format!("the image is neither PNG nor JPEG by its first bytes{}", name_of(bytes))))
+impl Format {
+    /// Returns the format, judged by the first bytes and never by a name or declared type.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        if bytes.starts_with(PNG_SIGNATURE) {
+            Some(Self::Png)
+        } else if bytes.starts_with(JPEG_START) {
+            Some(Self::Jpeg)
+        } else if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
+            Some(Self::Gif)
+        } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+            Some(Self::WebP)
+        } else {
+            is_bmp(bytes).then_some(Self::Bmp)
+        }
     }
-}
 
-fn name_of(bytes: &[u8]) -> &'static str {
-    const KNOWN: [(&[u8], &str); 7] = [
-        (b"GIF8", " (it is a GIF)"),
-        (b"BM", " (it is a BMP)"),
-        (b"RIFF", " (it is a WebP or another RIFF file)"),
-        (b"II*\0", " (it is a TIFF)"),
-        (b"MM\0*", " (it is a TIFF)"),
-        (b"%PDF", " (it is a PDF)"),
-        (b"<", " (it is SVG, HTML or XML)"),
-    ];
-    KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)).map_or("", |(_, name)| name)
-}
-
-/// Refuses a truncated file, and a JPEG with four colour components: too many decoders invert the colours
-/// of CMYK and YCCK.
-pub(super) fn check_whole(format: Format, bytes: &[u8]) -> Result<()> {
-    match format {
-        Format::Png => png_is_whole(bytes).then_some(()).ok_or_else(|| truncated("PNG", "IEND chunk")),
-        Format::Jpeg => {
-            let jpeg = walk_jpeg(bytes).ok_or_else(|| truncated("JPEG", "end-of-image marker"))?;
-            if jpeg.components == Some(4) {
-                return Err(Error::UnsupportedMedia(
-                    "CMYK and YCCK JPEG files are not accepted; save the image as RGB or grey".into(),
-                ));
-            }
-            Ok(())
+    /// Returns the format's usual name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Png => "PNG",
+            Self::Jpeg => "JPEG",
+            Self::WebP => "WebP",
+            Self::Gif => "GIF",
+            Self::Bmp => "BMP",
         }
     }
 }
 
-fn truncated(format: &str, end: &str) -> Error {
-    Error::InvalidInput(format!("the {format} file is truncated or damaged: it has no {end}"))
+/// Returns the media type of an image file of an accepted format, judged by its first bytes.
+pub fn media_type(bytes: &[u8]) -> Option<&'static str> {
+    Some(match Format::of(bytes)? {
+        Format::Png => "image/png",
+        Format::Jpeg => "image/jpeg",
+        Format::WebP => "image/webp",
+        Format::Gif => "image/gif",
+        Format::Bmp => "image/bmp",
+    })
+}
+
+/// Returns the format of an image.
+///
+/// # Errors
+/// [`Error::UnsupportedMedia`] that names what else the file is, as far as its first bytes tell.
+pub(super) fn sniff(bytes: &[u8]) -> Result<Format> {
+    if bytes.is_empty() {
+        return Err(Error::InvalidInput(format!("the image is empty; expected a {ACCEPTED} file")));
+    }
+    Format::of(bytes).ok_or_else(|| {
+        Error::UnsupportedMedia(match foreign_kind(bytes) {
+            Some(kind) => format!("this is {kind}; send {ACCEPTED}"),
+            None => format!("the image is not {ACCEPTED} by its first bytes"),
+        })
+    })
+}
+
+/// Two letters are too few to tell a file from a tensor's bytes: the size of the header that follows is one of a few.
+fn is_bmp(bytes: &[u8]) -> bool {
+    let header = bytes.get(14..18).and_then(|size| size.first_chunk()).map(|size| u32::from_le_bytes(*size));
+    bytes.starts_with(b"BM") && matches!(header, Some(12 | 16 | 40 | 52 | 56 | 64 | 108 | 124))
+}
+
+/// Returns the error for a file that breaks off.
+pub(super) fn truncated(format: Format, missing: &str) -> Error {
+    Error::InvalidInput(format!("the {} file is truncated or damaged: {missing}", format.name()))
 }
 
 /// Returns the width and height that a PNG header declares, without decoding anything.
@@ -71,47 +97,93 @@ pub(super) fn png_dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
     header.starts_with(b"IHDR").then_some((number(4)?, number(8)?))
 }
 
-/// Walks the chunks (length, type, data, CRC: PNG specification, section 5.3); returns true if the last one
-/// is there.
-fn png_is_whole(bytes: &[u8]) -> bool {
-    let mut rest = &bytes[PNG_SIGNATURE.len()..];
-    while let Some((head, body)) = rest.split_at_checked(8) {
-        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let Some(after) = length.checked_add(4).and_then(|skip| body.get(skip..)) else { return false };
-        if &head[4..] == b"IEND" {
-            return true;
-        }
-        rest = after;
+/// Refuses Apple's variant of PNG, which other programs cannot read.
+pub(super) fn check_png(bytes: &[u8]) -> Result<()> {
+    if bytes.get(12..16) == Some(b"CgBI") {
+        let kind = "a PNG in Apple's own variant (CgBI), as Xcode packs it into applications";
+        return Err(Error::UnsupportedMedia(format!("this is {kind}; send the original file")));
     }
-    false
+    Ok(())
 }
 
-struct JpegOutline {
-    components: Option<u8>,
+/// Returns the bytes that a WebP file says it has (RFC 9649, section 2.4). Refuses a file with fewer, and one whose
+/// chunks reach beyond its end, for which its decoder would allocate whatever they claim.
+pub(super) fn whole_webp(bytes: &[u8]) -> Result<&[u8]> {
+    let file = number_le(bytes, 4).and_then(|size| bytes.get(..size.checked_add(8)?));
+    let file = file.ok_or_else(|| truncated(Format::WebP, "it is shorter than its header says"))?;
+    let fits = chunks_fit(file.get(12..).unwrap_or_default(), true);
+    fits.then_some(file).ok_or_else(|| truncated(Format::WebP, "a chunk reaches beyond its end"))
 }
 
-/// Walks the markers (ITU-T T.81, annex B) to the end-of-image marker; `None` if it is missing.
-fn walk_jpeg(bytes: &[u8]) -> Option<JpegOutline> {
-    let mut outline = JpegOutline { components: None };
-    let mut at = 2;
-    loop {
-        while *bytes.get(at)? != 0xff {
-            at += 1;
-        }
-        let marker = *bytes.get(at + 1)?;
-        match marker {
-            0xff => at += 1,
-            0xd9 => return Some(outline),
-            // Stuffed bytes and restart markers belong to the entropy-coded data around them.
-            0x00 | 0x01 | 0xd0..=0xd8 => at += 2,
-            _ => {
-                let length = usize::from(u16::from_be_bytes([*bytes.get(at + 2)?, *bytes.get(at + 3)?]));
-                let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
-                if is_frame && outline.components.is_none() {
-                    outline.components = Some(*bytes.get(at + 9)?);
-                }
-                at += 2 + length.max(2);
+/// The bytes in front of the chunks of a frame of an animation.
+const WEBP_FRAME_HEADER: usize = 16;
+
+/// Returns true if all chunks (type, length, data, padding to even lengths) are whole. Frames hold chunks of their own.
+fn chunks_fit(mut rest: &[u8], with_frames: bool) -> bool {
+    while rest.len() >= 8 {
+        let Some(length) = number_le(rest, 4) else { return false };
+        let Some(data) = length.checked_add(8).and_then(|end| rest.get(8..end)) else { return false };
+        if with_frames && rest.starts_with(b"ANMF") {
+            let parts = data.get(WEBP_FRAME_HEADER..);
+            if !parts.is_some_and(|parts| chunks_fit(parts, false)) {
+                return false;
             }
+        }
+        rest = rest.get(8 + length + length % 2..).unwrap_or_default();
+    }
+    true
+}
+
+fn number_le(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        let padding = &[0][..data.len() % 2];
+        [kind, &(data.len() as u32).to_le_bytes()[..], data, padding].concat()
+    }
+
+    fn webp(chunks: &[u8]) -> Vec<u8> {
+        [b"RIFF", &(chunks.len() as u32 + 4).to_le_bytes()[..], b"WEBP", chunks].concat()
+    }
+
+    #[test]
+    fn formats_are_told_by_their_first_bytes() {
+        let bmp = [b"BM".as_slice(), &[0; 12], &[40, 0, 0, 0]].concat();
+        for (bytes, expected) in [
+            (b"\x89PNG\r\n\x1a\n".as_slice(), Some("image/png")),
+            (b"\xff\xd8\xff\xe0", Some("image/jpeg")),
+            (b"GIF87a", Some("image/gif")),
+            (b"GIF89a", Some("image/gif")),
+            (b"RIFF\0\0\0\0WEBPVP8 ", Some("image/webp")),
+            (&bmp, Some("image/bmp")),
+            (b"", None),
+            (b"\xff\xd8", None),
+            (b"GIF88a", None),
+            (b"RIFF\0\0\0\0WAVEfmt ", None),
+            (b"BM but a text, or a tensor", None),
+        ] {
+            assert_eq!(media_type(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_webp_ends_where_it_says_and_its_chunks_within_it() {
+        let frame = |parts: &[u8]| chunk(b"ANMF", &[&[0; WEBP_FRAME_HEADER], parts].concat());
+        let whole = webp(&[chunk(b"VP8 ", &[1; 5]), chunk(b"EXIF", &[2; 8])].concat());
+        assert_eq!(whole_webp(&whole).unwrap(), whole);
+        assert_eq!(whole_webp(&[&whole[..], b"more"].concat()).unwrap(), whole);
+        for length in 12..whole.len() {
+            assert!(whole_webp(&whole[..length]).is_err(), "{length}");
+        }
+        let liar = |kind: &[u8; 4]| [kind, &u32::MAX.to_le_bytes()[..]].concat();
+        assert!(whole_webp(&webp(&frame(&chunk(b"VP8L", &[3; 9])))).is_ok());
+        for chunks in [liar(b"EXIF"), frame(&liar(b"EXIF")), chunk(b"ANMF", &[0; 15])] {
+            assert!(whole_webp(&webp(&chunks)).is_err(), "{chunks:?}");
         }
     }
 }

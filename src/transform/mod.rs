@@ -3,11 +3,14 @@
 //!
 //! Knows neither wire formats nor engines.
 
+mod alpha;
 mod background;
 mod centre;
 mod container;
 mod encoder;
+mod foreign;
 mod image;
+mod jpeg;
 mod luma;
 mod output;
 mod picture;
@@ -15,8 +18,10 @@ mod sequence;
 mod small_png;
 mod tokens;
 
+pub use container::{ACCEPTED, media_type};
 pub use encoder::SequenceEncoder;
-pub use image::{ImageLimits, PolarityChoice, Prepared, decode, pixels_at_most, prepare};
+pub use foreign::foreign_kind;
+pub use image::{ImageLimits, PolarityChoice, Prepared, decode, pixels_at_most, prepare, size};
 pub use luma::Luma;
 pub use output::{Classification, ScoredClass, classify};
 pub use picture::Picture;

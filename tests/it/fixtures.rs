@@ -38,6 +38,11 @@ pub(crate) fn pixels(data: &Dataset, index: usize) -> &[u8] {
     }
 }
 
+/// An image file of `tests/fixtures`.
+pub(crate) fn image_file(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images").join(name)).unwrap()
+}
+
 /// One of the test images as a PNG file; the first is a 7.
 pub(crate) fn png_of_test_image(index: usize) -> Vec<u8> {
     png(28, 28, pixels(&mnist().test, index))

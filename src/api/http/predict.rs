@@ -24,12 +24,13 @@ type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
 
 /// Ask the default model
 ///
-/// The body is one PNG or JPEG file, a form with any number of them, or JSON. What it is, is judged
+/// The body is one PNG, JPEG, WebP, GIF or BMP file, a form with any number of them, or JSON. What it is, is judged
 /// by its bytes; only a form needs its content type.
 #[utoipa::path(
     post, path = "/predict", tag = "predict", params(PredictHeaders, PredictQuery),
     request_body(description = "Images, numbers, rows or sequences", content(
-        (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
+        (Binary = "image/bmp"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
@@ -48,7 +49,8 @@ pub(super) async fn predict_default(State(state): State<ApiState>, query: QueryR
     post, path = "/models/{model}/predict", tag = "predict",
     params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictHeaders, PredictQuery),
     request_body(description = "Images, numbers, rows or sequences", content(
-        (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
+        (Binary = "image/bmp"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
@@ -76,7 +78,8 @@ pub(super) async fn predict_model(
         PredictHeaders, PredictQuery
     ),
     request_body(description = "Images, numbers, rows or sequences", content(
-        (Binary = "image/png"), (Binary = "image/jpeg"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
+        (Binary = "image/bmp"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),

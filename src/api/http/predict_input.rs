@@ -21,7 +21,7 @@ use crate::ids::quote;
 use crate::serving::{DEFAULT_PRIORITY, Input, Options, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Dim};
 use crate::tensor::{Data, Tensor};
-use crate::transform::PolarityChoice;
+use crate::transform::{ACCEPTED, PolarityChoice, foreign_kind, media_type};
 
 /// The question of a request.
 pub(super) struct Question {
@@ -63,7 +63,7 @@ pub(super) async fn read_question(
         Content::Image => Input::Images(vec![bytes]),
         Content::Raw => match off_reactor(bytes.len(), move || raw_input(&bytes, &model)).await {
             // Most likely a file of an unknown kind.
-            Err(_) if servable.image_transform().is_some() => return Err(unknown_content(&parts.headers)),
+            Err(_) if servable.image_transform().is_some() => return Err(unknown_content(&parts.headers, &body.bytes)),
             input => input?,
         },
     };
@@ -163,22 +163,25 @@ fn content(headers: &HeaderMap, body: &[u8]) -> Result<Content> {
     if is("multipart/form-data") {
         Ok(Content::Form)
     } else if body.is_empty() {
-        Err(Error::InvalidInput("the request has no body; send a PNG or JPEG file, a form with files, or JSON".into()))
-    } else if body.starts_with(b"\x89PNG") || body.starts_with(b"\xff\xd8") {
+        Err(Error::InvalidInput(format!("the request has no body; send a {ACCEPTED} file, a form with files, or JSON")))
+    } else if media_type(body).is_some() {
         Ok(Content::Image)
     } else if is("application/octet-stream") {
         Ok(Content::Raw)
     } else if is("application/json") || looks_like_json {
         Ok(Content::Json)
     } else {
-        Err(unknown_content(headers))
+        Err(unknown_content(headers, body))
     }
 }
 
-fn unknown_content(headers: &HeaderMap) -> Error {
+fn unknown_content(headers: &HeaderMap, body: &[u8]) -> Error {
+    if let Some(kind) = foreign_kind(body) {
+        return Error::UnsupportedMedia(format!("this is {kind}; send {ACCEPTED}, JSON, or a form with files"));
+    }
     let declared = headers.get(header::CONTENT_TYPE).map(|value| quote(&String::from_utf8_lossy(value.as_bytes())));
     Error::UnsupportedMedia(format!(
-        "the body is neither a PNG or JPEG file, nor JSON, nor a form (content-type: {}); it is judged by its first bytes",
+        "the body is neither {ACCEPTED}, nor JSON, nor a form (content-type: {}); it is judged by its first bytes",
         declared.as_deref().unwrap_or("none")
     ))
 }

@@ -51,7 +51,7 @@ pub(super) struct PredictQuery {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes the body in the document; it is read by `predict_body`")]
 pub(super) struct PredictBody {
-    /// PNG or JPEG files in base64 (RFC 4648, section 4, with padding).
+    /// PNG, JPEG, WebP, GIF or BMP files in base64 (RFC 4648, section 4, with padding).
     images: Option<Vec<String>>,
     /// Elements in the model's own input shape, one instance for each sample; a sample may be nested
     /// as the signature says, without its dimensions of 1, or flat. Of a model that takes rows of a table:
@@ -81,7 +81,7 @@ pub(super) struct PredictBody {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the form in the document; the form is read part by part")]
 pub(super) struct PredictForm {
-    /// PNG or JPEG files.
+    /// PNG, JPEG, WebP, GIF or BMP files.
     #[schema(value_type = Vec<String>, format = Binary)]
     image: Vec<u8>,
 }
@@ -145,7 +145,7 @@ pub(super) enum PredictFailure {
     TooLarge(#[to_schema] Problem),
     #[response(
         status = 415,
-        description = "Neither PNG nor JPEG nor JSON, or a model that takes no images",
+        description = "Neither an image of an accepted format nor JSON, or a model that takes no images",
         content_type = "application/problem+json"
     )]
     UnsupportedMedia(#[to_schema] Problem),

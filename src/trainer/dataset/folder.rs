@@ -1,7 +1,7 @@
-//! A folder of pictures: `<class>/*.png`, or `<train, validation, test>/<class>/*.png`.
+//! A folder of pictures: `<class>/*`, or `<train, validation, test>/<class>/*`.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -13,9 +13,13 @@ use super::{SampleKind, picture};
 use crate::error::Result;
 use crate::repository::{ReadSettings, sha256_hex};
 use crate::signature::ImageTransform;
+use crate::transform::{ACCEPTED, foreign_kind, media_type};
 
 /// Pictures that are decoded at a time, on all threads.
 const AT_ONCE: usize = 512;
+
+/// The bytes that tell the kind of a file.
+const HEAD: u64 = 1024;
 
 /// One picture.
 struct Picture {
@@ -40,12 +44,12 @@ pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: 
     let what = folder.display().to_string();
     let pictures = list(folder, faults)?;
     if pictures.is_empty() {
-        return Err(unusable(&what, "holds no PNG or JPEG files in a folder for each class"));
+        return Err(unusable(&what, "holds no image files (PNG, JPEG, WebP, GIF or BMP) in a folder for each class"));
     }
     let (width, height) = match settings.image_size {
         Some([height, width]) => (width, height),
         None => {
-            let size = |picture: &Picture| File::open(&picture.path).ok().map(BufReader::new).and_then(picture::size);
+            let size = |picture: &Picture| picture::size(&fs::read(&picture.path).ok()?);
             let sizes: Vec<_> = pictures.par_iter().filter_map(size).collect();
             let size = picture::commonest(sizes.into_iter());
             size.ok_or_else(|| unusable(pictures[0].path.display(), "is damaged, as are all the other pictures"))?
@@ -115,16 +119,32 @@ fn list(folder: &Path, faults: &mut Faults) -> Result<Vec<Picture>> {
 fn add(class: &Path, split: Split, pictures: &mut Vec<Picture>, faults: &mut Faults) -> Result<()> {
     let before = pictures.len();
     for path in inside(class, false)? {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-        match extension.as_deref() {
-            Some("png" | "jpg" | "jpeg") => pictures.push(Picture { split, class: name(class), path }),
-            _ => faults.report(&path.display().to_string(), None, "is neither a PNG nor a JPEG file".into())?,
+        match not_a_picture(&path) {
+            None => pictures.push(Picture { split, class: name(class), path }),
+            Some(problem) => faults.report(&path.display().to_string(), None, problem)?,
         }
     }
     if pictures.len() == before {
-        faults.report(&class.display().to_string(), None, "holds no PNG or JPEG files".into())?;
+        faults.report(&class.display().to_string(), None, format!("holds no {ACCEPTED} files"))?;
     }
     Ok(())
+}
+
+/// Returns why a file cannot be a picture, judged by its name, or by its first bytes if its name says nothing.
+fn not_a_picture(path: &Path) -> Option<String> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif" | "bmp")) {
+        return None;
+    }
+    let mut head = Vec::new();
+    if let Err(error) = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
+        return Some(format!("cannot be read: {error}"));
+    }
+    match foreign_kind(&head) {
+        _ if media_type(&head).is_some() => None,
+        Some(kind) => Some(format!("is {kind}, and not {ACCEPTED}")),
+        None => Some(format!("is not {ACCEPTED}")),
+    }
 }
 
 /// The folders or else the files in a folder that are not hidden, sorted.

@@ -1,13 +1,10 @@
 //! Encoded pictures → grey pixels of one size, by the code that serving uses.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::ImageReader;
-
 use crate::signature::{Fit, ImageTransform, Polarity};
-use crate::transform::{ImageLimits, PolarityChoice, decode, prepare};
+use crate::transform::{ImageLimits, PolarityChoice, decode, prepare, size as size_of};
 
 /// Pixels that a picture may have: 64 million, more than cameras make.
 const LIMITS: ImageLimits = ImageLimits { max_pixels: 1 << 26 };
@@ -32,9 +29,8 @@ pub(super) fn pixels(file: &[u8], transform: &ImageTransform) -> Result<Vec<u8>,
 }
 
 /// Width and height by the header; `None` if that is damaged.
-pub(super) fn size(file: impl BufRead + Seek) -> Option<(u32, u32)> {
-    let read = || ImageReader::new(file).with_guessed_format().ok()?.into_dimensions().ok();
-    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+pub(super) fn size(file: &[u8]) -> Option<(u32, u32)> {
+    catch_unwind(|| size_of(file, LIMITS).ok()).ok().flatten()
 }
 
 /// The commonest of sizes, and the smaller one of equals.
@@ -61,7 +57,7 @@ mod tests {
         let transform = transform(8, 8);
         for bad in [&b""[..], b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"] {
             assert!(pixels(bad, &transform).is_err());
-            assert_eq!(size(std::io::Cursor::new(bad)), None);
+            assert_eq!(size(bad), None);
         }
     }
 }

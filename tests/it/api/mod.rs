@@ -2,6 +2,7 @@
 
 pub(crate) mod grpc;
 mod http;
+mod image_formats;
 mod images;
 mod inputs;
 mod oip_infer;

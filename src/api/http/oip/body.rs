@@ -13,6 +13,7 @@ use crate::ids::quote;
 use crate::serving::Servable;
 use crate::signature::{Batching, DType, Dim, TensorSpec};
 use crate::tensor::Data;
+use crate::transform::{ACCEPTED, foreign_kind, media_type};
 
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 32;
@@ -315,14 +316,17 @@ fn raw(body: &Bytes, servable: &Servable) -> Result<InferBody> {
         let count = servable.signature().inputs.len();
         return Err(Error::InvalidInput(format!("a body without JSON needs a model of one input, this has {count}")));
     };
-    let is_image = body.starts_with(b"\x89PNG") || body.starts_with(b"\xff\xd8");
-    let (shape, content) = if is_image && servable.image_transform().is_some() {
+    let takes_images = servable.image_transform().is_some();
+    let (shape, content) = if takes_images && media_type(body).is_some() {
         (vec![1], Content::Strings(vec![body.clone()]))
     } else if spec.dtype == DType::String {
         let shape: Vec<usize> = spec.shape.iter().map(|_| 1).collect();
         (shape, Content::Strings(vec![body.clone()]))
     } else {
-        let shape = raw_shape(spec, servable.batching(), body.len())?;
+        let shape = raw_shape(spec, servable.batching(), body.len()).map_err(|error| match foreign_kind(body) {
+            Some(kind) if takes_images => Error::UnsupportedMedia(format!("this is {kind}; send {ACCEPTED}")),
+            _ => error,
+        })?;
         (shape, Content::Elements(Data::from_le_bytes(spec.dtype, body)))
     };
     let datatype = if matches!(content, Content::Strings(_)) { DType::String } else { spec.dtype };

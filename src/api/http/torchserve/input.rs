@@ -13,6 +13,7 @@ use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::serving::{Input, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Signature, TensorSpec};
+use crate::transform::media_type;
 
 /// The names under which TorchServe's handlers look for the input.
 const NAMES: [&str; 2] = ["data", "body"];
@@ -75,7 +76,7 @@ enum Kind {
 
 /// Returns the kind of an input. Its bytes decide, and between numbers and JSON the content type.
 fn kind(headers: &HeaderMap, data: &[u8], servable: &Servable) -> Kind {
-    let is_image = data.starts_with(b"\x89PNG") || data.starts_with(b"\xff\xd8");
+    let is_image = media_type(data).is_some();
     let is_raw = declares(headers, "application/octet-stream");
     let is_json = declares(headers, "application/json") || matches!(first_visible(data), Some(b'{' | b'[' | b'"'));
     match servable.image_transform() {

@@ -132,7 +132,7 @@ pub(super) fn schema(files: &[TableFile], settings: &ReadSettings) -> Result<Sch
             for (index, (seen, cell)) in seen.iter_mut().zip(cells).enumerate() {
                 seen.add(cell, index == target);
                 if let Cell::Bytes(bytes) = cell {
-                    sizes.extend(picture::size(std::io::Cursor::new(*bytes)));
+                    sizes.extend(picture::size(bytes));
                 }
             }
             Ok(())
