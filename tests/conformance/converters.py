@@ -13,6 +13,7 @@ Needs the packages skl2onnx, xgboost, lightgbm, onnxmltools, onnxruntime, pandas
 
 import argparse
 import base64
+import json
 import pathlib
 
 import numpy as np
@@ -63,19 +64,24 @@ def texts(values):
     return values
 
 
+def post(url, body):
+    """Posts JSON with Python's words for missing numbers, which `requests` would refuse."""
+    return requests.post(url, data=json.dumps(body), headers={"content-type": "application/json"}, timeout=30)
+
+
 def by_oip(url, name, case):
     inputs = [
         {"name": key, "shape": list(values.shape), "datatype": KINDS[values.dtype.kind], "data": values.ravel().tolist()}
         for key, values in case.inputs.items()
     ]
-    answer = requests.post(f"{url}/v2/models/{name}/infer", json={"inputs": inputs}, timeout=30)
+    answer = post(f"{url}/v2/models/{name}/infer", {"inputs": inputs})
     if answer.status_code != 200:
         return answer.text
     return differs(case, {output["name"]: np.asarray(output["data"]).reshape(output["shape"]) for output in answer.json()["outputs"]})
 
 
 def by_columns(url, name, case):
-    answer = requests.post(f"{url}/v1/models/{name}:predict", json={"inputs": columns(case)}, timeout=30)
+    answer = post(f"{url}/v1/models/{name}:predict", {"inputs": columns(case)})
     if answer.status_code != 200:
         return answer.text
     outputs = answer.json()["outputs"]
@@ -85,7 +91,7 @@ def by_columns(url, name, case):
 
 
 def by_rows(url, name, case):
-    answer = requests.post(f"{url}/v1/models/{name}:predict", json={"instances": rows(case)}, timeout=30)
+    answer = post(f"{url}/v1/models/{name}:predict", {"instances": rows(case)})
     if answer.status_code != 200:
         return answer.text
     predictions = answer.json()["predictions"]
@@ -95,7 +101,7 @@ def by_rows(url, name, case):
 
 
 def by_predict(url, name, case, body):
-    answer = requests.post(f"{url}/models/{name}/predict", json=body, timeout=30)
+    answer = post(f"{url}/models/{name}/predict", body)
     if answer.status_code != 200:
         return answer.text
     predictions = answer.json()["predictions"]
@@ -120,7 +126,11 @@ def ask(url, name, case):
         "/predict in rows": lambda: by_predict(url, name, case, {"instances": rows(case)}),
         "/predict in columns": lambda: by_predict(url, name, case, {"inputs": columns(case)}),
     }
+    has_gaps = any(values.dtype.kind == "f" and np.isnan(values).any() for values in case.inputs.values())
     for way, asked in ways.items():
+        if has_gaps and way.startswith("/predict"):
+            # It takes no words for missing numbers.
+            continue
         problem = asked()
         if problem is not None:
             return f"{way}: {problem}"
@@ -155,7 +165,7 @@ def check_labels(tally, weir, engine, cases):
         return
     body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": cases[name].inputs["x"][0].tolist()}]}
     body["outputs"] = [{"name": "output_probability", "parameters": {"classification": 1}}]
-    answer = requests.post(f"{weir.base}/v2/models/{name}/infer", json=body, timeout=30)
+    answer = post(f"{weir.base}/v2/models/{name}/infer", body)
     data = answer.json().get("outputs", [{}])[0].get("data", [""])
     tally.check(f"{engine}: classes have their names", data[0].endswith(":setosa"), answer.text)
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import os
 import pathlib
 import shutil
 import struct
@@ -24,6 +25,8 @@ class Weir:
             folder = pathlib.Path(self.work.name, "models", name, "1")
             folder.mkdir(parents=True)
             (folder / "model.onnx").write_bytes(onnx)
+            # A file that has just changed would be looked at a second time before it is loaded.
+            os.utime(folder / "model.onnx", (1e9, 1e9))
         # A copy of the model's first version: newer versions may have been trained since, and moving an alias
         # must not change the repository.
         shutil.copytree(ROOT / "models" / "mnist-mlp" / "1", pathlib.Path(self.work.name, "models", "mnist-mlp", "1"))

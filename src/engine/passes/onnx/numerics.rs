@@ -92,7 +92,11 @@ pub(super) fn log_sum_exp(node: &NodeProto, to: &mut Builder) -> bool {
     let shifted = to.op("Sub", &[value, &maximum], Vec::new());
     let powers = to.op("Exp", &[&shifted], Vec::new());
     let keep = integer_of(node, "keepdims", 1);
-    let sums = with(&powers, "ReduceSum", keep, to);
+    // From version 13 on, the axes of a sum are an input; those of the other reductions are one from 18 on.
+    let sums = match attribute(node, "axes") {
+        Some(axes) => to.reduce("ReduceSum", &powers, &axes.ints, keep == 1),
+        None => with(&powers, "ReduceSum", keep, to),
+    };
     let logs = to.op("Log", &[&sums], Vec::new());
     let maximum = if keep == 1 { maximum } else { with(&maximum, "ReduceMax", 0, to) };
     to.op_to("Add", &[&logs, &maximum], Vec::new(), result);
@@ -222,6 +226,23 @@ mod tests {
                 assert_eq!(outputs[0].rank(), usize::try_from(keep).unwrap());
                 assert_close(&floats(&outputs[0]), &[expected]);
             }
+        }
+    }
+
+    #[test]
+    fn a_log_sum_exp_keeps_to_its_axes_in_every_version() {
+        for opset in [11, 13, 15, 17] {
+            let axes = AttributeProto {
+                name: "axes".into(),
+                r#type: AttributeType::Ints.into(),
+                ints: vec![1],
+                ..AttributeProto::default()
+            };
+            let node = node("ReduceLogSumExp", &["x"], &["y"], vec![axes, integer("keepdims", 0)]);
+            let model = model(opset, node, vec![value("x", &[-1, 2])], Vec::new());
+            let outputs = run(model, vec![tract_onnx::prelude::tensor2(&[[0.0f32, 0.0], [1.0, 1.0], [5.0, 5.0]])]);
+            let two = std::f32::consts::LN_2;
+            assert_close(&floats(&outputs[0]), &[two, 1.0 + two, 5.0 + two]);
         }
     }
 
