@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -15,6 +15,7 @@ use super::budget::{Held, MAX_PIECES};
 use super::compression::Encoding;
 use super::state::ApiState;
 use crate::error::{Error, Result};
+use crate::ids::quote;
 use crate::serving::{Part, RequestContext, Servable};
 
 /// A body in memory, with its share of the budget.
@@ -65,8 +66,10 @@ pub(super) async fn read_body_for_part(
 /// # Errors
 /// [`Error::TooLarge`], [`Error::SlowClient`], [`Error::Overloaded`] when the bodies of all requests
 /// together need too much memory, [`Error::UnsupportedMedia`] when it is neither plain nor gzip nor
-/// deflate, [`Error::Malformed`] when it breaks off or is damaged.
+/// deflate, [`Error::Unsupported`] when it was packed for the transfer alone, [`Error::Malformed`] when it breaks off
+/// or is damaged.
 pub(super) async fn read_body(state: &ApiState, headers: &HeaderMap, body: Body) -> Result<Buffered> {
+    check_transfer_codings(headers)?;
     let Some(encoding) = Encoding::of_request(headers)? else { return read_as_sent(state, body).await };
     let packed = read_as_sent(state, body).await?;
     let limit = state.settings().max_body_bytes;
@@ -77,6 +80,20 @@ pub(super) async fn read_body(state: &ApiState, headers: &HeaderMap, body: Body)
         Ok(Buffered { bytes, _held: held })
     });
     unpacked.await.map_err(|error| Error::internal("a body could not be unpacked", error))?
+}
+
+/// Refuses transfer codings other than `chunked`, which hyper undoes: it hands over the packed bytes of the others.
+fn check_transfer_codings(headers: &HeaderMap) -> Result<()> {
+    for value in headers.get_all(header::TRANSFER_ENCODING) {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        if let Some(other) = codings.find(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"chunked")) {
+            let other = quote(&String::from_utf8_lossy(other));
+            return Err(Error::Unsupported(format!(
+                "the transfer-encoding must be chunked and no other, got {other}; pack the body and say so in content-encoding"
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn read_as_sent(state: &ApiState, body: Body) -> Result<Buffered> {

@@ -1,24 +1,31 @@
 //! One connection: HTTP/1.1 for the router, HTTP/2 for gRPC, or whichever the client begins with.
 
 use std::convert::Infallible;
-use std::io::{self, Cursor};
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic::Status;
 
+use super::activity::{Activity, Quiet, Watch};
 use super::grpc::Services;
 use super::http::HttpApi;
 use super::peer::Peer;
+use super::stream::Stream;
 use crate::config::HttpConfig;
 
 /// Header lines in one request; more are answered with 431.
@@ -45,17 +52,23 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The first bytes of every HTTP/2 connection (RFC 9113).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Bytes that are read at once to see how a connection begins: a small request is whole with that.
+const OPENING_BYTES: usize = 4096;
+
 /// The answer to an HTTP/1.1 client on a port that speaks gRPC only.
 const NOT_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 47\r\nconnection: close\r\n\r\nthis port speaks gRPC; HTTP is on another port\n";
+
+/// What a client of gRPC is told on a port that speaks HTTP only.
+const NO_GRPC: &str = "this port speaks HTTP; gRPC has a port of its own, or this one with --grpc same";
 
 /// The protocols of a port.
 #[derive(Debug, Clone)]
 pub enum Wire {
-    /// HTTP/1.1.
+    /// HTTP/1.1, and HTTP/2 for clients that begin with it.
     Http(HttpApi),
     /// gRPC over HTTP/2 without TLS.
     Grpc(Services),
-    /// Both, and HTTP over HTTP/2 as well.
+    /// Both.
     Both(HttpApi, Services),
 }
 
@@ -70,17 +83,17 @@ pub(super) struct Connections {
 struct Builders {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    opening: Duration,
+    quiet: Quiet,
 }
+
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 impl Connections {
     pub(super) fn new(wire: Wire, config: &HttpConfig) -> Self {
+        let quiet = Quiet { head: config.header_timeout, idle: config.idle_timeout };
         let mut http1 = http1::Builder::new();
-        http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(config.header_timeout)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD_BYTES);
+        // A connection is watched instead.
+        http1.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -90,7 +103,7 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        Self { wire, builders: Arc::new(Builders { http1, http2, opening: config.header_timeout }) }
+        Self { wire, builders: Arc::new(Builders { http1, http2, quiet }) }
     }
 
     /// Serves one connection until it ends, or until all are to end and its last request is answered.
@@ -103,49 +116,67 @@ impl Connections {
         peer: Peer,
         watcher: Watcher,
         mut stop: watch::Receiver<bool>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        if let Wire::Http(api) = &self.wire {
-            let connection = self.builders.http1.serve_connection(TokioIo::new(stream), http1_service(api, peer));
-            return Ok(watcher.watch(connection).await?);
-        }
+    ) -> Ended {
+        let (accepted, quiet) = (Instant::now(), self.builders.quiet);
         let opening = tokio::select! {
-            opening = tokio::time::timeout(self.builders.opening, read_opening(&mut stream)) => opening??,
+            opening = tokio::time::timeout(quiet.head, read_opening(&mut stream)) => opening??,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        let is_http2 = opening == PREFACE;
+        let is_http2 = opening.starts_with(PREFACE);
         if !is_http2 && matches!(self.wire, Wire::Grpc(_)) {
             if opening.first().is_some_and(u8::is_ascii_uppercase) {
-                tokio::time::timeout(self.builders.opening, refuse_http1(stream)).await??;
+                tokio::time::timeout(quiet.head, refuse_http1(stream)).await??;
             }
             return Ok(());
         }
-        let stream = TokioIo::new(unread(opening, stream));
+        let activity = Activity::new();
+        let stream = TokioIo::new(Stream::new(opening, stream, activity.clone()));
         match (is_http2, self.wire) {
-            (false, Wire::Both(api, _)) => {
-                watcher.watch(self.builders.http1.serve_connection(stream, http1_service(&api, peer))).await?;
+            (false, Wire::Http(api) | Wire::Both(api, _)) => {
+                let watch = Watch::new(activity.clone(), quiet, accepted);
+                let service = service_fn(move |request| answer_in_turn(&api, peer, &activity, request));
+                until_quiet(watcher.watch(self.builders.http1.serve_connection(stream, service)), watch).await?;
+            }
+            (_, Wire::Http(api)) => {
+                let service = service_fn(move |request| over_http2(api.clone(), None, peer, request));
+                watcher.watch(self.builders.http2.serve_connection(stream, service)).await?;
             }
             (_, Wire::Both(api, services)) => {
-                let service = service_fn(move |request| either(api.clone(), services.clone(), peer, request));
+                let service = service_fn(move |request| over_http2(api.clone(), Some(services.clone()), peer, request));
                 watcher.watch(self.builders.http2.serve_connection(stream, service)).await?;
             }
             (_, Wire::Grpc(services)) => {
                 let service = service_fn(move |request| call(services.clone(), peer, request));
                 watcher.watch(self.builders.http2.serve_connection(stream, service)).await?;
             }
-            (_, Wire::Http(_)) => {}
         }
         Ok(())
     }
 }
 
-/// HTTP/1.1 for one connection.
-fn http1_service(
+/// Runs a connection until it ends or was quiet for too long.
+async fn until_quiet<E>(connection: impl Future<Output = Result<(), E>>, mut watch: Watch) -> Result<(), E> {
+    let mut connection = pin!(connection);
+    std::future::poll_fn(|context| match connection.as_mut().poll(context) {
+        Poll::Pending => watch.poll(context).map(Ok),
+        ended => ended,
+    })
+    .await
+}
+
+/// Answers a request of HTTP/1.1, during which its connection is not quiet.
+fn answer_in_turn(
     api: &HttpApi,
     peer: Peer,
-) -> impl hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + use<>
-{
-    let api = api.clone();
-    service_fn(move |request| answer(api.clone(), peer, request))
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    let (turn, api) = (activity.turn(), api.clone());
+    async move {
+        let answer = answer(api, peer, request).await;
+        drop(turn);
+        answer
+    }
 }
 
 async fn answer(api: HttpApi, peer: Peer, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -160,15 +191,18 @@ async fn call(
     Ok(services.answer(request, Some(peer)).await)
 }
 
-/// Over HTTP/2 the content type says which of the two is meant.
-async fn either(
+/// Over HTTP/2 the content type says whether gRPC is meant.
+async fn over_http2(
     api: HttpApi,
-    services: Services,
+    services: Option<Services>,
     peer: Peer,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     if is_grpc(&request) {
-        return call(services, peer, request).await.map(|response| response.map(Body::new));
+        return match services {
+            Some(services) => call(services, peer, request).await.map(|response| response.map(Body::new)),
+            None => Ok(Status::unimplemented(NO_GRPC).into_http()),
+        };
     }
     // HTTP/2 has the authority in the place of a Host header, which the guard of the admin API reads.
     if let (Version::HTTP_2, Some(authority)) = (request.version(), request.uri().authority())
@@ -184,17 +218,15 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
     content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// The first bytes of a connection, as far as they are those of HTTP/2.
-async fn read_opening(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut opening = [0; PREFACE.len()];
-    let mut length = 0;
-    while length < opening.len() && opening[..length] == PREFACE[..length] {
-        match stream.read(&mut opening[length..]).await? {
-            0 => break,
-            read => length += read,
+/// Returns the first bytes of a connection, enough to tell whether they are those of HTTP/2.
+async fn read_opening(stream: &mut TcpStream) -> io::Result<Bytes> {
+    let mut opening = BytesMut::with_capacity(OPENING_BYTES);
+    while opening.len() < PREFACE.len() && PREFACE.starts_with(&opening) {
+        if stream.read_buf(&mut opening).await? == 0 {
+            break;
         }
     }
-    Ok(opening[..length].to_vec())
+    Ok(opening.freeze())
 }
 
 /// Tells an HTTP/1.1 client that this port speaks gRPC. Its request is read to the end: a connection that is
@@ -204,10 +236,4 @@ async fn refuse_http1(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink()).await?;
     Ok(())
-}
-
-/// A stream whose first bytes are read once more.
-fn unread(opening: Vec<u8>, stream: TcpStream) -> impl AsyncRead + AsyncWrite + Unpin + Send {
-    let (read, write) = stream.into_split();
-    tokio::io::join(Cursor::new(opening).chain(read), write)
 }

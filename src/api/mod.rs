@@ -2,6 +2,7 @@
 //! would need again lives in serving.
 
 mod access;
+mod activity;
 mod audit;
 mod body;
 mod budget;
@@ -22,6 +23,7 @@ mod problem;
 mod server;
 mod shared_memory;
 mod state;
+mod stream;
 mod tfs;
 mod traces;
 

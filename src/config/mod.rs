@@ -118,6 +118,8 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// The time that a client has to send the head of a request.
     pub header_timeout: Duration,
+    /// The time that a connection may be idle between requests.
+    pub idle_timeout: Duration,
     /// The time that a client has to send the body of a request.
     pub body_timeout: Duration,
     /// The largest request body.

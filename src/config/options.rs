@@ -122,6 +122,8 @@ settings! {
     max_buffered_bytes: usize, "WEIR_MAX_BUFFERED_BYTES", "BYTES", default "268435456" => 256 << 20;
     /// Seconds that a client has to send the head of a request
     header_timeout_seconds: f64, "WEIR_HEADER_TIMEOUT_SECONDS", "S", default "10" => 10.0;
+    /// Seconds that a connection of HTTP/1.1 may be idle between requests; more than those in front of the server wait
+    idle_timeout_seconds: f64, "WEIR_IDLE_TIMEOUT_SECONDS", "S", default "75" => 75.0;
     /// Seconds that a client has to send the body of a request
     body_timeout_seconds: f64, "WEIR_BODY_TIMEOUT_SECONDS", "S", default "30" => 30.0;
     /// Let clients on this machine pass tensors in shared memory (/dev/shm)

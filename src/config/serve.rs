@@ -115,6 +115,7 @@ fn http(values: &ServeValues) -> Result<HttpConfig> {
         listen: values.http.value,
         max_connections: values.max_connections.at_least_one()?,
         header_timeout: values.header_timeout_seconds.seconds()?,
+        idle_timeout: values.idle_timeout_seconds.seconds()?,
         body_timeout: values.body_timeout_seconds.seconds()?,
         max_body_bytes,
         max_buffered_bytes: values.max_buffered_bytes.value.max(max_body_bytes),

@@ -40,6 +40,21 @@ async fn a_port_of_its_own_speaks_grpc_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_port_of_http_speaks_http2_but_no_grpc() {
+    let app = TestApp::start().await;
+    let wire = connect(app.addr).await;
+    let image = http_body_util::Full::new(crate::fixtures::png_of_test_image(0).into());
+    let predict = Request::post("http://localhost/predict").body(Body::new(image)).unwrap();
+    let answer = wire.clone().oneshot(predict).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
+    let refused = client(wire.clone()).model_infer(digits(1)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+    assert!(refused.message().contains("gRPC has a port of its own"), "{refused}");
+    drop(wire);
+    assert_eq!(app.stop(StopReason::Interrupt).await, Shutdown::Clean);
+}
+
+#[tokio::test]
 async fn the_port_of_http_speaks_grpc_when_asked() {
     let app = TestApp::with(&bundled_models(), |options| {
         options.grpc = Some(GrpcListen::Same);
