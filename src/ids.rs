@@ -188,10 +188,12 @@ pub enum VersionSpec {
 impl FromStr for VersionSpec {
     type Err = InvalidName;
 
-    /// Parses a text that starts with a letter as an alias, and any other as a version.
+    /// Parses a text that starts with a letter as an alias, `-1` as the latest version, as Triton's clients write it,
+    /// and any other text as a version.
     fn from_str(text: &str) -> Result<Self> {
         match text.parse::<AliasName>() {
             Ok(alias) => Ok(Self::Alias(alias)),
+            Err(_) if text == "-1" => Ok(Self::Latest),
             Err(_) => text.parse().map(Self::Specific),
         }
     }
@@ -238,6 +240,34 @@ pub fn quote(text: &str) -> String {
     format!("\"{}\"", printable(text, 40))
 }
 
+/// Returns a message of another library, which may quote what a client sent, at a length that is fit for an answer:
+/// each quoted value is cut to 40 characters, and the whole to 300.
+pub fn shortened(message: &str) -> String {
+    let mut short = String::new();
+    let mut rest = message;
+    while let Some(at) = rest.find(['"', '`']) {
+        let (head, quoted) = rest.split_at(at + 1);
+        let value = quoted.split(&head[at..]).next().unwrap_or_default();
+        short.push_str(head);
+        short.push_str(&cut(value, 40));
+        rest = &quoted[value.len()..];
+        // The mark that closes is left out when the message ends within the value.
+        if let Some(behind) = rest.strip_prefix(&head[at..]) {
+            short.push_str(&head[at..]);
+            rest = behind;
+        }
+    }
+    short.push_str(rest);
+    cut(&short, 300)
+}
+
+fn cut(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Escapes a text from a client and cuts it to `max_chars` characters.
 pub fn printable(text: &str, max_chars: usize) -> String {
     let short: String = text.chars().take(max_chars).collect();
@@ -280,7 +310,8 @@ mod tests {
     fn an_alias_never_reads_as_a_version() {
         assert_eq!("7".parse::<VersionSpec>().unwrap(), VersionSpec::Specific(Version(7)));
         assert_eq!("v7".parse::<VersionSpec>().unwrap(), VersionSpec::Alias("v7".parse().unwrap()));
-        for bad in ["", "07", "00", "-1", "1.0", "1e3", "../1", "a b"] {
+        assert_eq!("-1".parse(), Ok(VersionSpec::Latest));
+        for bad in ["", "07", "00", "-2", "-01", "1.0", "1e3", "../1", "a b"] {
             assert!(bad.parse::<VersionSpec>().is_err(), "{bad:?}");
         }
     }

@@ -36,15 +36,31 @@ impl Encoding {
     /// # Errors
     /// [`Error::UnsupportedMedia`] for any other encoding.
     pub(super) fn of_request(headers: &HeaderMap) -> Result<Option<Self>> {
-        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
-        match value.as_bytes() {
-            b"identity" => Ok(None),
-            b"gzip" => Ok(Some(Self::Gzip)),
-            b"deflate" => Ok(Some(Self::Deflate)),
-            other => Err(Error::UnsupportedMedia(format!(
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let named = value.as_bytes().trim_ascii();
+        match Self::named(named) {
+            _ if values.next().is_some() => {
+                Err(Error::UnsupportedMedia("there must be one content-encoding, got several".into()))
+            }
+            Some(encoding) => Ok(Some(encoding)),
+            None if named.eq_ignore_ascii_case(b"identity") => Ok(None),
+            None => Err(Error::UnsupportedMedia(format!(
                 "the content-encoding must be gzip or deflate, got {}",
-                quote(&String::from_utf8_lossy(other))
+                quote(&String::from_utf8_lossy(named))
             ))),
+        }
+    }
+
+    /// Returns the encoding of a name, which may be in any case (RFC 9110, section 8.4.1).
+    fn named(name: &[u8]) -> Option<Self> {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        if is(b"gzip") || is(b"x-gzip") {
+            Some(Self::Gzip)
+        } else if is(b"deflate") {
+            Some(Self::Deflate)
+        } else {
+            None
         }
     }
 
@@ -56,11 +72,7 @@ impl Encoding {
         let accepted = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
         accepted.split(',').find_map(|choice| {
             let mut parts = choice.split(';').map(str::trim);
-            let encoding = match parts.next()? {
-                "gzip" => Self::Gzip,
-                "deflate" => Self::Deflate,
-                _ => return None,
-            };
+            let encoding = Self::named(parts.next()?.as_bytes())?;
             let is_refused = parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0f32)));
             (!is_refused).then_some(encoding)
         })
@@ -163,6 +175,7 @@ mod tests {
         };
         assert_eq!(choose("br, gzip, deflate", 5000), Some(Encoding::Gzip));
         assert_eq!(choose("deflate;q=0.5", 5000), Some(Encoding::Deflate));
+        assert_eq!(choose("br, X-GZip", 5000), Some(Encoding::Gzip));
         assert_eq!(choose("gzip;q=0, identity", 5000), None);
         assert_eq!(choose("gzip", 100), None);
         assert_eq!(Encoding::of_answer(&HeaderMap::new(), 5000), None);

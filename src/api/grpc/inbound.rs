@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use tonic::Status;
 
 use super::error::{too_large, too_large_message};
-use super::inflate::Inflating;
+use super::inflate::{Compression, Inflating};
 use crate::api::budget::{Held, MAX_PIECES};
 use crate::api::state::ApiState;
 use crate::error::Error;
@@ -31,8 +31,8 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
     /// Set for calls of exactly one message.
     pub(super) single: bool,
-    /// Set if messages may be compressed by gzip.
-    pub(super) gzip: bool,
+    /// The compression that messages may have.
+    pub(super) compression: Option<Compression>,
 }
 
 /// A body within limits.
@@ -119,7 +119,7 @@ impl<B> Inbound<B> {
                 }
             }
         }
-        Ok(if self.limits.gzip { inflated.freeze() } else { piece })
+        Ok(if self.limits.compression.is_some() { inflated.freeze() } else { piece })
     }
 
     fn begin(&mut self, flag: u8, length: usize) -> Result<(), Status> {
@@ -127,11 +127,11 @@ impl<B> Inbound<B> {
         if self.limits.single && self.messages > 1 {
             return Err(Status::invalid_argument("the call brings more than one message"));
         }
-        match (flag, self.limits.gzip) {
-            (0, _) | (1, true) => {}
-            (1, false) => {
+        match (flag, self.limits.compression) {
+            (0, _) | (1, Some(_)) => {}
+            (1, None) => {
                 return Err(Status::invalid_argument(
-                    "a message is compressed and \"grpc-encoding\" does not say how: expected gzip",
+                    "a message is compressed and \"grpc-encoding\" does not say how: expected gzip or deflate",
                 ));
             }
             _ => return Err(Status::invalid_argument(format!("the flag of a message must be 0 or 1, got {flag}"))),
@@ -141,8 +141,8 @@ impl<B> Inbound<B> {
         }
         self.held.grow(length)?;
         self.missing = length;
-        if self.limits.gzip {
-            self.inflating = Some(Inflating::new(flag == 1, self.limits.message_bytes));
+        if let Some(compression) = self.limits.compression {
+            self.inflating = Some(Inflating::new((flag == 1).then_some(compression), self.limits.message_bytes));
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ use tower::{Service, ServiceExt};
 
 use self::counted::Counted;
 use self::inbound::{Inbound, Limits};
+use self::inflate::Compression;
 use self::outbound::{End, Outbound};
 use self::pb::grpc::health::v1::health_server::HealthServer;
 use self::pb::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -153,7 +154,7 @@ impl Services {
     {
         let (mut parts, body) = request.into_parts();
         let deadline = Deadline::of(&parts.headers, start)?;
-        let gzip = is_gzip(&parts.headers)?;
+        let compression = compression(&parts.headers)?;
         // Messages leave their body inflated.
         parts.headers.remove(GRPC_ENCODING);
         let settings = self.0.state.settings();
@@ -161,7 +162,7 @@ impl Services {
             message_bytes: settings.max_body_bytes,
             timeout: settings.body_timeout,
             single: target.shape() != Shape::Stream,
-            gzip,
+            compression,
         };
         if let Some(deadline) = deadline {
             parts.extensions.insert(deadline);
@@ -280,16 +281,17 @@ fn unsupported() -> Response<Body> {
     response
 }
 
-/// Returns true if the messages of a call may be compressed.
-fn is_gzip(headers: &HeaderMap) -> std::result::Result<bool, Status> {
+/// Returns the compression that the messages of a call may have.
+fn compression(headers: &HeaderMap) -> std::result::Result<Option<Compression>, Status> {
     match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(false),
-        Some(b"gzip") => Ok(true),
+        None | Some(b"identity") => Ok(None),
+        Some(b"gzip") => Ok(Some(Compression::Gzip)),
+        Some(b"deflate") => Ok(Some(Compression::Deflate)),
         Some(other) => {
             let other = printable(&String::from_utf8_lossy(other), 40);
             let mut status =
-                Status::unimplemented(format!("\"grpc-encoding\" must be gzip or identity, got \"{other}\""));
-            let accepted = tonic::metadata::MetadataValue::from_static("identity,gzip");
+                Status::unimplemented(format!("\"grpc-encoding\" must be gzip, deflate or identity, got \"{other}\""));
+            let accepted = tonic::metadata::MetadataValue::from_static(Compression::NAMES);
             status.metadata_mut().insert("grpc-accept-encoding", accepted);
             Err(status)
         }

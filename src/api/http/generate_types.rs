@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::predict_types::Timings;
+use crate::api::json::without_mark;
 use crate::error::{Error, Result};
+use crate::ids::shortened;
 
 /// The body of `/generate`: `latent`, or else `seed` and `count`.
 #[derive(Debug, Default, PartialEq, Deserialize, ToSchema)]
@@ -32,12 +34,14 @@ impl GenerateBody {
     /// # Errors
     /// [`Error::Malformed`] with the place and the fault.
     pub(super) fn read(body: &[u8]) -> Result<Self> {
+        let body = without_mark(body);
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
         let parsed: Self = serde_json::from_slice(body).map_err(|error| {
+            let problem = shortened(&error.to_string());
             Error::Malformed(format!(
-                "the JSON body cannot be read: {error}; expected {{\"seed\": 7, \"count\": 4}} or {{\"latent\": [[numbers], …]}}"
+                "the JSON body cannot be read: {problem}; expected {{\"seed\": 7, \"count\": 4}} or {{\"latent\": [[numbers], …]}}"
             ))
         })?;
         if parsed.latent.is_some() && (parsed.seed.is_some() || parsed.count.is_some()) {

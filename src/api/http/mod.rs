@@ -3,6 +3,7 @@
 mod admin;
 mod docs;
 mod extract;
+mod form;
 mod generate;
 mod generate_types;
 mod landing;

@@ -16,7 +16,7 @@ use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::state::ApiState;
 use crate::error::Error;
-use crate::ids::{ModelRef, VersionSpec};
+use crate::ids::{ModelRef, VersionSpec, shortened};
 use crate::serving::Protocol;
 
 type Answer = Result<Response, ApiError>;
@@ -99,8 +99,9 @@ pub(super) async fn predict_version(
 async fn predict(state: &ApiState, target: &ModelRef, query: QueryResult, request: Request) -> Answer {
     let start = Instant::now();
     let context = request_context(Protocol::Weir, request.headers(), request.extensions());
-    let Query(query) =
-        query.map_err(|rejection| Error::Malformed(format!("the query cannot be read: {}", rejection.body_text())))?;
+    let Query(query) = query.map_err(|rejection| {
+        Error::Malformed(format!("the query cannot be read: {}", shortened(&rejection.body_text())))
+    })?;
     let servable = state.predictor().resolve(target)?;
     let Question { input, options, hints, held } = read_question(state, &context, &servable, query, request).await?;
     let context = context.with_hints(hints);

@@ -1,13 +1,14 @@
 //! The JSON body of `/predict`, read in one pass: the signature decides the type of the elements.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use crate::api::json::{Accepts, Cursor, Nested, Rows, Stack, read_rows, read_sequences};
+use crate::api::json::{Accepts, Cursor, Inputs, Layout, Nested, Rows, Stack, read_rows, read_sequences};
 use crate::error::{Error, Result};
-use crate::ids::quote;
+use crate::ids::{quote, shortened};
 use crate::signature::{Batching, Column, DType, Signature, TensorSpec};
 use crate::tensor::Tensor;
 use crate::transform::{PolarityChoice, SequenceEncoder};
@@ -30,6 +31,8 @@ pub(super) enum Instances<'a> {
 pub(super) struct Expected<'a> {
     pub(super) signature: &'a Signature,
     pub(super) instances: Instances<'a>,
+    /// The number of inputs, from the first one on, that must be sent.
+    pub(super) required: usize,
     /// Of rows and sequences no more are kept.
     pub(super) most: usize,
 }
@@ -39,6 +42,8 @@ pub(super) struct Expected<'a> {
 pub(super) struct JsonBody<'b> {
     pub(super) images: Option<Vec<Cow<'b, str>>>,
     instances: Option<Nested>,
+    /// Instances that are objects, by the order of the signature.
+    named: Option<Vec<Nested>>,
     /// The instances of a model that takes rows of a table or sequences.
     rows: Option<Rows>,
     /// By the order of the signature; and names that it does not have.
@@ -79,11 +84,16 @@ impl<'b> JsonBody<'b> {
     }
 
     fn read_field(&mut self, cursor: &mut Cursor<'b>, key: &str, expected: Expected<'_>) -> Result<()> {
-        let Expected { signature, instances, most } = expected;
+        let Expected { signature, instances, required, most } = expected;
         match (key, instances) {
             ("images", _) => self.images = read_images(cursor)?,
             ("instances", Instances::Rows(columns)) => self.rows = Some(read_rows(cursor, columns, most)?),
             ("instances", Instances::Sequences(encoder)) => self.rows = Some(read_sequences(cursor, encoder, most)?),
+            ("instances", Instances::Elements) if is_list_of_objects(cursor) => {
+                let mut rows = Inputs::new(signature, Accepts::default(), Layout::Rows).requiring(required);
+                cursor.list(|cursor| rows.read(cursor))?;
+                self.named = Some(rows.into_nested());
+            }
             ("instances", Instances::Elements) => {
                 let dtype = signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
                 cursor.begins_with(b'[', "a list of instances")?;
@@ -105,11 +115,8 @@ impl<'b> JsonBody<'b> {
 
     /// Returns whether more than one kind of input was sent.
     pub(super) fn is_ambiguous(&self) -> bool {
-        [self.images.is_some(), self.instances.is_some() || self.rows.is_some(), self.inputs.is_some()]
-            .into_iter()
-            .filter(|sent| *sent)
-            .count()
-            > 1
+        let has_instances = self.instances.is_some() || self.named.is_some() || self.rows.is_some();
+        [self.images.is_some(), has_instances, self.inputs.is_some()].into_iter().filter(|sent| *sent).count() > 1
     }
 
     /// Returns the inputs of the model if they were sent as elements: the first `required`, or all of them.
@@ -125,17 +132,20 @@ impl<'b> JsonBody<'b> {
         if let Some(nested) = self.instances {
             let (Some(input), 1) = (signature.inputs.first(), required) else {
                 return Err(Error::InvalidInput(format!(
-                    "the model takes {} inputs; send \"inputs\" with each of them by name: {}",
+                    "the model takes {} inputs; send \"inputs\" with each of them by name, or \"instances\" of objects that name them: {}",
                     signature.inputs.len(),
                     names(signature)
                 )));
             };
-            let what = "\"instances\"";
-            let tensor = match batching {
-                Batching::Whole => nested.into_only(what)?.into_whole(what, &input.shape)?,
-                Batching::Any | Batching::Fixed(_) => nested.into_samples(what, input.sample_dims())?,
+            return Ok(Some(vec![from_instances(nested, "\"instances\"", input, batching)?]));
+        }
+        if let Some(inputs) = self.named {
+            let is_given = |nested: &Nested| nested.shape().first() != Some(&0);
+            let given = if inputs.iter().skip(required).any(is_given) { inputs.len() } else { required };
+            let tensor = |(nested, spec): (Nested, &TensorSpec)| {
+                from_instances(nested, format_args!("\"{}\" in \"instances\"", spec.name), spec, batching)
             };
-            return Ok(Some(vec![tensor]));
+            return inputs.into_iter().zip(&signature.inputs).take(given).map(tensor).collect::<Result<_>>().map(Some);
         }
         let Some((inputs, unknown)) = self.inputs else { return Ok(None) };
         if let Some(name) = unknown.first() {
@@ -152,6 +162,19 @@ impl<'b> JsonBody<'b> {
         };
         inputs.into_iter().zip(&signature.inputs).take(given).map(tensor).collect::<Result<_>>().map(Some)
     }
+}
+
+/// Returns the tensor of an input of which there is one value for each instance.
+fn from_instances(nested: Nested, what: impl Display + Copy, spec: &TensorSpec, batching: Batching) -> Result<Tensor> {
+    match batching {
+        Batching::Whole => nested.into_only(what)?.into_whole(what, &spec.shape),
+        Batching::Any | Batching::Fixed(_) => nested.into_samples(what, spec.sample_dims()),
+    }
+}
+
+fn is_list_of_objects(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    ahead.take(b'[') && ahead.peek() == Some(b'{')
 }
 
 fn names(signature: &Signature) -> String {
@@ -178,7 +201,7 @@ fn read_nested(cursor: &mut Cursor<'_>, dtype: DType) -> Result<Nested> {
 fn read_polarity(cursor: &mut Cursor<'_>) -> Result<Option<PolarityChoice>> {
     let Some(name) = cursor.optional_string()? else { return Ok(None) };
     let choice = PolarityChoice::deserialize(name.as_ref().into_deserializer());
-    choice.map(Some).map_err(|error: serde::de::value::Error| cursor.fault(error))
+    choice.map(Some).map_err(|error: serde::de::value::Error| cursor.fault(shortened(&error.to_string())))
 }
 
 /// Reads inputs by name: those of the model in the order of the signature, and the names that it does not have.
@@ -214,13 +237,14 @@ mod tests {
         let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape: vec![Dim::Symbol("N".into())] };
         let signature = Signature { inputs: vec![spec], outputs: vec![] };
         let read = |json: &str| {
-            let expected = Expected { signature: &signature, instances: Instances::Elements, most: 9 };
+            let expected = Expected { signature: &signature, instances: Instances::Elements, required: 1, most: 9 };
             JsonBody::read(json.as_bytes(), expected).and_then(|body| body.into_tensors(&signature, 1))
         };
         for good in [
             r#"{"instances":[1, 2e0, 1e-50, 3.4028235e38]}"#,
             r#"{"instances":[1],"top_k":null,"polarity":"auto","timeout_ms":5,"priority":9}"#,
             r#"{"inputs":{"x":[1]}}"#,
+            r#"{"instances":[{"x":1},{"x":2}]}"#,
         ] {
             assert!(matches!(read(good), Ok(Some(_))), "{good}");
         }
@@ -236,6 +260,9 @@ mod tests {
             r#"{"inputs":[1]}"#,
             r#"{"instances":[1],"instances":[1]}"#,
             r#"{"instances":[1],"unknown":1}"#,
+            r#"{"instances":[{"x":1},2]}"#,
+            r#"{"instances":[{"x":1,"y":2}]}"#,
+            r#"{"instances":[{}]}"#,
             r#"{"instances":[1],"top_k":65536}"#,
             r#"{"instances":[[[[[[[[[1]]]]]]]]]}"#,
         ] {

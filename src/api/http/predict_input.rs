@@ -4,16 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Request};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use axum::extract::Request;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
+use super::form;
 use super::predict_body::{Expected, Instances, JsonBody};
 use super::predict_types::{DEFAULT_TOP_K, PRIORITY_HEADER, PredictQuery, TIMEOUT_HEADER};
 use crate::api::body::{Buffered, read_body_for};
+use crate::api::json::{decode_base64, without_mark};
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
@@ -50,7 +49,7 @@ pub(super) async fn read_question(
     let (mut top_k, mut polarity) = (None, None);
     let (bytes, model) = (body.bytes.clone(), servable.clone());
     let input = match content(&parts.headers, &body.bytes)? {
-        Content::Form => Input::Images(read_form(&parts.headers, bytes, max_samples).await?),
+        Content::Form => Input::Images(form::files(&parts.headers, bytes, max_samples).await?),
         Content::Json => {
             let json = off_reactor(bytes.len(), move || read_json(&bytes, &model, max_samples)).await?;
             (top_k, polarity) = (json.top_k, json.polarity);
@@ -187,7 +186,7 @@ fn unknown_content(headers: &HeaderMap, body: &[u8]) -> Error {
 }
 
 pub(super) fn first_visible(body: &[u8]) -> Option<u8> {
-    body.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+    without_mark(body).iter().copied().find(|byte| !byte.is_ascii_whitespace())
 }
 
 /// The question of a JSON body.
@@ -204,7 +203,8 @@ fn read_json(body: &[u8], servable: &Servable, max_samples: usize) -> Result<Jso
         (None, []) => Instances::Elements,
         (None, columns) => Instances::Rows(columns),
     };
-    let expected = Expected { signature: servable.signature(), instances, most: max_samples };
+    let required = servable.required_inputs();
+    let expected = Expected { signature: servable.signature(), instances, required, most: max_samples };
     let json = JsonBody::read(body, expected)?;
     let (top_k, polarity) = (json.top_k, json.polarity);
     let stated = Stated { priority: json.priority, timeout_ms: json.timeout_ms };
@@ -218,7 +218,7 @@ fn json_input(mut body: JsonBody<'_>, servable: &Servable, max_samples: usize) -
     }
     if let Some(images) = body.images.take() {
         check_count(images.len(), "images", max_samples)?;
-        let decode = |(index, text): (usize, &Cow<'_, str>)| decode_base64(index, text);
+        let decode = |(index, text): (usize, &Cow<'_, str>)| decode_image(index, text);
         return images.iter().enumerate().map(decode).collect::<Result<_>>().map(Input::Images);
     }
     check_count(body.rows(), "instances", max_samples)?;
@@ -261,28 +261,13 @@ pub(super) fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
     Ok(Input::Tensors(vec![Tensor::from_data(shape, Data::from_le_bytes(input.dtype, body))?]))
 }
 
-fn decode_base64(index: usize, text: &str) -> Result<Bytes> {
-    STANDARD.decode(text).map(Bytes::from).map_err(|error| {
+fn decode_image(index: usize, text: &str) -> Result<Bytes> {
+    decode_base64(text).map(Bytes::from).map_err(|problem| {
+        let got = quote(text);
         Error::Malformed(format!(
-            "images[{index}] is not base64 with padding ({error}); URLs and data: URLs are not accepted"
+            "images[{index}] is not base64 ({problem}), got {got}; what is elsewhere is not fetched"
         ))
     })
-}
-
-async fn read_form(headers: &HeaderMap, body: Bytes, max_samples: usize) -> Result<Vec<Bytes>> {
-    let malformed = |what: String| Error::Malformed(format!("the form cannot be read: {what}"));
-    let mut request = Request::new(Body::from(body));
-    *request.headers_mut() = headers.clone();
-    let mut form = Multipart::from_request(request, &()).await.map_err(|rejection| malformed(rejection.body_text()))?;
-    let mut images = Vec::new();
-    while let Some(part) = form.next_field().await.map_err(|error| malformed(error.body_text()))? {
-        check_count(images.len() + 1, "images", max_samples)?;
-        images.push(part.bytes().await.map_err(|error| malformed(error.body_text()))?);
-    }
-    if images.is_empty() {
-        return Err(Error::InvalidInput("the form holds no image; send each as a file part".into()));
-    }
-    Ok(images)
 }
 
 fn check_count(count: usize, what: &str, max_samples: usize) -> Result<()> {

@@ -51,10 +51,12 @@ pub(super) struct PredictQuery {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes the body in the document; it is read by `predict_body`")]
 pub(super) struct PredictBody {
-    /// PNG, JPEG, WebP, GIF or BMP files in base64 (RFC 4648, section 4, with padding).
+    /// PNG, JPEG, WebP, GIF or BMP files in base64 (RFC 4648): in the standard or the url-safe alphabet, with or without
+    /// padding, on one line or on several, as they are or in `data:` URLs.
     images: Option<Vec<String>>,
     /// Elements in the model's own input shape, one instance for each sample; a sample may be nested
-    /// as the signature says, without its dimensions of 1, or flat. Of a model that takes rows of a table:
+    /// as the signature says, without its dimensions of 1, or flat. Of a model of several inputs: objects that name
+    /// each of them. Of a model that takes rows of a table:
     /// objects by column name, or lists in the order of the columns; null is a missing value. Of a model that takes
     /// sequences: lists of numbers or of lists of numbers, null being a missing one; or of tokens: a text, a list of
     /// tokens as texts, or of their numbers. Longer ones are cut at their beginning, shorter ones padded there.
@@ -77,7 +79,7 @@ pub(super) struct PredictBody {
     priority: Option<u64>,
 }
 
-/// The form body of `/predict`: each file part is one image, whatever its name.
+/// The form body of `/predict`: each file part is one image, whatever its name; parts that are no file are passed over.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the form in the document; the form is read part by part")]
 pub(super) struct PredictForm {

@@ -5,6 +5,10 @@ use std::fmt::Display;
 
 use super::number::Number;
 use crate::error::{Error, Result};
+use crate::ids::quote;
+
+/// What some editors and libraries write before a text in UTF-8; it is no part of the JSON.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The deepest nesting of a value that is passed over.
 const MAX_DEPTH: usize = 128;
@@ -24,15 +28,15 @@ pub(in crate::api) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Starts at the beginning of a text of standard JSON.
+    /// Starts at the beginning of a text of standard JSON, behind its byte order mark if it has one.
     pub(in crate::api) fn new(json: &'a [u8]) -> Self {
-        Self { json, at: 0, words: false }
+        Self { json: without_mark(json), at: 0, words: false }
     }
 
     /// Starts at the beginning of a text in which `NaN`, `Infinity` and `-Infinity` may stand for numbers. They are
     /// not in the standard, but Python writes them, and so do Triton and TensorFlow Serving.
     pub(in crate::api) fn with_words(json: &'a [u8]) -> Self {
-        Self { json, at: 0, words: true }
+        Self { words: true, ..Self::new(json) }
     }
 
     /// Returns the error for text here that is not JSON.
@@ -48,12 +52,9 @@ impl<'a> Cursor<'a> {
     /// Returns the error for a value here of another kind than expected, or for what is no value at all.
     #[cold]
     pub(in crate::api) fn mismatch(&self, expected: &str) -> Error {
-        let rest = &self.json[self.at.min(self.json.len())..];
-        let is_value = matches!(rest.first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'))
-            || ["true", "false", "null"].iter().any(|word| rest.starts_with(word.as_bytes()));
-        match self.refuse(expected) {
-            Error::Malformed(problem) if is_value => Error::InvalidInput(problem),
-            other => other,
+        match described(&self.json[self.at.min(self.json.len())..]) {
+            Some(got) => Error::InvalidInput(format!("expected {expected}, got {got}{}", self.place())),
+            None => self.refuse(expected),
         }
     }
 
@@ -318,11 +319,62 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Returns a text of JSON without the byte order mark before it.
+pub(in crate::api) fn without_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json)
+}
+
+/// Returns a short description of the value that begins here; `None` for what is no value.
+#[cold]
+fn described(json: &[u8]) -> Option<String> {
+    const LONG_ENOUGH: usize = 160;
+    let json = &json[..json.len().min(LONG_ENOUGH)];
+    match json.first()? {
+        b'{' => Some("an object".into()),
+        b'[' => Some("a list".into()),
+        b'"' => {
+            let text = json[1..].split(|byte| *byte == b'"').next().unwrap_or_default();
+            Some(quote(&String::from_utf8_lossy(text)))
+        }
+        b'-' | b'0'..=b'9' => {
+            let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+            let number: Vec<u8> = json.iter().take_while(is_part).take(40).copied().collect();
+            Some(String::from_utf8_lossy(&number).into_owned())
+        }
+        _ => ["true", "false", "null"].into_iter().find(|word| json.starts_with(word.as_bytes())).map(str::to_owned),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_once() {
+        let number = |json: &'static str| Cursor::new(json.as_bytes()).number().map(|number| number.text().to_owned());
+        assert_eq!(number("\u{feff} 7").unwrap(), "7");
+        assert!(number("\u{feff}\u{feff}7").is_err() && number(" \u{feff}7").is_err());
+        assert!(number("\u{feff}\n x").unwrap_err().to_string().contains("line 2, column 2"));
+    }
+
+    #[test]
+    fn an_error_quotes_the_beginning_of_a_value() {
+        let long = format!("\"{}\"", "A".repeat(300_000));
+        for (json, got) in [
+            (long.as_str(), format!("got \"{}…\" (line 1", "A".repeat(40))),
+            ("\"a\\\"b\"", "got \"a\\\\\" (line".into()),
+            ("[1]", "got a list".into()),
+            ("{}", "got an object".into()),
+            ("null", "got null".into()),
+        ] {
+            let refused = Cursor::new(json.as_bytes()).number().unwrap_err().to_string();
+            assert!(refused.contains(&got), "{refused}");
+        }
+        let refused = Cursor::new(b"-12.5,").boolean().unwrap_err().to_string();
+        assert!(refused.starts_with("expected true or false, got -12.5 ("), "{refused}");
+    }
 
     #[test]
     fn a_span_ends_where_its_value_does() {

@@ -25,6 +25,8 @@ pub(in crate::api) struct Inputs<'a> {
     accepts: Accepts,
     layout: Layout,
     stacks: Vec<Stack>,
+    /// The number of inputs, from the first one on, that an object must name.
+    required: usize,
     /// Which inputs the present object has named.
     named: Vec<bool>,
     /// True when the instances are objects, false when they are not, unknown before the first.
@@ -40,8 +42,13 @@ impl<'a> Inputs<'a> {
             Layout::Columns => Stack::single(spec.dtype, accepts),
         };
         let stacks = signature.inputs.iter().map(stack).collect();
-        let named = vec![false; signature.inputs.len()];
-        Self { signature, accepts, layout, stacks, named, objects: None, count: 0 }
+        let required = signature.inputs.len();
+        Self { signature, accepts, layout, stacks, required, named: vec![false; required], objects: None, count: 0 }
+    }
+
+    /// Lets objects leave out the inputs behind the first `required`.
+    pub(in crate::api) fn requiring(self, required: usize) -> Self {
+        Self { required, ..self }
     }
 
     /// Returns the number of instances so far.
@@ -97,22 +104,20 @@ impl<'a> Inputs<'a> {
             Some(input) => self.stacks[input].read(cursor),
             None if layout == Layout::Columns => cursor.skip(),
             None => Err(cursor.fault(format_args!(
-                "Failed to process element: {index} key: {0} of 'instances' list. Error: JSON object: does not have named input: {0}",
-                printable(key, 64)
+                "Failed to process element: {index} key: {0} of 'instances' list. Error: JSON object: does not have named input: {0}; the model has: {1}",
+                printable(key, 64),
+                names(specs)
             ))),
         })?;
-        let Some(missing) = self.named.iter().position(|named| !named) else { return Ok(()) };
+        let Some(missing) = self.named.iter().take(self.required).position(|named| !named) else { return Ok(()) };
         Err(match layout {
             Layout::Columns => {
                 cursor.fault(format_args!("Missing named input: {} in 'inputs' object.", specs[missing].name))
             }
-            Layout::Rows => {
-                let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-                cursor.fault(format_args!(
-                    "Failed to process element: {index} of 'instances' list. JSON object keys must be equal to: {}",
-                    names.join(",")
-                ))
-            }
+            Layout::Rows => cursor.fault(format_args!(
+                "Failed to process element: {index} of 'instances' list. JSON object keys must be equal to: {}",
+                names(specs)
+            )),
         })
     }
 
@@ -132,6 +137,11 @@ impl<'a> Inputs<'a> {
         }
         Ok(stack)
     }
+}
+
+fn names(specs: &[TensorSpec]) -> String {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    names.join(",")
 }
 
 /// Returns the error of a body that cannot be read, in the words of TensorFlow Serving.

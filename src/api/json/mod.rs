@@ -3,6 +3,7 @@
 //! Nothing here keeps a tree of values. The signature says which elements to expect, and they go from the text
 //! straight into the buffer of a tensor. Which keys a body has is the business of each protocol.
 
+mod base64;
 mod cursor;
 mod decimal;
 mod inputs;
@@ -17,7 +18,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(super) use cursor::Cursor;
+pub(super) use base64::decode_base64;
+pub(super) use cursor::{Cursor, without_mark};
 pub(super) use inputs::{Inputs, Layout, parse_error};
 pub(super) use nested::Nested;
 pub(super) use number::Number;

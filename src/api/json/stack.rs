@@ -1,9 +1,8 @@
 //! Elements of the type that the signature says, put into one buffer.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use super::base64::decode_base64;
 use super::cursor::Cursor;
 use super::nested::Nested;
 use super::number::Numeric;
@@ -25,8 +24,6 @@ pub(in crate::api) struct Accepts {
     pub(in crate::api) files: bool,
     /// A string in base64 for such a file.
     pub(in crate::api) text_files: bool,
-    /// 0 and 1 for truth values.
-    pub(in crate::api) truth_numbers: bool,
 }
 
 /// Values that come one at a time, all of the same shape, in one buffer.
@@ -131,13 +128,20 @@ impl<T: Numeric + Element> Readable for T {
     }
 }
 
+/// Libraries of numbers write truth values as 1 and 0.
 impl Readable for bool {
-    fn read(cursor: &mut Cursor<'_>, accepts: Accepts, _: &mut Vec<Bytes>) -> Result<Option<Self>> {
+    fn read(cursor: &mut Cursor<'_>, _: Accepts, _: &mut Vec<Bytes>) -> Result<Option<Self>> {
         match cursor.peek() {
-            Some(b'0' | b'1') if accepts.truth_numbers => match cursor.number()?.get::<u8>() {
-                Some(number @ (0 | 1)) => Ok(Some(number == 1)),
-                _ => Err(cursor.fault("expected true or false, 1 or 0")),
-            },
+            Some(b'-' | b'0'..=b'9') => {
+                let number = cursor.number()?;
+                match number.get::<u8>() {
+                    Some(number @ (0 | 1)) => Ok(Some(number == 1)),
+                    _ => {
+                        let got = printable(number.text(), 40);
+                        Err(cursor.fault(format_args!("expected true or false, 1 or 0, got {got}")))
+                    }
+                }
+            }
             _ => cursor.boolean().map(Some),
         }
     }
@@ -178,11 +182,10 @@ pub(in crate::api) fn base64_object(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> 
     bytes.ok_or_else(|| cursor.fault("an object in the place of bytes has the key \"b64\""))
 }
 
-/// Reads bytes in base64 (RFC 4648, section 4, with padding).
 fn base64(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
     cursor.begins_with(b'"', "a string in base64")?;
     let text = cursor.string()?;
-    STANDARD.decode(text.as_bytes()).map_err(|error| cursor.fault(format_args!("not base64 with padding: {error}")))
+    decode_base64(&text).map_err(|problem| cursor.fault(format_args!("not base64: {problem}")))
 }
 
 #[cfg(test)]
@@ -236,7 +239,7 @@ mod tests {
             (DType::Int64, &["9007199254740993", "-1"][..], &["1.5", "9223372036854775808", "true", "\"1\""][..]),
             (DType::Uint8, &["0", "255"], &["256", "-1", "1.0"]),
             (DType::Uint64, &["18446744073709551615"], &["-1"]),
-            (DType::Bool, &["true", "false"], &["1", "\"true\""]),
+            (DType::Bool, &["true", "false", "1", "0"], &["2", "-1", "1.0", "\"true\"", "null"]),
             (DType::String, &["\"a\"", "\"\\u00e9\""], &["1", "null"]),
             (DType::Float16, &["65504", "-0.5"], &["70000"]),
             (DType::Float64, &["1e39"], &["1e400"]),
@@ -323,7 +326,7 @@ mod tests {
             (DType::Float32, all, r#"[{"b64":"aGk="},1]"#),
             (DType::Float32, all, r#"[[{"b64":"aGk="}],{"b64":"aGk="}]"#),
             (DType::String, strings, r#"[{"b64":"/w=="}]"#),
-            (DType::String, strings, r#"[{"b64":"aGk"}]"#),
+            (DType::String, strings, r#"[{"b64":"aGk=="}]"#),
             (DType::String, strings, r#"[{"b64":7}]"#),
             (DType::String, strings, r#"[{"b64":"aGk=","b64":"aGk="}]"#),
             (DType::String, strings, r#"[{"B64":"aGk="}]"#),

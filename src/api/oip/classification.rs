@@ -16,10 +16,7 @@ const MAX_CLASSES: usize = 100_000;
 /// # Errors
 /// [`Error::InvalidInput`] for an output that is not of numbers, [`Error::TooLarge`].
 pub(super) fn classify(output: &Tensor, batching: Batching, count: usize, labels: &[String]) -> Result<Tensor> {
-    let (rows, classes) = match batching {
-        Batching::Whole => (1, output.data().len()),
-        Batching::Any | Batching::Fixed(_) => (output.rows(), output.row_elements()),
-    };
+    let (rows, classes) = rows_and_classes(output, batching);
     let count = count.min(classes);
     if rows.saturating_mul(count) > MAX_CLASSES {
         return Err(Error::TooLarge {
@@ -28,8 +25,6 @@ pub(super) fn classify(output: &Tensor, batching: Batching, count: usize, labels
             got: format!("{rows} samples of {count}"),
         });
     }
-    // Labels of another number belong to another output.
-    let labels = if labels.len() == classes { labels } else { &[] };
     let mut texts = Vec::with_capacity(rows * count);
     macro_rules! rank {
         ($elements:expr) => {
@@ -63,6 +58,14 @@ pub(super) fn classify(output: &Tensor, batching: Batching, count: usize, labels
         Batching::Any | Batching::Fixed(_) => vec![rows, count],
     };
     Tensor::new(shape, texts)
+}
+
+/// Returns the number of samples in an output, and of the elements of each.
+pub(super) fn rows_and_classes(output: &Tensor, batching: Batching) -> (usize, usize) {
+    match batching {
+        Batching::Whole => (1, output.data().len()),
+        Batching::Any | Batching::Fixed(_) => (output.rows(), output.row_elements()),
+    }
 }
 
 fn rank<T: PartialOrd + Display>(row: &[T], count: usize, labels: &[String], texts: &mut Vec<String>) {
@@ -104,6 +107,8 @@ mod tests {
         );
         let all = classify(&output, Batching::Any, 99, &[]).unwrap();
         assert_eq!((all.shape(), texts(&all)[5].as_str()), (&[2, 3][..], "NaN:0"));
+        let short = classify(&output, Batching::Any, 3, &labels[..1]).unwrap();
+        assert_eq!(texts(&short)[..3], ["0.9:1", "0.5:2", "0.1:0:a"].map(String::from));
         let whole = classify(&output, Batching::Whole, 1, &labels).unwrap();
         assert_eq!((whole.shape(), texts(&whole)), (&[1][..], &["2:4".to_owned()][..]));
         let integers = Tensor::new(vec![1, 2], vec![u64::MAX, 1]).unwrap();

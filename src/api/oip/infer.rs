@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::binary::write_elements;
-use super::classification::classify;
+use super::classification::{classify, rows_and_classes};
 use super::request::{InferRequest, RequestedOutput, check_room, into_input};
 use super::response::{InferOutput, InferResponse, Value};
 use crate::api::state::ApiState;
@@ -31,7 +31,11 @@ pub(crate) async fn infer(
         let given = &inference.outputs[index];
         let value = match classification {
             None => Value::Given(inference.outputs.clone()),
-            Some(count) => Value::Made(classify(given, servable.batching(), count, servable.output_labels(index))?),
+            Some(count) => {
+                let (_, classes) = rows_and_classes(given, servable.batching());
+                let labels = servable.output_labels(index, classes);
+                Value::Made(classify(given, servable.batching(), count, labels)?)
+            }
         };
         let mut answer = InferOutput { index, value, region: None };
         if let Some(mut slice) = region {

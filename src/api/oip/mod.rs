@@ -27,6 +27,6 @@ pub(crate) use metadata::{
 };
 pub(crate) use parameters::{Parameter, RequestParameters};
 pub(crate) use repository::{IndexEntry, load, repository_index, unload};
-pub(crate) use request::{Content, InferInput, InferRequest, MAX_TENSORS, RequestedOutput};
+pub(crate) use request::{Content, InferInput, InferRequest, MAX_RANK, MAX_TENSORS, RequestedOutput};
 pub(crate) use response::{InferOutput, InferResponse};
 pub(crate) use statistics::{BatchStatistics, ModelStatistics, model_statistics};

@@ -8,7 +8,7 @@ use super::config::model_config;
 use crate::api::state::ApiState;
 use crate::config::VersionPolicy;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, Version, quote};
+use crate::ids::{ModelName, Version, quote, shortened};
 use crate::repository::{Choice, Overrides};
 
 /// Reads a configuration for a model.
@@ -17,8 +17,10 @@ use crate::repository::{Choice, Overrides};
 /// [`Error::Malformed`] for what is no configuration, [`Error::InvalidInput`] naming what is not
 /// supported.
 pub(super) fn overrides(state: &ApiState, model: &ModelName, json: &str) -> Result<Overrides> {
-    let config: Map<String, Value> = serde_json::from_str(json)
-        .map_err(|error| Error::Malformed(format!("the parameter \"config\" is no JSON object: {error}")))?;
+    let config: Map<String, Value> = serde_json::from_str(json).map_err(|error| {
+        let problem = shortened(&error.to_string());
+        Error::Malformed(format!("the parameter \"config\" is no JSON object: {problem}"))
+    })?;
     let present = model_config(state, model.as_str(), "").ok();
     let present = present.and_then(|config| serde_json::to_value(config).ok()).unwrap_or_default();
     read(config, model, &present)

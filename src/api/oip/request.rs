@@ -15,6 +15,9 @@ use crate::tensor::{Data, Tensor};
 /// Inputs or outputs that a request may name; a model of more than that is not known to exist.
 pub(crate) const MAX_TENSORS: usize = 1024;
 
+/// The most dimensions of a tensor.
+pub(crate) const MAX_RANK: usize = 32;
+
 /// A request for an inference.
 #[derive(Debug, Default)]
 pub(crate) struct InferRequest {

@@ -39,6 +39,9 @@ pub(super) const WARMUP_FOLDER: &str = "warmup";
 const MAX_BYTES: u64 = 1 << 20;
 const MAX_LABEL_BYTES: u64 = 16 << 20;
 
+/// What some editors write before a text in UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The content of a `config.pbtxt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TritonModel {
@@ -84,10 +87,17 @@ impl TritonModel {
             let bytes = bytes.ok_or_else(|| refuse(format!("label_filename {} is missing", quote(file))))?;
             let text = String::from_utf8(bytes);
             let text = text.map_err(|_| refuse(format!("label_filename {} is not UTF-8", quote(file))))?;
-            Ok((output.to_owned(), text.lines().map(str::to_owned).collect()))
+            Ok((output.to_owned(), label_lines(&text)))
         };
         self.label_files().map(read).collect()
     }
+}
+
+/// Returns the labels in a text, one a line. A byte order mark is no part of the first, and blank lines at the end are
+/// none; those before are classes without a name.
+fn label_lines(text: &str) -> Vec<String> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// Reads the `config.pbtxt` of a model, if there is one, and returns the tables that it amounts to as well.
@@ -97,7 +107,7 @@ impl TritonModel {
 pub(super) fn read(model: &ModelName, files: &Files) -> Result<Option<(Tables, TritonModel)>> {
     let Some(bytes) = files.read(CONFIG_FILE, MAX_BYTES)? else { return Ok(None) };
     let text = String::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8".into()))?;
-    parse(model.as_str(), &text).map(Some).map_err(refuse)
+    parse(model.as_str(), text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text)).map(Some).map_err(refuse)
 }
 
 fn parse(model: &str, text: &str) -> std::result::Result<(Tables, TritonModel), String> {

@@ -7,7 +7,7 @@ use crate::engine::{self, Session};
 use crate::error::{Error, Result};
 use crate::repository::FoundVersion;
 use crate::repository::triton::{self, View};
-use crate::signature::{DType, OutputTransform, Signature, Transform};
+use crate::signature::{Batching, DType, Dim, OutputTransform, Signature, Transform};
 use crate::tensor::Tensor;
 
 /// The largest distance of a distribution's sum from 1.
@@ -70,7 +70,25 @@ pub(crate) fn output_labels(found: &FoundVersion, view: &View) -> Result<BTreeMa
     let Some(triton) = &found.settings.triton else { return Ok(BTreeMap::new()) };
     let place = |name: &str| view.signature.outputs.iter().position(|spec| spec.name == *name);
     let labels = triton.labels(&found.model_files)?;
-    Ok(labels.into_iter().filter_map(|(name, labels)| Some((place(&name)?, labels))).collect())
+    let labels: BTreeMap<_, _> =
+        labels.into_iter().filter_map(|(name, labels)| Some((place(&name)?, labels))).collect();
+    for (output, labels) in &labels {
+        let spec = &view.signature.outputs[*output];
+        let dims = if view.batching == Batching::Whole { &spec.shape[..] } else { spec.sample_dims() };
+        let size = |dim: &Dim| if let Dim::Fixed(size) = dim { Some(*size) } else { None };
+        let classes: Option<usize> = dims.iter().map(size).product();
+        if let Some(classes) = classes.filter(|classes| *classes != labels.len()) {
+            tracing::warn!(
+                model = found.name.as_str(),
+                version = found.version.0,
+                output = spec.name,
+                labels = labels.len(),
+                classes,
+                "label_filename has not one label for each class; classes without one are named by their number"
+            );
+        }
+    }
+    Ok(labels)
 }
 
 /// Returns a transform for the first output with labels that is a distribution over as many classes, judged by
@@ -88,7 +106,7 @@ pub(crate) fn classification(
         spec.dtype == DType::Float32 && spec.sample_shape() == Some(vec![labels.len()])
     };
     let candidates: Vec<_> = labels.iter().filter(classes).collect();
-    if candidates.is_empty() || view.batching == crate::signature::Batching::Whole {
+    if candidates.is_empty() || view.batching == Batching::Whole {
         return Ok((None, Vec::new()));
     }
     let outputs = session.run(&zeros(view, 1)?)?;

@@ -3,7 +3,7 @@
 use super::Servable;
 use super::prediction::{Prediction, not_finite};
 use super::transforms::Answering;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::signature::Batching;
 use crate::tensor::Tensor;
 use crate::transform;
@@ -12,7 +12,8 @@ impl Servable {
     /// Returns the answers for `samples` samples.
     ///
     /// # Errors
-    /// [`Error::ModelFailed`] when an output is not a finite number.
+    /// [`Error::InvalidInput`] when NaN or infinity stands where the answer needs a number, [`Error::ModelFailed`] when
+    /// an output is not what the transform promises.
     pub(crate) fn predictions(
         &self,
         outputs: &[Tensor],
@@ -24,15 +25,15 @@ impl Servable {
             Answering::Value(output) => numbers(&outputs[*output]),
             Answering::Probabilities(output) => classifications(&outputs[*output], self.labels(), inverted, top_k),
             Answering::Reconstruction(reconstruction) => reconstruction.answers(outputs, inverted),
-            Answering::Outputs => self.raw(outputs, samples),
+            Answering::Outputs => Ok(self.raw(outputs, samples)),
         };
-        answers.map_err(|error| self.model.failed(error))
+        answers.map_err(|error| match error {
+            Error::InvalidInput(_) => error,
+            other => self.model.failed(other),
+        })
     }
 
-    fn raw(&self, outputs: &[Tensor], samples: usize) -> Result<Vec<Prediction>> {
-        if outputs.iter().any(|output| output.data().has_non_finite()) {
-            return Err(not_finite());
-        }
+    fn raw(&self, outputs: &[Tensor], samples: usize) -> Vec<Prediction> {
         let names = self.signature().outputs.iter().map(|spec| spec.name.clone());
         let raw = |sample: usize| {
             let elements = |output: &Tensor| match self.batching() {
@@ -41,14 +42,14 @@ impl Servable {
             };
             Prediction::Raw { outputs: names.clone().zip(outputs.iter().map(elements)).collect() }
         };
-        Ok((0..samples).map(raw).collect())
+        (0..samples).map(raw).collect()
     }
 }
 
 fn numbers(output: &Tensor) -> Result<Vec<Prediction>> {
     let number = |row: &[f32]| match row {
-        [value] if value.is_finite() => Ok(Prediction::Number { value: *value }),
-        _ => Err(not_finite()),
+        [value] => Ok(Prediction::Number { value: *value }),
+        row => Err(Error::internal("the model gives no single number", format!("{} numbers", row.len()))),
     };
     output.float_rows()?.map(number).collect()
 }
@@ -60,6 +61,9 @@ fn classifications(
     top_k: usize,
 ) -> Result<Vec<Prediction>> {
     let classified = |(index, row): (usize, &[f32])| {
+        if row.iter().any(|share| !share.is_finite()) {
+            return Err(not_finite(Some(index)));
+        }
         let classification = transform::classify(row, labels, top_k)?;
         Ok(Prediction::Classified { classification, inverted: inverted.map(|inverted| inverted[index]) })
     };

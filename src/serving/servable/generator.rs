@@ -78,11 +78,11 @@ impl Generator {
     /// Returns the images in the decoder's outputs.
     ///
     /// # Errors
-    /// [`crate::error::Error::ModelFailed`] when an intensity is not a finite number.
+    /// [`crate::error::Error::InvalidInput`] when an intensity is not a finite number.
     pub fn pictures(&self, outputs: &[Tensor]) -> Result<Vec<Picture>> {
         let intensities = &outputs[self.intensities];
         if intensities.data().has_non_finite() {
-            return Err(self.decoder.failed(not_finite()));
+            return Err(not_finite(None));
         }
         let [width, height] = self.size;
         let rows = intensities.float_rows().map_err(|error| self.decoder.failed(error))?;

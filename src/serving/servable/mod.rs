@@ -153,10 +153,14 @@ impl Servable {
         &self.transforms.labels.classes
     }
 
-    /// Returns the labels of an output by class: its own, or else those of the model, which may be of another
-    /// output and then of another number.
-    pub fn output_labels(&self, output: usize) -> &[String] {
-        self.transforms.labels.outputs.get(&output).map_or_else(|| self.labels(), Vec::as_slice)
+    /// Returns the labels of an output of so many classes: its own, of which there may be too few or too many, or else
+    /// those of the model, if they are as many.
+    pub fn output_labels(&self, output: usize, classes: usize) -> &[String] {
+        match self.transforms.labels.outputs.get(&output) {
+            Some(own) => own,
+            None if self.labels().len() == classes => self.labels(),
+            None => &[],
+        }
     }
 
     /// Returns the outputs that have labels of their own, by name.

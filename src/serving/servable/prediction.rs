@@ -39,18 +39,23 @@ pub enum Prediction {
     },
     /// A model of numbers.
     Number {
-        /// The number.
+        /// The number; null if it is NaN or infinite, for which JSON has no word.
+        #[schema(value_type = Option<f32>, required = true)]
         value: f32,
     },
     /// A model without output transform.
     Raw {
-        /// The elements of each output, row by row.
-        #[schema(value_type = BTreeMap<String, Vec<f64>>)]
+        /// The elements of each output, row by row; null where one is NaN or infinite.
+        #[schema(value_type = BTreeMap<String, Vec<Option<f64>>>)]
         outputs: BTreeMap<String, Data>,
     },
 }
 
-/// Returns the error of a model whose output holds NaN or an infinity.
-pub(super) fn not_finite() -> Error {
-    Error::internal("the model's output is not a finite number", "NaN or infinity")
+/// Returns the error for outputs that hold NaN or an infinity, where an answer cannot be made without every number.
+/// A version that is in order gives finite ones for its golden examples, so the input is at fault.
+pub(super) fn not_finite(sample: Option<usize>) -> Error {
+    let sample = sample.map(|sample| format!(" for sample {sample}")).unwrap_or_default();
+    Error::InvalidInput(format!(
+        "the model gives NaN or infinity{sample}, so there is no answer; numbers this large or missing are beyond what it computes, and /v2 shows its outputs as they are"
+    ))
 }

@@ -76,11 +76,11 @@ impl Reconstruction {
     /// Returns the answers for all samples of a request.
     ///
     /// # Errors
-    /// [`Error::Internal`] when an output is not finite, or no picture can be made of it.
+    /// [`Error::InvalidInput`] when an output is not finite, [`Error::Internal`] when no picture can be made of it.
     pub(crate) fn answers(&self, outputs: &[Tensor], inverted: Option<&[bool]>) -> Result<Vec<Prediction>> {
         let parts = [self.image, self.code, self.score];
         if parts.iter().any(|part| outputs[*part].data().has_non_finite()) {
-            return Err(not_finite());
+            return Err(not_finite(None));
         }
         let [images, codes] = [self.image, self.code].map(|part| outputs[part].float_rows());
         let scores = outputs[self.score].floats()?;

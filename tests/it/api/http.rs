@@ -494,7 +494,7 @@ async fn hostile_paths_are_problems_that_give_nothing_away() {
         "a%0d%0ab",
         "-x",
     ];
-    let bad_versions = ["0", "01", "-2", "+1", "1.0", "1e3", "%00", "%31%20", "18446744073709551616", "%ff", &long];
+    let bad_versions = ["00", "01", "-2", "+1", "1.0", "1e3", "%00", "%31%20", "18446744073709551616", "%ff", &long];
     let mut answers = Vec::new();
     for name in hostile {
         answers.push((400, app.get(&format!("/models/{name}")).await));

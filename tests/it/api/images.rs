@@ -357,8 +357,9 @@ async fn a_bad_image_in_a_batch_is_named() {
     let good = png_of_test_image(0);
     let huge = built(header(50_000, 50_000, 8, 0, false), &[], &[]);
     let form = |files: &[&[u8]]| {
-        let part =
-            |file: &&[u8]| [b"--b\r\ncontent-disposition: form-data; name=\"i\"\r\n\r\n", *file, b"\r\n"].concat();
+        let part = |file: &&[u8]| {
+            [b"--b\r\ncontent-disposition: form-data; name=\"i\"; filename=\"i\"\r\n\r\n", *file, b"\r\n"].concat()
+        };
         [files.iter().flat_map(part).collect::<Vec<_>>(), b"--b--\r\n".to_vec()].concat()
     };
     for (bad, status) in [(&good[..good.len() - 1], 422), (b"II*\0", 415), (&huge, 413), (b"", 422)] {

@@ -1,5 +1,6 @@
 //! The protocols: `/predict`, the Open Inference Protocol, TensorFlow Serving, TorchServe and gRPC.
 
+mod clients;
 pub(crate) mod grpc;
 mod http;
 mod image_formats;

@@ -221,7 +221,7 @@ async fn labels_beside_the_versions_name_the_classes_of_a_distribution_and_of_no
     let numbers = app.post_json("/models/m/predict", &json!({"instances": [[2.0]]})).await.json();
     assert_eq!(numbers["predictions"][0]["outputs"]["y"], json!([3.0]), "2 is no distribution");
     let catalog = app.state.predictor().catalog();
-    assert_eq!(catalog.servables().next().unwrap().output_labels(0), ["only"]);
+    assert_eq!(catalog.servables().next().unwrap().output_labels(0, 1), ["only"]);
 }
 
 #[tokio::test]

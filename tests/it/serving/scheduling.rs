@@ -6,7 +6,7 @@ use serde_json::json;
 use weir::api::Shutdown;
 use weir::app::StopReason;
 
-use crate::fixtures::{add_bare_model, bare_model, half_plus_two, nan_on_minus_one, panics_on_seven, slow};
+use crate::fixtures::{add_bare_model, bare_model, half_plus_two, panics_on_seven, slow};
 use crate::support::{TestApp, until};
 
 fn series(family: &str, model: &str) -> String {
@@ -193,13 +193,6 @@ async fn neighbours_of_a_request_that_panics_get_their_own_answers() {
         }
     }
     assert_eq!((outcome(&app, "bomb", "error"), outcome(&app, "bomb", "success")), (100.0, 380.0));
-}
-
-#[tokio::test]
-async fn output_that_is_not_a_number_is_an_error() {
-    let app = TestApp::with_temp(bare_model("nan", &nan_on_minus_one()), |_| {}).await;
-    app.post_json("/predict", &json!({"instances": [[-1.0]]})).await.assert_problem(500);
-    assert_eq!(app.post_json("/predict", &json!({"instances": [[1.0]]})).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

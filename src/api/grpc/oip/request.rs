@@ -9,8 +9,8 @@ use crate::api::grpc::pb::inference::model_infer_request::{InferInputTensor, Inf
 use crate::api::grpc::pb::inference::{InferParameter, InferTensorContents, ModelInferRequest};
 use crate::api::grpc::timeout::Deadline;
 use crate::api::oip::{
-    Content, InferInput, InferRequest, MAX_TENSORS, Parameter, RegionSlice, RequestParameters, RequestedOutput,
-    element_count, parse_datatype, read_elements, read_strings,
+    Content, InferInput, InferRequest, MAX_RANK, MAX_TENSORS, Parameter, RegionSlice, RequestParameters,
+    RequestedOutput, element_count, parse_datatype, read_elements, read_strings,
 };
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -82,8 +82,11 @@ fn inputs(messages: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<InferI
 }
 
 fn shape(dims: &[i64]) -> Result<Vec<usize>> {
+    if dims.len() > MAX_RANK {
+        return Err(Error::Malformed(format!("a shape has at most {MAX_RANK} dimensions, got {}", dims.len())));
+    }
     let dim = |dim: &i64| {
-        usize::try_from(*dim).map_err(|_| Error::InvalidInput(format!("a dimension cannot be negative, got {dims:?}")))
+        usize::try_from(*dim).map_err(|_| Error::InvalidInput(format!("a dimension cannot be negative, got {dim}")))
     };
     dims.iter().map(dim).collect()
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::elements;
 use crate::api::json::{Cursor, Number};
 use crate::api::oip::{
-    Content, InferInput, InferRequest, MAX_TENSORS, Parameter, RegionSlice, RequestedOutput, element_count,
+    Content, InferInput, InferRequest, MAX_RANK, MAX_TENSORS, Parameter, RegionSlice, RequestedOutput, element_count,
     parse_datatype, read_elements, read_strings,
 };
 use crate::error::{Error, Result};
@@ -14,9 +14,6 @@ use crate::serving::Servable;
 use crate::signature::{Batching, DType, Dim, TensorSpec};
 use crate::tensor::Data;
 use crate::transform::{ACCEPTED, foreign_kind, media_type};
-
-/// The most dimensions of a tensor.
-const MAX_RANK: usize = 32;
 
 /// A request, and the encoding of its answer.
 #[derive(Debug)]

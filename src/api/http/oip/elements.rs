@@ -2,13 +2,12 @@
 //! written as the shortest text that reads as the same number. `NaN`, `Infinity` and `-Infinity` stand for themselves,
 //! as in Triton. A number that does not fit its type is refused.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use crate::api::json::{Accepts, Cursor, Shape, Stack, miscounted};
+use crate::api::json::{Accepts, Cursor, Shape, Stack, decode_base64, miscounted};
 use crate::api::oip::Content;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::ids::quote;
 use crate::signature::DType;
 
 /// Reads exactly `count` elements, however they are nested. In BYTES, strings are text or, where `base64`, files in
@@ -17,7 +16,7 @@ pub(super) fn read(mut cursor: Cursor<'_>, dtype: DType, count: usize, base64: b
     let content = if dtype == DType::String {
         Content::Strings(read_strings(&mut cursor, count, base64)?)
     } else {
-        let mut stack = Stack::flat(dtype, Accepts { truth_numbers: true, ..Accepts::default() }, count, cursor.rest());
+        let mut stack = Stack::flat(dtype, Accepts::default(), count, cursor.rest());
         stack.read(&mut cursor)?;
         Content::Elements(stack.into_data()?)
     };
@@ -31,15 +30,15 @@ fn read_strings(cursor: &mut Cursor<'_>, count: usize, base64: bool) -> Result<V
             return Err(miscounted(count, "more"));
         }
         let text = cursor.string()?;
-        strings.push(if base64 { file(&text)? } else { Bytes::from(text.into_owned()) });
+        strings.push(if base64 { file(cursor, &text)? } else { Bytes::from(text.into_owned()) });
         Ok(())
     })?;
     if strings.len() == count { Ok(strings) } else { Err(miscounted(count, &strings.len().to_string())) }
 }
 
-fn file(text: &str) -> Result<Bytes> {
-    STANDARD.decode(text).map(Bytes::from).map_err(|error| {
-        Error::Malformed(format!("an image in JSON must be in base64 with padding, and one is not: {error}"))
+fn file(cursor: &Cursor<'_>, text: &str) -> Result<Bytes> {
+    decode_base64(text).map(Bytes::from).map_err(|problem| {
+        cursor.fault(format_args!("an image in JSON must be in base64; got {}: {problem}", quote(text)))
     })
 }
 

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use crate::api::access::{Action, Caller};
 use crate::api::body::read_body;
 use crate::api::error::ApiError;
+use crate::api::json::without_mark;
 use crate::api::oip::{LogSettings, Parameter, TraceChange, TraceSettings, change_logging, logging_settings, target};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, quote};
+use crate::ids::{ModelName, quote, shortened};
 
 type Answer<T> = std::result::Result<Json<T>, ApiError>;
 
@@ -100,8 +101,8 @@ pub(super) async fn read_object(state: &ApiState, request: Request) -> Result<Ma
         let got = format!("{} bytes", body.bytes.len());
         return Err(Error::TooLarge { what: "the JSON body", limit: MAX_OBJECT_BYTES as u64, got });
     }
-    serde_json::from_slice(&body.bytes)
-        .map_err(|error| Error::Malformed(format!("the JSON body cannot be read: {error}")))
+    serde_json::from_slice(without_mark(&body.bytes))
+        .map_err(|error| Error::Malformed(format!("the JSON body cannot be read: {}", shortened(&error.to_string()))))
 }
 
 /// Settings and configurations are small; a tree of values takes many times its text.

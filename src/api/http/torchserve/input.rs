@@ -1,11 +1,10 @@
 //! The body of a prediction: a file as it is, a form with the part `data`, or JSON.
 
-use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Request};
-use bytes::Bytes;
+use axum::extract::Request;
 use http::{HeaderMap, header};
 
 use crate::api::body::{Buffered, read_body_for};
+use crate::api::http::form::part_named;
 use crate::api::http::predict_input::{first_visible, header_hints, raw_input};
 use crate::api::json::{Accepts, Cursor, Inputs, Layout, Nested, parse_error};
 use crate::api::offload::off_reactor;
@@ -17,9 +16,6 @@ use crate::transform::media_type;
 
 /// The names under which TorchServe's handlers look for the input.
 const NAMES: [&str; 2] = ["data", "body"];
-
-/// The most parts of a form that are searched.
-const MAX_PARTS: usize = 64;
 
 /// The question of a request.
 #[derive(Debug)]
@@ -44,7 +40,7 @@ pub(super) async fn read_question(
     let hints = header_hints(&parts.headers)?;
     let body = read_body_for(state, context, servable, &parts.headers, body).await?;
     let data = match is_form(&parts.headers) {
-        true => part(&parts.headers, body.bytes.clone()).await?,
+        true => part_named(&parts.headers, body.bytes.clone(), &NAMES).await?,
         false => body.bytes.clone(),
     };
     if data.is_empty() {
@@ -95,21 +91,6 @@ fn declares(headers: &HeaderMap, media: &str) -> bool {
 
 fn is_form(headers: &HeaderMap) -> bool {
     declares(headers, "multipart/form-data")
-}
-
-/// Returns the part of a form that holds the input.
-async fn part(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
-    let malformed = |what: String| Error::Malformed(format!("the form cannot be read: {what}"));
-    let mut request = Request::new(Body::from(body));
-    *request.headers_mut() = headers.clone();
-    let mut form = Multipart::from_request(request, &()).await.map_err(|rejection| malformed(rejection.body_text()))?;
-    for _ in 0..MAX_PARTS {
-        let Some(part) = form.next_field().await.map_err(|error| malformed(error.body_text()))? else { break };
-        if part.name().is_some_and(|name| NAMES.contains(&name)) {
-            return part.bytes().await.map_err(|error| malformed(error.body_text()));
-        }
-    }
-    Err(Error::InvalidInput("the form has no part \"data\"".into()))
 }
 
 /// Reads one sample or a list of samples; returns true for one.

@@ -11,7 +11,7 @@ use super::{model_not_found, version_not_found};
 use crate::api::error::ApiError;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, Version, VersionSpec};
+use crate::ids::{ModelName, Version, VersionSpec, shortened};
 use crate::serving::{Catalog, ModelEntry, State as VersionState, VersionEntry};
 
 /// Models in one answer, and the most that can be asked for, as in TorchServe.
@@ -74,7 +74,7 @@ struct Worker {
 }
 
 async fn list(State(state): State<ApiState>, page: std::result::Result<Query<Page>, QueryRejection>) -> Answer<Listed> {
-    let Query(page) = page.map_err(|rejection| Error::Malformed(rejection.body_text()))?;
+    let Query(page) = page.map_err(|rejection| Error::Malformed(shortened(&rejection.body_text())))?;
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Error::Malformed(format!("limit must be from 1 to {MAX_LIMIT}, got {limit}")).into());
@@ -116,7 +116,7 @@ async fn describe(
     let number = match version.strip_suffix(".0").unwrap_or(&version).parse().map_err(|_| not_found())? {
         VersionSpec::Specific(number) => number,
         VersionSpec::Alias(alias) => entry.aliases.aliases.get(&alias).ok_or_else(not_found)?.version,
-        VersionSpec::Latest => return Err(not_found().into()),
+        VersionSpec::Latest => entry.default_version().ok_or_else(not_found)?,
     };
     let found = entry.versions.get(&number).ok_or_else(not_found)?;
     Ok(Json(vec![described(&name, number, found)]))

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use futures_util::StreamExt;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
@@ -54,14 +54,26 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[tokio::test]
 async fn a_message_is_read_in_whatever_pieces_it_comes() {
     let app = TestApp::start().await;
-    let plain = framed(0, &digits(2).encode_to_vec());
-    let packed = framed(1, &gzip(&digits(2).encode_to_vec()));
-    for (encoding, bytes) in
-        [(None, &plain), (Some("identity"), &plain), (Some("gzip"), &plain), (Some("gzip"), &packed)]
-    {
+    let message = digits(2).encode_to_vec();
+    let plain = framed(0, &message);
+    let (gzipped, deflated) = (framed(1, &gzip(&message)), framed(1, &deflate(&message)));
+    for (encoding, bytes) in [
+        (None, &plain),
+        (Some("identity"), &plain),
+        (Some("gzip"), &plain),
+        (Some("gzip"), &gzipped),
+        (Some("deflate"), &plain),
+        (Some("deflate"), &deflated),
+    ] {
         for size in [1, 3, 4, 5, 6, 1000, bytes.len()] {
             let pieces = bytes.chunks(size).map(Bytes::copy_from_slice).collect();
             let (status, body) = send(&app, INFER, encoding, pieces).await;
@@ -75,8 +87,9 @@ async fn a_message_is_read_in_whatever_pieces_it_comes() {
 async fn what_is_no_message_is_refused_and_harms_nothing() {
     let app = TestApp::with(&bundled_models(), |options| options.max_body_bytes = Some(100_000)).await;
     let message = digits(1).encode_to_vec();
-    let bomb = gzip(&vec![0; 200_000]);
-    assert!(bomb.len() < 1000);
+    let (bomb, other_bomb) = (gzip(&vec![0; 200_000]), deflate(&vec![0; 200_000]));
+    assert!(bomb.len() < 1000 && other_bomb.len() < 1000);
+    let deflated = deflate(&message);
     for (what, encoding, body, code) in [
         ("nothing", None, vec![], Code::InvalidArgument),
         ("half a header", None, vec![0, 0, 0], Code::InvalidArgument),
@@ -87,6 +100,17 @@ async fn what_is_no_message_is_refused_and_harms_nothing() {
         ("another compression", Some("br"), framed(1, &message), Code::Unimplemented),
         ("no gzip", Some("gzip"), framed(1, &message), Code::InvalidArgument),
         ("half a gzip", Some("gzip"), framed(1, &gzip(&message)[..50]), Code::InvalidArgument),
+        ("no deflate", Some("deflate"), framed(1, &gzip(&message)), Code::InvalidArgument),
+        ("half a deflate", Some("deflate"), framed(1, &deflated[..50]), Code::InvalidArgument),
+        (
+            "a deflate but for its last byte",
+            Some("deflate"),
+            framed(1, &deflated[..deflated.len() - 1]),
+            Code::InvalidArgument,
+        ),
+        ("a byte behind a deflate", Some("deflate"), framed(1, &[&deflated[..], b"!"].concat()), Code::InvalidArgument),
+        ("deflate that is empty", Some("deflate"), framed(1, b""), Code::InvalidArgument),
+        ("unfolds too far as well", Some("deflate"), framed(1, &other_bomb), Code::ResourceExhausted),
         ("no protocol buffer", None, framed(0, &[0xff; 50]), Code::InvalidArgument),
         ("too long by its header", None, vec![0, 0xff, 0xff, 0xff, 0xff], Code::ResourceExhausted),
         ("too long by a byte", None, framed(0, &vec![0; 100_001]), Code::ResourceExhausted),

@@ -52,6 +52,50 @@ async fn the_server_and_its_models_describe_themselves() {
 }
 
 #[tokio::test]
+async fn the_latest_version_may_be_called_minus_one() {
+    let app = TestApp::start().await;
+    let mut client = inference(&app);
+    let latest = ModelInferRequest { model_version: "-1".into(), ..digits(2) };
+    let answer = client.model_infer(latest).await.unwrap().into_inner();
+    assert_eq!((classes(&answer), answer.model_version.as_str()), (vec![7, 2], "1"));
+    let ready = ModelReadyRequest { name: "mnist-mlp".into(), version: "-1".into() };
+    assert!(client.model_ready(ready).await.unwrap().into_inner().ready);
+    let before = ModelInferRequest { model_version: "-2".into(), ..digits(2) };
+    assert_eq!(client.model_infer(before).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+/// Whatever is wrong is quoted as far as it takes to know it again.
+#[tokio::test]
+async fn refusals_are_short_however_long_the_fault_is() {
+    let app = TestApp::start().await;
+    let mut client = inference(&app);
+    let long = || "A".repeat(300_000);
+    let input = || digits(1).inputs.remove(0);
+    let good = || ModelInferRequest { raw_input_contents: Vec::new(), ..digits(1) };
+    let raw = digits(1).raw_input_contents;
+    let output = InferRequestedOutputTensor { name: long(), ..InferRequestedOutputTensor::default() };
+    let priority = [("priority".to_owned(), parameter(ParameterChoice::StringParam(long())))];
+    let reserved = [(format!("triton_{}", long()), parameter(ParameterChoice::BoolParam(true)))];
+    for request in [
+        ModelInferRequest { model_name: long(), ..digits(1) },
+        ModelInferRequest { model_version: long(), ..digits(1) },
+        ModelInferRequest { inputs: vec![InferInputTensor { name: long(), ..input() }], ..digits(1) },
+        ModelInferRequest { inputs: vec![InferInputTensor { name: long(), ..input() }], ..good() },
+        ModelInferRequest { inputs: vec![InferInputTensor { datatype: long(), ..input() }], ..digits(1) },
+        ModelInferRequest { inputs: vec![InferInputTensor { shape: vec![-1; 10_000], ..input() }], ..digits(1) },
+        ModelInferRequest { inputs: vec![InferInputTensor { shape: vec![1; 10_000], ..input() }], ..digits(1) },
+        ModelInferRequest { inputs: vec![input(); 1000], raw_input_contents: vec![raw[0].clone(); 2], ..digits(1) },
+        ModelInferRequest { outputs: vec![output], ..digits(1) },
+        ModelInferRequest { parameters: priority.into(), ..digits(1) },
+        ModelInferRequest { parameters: reserved.into(), ..digits(1) },
+    ] {
+        let status = client.model_infer(request).await.unwrap_err();
+        assert_ne!(status.code(), Code::Internal, "{status}");
+        assert!(status.message().len() < 1000, "{} bytes: {}", status.message().len(), &status.message()[..200]);
+    }
+}
+
+#[tokio::test]
 async fn digits_are_known_raw_typed_and_as_images() {
     let app = TestApp::start().await;
     let mut client = inference(&app);
