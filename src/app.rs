@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
-use crate::engine::Engines;
+use crate::engine::{Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::serving::{
@@ -79,6 +79,7 @@ impl App {
             choice: config.serving.engine,
             engines: engines.clone(),
             checker: config.serving.check.clone().map(|check| Checker::new(check, stopped)),
+            hints: Hints::default(),
         };
         let start = || {
             let max_model_bytes = config.serving.max_model_bytes;

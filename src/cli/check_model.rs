@@ -9,7 +9,7 @@ use clap::Args;
 use rlimit::Resource;
 
 use super::engine::EngineName;
-use crate::engine::{EngineKind, Engines, zeros};
+use crate::engine::{EngineKind, Engines, Hints, Trial};
 use crate::error::{Error, Result};
 
 /// A little less than the threads of the server have, whose call stack is deeper.
@@ -32,6 +32,9 @@ pub(super) struct CheckModelArgs {
     /// CPU time limit for loading and one run
     #[arg(long, value_name = "S")]
     cpu_seconds: u64,
+    /// Known sizes of inputs, as JSON
+    #[arg(long, value_name = "JSON", value_parser = hints, default_value = "")]
+    hints: Hints,
 }
 
 pub(super) fn run(args: CheckModelArgs) -> Result<ExitCode> {
@@ -43,24 +46,31 @@ pub(super) fn run(args: CheckModelArgs) -> Result<ExitCode> {
     let tried = std::thread::Builder::new()
         .name("model".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || attempt(&Engines::new(args.onnxruntime), engine, &onnx))
+        .spawn(move || attempt(&Engines::new(args.onnxruntime), engine, &onnx, &args.hints))
         .map_err(|error| Error::internal("no thread could be started", error))?
         .join();
-    let problem = match tried {
-        Ok(Ok(())) => None,
-        Ok(Err(Error::Repository { problem, .. })) => Some(problem),
-        Ok(Err(Error::Internal { message, source })) => Some(format!("{message}: {source}")),
-        Ok(Err(other)) => Some(other.to_string()),
-        Err(_) => Some("the model crashed the engine".into()),
+    let tried = match tried {
+        Ok(Ok(trial)) => Ok(trial),
+        Ok(Err(Error::Repository { problem, .. })) => Err(problem),
+        Ok(Err(Error::Internal { message, source })) => Err(format!("{message}: {source}")),
+        Ok(Err(other)) => Err(other.to_string()),
+        Err(_) => Err("the model crashed the engine".into()),
     };
-    super::print(&format!("{}\n", serde_json::json!({ "problem": problem })))?;
+    let answer = match tried {
+        Ok(trial) => serde_json::json!({ "trial": trial }),
+        Err(problem) => serde_json::json!({ "problem": problem }),
+    };
+    super::print(&format!("{answer}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Loads a model and runs it on one sample of zeros.
-fn attempt(engines: &Engines, engine: EngineKind, onnx: &[u8]) -> Result<()> {
-    let plan = engines.load(engine, onnx)?;
-    plan.session()?.run(&zeros(plan.signature(), 1)?).map(drop)
+/// Loads a model and tries it on example inputs.
+fn attempt(engines: &Engines, engine: EngineKind, onnx: &[u8], hints: &Hints) -> Result<Trial> {
+    Trial::of(&engines.load(engine, onnx)?, hints)
+}
+
+fn hints(text: &str) -> std::result::Result<Hints, serde_json::Error> {
+    if text.is_empty() { Ok(Hints::default()) } else { serde_json::from_str(text) }
 }
 
 /// Sets what this process may use. If the machine runs out of memory, it goes before the server.

@@ -3,14 +3,18 @@
 //! A [`Plan`] is immutable and shared by all threads. Each thread runs it through a [`Session`] of
 //! its own, which keeps the working memory of the engine from run to run.
 
+mod attempts;
 mod contain;
 mod containers;
+mod example;
 mod external;
+mod independence;
 mod measure;
 mod ml;
 mod onnxruntime;
 mod passes;
 mod tract;
+mod trial;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -19,8 +23,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use containers::{class_names, refuse_containers};
+pub use example::{Example, ExampleInputs, Hints};
 pub use external::refuse_external_data;
+pub use independence::Independence;
 pub use measure::{measure, zeros};
+pub use trial::Trial;
 
 use crate::error::Result;
 use crate::signature::Signature;

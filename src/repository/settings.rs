@@ -1,6 +1,7 @@
 //! `models/<model>/model.toml`: an operator's settings of one model. Every table is optional; Triton's `config.pbtxt`
 //! counts where `model.toml` has no such table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -133,6 +134,30 @@ impl ModelSettings {
         (!warnings.is_empty()).then(|| format!("{CONFIG_FILE}: {}", warnings.join("; ")))
     }
 
+    /// Returns true if the first dimension is declared to be a batch of samples.
+    pub fn declares_batch(&self) -> bool {
+        let own = self.batching.as_ref().is_some_and(|table| table.max_batch_size.is_some());
+        own || self.triton.as_ref().is_some_and(|triton| triton.config.max_batch_size > 0)
+    }
+
+    /// Returns true if `config.pbtxt` says that there is no batch: it lists tensors, and their dimensions are all.
+    pub fn excludes_batch(&self) -> bool {
+        let is_whole = |config: &triton::ModelConfig| {
+            config.max_batch_size == 0 && !(config.input.is_empty() && config.output.is_empty())
+        };
+        self.triton.as_ref().is_some_and(|triton| is_whole(&triton.config))
+    }
+
+    /// Returns shapes that the inputs of a request may have, by name, the surest first; a size of -1 is not known.
+    pub fn examples(&self) -> Vec<BTreeMap<String, Vec<i64>>> {
+        let size = |size: &usize| i64::try_from(*size).unwrap_or(-1);
+        let own = self.engine.iter().map(|table| {
+            table.example.iter().map(|(name, shape)| (name.clone(), shape.iter().map(size).collect())).collect()
+        });
+        let triton = self.triton.iter().flat_map(|triton| triton.config.examples());
+        own.chain(triton).filter(|shapes: &BTreeMap<_, _>| !shapes.is_empty()).collect()
+    }
+
     /// Returns the server's scheduling with the settings of the model in their place.
     pub fn scheduling_over(&self, server: &SchedulingSettings) -> SchedulingSettings {
         self.tables().over(server)
@@ -141,7 +166,7 @@ impl ModelSettings {
     fn tables(&self) -> Tables {
         Tables {
             versions: self.versions.clone(),
-            engine: self.engine,
+            engine: self.engine.clone(),
             batching: self.batching.clone(),
             scheduling: self.scheduling.clone(),
             cache: self.cache,
@@ -189,7 +214,7 @@ mod tests {
             max_queue_delay_microseconds = 250\n[scheduling]\nweight = 2.0\nconcurrency = 1\nqueue_capacity = 7\n\
             inline = false\n[cache]\nmax_bytes = 9";
         let settings = parse(text).unwrap();
-        assert_eq!(settings.engine.unwrap().kind, crate::config::EngineChoice::Tract);
+        assert_eq!(settings.engine.as_ref().unwrap().kind, Some(crate::config::EngineChoice::Tract));
         let model = settings.scheduling_over(&server);
         assert_eq!((model.max_batch_size, model.preferred_batch_sizes.as_slice()), (Some(16), &[4, 8][..]));
         assert_eq!((model.max_queue_delay.as_micros(), model.weight, model.concurrency), (250, 2.0, Some(1)));
@@ -217,6 +242,7 @@ mod tests {
             ("[batching]\nmax_batch_size = 4\npreferred_batch_sizes = [8]", "holds 8, more than"),
             ("[scheduling]\nweight = 0.0", "weight must be"),
             ("[scheduling]\nconcurrency = 0", "concurrency must be at least 1"),
+            ("[engine.example]\nx = [1, 0]", "engine.example.x: a size must be at least 1"),
         ] {
             let problem = parse(text).unwrap().tables().problem().unwrap();
             assert!(problem.contains(expected), "{text}: {problem}");

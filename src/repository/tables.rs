@@ -1,7 +1,7 @@
 //! The tables of `model.toml` that say which versions are loaded and how a model is run. A setting that is left out
 //! is the server's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -54,11 +54,13 @@ impl TryFrom<VersionsTable> for Versions {
 }
 
 /// The table `[engine]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct EngineTable {
-    /// The engine that runs the model.
-    pub kind: EngineChoice,
+    /// The engine that runs the model; `None` for the server's choice.
+    pub kind: Option<EngineChoice>,
+    /// Shapes that the inputs of a request may have, by name, with or without the batch.
+    pub example: BTreeMap<String, Vec<usize>>,
 }
 
 /// The table `[batching]`; the meaning is Triton's.
@@ -169,6 +171,10 @@ impl Tables {
                     zero("timeout_microseconds", table.timeout_microseconds.map(|micros| usize::from(micros > 0)))
                 })
         });
-        batching.or(scheduling)
+        let example = self.engine.as_ref().and_then(|table| {
+            let (name, _) = table.example.iter().find(|(_, shape)| shape.contains(&0))?;
+            Some(format!("engine.example.{name}: a size must be at least 1"))
+        });
+        batching.or(scheduling).or(example)
     }
 }

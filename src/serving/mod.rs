@@ -17,7 +17,9 @@ mod tap;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
 pub use context::{Caller, DEFAULT_PRIORITY, Deadline, Protocol, RequestContext, RequestHints, TraceParent};
-pub use execution::{BatchCost, Pool, RunStatistics, Runner, Snapshot, Statistics, Timed, Tuning, TuningStage};
+pub use execution::{
+    BatchCost, Pool, RunStatistics, Runner, Sharing, Snapshot, Statistics, Timed, Tuning, TuningStage,
+};
 pub use lifecycle::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pointed, Tuner, TuningStore, load, run_probes,
 };

@@ -181,7 +181,7 @@ impl Predictor {
         input: Input,
         options: Options,
     ) -> Result<Predicted> {
-        let samples = servable.samples(&input);
+        let samples = input.rows(servable.runner(Part::Model)?);
         let predictions = |answered: &Answered| {
             servable.predictions(&answered.outputs, samples, answered.inverted.as_deref(), options.top_k)
         };
@@ -267,7 +267,7 @@ impl Predictor {
         let counted = context.caller.is_client();
         if let Some(mode) = runner.inline_mode()
             && self.pool.is_idle()
-            && samples == 1
+            && input.rows(runner) == 1
             && is_quick(&input)
         {
             let start = Instant::now();

@@ -66,6 +66,9 @@ pub(super) struct VersionInfo {
 /// The details of a version.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServingInfo {
+    /// The decision on requests sharing runs, and its reason.
+    #[schema(example = "samples are independent, checked")]
+    batching: String,
     /// The measurements on this machine, and the choices made by them.
     tuning: Tuning,
     /// Figures of the last replay of the probe set through the live path.
@@ -211,8 +214,10 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         parameters: manifest.parameters,
         metrics: ModelMetrics::of(manifest),
     };
+    let tuning = servable.tuning();
     ServingInfo {
-        tuning: Tuning::clone(&servable.tuning()),
+        batching: tuning.sharing.reason.clone(),
+        tuning: Tuning::clone(&tuning),
         probe: servable.live_quality(),
         signature: servable.signature().clone(),
         output_labels: servable.labelled_outputs(),

@@ -204,7 +204,8 @@ fn read_json(body: &[u8], servable: &Servable, max_samples: usize) -> Result<Jso
         (None, columns) => Instances::Rows(columns),
     };
     let required = servable.required_inputs();
-    let expected = Expected { signature: servable.signature(), instances, required, most: max_samples };
+    let most = servable.sample_limit(max_samples);
+    let expected = Expected { signature: servable.signature(), instances, required, most };
     let json = JsonBody::read(body, expected)?;
     let (top_k, polarity) = (json.top_k, json.polarity);
     let stated = Stated { priority: json.priority, timeout_ms: json.timeout_ms };
@@ -221,7 +222,7 @@ fn json_input(mut body: JsonBody<'_>, servable: &Servable, max_samples: usize) -
         let decode = |(index, text): (usize, &Cow<'_, str>)| decode_image(index, text);
         return images.iter().enumerate().map(decode).collect::<Result<_>>().map(Input::Images);
     }
-    check_count(body.rows(), "instances", max_samples)?;
+    check_count(body.rows(), "instances", servable.sample_limit(max_samples))?;
     let tensors = body.into_tensors(servable.signature(), servable.required_inputs())?;
     tensors.map(Input::Tensors).ok_or_else(|| {
         Error::Malformed(

@@ -18,9 +18,9 @@ use ort::session::{Session, SessionInputValue};
 use self::half::Halves;
 use self::library::Library;
 use super::contain::{contain, unusable};
-use super::measure::zeros;
+use super::example::{Hints, guesses, leaves_a_choice};
 use crate::error::{Error, Result};
-use crate::signature::{BATCH, Dim, Signature};
+use crate::signature::{Dim, Signature, TensorSpec};
 use crate::tensor::Tensor;
 
 /// The batch of the run that reveals the shapes of the outputs. No other dimension is likely to have
@@ -76,38 +76,54 @@ impl OrtPlan {
     }
 }
 
-/// Derives the signature from the declarations of the file and the outputs of a run on zeros. If the
-/// file leaves the batch open but the graph accepts only one sample, the batch is 1.
+/// Derives the signature from the declarations of the file and the outputs of a run on example inputs; from the
+/// declarations alone if no example fits. If the file leaves the batch open but the graph accepts only one sample,
+/// the batch is 1.
 fn signature(session: &mut Inner) -> Result<Signature> {
     let (mut inputs, batch) = shapes::inputs(session.session.inputs())?;
     let batch = batch.map(str::to_owned);
-    let mut run = |inputs: &[crate::signature::TensorSpec], samples| {
-        let known = Signature { inputs: inputs.to_vec(), outputs: Vec::new() };
-        let outputs = session.execute(&zeros(&known, samples)?)?;
-        Ok::<_, Error>(outputs.iter().map(|output| output.shape().to_vec()).collect::<Vec<_>>())
-    };
-    let seen = run(&inputs, if batch.is_some() { PROBE } else { 1 });
-    let (seen, batch) = match (seen, batch) {
-        (Ok(seen), batch) => (seen, batch),
-        (Err(_), Some(_)) => {
-            for dim in inputs.iter_mut().filter_map(|input| input.shape.first_mut()) {
-                if *dim == Dim::Symbol(BATCH.into()) {
-                    *dim = Dim::Fixed(1);
-                }
-            }
-            (run(&inputs, 1).map_err(refused)?, None)
+    let mut batch = batch.as_deref().map(|name| (name, PROBE));
+    let mut seen = run_on_examples(session, &inputs, batch.map_or(1, |(_, samples)| samples));
+    if batch.is_some() && seen.is_err() {
+        let mut single = inputs.clone();
+        for dim in single.iter_mut().filter_map(|input| input.shape.first_mut()).filter(|dim| dim.is_batch()) {
+            *dim = Dim::Fixed(1);
         }
-        (Err(error), None) => return Err(refused(error)),
+        seen = run_on_examples(session, &single, 1);
+        if seen.is_ok() {
+            (inputs, batch) = (single, None);
+        }
+    }
+    let outputs = match seen {
+        Ok(seen) => shapes::outputs(session.session.outputs(), &seen, batch)?,
+        Err(error) if leaves_a_choice(&inputs) => {
+            tracing::debug!(%error, "no example input fits; the outputs are taken as declared");
+            shapes::declared_outputs(session.session.outputs(), batch.map(|(name, _)| name))?
+        }
+        Err(error) => return Err(refused(error)),
     };
-    let batch = batch.as_deref().map(|name| (name, PROBE));
-    let outputs = shapes::outputs(session.session.outputs(), &seen, batch)?;
     Ok(Signature { inputs, outputs })
+}
+
+/// Returns the shapes of the outputs of a run on the first example that fits.
+///
+/// # Errors
+/// The failure on the first example, if none fits.
+fn run_on_examples(session: &mut Inner, inputs: &[TensorSpec], samples: usize) -> Result<Vec<Vec<usize>>> {
+    let mut failure = None;
+    for example in guesses(inputs, &Hints::default(), samples) {
+        match example.inputs(inputs, None).and_then(|tensors| session.execute(&tensors)) {
+            Ok(outputs) => return Ok(outputs.iter().map(|output| output.shape().to_vec()).collect()),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Error::internal("the model failed", "its inputs are too large")))
 }
 
 fn refused(error: Error) -> Error {
     match error {
         Error::Internal { source, .. } => {
-            unusable(format!("it fails on zeros: {}", values::brief(&source.to_string())))
+            unusable(format!("it fails on example inputs: {}", values::brief(&source.to_string())))
         }
         other => other,
     }

@@ -75,3 +75,18 @@ pub(super) fn outputs(
     };
     outlets.iter().zip(seen).enumerate().map(spec).collect()
 }
+
+/// Returns the outputs of a graph as the file declares them. An output without a declared shape reads as a scalar.
+pub(super) fn declared_outputs(outlets: &[Outlet], batch: Option<&str>) -> Result<Vec<TensorSpec>> {
+    let spec = |(output, outlet): (usize, &Outlet)| {
+        let Declared { name, dtype, dims } = declared(outlet, "output")?;
+        let dim = |(axis, dim): (usize, &std::result::Result<usize, &str>)| match dim {
+            Ok(size) => Dim::Fixed(*size),
+            Err(symbol) if batch == Some(*symbol) && axis == 0 => Dim::Symbol(BATCH.into()),
+            Err("") => Dim::Symbol(format!("o{output}_{axis}")),
+            Err(symbol) => Dim::Symbol((*symbol).to_owned()),
+        };
+        Ok(TensorSpec { name: name.to_owned(), dtype, shape: dims.iter().enumerate().map(dim).collect() })
+    };
+    outlets.iter().enumerate().map(spec).collect()
+}

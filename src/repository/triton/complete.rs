@@ -7,7 +7,7 @@ use super::config::{
 use super::map::MAX_PRIORITIES;
 use crate::config::SchedulingSettings;
 use crate::ids::ModelName;
-use crate::signature::{Batching, Dim, Signature, TensorSpec};
+use crate::signature::{Dim, Signature, TensorSpec};
 
 /// The facts about a version that serves.
 #[derive(Debug, Clone, Copy)]
@@ -16,8 +16,8 @@ pub struct Served<'s> {
     pub name: &'s ModelName,
     /// The graph as clients see it.
     pub signature: &'s Signature,
-    /// The way in which samples share a run.
-    pub batching: Batching,
+    /// Set if samples may share a run.
+    pub shares_runs: bool,
     /// Samples that a request may bring.
     pub max_samples: usize,
     /// The scheduling of its requests.
@@ -48,7 +48,7 @@ impl ModelConfig {
             config.default_model_filename = served.model_file.into();
         }
         let says_nothing = config.input.is_empty() && config.output.is_empty();
-        if config.max_batch_size == 0 && says_nothing && served.batching == Batching::Any {
+        if config.max_batch_size == 0 && says_nothing && served.shares_runs {
             let most = served.settings.max_batch_size.unwrap_or(served.max_samples);
             config.max_batch_size = i32::try_from(most).unwrap_or(i32::MAX);
             if served.joins && config.dynamic_batching.is_none() {

@@ -188,7 +188,8 @@ pub(super) fn tables(config: &ModelConfig) -> Tables {
     };
     Tables {
         versions: Some(Versions { policy: version_policy(config.version_policy.as_ref()) }),
-        engine: (config.backend == "tract").then_some(EngineTable { kind: EngineChoice::Tract }),
+        engine: (config.backend == "tract")
+            .then_some(EngineTable { kind: Some(EngineChoice::Tract), ..EngineTable::default() }),
         batching: batching(config),
         scheduling: (scheduling != SchedulingTable::default()).then_some(scheduling),
         cache: config.response_cache.as_ref().map(|cache| match cache.enable {

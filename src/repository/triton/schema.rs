@@ -82,7 +82,7 @@ pub(super) static MODEL_CONFIG: Schema = Schema {
             "max_batch_size",
             Int32,
             Obeyed(
-                "more than 0 puts a batch dimension before all `dims`, which the graph must have; a request of more samples is split; 0 takes `dims` as they are",
+                "more than 0 puts a batch dimension before all `dims`, which the graph must have; samples are checked to be independent, and then a request of more is split; 0 takes `dims` as they are and every request whole",
             ),
         ),
         many(

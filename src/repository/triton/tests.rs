@@ -72,7 +72,7 @@ fn every_setting_reaches_its_table() {
     .unwrap();
     assert_eq!(settings.triton.as_ref().unwrap().warnings, [] as [String; 0]);
     assert_eq!(settings.versions.as_ref().unwrap().policy.to_string(), "specific:1,3");
-    assert_eq!(settings.engine.unwrap().kind, crate::config::EngineChoice::Tract);
+    assert_eq!(settings.engine.as_ref().unwrap().kind, Some(crate::config::EngineChoice::Tract));
     let mut server = crate::config::ServeOptions::default().resolve().unwrap().serving.scheduling;
     let model = settings.scheduling_over(&server);
     assert_eq!((model.max_batch_size, model.preferred_batch_sizes.as_slice()), (Some(8), &[4, 8][..]));
@@ -289,7 +289,7 @@ fn the_configuration_is_printed_as_triton_prints_it() {
     let served = Served {
         name: &name,
         signature: &signature,
-        batching: Batching::Any,
+        shares_runs: true,
         max_samples: 256,
         settings: &server,
         joins: true,

@@ -1,9 +1,11 @@
 //! The requests that a configuration names for warming up, as tensors.
 
+use std::collections::BTreeMap;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::config::{ModelConfig, Warmup, WarmupData, WarmupInput};
+use super::config::{ModelConfig, ModelInput, Warmup, WarmupData, WarmupInput};
 use super::{WARMUP_FOLDER as FOLDER, refuse};
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -53,6 +55,21 @@ pub fn requests(config: &ModelConfig, model: &Files, signature: &Signature) -> R
         Ok(WarmupRequest { name: warmup.name.clone(), runs: warmup.count.max(1), inputs })
     };
     config.model_warmup.iter().map(request).collect()
+}
+
+impl ModelConfig {
+    /// Returns the shapes of the inputs of the graph that the configuration tells: those of requests for warming up, and
+    /// those that every request has.
+    pub(in crate::repository) fn examples(&self) -> Vec<BTreeMap<String, Vec<i64>>> {
+        let dims = |input: &ModelInput| input.reshape.as_ref().map_or(&input.dims, |reshape| &reshape.shape).clone();
+        let of_graph = |name: &str| self.input.iter().find(|input| input.name == *name && input.reshape.is_some());
+        let warmup = |(name, input): (&String, &WarmupInput)| {
+            (name.clone(), of_graph(name).map_or_else(|| input.dims.clone(), dims))
+        };
+        let warmups = self.model_warmup.iter().map(|request| request.inputs.iter().map(warmup).collect());
+        let every = self.input.iter().map(|input| (input.name.clone(), dims(input))).collect();
+        warmups.chain(std::iter::once(every)).collect()
+    }
 }
 
 /// The shape of a tensor, compared with the signature.

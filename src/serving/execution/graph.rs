@@ -1,6 +1,8 @@
 //! A graph in memory and the ways to run it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -11,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
 use crate::repository::triton::View;
-use crate::signature::{Batching, Dim, TensorSpec, shape_text};
+use crate::signature::{Batching, Dim, Signature, TensorSpec, shape_text};
 use crate::tensor::Tensor;
 
 /// A graph with its sessions. Jobs under way hold it, so its memory is freed when the last of them is done.
@@ -23,6 +25,20 @@ pub(super) struct Graph {
     pub(super) metrics: ServableMetrics,
     pub(super) statistics: Statistics,
     runtime: ArcSwap<Runtime>,
+    /// Set if samples may share a run.
+    shares_runs: AtomicBool,
+    /// Dimensions of inputs that share a symbol with an earlier one.
+    shared: Vec<SharedDim>,
+}
+
+/// A dimension of an input that must be as large as another.
+#[derive(Debug)]
+struct SharedDim {
+    symbol: String,
+    input: usize,
+    axis: usize,
+    /// Input and axis of the other.
+    first: (usize, usize),
 }
 
 impl Graph {
@@ -32,9 +48,29 @@ impl Graph {
         view: View,
         metrics: ServableMetrics,
         runtime: Runtime,
+        shares_runs: bool,
     ) -> Self {
-        let statistics = Statistics::default();
-        Self { name, version, view, metrics, statistics, runtime: ArcSwap::from_pointee(runtime) }
+        let (statistics, shared) = (Statistics::default(), shared_dims(&view.signature));
+        let (runtime, shares_runs) = (ArcSwap::from_pointee(runtime), shares_runs.into());
+        Self { name, version, view, metrics, statistics, runtime, shares_runs, shared }
+    }
+
+    /// Returns true if samples may share a run.
+    pub(super) fn shares_runs(&self) -> bool {
+        self.shares_runs.load(Ordering::Relaxed)
+    }
+
+    /// Changes whether samples may share a run.
+    pub(super) fn share_runs(&self, shares_runs: bool) {
+        self.shares_runs.store(shares_runs, Ordering::Relaxed);
+    }
+
+    /// Returns true if the batch of the graph is 1, so that the samples of a request run one after the other. A tensor of
+    /// a single element has no samples.
+    pub(super) fn runs_one_by_one(&self) -> bool {
+        let signature = &self.view.signature;
+        self.view.batching == Batching::Fixed(1)
+            && signature.inputs.iter().chain(&signature.outputs).all(|spec| spec.shape.len() > 1)
     }
 
     /// The plan and its sessions.
@@ -63,54 +99,42 @@ impl Graph {
         }
     }
 
-    /// Inputs of zeros for the graph, for a batch of this many samples.
+    /// Runs the graph on prepared tensors: whole, or sample by sample if its batch is 1. A request without samples is
+    /// answered without a run if the shapes of the outputs are known. Only `counted` runs appear in the statistics.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when an input would be too large to be counted.
-    pub(super) fn zeros(&self, batch: usize) -> Result<Vec<Tensor>> {
-        self.adapt(crate::engine::zeros(&self.view.signature, batch)?)
-    }
-
-    /// Runs the graph on prepared tensors. A graph of a fixed batch gets the samples in pieces of that size;
-    /// a request without samples is answered without a run if the shapes of the outputs are known. Only
-    /// `counted` runs appear in the statistics.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] when the samples do not fill a graph's fixed batch, [`Error::ModelFailed`].
+    /// [`Error::InvalidInput`], [`Error::ModelFailed`].
     pub(super) fn infer(&self, tensors: &[Tensor], counted: bool) -> Result<Vec<Tensor>> {
         let rows = tensors.first().map_or(1, Tensor::rows);
-        match self.view.batching {
-            Batching::Whole => self.run(tensors, 1, counted),
-            Batching::Any if rows == 0 => self.no_samples(),
-            Batching::Any => self.run(tensors, rows, counted),
-            Batching::Fixed(size) if size == rows => self.run(tensors, rows, counted),
-            Batching::Fixed(size) if rows == 0 || !rows.is_multiple_of(size) => {
-                Err(Error::InvalidInput(format!("the model takes batches of exactly {size}, got {rows} samples")))
-            }
-            Batching::Fixed(size) => {
-                let mut pieces = Vec::with_capacity(rows / size);
-                for start in (0..rows).step_by(size) {
-                    let piece: Vec<Tensor> =
-                        tensors.iter().map(|tensor| tensor.slice_rows(start..start + size)).collect();
-                    pieces.push(self.run(&piece, size, counted)?);
-                }
-                let joined = |output: usize| Tensor::concat_rows(pieces.iter().map(move |piece| &piece[output]));
-                (0..self.view.signature.outputs.len())
-                    .map(|output| joined(output).map_err(|error| self.failed(error)))
-                    .collect()
-            }
+        if rows == 0 && self.view.batching != Batching::Whole {
+            return self.no_samples();
         }
+        if rows == 1 || !self.runs_one_by_one() {
+            return self.run(tensors, if self.shares_runs() { rows } else { 1 }, counted);
+        }
+        let mut pieces = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let sample: Vec<Tensor> = tensors.iter().map(|tensor| tensor.slice_rows(row..row + 1)).collect();
+            pieces.push(self.run(&sample, 1, counted)?);
+        }
+        let joined = |output: usize| Tensor::concat_rows(pieces.iter().map(move |piece| &piece[output]));
+        (0..self.view.signature.outputs.len())
+            .map(|output| joined(output).map_err(|error| self.failed(error)))
+            .collect()
     }
 
     /// Runs the samples of several requests as one and gives each its own outputs.
     ///
     /// # Errors
-    /// As [`Graph::infer`].
+    /// As [`Graph::infer`]; [`Error::Conflict`] when samples may not share a run any more.
     pub(super) fn infer_joined<'a>(
         &self,
         requests: impl Iterator<Item = &'a [Tensor]> + Clone,
         counted: bool,
     ) -> Result<Vec<Vec<Tensor>>> {
+        if !self.shares_runs() {
+            return Err(Error::Conflict("requests share no runs".into()));
+        }
         let begun = Instant::now();
         let inputs = 0..requests.clone().next().map_or(0, <[Tensor]>::len);
         let join = |input: usize| Tensor::concat_rows(requests.clone().map(move |tensors| &tensors[input]));
@@ -137,7 +161,7 @@ impl Graph {
         let start = Instant::now();
         let runtime = self.runtime.load();
         let outputs = runtime.with(|session| session.run(tensors)).map_err(|error| self.failed(error))?;
-        if self.view.batching != Batching::Whole
+        if self.shares_runs()
             && let Some(output) = outputs.iter().find(|output| output.shape().first() != Some(&samples))
         {
             let shapes = format!("{samples} samples went in, an output of shape {:?} came out", output.shape());
@@ -174,7 +198,7 @@ impl Graph {
             )));
         }
         let rows = tensors.first().map_or(1, Tensor::rows);
-        let is_batched = self.view.batching != Batching::Whole;
+        let is_batched = self.view.batching == Batching::Any || self.runs_one_by_one();
         for (tensor, spec) in tensors.iter().zip(specs) {
             check_one(tensor, spec, is_batched)?;
             if is_batched && tensor.rows() != rows {
@@ -185,7 +209,7 @@ impl Graph {
                 )));
             }
         }
-        Ok(())
+        self.shared.iter().try_for_each(|shared| shared.check(tensors, specs))
     }
 
     /// Returns the sizes of the dimensions in which samples of this graph may differ.
@@ -209,6 +233,40 @@ impl Graph {
     pub(super) fn failed(&self, error: Error) -> Error {
         Error::ModelFailed { name: self.name.clone(), version: self.version, source: Box::new(error) }
     }
+}
+
+impl SharedDim {
+    fn check(&self, tensors: &[Tensor], specs: &[TensorSpec]) -> Result<()> {
+        let Self { symbol, input, axis, first: (other, other_axis) } = self;
+        let (size, expected) = (tensors[*input].shape()[*axis], tensors[*other].shape()[*other_axis]);
+        if size == expected {
+            return Ok(());
+        }
+        let (name, other) = (&specs[*input].name, &specs[*other].name);
+        let shape = shape_text(&specs[*input].shape);
+        Err(Error::InvalidInput(format!(
+            "input \"{name}\" is of shape {shape}, got {:?}: dimension {axis} ({symbol}) must be {expected}, as dimension \
+             {other_axis} of input \"{other}\" is",
+            tensors[*input].shape()
+        )))
+    }
+}
+
+/// Returns the dimensions of inputs that share a symbol with an earlier one, apart from the batch.
+fn shared_dims(signature: &Signature) -> Vec<SharedDim> {
+    let mut firsts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut shared = Vec::new();
+    let is_batched = signature.batching() == Batching::Any;
+    for (input, spec) in signature.inputs.iter().enumerate() {
+        for (axis, dim) in spec.shape.iter().enumerate().skip(usize::from(is_batched)) {
+            let Dim::Symbol(symbol) = dim else { continue };
+            match firsts.get(symbol.as_str()) {
+                Some(&first) => shared.push(SharedDim { symbol: symbol.clone(), input, axis, first }),
+                None => drop(firsts.insert(symbol, (input, axis))),
+            }
+        }
+    }
+    shared
 }
 
 fn open_sizes<'a>(tensor: &'a Tensor, dims: &'a [Dim]) -> impl Iterator<Item = usize> + 'a {

@@ -10,12 +10,14 @@ mod pool;
 mod request;
 mod runner;
 mod sessions;
+mod sharing;
 mod statistics;
 mod tuning;
 mod work;
 
 pub use pool::Pool;
 pub use runner::Runner;
+pub use sharing::Sharing;
 pub use statistics::{RunStatistics, Snapshot, Statistics, Timed};
 pub use tuning::{BatchCost, Tuning, TuningStage};
 
@@ -23,5 +25,6 @@ pub(crate) use cache::ResponseCache;
 pub(crate) use request::{Admitted, Terms};
 pub(crate) use runner::{Executed, GraphSource, RunnerParts};
 pub(crate) use sessions::Runtime;
+pub(crate) use sharing::Declared;
 pub(crate) use statistics::Success;
 pub(crate) use tuning::{BATCH_PROBE, Pinned};

@@ -11,7 +11,6 @@ use super::work::{Inferred, Samples, Work};
 use crate::error::{Error, Result};
 use crate::serving::context::{DEFAULT_PRIORITY, Deadline};
 use crate::serving::scheduler::{Item, Permit, Ticket};
-use crate::signature::Batching;
 use crate::tensor::Tensor;
 
 /// The terms on which a request runs.
@@ -87,6 +86,7 @@ impl<'a> Admitted<'a> {
         };
         let Inferred { ran: Ran { inputs, outputs, infer }, queue } = self.run(inputs).await?;
         let outputs = Arc::new(outputs);
+        runner.note(&inputs);
         runner.remember(key, &outputs, terms.counted);
         Ok(Executed { inputs, outputs, queue, infer, cached: false })
     }
@@ -120,7 +120,7 @@ impl Place<'_> {
         let (reply, answer) = oneshot::channel();
         let graph = self.runner.graph();
         let rows = inputs.first().map_or(1, Tensor::rows);
-        let (is_alone, shape) = (graph.view.batching != Batching::Any || rows == 0, graph.open_shape(&inputs));
+        let (is_alone, shape) = (!graph.shares_runs() || rows == 0, graph.open_shape(&inputs));
         let samples = Samples { graph: graph.clone(), inputs, permit, counted: self.terms.counted, reply };
         Ok((self.submit(rows, is_alone, shape, Work::Infer(samples))?, answer))
     }

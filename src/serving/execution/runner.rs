@@ -1,19 +1,21 @@
 //! A runner: one graph with all it needs to answer requests in tensors.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::cache::{Key, ResponseCache};
 use super::graph::Graph;
 use super::inline::{InlineBatches, Ran};
 use super::pool::Pool;
 use super::sessions::Runtime;
+use super::sharing::Declared;
 use super::statistics::Statistics;
-use super::tuning::{Pinned, Tuning};
+use super::tuning::{Pinned, Tuning, TuningStage};
 use super::work::Work;
 use crate::config::{EngineChoice, SchedulingSettings};
+use crate::engine::{ExampleInputs, Hints};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
@@ -34,6 +36,10 @@ pub(crate) struct GraphSource {
     pub(crate) sha256: String,
     /// The engine that the settings want for it.
     pub(crate) choice: EngineChoice,
+    /// Knowledge of its inputs.
+    pub(crate) hints: Hints,
+    /// The declaration about its first dimension.
+    pub(crate) batches: Declared,
 }
 
 /// The parts of a runner.
@@ -46,6 +52,8 @@ pub(crate) struct RunnerParts<'a> {
     pub(crate) source: GraphSource,
     pub(crate) metrics: ServableMetrics,
     pub(crate) tuning: Tuning,
+    /// Inputs that the graph runs on; `None` if none are known.
+    pub(crate) examples: Option<ExampleInputs>,
     pub(crate) settings: SchedulingSettings,
     pub(crate) cache: Option<ResponseCache>,
     pub(crate) pool: &'a Pool,
@@ -90,6 +98,9 @@ pub struct Runner {
     lane: Lane<Work>,
     inline: InlineBatches,
     tuning: ArcSwap<Tuning>,
+    examples: ArcSwapOption<ExampleInputs>,
+    /// Inputs that were answered while none were known that the graph runs on.
+    answered: OnceLock<Vec<Tensor>>,
     settings: SchedulingSettings,
     cache: Option<ResponseCache>,
     source: GraphSource,
@@ -97,14 +108,17 @@ pub struct Runner {
 
 impl Runner {
     pub(crate) fn new(parts: RunnerParts<'_>) -> Self {
-        let RunnerParts { name, version, view, runtime, source, metrics, tuning, settings, cache, pool } = parts;
+        let RunnerParts { name, version, view, runtime, source, metrics, tuning, examples, settings, cache, pool } =
+            parts;
         metrics.set_tuning(tuning.single(), tuning.max_batch);
-        let policy = lane_policy(&settings, view.batching, tuning.max_batch, pool.size());
+        let policy = lane_policy(&settings, &tuning, pool.size());
         Self {
             lane: Lane::new(pool.scheduler().clone(), policy, settings.queue_capacity),
             inline: InlineBatches::new(runtime.threads(), settings.max_batch_size),
-            graph: Arc::new(Graph::new((name, version), view, metrics, runtime)),
+            graph: Arc::new(Graph::new((name, version), view, metrics, runtime, tuning.sharing.is_shared)),
             tuning: ArcSwap::from_pointee(tuning),
+            examples: ArcSwapOption::from_pointee(examples),
+            answered: OnceLock::new(),
             settings,
             cache,
             source,
@@ -116,9 +130,14 @@ impl Runner {
         &self.graph.view.signature
     }
 
-    /// Returns the way in which samples go into one run.
+    /// Returns the way in which samples lie in the tensors of a request.
     pub fn batching(&self) -> Batching {
         self.graph.view.batching
+    }
+
+    /// Returns true if the first dimension is a batch: samples may share a run, and be run in several.
+    pub fn shares_runs(&self) -> bool {
+        self.graph.shares_runs()
     }
 
     /// Returns the settings by which its requests are scheduled.
@@ -152,8 +171,14 @@ impl Runner {
         self.graph.statistics.encoded(elapsed);
     }
 
-    /// Returns the samples in these inputs.
+    /// Returns the samples in these inputs: the whole is one where the first dimension is no batch.
     pub fn samples(&self, inputs: &[Tensor]) -> usize {
+        let rows = self.rows(inputs);
+        if self.shares_runs() || self.graph.runs_one_by_one() { rows } else { rows.min(1) }
+    }
+
+    /// Returns the size of the first dimension of these inputs, if all tensors of the graph have it.
+    pub fn rows(&self, inputs: &[Tensor]) -> usize {
         match self.batching() {
             Batching::Whole => 1,
             Batching::Any | Batching::Fixed(_) => inputs.first().map_or(0, Tensor::rows),
@@ -201,8 +226,26 @@ impl Runner {
     /// Puts a choice into force.
     pub(crate) fn apply(&self, tuning: Tuning) {
         self.graph.metrics.set_tuning(tuning.single(), tuning.max_batch);
-        self.lane.set_policy(lane_policy(&self.settings, self.batching(), tuning.max_batch, self.lane.threads()));
+        self.lane.set_policy(lane_policy(&self.settings, &tuning, self.lane.threads()));
+        self.graph.share_runs(tuning.sharing.is_shared);
         self.tuning.store(Arc::new(tuning));
+    }
+
+    /// Takes in inputs that the graph runs on.
+    pub(crate) fn learn(&self, examples: ExampleInputs) {
+        self.examples.store(Some(Arc::new(examples)));
+    }
+
+    /// Returns inputs that were answered while none were known that the graph runs on.
+    pub(crate) fn answered(&self) -> Option<&[Tensor]> {
+        self.answered.get().map(Vec::as_slice)
+    }
+
+    /// Keeps the inputs of the first answered request of a graph of which no example is known.
+    pub(super) fn note(&self, inputs: &[Tensor]) {
+        if self.tuning.load().stage == TuningStage::Unmeasured {
+            self.answered.get_or_init(|| inputs.to_vec());
+        }
     }
 
     /// Returns the error of a run that failed.
@@ -218,12 +261,13 @@ impl Runner {
         self.graph.prepare(tensors)
     }
 
-    /// Returns inputs of zeros for the graph, for a batch of this many samples.
+    /// Returns inputs that the graph runs on, for a batch of this many samples if it has one; `None` if none are known.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when an input would be too large to be counted.
-    pub(crate) fn zeros(&self, batch: usize) -> Result<Vec<Tensor>> {
-        self.graph.zeros(batch)
+    pub(crate) fn example(&self, batch: usize) -> Result<Option<Vec<Tensor>>> {
+        let batch = self.shares_runs().then_some(batch);
+        self.examples.load_full().map(|examples| examples.of(batch)).transpose()
     }
 
     /// Runs prepared tensors on this thread, for nobody's statistics.
@@ -264,6 +308,7 @@ impl Runner {
             InlineMode::Alone => Ran { outputs: self.graph.infer(&inputs, counted)?, inputs, infer: begun.elapsed() },
         };
         let outputs = Arc::new(outputs);
+        self.note(&inputs);
         let queue = begun.elapsed().saturating_sub(infer);
         self.remember(key, &outputs, counted);
         Ok(Executed { inputs, outputs, queue, infer, cached: false })
@@ -300,12 +345,11 @@ impl Runner {
         &self.lane
     }
 
-    /// Returns the most samples in one run of the pool; a graph without a free batch takes requests whole.
+    /// Returns the most samples of a request in one run of the pool; a request is cut only where requests may share
+    /// runs as well.
     pub(super) fn max_batch(&self) -> usize {
-        match self.batching() {
-            Batching::Any => self.tuning.load().max_batch.max(1),
-            Batching::Fixed(_) | Batching::Whole => usize::MAX,
-        }
+        let may_be_cut = self.shares_runs() && self.settings.across_requests;
+        if may_be_cut { self.tuning.load().max_batch.max(1) } else { usize::MAX }
     }
 
     /// Returns the time of a run of one sample.
@@ -320,14 +364,15 @@ impl Executed {
     }
 }
 
-fn lane_policy(settings: &SchedulingSettings, batching: Batching, max_batch: usize, threads: usize) -> LanePolicy {
-    let batch = match batching {
-        Batching::Any if settings.across_requests => BatchPolicy {
-            max_samples: max_batch.max(1),
+fn lane_policy(settings: &SchedulingSettings, tuning: &Tuning, threads: usize) -> LanePolicy {
+    let batch = if tuning.sharing.is_shared && settings.across_requests {
+        BatchPolicy {
+            max_samples: tuning.max_batch.max(1),
             max_delay: settings.max_queue_delay,
             preferred: settings.preferred_batch_sizes.clone(),
-        },
-        Batching::Any | Batching::Fixed(_) | Batching::Whole => BatchPolicy::single(),
+        }
+    } else {
+        BatchPolicy::single()
     };
     LanePolicy { batch, weight: settings.weight, concurrency: settings.concurrency.unwrap_or(threads).max(1) }
 }

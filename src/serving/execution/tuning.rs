@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::sharing::Sharing;
 use crate::config::SchedulingSettings;
 use crate::engine::EngineKind;
 
@@ -42,10 +43,12 @@ pub enum TuningStage {
     Measured,
     /// Measured in full by an earlier process on the same kind of machine.
     Remembered,
+    /// No inputs are known that the version runs on; it is measured after its first requests.
+    Unmeasured,
 }
 
 /// The costs that were measured of a version, and the choices made by them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Tuning {
     /// The progress of measuring.
     pub stage: TuningStage,
@@ -60,6 +63,9 @@ pub struct Tuning {
     pub inline_batches: bool,
     /// The most samples in one run.
     pub max_batch: usize,
+    /// The decision on samples sharing a run.
+    #[serde(skip)]
+    pub sharing: Sharing,
 }
 
 /// The choices that the settings make, so that no measurement does.
@@ -88,14 +94,23 @@ impl Pinned {
 
 impl Tuning {
     /// Chooses by costs, the first of which is the cost of one sample.
-    pub(crate) fn choose(stage: TuningStage, engine: EngineKind, costs: Vec<BatchCost>, pinned: Pinned) -> Self {
-        let single = costs.first().map_or(0.0, BatchCost::per_sample);
+    pub(crate) fn choose(
+        stage: TuningStage,
+        engine: EngineKind,
+        costs: Vec<BatchCost>,
+        sharing: Sharing,
+        pinned: Pinned,
+    ) -> Self {
+        let single = costs.first().map_or(f64::INFINITY, BatchCost::per_sample);
         let inline = pinned.inline.unwrap_or(single <= pinned.inline_below.as_secs_f64() * 1e6);
         let probe = costs.iter().find(|cost| cost.batch == BATCH_PROBE);
-        let joins = pinned.max_batch != Some(1) && !pinned.alone;
+        let joins = sharing.is_shared && pinned.max_batch != Some(1) && !pinned.alone;
         let inline_batches = inline && joins && probe.is_some_and(|cost| cost.per_sample() < single * BATCH_GAIN);
-        let max_batch = pinned.max_batch.unwrap_or_else(|| best_batch(&costs));
-        Self { stage, engine, costs, inline, inline_batches, max_batch }
+        let max_batch = match sharing.is_shared {
+            true => pinned.max_batch.unwrap_or_else(|| best_batch(&costs)),
+            false => 1,
+        };
+        Self { stage, engine, costs, inline, inline_batches, max_batch, sharing }
     }
 
     /// Returns the median time of the model alone on one sample.
@@ -119,7 +134,8 @@ mod tests {
 
     fn choose(costs: &[(usize, f64)], pinned: Pinned) -> Tuning {
         let costs = costs.iter().map(|&(batch, microseconds)| BatchCost { batch, microseconds }).collect();
-        Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, pinned)
+        let sharing = Sharing { is_shared: true, reason: String::new() };
+        Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, sharing, pinned)
     }
 
     fn pinned() -> Pinned {
@@ -151,5 +167,16 @@ mod tests {
         let tuning = choose(&[(1, 6.5), (8, 29.0)], fixed);
         assert_eq!((tuning.inline, tuning.inline_batches, tuning.max_batch), (false, false, 4));
         assert_eq!(choose(&[], pinned()).max_batch, 1);
+    }
+
+    #[test]
+    fn what_is_not_shown_to_be_independent_shares_no_run_whatever_the_settings_say() {
+        let costs = vec![BatchCost { batch: 1, microseconds: 6.5 }, BatchCost { batch: 8, microseconds: 29.0 }];
+        let alone = Sharing { is_shared: false, reason: String::new() };
+        let fixed = Pinned { max_batch: Some(4), ..pinned() };
+        let tuning = Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, alone.clone(), fixed);
+        assert_eq!((tuning.inline, tuning.inline_batches, tuning.max_batch), (true, false, 1));
+        let unmeasured = Tuning::choose(TuningStage::Unmeasured, EngineKind::Tract, Vec::new(), alone, pinned());
+        assert!(!unmeasured.inline, "nobody knows how long it takes");
     }
 }

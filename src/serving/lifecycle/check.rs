@@ -12,8 +12,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded, selec
 use serde::Deserialize;
 
 use crate::config::CheckConfig;
-use crate::engine::{EngineKind, Engines};
+use crate::engine::{EngineKind, Engines, Hints, Trial};
 use crate::error::{Error, Result};
+use crate::repository::sha256_hex;
 
 /// The most that is read of the child's answer and of its messages.
 const MAX_ANSWER_BYTES: u64 = 64 << 10;
@@ -35,10 +36,12 @@ pub struct Checker {
     stopped: Receiver<()>,
 }
 
-/// The child's answer, one line of JSON: a problem, or none.
+/// The child's answer, one line of JSON: a problem, or what its trial found.
 #[derive(Debug, Deserialize)]
-struct Answer {
-    problem: Option<String>,
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Problem(String),
+    Trial(Trial),
 }
 
 /// The end of a check.
@@ -54,25 +57,35 @@ impl Checker {
         Self { remembered: config.state_dir.join("checked"), config, stopped }
     }
 
-    /// Loads a file, of which `sha256` is the hash, in this engine and runs it once on zeros, elsewhere.
+    /// Loads a file, of which `sha256` is the hash, in this engine and tries it on example inputs, elsewhere. Returns what
+    /// the trial found.
     ///
     /// # Errors
     /// [`Error::Repository`] saying what became of it, [`Error::ShuttingDown`] when the server stops,
     /// [`Error::Internal`] when no child can be started.
-    pub fn check(&self, engines: &Engines, engine: EngineKind, onnx: &[u8], sha256: &str) -> Result<()> {
+    pub fn check(
+        &self,
+        engines: &Engines,
+        engine: EngineKind,
+        onnx: &[u8],
+        sha256: &str,
+        hints: &Hints,
+    ) -> Result<Trial> {
         let runtime = if engine == EngineKind::OnnxRuntime { engines.onnxruntime()? } else { "" };
-        let mark = format!("{sha256}-{}{runtime}-weir{}", engine.name(), env!("CARGO_PKG_VERSION"));
-        if self.remembered.join(&mark).exists() {
-            return Ok(());
+        let hints = if hints.is_empty() { String::new() } else { serde_json::to_string(hints).unwrap_or_default() };
+        let known = if hints.is_empty() { String::new() } else { format!("-{}", &sha256_hex(hints.as_bytes())[..12]) };
+        let mark = format!("{sha256}-{}{runtime}{known}-weir{}", engine.name(), env!("CARGO_PKG_VERSION"));
+        if let Some(trial) = self.recall(&mark) {
+            return Ok(trial);
         }
         let begun = Instant::now();
         let memory = self.config.memory_bytes.unwrap_or((2 << 30) + 4 * onnx.len() as u64);
-        let child = self.spawn(engines, engine, memory)?;
+        let child = self.spawn(engines, engine, memory, &hints)?;
         tracing::debug!(engine = engine.name(), bytes = onnx.len(), "a model is being checked");
         let end = self.attend(child, onnx).map_err(|error| Error::internal("a model could not be checked", error))?;
-        let problem = match end {
+        let judged = match end {
             End::Stopped => return Err(Error::ShuttingDown),
-            End::TimedOut => Some(format!(
+            End::TimedOut => Err(format!(
                 "it was not loaded and run within {} s (check-timeout-seconds)",
                 self.config.timeout.as_secs_f64()
             )),
@@ -81,21 +94,18 @@ impl Checker {
                 judge(status, &answer, &words, memory)
             }
         };
-        tracing::debug!(engine = engine.name(), elapsed_ms = begun.elapsed().as_millis() as u64, ?problem, "checked");
-        match problem {
-            Some(problem) => Err(Error::Repository { what: "model.onnx".into(), problem }),
-            None => {
-                self.remember(&mark);
-                Ok(())
-            }
-        }
+        tracing::debug!(engine = engine.name(), elapsed_ms = begun.elapsed().as_millis() as u64, ?judged, "checked");
+        let trial = judged.map_err(|problem| Error::Repository { what: "model.onnx".into(), problem })?;
+        self.remember(&mark, &trial);
+        Ok(trial)
     }
 
-    fn spawn(&self, engines: &Engines, engine: EngineKind, memory: u64) -> Result<Child> {
+    fn spawn(&self, engines: &Engines, engine: EngineKind, memory: u64, hints: &str) -> Result<Child> {
         let mut command = Command::new(&self.config.executable);
         command.args(["check-model", "--engine", engine.name()]);
         command.arg("--memory-bytes").arg(memory.to_string());
         command.arg("--cpu-seconds").arg(self.config.timeout.as_secs_f64().ceil().to_string());
+        command.arg("--hints").arg(hints);
         if let Some(file) = engines.onnxruntime_file() {
             command.arg("--onnxruntime").arg(file);
         }
@@ -159,15 +169,21 @@ impl Checker {
         self.stopped.try_recv() == Err(TryRecvError::Disconnected)
     }
 
+    /// Returns what an earlier check of the same file found.
+    fn recall(&self, mark: &str) -> Option<Trial> {
+        serde_json::from_slice(&fs::read(self.remembered.join(mark)).ok()?).ok()
+    }
+
     /// A state folder that cannot be written costs the next start a check and nothing else.
-    fn remember(&self, mark: &str) {
+    fn remember(&self, mark: &str, trial: &Trial) {
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.remembered)?;
             if fs::read_dir(&self.remembered)?.count() >= MAX_REMEMBERED {
                 fs::remove_dir_all(&self.remembered)?;
                 fs::create_dir_all(&self.remembered)?;
             }
-            fs::write(self.remembered.join(mark), [])
+            // A file that is half written is read as none.
+            fs::write(self.remembered.join(mark), serde_json::to_vec(trial)?)
         };
         if let Err(error) = write() {
             tracing::debug!(folder = %self.remembered.display(), %error, "a passed check is not remembered");
@@ -186,28 +202,32 @@ fn read_head(from: Option<impl Read>, limit: u64) -> Vec<u8> {
     head
 }
 
-/// Returns the fault of the model that the end of its child shows, if there is one.
-fn judge(status: ExitStatus, answer: &[u8], words: &str, memory: u64) -> Option<String> {
+/// Returns what the child of a model found, or the fault that its end shows.
+///
+/// # Errors
+/// The fault, in words.
+fn judge(status: ExitStatus, answer: &[u8], words: &str, memory: u64) -> std::result::Result<Trial, String> {
     const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
     const SIGXFSZ: i32 = 25;
-    let too_large = || Some(format!("it needs more memory than {memory} bytes (check-memory-bytes)"));
-    match (status.signal(), status.success()) {
-        (Some(SIGKILL), _) => Some("the system killed its check, as it does for want of memory".into()),
-        (Some(SIGXCPU), _) => Some("it takes too long (check-timeout-seconds)".into()),
-        (Some(SIGXFSZ), _) => Some("it makes the engine write a file".into()),
+    let too_large = || format!("it needs more memory than {memory} bytes (check-memory-bytes)");
+    Err(match (status.signal(), status.success()) {
+        (Some(SIGKILL), _) => "the system killed its check, as it does for want of memory".into(),
+        (Some(SIGXCPU), _) => "it takes too long (check-timeout-seconds)".into(),
+        (Some(SIGXFSZ), _) => "it makes the engine write a file".into(),
         (Some(_), _) if words.contains("overflowed its stack") => {
-            Some("it is nested or chained so deeply that the engine's stack overflows".into())
+            "it is nested or chained so deeply that the engine's stack overflows".into()
         }
         (Some(_), _) if is_out_of_memory(words) => too_large(),
-        (Some(signal), _) => Some(format!("it crashes the engine (signal {signal})")),
+        (Some(signal), _) => format!("it crashes the engine (signal {signal})"),
         (None, true) => match serde_json::from_slice::<Answer>(answer) {
-            Ok(Answer { problem: Some(problem) }) if is_out_of_memory(&problem) => too_large(),
-            Ok(answer) => answer.problem,
-            Err(_) => Some("its check gave no answer".into()),
+            Ok(Answer::Problem(problem)) if is_out_of_memory(&problem) => too_large(),
+            Ok(Answer::Problem(problem)) => problem,
+            Ok(Answer::Trial(trial)) => return Ok(trial),
+            Err(_) => "its check gave no answer".into(),
         },
-        (None, false) => Some(format!("its check failed with exit code {}", status.code().unwrap_or(-1))),
-    }
+        (None, false) => format!("its check failed with exit code {}", status.code().unwrap_or(-1)),
+    })
 }
 
 /// Returns true if the messages are those of an allocator that got no memory.
@@ -221,11 +241,13 @@ fn is_out_of_memory(words: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Independence;
 
     #[test]
     fn every_end_of_a_child_is_a_reason_of_its_own() {
         let signal = ExitStatus::from_raw;
         let exit = |code: i32| ExitStatus::from_raw(code << 8);
+        let found = r#"{"trial":{"example":null,"independence":{"kind":"no_batch"}}}"#;
         for (status, answer, words, expected) in [
             (exit(0), "{\"problem\":\"unknown op\"}", "", "unknown op"),
             (exit(0), "{\"problem\":\"Failed to allocate memory for 4000 bytes\"}", "", "more memory than 7 bytes"),
@@ -235,11 +257,11 @@ mod tests {
             (signal(24), "", "", "too long"),
             (signal(6), "", "thread 'model' has overflowed its stack", "stack overflows"),
             (signal(6), "", "memory allocation of 4000 bytes failed", "more memory than 7 bytes"),
-            (signal(11), "{\"problem\":null}", "", "signal 11"),
+            (signal(11), found, "", "signal 11"),
         ] {
-            let problem = judge(status, answer.as_bytes(), words, 7).unwrap_or_default();
+            let problem = judge(status, answer.as_bytes(), words, 7).unwrap_err();
             assert!(problem.contains(expected), "{status}: {problem}");
         }
-        assert_eq!(judge(exit(0), b"{\"problem\":null}\n", "", 7), None);
+        assert_eq!(judge(exit(0), format!("{found}\n").as_bytes(), "", 7).unwrap().independence, Independence::NoBatch);
     }
 }

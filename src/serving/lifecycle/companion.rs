@@ -30,13 +30,13 @@ impl CompanionLoader<'_> {
         let Some((manifest, image)) = manifest else {
             return Err(unusable(format!("{} makes images, and the model takes none", file.name)));
         };
-        let plan = self.graphs.candidates.plan(&file.onnx, &file.sha256)?;
-        let signature = plan.signature();
+        let tried = self.graphs.candidates.plan(&file.onnx, &file.sha256)?;
+        let signature = tried.plan.signature();
         if manifest.companions.get(&file.name).is_none_or(|promised| promised.signature != *signature) {
             return Err(unusable(format!("the graph of {} is not the manifest's: {signature:?}", file.name)));
         }
         let view = View::plain(signature);
-        let graph = self.graphs.warm(plan, view, &file.sha256)?;
+        let graph = self.graphs.warm(tried, view, &file.sha256, true)?;
         let graph_file = GraphFile { name: &file.name, sha256: &file.sha256 };
         let series = format!("{}/decoder", self.graphs.found.name);
         let decoder = self.graphs.runner(graph, &graph_file, &series, 0)?;

@@ -1,9 +1,9 @@
 //! Engine comparison: the other engine takes over when it gives the same answers and is clearly faster.
 
-use super::engines::Candidates;
+use super::engines::{Candidates, Tried};
 use super::examples;
 use crate::config::EngineChoice;
-use crate::engine::{EngineKind, Plan};
+use crate::engine::EngineKind;
 use crate::error::Result;
 use crate::repository::{Golden, VersionFiles};
 use crate::serving::execution::BatchCost;
@@ -30,7 +30,7 @@ pub(super) fn agreeing_plan(
     servable: &Servable,
     part: Part,
     max_bytes: u64,
-) -> Result<Option<Plan>> {
+) -> Result<Option<Tried>> {
     let runner = servable.runner(part)?;
     let (model, source) = (servable.name.as_str(), runner.source());
     if source.choice != EngineChoice::Auto
@@ -44,13 +44,14 @@ pub(super) fn agreeing_plan(
         tracing::debug!(model, file = source.file, "has changed since it was loaded");
         return Ok(None);
     }
-    let plan = candidates.load(EngineKind::OnnxRuntime, &files.onnx, &files.onnx_sha256)?;
+    let candidates = Candidates { hints: source.hints.clone(), ..candidates.clone() };
+    let tried = candidates.load(EngineKind::OnnxRuntime, &files.onnx, &files.onnx_sha256)?;
     let runtime = runner.runtime();
-    if plan.signature() != runtime.plan().signature() {
+    if tried.plan.signature() != runtime.plan().signature() {
         tracing::info!(model, "the engines see different signatures; tract goes on");
         return Ok(None);
     }
-    let mut other = plan.session()?;
+    let mut other = tried.plan.session()?;
     let probabilities = match (part, servable.transforms.answering()) {
         (Part::Model, Answering::Probabilities(output)) => Some(runner.graph_output(*output)),
         (Part::Model, Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs) | (Part::Decoder, _) => {
@@ -65,7 +66,7 @@ pub(super) fn agreeing_plan(
             return Ok(None);
         }
     }
-    Ok(Some(plan))
+    Ok(Some(tried))
 }
 
 /// Returns true if the second list of costs is clearly the better one, by the geometric mean of the costs of a
@@ -101,7 +102,8 @@ fn samples(servable: &Servable, part: Part) -> Result<Vec<Vec<Tensor>>> {
             }
             _ => Ok(tensor),
         };
-        samples.push(servable.runner(part)?.zeros(batch)?.into_iter().map(fill).collect::<Result<_>>()?);
+        let example = servable.runner(part)?.example(batch)?;
+        samples.extend(example.map(|inputs| inputs.into_iter().map(fill).collect::<Result<Vec<_>>>()).transpose()?);
     }
     Ok(samples)
 }

@@ -2,7 +2,7 @@
 
 use super::check::Checker;
 use crate::config::EngineChoice;
-use crate::engine::{EngineKind, Engines, Plan, refuse_external_data, zeros};
+use crate::engine::{EngineKind, Engines, Hints, Plan, Trial, refuse_external_data};
 use crate::error::{Error, Result};
 
 /// The engines that a version may run in, and the check of a file before this process trusts it.
@@ -14,6 +14,17 @@ pub struct Candidates {
     pub engines: Engines,
     /// Tries each file in a process of its own; without one, files are trusted.
     pub checker: Option<Checker>,
+    /// Knowledge of the inputs of the version.
+    pub hints: Hints,
+}
+
+/// A plan, and what its trial found.
+#[derive(Debug)]
+pub struct Tried {
+    /// The plan.
+    pub plan: Plan,
+    /// The findings.
+    pub trial: Trial,
 }
 
 impl Candidates {
@@ -22,7 +33,7 @@ impl Candidates {
     /// # Errors
     /// [`Error::Repository`] saying why no engine can run it, [`Error::Config`] when the engine of
     /// choice is not there, [`Error::ShuttingDown`].
-    pub fn plan(&self, onnx: &[u8], sha256: &str) -> Result<Plan> {
+    pub fn plan(&self, onnx: &[u8], sha256: &str) -> Result<Tried> {
         refuse_external_data(onnx)?;
         crate::engine::refuse_containers(onnx)?;
         match self.choice {
@@ -42,18 +53,20 @@ impl Candidates {
     ///
     /// # Errors
     /// As [`Candidates::plan`].
-    pub fn load(&self, engine: EngineKind, onnx: &[u8], sha256: &str) -> Result<Plan> {
+    pub fn load(&self, engine: EngineKind, onnx: &[u8], sha256: &str) -> Result<Tried> {
         if engine == EngineKind::OnnxRuntime {
             self.engines.onnxruntime()?;
         }
-        if let Some(checker) = &self.checker {
-            checker.check(&self.engines, engine, onnx, sha256)?;
-        }
+        let checked = match &self.checker {
+            Some(checker) => Some(checker.check(&self.engines, engine, onnx, sha256, &self.hints)?),
+            None => None,
+        };
         let plan = self.engines.load(engine, onnx)?;
-        if self.checker.is_none() && engine == EngineKind::Tract {
-            plan.session()?.run(&zeros(plan.signature(), 1)?)?;
-        }
-        Ok(plan)
+        let trial = match checked {
+            Some(trial) => trial,
+            None => Trial::of(&plan, &self.hints)?,
+        };
+        Ok(Tried { plan, trial })
     }
 }
 

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use super::comparison;
-use super::engines::Candidates;
+use super::engines::{Candidates, Tried};
 use super::tuner::Tuner;
 use super::tuning_store::TuningStore;
-use super::warm::WarmGraph;
+use super::warm::{Terms, WarmGraph};
 use crate::config::{EngineChoice, SchedulingSettings};
-use crate::engine::{EngineKind, Plan};
+use crate::engine::{EngineKind, Hints};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::repository::FoundVersion;
 use crate::repository::triton::View;
-use crate::serving::execution::{GraphSource, Pinned, Pool, ResponseCache, Runner, RunnerParts, Runtime};
+use crate::serving::execution::{Declared, GraphSource, Pinned, Pool, ResponseCache, Runner, RunnerParts, Runtime};
 use crate::transform::ImageLimits;
 
 /// The settings and the shared parts of loading.
@@ -54,8 +54,11 @@ pub(super) struct GraphLoader<'a> {
 
 impl<'a> GraphLoader<'a> {
     pub(super) fn new(found: &'a FoundVersion, settings: &'a LoadSettings, metrics: &'a Metrics) -> Self {
-        let choice = found.settings.engine.map_or(settings.candidates.choice, |table| table.kind);
-        let candidates = Candidates { choice, ..settings.candidates.clone() };
+        let own = found.settings.engine.as_ref().and_then(|table| table.kind);
+        let choice = own.unwrap_or(settings.candidates.choice);
+        let batched = found.settings.triton.as_ref().is_some_and(|triton| triton.config.max_batch_size > 0);
+        let hints = Hints { batched, examples: found.settings.examples() };
+        let candidates = Candidates { choice, hints, ..settings.candidates.clone() };
         let scheduling = found.settings.scheduling_over(&settings.scheduling);
         Self { found, settings, candidates, scheduling, metrics }
     }
@@ -65,25 +68,39 @@ impl<'a> GraphLoader<'a> {
     ///
     /// # Errors
     /// As [`Candidates::plan`].
-    pub(super) fn plan(&self, onnx: &[u8], sha256: &str) -> Result<Plan> {
+    pub(super) fn plan(&self, onnx: &[u8], sha256: &str) -> Result<Tried> {
         let known = |engine| self.settings.tuning.recall(sha256, engine);
         if self.candidates.choice == EngineChoice::Auto
             && let (Some(tract), Some(other)) = (known(EngineKind::Tract), known(EngineKind::OnnxRuntime))
             && comparison::is_better(&tract, &other)
-            && let Ok(plan) = self.candidates.load(EngineKind::OnnxRuntime, onnx, sha256)
+            && let Ok(tried) = self.candidates.load(EngineKind::OnnxRuntime, onnx, sha256)
         {
-            return Ok(plan);
+            return Ok(tried);
         }
         self.candidates.plan(onnx, sha256)
     }
 
-    /// Readies a graph for its first request.
+    /// Readies a graph for its first request. `declared` is set if somebody answers for the independence of its samples.
     ///
     /// # Errors
     /// The failure of the model.
-    pub(super) fn warm(&self, plan: Plan, view: View, sha256: &str) -> Result<WarmGraph> {
-        let remembered = self.settings.tuning.recall(sha256, plan.engine());
-        WarmGraph::new(plan, view, self.settings.pool.size(), remembered, Pinned::of(&self.scheduling))
+    pub(super) fn warm(&self, tried: Tried, view: View, sha256: &str, declared: bool) -> Result<WarmGraph> {
+        let terms = Terms {
+            threads: self.settings.pool.size(),
+            remembered: self.settings.tuning.recall(sha256, tried.plan.engine()),
+            pinned: Pinned::of(&self.scheduling),
+            batches: self.batches(declared),
+        };
+        WarmGraph::new(tried, view, &self.candidates.hints, terms)
+    }
+
+    /// Returns what is said about the first dimension.
+    fn batches(&self, declared: bool) -> Declared {
+        match (self.found.settings.excludes_batch(), declared || self.found.settings.declares_batch()) {
+            (true, _) => Declared::NoBatch,
+            (false, true) => Declared::Batch,
+            (false, false) => Declared::Nothing,
+        }
     }
 
     /// Makes the runner of a graph, whose metrics appear as of the model `series`.
@@ -97,7 +114,7 @@ impl<'a> GraphLoader<'a> {
         series: &str,
         cache_bytes: u64,
     ) -> Result<Runner> {
-        let WarmGraph { plan, view, sessions, tuning } = graph;
+        let WarmGraph { plan, view, sessions, tuning, batches, examples } = graph;
         let (found, settings) = (self.found, self.settings);
         let metrics = self.metrics.bind_servable(series, &found.version.to_string())?;
         let cache = match cache_bytes {
@@ -114,9 +131,12 @@ impl<'a> GraphLoader<'a> {
                 file: file.name.to_owned(),
                 sha256: file.sha256.to_owned(),
                 choice: self.candidates.choice,
+                hints: self.candidates.hints.clone(),
+                batches,
             },
             metrics,
             tuning,
+            examples,
             settings: self.scheduling.clone(),
             cache,
             pool: &settings.pool,

@@ -72,13 +72,13 @@ fn warm_model(
     onnx: Vec<u8>,
     onnx_sha256: &str,
 ) -> Result<WarmGraph> {
-    let plan = graphs.plan(&onnx, onnx_sha256)?;
+    let tried = graphs.plan(&onnx, onnx_sha256)?;
     drop(onnx);
     if let Some(manifest) = manifest {
-        verify::signature(manifest, plan.signature())?;
+        verify::signature(manifest, tried.plan.signature())?;
     }
-    let view = triton::view(found, plan.signature())?;
-    let mut graph = graphs.warm(plan, view, onnx_sha256)?;
+    let view = triton::view(found, tried.plan.signature())?;
+    let mut graph = graphs.warm(tried, view, onnx_sha256, manifest.is_some())?;
     triton::warm_up(found, &graph.view, &mut graph.sessions)?;
     Ok(graph)
 }
@@ -100,7 +100,7 @@ fn declared(
     let (transform, classes) = match manifest {
         Some(manifest) => (Some(manifest.transform.clone()), manifest.labels.clone()),
         None if found.settings.transform.is_none() && found.settings.labels.is_empty() => {
-            triton::classification(&graph.view, &outputs, &mut graph.sessions[0])?
+            triton::classification(graph, &outputs)?
         }
         None => (found.settings.transform.clone(), found.settings.labels.clone()),
     };
@@ -113,6 +113,13 @@ fn samples(probe: &[ProbeSample], signature: &Signature) -> Result<Vec<(Input, T
 
 fn announce(servable: &Servable, start: Instant) {
     servable.metrics().announce(start.elapsed());
+    let tuning = servable.tuning();
+    let (model, version) = (servable.name.as_str(), servable.version.0);
+    if tuning.sharing.is_shared {
+        tracing::debug!(model, version, batching = tuning.sharing.reason, "loaded");
+    } else {
+        tracing::info!(model, version, batching = tuning.sharing.reason, "requests share no runs");
+    }
     let Some(manifest) = &servable.manifest else { return };
     for (source, loss, accuracy) in manifest.metrics.as_ref().map(known_quality).into_iter().flatten() {
         servable.metrics().set_quality(source, loss, accuracy);

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{self, Session};
+use super::warm::WarmGraph;
+use crate::engine::Session;
 use crate::error::{Error, Result};
 use crate::repository::FoundVersion;
 use crate::repository::triton::{self, View};
@@ -22,14 +23,6 @@ pub(crate) fn view(found: &FoundVersion, graph: &Signature) -> Result<View> {
         Some(triton) => View::of(&triton.config, graph),
         None => Ok(View::plain(graph)),
     }
-}
-
-/// Returns inputs of zeros in the shapes of the graph.
-///
-/// # Errors
-/// [`Error::InvalidInput`] when an input would be too large to be counted.
-pub(crate) fn zeros(view: &View, batch: usize) -> Result<Vec<Tensor>> {
-    to_graph(view, engine::zeros(&view.signature, batch)?)
 }
 
 fn to_graph(view: &View, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
@@ -92,24 +85,27 @@ pub(crate) fn output_labels(found: &FoundVersion, view: &View) -> Result<BTreeMa
 }
 
 /// Returns a transform for the first output with labels that is a distribution over as many classes, judged by
-/// what the model gives for zeros.
+/// what the model gives for an example.
 ///
 /// # Errors
 /// The failure of the model.
-pub(crate) fn classification(
-    view: &View,
+pub(super) fn classification(
+    graph: &mut WarmGraph,
     labels: &BTreeMap<usize, Vec<String>>,
-    session: &mut Session,
 ) -> Result<(Option<Transform>, Vec<String>)> {
+    let view = &graph.view;
     let classes = |(output, labels): &(&usize, &Vec<String>)| {
         let spec = &view.signature.outputs[**output];
         spec.dtype == DType::Float32 && spec.sample_shape() == Some(vec![labels.len()])
     };
     let candidates: Vec<_> = labels.iter().filter(classes).collect();
-    if candidates.is_empty() || view.batching == Batching::Whole {
+    let Some(examples) = graph.examples.as_ref().filter(|_| !candidates.is_empty()) else {
+        return Ok((None, Vec::new()));
+    };
+    if view.batching == crate::signature::Batching::Whole {
         return Ok((None, Vec::new()));
     }
-    let outputs = session.run(&zeros(view, 1)?)?;
+    let outputs = graph.sessions[0].run(&examples.of(None)?)?;
     let outputs = match &view.adapter {
         Some(adapter) => adapter.to_client(outputs)?,
         None => outputs,

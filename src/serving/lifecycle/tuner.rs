@@ -5,14 +5,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::engines::Candidates;
+use super::engines::{Candidates, Tried};
 use super::tuning_store::TuningStore;
 use super::{comparison, warm};
-use crate::engine::{EngineKind, Plan};
+use crate::engine::{EngineKind, ExampleInputs, Plan, Trial};
 use crate::error::{Error, Result};
-use crate::serving::execution::{BatchCost, Pool, Runner, Runtime, Tuning, TuningStage};
+use crate::serving::execution::{BatchCost, Pool, Runner, Runtime, Sharing, Tuning, TuningStage};
 use crate::serving::servable::{Part, Servable};
-use crate::signature::Batching;
 
 /// The batches that are measured.
 const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 32];
@@ -22,6 +21,8 @@ const ROUNDS: usize = 3;
 const LONGEST_RUN: Duration = Duration::from_millis(300);
 /// The time between two looks whether requests wait, and the most looks before measuring all the same.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The time between two looks whether a graph that could not be measured has answered a request.
+const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: usize = 40;
 
 /// The background measurer: one thread with a queue of versions that are not measured yet.
@@ -46,6 +47,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<(Weak<Servable>, Part)>,
+    /// Graphs that wait for a first answered request.
+    unmeasured: Vec<(Weak<Servable>, Part)>,
     is_closed: bool,
 }
 
@@ -67,10 +70,15 @@ impl Tuner {
 
     /// Queues the parts of a version that have not been measured in full.
     pub(super) fn add(&self, servable: &Arc<Servable>) {
-        let is_due =
-            |part: &Part| servable.runner(*part).is_ok_and(|runner| runner.tuning().stage == TuningStage::Loading);
-        let due = [Part::Model, Part::Decoder].into_iter().filter(is_due);
-        self.shared.lock().queue.extend(due.map(|part| (Arc::downgrade(servable), part)));
+        let mut state = self.shared.lock();
+        for part in [Part::Model, Part::Decoder] {
+            match servable.runner(part).map(|runner| runner.tuning().stage) {
+                Ok(TuningStage::Loading) => state.queue.push_back((Arc::downgrade(servable), part)),
+                Ok(TuningStage::Unmeasured) => state.unmeasured.push((Arc::downgrade(servable), part)),
+                Ok(TuningStage::Measured | TuningStage::Remembered) | Err(_) => {}
+            }
+        }
+        drop(state);
         self.shared.changed.notify_one();
     }
 
@@ -104,10 +112,16 @@ impl Shared {
                 if state.is_closed {
                     return;
                 }
-                match state.queue.pop_front() {
-                    Some(next) => break next,
-                    None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                }
+                let answered = state.take_answered();
+                state.queue.extend(answered);
+                state = match (state.queue.pop_front(), state.unmeasured.is_empty()) {
+                    (Some(next), _) => break next,
+                    (None, true) => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    (None, false) => self
+                        .changed
+                        .wait_timeout(state, LOOK)
+                        .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
+                };
             };
             drop(state);
             let (servable, part) = next;
@@ -127,17 +141,30 @@ impl Shared {
     fn measure(&self, servable: &Servable, part: Part) -> Result<()> {
         let runner = servable.runner(part)?;
         let runtime = runner.runtime();
+        if runner.tuning().stage == TuningStage::Unmeasured && !learn(servable, runner, runtime.plan())? {
+            return Ok(());
+        }
+        let sharing = runner.tuning().sharing.clone();
         let Some(costs) = self.costs(runner, runtime.plan())? else { return Ok(()) };
-        self.settle(servable, runner, runtime.plan().engine(), costs.clone());
-        let Some(plan) = comparison::agreeing_plan(&self.candidates, servable, part, self.max_model_bytes)? else {
+        self.settle(servable, runner, runtime.plan().engine(), costs.clone(), sharing.clone());
+        let Some(tried) = comparison::agreeing_plan(&self.candidates, servable, part, self.max_model_bytes)? else {
             return Ok(());
         };
+        let Tried { plan, trial } = tried;
+        let others_sharing = Sharing::new(runner.batching(), runner.source().batches, &trial.independence);
+        if others_sharing.is_shared != sharing.is_shared {
+            let (model, reason) = (servable.name.as_str(), &others_sharing.reason);
+            tracing::info!(model, engine = plan.engine().name(), reason, "the engines differ in what may share a run");
+            return Ok(());
+        }
         let Some(others) = self.costs(runner, &plan)? else { return Ok(()) };
         if comparison::is_better(&costs, &others) {
             let engine = plan.engine();
-            let sessions = warm::sessions(&plan, self.pool.size())?;
+            let examples =
+                trial.example.map(|example| ExampleInputs::new(plan.signature(), &runner.source().hints, example));
+            let sessions = warm::sessions(&plan, examples.as_ref(), self.pool.size())?;
             runner.replace_runtime(Runtime::new(plan, runtime.threads(), sessions));
-            self.settle(servable, runner, engine, others);
+            self.settle(servable, runner, engine, others, others_sharing);
         } else {
             self.store.remember(&runner.source().sha256, plan.engine(), &others);
         }
@@ -145,9 +172,16 @@ impl Shared {
     }
 
     /// Puts what was measured into force.
-    fn settle(&self, servable: &Servable, runner: &Runner, engine: EngineKind, costs: Vec<BatchCost>) {
+    fn settle(
+        &self,
+        servable: &Servable,
+        runner: &Runner,
+        engine: EngineKind,
+        costs: Vec<BatchCost>,
+        sharing: Sharing,
+    ) {
         self.store.remember(&runner.source().sha256, engine, &costs);
-        let tuning = Tuning::choose(TuningStage::Measured, engine, costs, runner.pinned());
+        let tuning = Tuning::choose(TuningStage::Measured, engine, costs, sharing, runner.pinned());
         tracing::info!(
             model = servable.name.as_str(),
             version = servable.version.0,
@@ -161,7 +195,7 @@ impl Shared {
     }
 
     /// Measures the cost by batch size: the least of several rounds, as whatever else the machine does only adds
-    /// to it. `None` when the tuner closes.
+    /// to it. `None` when the tuner closes, or no inputs are known that the graph runs on.
     fn costs(&self, runner: &Runner, plan: &Plan) -> Result<Option<Vec<BatchCost>>> {
         let mut session = plan.session()?;
         let mut costs: Vec<BatchCost> = Vec::new();
@@ -174,7 +208,8 @@ impl Shared {
                 if !self.wait_for_calm() {
                     return Ok(None);
                 }
-                let cost = warm::cost(&mut session, batch, &runner.zeros(batch)?)?;
+                let Some(inputs) = runner.example(batch)? else { return Ok(None) };
+                let cost = warm::cost(&mut session, batch, &inputs)?;
                 match costs.get_mut(index) {
                     Some(known) => known.microseconds = known.microseconds.min(cost.microseconds),
                     None => costs.push(cost),
@@ -200,10 +235,44 @@ impl Shared {
     }
 }
 
+impl State {
+    /// Returns the graphs that have answered a request since, and forgets those that are gone.
+    fn take_answered(&mut self) -> Vec<(Weak<Servable>, Part)> {
+        let has_answered =
+            |servable: &Servable, part: Part| servable.runner(part).is_ok_and(|runner| runner.answered().is_some());
+        self.unmeasured.retain(|(servable, _)| servable.strong_count() > 0);
+        self.unmeasured
+            .extract_if(.., |(servable, part)| {
+                servable.upgrade().is_some_and(|servable| has_answered(&servable, *part))
+            })
+            .collect()
+    }
+}
+
+/// Tries a graph at the sizes of a request that it has answered; false if it fails on all other numbers.
+///
+/// # Errors
+/// [`Error::InvalidInput`] when an input would be too large to be counted.
+fn learn(servable: &Servable, runner: &Runner, plan: &Plan) -> Result<bool> {
+    let Some(answered) = runner.answered() else { return Ok(false) };
+    let hints = &runner.source().hints;
+    let trial = Trial::at(plan, hints, answered)?;
+    let (model, version) = (servable.name.as_str(), servable.version.0);
+    let Some(example) = trial.example else {
+        tracing::info!(model, version, "fails on other numbers than those of its first request; it stays unmeasured");
+        return Ok(false);
+    };
+    runner.learn(ExampleInputs::new(plan.signature(), hints, example));
+    let sharing = Sharing::new(runner.batching(), runner.source().batches, &trial.independence);
+    tracing::info!(model, version, batching = sharing.reason, "learnt from its first request");
+    runner.apply(Tuning::choose(TuningStage::Loading, plan.engine(), Vec::new(), sharing, runner.pinned()));
+    Ok(true)
+}
+
 fn sizes(runner: &Runner) -> impl Iterator<Item = usize> {
-    let most = match runner.batching() {
-        Batching::Any => runner.scheduling().max_batch_size.unwrap_or(SIZES[SIZES.len() - 1]),
-        Batching::Fixed(_) | Batching::Whole => 1,
+    let most = match runner.shares_runs() {
+        true => runner.scheduling().max_batch_size.unwrap_or(SIZES[SIZES.len() - 1]),
+        false => 1,
     };
     SIZES.into_iter().filter(move |size| *size <= most)
 }

@@ -1,62 +1,79 @@
 //! Sessions that have run, and the costs of runs.
 
-use super::triton;
-use crate::engine::{self, Plan, Session, zeros};
+use super::engines::Tried;
+use crate::engine::{self, ExampleInputs, Hints, Plan, Session};
 use crate::error::Result;
 use crate::repository::triton::View;
-use crate::serving::execution::{BATCH_PROBE, BatchCost, Pinned, Tuning, TuningStage};
-use crate::signature::Batching;
+use crate::serving::execution::{BATCH_PROBE, BatchCost, Declared, Pinned, Sharing, Tuning, TuningStage};
 use crate::tensor::Tensor;
 
 /// A graph that is ready for its first request.
 pub(super) struct WarmGraph {
     pub(super) plan: Plan,
     pub(super) view: View,
-    /// Sessions that have run.
+    /// Sessions, which have run if there are examples.
     pub(super) sessions: Vec<Session>,
     pub(super) tuning: Tuning,
+    /// The declaration about the first dimension.
+    pub(super) batches: Declared,
+    /// Inputs that it runs on; `None` if none are known.
+    pub(super) examples: Option<ExampleInputs>,
+}
+
+/// The terms on which a graph is readied.
+pub(super) struct Terms {
+    /// The threads that will run it.
+    pub(super) threads: usize,
+    /// The costs that earlier runs measured.
+    pub(super) remembered: Option<Vec<BatchCost>>,
+    /// The choices of the settings.
+    pub(super) pinned: Pinned,
+    /// The declaration about the first dimension.
+    pub(super) batches: Declared,
 }
 
 impl WarmGraph {
     /// Makes the sessions that must be there before the first request, and chooses how requests run: by the
-    /// `remembered` costs, or else by a brief measurement now.
+    /// remembered costs, or else by a brief measurement now.
     ///
     /// # Errors
     /// The failure of the model.
-    pub(super) fn new(
-        plan: Plan,
-        view: View,
-        threads: usize,
-        remembered: Option<Vec<BatchCost>>,
-        pinned: Pinned,
-    ) -> Result<Self> {
-        let mut sessions = sessions(&plan, threads)?;
-        let (stage, costs) = match remembered {
-            Some(costs) => (TuningStage::Remembered, costs),
-            None => {
-                let mut costs = vec![cost(&mut sessions[0], 1, &triton::zeros(&view, 1)?)?];
-                if view.batching == Batching::Any {
-                    costs.push(cost(&mut sessions[0], BATCH_PROBE, &triton::zeros(&view, BATCH_PROBE)?)?);
+    pub(super) fn new(tried: Tried, view: View, hints: &Hints, terms: Terms) -> Result<Self> {
+        let Tried { plan, trial } = tried;
+        let Terms { threads, remembered, pinned, batches } = terms;
+        let sharing = Sharing::new(view.batching, batches, &trial.independence);
+        let examples = trial.example.map(|example| ExampleInputs::new(plan.signature(), hints, example));
+        let mut sessions = sessions(&plan, examples.as_ref(), threads)?;
+        let (stage, costs) = match (remembered, &examples) {
+            (Some(costs), _) => (TuningStage::Remembered, costs),
+            (None, None) => (TuningStage::Unmeasured, Vec::new()),
+            (None, Some(examples)) => {
+                let mut costs = vec![cost(&mut sessions[0], 1, &examples.of(sharing.batch(1))?)?];
+                if sharing.is_shared {
+                    costs.push(cost(&mut sessions[0], BATCH_PROBE, &examples.of(Some(BATCH_PROBE))?)?);
                 }
                 (TuningStage::Loading, costs)
             }
         };
-        let tuning = Tuning::choose(stage, plan.engine(), costs, pinned);
-        Ok(Self { plan, view, sessions, tuning })
+        let tuning = Tuning::choose(stage, plan.engine(), costs, sharing, pinned);
+        Ok(Self { plan, view, sessions, tuning, batches, examples })
     }
 }
 
-/// Returns sessions that have run: one for each compute thread, or a single one if more are quickly made when
-/// they are needed.
+/// Returns sessions that have run if there are examples: one for each compute thread, or a single one if more are quickly
+/// made when they are needed.
 ///
 /// # Errors
 /// The failure of the model.
-pub(super) fn sessions(plan: &Plan, threads: usize) -> Result<Vec<Session>> {
+pub(super) fn sessions(plan: &Plan, examples: Option<&ExampleInputs>, threads: usize) -> Result<Vec<Session>> {
     let count = if plan.has_cheap_sessions() { 1 } else { threads };
-    let zeros = zeros(plan.signature(), 1)?;
+    let inputs = examples.map(|examples| examples.of(None)).transpose()?;
     let warm = |_| {
         let mut session = plan.session()?;
-        session.run(&zeros).map(|_| session)
+        if let Some(inputs) = &inputs {
+            session.run(inputs)?;
+        }
+        Ok(session)
     };
     (0..count.max(1)).map(warm).collect()
 }

@@ -34,15 +34,17 @@ impl Servable {
     }
 
     fn raw(&self, outputs: &[Tensor], samples: usize) -> Vec<Prediction> {
+        let is_whole =
+            self.batching() == Batching::Whole || outputs.iter().any(|output| output.shape().first() != Some(&samples));
         let names = self.signature().outputs.iter().map(|spec| spec.name.clone());
         let raw = |sample: usize| {
-            let elements = |output: &Tensor| match self.batching() {
-                Batching::Whole => output.data().clone(),
-                Batching::Any | Batching::Fixed(_) => output.slice_rows(sample..sample + 1).into_data(),
+            let elements = |output: &Tensor| match is_whole {
+                true => output.data().clone(),
+                false => output.slice_rows(sample..sample + 1).into_data(),
             };
             Prediction::Raw { outputs: names.clone().zip(outputs.iter().map(elements)).collect() }
         };
-        (0..samples).map(raw).collect()
+        (0..if is_whole { 1 } else { samples }).map(raw).collect()
     }
 }
 

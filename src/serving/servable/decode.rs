@@ -22,7 +22,7 @@ impl Servable {
     /// # Errors
     /// What is wrong with the input, or [`Error::ModelFailed`].
     pub(crate) fn execute(&self, input: Input, options: Options) -> Result<Vec<Prediction>> {
-        let samples = self.samples(&input);
+        let samples = input.rows(&self.model);
         let (tensors, inverted) = self.decode(Part::Model, input, options.polarity)?;
         let outputs = self.model.infer_uncounted(&tensors)?;
         self.predictions(&outputs, samples, inverted.as_deref(), options.top_k)

@@ -23,6 +23,14 @@ impl Input {
             Self::Tensors(tensors) => runner.samples(tensors),
         }
     }
+
+    /// Returns the size of its first dimension, if all tensors of the graph have it.
+    pub(crate) fn rows(&self, runner: &Runner) -> usize {
+        match self {
+            Self::Images(images) => images.len(),
+            Self::Tensors(tensors) => runner.rows(tensors),
+        }
+    }
 }
 
 /// The choices that a request makes about its answer.

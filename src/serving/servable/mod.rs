@@ -118,9 +118,15 @@ impl Servable {
         self.model.sample_dims()
     }
 
-    /// Returns the samples in a request to the model.
-    pub fn samples(&self, input: &Input) -> usize {
-        input.samples(&self.model)
+    /// Returns the size of the first dimension of a request to the model, if all its tensors have it.
+    pub fn rows(&self, input: &Input) -> usize {
+        input.rows(&self.model)
+    }
+
+    /// Returns the most samples that a request may bring if the server allows `limit`: any number if the first dimension
+    /// is no batch, as the whole request is one sample then.
+    pub fn sample_limit(&self, limit: usize) -> usize {
+        if self.model.shares_runs() || self.batching() != Batching::Any { limit } else { usize::MAX }
     }
 
     /// Returns the number of inputs that a request must bring; the rest are filled in.
@@ -187,7 +193,7 @@ impl Servable {
         let served = Served {
             name: &self.name,
             signature: self.signature(),
-            batching: self.batching(),
+            shares_runs: self.model.shares_runs(),
             max_samples,
             settings,
             joins: settings.across_requests && self.tuning().max_batch > 1,

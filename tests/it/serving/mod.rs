@@ -2,6 +2,7 @@
 
 mod batching;
 mod check;
+mod independence;
 mod lifecycle;
 mod mnist;
 mod scheduling;

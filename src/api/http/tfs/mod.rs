@@ -100,7 +100,7 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
     let hints = header_hints(&parts.headers)?;
     let context = request_context(Protocol::TfServing, &parts.headers, &parts.extensions);
     let body = read_body_for(state, &context, &servable, &parts.headers, body).await?;
-    let (model, max_examples) = (servable.clone(), state.settings().max_samples);
+    let (model, max_examples) = (servable.clone(), servable.sample_limit(state.settings().max_samples));
     let length = body.bytes.len();
     let read = move || {
         let (input, layout) = read_body_of(asked, &model, max_examples, &body.bytes)?;

@@ -57,7 +57,7 @@ pub(super) async fn read_question(
         }
         Kind::Raw => {
             let input = raw_input(&data, servable)?;
-            let is_one = servable.samples(&input) == 1;
+            let is_one = servable.rows(&input) == 1;
             (input, is_one)
         }
     };
