@@ -112,11 +112,12 @@ pub enum Error {
     /// The caller went away.
     #[error("the request was cancelled")]
     Cancelled,
-    /// The model failed on this request.
-    #[error("model \"{name}\" version {version} failed on this request")]
+    /// The model failed on this request; the reason is in words that may leave the process.
+    #[error("model \"{name}\" version {version} failed on this request: {reason}")]
     ModelFailed {
         name: ModelName,
         version: Version,
+        reason: String,
         #[source]
         source: Source,
     },

@@ -107,6 +107,11 @@ pub enum Dim {
 }
 
 impl Dim {
+    /// Returns true if each request may choose the size.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Symbol(_))
+    }
+
     /// Returns true for the batch.
     pub fn is_batch(&self) -> bool {
         matches!(self, Self::Symbol(name) if name == BATCH)
@@ -177,8 +182,11 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// Returns the number of samples in one run.
+    /// Returns the number of samples in one run. A model without inputs has no samples.
     pub fn batching(&self) -> Batching {
+        if self.inputs.is_empty() {
+            return Batching::Whole;
+        }
         let mut firsts = self.inputs.iter().chain(&self.outputs).map(|tensor| tensor.shape.first());
         let Some(Some(first)) = firsts.next() else { return Batching::Whole };
         match first {
@@ -307,6 +315,7 @@ mod tests {
         assert_eq!(batching(&[&["seq"]], &[&["seq"]]), Batching::Whole);
         assert_eq!(batching(&[&["0", "4"]], &[&["0"]]), Batching::Whole);
         assert_eq!(batching(&[&[]], &[&[]]), Batching::Whole);
+        assert_eq!(batching(&[], &[&["3"]]), Batching::Whole);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Logging: format, filters that change at run time, and the log line of a panic.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -155,6 +156,16 @@ impl LogControl {
     }
 }
 
+thread_local!(static PANICS_ARE_EXPECTED: Cell<bool> = const { Cell::new(false) });
+
+/// Runs work whose panics are caught and reported by the caller, so that they are no errors in the log.
+pub fn expecting_panics<T>(work: impl FnOnce() -> T) -> T {
+    let before = PANICS_ARE_EXPECTED.replace(true);
+    let done = work();
+    PANICS_ARE_EXPECTED.set(before);
+    done
+}
+
 /// Sets up logging to standard error. A panic becomes one log line without its payload.
 ///
 /// # Errors
@@ -182,7 +193,11 @@ pub fn init(config: &LogConfig) -> Result<LogControl> {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        tracing::error!(place, thread, "panic");
+        if PANICS_ARE_EXPECTED.get() {
+            tracing::debug!(place, thread, "a panic in an engine");
+        } else {
+            tracing::error!(place, thread, "panic");
+        }
     }));
     Ok(LogControl {
         directives: config.filter.clone(),

@@ -6,13 +6,16 @@
 mod attempts;
 mod contain;
 mod containers;
+mod dims;
 mod example;
 mod external;
+mod faults;
 mod independence;
 mod measure;
 mod ml;
 mod onnxruntime;
 mod passes;
+mod seen;
 mod tract;
 mod trial;
 mod wire;
@@ -30,7 +33,7 @@ pub use measure::{measure, zeros};
 pub use trial::Trial;
 
 use crate::error::Result;
-use crate::signature::Signature;
+use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
 
 /// A graph execution engine.
@@ -51,6 +54,30 @@ impl EngineKind {
             Self::OnnxRuntime => "onnxruntime",
         }
     }
+}
+
+/// An input that a request may leave out: an initializer of the graph that is also an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptionalInput {
+    /// Its name, type and shape.
+    pub spec: TensorSpec,
+    /// The value that it has when it is left out.
+    pub default: Tensor,
+}
+
+/// The plans of a graph for the sizes that requests bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShapePlanCounts {
+    /// Set if a plan for any sizes runs what has no plan of its own.
+    pub any_size: bool,
+    /// Plans that are kept now.
+    pub kept: usize,
+    /// Runs whose plan was there.
+    pub hits: u64,
+    /// Plans that were made.
+    pub made: u64,
+    /// Runs that waited for their plan.
+    pub waited: u64,
 }
 
 /// The engines of this process.
@@ -137,6 +164,31 @@ impl Plan {
         }
     }
 
+    /// Returns the inputs that a request may leave out. They follow those of the signature: a run gets none of them or
+    /// all.
+    pub fn optional_inputs(&self) -> &[OptionalInput] {
+        match self {
+            Self::Tract(plan) => plan.optional(),
+            Self::OnnxRuntime(plan) => plan.optional(),
+        }
+    }
+
+    /// Returns the state of the cache of plans for the sizes of requests, if the graph has one.
+    pub fn shape_plans(&self) -> Option<ShapePlanCounts> {
+        match self {
+            Self::Tract(plan) => plan.shape_plans(),
+            Self::OnnxRuntime(_) => None,
+        }
+    }
+
+    /// Returns true if a request of sizes that never came before needs no plan first, which takes long.
+    pub fn takes_any_shape(&self) -> bool {
+        match self {
+            Self::Tract(plan) => plan.takes_any_shape(),
+            Self::OnnxRuntime(_) => true,
+        }
+    }
+
     /// Returns true if a session takes microseconds to create, because it shares the weights of the plan. Then
     /// none needs to be created before it is used.
     pub fn has_cheap_sessions(&self) -> bool {
@@ -168,9 +220,10 @@ pub enum Session {
 }
 
 impl Session {
-    /// Runs the graph. Inputs and outputs are in the order of the signature.
+    /// Runs the graph. Inputs and outputs are in the order of the signature; optional inputs may follow the others.
     ///
     /// # Errors
+    /// [`crate::error::Error::InvalidInput`] when the values or sizes of the inputs are at fault,
     /// [`crate::error::Error::Internal`] when the model fails or panics. After a panic the state of the
     /// session is unknown, so the session must be dropped.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {

@@ -7,8 +7,8 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
 
-use super::values::brief;
 use crate::engine::contain::{contain, unusable};
+use crate::engine::faults;
 use crate::error::{Error, Result};
 
 /// The loaded library.
@@ -32,7 +32,7 @@ impl Library {
                 .with_config_entry("session.load_model_format", "ONNX")?
                 .commit_from_memory(onnx)
         };
-        make().map_err(|error| unusable(brief(error.message())))
+        make().map_err(|error| unusable(faults::words(error.message())))
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn open(setting: Option<&Path>) -> Result<&'static Library> {
     if let Some(library) = LIBRARY.get() {
         return Ok(library);
     }
-    let library = contain("ONNX Runtime crashed while it was loaded", || load(&file))??;
+    let library = contain(|| load(&file)).map_err(|_| refuse("its library crashed while it was loaded"))??;
     tracing::info!(version = library.version, file = %file.display(), "ONNX Runtime found");
     Ok(LIBRARY.get_or_init(|| library))
 }

@@ -10,6 +10,7 @@ mod library;
 mod shapes;
 mod values;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,15 +18,12 @@ use ort::session::{Session, SessionInputValue};
 
 use self::half::Halves;
 use self::library::Library;
-use super::contain::{contain, unusable};
-use super::example::{Hints, guesses, leaves_a_choice};
+use super::contain::{loading, running};
+use super::dims::{Nameless, Symbols};
+use super::{OptionalInput, seen, tract};
 use crate::error::{Error, Result};
-use crate::signature::{Dim, Signature, TensorSpec};
+use crate::signature::{Batching, Dim, Signature};
 use crate::tensor::Tensor;
-
-/// The batch of the run that reveals the shapes of the outputs. No other dimension is likely to have
-/// this size.
-const PROBE: usize = 3;
 
 /// Returns the version of the library, loading it on the first call.
 pub(super) fn version(library: Option<&Path>) -> Result<&'static str> {
@@ -42,6 +40,7 @@ pub(super) fn is_found(library: Option<&Path>) -> bool {
 pub struct OrtPlan {
     library: &'static Library,
     signature: Signature,
+    optional: Vec<OptionalInput>,
     onnx: Vec<u8>,
     spare: Spare,
 }
@@ -53,80 +52,58 @@ type Spare = Arc<Mutex<Vec<Inner>>>;
 impl OrtPlan {
     pub(super) fn load(library: Option<&Path>, onnx: &[u8]) -> Result<Self> {
         let library = library::open(library)?;
-        contain("the model crashed the engine while loading", || Self::build(library, onnx))?
+        loading(|| Self::build(library, onnx))
     }
 
     fn build(library: &'static Library, onnx: &[u8]) -> Result<Self> {
         let mut inner = Inner::new(library, onnx)?;
         let signature = signature(&mut inner)?;
-        Ok(Self { library, signature, onnx: onnx.to_vec(), spare: Arc::new(Mutex::new(vec![inner])) })
+        let has_optional = !inner.session.overridable_initializers().is_empty();
+        let optional = if has_optional { tract::optional_inputs(onnx)? } else { Vec::new() };
+        let spare = Arc::new(Mutex::new(vec![inner]));
+        Ok(Self { library, signature, optional, onnx: onnx.to_vec(), spare })
     }
 
     pub(super) fn signature(&self) -> &Signature {
         &self.signature
     }
 
+    pub(super) fn optional(&self) -> &[OptionalInput] {
+        &self.optional
+    }
+
     pub(super) fn session(&self) -> Result<OrtSession> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let inner = match spare {
+        let mut inner = match spare {
             Some(inner) => inner,
-            None => contain("the model crashed the engine while loading", || Inner::new(self.library, &self.onnx))??,
+            None => loading(|| Inner::new(self.library, &self.onnx))?,
         };
+        inner.optional = self.optional.iter().map(|input| input.spec.name.clone()).collect();
         Ok(OrtSession { inner: Some(inner), spare: self.spare.clone() })
     }
 }
 
-/// Derives the signature from the declarations of the file and the outputs of a run on example inputs; from the
-/// declarations alone if no example fits. If the file leaves the batch open but the graph accepts only one sample,
-/// the batch is 1.
+/// Derives the signature from the declarations of the file and the outputs of a run on guesses. If the
+/// file leaves the batch open but the graph accepts only one sample, the batch is 1.
 fn signature(session: &mut Inner) -> Result<Signature> {
-    let (mut inputs, batch) = shapes::inputs(session.session.inputs())?;
-    let batch = batch.map(str::to_owned);
-    let mut batch = batch.as_deref().map(|name| (name, PROBE));
-    let mut seen = run_on_examples(session, &inputs, batch.map_or(1, |(_, samples)| samples));
-    if batch.is_some() && seen.is_err() {
-        let mut single = inputs.clone();
-        for dim in single.iter_mut().filter_map(|input| input.shape.first_mut()).filter(|dim| dim.is_batch()) {
-            *dim = Dim::Fixed(1);
-        }
-        seen = run_on_examples(session, &single, 1);
-        if seen.is_ok() {
-            (inputs, batch) = (single, None);
-        }
+    let (signature, is_guess) = named(session, Nameless::Batch)?;
+    if is_guess && signature.batching() != Batching::Any {
+        return named(session, Nameless::Independent).map(|(signature, _)| signature);
     }
-    let outputs = match seen {
-        Ok(seen) => shapes::outputs(session.session.outputs(), &seen, batch)?,
-        Err(error) if leaves_a_choice(&inputs) => {
-            tracing::debug!(%error, "no example input fits; the outputs are taken as declared");
-            shapes::declared_outputs(session.session.outputs(), batch.map(|(name, _)| name))?
-        }
-        Err(error) => return Err(refused(error)),
-    };
-    Ok(Signature { inputs, outputs })
+    Ok(signature)
 }
 
-/// Returns the shapes of the outputs of a run on the first example that fits.
-///
-/// # Errors
-/// The failure on the first example, if none fits.
-fn run_on_examples(session: &mut Inner, inputs: &[TensorSpec], samples: usize) -> Result<Vec<Vec<usize>>> {
-    let mut failure = None;
-    for example in guesses(inputs, &Hints::default(), samples) {
-        match example.inputs(inputs, None).and_then(|tensors| session.execute(&tensors)) {
-            Ok(outputs) => return Ok(outputs.iter().map(|output| output.shape().to_vec()).collect()),
-            Err(error) => failure = failure.or(Some(error)),
-        }
+/// Returns the signature, and true if it is a guess that the first dimensions of the inputs are the batch.
+fn named(session: &mut Inner, nameless: Nameless) -> Result<(Signature, bool)> {
+    let mut inputs = shapes::inputs(session.session.inputs())?;
+    let outputs = shapes::outputs(session.session.outputs())?;
+    let dims: Vec<Vec<Dim>> = inputs.iter().map(|input| input.shape.clone()).collect();
+    let symbols = Symbols::of(&dims, nameless);
+    for (index, input) in inputs.iter_mut().enumerate() {
+        input.shape = symbols.input(index, &dims[index]);
     }
-    Err(failure.unwrap_or_else(|| Error::internal("the model failed", "its inputs are too large")))
-}
-
-fn refused(error: Error) -> Error {
-    match error {
-        Error::Internal { source, .. } => {
-            unusable(format!("it fails on example inputs: {}", values::brief(&source.to_string())))
-        }
-        other => other,
-    }
+    let (signature, _) = seen::signature(inputs, &outputs, &symbols, |inputs| session.execute(inputs));
+    Ok((signature, symbols.is_ambiguous()))
 }
 
 /// One thread's session for an [`OrtPlan`]. Dropping it returns it to the spare sessions of the plan.
@@ -141,9 +118,11 @@ impl OrtSession {
     pub(super) fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let gone = || Error::internal("the model crashed", "the session had crashed before");
         let mut inner = self.inner.take().ok_or_else(gone)?;
-        let outputs = contain("the model crashed", || inner.execute(inputs))?;
-        self.inner = Some(inner);
-        outputs
+        running(|| {
+            let outputs = inner.execute(inputs);
+            self.inner = Some(inner);
+            outputs
+        })
     }
 }
 
@@ -159,18 +138,31 @@ impl Drop for OrtSession {
 struct Inner {
     session: Session,
     halves: Halves,
+    /// The names of the inputs that may follow the others.
+    optional: Vec<String>,
 }
 
 impl Inner {
     fn new(library: &'static Library, onnx: &[u8]) -> Result<Self> {
-        Ok(Self { session: library.session(onnx)?, halves: Halves::new(library) })
+        Ok(Self { session: library.session(onnx)?, halves: Halves::new(library), optional: Vec::new() })
     }
 
     fn execute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let (session, halves) = (&mut self.session, &mut self.halves);
         let expected = session.outputs().len();
+        let required = session.inputs().len();
+        let mut names: Vec<Cow<'_, str>> = Vec::new();
+        if inputs.len() > required {
+            names.extend(session.inputs().iter().map(|input| Cow::Owned(input.name().to_owned())));
+            names.extend(self.optional.iter().map(|name| Cow::Borrowed(name.as_str())));
+        }
         let inputs = inputs.iter().map(|input| convert::to_ort(input, halves)).collect::<Result<Vec<_>>>()?;
-        let outputs = session.run::<0>(inputs.as_slice() as &[SessionInputValue<'_>]).map_err(values::failed)?;
+        let outputs = if names.is_empty() {
+            session.run::<0>(inputs.as_slice() as &[SessionInputValue<'_>])
+        } else {
+            session.run::<0>(names.into_iter().zip(inputs).collect::<Vec<_>>())
+        };
+        let outputs = outputs.map_err(values::failed)?;
         if outputs.len() != expected {
             return Err(Error::internal("the model failed", format!("{} of {expected} outputs", outputs.len())));
         }

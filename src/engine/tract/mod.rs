@@ -3,123 +3,216 @@
 //! Models are parsed from memory, never from a path: tract would map the file, and truncating a mapped
 //! file kills the process. Without a path tract also refuses external data.
 
+mod by_shape;
 mod convert;
+mod limits;
 mod shapes;
+mod source;
+mod worker;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use prost::Message as _;
-use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
-use super::contain::{contain, unusable};
-use super::{ml, passes};
+use self::by_shape::{ShapePlans, ShapeSession};
+use self::limits::Limits;
+use self::source::{Inner, Source};
+use self::worker::{Base, BaseSession};
+use super::contain::{contain, loading, running, unusable};
+use super::dims::Nameless;
+use super::measure::zeros;
+use super::{OptionalInput, ShapePlanCounts, faults, seen};
 use crate::error::{Error, Result};
-use crate::signature::{Batching, Signature};
+use crate::signature::{Batching, Signature, TensorSpec};
 use crate::tensor::Tensor as WeirTensor;
 
 /// An optimised graph, shared by all threads.
 #[derive(Debug)]
 pub struct TractPlan {
     signature: Signature,
-    /// Runs batches of any size.
-    any_batch: Arc<TypedRunnableModel>,
-    /// Runs one sample, 10 to 20 % faster than the plan with a symbolic batch. Absent if the batch of
-    /// the graph is not symbolic.
-    single: Option<Arc<TypedRunnableModel>>,
+    optional: Vec<OptionalInput>,
+    runs: Runs,
+}
+
+/// The plans of a graph.
+#[derive(Debug)]
+enum Runs {
+    /// One for any number of samples.
+    Base(Base),
+    /// One for any sizes, if there is one, and others for the sizes of requests.
+    ByShape(Arc<ShapePlans>),
 }
 
 impl TractPlan {
     pub(super) fn load(onnx: &[u8]) -> Result<Self> {
-        contain("the model crashed the engine while loading", || Self::build(onnx))?
+        loading(|| {
+            let (plan, is_guess) = Self::build(onnx, Nameless::Batch)?;
+            if is_guess && plan.signature.batching() != Batching::Any {
+                return Self::build(onnx, Nameless::Independent).map(|(plan, _)| plan);
+            }
+            Ok(plan)
+        })
     }
 
-    fn build(onnx: &[u8]) -> Result<Self> {
-        let refuse = |error: TractError| unusable(format!("{error:#}"));
-        let mut graph = parse(onnx)?;
-        let batch = shapes::name_symbols(&mut graph).map_err(refuse)?;
-        let names = shapes::names(&graph);
-        let typed = graph.into_typed().and_then(passes::mend).map_err(refuse)?.into_decluttered().map_err(refuse)?;
-        let signature = shapes::signature(&typed, names)?;
-        let single = batch
-            .filter(|_| signature.batching() == Batching::Any)
-            .map(|symbol| optimise(typed.set_symbols(&HashMap::from([(symbol, TDim::from(1))]))?))
-            .transpose()
-            .map_err(refuse)?;
-        let any_batch = optimise(typed).map_err(refuse)?;
-        Ok(Self { signature, any_batch, single })
+    /// Returns the plan, and true if it is a guess that the first dimensions of the inputs are the batch.
+    fn build(onnx: &[u8], nameless: Nameless) -> Result<(Self, bool)> {
+        let parse = |inner| Source::parse(onnx, nameless, inner).map_err(|error| refuse(&format!("{error:#}")));
+        let mut source = parse(Inner::Derived)?;
+        let mut graph = typed(&source);
+        if graph.is_err() && source.has_inner {
+            let believing = parse(Inner::Declared)?;
+            let second = typed(&believing);
+            if second.is_ok() {
+                (source, graph) = (believing, second);
+            }
+        }
+        let is_guess = source.symbols.is_ambiguous();
+        let optional = source.optional.iter().map(|optional| optional.input.clone()).collect();
+        let planned = graph.and_then(|graph| {
+            let signature = Signature { inputs: source.inputs.clone(), outputs: outputs(&graph, &source)? };
+            let batch = source.batch().filter(|_| signature.batching() == Batching::Any);
+            Ok((signature, base(graph, batch)?))
+        });
+        let (signature, runs) = match planned {
+            Ok((signature, base)) => (signature.clone(), Runs::of(source, base, &signature, onnx.len())),
+            Err(said) => {
+                let is_closed = source.inputs.iter().all(|spec| spec.shape.iter().all(|dim| !dim.is_open()));
+                if is_closed || faults::is_unknown_operation(&said) {
+                    return Err(refuse(&said));
+                }
+                let plans = Arc::new(ShapePlans::new(source, None, onnx.len()));
+                (tried(&plans).ok_or_else(|| refuse(&said))?, Runs::ByShape(plans))
+            }
+        };
+        Ok((Self { signature, optional, runs }, is_guess))
     }
 
     pub(super) fn signature(&self) -> &Signature {
         &self.signature
     }
 
+    pub(super) fn optional(&self) -> &[OptionalInput] {
+        &self.optional
+    }
+
+    /// Returns the state of the cache of plans by shape, if the graph has one.
+    pub(super) fn shape_plans(&self) -> Option<ShapePlanCounts> {
+        match &self.runs {
+            Runs::Base(_) => None,
+            Runs::ByShape(plans) => Some(plans.counts()),
+        }
+    }
+
+    /// Returns true if requests of a new shape need no plan first.
+    pub(super) fn takes_any_shape(&self) -> bool {
+        match &self.runs {
+            Runs::Base(_) => true,
+            Runs::ByShape(plans) => plans.has_base(),
+        }
+    }
+
     pub(super) fn session(&self) -> Result<TractSession> {
-        let worker = |plan: &Arc<TypedRunnableModel>| Worker::new(plan.clone());
-        Ok(TractSession { any_batch: worker(&self.any_batch)?, single: self.single.as_ref().map(worker).transpose()? })
+        match &self.runs {
+            Runs::Base(base) => base_session(base),
+            Runs::ByShape(plans) => plans.session().map(|plans| TractSession(Memory::ByShape(plans))),
+        }
     }
 }
 
-fn optimise(graph: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
-    passes::speed_up(graph)?.into_optimized()?.into_runnable()
+impl Runs {
+    /// Chooses the plans. A graph that leaves nothing open but the batch, and takes several samples, needs one for any
+    /// number of samples only.
+    fn of(source: Source, (base, limits): (Base, Limits), signature: &Signature, bytes: usize) -> Self {
+        let is_closed = source.open().is_empty() && source.optional.is_empty();
+        if is_closed && (!source.symbols.has_batch() || takes_several(&base, signature)) {
+            return Self::Base(base);
+        }
+        Self::ByShape(Arc::new(ShapePlans::new(source, Some((base, limits)), bytes)))
+    }
 }
 
-/// Parses the bytes where they are; the reader of tract would copy them first.
-fn parse(onnx: &[u8]) -> Result<InferenceModel> {
-    let mut proto = ModelProto::decode(onnx).map_err(|error| unusable(error.to_string()))?;
-    passes::rewrite_file(&mut proto).map_err(unusable)?;
-    let mut reader = passes::reader();
-    ml::register(&mut reader.op_register);
-    reader.model_for_proto_model(&proto).map_err(|error| unusable(format!("{error:#}")))
+fn takes_several(base: &Base, signature: &Signature) -> bool {
+    const SEVERAL: usize = 2;
+    let run = || {
+        let mut session = base_session(base)?;
+        session.run(&zeros(signature, SEVERAL)?)
+    };
+    run().is_ok()
+}
+
+fn base_session(base: &Base) -> Result<TractSession> {
+    let session = base.session().map_err(|error| refuse(&format!("{error:#}")))?;
+    Ok(TractSession(Memory::Base(session)))
+}
+
+fn refuse(said: &str) -> Error {
+    unusable(faults::words(said))
+}
+
+/// Returns the graph with shapes for any sizes.
+///
+/// # Errors
+/// What tract or its panic said.
+fn typed(source: &Source) -> std::result::Result<TypedModel, String> {
+    contain(|| source.typed(None, true)).and_then(|graph| graph.map_err(|error| format!("{error:#}")))
+}
+
+fn outputs(graph: &TypedModel, source: &Source) -> std::result::Result<Vec<TensorSpec>, String> {
+    shapes::outputs(graph, &source.names).map_err(|error| match error {
+        Error::Repository { problem, .. } => problem,
+        other => other.to_string(),
+    })
+}
+
+fn base(graph: TypedModel, batch: Option<Symbol>) -> std::result::Result<(Base, Limits), String> {
+    let make = || Ok((Limits::of(&graph)?, Base::new(graph, batch)?));
+    let made: TractResult<_> = contain(make)?;
+    made.map(|(limits, base)| (base, limits)).map_err(|error| format!("{error:#}"))
+}
+
+/// Returns the signature of a graph without a plan for any sizes, by runs on guesses; `None` if no guess leads to a
+/// plan.
+fn tried(plans: &Arc<ShapePlans>) -> Option<Signature> {
+    let source = plans.source();
+    let mut session = TractSession(Memory::ByShape(plans.session().ok()?));
+    let run = |inputs: &[WeirTensor]| session.run(inputs);
+    let (signature, has_run) = seen::signature(source.inputs.clone(), &source.outputs, &source.symbols, run);
+    (has_run || plans.has_planned()).then_some(signature)
+}
+
+/// Returns the inputs of a file that a request may leave out.
+///
+/// # Errors
+/// [`Error::Repository`] when the file cannot be read.
+pub(super) fn optional_inputs(onnx: &[u8]) -> Result<Vec<OptionalInput>> {
+    source::optional_inputs(onnx).map_err(|error| refuse(&format!("{error:#}")))
 }
 
 /// One thread's working memory for a [`TractPlan`].
 #[derive(Debug)]
-pub struct TractSession {
-    any_batch: Worker,
-    single: Option<Worker>,
-}
+pub struct TractSession(Memory);
 
-/// One thread's working memory for one graph.
+/// The working memory for the plans of a graph.
 #[derive(Debug)]
-struct Worker {
-    plan: Arc<TypedRunnableModel>,
-    state: TypedSimpleState,
-    /// True if operations of the graph keep state from run to run. A loop over time steps keeps its
-    /// batch size and its last states, which belong to another request.
-    remembers: bool,
-}
-
-impl Worker {
-    fn new(plan: Arc<TypedRunnableModel>) -> Result<Self> {
-        let state = plan.spawn().map_err(|error| unusable(format!("{error:#}")))?;
-        let remembers = state.op_states.iter().any(Option::is_some);
-        Ok(Self { plan, state, remembers })
-    }
-
-    fn run(&mut self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        if self.remembers {
-            self.state = self.plan.spawn()?;
-        }
-        self.state.run(inputs)
-    }
+enum Memory {
+    Base(BaseSession),
+    ByShape(ShapeSession),
 }
 
 impl TractSession {
     pub(super) fn run(&mut self, inputs: &[WeirTensor]) -> Result<Vec<WeirTensor>> {
-        contain("the model crashed", || self.execute(inputs))?
+        running(|| self.execute(inputs))
     }
 
     fn execute(&mut self, inputs: &[WeirTensor]) -> Result<Vec<WeirTensor>> {
-        let failed = |error: TractError| Error::internal("the model failed", format!("{error:#}"));
-        let worker = match &mut self.single {
-            Some(single) if inputs.iter().all(|input| input.rows() == 1) => single,
-            _ => &mut self.any_batch,
-        };
+        let failed = |error: TractError| faults::running(&format!("{error:#}"));
+        let shapes: TVec<&[usize]> = inputs.iter().map(WeirTensor::shape).collect();
         let inputs = inputs.iter().map(|input| convert::to_tract(input).map(IntoTValue::into_tvalue));
         let inputs = inputs.collect::<TractResult<TVec<_>>>().map_err(failed)?;
-        let outputs = worker.run(inputs).map_err(failed)?;
+        let outputs = match &mut self.0 {
+            Memory::Base(base) => base.run(inputs, &shapes).map_err(|said| faults::running(&said))?,
+            Memory::ByShape(plans) => plans.run(inputs, &shapes)?,
+        };
         outputs.iter().map(|output| convert::from_tract(output)).collect::<TractResult<_>>().map_err(failed)
     }
 }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::sessions::Runtime;
 use super::statistics::Statistics;
+use crate::engine::OptionalInput;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
@@ -29,6 +30,8 @@ pub(super) struct Graph {
     shares_runs: AtomicBool,
     /// Dimensions of inputs that share a symbol with an earlier one.
     shared: Vec<SharedDim>,
+    /// The inputs that a request may leave out, all or none of which follow the others.
+    pub(super) optional: Vec<OptionalInput>,
 }
 
 /// A dimension of an input that must be as large as another.
@@ -51,8 +54,9 @@ impl Graph {
         shares_runs: bool,
     ) -> Self {
         let (statistics, shared) = (Statistics::default(), shared_dims(&view.signature));
+        let optional = runtime.plan().optional_inputs().to_vec();
         let (runtime, shares_runs) = (ArcSwap::from_pointee(runtime), shares_runs.into());
-        Self { name, version, view, metrics, statistics, runtime, shares_runs, shared }
+        Self { name, version, view, metrics, statistics, runtime, shares_runs, shared, optional }
     }
 
     /// Returns true if samples may share a run.
@@ -76,6 +80,11 @@ impl Graph {
     /// The plan and its sessions.
     pub(super) fn runtime(&self) -> Arc<Runtime> {
         self.runtime.load_full()
+    }
+
+    /// Returns true if a request of any shape can run without a plan of its own.
+    pub(super) fn takes_any_shape(&self) -> bool {
+        self.runtime.load().plan().takes_any_shape()
     }
 
     /// Replaces the plan and its sessions; runs under way finish with those they have.
@@ -176,6 +185,11 @@ impl Graph {
         }
     }
 
+    /// Returns true if a request brings inputs that others leave out, so that it shares no run with them.
+    pub(super) fn brings_optional(&self, tensors: &[Tensor]) -> bool {
+        tensors.len() > self.view.signature.inputs.len()
+    }
+
     fn no_samples(&self) -> Result<Vec<Tensor>> {
         let empty = |output: &TensorSpec| {
             let shape = output.sample_shape().ok_or_else(|| {
@@ -188,7 +202,10 @@ impl Graph {
 
     fn check(&self, tensors: &[Tensor]) -> Result<()> {
         let specs = &self.view.signature.inputs;
-        if tensors.len() != specs.len() {
+        if tensors.len() == specs.len() + self.optional.len() {
+            let mut given = tensors[specs.len()..].iter().zip(&self.optional);
+            given.try_for_each(|(tensor, optional)| check_one(tensor, &optional.spec, false))?;
+        } else if tensors.len() != specs.len() {
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
             return Err(Error::InvalidInput(format!(
                 "the model takes {} inputs ({}), got {}",
@@ -229,9 +246,15 @@ impl Graph {
         }
     }
 
-    /// Returns the error of a run that failed.
+    /// Returns the error of a run that failed: as it is if the input is at fault.
     pub(super) fn failed(&self, error: Error) -> Error {
-        Error::ModelFailed { name: self.name.clone(), version: self.version, source: Box::new(error) }
+        let reason = match &error {
+            Error::InvalidInput(_) => return error,
+            Error::Internal { message: "the model failed", source } => source.to_string(),
+            Error::Internal { message, source } => format!("{message}: {source}"),
+            other => other.to_string(),
+        };
+        Error::ModelFailed { name: self.name.clone(), version: self.version, reason, source: Box::new(error) }
     }
 }
 

@@ -118,7 +118,7 @@ async fn statistics_add_up() {
     assert_eq!(infer(&app, &[1.0, 2.0, 3.0]).await.status, 200);
     assert_eq!(infer(&app, &[1.0]).await.status, 200);
     assert_eq!(infer(&app, &[1.0]).await.status, 200);
-    assert_eq!(infer(&app, &[7.0]).await.status, 500);
+    assert_eq!(infer(&app, &[7.0]).await.status, 400);
     infer(&app, &[0.0; 300]).await.assert_oip_error(413);
     let now = statistics().await;
     let count = |part: &str| now["inference_stats"][part]["count"].as_u64().unwrap();

@@ -156,7 +156,7 @@ async fn a_closed_connection_cancels_its_request() {
 
 /// Both the thread that received the request and the compute threads run models.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_in_a_model_is_one_answer_500_and_nothing_else() {
+async fn an_index_beyond_a_table_is_one_answer_400_and_nothing_else() {
     for inline_below in [0, 1_000_000] {
         let app = TestApp::with_temp(bare_model("bomb", &panics_on_seven()), |options| {
             options.threads = Some(2);
@@ -164,12 +164,12 @@ async fn a_panic_in_a_model_is_one_answer_500_and_nothing_else() {
         })
         .await;
         for round in 0..100 {
-            let detail = app.post_json("/predict", &json!({"instances": [[7.0]]})).await.assert_problem(500);
-            assert!(!detail.contains("divide") && !detail.contains("src/"), "{detail}");
+            let detail = app.post_json("/predict", &json!({"instances": [[7.0]]})).await.assert_problem(400);
+            assert!(detail.contains("index") && !detail.contains(".rs"), "{detail}");
             let fine = app.post_json("/predict", &json!({"instances": [[3.0]]})).await;
             assert_eq!(fine.json()["predictions"][0]["outputs"]["y"], json!([3.0]), "round {round}");
         }
-        assert_eq!((outcome(&app, "bomb", "error"), outcome(&app, "bomb", "success")), (100.0, 100.0));
+        assert_eq!((outcome(&app, "bomb", "invalid_input"), outcome(&app, "bomb", "success")), (100.0, 100.0));
         assert_eq!(app.stop(StopReason::Interrupt).await, Shutdown::Clean);
     }
 }
@@ -186,13 +186,13 @@ async fn neighbours_of_a_request_that_panics_get_their_own_answers() {
         for asked in (0..24).map(ask).collect::<Vec<_>>() {
             let (x, answer) = asked.await.unwrap();
             if x == 7.0 {
-                answer.assert_problem(500);
+                answer.assert_problem(400);
             } else {
                 assert_eq!(answer.json()["predictions"][0]["outputs"]["y"], json!([x]));
             }
         }
     }
-    assert_eq!((outcome(&app, "bomb", "error"), outcome(&app, "bomb", "success")), (100.0, 380.0));
+    assert_eq!((outcome(&app, "bomb", "invalid_input"), outcome(&app, "bomb", "success")), (100.0, 380.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
