@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::catalog::Catalog;
 use super::context::{Caller, Deadline, RequestContext};
-use super::execution::{Admitted, Executed, Pool, Runner, Success, Terms};
+use super::execution::{Admitted, Executed, InlineMode, Pool, Runner, Success, Terms};
 use super::servable::{Input, Options, Part, Prediction, Servable};
 use super::tap::{Finished, Observer, Tap};
 use crate::error::{Error, Kind, Result};
@@ -265,7 +265,7 @@ impl Predictor {
         let Asked { context, servable, part, runner } = asked;
         let _in_flight = GaugeGuard::hold(&runner.metrics().in_flight);
         let counted = context.caller.is_client();
-        if let Some(mode) = runner.inline_mode()
+        if let Some(mode) = inline_mode(runner, &input)
             && self.pool.is_idle()
             && input.rows(runner) == 1
             && is_quick(&input)
@@ -300,6 +300,15 @@ async fn queued(admitted: Admitted<'_>, asked: Asked<'_>, input: Input, polarity
     };
     let decode = start.elapsed();
     Ok(Answered::new(admitted.infer(tensors).await?, inverted, decode))
+}
+
+/// Returns the way in which a request runs on the calling thread, if it may. Images are brought to the size that was
+/// measured.
+fn inline_mode(runner: &Runner, input: &Input) -> Option<InlineMode> {
+    match input {
+        Input::Images(_) => runner.inline_mode(&[]),
+        Input::Tensors(tensors) => runner.inline_mode(tensors),
+    }
 }
 
 /// Returns true if an input is decoded in no time.

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::api::error::ApiError;
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
+use crate::engine::ShapePlanCounts;
 use crate::ids::{ModelName, Version};
 use crate::repository::{ClassificationQuality, Manifest, Quality, ReconstructionQuality, RegressionQuality};
 use crate::serving::{Catalog, LiveQuality, ModelEntry, Servable, State as VersionState, Tuning, VersionEntry};
@@ -79,6 +80,12 @@ pub(super) struct ServingInfo {
     /// The names of classes that a file beside the versions or the graph itself gives, by output.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     output_labels: BTreeMap<String, Vec<String>>,
+    /// The names of inputs that a request may leave out: initializers of the graph that are also inputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    optional_inputs: Vec<String>,
+    /// The plans for the sizes of requests, where the built-in engine has such plans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plans_by_shape: Option<ShapePlanCounts>,
     #[serde(flatten)]
     described: Option<Described>,
 }
@@ -221,6 +228,8 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         probe: servable.live_quality(),
         signature: servable.signature().clone(),
         output_labels: servable.labelled_outputs(),
+        optional_inputs: servable.optional_inputs().iter().map(|optional| optional.spec.name.clone()).collect(),
+        plans_by_shape: servable.shape_plans(),
         described: servable.manifest.as_ref().map(described),
     }
 }

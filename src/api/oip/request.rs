@@ -74,12 +74,13 @@ impl InferRequest {
     }
 }
 
-/// The inputs in the order of the signature.
+/// The inputs in the order of the signature, followed by the optional ones if the request brings any.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] naming the input and what is wrong with it.
 pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: &Regions) -> Result<Input> {
-    let specs = &servable.signature().inputs;
+    let optional = servable.optional_inputs().iter().map(|optional| &optional.spec);
+    let specs: Vec<&TensorSpec> = servable.signature().inputs.iter().chain(optional).collect();
     let mut ordered: Vec<Option<Tensor>> = specs.iter().map(|_| None).collect();
     for input in inputs {
         let name = quote(&input.name);
@@ -91,7 +92,7 @@ pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: 
         if ordered[index].is_some() {
             return Err(Error::InvalidInput(format!("the input {name} is given twice")));
         }
-        let spec = &specs[index];
+        let spec = specs[index];
         let at_input = |error: Error| match error {
             Error::InvalidInput(problem) => Error::InvalidInput(format!("input {name}: {problem}")),
             other => other,
@@ -102,10 +103,7 @@ pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: 
         }
         ordered[index] = Some(input.into_tensor(spec).map_err(at_input)?);
     }
-    let tensor = |(tensor, spec): (Option<Tensor>, &TensorSpec)| {
-        tensor.ok_or_else(|| Error::InvalidInput(format!("the input \"{}\" is missing", spec.name)))
-    };
-    ordered.into_iter().zip(specs).map(tensor).collect::<Result<_>>().map(Input::Tensors)
+    servable.arranged(ordered).map(Input::Tensors)
 }
 
 /// Encoded images, if that is what the input holds: a model with an image transform has one input, of

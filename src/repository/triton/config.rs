@@ -213,7 +213,7 @@ pub struct ModelInput {
     pub is_shape_tensor: bool,
     /// Of no effect.
     pub allow_ragged_batch: bool,
-    /// Of no effect.
+    /// Set if a request may leave it out, for people: the graph decides.
     pub optional: bool,
     /// Of other backends.
     pub is_non_linear_format_io: bool,

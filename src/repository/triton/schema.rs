@@ -157,7 +157,7 @@ static INPUT: Schema = Schema {
         one("reshape", Kind::Message(&RESHAPE), RESHAPED),
         one("is_shape_tensor", Bool, TENSORRT),
         one("allow_ragged_batch", Bool, Warned("samples of different shapes never share a run")),
-        one("optional", Bool, Warned("every request must bring all inputs")),
+        one("optional", Bool, Obeyed("shown; a request may leave out what the graph has a default for")),
         one("is_non_linear_format_io", Bool, TENSORRT),
     ],
 };

@@ -117,7 +117,6 @@ fn what_has_no_effect_is_named_once() {
         ("dynamic_batching { preserve_ordering: true }", "preserve_ordering (line 1) has no effect"),
         ("dynamic_batching { default_queue_policy { timeout_action: DELAY } }", "timeout_action DELAY has no effect"),
         ("dynamic_batching { priority_queue_policy { key: 1 value: {} } }", "priority_queue_policy (line 1)"),
-        ("input { name: \"x\" data_type: TYPE_FP32 dims: 1 optional: true }", "input.optional (line 1) has no effect"),
         ("input { name: \"x\" data_type: TYPE_FP32 dims: 1 } dynamic_batching { }", "max_batch_size is 0"),
     ] {
         let warnings = warnings(text);
@@ -184,7 +183,7 @@ fn what_cannot_be_served_is_refused_by_name() {
 #[test]
 fn the_view_of_triton_s_image_classifier_hides_the_batch_of_one() {
     let graph = graph(&[spec("data_0", &["1", "3", "224", "224"])], &[spec("fc6_1", &["1", "1000", "1", "1"])]);
-    let view = View::of(&config(DENSENET), &graph).unwrap();
+    let view = View::of(&config(DENSENET), &graph, &[]).unwrap();
     assert_eq!(view.batching, Batching::Whole);
     assert_eq!(view.signature, self::graph(&[spec("data_0", &["3", "224", "224"])], &[spec("fc6_1", &["1000"])]));
     let adapter = view.adapter.unwrap();
@@ -197,7 +196,8 @@ fn the_view_of_triton_s_image_classifier_hides_the_batch_of_one() {
 #[test]
 fn dims_leave_the_batch_out_exactly_when_there_is_one() {
     let of = |text: &str, input: &[&str], output: &[&str]| {
-        View::of(&config(text), &graph(&[spec("x", input)], &[spec("y", output)])).map_err(|error| error.to_string())
+        View::of(&config(text), &graph(&[spec("x", input)], &[spec("y", output)]), &[])
+            .map_err(|error| error.to_string())
     };
     let tensors =
         "input { name: \"x\" data_type: TYPE_FP32 dims: [-1, 4] } output { name: \"y\" data_type: TYPE_FP32 dims: 2 }";
@@ -256,12 +256,12 @@ fn dims_leave_the_batch_out_exactly_when_there_is_one() {
 fn inputs_are_all_listed_or_none_and_outputs_are_picked() {
     let graph = graph(&[spec("a", &["N"]), spec("b", &["N"])], &[spec("y", &["N"]), spec("z", &["N", "2"])]);
     let one_input = config("input { name: \"a\" data_type: TYPE_FP32 dims: -1 }");
-    let problem = View::of(&one_input, &graph).unwrap_err().to_string();
+    let problem = View::of(&one_input, &graph, &[]).unwrap_err().to_string();
     assert!(problem.contains("input \"b\" of the graph is not listed"), "{problem}");
     let picked = config(
         "max_batch_size: 4 output [{ name: \"z\" data_type: TYPE_FP32 dims: 2 }, { name: \"y\" data_type: TYPE_FP32 dims: 1 reshape { shape: [] } }]",
     );
-    let view = View::of(&picked, &graph).unwrap();
+    let view = View::of(&picked, &graph, &[]).unwrap();
     let names: Vec<&str> = view.signature.outputs.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!((names, view.signature.outputs[1].shape_text()), (vec!["z", "y"], "[N, 1]".into()));
     let adapter = view.adapter.unwrap();
@@ -275,7 +275,7 @@ fn inputs_are_all_listed_or_none_and_outputs_are_picked() {
 fn one_open_dimension_takes_what_is_left() {
     let text =
         "max_batch_size: 4 input { name: \"x\" data_type: TYPE_FP32 dims: [-1, 6] reshape { shape: [2, -1, 3] } }";
-    let view = View::of(&config(text), &graph(&[spec("x", &["N", "2", "L", "3"])], &[spec("y", &["N"])])).unwrap();
+    let view = View::of(&config(text), &graph(&[spec("x", &["N", "2", "L", "3"])], &[spec("y", &["N"])]), &[]).unwrap();
     assert_eq!(view.signature.inputs[0].shape_text(), "[N, x_0, 6]");
     let input = Tensor::new(vec![2, 5, 6], vec![0f32; 60]).unwrap();
     assert_eq!(view.adapter.unwrap().to_graph(vec![input]).unwrap()[0].shape(), [2, 2, 5, 3]);

@@ -108,11 +108,12 @@ impl View {
         Self { signature: graph.clone(), batching: graph.batching(), adapter: None }
     }
 
-    /// A graph as a configuration shows it.
+    /// A graph as a configuration shows it. The configuration may list inputs that a request may leave out, `optional`,
+    /// as well.
     ///
     /// # Errors
     /// [`crate::error::Error::Repository`] naming the tensor that does not fit, expected and got.
-    pub fn of(config: &ModelConfig, graph: &Signature) -> Result<Self> {
+    pub fn of(config: &ModelConfig, graph: &Signature, optional: &[TensorSpec]) -> Result<Self> {
         let batched = config.max_batch_size > 0;
         if batched {
             let tensors = graph.inputs.iter().map(|spec| ("input", spec));
@@ -142,7 +143,13 @@ impl View {
             dims: &output.dims,
             reshape: output.reshape.as_ref().map(|reshape| reshape.shape.as_slice()),
         });
-        let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.collect(), outputs.collect());
+        let (left_out, inputs): (Vec<_>, Vec<_>) =
+            inputs.partition(|input| optional.iter().any(|spec| spec.name == input.name));
+        left_out
+            .iter()
+            .filter(|_| !batched)
+            .try_for_each(|input| input.see(&optional[find(input, optional)?], false).map(drop))?;
+        let outputs: Vec<_> = outputs.collect();
         let (input_specs, input_shapes) = see_inputs(&inputs, &graph.inputs, batched)?;
         let (output_specs, output_shapes) = see_outputs(&outputs, &graph.outputs, batched)?;
         let is_reshaped =

@@ -23,7 +23,7 @@ pub use tuning::{BatchCost, Tuning, TuningStage};
 
 pub(crate) use cache::ResponseCache;
 pub(crate) use request::{Admitted, Terms};
-pub(crate) use runner::{Executed, GraphSource, RunnerParts};
+pub(crate) use runner::{Executed, GraphSource, InlineMode, RunnerParts};
 pub(crate) use sessions::Runtime;
 pub(crate) use sharing::Declared;
 pub(crate) use statistics::Success;

@@ -96,7 +96,7 @@ impl<'a> Admitted<'a> {
         let permit = Arc::new(permit);
         let rows = inputs.first().map_or(1, Tensor::rows);
         let size = place.runner.max_batch();
-        if rows <= size {
+        if rows <= size || place.runner.graph().brings_optional(&inputs) {
             let (ticket, answer) = place.submit_samples(inputs, permit)?;
             return place.answered(ticket, answer).await;
         }
@@ -120,7 +120,8 @@ impl Place<'_> {
         let (reply, answer) = oneshot::channel();
         let graph = self.runner.graph();
         let rows = inputs.first().map_or(1, Tensor::rows);
-        let (is_alone, shape) = (!graph.shares_runs() || rows == 0, graph.open_shape(&inputs));
+        let (is_alone, shape) =
+            (!graph.shares_runs() || rows == 0 || graph.brings_optional(&inputs), graph.open_shape(&inputs));
         let samples = Samples { graph: graph.clone(), inputs, permit, counted: self.terms.counted, reply };
         Ok((self.submit(rows, is_alone, shape, Work::Infer(samples))?, answer))
     }

@@ -15,7 +15,7 @@ use super::statistics::Statistics;
 use super::tuning::{Pinned, Tuning, TuningStage};
 use super::work::Work;
 use crate::config::{EngineChoice, SchedulingSettings};
-use crate::engine::{ExampleInputs, Hints};
+use crate::engine::{ExampleInputs, Hints, OptionalInput, ShapePlanCounts};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
@@ -128,6 +128,16 @@ impl Runner {
     /// Returns the inputs and outputs as clients see them.
     pub fn signature(&self) -> &Signature {
         &self.graph.view.signature
+    }
+
+    /// Returns the inputs that a request may leave out. A request brings none of them or all, after the others.
+    pub fn optional_inputs(&self) -> &[OptionalInput] {
+        &self.graph.optional
+    }
+
+    /// Returns the plans for the sizes of requests, if the graph has such plans.
+    pub fn shape_plans(&self) -> Option<ShapePlanCounts> {
+        self.graph.runtime().plan().shape_plans()
     }
 
     /// Returns the way in which samples lie in the tensors of a request.
@@ -286,11 +296,14 @@ impl Runner {
         self.lane.has_room(self.tuning.load().single())
     }
 
-    /// Returns the way in which small requests run on the thread that received them, if they may.
-    pub(crate) fn inline_mode(&self) -> Option<InlineMode> {
+    /// Returns the way in which a request of these inputs runs on the thread that received it, if it may: if no more was
+    /// measured to take little time, and no plan has to be made first.
+    pub(crate) fn inline_mode(&self, inputs: &[Tensor]) -> Option<InlineMode> {
         let tuning = self.tuning.load();
+        let elements = inputs.iter().map(|tensor| tensor.data().len()).sum();
+        let needs_no_plan = inputs.len() <= self.signature().inputs.len() && self.graph.takes_any_shape();
         let mode = if tuning.inline_batches { InlineMode::Batched } else { InlineMode::Alone };
-        tuning.inline.then_some(mode)
+        (tuning.is_inline(elements) && needs_no_plan).then_some(mode)
     }
 
     /// Answers one prepared sample on this thread.

@@ -25,6 +25,8 @@ pub struct BatchCost {
     pub batch: usize,
     /// The median time of the run in microseconds.
     pub microseconds: f64,
+    /// Elements in the inputs of the run.
+    pub elements: usize,
 }
 
 impl BatchCost {
@@ -113,6 +115,12 @@ impl Tuning {
         Self { stage, engine, costs, inline, inline_batches, max_batch, sharing }
     }
 
+    /// Returns true if a run on inputs of this many elements was measured, or one on more, and may be inline. What was
+    /// measured says nothing about a larger input.
+    pub(crate) fn is_inline(&self, elements: usize) -> bool {
+        self.inline && self.costs.first().is_some_and(|cost| elements <= cost.elements)
+    }
+
     /// Returns the median time of the model alone on one sample.
     pub fn single(&self) -> Duration {
         Duration::from_secs_f64(self.costs.first().map_or(0.0, |cost| cost.microseconds / 1e6))
@@ -133,9 +141,13 @@ mod tests {
     use super::*;
 
     fn choose(costs: &[(usize, f64)], pinned: Pinned) -> Tuning {
-        let costs = costs.iter().map(|&(batch, microseconds)| BatchCost { batch, microseconds }).collect();
+        let costs = costs.iter().map(|&(batch, microseconds)| cost(batch, microseconds)).collect();
         let sharing = Sharing { is_shared: true, reason: String::new() };
         Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, sharing, pinned)
+    }
+
+    fn cost(batch: usize, microseconds: f64) -> BatchCost {
+        BatchCost { batch, microseconds, elements: batch * 10 }
     }
 
     fn pinned() -> Pinned {
@@ -146,6 +158,15 @@ mod tests {
     fn a_dense_network_is_batched_and_runs_inline() {
         let tuning = choose(&[(1, 6.5), (2, 11.0), (4, 17.0), (8, 29.0), (16, 51.0), (32, 97.0)], pinned());
         assert_eq!((tuning.inline, tuning.inline_batches, tuning.max_batch), (true, true, 16));
+    }
+
+    #[test]
+    fn what_was_measured_says_nothing_about_a_larger_input() {
+        let tuning = choose(&[(1, 6.5), (8, 29.0)], pinned());
+        assert_eq!([0, 9, 10, 11, 80].map(|elements| tuning.is_inline(elements)), [true, true, true, false, false]);
+        let asked_for = choose(&[(1, 9000.0)], Pinned { inline: Some(true), ..pinned() });
+        assert!(asked_for.is_inline(10) && !asked_for.is_inline(11));
+        assert!(!choose(&[(1, 9000.0)], pinned()).is_inline(1));
     }
 
     #[test]
@@ -171,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_is_not_shown_to_be_independent_shares_no_run_whatever_the_settings_say() {
-        let costs = vec![BatchCost { batch: 1, microseconds: 6.5 }, BatchCost { batch: 8, microseconds: 29.0 }];
+        let costs = vec![cost(1, 6.5), cost(8, 29.0)];
         let alone = Sharing { is_shared: false, reason: String::new() };
         let fixed = Pinned { max_batch: Some(4), ..pinned() };
         let tuning = Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, alone.clone(), fixed);

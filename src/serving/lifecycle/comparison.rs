@@ -1,7 +1,7 @@
-//! Engine comparison: the other engine takes over when it gives the same answers and is clearly faster.
+//! Engine comparison: of two engines that agree the cheaper one serves, of two that do not the reference.
 
-use super::engines::{Candidates, Tried};
-use super::examples;
+use super::engines::{Candidates, Tried, reason};
+use super::{agreement, examples};
 use crate::config::EngineChoice;
 use crate::engine::EngineKind;
 use crate::error::Result;
@@ -14,23 +14,23 @@ use crate::transform::PolarityChoice;
 /// The largest share of the present engine's cost at which the other takes over.
 const CLEARLY: f64 = 0.9;
 
-/// The largest difference between two engines, absolute and relative to the number: kernels round differently.
-const TOLERANCE: f64 = 1e-3;
-
 /// The golden examples that are compared, and the sizes of the made-up batches.
 const GOLDEN: usize = 8;
 const BATCHES: [usize; 2] = [1, 3];
 
-/// Loads a part of a version in the engine that does not run it now, if there is one and it agrees.
+/// The other engine, which a part of a version does not run in now.
+pub(super) struct Rival {
+    pub(super) tried: Tried,
+    /// The first difference between the answers of the engines in words, if there is one.
+    pub(super) difference: Option<String>,
+}
+
+/// Loads a part of a version in ONNX Runtime, the reference, if it is here and the built-in engine runs the part now,
+/// and compares their answers.
 ///
 /// # Errors
 /// The fault of the file or the engine, in words for the log.
-pub(super) fn agreeing_plan(
-    candidates: &Candidates,
-    servable: &Servable,
-    part: Part,
-    max_bytes: u64,
-) -> Result<Option<Tried>> {
+pub(super) fn rival(candidates: &Candidates, servable: &Servable, part: Part, max_bytes: u64) -> Result<Option<Rival>> {
     let runner = servable.runner(part)?;
     let (model, source) = (servable.name.as_str(), runner.source());
     if source.choice != EngineChoice::Auto
@@ -47,26 +47,32 @@ pub(super) fn agreeing_plan(
     let candidates = Candidates { hints: source.hints.clone(), ..candidates.clone() };
     let tried = candidates.load(EngineKind::OnnxRuntime, &files.onnx, &files.onnx_sha256)?;
     let runtime = runner.runtime();
-    if tried.plan.signature() != runtime.plan().signature() {
-        tracing::info!(model, "the engines see different signatures; tract goes on");
+    let (ours, theirs) = (runtime.plan().signature(), tried.plan.signature());
+    if let Some(difference) = agreement::differ_in_signature(ours, theirs) {
+        tracing::warn!(model, difference, "the engines see different signatures; tract goes on, as clients know its");
         return Ok(None);
     }
-    let mut other = tried.plan.session()?;
     let probabilities = match (part, servable.transforms.answering()) {
         (Part::Model, Answering::Probabilities(output)) => Some(runner.graph_output(*output)),
         (Part::Model, Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs) | (Part::Decoder, _) => {
             None
         }
     };
+    let mut other = tried.plan.session()?;
+    let mut difference = None;
     for inputs in samples(servable, part)? {
-        let ours = runtime.with(|session| session.run(&inputs))?;
-        let theirs = other.run(&inputs)?;
-        if !agree(&ours, &theirs, probabilities) {
-            tracing::warn!(model, "the engines disagree; tract goes on");
-            return Ok(None);
+        difference = match (runtime.with(|session| session.run(&inputs)), other.run(&inputs)) {
+            (Ok(ours), Ok(theirs)) => agreement::differ(&tried.plan.signature().outputs, &ours, &theirs, probabilities),
+            // What neither takes says nothing about them.
+            (Err(_), Err(_)) => None,
+            (Err(ours), Ok(_)) => Some(format!("tract fails where ONNX Runtime does not: {}", reason(&ours))),
+            (Ok(_), Err(theirs)) => return Err(theirs),
+        };
+        if difference.is_some() {
+            break;
         }
     }
-    Ok(Some(tried))
+    Ok(Some(Rival { tried, difference }))
 }
 
 /// Returns true if the second list of costs is clearly the better one, by the geometric mean of the costs of a
@@ -108,32 +114,12 @@ fn samples(servable: &Servable, part: Part) -> Result<Vec<Vec<Tensor>>> {
     Ok(samples)
 }
 
-fn agree(ours: &[Tensor], theirs: &[Tensor], probabilities: Option<usize>) -> bool {
-    let close = |a: f64, b: f64| (a - b).abs() <= TOLERANCE * (1.0 + a.abs()) || (a.is_nan() && b.is_nan()) || a == b;
-    let same = |(a, b): (&Tensor, &Tensor)| {
-        a.shape() == b.shape()
-            && match (a.data(), b.data()) {
-                (Data::Float32(a), Data::Float32(b)) => a.iter().zip(b).all(|(a, b)| close((*a).into(), (*b).into())),
-                (Data::Float64(a), Data::Float64(b)) => a.iter().zip(b).all(|(a, b)| close(*a, *b)),
-                (Data::Float16(a), Data::Float16(b)) => a.iter().zip(b).all(|(a, b)| close((*a).into(), (*b).into())),
-                (a, b) => a == b,
-            }
-    };
-    let best = |outputs: &[Tensor], output: usize| {
-        let best = |row: &[f32]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(class, _)| class);
-        outputs[output].float_rows().map(|rows| rows.map(best).collect::<Vec<_>>()).unwrap_or_default()
-    };
-    ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(same)
-        && probabilities.is_none_or(|output| best(ours, output) == best(theirs, output))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn costs(costs: &[(usize, f64)]) -> Vec<BatchCost> {
-        costs.iter().map(|&(batch, microseconds)| BatchCost { batch, microseconds }).collect()
+        costs.iter().map(|&(batch, microseconds)| BatchCost { batch, microseconds, elements: batch }).collect()
     }
 
     #[test]
@@ -143,16 +129,5 @@ mod tests {
         assert!(!is_better(&tract, &costs(&[(1, 270.0), (32, 9000.0)])));
         assert!(!is_better(&costs(&[(1, 6.5), (32, 86.0)]), &costs(&[(1, 8.4), (32, 67.0)])));
         assert!(!is_better(&tract, &[]));
-    }
-
-    #[test]
-    fn engines_agree_when_every_output_is_close_and_no_answer_differs() {
-        let row = |numbers: &[f32]| vec![Tensor::new(vec![1, numbers.len()], numbers.to_vec()).unwrap()];
-        assert!(agree(&row(&[0.1, 0.9]), &row(&[0.1004, 0.8996]), Some(0)));
-        assert!(!agree(&row(&[0.1, 0.9]), &row(&[0.2, 0.8]), Some(0)));
-        assert!(!agree(&row(&[0.4999, 0.5001]), &row(&[0.5001, 0.4999]), Some(0)));
-        assert!(agree(&row(&[0.4999, 0.5001]), &row(&[0.5001, 0.4999]), None));
-        assert!(!agree(&row(&[0.1, 0.9]), &row(&[0.1]), None));
-        assert!(!agree(&row(&[0.1]), &[Tensor::new(vec![1, 1], vec![0i64]).unwrap()], None));
     }
 }

@@ -80,8 +80,8 @@ fn neither(first: &Error, second: Error) -> Error {
     Error::Repository { what: "model.onnx".into(), problem }
 }
 
-/// Returns the reason why an engine refuses a file.
-fn reason(error: &Error) -> String {
+/// Returns the reason why an engine refuses a file or fails.
+pub(super) fn reason(error: &Error) -> String {
     match error {
         Error::Repository { problem, .. } => problem.clone(),
         Error::Internal { message, source } => format!("{message}: {source}"),

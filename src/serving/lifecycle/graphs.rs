@@ -63,16 +63,19 @@ impl<'a> GraphLoader<'a> {
         Self { found, settings, candidates, scheduling, metrics }
     }
 
-    /// Parses a file in the engine that was measured to be the better one, if both were; else in the first
-    /// that can run it.
+    /// Parses a file in the engine that was measured to be the better one, if both were, or in the reference if they
+    /// disagreed; else in the first that can run it.
     ///
     /// # Errors
     /// As [`Candidates::plan`].
     pub(super) fn plan(&self, onnx: &[u8], sha256: &str) -> Result<Tried> {
         let known = |engine| self.settings.tuning.recall(sha256, engine);
+        let is_better = || match (known(EngineKind::Tract), known(EngineKind::OnnxRuntime)) {
+            (Some(tract), Some(other)) => comparison::is_better(&tract, &other),
+            _ => false,
+        };
         if self.candidates.choice == EngineChoice::Auto
-            && let (Some(tract), Some(other)) = (known(EngineKind::Tract), known(EngineKind::OnnxRuntime))
-            && comparison::is_better(&tract, &other)
+            && (self.settings.tuning.disagree(sha256) || is_better())
             && let Ok(tried) = self.candidates.load(EngineKind::OnnxRuntime, onnx, sha256)
         {
             return Ok(tried);

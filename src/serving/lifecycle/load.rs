@@ -77,7 +77,7 @@ fn warm_model(
     if let Some(manifest) = manifest {
         verify::signature(manifest, tried.plan.signature())?;
     }
-    let view = triton::view(found, tried.plan.signature())?;
+    let view = triton::view(found, &tried.plan)?;
     let mut graph = graphs.warm(tried, view, onnx_sha256, manifest.is_some())?;
     triton::warm_up(found, &graph.view, &mut graph.sessions)?;
     Ok(graph)

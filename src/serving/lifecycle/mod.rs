@@ -1,5 +1,6 @@
 //! The life of versions: found, checked, loaded, verified, measured, probed, unloaded.
 
+mod agreement;
 mod check;
 mod companion;
 mod comparison;

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::warm::WarmGraph;
-use crate::engine::Session;
+use crate::engine::{Plan, Session};
 use crate::error::{Error, Result};
 use crate::repository::FoundVersion;
 use crate::repository::triton::{self, View};
-use crate::signature::{Batching, DType, Dim, OutputTransform, Signature, Transform};
+use crate::signature::{Batching, DType, Dim, OutputTransform, Signature, TensorSpec, Transform};
 use crate::tensor::Tensor;
 
 /// The largest distance of a distribution's sum from 1.
@@ -18,10 +18,11 @@ const DISTRIBUTION_TOLERANCE: f32 = 1e-3;
 ///
 /// # Errors
 /// [`Error::Repository`] when the configuration does not fit the graph.
-pub(crate) fn view(found: &FoundVersion, graph: &Signature) -> Result<View> {
+pub(crate) fn view(found: &FoundVersion, plan: &Plan) -> Result<View> {
+    let optional: Vec<TensorSpec> = plan.optional_inputs().iter().map(|optional| optional.spec.clone()).collect();
     match &found.settings.triton {
-        Some(triton) => View::of(&triton.config, graph),
-        None => Ok(View::plain(graph)),
+        Some(triton) => View::of(&triton.config, plan.signature(), &optional),
+        None => Ok(View::plain(plan.signature())),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::comparison::Rival;
 use super::engines::{Candidates, Tried};
 use super::tuning_store::TuningStore;
 use super::{comparison, warm};
@@ -147,26 +148,31 @@ impl Shared {
         let sharing = runner.tuning().sharing.clone();
         let Some(costs) = self.costs(runner, runtime.plan())? else { return Ok(()) };
         self.settle(servable, runner, runtime.plan().engine(), costs.clone(), sharing.clone());
-        let Some(tried) = comparison::agreeing_plan(&self.candidates, servable, part, self.max_model_bytes)? else {
+        let Some(rival) = comparison::rival(&self.candidates, servable, part, self.max_model_bytes)? else {
             return Ok(());
         };
-        let Tried { plan, trial } = tried;
+        let Rival { tried: Tried { plan, trial }, difference } = rival;
+        let (model, engine) = (servable.name.as_str(), plan.engine());
         let others_sharing = Sharing::new(runner.batching(), runner.source().batches, &trial.independence);
-        if others_sharing.is_shared != sharing.is_shared {
-            let (model, reason) = (servable.name.as_str(), &others_sharing.reason);
-            tracing::info!(model, engine = plan.engine().name(), reason, "the engines differ in what may share a run");
+        if let Some(difference) = &difference {
+            tracing::warn!(model, difference, "the engines disagree; ONNX Runtime, the reference, takes over");
+        } else if others_sharing.is_shared != sharing.is_shared {
+            let reason = &others_sharing.reason;
+            tracing::info!(model, engine = engine.name(), reason, "the engines differ in what may share a run");
             return Ok(());
         }
         let Some(others) = self.costs(runner, &plan)? else { return Ok(()) };
-        if comparison::is_better(&costs, &others) {
-            let engine = plan.engine();
+        if difference.is_some() {
+            self.store.remember_disagreement(&runner.source().sha256);
+        }
+        if difference.is_some() || comparison::is_better(&costs, &others) {
             let examples =
                 trial.example.map(|example| ExampleInputs::new(plan.signature(), &runner.source().hints, example));
             let sessions = warm::sessions(&plan, examples.as_ref(), self.pool.size())?;
             runner.replace_runtime(Runtime::new(plan, runtime.threads(), sessions));
             self.settle(servable, runner, engine, others, others_sharing);
         } else {
-            self.store.remember(&runner.source().sha256, plan.engine(), &others);
+            self.store.remember(&runner.source().sha256, engine, &others);
         }
         Ok(())
     }

@@ -45,6 +45,24 @@ impl TuningStore {
         }
     }
 
+    /// Returns true if the engines were seen to disagree about a model file.
+    pub(crate) fn disagree(&self, onnx_sha256: &str) -> bool {
+        self.disagreement(onnx_sha256).is_some_and(|path| path.exists())
+    }
+
+    /// Keeps that the engines disagree about a model file.
+    pub(crate) fn remember_disagreement(&self, onnx_sha256: &str) {
+        let Some(path) = self.disagreement(onnx_sha256) else { return };
+        let kept = path.parent().map(fs::create_dir_all).transpose().and_then(|_| fs::write(&path, []));
+        if let Err(error) = kept {
+            tracing::debug!(%error, "a disagreement of the engines cannot be kept; it will be seen again");
+        }
+    }
+
+    fn disagreement(&self, onnx_sha256: &str) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(format!("{onnx_sha256}-disagreement-{}", self.machine)))
+    }
+
     fn path(&self, onnx_sha256: &str, engine: EngineKind) -> Option<PathBuf> {
         let name = format!("{onnx_sha256}-{}-{}.json", engine.name(), self.machine);
         Some(self.folder.as_ref()?.join(name))
@@ -68,7 +86,8 @@ mod tests {
     fn measurements_survive_and_damage_is_measured_again() {
         let folder = tempfile::TempDir::new().unwrap();
         let store = TuningStore::new(Some(folder.path().join("tuning")));
-        let costs = [BatchCost { batch: 1, microseconds: 6.5 }, BatchCost { batch: 8, microseconds: 29.0 }];
+        let cost = |batch, microseconds| BatchCost { batch, microseconds, elements: batch * 4 };
+        let costs = [cost(1, 6.5), cost(8, 29.0)];
         assert_eq!(store.recall("abc", EngineKind::Tract), None);
         store.remember("abc", EngineKind::Tract, &costs);
         assert_eq!(store.recall("abc", EngineKind::Tract).as_deref(), Some(&costs[..]));
@@ -77,6 +96,10 @@ mod tests {
             fs::write(store.path("abc", EngineKind::Tract).unwrap(), damage).unwrap();
             assert_eq!(store.recall("abc", EngineKind::Tract), None, "{damage}");
         }
+        assert!(!store.disagree("abc"));
+        store.remember_disagreement("abc");
+        assert!(store.disagree("abc") && !store.disagree("abd"));
+        TuningStore::new(None).remember_disagreement("abc");
         TuningStore::new(None).remember("abc", EngineKind::Tract, &costs);
         TuningStore::new(Some("/proc/nowhere".into())).remember("abc", EngineKind::Tract, &costs);
     }

@@ -84,5 +84,6 @@ pub(super) fn sessions(plan: &Plan, examples: Option<&ExampleInputs>, threads: u
 /// The failure of the model.
 pub(super) fn cost(session: &mut Session, batch: usize, inputs: &[Tensor]) -> Result<BatchCost> {
     let median = engine::measure(session, inputs)?;
-    Ok(BatchCost { batch, microseconds: median.as_nanos() as f64 / 1e3 })
+    let elements = inputs.iter().map(|tensor| tensor.data().len()).sum();
+    Ok(BatchCost { batch, microseconds: median.as_nanos() as f64 / 1e3, elements })
 }

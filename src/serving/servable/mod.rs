@@ -24,6 +24,7 @@ pub(crate) use quality::ProbeSet;
 pub(crate) use transforms::{Answering, Labels, Transforms};
 
 use crate::config::SchedulingSettings;
+use crate::engine::{OptionalInput, ShapePlanCounts};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
@@ -31,6 +32,7 @@ use crate::repository::Manifest;
 use crate::repository::triton::{ModelConfig, Served, TritonModel};
 use crate::serving::execution::{Runner, Statistics, Tuning};
 use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
+use crate::tensor::Tensor;
 use crate::transform::SequenceEncoder;
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.
@@ -127,6 +129,34 @@ impl Servable {
     /// is no batch, as the whole request is one sample then.
     pub fn sample_limit(&self, limit: usize) -> usize {
         if self.model.shares_runs() || self.batching() != Batching::Any { limit } else { usize::MAX }
+    }
+
+    /// Returns the inputs of the graph that a request may leave out.
+    pub fn optional_inputs(&self) -> &[OptionalInput] {
+        self.model.optional_inputs()
+    }
+
+    /// Returns the plans for the sizes of requests, if the model has such plans.
+    pub fn shape_plans(&self) -> Option<ShapePlanCounts> {
+        self.model.shape_plans()
+    }
+
+    /// Returns the inputs of a request in their order, `given` by their place in the signature and then among the optional
+    /// ones: if it brings any of these, the others get their defaults.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] naming the input that is missing.
+    pub fn arranged(&self, given: Vec<Option<Tensor>>) -> Result<Vec<Tensor>> {
+        let (specs, optional) = (&self.signature().inputs, self.optional_inputs());
+        let brings_optional = given.iter().skip(specs.len()).any(Option::is_some);
+        let wanted = if brings_optional { specs.len() + optional.len() } else { specs.len() };
+        let input = |(place, tensor): (usize, Option<Tensor>)| {
+            let default = || place.checked_sub(specs.len()).map(|place| optional[place].default.clone());
+            tensor
+                .or_else(default)
+                .ok_or_else(|| Error::InvalidInput(format!("the input \"{}\" is missing", specs[place].name)))
+        };
+        given.into_iter().take(wanted).enumerate().map(input).collect()
     }
 
     /// Returns the number of inputs that a request must bring; the rest are filled in.

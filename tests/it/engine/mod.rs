@@ -5,6 +5,8 @@
 
 mod converters;
 mod ml;
+mod served;
+mod shapes;
 
 use std::path::PathBuf;
 
