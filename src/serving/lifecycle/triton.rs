@@ -8,7 +8,7 @@ use crate::engine::{Plan, Session};
 use crate::error::{Error, Result};
 use crate::repository::FoundVersion;
 use crate::repository::triton::{self, View};
-use crate::signature::{Batching, DType, Dim, OutputTransform, Signature, TensorSpec, Transform};
+use crate::signature::{Batching, DType, Dim, OutputTransform, TensorSpec, Transform};
 use crate::tensor::Tensor;
 
 /// The largest distance of a distribution's sum from 1.
