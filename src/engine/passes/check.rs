@@ -152,7 +152,9 @@ fn assert_close(want: &[TValue], got: &[TValue]) {
         let (want, got) = (want.as_slice::<f32>().unwrap(), got.as_slice::<f32>().unwrap());
         let scale = want.iter().filter(|value| **value > f32::MIN).fold(1f32, |most, value| most.max(value.abs()));
         for (want, got) in want.iter().zip(got) {
-            assert!((want - got).abs() <= 1e-5 * scale, "{want} became {got}");
+            // Over padding alone a maximum of tract is the least finite number, and one of ours is less.
+            let is_least = *want == f32::MIN && *got == f32::NEG_INFINITY;
+            assert!(is_least || (want - got).abs() <= 1e-5 * scale, "{want} became {got}");
         }
     }
 }
