@@ -155,7 +155,10 @@ impl ExampleInputs {
 /// Returns true if clients choose more than floats and the number of samples, so that a failure on guesses says
 /// nothing about their requests.
 pub(super) fn leaves_a_choice(specs: &[TensorSpec]) -> bool {
-    specs.iter().any(|spec| !spec.dtype.is_float() && spec.dtype != DType::Bool) || !symbols(specs).is_empty()
+    // A short list of floats beside other inputs may hold scales.
+    let may_be_sizes = |spec: &TensorSpec| spec.shape.len() <= 1 && specs.len() > 1;
+    let is_chosen = |spec: &TensorSpec| (!spec.dtype.is_float() && spec.dtype != DType::Bool) || may_be_sizes(spec);
+    specs.iter().any(is_chosen) || !symbols(specs).is_empty()
 }
 
 /// Returns the examples to try, the likeliest first, each with this many samples.

@@ -28,7 +28,7 @@ mod onnx;
 mod pointwise;
 mod prefix;
 
-pub(super) use onnx::{reader, rewrite as rewrite_file};
+pub(super) use onnx::{arguments, reader, rewrite as rewrite_file};
 use tract_onnx::prelude::{TractResult, TypedModel};
 
 /// Replaces the operations that are not exact. The graph need not be decluttered.

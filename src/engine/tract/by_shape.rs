@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 
 use super::limits::Limits;
-use super::source::Source;
+use super::source::{Source, except};
 use super::worker::{Base, BaseSession, Worker, optimise};
 use crate::engine::contain::{contain, unusable};
 use crate::engine::{ShapePlanCounts, faults};
@@ -68,6 +68,8 @@ impl Pace {
 struct Known {
     key: Key,
     shapes: Vec<Vec<usize>>,
+    /// The values that its plan is made for, by the places of their inputs.
+    values: Vec<(usize, Arc<Tensor>)>,
     /// True if its plan takes any number of samples.
     any_batch: bool,
     /// True if the plan for any sizes may run it.
@@ -154,7 +156,7 @@ impl ShapePlans {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn key(&self, shapes: &[&[usize]], any_batch: bool) -> Key {
+    fn key(&self, shapes: &[&[usize]], values: &[(usize, Arc<Tensor>)], any_batch: bool) -> Key {
         let required = self.source.inputs.len();
         let mut key = vec![usize::from(any_batch), shapes.len()];
         key.extend(self.open.iter().filter_map(|(input, axis)| shapes.get(*input)?.get(*axis)));
@@ -162,11 +164,15 @@ impl ShapePlans {
             key.extend(shapes.iter().take(required).filter_map(|shape| shape.first()));
         }
         key.extend(shapes.iter().skip(required).flat_map(|shape| shape.iter().copied()));
+        for (_, value) in values {
+            key.extend(value.shape());
+            key.extend(value.as_bytes().iter().copied().map(usize::from));
+        }
         key.into()
     }
 
     /// Returns what is known of a shape, which stays known for longer than others from now on.
-    fn known(&self, key: Key, shapes: &[&[usize]], any_batch: bool) -> Arc<Known> {
+    fn known(&self, key: Key, shapes: &[&[usize]], values: Vec<(usize, Arc<Tensor>)>, any_batch: bool) -> Arc<Known> {
         let mut kept = self.lock();
         let place = kept.iter().position(|known| known.key == key);
         let known = place.and_then(|place| kept.remove(place)).unwrap_or_else(|| {
@@ -174,6 +180,7 @@ impl ShapePlans {
             Arc::new(Known {
                 key,
                 shapes: shapes.iter().map(|shape| shape.to_vec()).collect(),
+                values,
                 any_batch,
                 suits_base: AtomicBool::new(bears && shapes.len() == self.source.inputs.len()),
                 by_base: Pace::default(),
@@ -201,8 +208,8 @@ impl ShapePlans {
     fn make(&self, known: &Known) -> std::result::Result<Arc<TypedRunnableModel>, String> {
         let said = |error: TractError| format!("{error:#}");
         let shapes: Vec<&[usize]> = known.shapes.iter().map(Vec::as_slice).collect();
-        let graph = self.source.typed(Some(&shapes), known.any_batch).map_err(said)?;
-        Limits::of(&graph).map_err(said)?.check(&shapes)?;
+        let graph = self.source.typed(Some(&shapes), &known.values, known.any_batch).map_err(said)?;
+        Limits::of(&graph).map_err(said)?.check(&except(&known.values, shapes))?;
         optimise(graph).map_err(said)
     }
 
@@ -253,7 +260,7 @@ impl ShapeSession {
     /// [`Error::InvalidInput`] when the graph does not take such inputs, [`Error::Internal`].
     pub(super) fn run(&mut self, inputs: TVec<TValue>, shapes: &[&[usize]]) -> Result<TVec<TValue>> {
         let any_batch = self.plans.any_batch.load(Ordering::Relaxed);
-        let place = self.place(shapes, any_batch);
+        let place = self.place(&inputs, shapes, any_batch);
         let known = self.held[place].known.clone();
         let samples = shapes.first().and_then(|shape| shape.first()).copied().unwrap_or(1);
         let mut base_failed = false;
@@ -272,7 +279,7 @@ impl ShapeSession {
         }
         let outputs = match self.run_planned(place, inputs.clone(), samples) {
             Err(_) if any_batch => {
-                let place = self.place(shapes, false);
+                let place = self.place(&inputs, shapes, false);
                 let outputs = self.run_planned(place, inputs, samples);
                 if outputs.is_ok() {
                     self.plans.any_batch.store(false, Ordering::Relaxed);
@@ -304,21 +311,22 @@ impl ShapeSession {
             None => worker.insert(Worker::new(plan.clone()).map_err(|error| faults::running(&format!("{error:#}")))?),
         };
         let begun = Instant::now();
-        let outputs = worker.run(inputs).map_err(|said| faults::running(&said))?;
+        let outputs = worker.run(except(&known.values, inputs)).map_err(|said| faults::running(&said))?;
         known.by_plan.ran(begun.elapsed(), samples);
         Ok(outputs)
     }
 
     /// Returns the place of a shape among those that the session holds.
-    fn place(&mut self, shapes: &[&[usize]], any_batch: bool) -> usize {
-        let key = self.plans.key(shapes, any_batch);
+    fn place(&mut self, inputs: &[TValue], shapes: &[&[usize]], any_batch: bool) -> usize {
+        let values = self.plans.source.values(inputs);
+        let key = self.plans.key(shapes, &values, any_batch);
         if let Some(place) = self.held.iter().position(|held| held.known.key == key) {
             return place;
         }
         if self.held.len() >= MAX_HELD.min(self.plans.capacity) {
             self.held.remove(0);
         }
-        let known = self.plans.known(key, shapes, any_batch);
+        let known = self.plans.known(key, shapes, values, any_batch);
         self.held.push(Held { known, worker: None });
         self.held.len() - 1
     }

@@ -76,7 +76,12 @@ impl TractPlan {
         let (signature, runs) = match planned {
             Ok((signature, base)) => (signature.clone(), Runs::of(source, base, &signature, onnx.len())),
             Err(said) => {
-                let is_closed = source.inputs.iter().all(|spec| spec.shape.iter().all(|dim| !dim.is_open()));
+                if let Some((node, op)) = source.unknown_node() {
+                    let problem = format!("node \"{node}\" ({op}): the built-in engine has no such operator");
+                    return Err(unusable(problem));
+                }
+                let is_closed = !source.has_arguments()
+                    && source.inputs.iter().all(|spec| spec.shape.iter().all(|dim| !dim.is_open()));
                 if is_closed || faults::is_unknown_operation(&said) {
                     return Err(refuse(&said));
                 }
@@ -123,7 +128,7 @@ impl Runs {
     /// Chooses the plans. A graph that leaves nothing open but the batch, and takes several samples, needs one for any
     /// number of samples only.
     fn of(source: Source, (base, limits): (Base, Limits), signature: &Signature, bytes: usize) -> Self {
-        let is_closed = source.open().is_empty() && source.optional.is_empty();
+        let is_closed = source.open().is_empty() && source.optional.is_empty() && !source.has_arguments();
         if is_closed && (!source.symbols.has_batch() || takes_several(&base, signature)) {
             return Self::Base(base);
         }
@@ -154,7 +159,7 @@ fn refuse(said: &str) -> Error {
 /// # Errors
 /// What tract or its panic said.
 fn typed(source: &Source) -> std::result::Result<TypedModel, String> {
-    contain(|| source.typed(None, true)).and_then(|graph| graph.map_err(|error| format!("{error:#}")))
+    contain(|| source.typed(None, &[], true)).and_then(|graph| graph.map_err(|error| format!("{error:#}")))
 }
 
 fn outputs(graph: &TypedModel, source: &Source) -> std::result::Result<Vec<TensorSpec>, String> {
@@ -177,7 +182,7 @@ fn tried(plans: &Arc<ShapePlans>) -> Option<Signature> {
     let mut session = TractSession(Memory::ByShape(plans.session().ok()?));
     let run = |inputs: &[WeirTensor]| session.run(inputs);
     let (signature, has_run) = seen::signature(source.inputs.clone(), &source.outputs, &source.symbols, run);
-    (has_run || plans.has_planned()).then_some(signature)
+    (has_run || plans.has_planned() || source.has_arguments()).then_some(signature)
 }
 
 /// Returns the inputs of a file that a request may leave out.

@@ -21,6 +21,9 @@ use crate::signature::{BATCH, Dim, TensorSpec};
 /// The first version of the format in which an initializer that is also an input may be replaced by a request.
 const OPTIONAL_INPUTS: i64 = 4;
 
+/// The most elements of a value that a plan is made for.
+const MAX_ARGUMENT: usize = 1024;
+
 /// The most elements of a default. More are weights, which some exporters list among the inputs.
 const MAX_DEFAULT: i64 = 1 << 16;
 
@@ -34,6 +37,8 @@ pub(super) struct Source {
     pub(super) inputs: Vec<TensorSpec>,
     /// The inputs that a request may leave out.
     pub(super) optional: Vec<Optional>,
+    /// The inputs whose values a plan must know, by their places.
+    arguments: Vec<usize>,
     pub(super) outputs: Vec<DeclaredOutput>,
     /// True if the file declares shapes between inputs and outputs.
     pub(super) has_inner: bool,
@@ -66,6 +71,7 @@ impl Source {
         if has_optional {
             defaults = take_defaults(graph);
         }
+        let arguments = passes::arguments(graph);
         let constants: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
         graph.input.retain(|input| !constants.contains(input.name.as_str()));
         let optional: HashSet<&str> = defaults.iter().map(|default| default.name.as_str()).collect();
@@ -96,13 +102,20 @@ impl Source {
         }
         let optional = inputs.split_off(required).into_iter().map(|spec| Optional::new(spec, &defaults));
         let optional = optional.collect::<TractResult<Vec<_>>>()?;
-        Ok(Self { graph, names, symbols, inputs, optional, outputs, has_inner })
+        let arguments = names.inputs.iter().enumerate().filter(|(_, name)| arguments.contains(*name));
+        let arguments = arguments.map(|(place, _)| place).collect();
+        Ok(Self { graph, names, symbols, inputs, optional, arguments, outputs, has_inner })
     }
 
     /// Returns the graph with known types and shapes: for any sizes, or for inputs of these shapes. Shapes of all
-    /// optional inputs may follow those of the others; without them, their defaults are constants. `any_batch` leaves
-    /// the batch open.
-    pub(super) fn typed(&self, shapes: Option<&[&[usize]]>, any_batch: bool) -> TractResult<TypedModel> {
+    /// optional inputs may follow those of the others; without them, their defaults are constants, as are the inputs
+    /// whose `values` are given by their places. `any_batch` leaves the batch open.
+    pub(super) fn typed(
+        &self,
+        shapes: Option<&[&[usize]]>,
+        values: &[(usize, Arc<Tensor>)],
+        any_batch: bool,
+    ) -> TractResult<TypedModel> {
         let mut graph = self.graph.clone();
         let optional = shapes.map_or(0, |shapes| shapes.len().saturating_sub(self.inputs.len()));
         for (index, shape) in shapes.unwrap_or_default().iter().enumerate() {
@@ -119,14 +132,42 @@ impl Source {
             }
             graph.set_input_fact(index, fact)?;
         }
+        let mut constants = values.to_vec();
         if optional == 0 {
-            for (input, optional) in graph.inputs.split_off(self.inputs.len()).into_iter().zip(&self.optional) {
-                let fact = TypedFact::try_from(optional.constant.clone())?;
-                graph.nodes[input.node].op = Box::new(Const::new(optional.constant.clone())?);
-                graph.set_outlet_fact(input, fact.into())?;
-            }
+            let defaults = self.optional.iter().enumerate();
+            constants.extend(defaults.map(|(place, optional)| (self.inputs.len() + place, optional.constant.clone())));
         }
+        for (place, constant) in &constants {
+            let outlet = graph.inputs[*place];
+            graph.nodes[outlet.node].op = Box::new(Const::new(constant.clone())?);
+            graph.set_outlet_fact(outlet, TypedFact::try_from(constant.clone())?.into())?;
+        }
+        graph.inputs = except(&constants, graph.inputs).into_vec();
         passes::mend(graph.into_typed()?)?.into_decluttered()
+    }
+
+    /// Returns true if plans are made for values of some inputs.
+    pub(super) fn has_arguments(&self) -> bool {
+        !self.arguments.is_empty()
+    }
+
+    /// Returns the values that a plan must know, by the places of their inputs. A long one is data.
+    pub(super) fn values(&self, inputs: &[TValue]) -> Vec<(usize, Arc<Tensor>)> {
+        let is_short = |value: &TValue| value.len() <= MAX_ARGUMENT && value.datum_type() != String::datum_type();
+        let value = |place: &usize| {
+            let value = inputs.get(*place).filter(|value| is_short(value))?;
+            Some((*place, value.clone().into_arc_tensor()))
+        };
+        self.arguments.iter().filter_map(value).collect()
+    }
+
+    /// Returns the name and the operator of a node that tract does not know.
+    pub(super) fn unknown_node(&self) -> Option<(&str, String)> {
+        self.graph.nodes.iter().find_map(|node| {
+            let op = node.op.name();
+            let op = op.strip_prefix("Unimplemented(")?.trim_end_matches(')');
+            Some((node.name.as_str(), op.to_owned()))
+        })
     }
 
     /// Returns the symbol of the batch, if the inputs have a batch.
@@ -143,6 +184,12 @@ impl Source {
         };
         self.inputs.iter().enumerate().flat_map(open).collect()
     }
+}
+
+/// Returns those of `inputs` whose places have no value.
+pub(super) fn except<T>(values: &[(usize, Arc<Tensor>)], inputs: impl IntoIterator<Item = T>) -> TVec<T> {
+    let is_open = |place: usize| values.iter().all(|(constant, _)| *constant != place);
+    inputs.into_iter().enumerate().filter(|(place, _)| is_open(*place)).map(|(_, input)| input).collect()
 }
 
 impl Optional {

@@ -44,7 +44,14 @@ impl Candidates {
                 Err(first) => {
                     self.load(EngineKind::OnnxRuntime, onnx, sha256).map_err(|second| neither(&first, second))
                 }
-                Ok(plan) => Ok(plan),
+                // Nothing shows that tract can run it. The other engine knows more operators.
+                Ok(tried) if tried.trial.example.is_none() && self.engines.finds_onnxruntime() => {
+                    match self.load(EngineKind::OnnxRuntime, onnx, sha256) {
+                        Err(Error::ShuttingDown) => Err(Error::ShuttingDown),
+                        other => Ok(other.unwrap_or(tried)),
+                    }
+                }
+                Ok(tried) => Ok(tried),
             },
         }
     }

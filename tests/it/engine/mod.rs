@@ -3,6 +3,7 @@
 //! These tests need the library, which `WEIR_ONNXRUNTIME` names in the environment (beside
 //! `ORT_DISABLE_TELEMETRY=1`); without it they say so and pass.
 
+mod arguments;
 mod converters;
 mod ml;
 mod served;

@@ -54,7 +54,7 @@ fn tensor(shape: &[usize]) -> Tensor {
 }
 
 /// The engines that are here.
-fn plans(onnx: &[u8]) -> Vec<Plan> {
+pub(super) fn plans(onnx: &[u8]) -> Vec<Plan> {
     let mut plans = vec![Engines::default().load(EngineKind::Tract, onnx).unwrap()];
     if let Some(library) = onnxruntime() {
         plans.push(Engines::new(Some(library)).load(EngineKind::OnnxRuntime, onnx).unwrap());

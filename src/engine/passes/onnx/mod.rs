@@ -5,7 +5,6 @@
 //! replace: a wrong answer is worse than none. They know names and attributes, and what the file declares of types
 //! and shapes, but no values that are computed.
 
-#[cfg(test)]
 mod arguments;
 mod branch;
 mod build;
@@ -19,6 +18,7 @@ mod recurrent;
 mod refuse;
 mod sizes;
 
+pub(in crate::engine) use arguments::arguments;
 use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
