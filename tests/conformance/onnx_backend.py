@@ -88,12 +88,15 @@ class Unaskable(Exception):
 class Tensor:
     """A value of a test: the protocol's name of its type, its shape, and its elements."""
 
-    def __init__(self, proto):
-        if proto.data_type not in KINDS:
-            raise Unaskable(f"elements of {TensorProto.DataType.Name(proto.data_type)}")
-        self.kind = KINDS[proto.data_type][0]
+    def __init__(self, proto, declared):
+        if declared not in KINDS:
+            raise Unaskable(f"elements of {TensorProto.DataType.Name(declared)}")
+        self.kind = KINDS[declared][0]
         self.elements = numpy_helper.to_array(proto)
         self.shape = list(self.elements.shape)
+        if (declared, proto.data_type) == (TensorProto.BFLOAT16, TensorProto.UINT16):
+            # The files of bfloat16 hold its bits.
+            self.elements = (self.elements.astype(np.uint32) << 16).view(np.float32)
 
     def bytes(self):
         if self.kind == "BYTES":
@@ -142,7 +145,7 @@ class Test:
         given = {tensor.name for tensor in self.graph.initializer}
         inputs = [one for one in self.graph.input if one.name not in given]
         if self.suite == "light":
-            return [(one.name, Tensor(self.ramp(one))) for one in inputs]
+            return [(one.name, Tensor(self.ramp(one), TensorProto.FLOAT)) for one in inputs]
         return [(one.name, self.read(one, f"input_{at}")) for at, one in enumerate(inputs)]
 
     def outputs(self):
@@ -163,7 +166,7 @@ class Test:
         folder = self.path.parent if self.suite == "light" else self.path / "test_data_set_0"
         prefix = self.path.name.removesuffix(".onnx") + "_" if self.suite == "light" else ""
         proto.ParseFromString((folder / f"{prefix}{file}.pb").read_bytes())
-        return Tensor(proto)
+        return Tensor(proto, value.type.tensor_type.elem_type)
 
 
 class Server:
