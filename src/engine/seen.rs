@@ -126,7 +126,7 @@ mod tests {
         ] {
             let output = DeclaredOutput { name: "y".into(), dtype: None, shape: declared.map(dims) };
             let tensor = Tensor::zeros(DType::Int64, seen.to_vec()).unwrap();
-            let described = describe(&[output.clone()], &symbols, Some((&[tensor], 3)));
+            let described = describe(std::slice::from_ref(&output), &symbols, Some((&[tensor], 3)));
             assert_eq!((described[0].shape_text().as_str(), described[0].dtype), (expected, DType::Int64));
             let believed = describe(&[output], &symbols, None);
             assert_eq!(believed[0].shape.len(), declared.map_or(1, <[&str]>::len));

@@ -136,7 +136,10 @@ impl<'a> Opened<'a> {
             return Err(Error::TooLarge { what: "the image", limit: max_pixels, got });
         }
         if width == 0 || height == 0 {
-            return Err(Error::InvalidInput(format!("the {} file has no pixels", format.name())));
+            return Err(Error::InvalidInput(format!(
+                "the {} file has no pixels, or too many on a side",
+                format.name()
+            )));
         }
         Ok(Self { format, decoder, max_pixels })
     }

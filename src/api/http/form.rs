@@ -31,7 +31,7 @@ impl Part {
             name: part.name().unwrap_or_default().to_owned(),
             has_file_name: part.file_name().is_some_and(|name| !name.is_empty()),
             is_json: part.content_type().is_some_and(|media| media.starts_with("application/json")),
-            bytes: part.bytes().await.map_err(malformed)?,
+            bytes: part.bytes().await.map_err(|error| malformed(&error))?,
         })
     }
 
@@ -50,7 +50,7 @@ impl Part {
 pub(super) async fn files(headers: &HeaderMap, body: Bytes, max_files: usize) -> Result<Vec<Bytes>> {
     let mut form = open(headers, body).await?;
     let (mut files, mut passed) = (Vec::new(), Vec::new());
-    while let Some(part) = form.next_field().await.map_err(malformed)? {
+    while let Some(part) = form.next_field().await.map_err(|error| malformed(&error))? {
         let part = Part::read(part).await?;
         if part.is_no_file() {
             passed.push(part.name);
@@ -80,9 +80,9 @@ pub(super) async fn files(headers: &HeaderMap, body: Bytes, max_files: usize) ->
 pub(super) async fn part_named(headers: &HeaderMap, body: Bytes, names: &[&str]) -> Result<Bytes> {
     let mut form = open(headers, body).await?;
     for _ in 0..MAX_PARTS {
-        let Some(part) = form.next_field().await.map_err(malformed)? else { break };
+        let Some(part) = form.next_field().await.map_err(|error| malformed(&error))? else { break };
         if part.name().is_some_and(|name| names.contains(&name)) {
-            return part.bytes().await.map_err(malformed);
+            return part.bytes().await.map_err(|error| malformed(&error));
         }
     }
     Err(Error::InvalidInput(format!("the form has no part \"{}\"", names.join("\" or \""))))
@@ -95,7 +95,7 @@ async fn open(headers: &HeaderMap, body: Bytes) -> Result<Multipart> {
     form.map_err(|rejection| unreadable(&rejection.body_text()))
 }
 
-fn malformed(error: MultipartError) -> Error {
+fn malformed(error: &MultipartError) -> Error {
     unreadable(&error.body_text())
 }
 

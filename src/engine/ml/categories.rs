@@ -254,7 +254,7 @@ mod tests {
         let encoder = |zeros| OneHotEncoder { places: Places::of(&texts(&["a", "b"])).unwrap(), categories: 2, zeros };
         let input = texts(&["b", "x"]).into_tvalue();
         let want = tensor2(&[[0f32, 1.0], [0.0, 0.0]]);
-        assert_eq!(*encoder(true).run(&[input.clone()]).unwrap()[0], want);
+        assert_eq!(*encoder(true).run(std::slice::from_ref(&input)).unwrap()[0], want);
         assert!(encoder(false).run(&[input]).unwrap_err().to_string().contains("not among the 2 of the model"));
     }
 

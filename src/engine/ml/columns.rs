@@ -220,14 +220,12 @@ impl Operator for Normalizer {
     fn run(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
         let (_, columns) = table(inputs[0].shape())?;
         let mut output = inputs[0].cast_to::<f32>()?.into_owned();
-        let mut numbers = output.try_as_plain_ram_mut()?;
-        for sample in numbers.as_slice_mut::<f32>()?.chunks_exact_mut(columns.max(1)) {
+        for sample in output.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?.chunks_exact_mut(columns.max(1)) {
             let norm = self.norm(sample);
             if norm != 0.0 {
                 sample.iter_mut().for_each(|number| *number /= norm);
             }
         }
-        drop(numbers);
         Ok(tvec!(output.into_tvalue()))
     }
 }

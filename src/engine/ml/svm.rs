@@ -66,7 +66,10 @@ struct Rows {
 
 impl Rows {
     fn of(node: &NodeProto, numbers: Vec<f32>, count: usize) -> TractResult<Self> {
-        node.expect(count > 0 && !numbers.is_empty() && numbers.len() % count == 0, "rows of numbers of one length")?;
+        node.expect(
+            count > 0 && !numbers.is_empty() && numbers.len().is_multiple_of(count),
+            "rows of numbers of one length",
+        )?;
         Ok(Self { columns: numbers.len() / count, numbers })
     }
 

@@ -53,7 +53,9 @@ pub(super) fn differ(
         let output = probabilities?;
         let (a, b) = (classes(&ours[output]), classes(&theirs[output]));
         let row = a.iter().zip(&b).position(|(a, b)| a != b)?;
-        Some(format!("output \"{}\" names class {:?} and class {:?} for the same sample", name(output), a[row], b[row]))
+        let class = |best: Option<usize>| best.map_or("none".to_owned(), |class| class.to_string());
+        let (a, b) = (class(a[row]), class(b[row]));
+        Some(format!("output \"{}\" names class {a} and class {b} for the same sample", name(output)))
     })
 }
 
@@ -87,7 +89,7 @@ fn farthest(pairs: impl Iterator<Item = (f64, f64)>) -> Option<String> {
     let distance = |a: f64, b: f64| if (a - b).is_nan() { f64::INFINITY } else { (a - b).abs() };
     let far = pairs.enumerate().filter(|(_, (a, b))| !is_close(*a, *b));
     let (index, (a, b)) = far.max_by(|(_, a), (_, b)| distance(a.0, a.1).total_cmp(&distance(b.0, b.1)))?;
-    Some(format!("differs by {} in element {index}: {a} and {b}", distance(a, b)))
+    Some(format!("differs by {:.4} in element {index}: {} and {}", distance(a, b), a as f32, b as f32))
 }
 
 #[cfg(test)]
@@ -109,7 +111,7 @@ mod tests {
         let far = differ(&row(&[0.1, 0.9]), &row(&[0.25, 0.5]), Some(0)).unwrap();
         assert!(far.starts_with("output \"y\" differs by 0.4") && far.contains("element 1"), "{far}");
         let classes = differ(&row(&[0.4999, 0.5001]), &row(&[0.5001, 0.4999]), Some(0)).unwrap();
-        assert!(classes.contains("names class Some(1) and class Some(0)"), "{classes}");
+        assert!(classes.contains("names class 1 and class 0"), "{classes}");
         assert_eq!(differ(&row(&[0.4999, 0.5001]), &row(&[0.5001, 0.4999]), None), None);
         assert!(differ(&row(&[0.1, 0.9]), &row(&[0.1]), None).unwrap().contains("of shape [1, 2] and of shape [1, 1]"));
         assert!(differ(&row(&[0.1]), &[Tensor::new(vec![1, 1], vec![0i64]).unwrap()], None).unwrap().contains("int64"));

@@ -362,13 +362,16 @@ async fn a_bad_image_in_a_batch_is_named() {
         };
         [files.iter().flat_map(part).collect::<Vec<_>>(), b"--b--\r\n".to_vec()].concat()
     };
-    for (bad, status) in [(&good[..good.len() - 1], 422), (b"II*\0", 415), (&huge, 413), (b"", 422)] {
+    for (bad, status) in [(&good[..good.len() / 2], 422), (b"II*\0", 415), (&huge, 413), (b"", 422)] {
         let files = [&good[..], &good, bad];
         let encoded: Vec<_> = files.iter().map(|file| STANDARD.encode(file)).collect();
-        for answer in [
-            app.post_json("/predict", &json!({"images": encoded})).await,
-            app.post("/predict", "multipart/form-data; boundary=b", form(&files)).await,
-        ] {
+        let detail = app.post_json("/predict", &json!({"images": encoded})).await.assert_problem(status);
+        assert!(detail.contains("image 2"), "{detail}");
+        let answer = app.post("/predict", "multipart/form-data; boundary=b", form(&files)).await;
+        if bad.is_empty() {
+            // A field of a form in which no file was chosen.
+            assert_eq!(answer.labels(), ["7", "7"]);
+        } else {
             let detail = answer.assert_problem(status);
             assert!(detail.contains("image 2"), "{detail}");
         }

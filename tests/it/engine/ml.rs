@@ -44,7 +44,7 @@ enum Value {
     Int(i64),
     Float(f32),
     Text(&'static str),
-    Tensor(TensorProto),
+    Tensor(Box<TensorProto>),
 }
 
 fn ml_node(operator: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<(&str, Value)>) -> NodeProto {
@@ -57,7 +57,7 @@ fn ml_node(operator: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<(&
             Value::Int(i) => of(AttributeType::Int, AttributeProto { i, ..empty }),
             Value::Float(f) => of(AttributeType::Float, AttributeProto { f, ..empty }),
             Value::Text(text) => of(AttributeType::String, AttributeProto { s: text.into(), ..empty }),
-            Value::Tensor(tensor) => of(AttributeType::Tensor, AttributeProto { t: Some(tensor), ..empty }),
+            Value::Tensor(tensor) => of(AttributeType::Tensor, AttributeProto { t: Some(*tensor), ..empty }),
             Value::Texts(texts) => {
                 let strings = texts.into_iter().map(String::into_bytes).collect();
                 of(AttributeType::Strings, AttributeProto { strings, ..empty })
@@ -345,9 +345,9 @@ fn ensembles_of_version_5_answer_alike_in_both() {
             ("aggregate_function", Value::Int(aggregate)),
             ("post_transform", Value::Int(post)),
             ("leaf_targetids", Value::Ints((0..leaves).map(|_| noise.below(targets) as i64).collect())),
-            ("leaf_weights", Value::Tensor(tensor(dtype, &weights))),
-            ("nodes_modes", Value::Tensor(tensor(UINT8, &modes))),
-            ("nodes_splits", Value::Tensor(tensor(dtype, &splits))),
+            ("leaf_weights", Value::Tensor(Box::new(tensor(dtype, &weights)))),
+            ("nodes_modes", Value::Tensor(Box::new(tensor(UINT8, &modes)))),
+            ("nodes_splits", Value::Tensor(Box::new(tensor(dtype, &splits)))),
             ("nodes_featureids", Value::Ints(columns)),
             ("nodes_truenodeids", Value::Ints(yes)),
             ("nodes_falsenodeids", Value::Ints(no)),

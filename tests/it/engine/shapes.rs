@@ -133,7 +133,7 @@ fn an_image_that_is_too_small_is_refused_and_the_next_is_answered() {
 #[test]
 fn the_shape_of_a_request_has_a_plan_of_its_own_where_none_takes_all() {
     // The divisor is the size of a dimension, which the engine needs to know to plan.
-    let nodes = vec![with(node("Split", &["x"], "a"), &[int("axis", 1)]), node("Neg", &["a"], "y")];
+    let nodes = [with(node("Split", &["x"], "a"), &[int("axis", 1)]), node("Neg", &["a"], "y")];
     let nodes = vec![NodeProto { output: vec!["a".into(), "b".into()], ..nodes[0].clone() }, nodes[1].clone()];
     let input = [("x", FLOAT, Some(&["N", "L"][..]))];
     let onnx = model(&input, &[("y", FLOAT, None), ("b", FLOAT, None)], nodes, Vec::new(), 13);

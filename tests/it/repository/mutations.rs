@@ -236,7 +236,7 @@ fn write_mutant(root: &Path, number: usize) -> String {
     match number % 5 {
         0 | 1 => {
             let mut onnx = read("model.onnx");
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 mutate_bytes(&mut onnx, rng);
             } else {
                 let mut graph = ModelProto::decode(onnx.as_slice()).unwrap();

@@ -124,12 +124,12 @@ async fn dims_without_the_batch_are_those_of_a_batched_model() {
     let app = serving(&half_plus_two(), config).await;
     let tuning = app.get("/models/m").await.json()["versions"][0]["tuning"].clone();
     assert_eq!((&tuning["max_batch"], &tuning["gather"]), (&json!(4), &json!(false)));
-    // More samples than a run takes are split, which Triton refuses.
+    // Without `dynamic_batching` requests are neither joined nor cut; Triton refuses one of more samples.
     let many: Vec<[f64; 1]> = (0..11).map(|number| [f64::from(number)]).collect();
     let answer = app.post_json("/models/m/predict", &json!({"instances": many})).await.json();
     assert_eq!(answer["predictions"][10]["outputs"]["y"], json!([7.0]));
-    let sizes = "weir_inference_batch_size_bucket{model=\"m\",version=\"1\",le=\"4\"}";
-    assert_eq!(app.metric(sizes), app.metric("weir_inference_batch_size_count{model=\"m\",version=\"1\"}"));
+    assert_eq!(app.metric("weir_inference_batch_size_sum{model=\"m\",version=\"1\"}"), 11.0);
+    assert_eq!(app.metric("weir_inference_batch_size_count{model=\"m\",version=\"1\"}"), 1.0);
 }
 
 #[tokio::test]

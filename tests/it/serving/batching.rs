@@ -224,7 +224,7 @@ async fn a_thousand_panics_cost_no_thread_and_no_neighbour() {
         let good = ask(&app, "fragile", 5, 2.0).await;
         assert_eq!(good.json()["predictions"][0]["outputs"]["y"][0], 2.0);
         for request in requests {
-            request.await.unwrap().assert_problem(400);
+            request.await.unwrap().assert_problem(422);
         }
     }
     assert_eq!(app.metric("weir_compute_threads"), threads);

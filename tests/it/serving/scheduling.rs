@@ -164,7 +164,7 @@ async fn an_index_beyond_a_table_is_one_answer_400_and_nothing_else() {
         })
         .await;
         for round in 0..100 {
-            let detail = app.post_json("/predict", &json!({"instances": [[7.0]]})).await.assert_problem(400);
+            let detail = app.post_json("/predict", &json!({"instances": [[7.0]]})).await.assert_problem(422);
             assert!(detail.contains("index") && !detail.contains(".rs"), "{detail}");
             let fine = app.post_json("/predict", &json!({"instances": [[3.0]]})).await;
             assert_eq!(fine.json()["predictions"][0]["outputs"]["y"], json!([3.0]), "round {round}");
@@ -186,7 +186,7 @@ async fn neighbours_of_a_request_that_panics_get_their_own_answers() {
         for asked in (0..24).map(ask).collect::<Vec<_>>() {
             let (x, answer) = asked.await.unwrap();
             if x == 7.0 {
-                answer.assert_problem(400);
+                answer.assert_problem(422);
             } else {
                 assert_eq!(answer.json()["predictions"][0]["outputs"]["y"], json!([x]));
             }

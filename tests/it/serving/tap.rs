@@ -143,7 +143,7 @@ async fn refusals_failures_and_cached_answers_are_seen_as_well() {
     for (id, body, status, outcome, cached) in [
         ("first", instances(1.0), 200, Outcome::Success, false),
         ("again", instances(1.0), 200, Outcome::Success, true),
-        ("failed", instances(7.0), 500, Outcome::Error, false),
+        ("failed", instances(7.0), 422, Outcome::InvalidInput, false),
         ("pair", json!({"instances": [[2.0], [3.0]], "timeout_ms": 60_000}), 200, Outcome::Success, false),
     ] {
         assert_eq!(post_json(&app, "/predict", id, body).await, status, "{id}");

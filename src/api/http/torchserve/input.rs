@@ -115,7 +115,7 @@ fn read_json(body: &[u8], signature: &Signature, takes_images: bool) -> Result<(
 
 /// Reads the inputs as they are, or under the names that TorchServe's handlers know.
 fn read_inputs<'a>(body: &[u8], signature: &'a Signature, takes_images: bool) -> Result<Inputs<'a>> {
-    let accepts = Accepts { base64: true, files: takes_images, text_files: takes_images, ..Accepts::default() };
+    let accepts = Accepts { base64: true, files: takes_images, text_files: takes_images };
     let mut inputs = Inputs::new(signature, accepts, Layout::Columns);
     let mut cursor = Cursor::with_words(body);
     cursor.peek();
