@@ -7,11 +7,14 @@ const MAX_CHARS: usize = 400;
 
 /// Phrases of engines and their panics, in lower case, and the words for them. A panic speaks about the code of the
 /// engine, not about the graph.
-const WORDS: [(&str, &str); 16] = [
+const WORDS: [(&str, &str); 19] = [
     ("index out of bounds", "an index lies outside its table"),
     ("out of range for slice", "an index lies outside its table"),
     ("out of range", "an index lies outside its table"),
     ("invalid gather", "an index lies outside its table"),
+    ("index < dim", "an index lies outside its table"),
+    ("|d| d >= 0", "a size becomes negative"),
+    ("can not broadcast", "the shapes of two tensors do not fit together"),
     ("divide by zero", "an integer is divided by zero"),
     ("divisor of zero", "an integer is divided by zero"),
     ("subtract with overflow", "a size or a number becomes negative"),
@@ -86,7 +89,8 @@ pub(super) fn words(said: &str) -> String {
     let lower = said.to_lowercase();
     let known = WORDS.iter().find(|(phrase, _)| lower.contains(phrase)).map(|(_, words)| *words);
     match known {
-        Some(words) if plain.is_empty() => words.to_owned(),
+        // The condition in an assertion is code.
+        Some(words) if plain.is_empty() || lower.contains("assertion failed") => words.to_owned(),
         Some(words) => brief(&format!("{words} ({plain})"), MAX_CHARS),
         None if plain.is_empty() => "it gives no reason".to_owned(),
         None => brief(&plain, MAX_CHARS),

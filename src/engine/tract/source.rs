@@ -20,8 +20,6 @@ use crate::signature::{BATCH, Dim, TensorSpec};
 
 /// The first version of the format in which an initializer that is also an input may be replaced by a request.
 const OPTIONAL_INPUTS: i64 = 4;
-/// The version of the format from which a file must say which versions of operators it uses.
-const OPSETS: i64 = 3;
 
 /// The most elements of a value that a plan is made for.
 const MAX_ARGUMENT: usize = 1024;
@@ -66,7 +64,7 @@ impl Source {
     /// Parses the bytes of a file where they are; the reader of tract would copy them first.
     pub(super) fn parse(onnx: &[u8], nameless: Nameless, inner: Inner) -> TractResult<Self> {
         let mut proto = ModelProto::decode(onnx)?;
-        if proto.opset_import.is_empty() && proto.ir_version >= OPSETS {
+        if proto.opset_import.is_empty() {
             bail!("the file names no version of the operators it uses (opset_import); it may have been cut short");
         }
         passes::rewrite_file(&mut proto).map_err(TractError::msg)?;

@@ -216,6 +216,9 @@ impl Graph {
         }
         let rows = tensors.first().map_or(1, Tensor::rows);
         let is_batched = self.view.batching == Batching::Any || self.runs_one_by_one();
+        if !is_batched || rows > 0 {
+            refuse_nothing(tensors, specs)?;
+        }
         for (tensor, spec) in tensors.iter().zip(specs) {
             check_one(tensor, spec, is_batched)?;
             if is_batched && tensor.rows() != rows {
@@ -295,6 +298,24 @@ fn shared_dims(signature: &Signature) -> Vec<SharedDim> {
 fn open_sizes<'a>(tensor: &'a Tensor, dims: &'a [Dim]) -> impl Iterator<Item = usize> + 'a {
     let sizes = &tensor.shape()[tensor.shape().len() - dims.len()..];
     sizes.iter().zip(dims).filter(|(_, dim)| matches!(dim, Dim::Symbol(_))).map(|(size, _)| *size)
+}
+
+/// Refuses inputs none of which holds an element, unless the graph says so of its sizes: engines divide by such sizes, and
+/// ONNX Runtime can end the process. One empty input beside others is a past that is yet to come.
+fn refuse_nothing(tensors: &[Tensor], specs: &[TensorSpec]) -> Result<()> {
+    let empty = |(tensor, spec): (&Tensor, &TensorSpec)| {
+        tensor.shape().iter().zip(&spec.shape).any(|(size, dim)| *size == 0 && matches!(dim, Dim::Symbol(_)))
+    };
+    let mut inputs = tensors.iter().zip(specs);
+    let Some((tensor, spec)) = inputs.next() else { return Ok(()) };
+    if empty((tensor, spec)) && inputs.all(empty) {
+        let (name, shape) = (&spec.name, shape_text(&spec.shape));
+        return Err(Error::InvalidInput(format!(
+            "input \"{name}\" holds no element: its shape is {:?}; each open dimension of {shape} must be at least 1",
+            tensor.shape()
+        )));
+    }
+    Ok(())
 }
 
 fn check_one(tensor: &Tensor, spec: &TensorSpec, is_batched: bool) -> Result<()> {

@@ -14,7 +14,7 @@ use weir::trainer::{DataOptions, DataSource};
 use weir::transform::{ImageLimits, decode, size};
 
 use crate::fixtures::{image_file, mnist, png_of_test_image};
-use crate::support::{TestApp, bundled_models};
+use crate::support::TestApp;
 
 const LIMITS: ImageLimits = ImageLimits { max_pixels: 25_000_000 };
 
@@ -308,10 +308,6 @@ async fn small_files_of_huge_pictures_are_refused() {
         assert!(file.len() < 3000, "{what}");
         let answer = app.post("/predict", "", file).await;
         assert!(statuses.contains(&answer.status.as_u16()), "{what}: {} {}", answer.status, answer.text());
-    }
-    let tight = TestApp::with(&bundled_models(), |options| options.max_image_pixels = Some(783)).await;
-    for (_, file) in self::lossless() {
-        tight.post("/predict", "", file).await.assert_problem(413);
     }
     app.assert_unharmed().await;
 }

@@ -149,8 +149,8 @@ async fn a_file_cut_off_anywhere_is_refused() {
     for file in [png_of_test_image(0), interlaced(), grey, colour, tagged] {
         assert_eq!(predictions(&app, file.clone()).await[0]["label"], "7");
         let unneeded = unneeded(&app, &file).await;
-        // The end marker; the checksums and the last chunk.
-        let expected = if file.starts_with(SIGNATURE) { 12..=20 } else { 2..=2 };
+        // The end marker; the checksum of the last chunk, or more.
+        let expected = if file.starts_with(SIGNATURE) { 4..=20 } else { 2..=2 };
         assert!(expected.contains(&unneeded), "{unneeded} of {}", file.len());
     }
     app.assert_unharmed().await;
@@ -365,13 +365,10 @@ async fn a_bad_image_in_a_batch_is_named() {
     for (bad, status) in [(&good[..good.len() / 2], 422), (b"II*\0", 415), (&huge, 413), (b"", 422)] {
         let files = [&good[..], &good, bad];
         let encoded: Vec<_> = files.iter().map(|file| STANDARD.encode(file)).collect();
-        let detail = app.post_json("/predict", &json!({"images": encoded})).await.assert_problem(status);
-        assert!(detail.contains("image 2"), "{detail}");
-        let answer = app.post("/predict", "multipart/form-data; boundary=b", form(&files)).await;
-        if bad.is_empty() {
-            // A field of a form in which no file was chosen.
-            assert_eq!(answer.labels(), ["7", "7"]);
-        } else {
+        for answer in [
+            app.post_json("/predict", &json!({"images": encoded})).await,
+            app.post("/predict", "multipart/form-data; boundary=b", form(&files)).await,
+        ] {
             let detail = answer.assert_problem(status);
             assert!(detail.contains("image 2"), "{detail}");
         }

@@ -53,6 +53,9 @@ async fn an_input_at_fault_is_400_with_the_reason_and_nothing_of_the_engines_cod
     for app in servers(&[("embed", embed), ("product", product)]).await {
         let (status, answer) = infer(&app, "embed", &[tensor("ids", "INT64", &[1, 2], &json!([0, 4]))]).await;
         assert_eq!(status, 200, "{answer}");
+        let (status, answer) = infer(&app, "embed", &[tensor("ids", "INT64", &[1, 0], &json!([]))]).await;
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains("at least 1"), "{answer}");
         let (status, answer) = infer(&app, "embed", &[tensor("ids", "INT64", &[1, 2], &json!([0, 5]))]).await;
         let reason = answer["error"].as_str().unwrap_or_default();
         assert_eq!(status, 400, "{answer}");

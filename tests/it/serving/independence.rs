@@ -121,7 +121,13 @@ fn dependent() -> Vec<(&'static str, Vec<u8>)> {
                 vec![TensorProto { dims: vec![], ..longs("first", &[0]) }],
             ),
         ),
-        ("in-company", sequence(vec![reduced("ReduceSum"), node("Add", &["x", "r"], "y")], vec![])),
+        (
+            "in-company",
+            sequence(
+                vec![with(node("ReduceSum", &["x", "zero"], "r"), "keepdims", 1), node("Add", &["x", "r"], "y")],
+                vec![zero()],
+            ),
+        ),
     ]
 }
 
