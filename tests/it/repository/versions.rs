@@ -148,7 +148,11 @@ async fn files_that_are_no_models_end_with_a_reason() {
             onnx(&[1], vec![node("Add", &["x", "c"], "y")], vec![constant("c", &[1000], &[1.0])]),
         ),
     ];
-    files.extend((1..good.len()).step_by(7).map(|length| (format!("cut-{length}"), good[..length].to_vec())));
+    // What stands last are the versions of two domains that the graph does not use: without them it is whole.
+    const UNUSED_DOMAINS: usize = 35;
+    files.extend(
+        (1..good.len() - UNUSED_DOMAINS).step_by(7).map(|length| (format!("cut-{length}"), good[..length].to_vec())),
+    );
     let models = bare_model("good", &good);
     for (name, file) in &files {
         add_bare_model(models.path(), name, 1, file);
