@@ -14,7 +14,7 @@ use weir::trainer::{DataOptions, DataSource};
 use weir::transform::{ImageLimits, decode, size};
 
 use crate::fixtures::{image_file, mnist, png_of_test_image};
-use crate::support::TestApp;
+use crate::support::{TestApp, bundled_models};
 
 const LIMITS: ImageLimits = ImageLimits { max_pixels: 25_000_000 };
 
@@ -309,6 +309,14 @@ async fn small_files_of_huge_pictures_are_refused() {
         let answer = app.post("/predict", "", file).await;
         assert!(statuses.contains(&answer.status.as_u16()), "{what}: {} {}", answer.status, answer.text());
     }
+    // One pixel column more than the limit, in each format.
+    let tight = TestApp::with(&bundled_models(), |options| options.max_image_pixels = Some(784)).await;
+    for file in
+        [with(&gif, 6, &[29, 0, 28, 0]), with(&bmp, 18, &[29, 0, 0, 0]), webp(29, 28, &[0; 812], ExtendedColorType::L8)]
+    {
+        tight.post("/predict", "", file).await.assert_problem(413);
+    }
+    assert_eq!(tight.post("/predict", "", webp(28, 28, seven(), ExtendedColorType::L8)).await.labels(), ["7"]);
     app.assert_unharmed().await;
 }
 
