@@ -1,4 +1,4 @@
-//! How long a connection of HTTP/1.1 may be quiet: little over the head of a request, longer between requests.
+//! Limits to the silence of a connection of HTTP/1.1: little over the head of a request, longer between requests.
 //!
 //! hyper has one limit for both, and makes and cancels a timer of the runtime for each request to keep it. Here the
 //! stream and the service of a connection count what they do, and one timer for each connection, which is seldom set
@@ -27,7 +27,7 @@ pub(super) struct Activity {
 #[derive(Debug)]
 pub(super) struct Turn(Arc<Activity>);
 
-/// What was seen of an [`Activity`].
+/// The counts of an [`Activity`] when it was last looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     turns: u32,

@@ -58,7 +58,7 @@ const OPENING_BYTES: usize = 4096;
 /// The answer to an HTTP/1.1 client on a port that speaks gRPC only.
 const NOT_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 47\r\nconnection: close\r\n\r\nthis port speaks gRPC; HTTP is on another port\n";
 
-/// What a client of gRPC is told on a port that speaks HTTP only.
+/// The answer to a client of gRPC on a port that speaks HTTP only.
 const NO_GRPC: &str = "this port speaks HTTP; gRPC has a port of its own, or this one with --grpc same";
 
 /// The protocols of a port.

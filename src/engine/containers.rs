@@ -37,7 +37,7 @@ const FLOAT: i32 = 1;
 /// The standard's version that is named where a graph names none: of its operators, only Identity is added.
 const STANDARD: i64 = 13;
 
-/// What a ZipMap turns into maps, and the classes that are their keys.
+/// The table that a ZipMap turns into maps, and the classes that are their keys.
 #[derive(Debug)]
 struct ZipMap {
     table: String,
@@ -50,7 +50,7 @@ type ZipMaps = BTreeMap<String, ZipMap>;
 /// Returns the graph with tables in the place of ZipMap's maps, and nothing else changed.
 ///
 /// # Errors
-/// As [`refuse_containers`].
+/// The errors of [`refuse_containers`].
 pub(super) fn unpack(onnx: &[u8]) -> Result<Cow<'_, [u8]>> {
     refuse_containers(onnx)?;
     if class_names(onnx).is_empty() {

@@ -34,11 +34,11 @@ impl Compression {
 /// A message under way of a call whose messages may be compressed.
 #[derive(Debug)]
 pub(super) enum Inflating {
-    /// This one is not.
+    /// Not compressed.
     Plain(Room),
-    /// This one is.
+    /// Compressed by gzip.
     Gzip(Box<GzDecoder<Room>>),
-    /// So is this one.
+    /// Compressed by deflate, in the format of zlib.
     Deflate(Box<ZlibDecoder<Room>>),
 }
 

@@ -19,7 +19,7 @@ const MAX_LISTED: usize = 3;
 /// A part of a form.
 struct Part {
     name: String,
-    /// Whether the client calls it a file: browsers leave the name empty where no file was chosen.
+    /// Set if the client calls it a file: browsers leave the name empty where no file was chosen.
     has_file_name: bool,
     is_json: bool,
     bytes: Bytes,

@@ -7,7 +7,7 @@ use super::number::Number;
 use crate::error::{Error, Result};
 use crate::ids::quote;
 
-/// What some editors and libraries write before a text in UTF-8; it is no part of the JSON.
+/// The mark that some editors and libraries write before a text in UTF-8; it is no part of the JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The deepest nesting of a value that is passed over.
