@@ -12,6 +12,7 @@ use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::{Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::monitoring::Monitor;
 use crate::serving::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, Tuner, TuningStore,
     run_probes,
@@ -30,6 +31,7 @@ pub struct App {
     engines: Engines,
     predictor: Arc<Predictor>,
     manager: Arc<Manager>,
+    monitor: Option<Arc<Monitor>>,
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
@@ -89,6 +91,10 @@ impl App {
         let settings =
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
+        let monitor = config.monitoring.enabled.then(|| Monitor::start(Vec::new()).map(Arc::new)).transpose()?;
+        if let Some(monitor) = &monitor {
+            predictor.observe(monitor.observer())?;
+        }
         let serving = &config.serving;
         let load = LoadSettings {
             // Compute threads, the runtime's workers (one a core) and the load threads.
@@ -119,7 +125,7 @@ impl App {
             log,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, state, stopping })
+        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, monitor, state, stopping })
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -214,6 +220,9 @@ impl App {
         }
         if let Some(tuner) = &self.tuner {
             tuner.close();
+        }
+        if let Some(monitor) = &self.monitor {
+            monitor.close();
         }
         self.manager.close();
         if shutdown == Shutdown::Clean {

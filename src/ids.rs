@@ -211,7 +211,11 @@ pub struct ModelRef {
 /// The identifier of a request: that of the caller, if it is 1 to 64 of `A-Z a-z 0-9 . _ : -`, or a new UUIDv7
 /// (RFC 9562), which sorts by time. Clones share the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId {
+    text: Arc<str>,
+    /// Set if this process made the identifier.
+    made: Option<uuid::Uuid>,
+}
 
 impl RequestId {
     const MAX_BYTES: usize = 64;
@@ -219,19 +223,30 @@ impl RequestId {
     /// Creates a new identifier.
     pub fn generate() -> Self {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        Self(uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text)[..].into())
+        let made = uuid::Uuid::now_v7();
+        Self { text: made.hyphenated().encode_lower(&mut text)[..].into(), made: Some(made) }
     }
 
     /// Returns the identifier of the caller if it is safe to repeat in headers, bodies and logs.
     pub fn from_client(bytes: &[u8]) -> Option<Self> {
         let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
         let usable = (1..=Self::MAX_BYTES).contains(&bytes.len()) && bytes.iter().all(legal);
-        usable.then(|| Self(String::from_utf8_lossy(bytes).into()))
+        usable.then(|| Self { text: String::from_utf8_lossy(bytes).into(), made: None })
     }
 
     /// Returns the identifier as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Returns the identifier as text that is shared, not copied.
+    pub fn shared(&self) -> Arc<str> {
+        self.text.clone()
+    }
+
+    /// Returns the UUIDv7 that this process made; `None` for an identifier of the caller, even if it looks like one.
+    pub fn made(&self) -> Option<uuid::Uuid> {
+        self.made
     }
 }
 

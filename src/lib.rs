@@ -32,9 +32,12 @@ pub mod bench;
 pub mod serving;
 pub mod trainer;
 
-// L4: wire formats.
+// L4: what is observed of the predictions of L3.
+pub mod monitoring;
+
+// L5: wire formats.
 pub mod api;
 
-// L5: composition; only these see everything.
+// L6: composition; only these see everything.
 pub mod app;
 pub mod cli;

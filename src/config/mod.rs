@@ -144,6 +144,13 @@ pub struct HttpConfig {
     pub torchserve_management: Option<std::net::SocketAddr>,
 }
 
+/// Settings of what is observed of predictions.
+#[derive(Debug, Clone)]
+pub struct MonitoringConfig {
+    /// Observe them at all.
+    pub enabled: bool,
+}
+
 /// A server whose metric names are added to our own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -113,6 +113,11 @@ settings! {
     /// Seconds between two replays of each version's probe set, for its live loss and accuracy; 0 for never
     probe_interval_seconds: f64, "WEIR_PROBE_INTERVAL_SECONDS", "S", default "60" => 60.0;
 
+    in "Monitoring";
+    /// Observe every prediction: records of what was asked and answered, for live figures
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    monitoring: bool, "WEIR_MONITORING", "BOOL", default "true" => true;
+
     in "Connections";
     /// Connections held at once; more wait in the system's backlog
     max_connections: usize, "WEIR_MAX_CONNECTIONS", "N", default "1024" => 1024;

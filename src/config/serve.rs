@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::options::{ServeOptions, ServeValues, cores};
 use super::{
-    CheckConfig, Control, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig, SchedulingSettings,
-    ServingConfig,
+    CheckConfig, Control, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig, MonitoringConfig,
+    SchedulingSettings, ServingConfig,
 };
 use crate::error::Result;
 
@@ -17,6 +17,8 @@ pub struct ServeConfig {
     pub serving: ServingConfig,
     /// Loading and unloading of versions.
     pub lifecycle: LifecycleConfig,
+    /// What is observed of predictions.
+    pub monitoring: MonitoringConfig,
     /// Connections.
     pub http: HttpConfig,
     /// The address for gRPC.
@@ -36,6 +38,7 @@ impl ServeOptions {
         Ok(ServeConfig {
             lifecycle: lifecycle(&values)?,
             serving: serving(&values, executable)?,
+            monitoring: MonitoringConfig { enabled: values.monitoring.value },
             http: http(&values)?,
             grpc: values.grpc.value,
             log: LogConfig { format: values.log_format.value, filter: values.log.value },

@@ -22,7 +22,7 @@ pub use grpc::{GrpcMetrics, code_name};
 pub use http::{HttpMetrics, Protocol};
 pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use pool::PoolMetrics;
-pub use serving::{Outcome, ServableMetrics, Source, Stage, Stages};
+pub use serving::{Outcome, RecordMetrics, ServableMetrics, Source, Stage, Stages};
 pub use training::TrainingMetrics;
 
 use crate::error::{Error, Result};

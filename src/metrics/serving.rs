@@ -96,6 +96,7 @@ impl Source {
     const ALL: [Self; 4] = [Self::Training, Self::Validation, Self::Test, Self::Probe];
 }
 
+const RECORD_OUTCOMES: [&str; 2] = ["observed", "dropped"];
 const MODEL: [&str; 2] = ["model", "version"];
 const OUTCOME: [&str; 3] = ["model", "version", "outcome"];
 const SOURCE: [&str; 3] = ["model", "version", "source"];
@@ -116,6 +117,7 @@ pub(super) struct ServingFamilies {
     cache_bytes: GaugeVec,
     cost: GaugeVec,
     max_batch: GaugeVec,
+    records: IntCounterVec,
     /// The number of bound copies of each version. While one copy replaces another there are two; the series
     /// are removed with the last.
     bound: Arc<Mutex<HashMap<(String, String), usize>>>,
@@ -178,6 +180,12 @@ impl ServingFamilies {
                 &MODEL,
             )?,
             max_batch: gauge("weir_model_max_batch_size", "The greatest number of samples in one run.", &MODEL)?,
+            records: counter(
+                "weir_monitor_records_total",
+                "Records of samples for monitoring: observed, or dropped because the queue was full. Answers do not \
+                 depend on it.",
+                &OUTCOME,
+            )?,
             bound: Arc::default(),
         })
     }
@@ -197,9 +205,20 @@ pub struct ServableMetrics {
     pub queue_depth: Gauge,
     /// The requests in progress or waiting.
     pub in_flight: Gauge,
+    /// What became of the records of samples.
+    pub records: RecordMetrics,
     probe_time: Gauge,
     cost: Gauge,
     max_batch: Gauge,
+}
+
+/// What became of the records of a version's samples.
+#[derive(Debug, Clone)]
+pub struct RecordMetrics {
+    /// Records passed to monitoring.
+    pub observed: IntCounter,
+    /// Records that found the queue full.
+    pub dropped: IntCounter,
 }
 
 impl ServableMetrics {
@@ -216,6 +235,10 @@ impl ServableMetrics {
             batch_size: families.batch_size.get_metric_with_label_values(&labels)?,
             queue_depth: families.queue_depth.get_metric_with_label_values(&labels)?,
             in_flight: families.in_flight.get_metric_with_label_values(&labels)?,
+            records: RecordMetrics {
+                observed: families.records.get_metric_with_label_values(&[model, version, RECORD_OUTCOMES[0]])?,
+                dropped: families.records.get_metric_with_label_values(&[model, version, RECORD_OUTCOMES[1]])?,
+            },
             probe_time: families.probe_time.get_metric_with_label_values(&labels)?,
             cost: families.cost.get_metric_with_label_values(&labels)?,
             max_batch: families.max_batch.get_metric_with_label_values(&labels)?,
@@ -318,6 +341,9 @@ impl Drop for ServableMetrics {
         drop(f.batch_size.remove_label_values(&labels));
         for (_, outcome) in Outcome::ALL {
             drop(f.requests.remove_label_values(&[labels[0], labels[1], outcome]));
+        }
+        for outcome in RECORD_OUTCOMES {
+            drop(f.records.remove_label_values(&[labels[0], labels[1], outcome]));
         }
         for outcome in CACHE_OUTCOMES {
             drop(f.cache_requests.remove_label_values(&[labels[0], labels[1], outcome]));

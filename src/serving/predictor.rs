@@ -355,6 +355,7 @@ impl<'a> Ending<'a> {
             samples: self.samples,
             inputs: answered.map(|answered| answered.inputs.as_slice()),
             outputs: answered.map(|answered| &answered.outputs),
+            inverted: answered.and_then(|answered| answered.inverted.as_deref()),
             stages: answered.map(|answered| answered.stages).unwrap_or_default(),
             total,
             cached: answered.is_some_and(|answered| answered.cached),

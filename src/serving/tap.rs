@@ -25,6 +25,8 @@ pub struct Finished<'a> {
     pub inputs: Option<&'a [Tensor]>,
     /// The outputs in the signature's order, if the model answered. They are shared, not copied.
     pub outputs: Option<&'a Arc<Vec<Tensor>>>,
+    /// Of images that the model answered: those whose black and white were exchanged to reach its polarity.
+    pub inverted: Option<&'a [bool]>,
     /// The time each stage took; zero for stages that were not reached.
     pub stages: Stages,
     /// The time from the call of the predictor to the end.

@@ -7,6 +7,7 @@ mod cli;
 mod engine;
 mod fixtures;
 mod guards;
+mod monitoring;
 mod repository;
 mod serving;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::repository::{
     ClassificationQuality, FoundVersion, Manifest, ProbeSample, Quality, ReconstructionQuality, RegressionQuality,
     Truth, VersionFiles,
 };
-use crate::serving::servable::{Input, Labels, ProbeSet, Servable, Transforms};
+use crate::serving::servable::{Identity, Input, Labels, ProbeSet, Servable, Transforms};
 use crate::signature::{Signature, Transform};
 use crate::stats::{RegressionEvaluation, Summary};
 
@@ -44,12 +45,14 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let signature = &graph.view.signature;
     let transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
     let probe = ProbeSet::new(samples(&probe, signature)?);
+    let identity = Identity::new(found, &onnx_sha256, &transforms, signature)?;
     let file = GraphFile { name: found.model_file(), sha256: &onnx_sha256 };
     let model = graphs.runner(graph, &file, found.name.as_str(), graphs.scheduling.cache_bytes)?;
     let servable = Servable {
         name: found.name.clone(),
         version: found.version,
         manifest,
+        identity: Arc::new(identity),
         model,
         transforms,
         generator,

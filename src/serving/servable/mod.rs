@@ -4,6 +4,7 @@ mod answer;
 mod decode;
 mod fit;
 mod generator;
+mod identity;
 mod input;
 mod prediction;
 mod quality;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use generator::Generator;
+pub use identity::{Identity, Places};
 pub use input::{Input, Options, Part};
 pub use prediction::Prediction;
 pub use quality::{LiveQuality, LossKind};
@@ -44,6 +46,8 @@ pub struct Servable {
     pub version: Version,
     /// The manifest, if the version has one.
     pub manifest: Option<Manifest>,
+    /// The version as records of its predictions name it, which outlive it.
+    pub identity: Arc<Identity>,
     pub(crate) model: Runner,
     pub(crate) transforms: Transforms,
     pub(crate) generator: Option<Generator>,

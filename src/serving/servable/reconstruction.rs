@@ -65,6 +65,11 @@ impl Reconstruction {
         }
     }
 
+    /// Returns the place of the score among the outputs.
+    pub(super) fn score(&self) -> usize {
+        self.score
+    }
+
     /// Returns the noise of a request that brings none: zeros.
     ///
     /// # Errors

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::{Token, sources};
 
 /// The layers, top first; the modules of one layer do not see each other.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["main", "cli", "app"],
     &["api"],
+    &["monitoring"],
     &["serving", "trainer", "bench"],
     &["engine", "transform", "repository", "store", "report"],
     &["config", "metrics", "telemetry"],

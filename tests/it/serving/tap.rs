@@ -87,7 +87,8 @@ async fn post_json(app: &TestApp, path: &str, id: &str, body: Value) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_protocol_brings_its_request_id() {
-    let app = TestApp::with_temp(bare_model("half", &half_plus_two()), |_| {}).await;
+    let app =
+        TestApp::with_temp(bare_model("half", &half_plus_two()), |options| options.monitoring = Some(false)).await;
     let keeper = Keeper::install(&app);
     let v2 = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 1], "data": [1.0, 2.0]}]});
     let instances = json!({"instances": [[1.0], [2.0]]});
@@ -134,6 +135,7 @@ async fn every_protocol_brings_its_request_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_failures_and_cached_answers_are_seen_as_well() {
     let app = TestApp::with_temp(bare_model("m", &panics_on_seven()), |options| {
+        options.monitoring = Some(false);
         options.cache_bytes = Some(1 << 20);
         options.max_samples = Some(4);
     })
@@ -160,7 +162,7 @@ async fn refusals_failures_and_cached_answers_are_seen_as_well() {
 
 #[tokio::test]
 async fn inline_batches_and_split_requests_are_seen_one_by_one() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&crate::support::bundled_models(), |options| options.monitoring = Some(false)).await;
     let keeper = Keeper::install(&app);
     let requests = (0..24).map(|index| {
         let app = &app;
@@ -182,6 +184,7 @@ async fn inline_batches_and_split_requests_are_seen_one_by_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_that_leave_wait_too_long_or_find_no_room_are_seen() {
     let app = TestApp::with_temp(bare_model("half", &half_plus_two()), |options| {
+        options.monitoring = Some(false);
         options.threads = Some(1);
         options.queue_capacity = Some(1);
         options.inline_below_microseconds = Some(0);
@@ -218,6 +221,7 @@ async fn callers_that_leave_wait_too_long_or_find_no_room_are_seen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_probe_is_seen_and_is_no_client_in_the_statistics() {
     let app = TestApp::with(&crate::support::bundled_models(), |options| {
+        options.monitoring = Some(false);
         options.probe_interval_seconds = Some(3600.0);
     })
     .await;

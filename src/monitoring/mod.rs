@@ -1,0 +1,12 @@
+//! Observes every prediction, off the path of requests.
+//!
+//! [`Monitor::observer`] sits behind the tap: it makes a [`Record`] of fixed size for each sample and passes it to one
+//! bounded queue without waiting; a full queue costs the record and never the answer. One thread takes the records out
+//! and hands all of them to each [`Consumer`]. Requests of the server itself (probes, warm-ups) leave no record.
+
+mod monitor;
+mod observer;
+mod record;
+
+pub use monitor::{Consumer, Monitor};
+pub use record::{Answer, InputStatistics, MAX_PROBABILITIES, Record};

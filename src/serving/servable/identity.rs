@@ -1,0 +1,95 @@
+//! What records of predictions say of the version that gave them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use super::transforms::{Answering, Transforms};
+use crate::error::{Error, Result};
+use crate::ids::{ModelName, Version};
+use crate::repository::FoundVersion;
+use crate::signature::Signature;
+
+/// A version as records of its predictions name it; it outlives the servable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// A number that no other load of this process has.
+    pub serial: u64,
+    /// The model.
+    pub model: ModelName,
+    /// The version.
+    pub version: Version,
+    /// SHA-256 over the graph, its transform and its labels: all that decides what is answered, so that a version
+    /// that is published again with other files is told from its predecessor.
+    pub digest: [u8; 32],
+    /// The labels by class; empty where classes have no names.
+    pub labels: Vec<String>,
+    /// The places of answers among the outputs.
+    pub places: Places,
+}
+
+/// The places of what an answer is made of among the outputs of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// A classifier.
+    Classes {
+        /// The distribution over classes.
+        probabilities: usize,
+        /// What the distribution is the softmax of, where the graph gives it.
+        logits: Option<usize>,
+    },
+    /// A model of numbers.
+    Number(usize),
+    /// The score of an autoencoder.
+    Score(usize),
+    /// Outputs without a meaning that is declared.
+    Outputs,
+}
+
+impl Identity {
+    /// Returns the identity of a version that is being loaded.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when its transform cannot be written, which tests rule out.
+    pub(crate) fn new(
+        found: &FoundVersion,
+        onnx_sha256: &str,
+        transforms: &Transforms,
+        signature: &Signature,
+    ) -> Result<Self> {
+        static LOADS: AtomicU64 = AtomicU64::new(0);
+        let labels = &transforms.labels.classes;
+        let declared = serde_json::to_vec(&(&transforms.declared, labels))
+            .map_err(|error| Error::internal("a transform could not be written", error))?;
+        let digest = Sha256::new().chain_update(onnx_sha256).chain_update(declared).finalize();
+        Ok(Self {
+            serial: LOADS.fetch_add(1, Ordering::Relaxed),
+            model: found.name.clone(),
+            version: found.version,
+            digest: digest.into(),
+            labels: labels.clone(),
+            places: Places::of(transforms.answering(), signature),
+        })
+    }
+}
+
+impl Places {
+    /// The name that Weir's trainer gives the output before the softmax.
+    const LOGITS: &str = "logits";
+
+    fn of(answering: &Answering, signature: &Signature) -> Self {
+        match answering {
+            Answering::Probabilities(probabilities) => {
+                let wanted = &signature.outputs[*probabilities];
+                let is_before = |output: &crate::signature::TensorSpec| {
+                    output.name == Self::LOGITS && output.dtype == wanted.dtype && output.shape == wanted.shape
+                };
+                let logits = signature.outputs.iter().position(is_before).filter(|place| place != probabilities);
+                Self::Classes { probabilities: *probabilities, logits }
+            }
+            Answering::Value(output) => Self::Number(*output),
+            Answering::Reconstruction(reconstruction) => Self::Score(reconstruction.score()),
+            Answering::Outputs => Self::Outputs,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the server observes of its predictions.
+
+mod records;
