@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
-use crate::engine::{Engines, Hints};
+use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::monitoring::Monitor;
@@ -76,7 +76,8 @@ impl App {
         let pool = Arc::new(pool);
         let tuning = TuningStore::new(config.serving.state.as_ref().map(|state| state.join("tuning")));
         let (stopping, stopped) = bounded(0);
-        let engines = Engines::new(config.serving.onnxruntime.clone());
+        let bounds = Bounds { tensor_bytes: config.serving.max_tensor_bytes };
+        let engines = Engines::new(config.serving.onnxruntime.clone()).with_bounds(bounds);
         let candidates = Candidates {
             choice: config.serving.engine,
             engines: engines.clone(),

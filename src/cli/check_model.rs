@@ -9,7 +9,7 @@ use clap::Args;
 use rlimit::Resource;
 
 use super::engine::EngineName;
-use crate::engine::{EngineKind, Engines, Hints, Trial};
+use crate::engine::{Bounds, EngineKind, Engines, Hints, Trial};
 use crate::error::{Error, Result};
 
 /// A little less than the threads of the server have, whose call stack is deeper.
@@ -32,6 +32,9 @@ pub(super) struct CheckModelArgs {
     /// CPU time limit for loading and one run
     #[arg(long, value_name = "S")]
     cpu_seconds: u64,
+    /// Largest tensor that a graph may make from an input
+    #[arg(long, value_name = "BYTES", default_value_t = Bounds::default().tensor_bytes)]
+    max_tensor_bytes: u64,
     /// Known sizes of inputs, as JSON
     #[arg(long, value_name = "JSON", value_parser = hints, default_value = "")]
     hints: Hints,
@@ -46,7 +49,10 @@ pub(super) fn run(args: CheckModelArgs) -> Result<ExitCode> {
     let tried = std::thread::Builder::new()
         .name("model".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || attempt(&Engines::new(args.onnxruntime), engine, &onnx, &args.hints))
+        .spawn(move || {
+            let engines = Engines::new(args.onnxruntime).with_bounds(Bounds { tensor_bytes: args.max_tensor_bytes });
+            attempt(&engines, engine, &onnx, &args.hints)
+        })
         .map_err(|error| Error::internal("no thread could be started", error))?
         .join();
     let tried = match tried {

@@ -43,6 +43,8 @@ pub struct ServingConfig {
     pub max_image_pixels: u64,
     /// The largest model file.
     pub max_model_bytes: u64,
+    /// The largest tensor that a graph may make from the values and sizes of a request.
+    pub max_tensor_bytes: u64,
     /// The time between two replays of the probe sets; `None` for never.
     pub probe_interval: Option<Duration>,
     /// The engine that runs the models.

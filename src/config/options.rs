@@ -110,6 +110,8 @@ settings! {
     max_image_pixels: u64, "WEIR_MAX_IMAGE_PIXELS", "N", default "25000000" => 25_000_000;
     /// Largest model file in bytes
     max_model_bytes: u64, "WEIR_MAX_MODEL_BYTES", "BYTES", default "2147483648" => 2 << 30;
+    /// Largest tensor in bytes that a model may make from the values and sizes of a request
+    max_tensor_bytes: u64, "WEIR_MAX_TENSOR_BYTES", "BYTES", default "1073741824" => 1 << 30;
     /// Seconds between two replays of each version's probe set, for its live loss and accuracy; 0 for never
     probe_interval_seconds: f64, "WEIR_PROBE_INTERVAL_SECONDS", "S", default "60" => 60.0;
 

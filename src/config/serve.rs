@@ -87,6 +87,7 @@ fn serving(values: &ServeValues, executable: Option<PathBuf>) -> Result<ServingC
         max_samples: values.max_samples.at_least_one()?,
         max_image_pixels: values.max_image_pixels.value.max(1),
         max_model_bytes: values.max_model_bytes.value,
+        max_tensor_bytes: values.max_tensor_bytes.value,
         probe_interval: values.probe_interval_seconds.never_or_seconds()?,
         engine: values.engine.value,
         onnxruntime: values.onnxruntime.value.clone(),

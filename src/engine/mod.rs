@@ -4,6 +4,7 @@
 //! its own, which keeps the working memory of the engine from run to run.
 
 mod attempts;
+mod bounds;
 mod contain;
 mod containers;
 mod dims;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use bounds::Bounds;
 pub use containers::{class_names, refuse_containers};
 pub use example::{Example, ExampleInputs, Hints};
 pub use external::refuse_external_data;
@@ -84,13 +86,25 @@ pub struct ShapePlanCounts {
 #[derive(Debug, Clone, Default)]
 pub struct Engines {
     onnxruntime: Option<PathBuf>,
+    bounds: Bounds,
 }
 
 impl Engines {
     /// Creates the set of engines. `onnxruntime` is the library of ONNX Runtime; without it, the
     /// library is the one that `ORT_DYLIB_PATH` names, or else the one beside the program.
     pub fn new(onnxruntime: Option<PathBuf>) -> Self {
-        Self { onnxruntime }
+        Self { onnxruntime, bounds: Bounds::default() }
+    }
+
+    /// Limits the tensors that graphs may make from a request.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// Returns the limits on the tensors that graphs may make from a request.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// Returns the version of ONNX Runtime, loading the library on the first call.
@@ -122,7 +136,7 @@ impl Engines {
         external::refuse_external_data(onnx)?;
         let onnx = containers::unpack(onnx)?;
         match engine {
-            EngineKind::Tract => tract::TractPlan::load(&onnx).map(Plan::Tract),
+            EngineKind::Tract => tract::TractPlan::load(&onnx, self.bounds).map(Plan::Tract),
             EngineKind::OnnxRuntime => {
                 onnxruntime::OrtPlan::load(self.onnxruntime.as_deref(), &onnx).map(Plan::OnnxRuntime)
             }

@@ -209,7 +209,7 @@ impl ShapePlans {
         let said = |error: TractError| format!("{error:#}");
         let shapes: Vec<&[usize]> = known.shapes.iter().map(Vec::as_slice).collect();
         let graph = self.source.typed(Some(&shapes), &known.values, known.any_batch).map_err(said)?;
-        Limits::of(&graph).map_err(said)?.check(&except(&known.values, shapes))?;
+        Limits::of(&graph, self.source.bounds).map_err(said)?.check(&except(&known.values, shapes))?;
         optimise(graph).map_err(said)
     }
 

@@ -2,7 +2,11 @@
 //! window does not fit, so sizes are checked before a plan runs on them for the first time.
 
 use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, PaddingSpec, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::*;
+
+use crate::engine::Bounds;
 
 /// The sizes and windows of a graph that depend on its inputs.
 #[derive(Debug, Default)]
@@ -10,6 +14,16 @@ pub(super) struct Limits {
     inputs: Vec<ShapeFact>,
     sizes: Vec<(String, TDim)>,
     windows: Vec<Window>,
+    tensors: Vec<Made>,
+    bounds: Bounds,
+}
+
+/// A tensor that a node makes.
+#[derive(Debug)]
+struct Made {
+    node: String,
+    shape: TVec<TDim>,
+    element_bytes: u64,
 }
 
 /// A window along one axis of an image or sequence.
@@ -24,8 +38,8 @@ struct Window {
 
 impl Limits {
     /// Collects the sizes and windows of a graph.
-    pub(super) fn of(model: &TypedModel) -> TractResult<Self> {
-        let mut limits = Self::default();
+    pub(super) fn of(model: &TypedModel, bounds: Bounds) -> TractResult<Self> {
+        let mut limits = Self { bounds, ..Self::default() };
         for input in model.input_outlets()? {
             limits.inputs.push(model.outlet_fact(*input)?.shape.clone());
         }
@@ -36,11 +50,23 @@ impl Limits {
                     limits.sizes.push((node.name.clone(), dim.clone()));
                 }
             }
+            if !node.op_is::<Const>() && !node.op_is::<TypedSource>() {
+                node.outputs.iter().for_each(|output| limits.add_tensor(&node.name, &output.fact));
+            }
             if let Some(spec) = windows(node) {
                 limits.add_windows(&node.name, spec, &model.outlet_fact(node.inputs[0])?.shape)?;
             }
         }
         Ok(limits)
+    }
+
+    /// Takes in a tensor unless one of its shape, and as large an element, is known.
+    fn add_tensor(&mut self, node: &str, fact: &TypedFact) {
+        let element_bytes = fact.datum_type.size_of() as u64;
+        let is_known = |made: &Made| made.element_bytes >= element_bytes && *made.shape == *fact.shape;
+        if !self.tensors.iter().any(is_known) {
+            self.tensors.push(Made { node: node.to_owned(), shape: fact.shape.to_tvec(), element_bytes });
+        }
     }
 
     fn add_windows(&mut self, node: &str, spec: &PoolSpec, shape: &ShapeFact) -> TractResult<()> {
@@ -59,7 +85,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Checks that inputs of these shapes leave something of every tensor.
+    /// Checks that inputs of these shapes leave something of every tensor, and ask for none that is too large.
     ///
     /// # Errors
     /// The reason why they do not, in words.
@@ -90,6 +116,12 @@ impl Limits {
                 }
                 Ok(_) | Err(_) => {}
             }
+        }
+        for Made { node, shape, element_bytes } in &self.tensors {
+            let sizes = shape.iter().map(|dim| dim.eval_to_i64(&values).ok().and_then(|size| u64::try_from(size).ok()));
+            let Some(sizes) = sizes.collect::<Option<TVec<u64>>>() else { continue };
+            let said = self.bounds.check(sizes, *element_bytes);
+            said.map_err(|said| format!("{said}: node \"{node}\""))?;
         }
         Ok(())
     }

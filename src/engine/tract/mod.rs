@@ -21,7 +21,7 @@ use self::worker::{Base, BaseSession};
 use super::contain::{contain, loading, running, unusable};
 use super::dims::Nameless;
 use super::measure::zeros;
-use super::{OptionalInput, ShapePlanCounts, faults, seen};
+use super::{Bounds, OptionalInput, ShapePlanCounts, faults, seen};
 use crate::error::{Error, Result};
 use crate::signature::{Batching, Signature, TensorSpec};
 use crate::tensor::Tensor as WeirTensor;
@@ -38,25 +38,25 @@ pub struct TractPlan {
 #[derive(Debug)]
 enum Runs {
     /// One for any number of samples.
-    Base(Base),
+    Base(Base, Arc<Limits>),
     /// One for any sizes, if there is one, and others for the sizes of requests.
     ByShape(Arc<ShapePlans>),
 }
 
 impl TractPlan {
-    pub(super) fn load(onnx: &[u8]) -> Result<Self> {
+    pub(super) fn load(onnx: &[u8], bounds: Bounds) -> Result<Self> {
         loading(|| {
-            let (plan, is_guess) = Self::build(onnx, Nameless::Batch)?;
+            let (plan, is_guess) = Self::build(onnx, Nameless::Batch, bounds)?;
             if is_guess && plan.signature.batching() != Batching::Any {
-                return Self::build(onnx, Nameless::Independent).map(|(plan, _)| plan);
+                return Self::build(onnx, Nameless::Independent, bounds).map(|(plan, _)| plan);
             }
             Ok(plan)
         })
     }
 
     /// Returns the plan, and true if it is a guess that the first dimensions of the inputs are the batch.
-    fn build(onnx: &[u8], nameless: Nameless) -> Result<(Self, bool)> {
-        let parse = |inner| Source::parse(onnx, nameless, inner).map_err(|error| refuse(&format!("{error:#}")));
+    fn build(onnx: &[u8], nameless: Nameless, bounds: Bounds) -> Result<(Self, bool)> {
+        let parse = |inner| Source::parse(onnx, nameless, inner, bounds).map_err(|error| refuse(&format!("{error:#}")));
         let mut source = parse(Inner::Derived)?;
         let mut graph = typed(&source);
         if graph.is_err() && source.has_inner {
@@ -71,7 +71,7 @@ impl TractPlan {
         let planned = graph.and_then(|graph| {
             let signature = Signature { inputs: source.inputs.clone(), outputs: outputs(&graph, &source)? };
             let batch = source.batch().filter(|_| signature.batching() == Batching::Any);
-            Ok((signature, base(graph, batch)?))
+            Ok((signature, base(graph, batch, bounds)?))
         });
         let (signature, runs) = match planned {
             Ok((signature, base)) => (signature.clone(), Runs::of(source, base, &signature, onnx.len())),
@@ -103,7 +103,7 @@ impl TractPlan {
     /// Returns the state of the cache of plans by shape, if the graph has one.
     pub(super) fn shape_plans(&self) -> Option<ShapePlanCounts> {
         match &self.runs {
-            Runs::Base(_) => None,
+            Runs::Base(..) => None,
             Runs::ByShape(plans) => Some(plans.counts()),
         }
     }
@@ -111,14 +111,14 @@ impl TractPlan {
     /// Returns true if requests of a new shape need no plan first.
     pub(super) fn takes_any_shape(&self) -> bool {
         match &self.runs {
-            Runs::Base(_) => true,
+            Runs::Base(..) => true,
             Runs::ByShape(plans) => plans.has_base(),
         }
     }
 
     pub(super) fn session(&self) -> Result<TractSession> {
         match &self.runs {
-            Runs::Base(base) => base_session(base),
+            Runs::Base(base, limits) => base_session(base, limits.clone()),
             Runs::ByShape(plans) => plans.session().map(|plans| TractSession(Memory::ByShape(plans))),
         }
     }
@@ -130,7 +130,7 @@ impl Runs {
     fn of(source: Source, (base, limits): (Base, Limits), signature: &Signature, bytes: usize) -> Self {
         let is_closed = source.open().is_empty() && source.optional.is_empty() && !source.has_arguments();
         if is_closed && (!source.symbols.has_batch() || takes_several(&base, signature)) {
-            return Self::Base(base);
+            return Self::Base(base, Arc::new(limits));
         }
         Self::ByShape(Arc::new(ShapePlans::new(source, Some((base, limits)), bytes)))
     }
@@ -139,15 +139,15 @@ impl Runs {
 fn takes_several(base: &Base, signature: &Signature) -> bool {
     const SEVERAL: usize = 2;
     let run = || {
-        let mut session = base_session(base)?;
+        let mut session = base_session(base, Arc::default())?;
         session.run(&zeros(signature, SEVERAL)?)
     };
     run().is_ok()
 }
 
-fn base_session(base: &Base) -> Result<TractSession> {
+fn base_session(base: &Base, limits: Arc<Limits>) -> Result<TractSession> {
     let session = base.session().map_err(|error| refuse(&format!("{error:#}")))?;
-    Ok(TractSession(Memory::Base(session)))
+    Ok(TractSession(Memory::Base { session, limits, samples: 0 }))
 }
 
 fn refuse(said: &str) -> Error {
@@ -169,8 +169,8 @@ fn outputs(graph: &TypedModel, source: &Source) -> std::result::Result<Vec<Tenso
     })
 }
 
-fn base(graph: TypedModel, batch: Option<Symbol>) -> std::result::Result<(Base, Limits), String> {
-    let make = || Ok((Limits::of(&graph)?, Base::new(graph, batch)?));
+fn base(graph: TypedModel, batch: Option<Symbol>, bounds: Bounds) -> std::result::Result<(Base, Limits), String> {
+    let make = || Ok((Limits::of(&graph, bounds)?, Base::new(graph, batch)?));
     let made: TractResult<_> = contain(make)?;
     made.map(|(limits, base)| (base, limits)).map_err(|error| format!("{error:#}"))
 }
@@ -200,7 +200,12 @@ pub struct TractSession(Memory);
 /// The working memory for the plans of a graph.
 #[derive(Debug)]
 enum Memory {
-    Base(BaseSession),
+    /// A session, and the largest number of samples that was found to be within the limits.
+    Base {
+        session: BaseSession,
+        limits: Arc<Limits>,
+        samples: usize,
+    },
     ByShape(ShapeSession),
 }
 
@@ -215,7 +220,14 @@ impl TractSession {
         let inputs = inputs.iter().map(|input| convert::to_tract(input).map(IntoTValue::into_tvalue));
         let inputs = inputs.collect::<TractResult<TVec<_>>>().map_err(failed)?;
         let outputs = match &mut self.0 {
-            Memory::Base(base) => base.run(inputs, &shapes).map_err(|said| faults::running(&said))?,
+            Memory::Base { session, limits, samples } => {
+                let has = shapes.iter().filter_map(|shape| shape.first()).max().copied().unwrap_or(1);
+                if has > *samples {
+                    limits.check(&shapes).map_err(Error::InvalidInput)?;
+                    *samples = has;
+                }
+                session.run(inputs, &shapes).map_err(|said| faults::running(&said))?
+            }
             Memory::ByShape(plans) => plans.run(inputs, &shapes)?,
         };
         outputs.iter().map(|output| convert::from_tract(output)).collect::<TractResult<_>>().map_err(failed)

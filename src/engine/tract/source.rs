@@ -15,7 +15,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::shapes::{self, Names};
 use crate::engine::dims::{Nameless, Symbols};
 use crate::engine::seen::DeclaredOutput;
-use crate::engine::{OptionalInput, ml, passes};
+use crate::engine::{Bounds, OptionalInput, ml, passes};
 use crate::signature::{BATCH, Dim, TensorSpec};
 
 /// The first version of the format in which an initializer that is also an input may be replaced by a request.
@@ -42,6 +42,8 @@ pub(super) struct Source {
     pub(super) outputs: Vec<DeclaredOutput>,
     /// True if the file declares shapes between inputs and outputs.
     pub(super) has_inner: bool,
+    /// The tensors that it may make from a request.
+    pub(super) bounds: Bounds,
 }
 
 /// An input with a default.
@@ -62,7 +64,7 @@ pub(super) enum Inner {
 
 impl Source {
     /// Parses the bytes of a file where they are; the reader of tract would copy them first.
-    pub(super) fn parse(onnx: &[u8], nameless: Nameless, inner: Inner) -> TractResult<Self> {
+    pub(super) fn parse(onnx: &[u8], nameless: Nameless, inner: Inner, bounds: Bounds) -> TractResult<Self> {
         let mut proto = ModelProto::decode(onnx)?;
         if proto.opset_import.is_empty() {
             bail!("the file names no version of the operators it uses (opset_import); it may have been cut short");
@@ -107,7 +109,7 @@ impl Source {
         let optional = optional.collect::<TractResult<Vec<_>>>()?;
         let arguments = names.inputs.iter().enumerate().filter(|(_, name)| arguments.contains(*name));
         let arguments = arguments.map(|(place, _)| place).collect();
-        Ok(Self { graph, names, symbols, inputs, optional, arguments, outputs, has_inner })
+        Ok(Self { graph, names, symbols, inputs, optional, arguments, outputs, has_inner, bounds })
     }
 
     /// Returns the graph with known types and shapes: for any sizes, or for inputs of these shapes. Shapes of all

@@ -105,6 +105,7 @@ impl Checker {
         command.args(["check-model", "--engine", engine.name()]);
         command.arg("--memory-bytes").arg(memory.to_string());
         command.arg("--cpu-seconds").arg(self.config.timeout.as_secs_f64().ceil().to_string());
+        command.arg("--max-tensor-bytes").arg(engines.bounds().tensor_bytes.to_string());
         command.arg("--hints").arg(hints);
         if let Some(file) = engines.onnxruntime_file() {
             command.arg("--onnxruntime").arg(file);
