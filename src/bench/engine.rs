@@ -56,7 +56,7 @@ impl EngineModel {
         let found = if model.exists() { model.to_owned() } else { models.join(model) };
         let (path, onnx) = if found.is_file() {
             let (folder, file) = (found.parent().unwrap_or(&found), found.file_name().unwrap_or_default());
-            let graph = Graph::read(&folder.into(), &file.to_string_lossy(), u64::MAX - 1, |_, _| Ok(()))?;
+            let graph = Graph::read(&folder.into(), &file.to_string_lossy(), u64::MAX - 1, None, |_, _| Ok(()))?;
             (found, graph.onnx)
         } else {
             let (folder, model_file) = version_folder(found, model)?;

@@ -17,11 +17,13 @@ pub struct Graph {
     pub onnx: Vec<u8>,
     /// The SHA-256 in hexadecimal of what it was read from: of its file, or of the hashes of all of its files.
     pub sha256: String,
+    /// True if its bytes are those of its file.
+    is_file: bool,
 }
 
 impl Graph {
-    /// Reads a graph and its data, which may have `limit` bytes together. `verify` gets the name and the hash of each
-    /// file.
+    /// Reads a graph and its data, which may have `limit` bytes together. Data in the file of `held`, a graph that was
+    /// read before, are taken from there. `verify` gets the name and the hash of each file.
     ///
     /// # Errors
     /// [`Error::Incomplete`] when a file is missing or changes meanwhile; [`Error::Repository`] when it is not an ONNX
@@ -31,21 +33,32 @@ impl Graph {
         files: &Files,
         name: &str,
         limit: u64,
+        held: Option<(&str, &Self)>,
         mut verify: impl FnMut(&str, &str) -> Result<()>,
     ) -> Result<Self> {
         let onnx = files.read_within(name, limit, Reach::Anywhere)?.ok_or_else(|| missing(name, "is missing"))?;
         let sha256 = sha256_hex(&onnx);
         verify(name, &sha256)?;
-        let Some(external) = External::of(&onnx)? else { return Ok(Self { onnx, sha256 }) };
+        let Some(external) = External::of(&onnx)? else { return Ok(Self { onnx, sha256, is_file: true }) };
+        let held = |file: &str| held.filter(|(name, graph)| *name == file && graph.is_file).map(|(_, graph)| graph);
         let absent = |file: &str| missing(file, "is missing; the graph keeps data in it (external data)");
         let mut sizes = BTreeMap::new();
         for file in external.files() {
-            let bytes = files.bytes(file)?.ok_or_else(|| absent(file))?;
+            let bytes = match held(file) {
+                Some(graph) => graph.onnx.len() as u64,
+                None => files.bytes(file)?.ok_or_else(|| absent(file))?,
+            };
             sizes.insert(file.to_owned(), bytes);
         }
         let mut joined = external.join(&onnx, &sizes, limit)?;
         let mut all = Sha256::new_with_prefix(&sha256);
         for (file, size) in &sizes {
+            if let Some(graph) = held(file) {
+                joined.fill(file, 0, &graph.onnx);
+                verify(file, &graph.sha256)?;
+                all.update(&graph.sha256);
+                continue;
+            }
             let mut hash = Sha256::new();
             let read = files.pass(file, |at, bytes| {
                 hash.update(bytes);
@@ -60,7 +73,7 @@ impl Graph {
             verify(file, &hash)?;
             all.update(&hash);
         }
-        Ok(Self { onnx: joined.into_onnx(), sha256: hexadecimal(&all.finalize()) })
+        Ok(Self { onnx: joined.into_onnx(), sha256: hexadecimal(&all.finalize()), is_file: false })
     }
 }
 

@@ -71,8 +71,9 @@ impl VersionFiles {
         let manifest =
             files.read(MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| Manifest::parse(&bytes)).transpose()?;
         let vouched = |name: &str, sha256: &str| manifest.as_ref().map_or(Ok(()), |said| verify(said, name, sha256));
-        let Graph { onnx, sha256: onnx_sha256 } = Graph::read(files, model_file, max_model_bytes, vouched)?;
+        let graph = Graph::read(files, model_file, max_model_bytes, None, vouched)?;
         let Some(manifest) = manifest else {
+            let Graph { onnx, sha256: onnx_sha256, .. } = graph;
             return Ok(Self { onnx, onnx_sha256, manifest: None, probe: Vec::new(), companions: Vec::new() });
         };
         let probe = match files.read(PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
@@ -90,11 +91,13 @@ impl VersionFiles {
                 return Err(problem(MANIFEST_FILE, &format!("names a companion {}, which is no file", quote(name))));
             }
             let vouched = |name: &str, sha256: &str| verify(&manifest, name, sha256);
-            let Graph { onnx, sha256 } = Graph::read(files, name, max_model_bytes, vouched)?;
+            let held = Some((model_file, &graph));
+            let Graph { onnx, sha256, .. } = Graph::read(files, name, max_model_bytes, held, vouched)?;
             if is_kept(companion.role) {
                 companions.push(CompanionFile { name: name.clone(), role: companion.role, onnx, sha256 });
             }
         }
+        let Graph { onnx, sha256: onnx_sha256, .. } = graph;
         Ok(Self { onnx, onnx_sha256, manifest: Some(manifest), probe, companions })
     }
 }

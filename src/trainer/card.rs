@@ -76,7 +76,7 @@ fn reconstructed(image: &ImageTransform) -> String {
     format!(
         "## Input and use\n\nOne drawing, brought to {} × {} grey pixels, 0 to 255, bright on dark. The answer is its \
          reconstruction, its code and a score in nats: how unlike the images it was trained on a picture is. `decoder.onnx` makes \
-         new images of codes. The score knows of no meaning: simple pictures, an empty one above all, score low although they show \
+         new images of codes; it reads its weights from `model.onnx` of the same folder, as `encoder.onnx` does. The score knows of no meaning: simple pictures, an empty one above all, score low although they show \
          none of what it was trained on.\n",
         image.width, image.height
     )

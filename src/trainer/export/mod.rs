@@ -4,11 +4,13 @@
 mod columns;
 mod graph;
 mod sequences;
+mod shared;
 
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
 
 pub(super) use self::graph::{Graph, float_value, integer};
 use self::graph::{float, integers, text};
+pub(super) use self::shared::share_tensors;
 use super::kernels::NORM_EPSILON;
 use super::network::{Network, Parameter};
 use crate::error::Result;

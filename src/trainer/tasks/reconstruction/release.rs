@@ -13,19 +13,20 @@ use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::report::Subject;
 use crate::repository::{
-    Companion, CompanionRole, Golden, GoldenAnswer, GoldenReconstruction, Manifest, Quality, ReconstructionQuality,
-    VersionFiles,
+    Companion, CompanionRole, Golden, GoldenAnswer, GoldenReconstruction, MODEL_FILE, Manifest, Quality,
+    ReconstructionQuality, VersionFiles,
 };
 use crate::signature::{ImageTransform, OutputTransform};
 use crate::stats::ReferenceScores;
 use crate::trainer::dataset::Dataset;
 use crate::trainer::examples::{example, servable_samples};
+use crate::trainer::export::share_tensors;
 use crate::trainer::prepared::PreparedData;
 use crate::trainer::reference;
 use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
 use crate::transform::Picture;
 
-/// The encoder, for those who want codes only.
+/// The encoder, for those who want codes only. It reads its weights from the model's file, as the decoder does.
 const ENCODER_FILE: &str = "encoder.onnx";
 /// The decoder, which makes images of codes.
 const DECODER_FILE: &str = "decoder.onnx";
@@ -63,8 +64,16 @@ pub(super) fn release(autoencoder: &Autoencoder, run: &Finished<'_>) -> Result<T
         parity,
         golden: golden(&plans.model, test, source.image.as_ref())?,
         companions: vec![
-            (ENCODER_FILE, companion(CompanionRole::Encoder, &plans.encoder), encoder),
-            (DECODER_FILE, companion(CompanionRole::Decoder, &plans.decoder), decoder),
+            (
+                ENCODER_FILE,
+                companion(CompanionRole::Encoder, &plans.encoder),
+                share_tensors(&encoder, MODEL_FILE, &model)?,
+            ),
+            (
+                DECODER_FILE,
+                companion(CompanionRole::Decoder, &plans.decoder),
+                share_tensors(&decoder, MODEL_FILE, &model)?,
+            ),
         ],
         report: TaskReport::Reconstruction(Box::new(report)),
         onnx: model,
