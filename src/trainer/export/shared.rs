@@ -15,7 +15,8 @@ const MIN_BYTES: usize = 1024;
 /// # Errors
 /// [`Error::Internal`] when `part` is no ONNX model.
 pub(in crate::trainer) fn share_tensors(part: &[u8], name: &str, whole: &[u8]) -> Result<Vec<u8>> {
-    let mut model = ModelProto::decode(part).map_err(|error| Error::Internal(error.to_string()))?;
+    let mut model =
+        ModelProto::decode(part).map_err(|error| Error::internal("a graph that was written cannot be read", error))?;
     for tensor in model.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
         if tensor.raw_data.len() < MIN_BYTES {
             continue;

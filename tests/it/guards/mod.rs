@@ -4,4 +4,5 @@ mod functions;
 mod layer_kinds;
 mod layers;
 mod source;
+mod unsafe_code;
 mod words;
