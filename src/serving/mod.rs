@@ -24,5 +24,7 @@ pub use lifecycle::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pointed, Tuner, TuningStore, load, run_probes,
 };
 pub use predictor::{Inference, Predicted, Predictor, PredictorSettings};
-pub use servable::{Generator, Identity, Input, LiveQuality, LossKind, Options, Part, Places, Prediction, Servable};
+pub use servable::{
+    Generator, Identity, Input, LiveQuality, LossKind, NamedInputs, Options, Part, Places, Prediction, Servable,
+};
 pub use tap::{Finished, Observer};

@@ -1,15 +1,17 @@
 //! The JSON body of `/predict`, read in one pass: the signature decides the type of the elements.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use crate::api::json::{Accepts, Cursor, Inputs, Layout, Nested, Rows, Stack, read_rows, read_sequences};
+use crate::api::json::{
+    Accepts, Cursor, Inputs, Instances as Meaning, Layout, Nested, Rows, Stack, column, read_rows, read_sequences,
+};
 use crate::error::{Error, Result};
 use crate::ids::{quote, shortened};
-use crate::signature::{Batching, Column, DType, Signature, TensorSpec};
+use crate::serving::{Input, NamedInputs};
+use crate::signature::{Batching, Column, DType, TensorSpec};
 use crate::tensor::Tensor;
 use crate::transform::{PolarityChoice, SequenceEncoder};
 
@@ -29,10 +31,8 @@ pub(super) enum Instances<'a> {
 /// The model that a body is read for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected<'a> {
-    pub(super) signature: &'a Signature,
+    pub(super) names: &'a NamedInputs<'a>,
     pub(super) instances: Instances<'a>,
-    /// The number of inputs, from the first one on, that must be sent.
-    pub(super) required: usize,
     /// Of rows and sequences no more are kept.
     pub(super) most: usize,
 }
@@ -42,11 +42,11 @@ pub(super) struct Expected<'a> {
 pub(super) struct JsonBody<'b> {
     pub(super) images: Option<Vec<Cow<'b, str>>>,
     instances: Option<Nested>,
-    /// Instances that are objects, by the order of the signature.
-    named: Option<Vec<Nested>>,
+    /// Instances that are objects.
+    named: Option<Result<Input>>,
     /// The instances of a model that takes rows of a table or sequences.
     rows: Option<Rows>,
-    /// By the order of the signature; and names that it does not have.
+    /// In their order; and names that the model does not have.
     inputs: Option<(Vec<Option<Nested>>, Vec<String>)>,
     pub(super) top_k: Option<u16>,
     pub(super) polarity: Option<PolarityChoice>,
@@ -84,22 +84,22 @@ impl<'b> JsonBody<'b> {
     }
 
     fn read_field(&mut self, cursor: &mut Cursor<'b>, key: &str, expected: Expected<'_>) -> Result<()> {
-        let Expected { signature, instances, required, most } = expected;
+        let Expected { names, instances, most } = expected;
         match (key, instances) {
             ("images", _) => self.images = read_images(cursor)?,
             ("instances", Instances::Rows(columns)) => self.rows = Some(read_rows(cursor, columns, most)?),
             ("instances", Instances::Sequences(encoder)) => self.rows = Some(read_sequences(cursor, encoder, most)?),
             ("instances", Instances::Elements) if is_list_of_objects(cursor) => {
-                let mut rows = Inputs::new(signature, Accepts::default(), Layout::Rows).requiring(required);
+                let mut rows = Inputs::new(names.clone(), Accepts::default(), Layout::Rows);
                 cursor.list(|cursor| rows.read(cursor))?;
-                self.named = Some(rows.into_nested());
+                self.named = Some(rows.into_input(Meaning::Whole));
             }
             ("instances", Instances::Elements) => {
-                let dtype = signature.inputs.first().map_or(DType::Float32, |input| input.dtype);
+                let dtype = names.specs().first().map_or(DType::Float32, |input| input.dtype);
                 cursor.begins_with(b'[', "a list of instances")?;
                 self.instances = Some(read_nested(cursor, dtype)?);
             }
-            ("inputs", _) => self.inputs = Some(read_inputs(cursor, signature)?),
+            ("inputs", _) => self.inputs = Some(read_inputs(cursor, names)?),
             ("top_k", _) => self.top_k = cursor.optional_whole("a whole number up to 65535")?,
             ("polarity", _) => self.polarity = read_polarity(cursor)?,
             ("timeout_ms", _) => self.timeout_ms = cursor.optional_whole("a whole number")?,
@@ -119,53 +119,49 @@ impl<'b> JsonBody<'b> {
         [self.images.is_some(), has_instances, self.inputs.is_some()].into_iter().filter(|sent| *sent).count() > 1
     }
 
-    /// Returns the inputs of the model if they were sent as elements: the first `required`, or all of them.
+    /// Returns the input of the model if it was sent as elements.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
-    pub(super) fn into_tensors(self, signature: &Signature, required: usize) -> Result<Option<Vec<Tensor>>> {
+    pub(super) fn into_input(self, names: &NamedInputs<'_>) -> Result<Option<Input>> {
         if let Some(rows) = self.rows {
-            let sample = signature.inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
-            return rows.into_tensor(&sample).map(|tensor| Some(vec![tensor]));
+            let sample = names.specs().first().and_then(|spec| spec.sample_shape()).unwrap_or_default();
+            return rows.into_tensor(&sample).map(|tensor| Some(Input::Tensors(vec![tensor])));
         }
-        let batching = signature.batching();
         if let Some(nested) = self.instances {
-            let (Some(input), 1) = (signature.inputs.first(), required) else {
-                return Err(Error::InvalidInput(format!(
-                    "the model takes {} inputs; send \"inputs\" with each of them by name, or \"instances\" of objects that name them: {}",
-                    signature.inputs.len(),
-                    names(signature)
-                )));
-            };
-            return Ok(Some(vec![from_instances(nested, "\"instances\"", input, batching)?]));
+            let only = names.only().ok_or_else(|| not_plain(names))?;
+            return from_instances(nested, only, names.batching()).map(|tensor| Some(Input::Tensors(vec![tensor])));
         }
-        if let Some(inputs) = self.named {
-            let is_given = |nested: &Nested| nested.shape().first() != Some(&0);
-            let given = if inputs.iter().skip(required).any(is_given) { inputs.len() } else { required };
-            let tensor = |(nested, spec): (Nested, &TensorSpec)| {
-                from_instances(nested, format_args!("\"{}\" in \"instances\"", spec.name), spec, batching)
-            };
-            return inputs.into_iter().zip(&signature.inputs).take(given).map(tensor).collect::<Result<_>>().map(Some);
+        if let Some(input) = self.named {
+            return input.map(Some);
         }
         let Some((inputs, unknown)) = self.inputs else { return Ok(None) };
         if let Some(name) = unknown.first() {
-            let name = quote(name);
-            return Err(Error::InvalidInput(format!("the model has no input {name}; it has: {}", names(signature))));
+            return Err(names.unknown(name));
         }
-        let given = match inputs.iter().skip(required).any(Option::is_some) {
-            true => inputs.len(),
-            false => required,
-        };
-        let tensor = |(nested, spec): (Option<Nested>, &TensorSpec)| {
-            let missing = || Error::InvalidInput(format!("input \"{}\" is missing", spec.name));
-            nested.ok_or_else(missing)?.into_input(spec, batching)
-        };
-        inputs.into_iter().zip(&signature.inputs).take(given).map(tensor).collect::<Result<_>>().map(Some)
+        let tensor =
+            |(place, nested): (usize, Option<Nested>)| nested.map(|nested| column(nested, names, place)).transpose();
+        let tensors = inputs.into_iter().enumerate().map(tensor).collect::<Result<_>>()?;
+        names.arranged(tensors).map(|tensors| Some(Input::Tensors(tensors)))
     }
 }
 
-/// Returns the tensor of an input of which there is one value for each instance.
-fn from_instances(nested: Nested, what: impl Display + Copy, spec: &TensorSpec, batching: Batching) -> Result<Tensor> {
+/// Returns the error for instances without names where the model does not have exactly one input.
+fn not_plain(names: &NamedInputs<'_>) -> Error {
+    Error::InvalidInput(match names.specs() {
+        [] => "the model has no inputs; send {\"inputs\": {}}".into(),
+        specs => format!(
+            "the model takes {} inputs; send \"inputs\" with each of them by name, or \"instances\" of objects that name \
+             them; it {}",
+            specs.len(),
+            names.listed()
+        ),
+    })
+}
+
+/// Returns the tensor of the only input, of which there is one value for each instance.
+fn from_instances(nested: Nested, spec: &TensorSpec, batching: Batching) -> Result<Tensor> {
+    let what = "\"instances\"";
     match batching {
         Batching::Whole => nested.into_only(what)?.into_whole(what, &spec.shape),
         Batching::Any | Batching::Fixed(_) => nested.into_samples(what, spec.sample_dims()),
@@ -175,11 +171,6 @@ fn from_instances(nested: Nested, what: impl Display + Copy, spec: &TensorSpec, 
 fn is_list_of_objects(cursor: &Cursor<'_>) -> bool {
     let mut ahead = cursor.clone();
     ahead.take(b'[') && ahead.peek() == Some(b'{')
-}
-
-fn names(signature: &Signature) -> String {
-    let names: Vec<&str> = signature.inputs.iter().map(|input| input.name.as_str()).collect();
-    names.join(", ")
 }
 
 fn read_images<'b>(cursor: &mut Cursor<'b>) -> Result<Option<Vec<Cow<'b, str>>>> {
@@ -204,21 +195,20 @@ fn read_polarity(cursor: &mut Cursor<'_>) -> Result<Option<PolarityChoice>> {
     choice.map(Some).map_err(|error: serde::de::value::Error| cursor.fault(shortened(&error.to_string())))
 }
 
-/// Reads inputs by name: those of the model in the order of the signature, and the names that it does not have.
-fn read_inputs(cursor: &mut Cursor<'_>, signature: &Signature) -> Result<(Vec<Option<Nested>>, Vec<String>)> {
-    let specs = &signature.inputs;
-    let mut inputs: Vec<Option<Nested>> = specs.iter().map(|_| None).collect();
+/// Reads inputs by name: those of the model in their order, and the names that it does not have.
+fn read_inputs(cursor: &mut Cursor<'_>, names: &NamedInputs<'_>) -> Result<(Vec<Option<Nested>>, Vec<String>)> {
+    let mut inputs: Vec<Option<Nested>> = names.specs().iter().map(|_| None).collect();
     let mut unknown = Vec::new();
     cursor.begins_with(b'{', "an object with the inputs by name")?;
     cursor.object(|cursor, name| {
-        let Some(index) = specs.iter().position(|spec| spec.name == name) else {
+        let Some(index) = names.position(name) else {
             unknown.push(name.to_owned());
             return cursor.skip();
         };
         if inputs[index].is_some() {
             return Err(cursor.fault(format_args!("the input {} is given twice", quote(name))));
         }
-        let spec = &specs[index];
+        let spec = names.specs()[index];
         if !spec.shape.is_empty() {
             cursor.begins_with(b'[', "a list of instances")?;
         }
@@ -230,15 +220,16 @@ fn read_inputs(cursor: &mut Cursor<'_>, signature: &Signature) -> Result<(Vec<Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::Dim;
+    use crate::signature::{Dim, Signature};
 
     #[test]
     fn only_standard_json_within_limits_is_read() {
         let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape: vec![Dim::Symbol("N".into())] };
         let signature = Signature { inputs: vec![spec], outputs: vec![] };
+        let names = NamedInputs::new(&signature, 1, &[]);
         let read = |json: &str| {
-            let expected = Expected { signature: &signature, instances: Instances::Elements, required: 1, most: 9 };
-            JsonBody::read(json.as_bytes(), expected).and_then(|body| body.into_tensors(&signature, 1))
+            let expected = Expected { names: &names, instances: Instances::Elements, most: 9 };
+            JsonBody::read(json.as_bytes(), expected).and_then(|body| body.into_input(&names))
         };
         for good in [
             r#"{"instances":[1, 2e0, 1e-50, 3.4028235e38]}"#,

@@ -1,4 +1,4 @@
-//! A request to `/predict` → the input of a model. The first bytes of the body decide its kind.
+//! Turns a request to `/predict` into the input of a model. The first bytes of the body decide its kind.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Question {
     pub(super) input: Input,
     pub(super) options: Options,
     pub(super) hints: RequestHints,
-    /// The body's share of the memory budget, to be dropped when the input has been used up.
+    /// The body's share of the memory budget; dropped once the input has been used.
     pub(super) held: Buffered,
 }
 
@@ -203,9 +203,9 @@ fn read_json(body: &[u8], servable: &Servable, max_samples: usize) -> Result<Jso
         (None, []) => Instances::Elements,
         (None, columns) => Instances::Rows(columns),
     };
-    let required = servable.required_inputs();
     let most = servable.sample_limit(max_samples);
-    let expected = Expected { signature: servable.signature(), instances, required, most };
+    let names = servable.named_inputs();
+    let expected = Expected { names: &names, instances, most };
     let json = JsonBody::read(body, expected)?;
     let (top_k, polarity) = (json.top_k, json.polarity);
     let stated = Stated { priority: json.priority, timeout_ms: json.timeout_ms };
@@ -223,8 +223,7 @@ fn json_input(mut body: JsonBody<'_>, servable: &Servable, max_samples: usize) -
         return images.iter().enumerate().map(decode).collect::<Result<_>>().map(Input::Images);
     }
     check_count(body.rows(), "instances", servable.sample_limit(max_samples))?;
-    let tensors = body.into_tensors(servable.signature(), servable.required_inputs())?;
-    tensors.map(Input::Tensors).ok_or_else(|| {
+    body.into_input(&servable.named_inputs())?.ok_or_else(|| {
         Error::Malformed(
             "the JSON body has neither \"images\" nor \"instances\" nor \"inputs\"; send one of them".into(),
         )
@@ -236,7 +235,7 @@ fn json_input(mut body: JsonBody<'_>, servable: &Servable, max_samples: usize) -
 pub(super) fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
     let signature = servable.signature();
     let misfit = |why: String| Error::InvalidInput(format!("the model takes no raw bytes: {why}; send JSON"));
-    let (Some(input), 1) = (signature.inputs.first(), servable.required_inputs()) else {
+    let Some(input) = servable.named_inputs().only() else {
         return Err(misfit(format!("it has {} inputs", signature.inputs.len())));
     };
     let element = input.dtype.bytes().ok_or_else(|| misfit("its input is of strings".into()))?;

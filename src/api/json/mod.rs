@@ -20,7 +20,7 @@ mod tests;
 
 pub(super) use base64::decode_base64;
 pub(super) use cursor::{Cursor, without_mark};
-pub(super) use inputs::{Inputs, Layout, parse_error};
+pub(super) use inputs::{Inputs, Instances, Layout, column, parse_error};
 pub(super) use nested::Nested;
 pub(super) use number::Number;
 pub(super) use rows::{Rows, read_rows};

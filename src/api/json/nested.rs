@@ -83,6 +83,22 @@ impl Nested {
         Tensor::from_data(sizes, data)
     }
 
+    /// Returns the one tensor that all instances bring alike.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] naming `what` when they differ, or are of another shape.
+    pub(in crate::api) fn into_shared(self, what: impl Display, dims: &[Dim]) -> Result<Tensor> {
+        let rows = self.into_samples(&what, dims)?;
+        let first = rows.slice_rows(0..1);
+        if let Some(row) = (1..rows.rows()).find(|row| !is_same(&first, &rows.slice_rows(*row..row + 1))) {
+            return Err(Error::InvalidInput(format!(
+                "{what} is one value for the whole request, but instances 0 and {row} give different ones; ask about them \
+                 one by one"
+            )));
+        }
+        Tensor::from_data(first.shape()[1..].to_vec(), first.into_data())
+    }
+
     /// Returns the only instance in a list of one.
     ///
     /// # Errors
@@ -97,6 +113,16 @@ impl Nested {
         self.shape.remove(0);
         Ok(self)
     }
+}
+
+/// Returns true if two tensors are alike bit by bit, so that NaN is like itself.
+fn is_same(a: &Tensor, b: &Tensor) -> bool {
+    let bytes = |tensor: &Tensor| {
+        let mut bytes = Vec::new();
+        tensor.data().feed(|part| bytes.extend_from_slice(part));
+        bytes
+    };
+    a == b || bytes(a) == bytes(b)
 }
 
 /// Returns the sizes that a given shape stands for.
@@ -152,6 +178,10 @@ mod tests {
         }
         assert!(nested(&[2, 1]).into_only("x").is_err());
         let only = nested(&[1, 2]).into_only("x").unwrap();
+        let alike = Nested::new(vec![2, 2], Data::Float32(vec![1.0, f32::NAN, 1.0, f32::NAN]), Vec::new());
+        assert_eq!(alike.into_shared("x", &[Dim::Fixed(2)]).unwrap().shape(), [2]);
+        let refused = nested(&[2, 2]).into_shared("x", &[Dim::Fixed(2)]).unwrap_err().to_string();
+        assert!(refused.contains("instances 0 and 1 give different ones"), "{refused}");
         assert_eq!(only.into_whole("x", &[Dim::Fixed(2)]).unwrap().shape(), [2]);
         // A lone number cannot be in a list of none; a list of one stands for it.
         assert!(nested(&[1]).into_whole("x", &[]).unwrap().shape().is_empty());

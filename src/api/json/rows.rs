@@ -167,7 +167,7 @@ fn index_cell(column: &Column, index: f64) -> Cell {
     let count = if let ColumnKind::Category { values } = &column.kind { values.len() } else { 0 };
     let is_index = index.fract() == 0.0 && (-1.0..count as f64).contains(&index);
     let last = count as i64 - 1;
-    is_index.then_some(index as f32).ok_or_else(|| format!("expected a place from 0 to {last}, or -1, got {index}"))
+    is_index.then_some(index as f32).ok_or_else(|| format!("expected an index from 0 to {last}, or -1, got {index}"))
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
@@ -223,7 +223,7 @@ mod tests {
             (r#"[{"class": 3}]"#, "row 0, column \"class\""),
             ("[[1, 0]]", "row 0 has 2 values"),
             ("[[1, 0, 0, 0]]", "row 0 has more than 3 values"),
-            ("[[1, 2, 0]]", "row 0, column \"color\": expected a place from 0 to 1"),
+            ("[[1, 2, 0]]", "row 0, column \"color\": expected an index from 0 to 1"),
             ("[[1, 0.5, 0]]", "row 0, column \"color\""),
             ("[7]", "row 0: an object"),
         ] {

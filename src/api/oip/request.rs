@@ -18,6 +18,9 @@ pub(crate) const MAX_TENSORS: usize = 1024;
 /// The most dimensions of a tensor.
 pub(crate) const MAX_RANK: usize = 32;
 
+/// The place of the input that images can stand for.
+const IMAGE: usize = 0;
+
 /// A request for an inference.
 #[derive(Debug, Default)]
 pub(crate) struct InferRequest {
@@ -79,31 +82,36 @@ impl InferRequest {
 /// # Errors
 /// [`Error::InvalidInput`] naming the input and what is wrong with it.
 pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: &Regions) -> Result<Input> {
-    let optional = servable.optional_inputs().iter().map(|optional| &optional.spec);
-    let specs: Vec<&TensorSpec> = servable.signature().inputs.iter().chain(optional).collect();
-    let mut ordered: Vec<Option<Tensor>> = specs.iter().map(|_| None).collect();
+    let named = servable.named_inputs();
+    let mut ordered: Vec<Option<Tensor>> = named.specs().iter().map(|_| None).collect();
+    let mut images = None;
     for input in inputs {
         let name = quote(&input.name);
-        let Some(index) = specs.iter().position(|spec| spec.name == input.name) else {
-            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            let (model, names) = (&servable.name, names.join(", "));
-            return Err(Error::InvalidInput(format!("model \"{model}\" has no input {name}; it has: {names}")));
+        let Some(index) = named.position(&input.name) else {
+            let (model, listed) = (&servable.name, named.listed());
+            return Err(Error::InvalidInput(format!("model \"{model}\" has no input {name}; it {listed}")));
         };
-        if ordered[index].is_some() {
+        let is_given = ordered[index].is_some() || (index == IMAGE && images.is_some());
+        if is_given {
             return Err(Error::InvalidInput(format!("the input {name} is given twice")));
         }
-        let spec = specs[index];
         let at_input = |error: Error| match error {
             Error::InvalidInput(problem) => Error::InvalidInput(format!("input {name}: {problem}")),
             other => other,
         };
         let input = input.read(regions).map_err(at_input)?;
-        if let Some(images) = images_of(servable, &input).map_err(at_input)? {
-            return Ok(Input::Images(images));
+        if index == IMAGE
+            && let Some(files) = images_of(servable, &input).map_err(at_input)?
+        {
+            images = Some(files);
+            continue;
         }
-        ordered[index] = Some(input.into_tensor(spec).map_err(at_input)?);
+        ordered[index] = Some(input.into_tensor(named.specs()[index]).map_err(at_input)?);
     }
-    servable.arranged(ordered).map(Input::Tensors)
+    match images {
+        Some(images) => named.images_alone(images, &ordered),
+        None => named.arranged(ordered).map(Input::Tensors),
+    }
 }
 
 /// Encoded images, if that is what the input holds: a model with an image transform has one input, of

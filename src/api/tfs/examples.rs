@@ -7,8 +7,8 @@ use half::{bf16, f16};
 
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::Input;
-use crate::signature::{Batching, Dim, Signature, TensorSpec, shape_text};
+use crate::serving::{Input, NamedInputs};
+use crate::signature::{Batching, Dim, TensorSpec, shape_text};
 use crate::tensor::{Data, Tensor};
 
 /// The values of one feature.
@@ -49,7 +49,7 @@ impl Feature {
 /// # Errors
 /// [`Error::InvalidInput`] naming the feature, what it should be and what it is.
 pub(crate) fn examples_into_input(
-    signature: &Signature,
+    names: &NamedInputs<'_>,
     takes_images: bool,
     examples: &[Example],
     context: &Example,
@@ -57,22 +57,23 @@ pub(crate) fn examples_into_input(
     if examples.is_empty() {
         return Err(Error::InvalidInput("Input is empty.".into()));
     }
-    let is_whole = signature.batching() == Batching::Whole;
+    let is_whole = names.batching() == Batching::Whole;
     if is_whole && examples.len() != 1 {
         let count = examples.len();
         return Err(Error::InvalidInput(format!(
             "the model has no batch dimension: expected one example, got {count}"
         )));
     }
+    let found = |index: usize, spec: &TensorSpec| examples[index].get(&spec.name).or_else(|| context.get(&spec.name));
     let feature = |index: usize, spec: &TensorSpec| {
-        examples[index].get(&spec.name).or_else(|| context.get(&spec.name)).ok_or_else(|| {
+        found(index, spec).ok_or_else(|| {
             Error::InvalidInput(format!(
                 "Feature: {} (data type: {}) is required but could not be found in example {index}",
                 spec.name, spec.dtype
             ))
         })
     };
-    if let ([input], true) = (signature.inputs.as_slice(), takes_images)
+    if let (Some(input), true) = (names.only(), takes_images)
         && let Feature::Bytes(_) = feature(0, input)?
     {
         let image = |index: usize| match feature(index, input)? {
@@ -82,10 +83,16 @@ pub(crate) fn examples_into_input(
                 input.name
             ))),
         };
-        return (0..examples.len()).map(image).collect::<Result<_>>().map(Input::Images);
+        let images = (0..examples.len()).map(image).collect::<Result<_>>()?;
+        return Ok(Input::Images(images));
     }
-    let tensor = |spec: &TensorSpec| {
-        let dims = if is_whole { spec.shape.as_slice() } else { spec.sample_dims() };
+    let tensor = |(place, spec): (usize, &&TensorSpec)| {
+        let is_brought = |index: usize| found(index, spec).is_some();
+        if place >= names.required() && !(0..examples.len()).any(is_brought) {
+            return Ok(None);
+        }
+        let is_shared = names.is_shared(place);
+        let dims = if is_whole || is_shared { spec.shape.as_slice() } else { spec.sample_dims() };
         let first = feature(0, spec)?;
         let sample = sizes(spec, dims, first.len())?;
         let mut data = Data::with_capacity(spec.dtype, 0);
@@ -94,12 +101,21 @@ pub(crate) fn examples_into_input(
             if feature.len() != first.len() {
                 return Err(misfit(spec, dims, feature.len()));
             }
+            if is_shared && index > 0 {
+                if feature != first {
+                    let name = &spec.name;
+                    let problem = "is one value for the whole request, but examples give different ones";
+                    return Err(Error::InvalidInput(format!("Feature: {name} {problem}")));
+                }
+                continue;
+            }
             append(&mut data, feature, spec)?;
         }
-        let batch = (!is_whole).then_some(examples.len());
-        Tensor::from_data(batch.into_iter().chain(sample).collect(), data)
+        let batch = (!is_whole && !is_shared).then_some(examples.len());
+        Tensor::from_data(batch.into_iter().chain(sample).collect(), data).map(Some)
     };
-    signature.inputs.iter().map(tensor).collect::<Result<_>>().map(Input::Tensors)
+    let tensors = names.specs().iter().enumerate().map(tensor).collect::<Result<_>>()?;
+    names.arranged(tensors).map(Input::Tensors)
 }
 
 /// The shape of a sample of so many elements: at most one dimension may be open.
@@ -196,7 +212,7 @@ fn append_texts(elements: &mut Vec<String>, values: &[Bytes], spec: &TensorSpec)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::DType;
+    use crate::signature::{DType, Signature};
 
     fn signature(inputs: &[(&str, DType, &[&str])]) -> Signature {
         let spec = |(name, dtype, dims): &(&str, DType, &[&str])| TensorSpec {
@@ -206,6 +222,11 @@ mod tests {
         };
         let inputs: Vec<TensorSpec> = inputs.iter().map(spec).collect();
         Signature { outputs: vec![spec(&("y", DType::Float32, &["N"]))], inputs }
+    }
+
+    fn into_input(signature: &Signature, images: bool, examples: &[Example], context: &Example) -> Result<Input> {
+        let names = NamedInputs::new(signature, signature.inputs.len(), &[]);
+        examples_into_input(&names, images, examples, context)
     }
 
     fn example(features: &[(&str, Feature)]) -> Example {
@@ -227,7 +248,7 @@ mod tests {
             example(&[("a", Feature::Integers(vec![6, 7])), ("other", Feature::Bytes(vec![]))]),
         ];
         let context = example(&[("b", Feature::Integers(vec![8, 9, 10]))]);
-        let input = tensors(examples_into_input(&signature, false, &examples, &context));
+        let input = tensors(into_input(&signature, false, &examples, &context));
         assert_eq!((input[0].shape(), input[0].floats().unwrap()), (&[2, 2, 1][..], &[1.0, 2.0, 6.0, 7.0][..]));
         assert_eq!((input[1].shape(), input[1].data()), (&[2, 3][..], &Data::Uint8(vec![3, 4, 5, 8, 9, 10])));
     }
@@ -237,15 +258,15 @@ mod tests {
         let image = signature(&[("x", DType::Float32, &["N", "4"])]);
         let bytes = |bytes: &'static [u8]| example(&[("x", Feature::Bytes(vec![Bytes::from_static(bytes)]))]);
         let none = Example::new();
-        let input = examples_into_input(&image, true, &[bytes(b"\xff"), bytes(b"p")], &none).unwrap();
+        let input = into_input(&image, true, &[bytes(b"\xff"), bytes(b"p")], &none).unwrap();
         assert!(matches!(input, Input::Images(images) if images == [&b"\xff"[..], b"p"]));
-        assert!(examples_into_input(&image, false, &[bytes(b"p")], &none).is_err());
+        assert!(into_input(&image, false, &[bytes(b"p")], &none).is_err());
         let mixed = [bytes(b"p"), example(&[("x", Feature::Floats(vec![0.0; 4]))])];
-        assert!(examples_into_input(&image, true, &mixed, &none).is_err());
+        assert!(into_input(&image, true, &mixed, &none).is_err());
         let text = signature(&[("x", DType::String, &["N", "1"])]);
-        let input = tensors(examples_into_input(&text, false, &[bytes(b"p")], &none));
+        let input = tensors(into_input(&text, false, &[bytes(b"p")], &none));
         assert_eq!(input[0].data(), &Data::String(vec!["p".into()]));
-        assert!(examples_into_input(&text, false, &[bytes(b"\xff")], &none).is_err());
+        assert!(into_input(&text, false, &[bytes(b"\xff")], &none).is_err());
     }
 
     #[test]
@@ -257,7 +278,7 @@ mod tests {
         let floats = |count: usize| example(&[("x", Feature::Floats(vec![0.0; count]))]);
         let integer = |value| example(&[("x", Feature::Integers(vec![value]))]);
         let refused = |signature: &Signature, examples: &[Example]| {
-            examples_into_input(signature, false, examples, &Example::new()).is_err()
+            into_input(signature, false, examples, &Example::new()).is_err()
         };
         assert!(refused(&float, &[]) && refused(&float, &[Example::new()]));
         assert!(refused(&float, &[floats(3)]) && refused(&float, &[floats(2), floats(3)]));

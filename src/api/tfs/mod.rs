@@ -10,6 +10,6 @@ mod status;
 pub(crate) use examples::{Example, Feature, examples_into_input};
 pub(crate) use model_spec::{ModelSpec, Wanted};
 pub(crate) use results::{Class, classes, classification_output, regression_output, regressions};
-pub(crate) use signature::{DataType, TensorInfo, inputs_by_name};
+pub(crate) use signature::{DataType, TensorInfo, check_inputs};
 pub(crate) use signature::{PREDICT_METHOD, SERVING_DEFAULT, SignatureDef, check_signature_name, signature_def};
 pub(crate) use status::{VersionStatus, version_statuses};

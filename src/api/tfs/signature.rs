@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::ids::printable;
+use crate::serving::NamedInputs;
 use crate::signature::{DType, Dim, Signature, TensorSpec};
-use crate::tensor::Tensor;
 
 /// The name of the only signature; a request that names none means it.
 pub(crate) const SERVING_DEFAULT: &str = "serving_default";
@@ -133,32 +133,26 @@ pub(crate) fn check_signature_name(name: &str) -> Result<()> {
     Err(Error::InvalidInput(format!("Serving signature name: \"{}\" not found in signature def", printable(name, 64))))
 }
 
-/// Tensors that were sent by name, in the order of the signature.
+/// Accepts the names of inputs that a request brings.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] naming what is missing and what is too much.
-pub(crate) fn inputs_by_name(signature: &Signature, mut sent: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
-    let specs = &signature.inputs;
-    let is_sent = |spec: &&TensorSpec| sent.iter().any(|(name, _)| *name == spec.name);
+pub(crate) fn check_inputs<'n>(names: &NamedInputs<'_>, sent: impl Iterator<Item = &'n str>) -> Result<()> {
+    let sent: Vec<&str> = sent.collect();
     let list = |names: Vec<&str>| format!("{{{}}}", printable(&names.join(","), 200));
-    let missing: Vec<&str> = specs.iter().filter(|spec| !is_sent(spec)).map(|spec| spec.name.as_str()).collect();
-    let is_known = |name: &str| specs.iter().any(|spec| spec.name == name);
-    let extra: Vec<&str> = sent.iter().map(|(name, _)| name.as_str()).filter(|name| !is_known(name)).collect();
-    if !missing.is_empty() || !extra.is_empty() || sent.len() != specs.len() {
-        return Err(Error::InvalidInput(format!(
-            "input size does not match signature: {}!={}. Sent extra: {}. Missing but required: {}.",
-            sent.len(),
-            specs.len(),
-            list(extra),
-            list(missing)
-        )));
+    let required = names.specs().iter().take(names.required()).map(|spec| spec.name.as_str());
+    let missing: Vec<&str> = required.filter(|name| !sent.contains(name)).collect();
+    let extra: Vec<&str> = sent.iter().copied().filter(|name| names.position(name).is_none()).collect();
+    if missing.is_empty() && extra.is_empty() {
+        return Ok(());
     }
-    let take = |spec: &TensorSpec| {
-        let index = sent.iter().position(|(name, _)| *name == spec.name)?;
-        Some(sent.swap_remove(index).1)
-    };
-    let ordered: Option<Vec<Tensor>> = specs.iter().map(take).collect();
-    ordered.ok_or_else(|| Error::InvalidInput("an input is given twice".into()))
+    Err(Error::InvalidInput(format!(
+        "input size does not match signature: {}!={}. Sent extra: {}. Missing but required: {}.",
+        sent.len(),
+        names.required(),
+        list(extra),
+        list(missing)
+    )))
 }
 
 #[cfg(test)]
@@ -189,18 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_ordered_and_neither_missing_nor_more() {
-        let tensor = |value: f32| Tensor::new(vec![1, 1], vec![value]).unwrap();
-        let sent = |names: &[&str]| {
-            let tensors = (1u8..).map(|value| tensor(f32::from(value)));
-            names.iter().map(|name| (*name).to_owned()).zip(tensors).collect::<Vec<_>>()
-        };
+    fn inputs_are_neither_missing_nor_more() {
         let both = signature(&["a", "b"]);
-        assert_eq!(inputs_by_name(&both, sent(&["b", "a"])).unwrap(), [tensor(2.0), tensor(1.0)]);
-        let refused = inputs_by_name(&both, sent(&["a", "c"])).unwrap_err().to_string();
-        assert!(refused.contains("Sent extra: {c}. Missing but required: {b}."), "{refused}");
-        for names in [&["a"][..], &["a", "a"], &["a", "b", "b"], &[]] {
-            assert!(inputs_by_name(&both, sent(names)).is_err(), "{names:?}");
+        let names = NamedInputs::new(&both, 2, &[]);
+        let check = |sent: &[&str]| check_inputs(&names, sent.iter().copied());
+        assert!(check(&["b", "a"]).is_ok());
+        let refused = check(&["a", "c"]).unwrap_err().to_string();
+        assert!(refused.contains("2!=2. Sent extra: {c}. Missing but required: {b}."), "{refused}");
+        for sent in [&["a"][..], &["a", "b", "c"], &[]] {
+            assert!(check(sent).is_err(), "{sent:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::Servable;
 use super::input::{Input, Options, Part};
 use super::prediction::Prediction;
 use crate::error::{Error, Result};
-use crate::signature::{ImageTransform, shape_text};
+use crate::signature::{ImageTransform, TensorSpec, shape_text};
 use crate::tensor::Tensor;
 use crate::transform::{self, PolarityChoice};
 
@@ -48,15 +48,17 @@ impl Servable {
     }
 
     fn images_to_tensor(&self, images: &[Bytes], polarity: PolarityChoice) -> Result<(Tensor, Vec<bool>)> {
-        let spec = &self.signature().inputs[0];
         let transform = self.image_transform().ok_or_else(|| {
             Error::UnsupportedMedia(format!(
-                "model \"{}\" takes no images, it has no image transform; send JSON with \"instances\" of shape {}",
+                "model \"{}\" takes no images, it has no image transform; send JSON with {}",
                 self.name,
-                shape_text(self.sample_dims().next().unwrap_or_default())
+                match self.sample_dims().next() {
+                    Some(dims) => format!("\"instances\" of shape {}", shape_text(dims)),
+                    None => "{\"inputs\": {}}, as it has no inputs".into(),
+                }
             ))
         })?;
-        let sample = spec.sample_shape().unwrap_or_default();
+        let sample = self.signature().inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
         let mut data: Vec<f32> = Vec::with_capacity(images.len() * sample.iter().product::<usize>());
         let mut inverted = Vec::with_capacity(images.len());
         for (index, image) in images.iter().enumerate() {

@@ -6,6 +6,7 @@ mod fit;
 mod generator;
 mod identity;
 mod input;
+mod named;
 mod prediction;
 mod quality;
 mod reconstruction;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use generator::Generator;
 pub use identity::{Identity, Places};
 pub use input::{Input, Options, Part};
+pub use named::NamedInputs;
 pub use prediction::Prediction;
 pub use quality::{LiveQuality, LossKind};
 
@@ -34,7 +36,6 @@ use crate::repository::Manifest;
 use crate::repository::triton::{ModelConfig, Served, TritonModel};
 use crate::serving::execution::{Runner, Statistics, Tuning};
 use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
-use crate::tensor::Tensor;
 use crate::transform::SequenceEncoder;
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.
@@ -145,27 +146,11 @@ impl Servable {
         self.model.shape_plans()
     }
 
-    /// Returns the inputs of a request in their order, `given` by their place in the signature and then among the optional
-    /// ones: if it brings any of these, the others get their defaults.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] naming the input that is missing.
-    pub fn arranged(&self, given: Vec<Option<Tensor>>) -> Result<Vec<Tensor>> {
-        let (specs, optional) = (&self.signature().inputs, self.optional_inputs());
-        let brings_optional = given.iter().skip(specs.len()).any(Option::is_some);
-        let wanted = if brings_optional { specs.len() + optional.len() } else { specs.len() };
-        let input = |(place, tensor): (usize, Option<Tensor>)| {
-            let default = || place.checked_sub(specs.len()).map(|place| optional[place].default.clone());
-            tensor
-                .or_else(default)
-                .ok_or_else(|| Error::InvalidInput(format!("the input \"{}\" is missing", specs[place].name)))
-        };
-        given.into_iter().take(wanted).enumerate().map(input).collect()
-    }
-
-    /// Returns the number of inputs that a request must bring; the rest are filled in.
-    pub fn required_inputs(&self) -> usize {
-        self.transforms.required_inputs(self.signature().inputs.len())
+    /// Returns the inputs that a request to the model may name.
+    pub fn named_inputs(&self) -> NamedInputs<'_> {
+        let signature = self.signature();
+        let required = self.transforms.required_inputs(signature.inputs.len());
+        NamedInputs::new(signature, required, self.optional_inputs())
     }
 
     /// Returns the declared transforms around the graph, of the manifest or else of `model.toml`.

@@ -1,4 +1,4 @@
-//! The answers of an autoencoder: the image made again, its code, and a score of how unlikely it is.
+//! The answers of an autoencoder: the reconstructed image, its code, and a score of how unlikely it is.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,7 +36,7 @@ impl Reconstruction {
             return Ok(None);
         };
         let Some(image) = &transform.image else {
-            return Err(unusable("a model that makes images again must take images".into()));
+            return Err(unusable("a model that reconstructs images must take images".into()));
         };
         let elements = |spec: &TensorSpec| -> Option<usize> {
             let fits = spec.dtype == DType::Float32 && graph.batching() == Batching::Any;

@@ -186,7 +186,7 @@ async fn rows_of_several_inputs_name_them() {
     assert_eq!(by_row["predictions"], app.post_json("/predict", &columns).await.json()["predictions"]);
     for (instances, words) in [
         (json!([{"a": [1, 2]}]), "must be equal to: a,b"),
-        (json!([{"a": [1, 2], "b": [1, 2], "c": 1}]), "does not have named input: c; the model has: a,b"),
+        (json!([{"a": [1, 2], "b": [1, 2], "c": 1}]), "does not have named input: c; the model has: a, b"),
         (json!([{"a": [1, 2], "b": [1, 2]}, [1, 2]]), "expecting list of objects"),
         (json!([{"a": [1, 2], "b": [1.5, 2]}]), "does not fit the type int64"),
     ] {

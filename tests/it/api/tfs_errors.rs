@@ -107,7 +107,7 @@ async fn bodies_of_predict_are_refused_with_the_reason() {
         ("{\"instances\":[[NaN],[1e39]]}", "does not fit the type float32"),
         ("{\"instances\":[[{\"b64\":\"AAAA\"}]]}", "where a number is expected"),
         ("{\"inputs\":{}}", "Missing named input: x in 'inputs' object."),
-        ("{\"inputs\":{\"y\":[[1]]}}", "Missing named input: x in 'inputs' object."),
+        ("{\"inputs\":{\"y\":[[1]]}}", "'inputs' object: the model has no input named y; it has: x"),
         ("{\"inputs\":{\"x\":[[1]],\"x\":[[1]]}}", "the input x is given twice"),
         ("{\"inputs\":[]}", "is empty"),
         ("{\"inputs\":[[1,2]]}", "must have the shape [1]"),

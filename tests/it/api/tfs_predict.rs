@@ -42,7 +42,7 @@ async fn rows_are_answered_in_rows_and_columns_in_columns() {
         (r#"{"signature_name":"serving_default","instances":[[1.0,2.0]]}"#, rows),
         (r#"{"instances":[[1.0,2.0]],"signature_name":"","parameters":{"any":[1]}}"#, rows),
         (r#"{"inputs":[[1.0,2.0]]}"#, columns),
-        (r#"{"inputs":{"x":[[1.0,2.0]],"unknown":[["x"]]}}"#, columns),
+        (r#"{"inputs":{"x":[[1.0,2.0]]},"unknown":[["x"]]}"#, columns),
     ] {
         assert_eq!(text(&app, "predict", body).await, expected, "{body}");
     }

@@ -22,8 +22,8 @@ use crate::api::grpc::pb::tensorflow::serving::{
 };
 use crate::api::state::ApiState;
 use crate::api::tfs::{
-    SERVING_DEFAULT, TensorInfo, classes, classification_output, examples_into_input, inputs_by_name,
-    regression_output, regressions, signature_def,
+    SERVING_DEFAULT, TensorInfo, check_inputs, classes, classification_output, examples_into_input, regression_output,
+    regressions, signature_def,
 };
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -55,7 +55,7 @@ impl Predictions {
     /// The input of a model that is asked with examples.
     fn examples(servable: &Servable, input: Option<Input>) -> Result<ModelInput> {
         let (examples, context) = examples(input)?;
-        examples_into_input(servable.signature(), servable.image_transform().is_some(), &examples, &context)
+        examples_into_input(&servable.named_inputs(), servable.image_transform().is_some(), &examples, &context)
     }
 }
 
@@ -184,38 +184,41 @@ fn predict_input(
     inputs: BTreeMap<String, tf::TensorProto>,
     max_bytes: usize,
 ) -> Result<ModelInput> {
+    let names = servable.named_inputs();
+    check_inputs(&names, inputs.keys().map(String::as_str))?;
     let takes_images = servable.image_transform().is_some();
-    let mut tensors: Vec<(String, Tensor)> = Vec::with_capacity(inputs.len());
+    let mut tensors: Vec<Option<Tensor>> = names.specs().iter().map(|_| None).collect();
+    let mut images = None;
     for (name, message) in inputs {
         let at_input = |error: Error| match error {
             Error::InvalidInput(problem) => Error::InvalidInput(format!("input {}: {problem}", quote(&name))),
             other => other,
         };
-        let is_known = servable.signature().inputs.iter().any(|spec| spec.name == name);
+        let place = names.position(&name).ok_or_else(|| names.unknown(&name))?;
         match tensor::read(message, max_bytes).map_err(at_input)? {
-            Content::Strings(shape, images) if takes_images && is_known => {
-                return match shape.as_slice() {
-                    [_] | [_, 1] => Ok(ModelInput::Images(images)),
-                    shape => Err(at_input(Error::InvalidInput(format!(
+            Content::Strings(shape, files) if takes_images && place == 0 => match shape.as_slice() {
+                [_] | [_, 1] => images = Some(files),
+                shape => {
+                    return Err(at_input(Error::InvalidInput(format!(
                         "encoded images must be of shape [number of images], or that and 1; got {shape:?}"
-                    )))),
-                };
-            }
+                    ))));
+                }
+            },
             content => {
                 let tensor = content.into_tensor().map_err(at_input)?;
-                tensors.push((name, tensor));
+                let expected = names.specs()[place].dtype;
+                if tensor.dtype() != expected {
+                    let (expected, got) = (number_name(expected), number_name(tensor.dtype()));
+                    return Err(at_input(Error::InvalidInput(format!("the model expects {expected}, got {got}"))));
+                }
+                tensors[place] = Some(tensor);
             }
         }
     }
-    for (name, tensor) in &tensors {
-        let spec = servable.signature().inputs.iter().find(|spec| spec.name == *name);
-        if let Some(spec) = spec.filter(|spec| spec.dtype != tensor.dtype()) {
-            let (expected, got) = (number_name(spec.dtype), number_name(tensor.dtype()));
-            let name = quote(name);
-            return Err(Error::InvalidInput(format!("input {name}: the model expects {expected}, got {got}")));
-        }
+    match images {
+        Some(images) => names.images_alone(images, &tensors),
+        None => names.arranged(tensors).map(ModelInput::Tensors),
     }
-    inputs_by_name(servable.signature(), tensors).map(ModelInput::Tensors)
 }
 
 fn number_name(dtype: DType) -> &'static str {

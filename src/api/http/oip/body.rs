@@ -120,7 +120,7 @@ impl<'a> Outline<'a> {
                         output(cursor).map(|output| outline.outputs.push(output))
                     })
                 }
-                // As the protocol wants: what is not known is passed over.
+                // The protocol wants unknown keys to be ignored.
                 _ => cursor.skip(),
             }
         })?;
@@ -254,7 +254,7 @@ impl<'a> InputOutline<'a> {
         let Self { name, datatype, shape, data, binary_bytes, region } = self;
         let count = element_count(&shape)?;
         let binary_bytes = match (&data, &region) {
-            // A lone input may leave it to the body to say how long it is.
+            // The length of a lone input may follow from that of the body.
             (None, None) if lone && binary_bytes.is_none() && !rest.is_empty() => Some(rest.len()),
             _ => binary_bytes,
         };
@@ -309,7 +309,7 @@ fn dims(cursor: &mut Cursor<'_>) -> Result<Vec<usize>> {
 /// Reads a body without any JSON: the elements of a model's only input, or an image for a model that takes images.
 /// All outputs are answered in bytes.
 fn raw(body: &Bytes, servable: &Servable) -> Result<InferBody> {
-    let [spec] = servable.signature().inputs.as_slice() else {
+    let Some(spec) = servable.named_inputs().only() else {
         let count = servable.signature().inputs.len();
         return Err(Error::InvalidInput(format!("a body without JSON needs a model of one input, this has {count}")));
     };

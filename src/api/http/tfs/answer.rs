@@ -1,4 +1,4 @@
-//! Outputs → JSON, as TensorFlow Serving lays it out.
+//! Writes outputs as JSON in TensorFlow Serving's layout.
 
 use crate::api::json::{Layout, Writer};
 use crate::api::tfs::Class;
@@ -17,6 +17,8 @@ const BYTES_SUFFIX: &str = "_bytes";
 /// [`Error::InvalidInput`] when rows are asked for and the outputs do not have the same number of them.
 pub(super) fn predictions(signature: &Signature, outputs: &[Tensor], layout: Layout) -> Result<Vec<u8>> {
     match layout {
+        // The one answer of a model without inputs is not one for each row of an output.
+        Layout::Rows if signature.inputs.is_empty() => Ok(rows_of(&signature.outputs, outputs, Cut::Whole)),
         Layout::Rows => rows(&signature.outputs, outputs),
         Layout::Columns => Ok(columns(&signature.outputs, outputs)),
     }
@@ -31,11 +33,25 @@ fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {
             output.rows()
         )));
     }
+    Ok(rows_of(specs, outputs, Cut::Rows(batch)))
+}
+
+/// The part of the outputs that is one prediction.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// One row of each output; there are this many rows.
+    Rows(usize),
+    /// All outputs, whole.
+    Whole,
+}
+
+fn rows_of(specs: &[TensorSpec], outputs: &[Tensor], cut: Cut) -> Vec<u8> {
+    let count = if let Cut::Rows(count) = cut { count } else { 1 };
     let mut json = Writer::indented(INDENT);
     json.begin_object();
     json.key("predictions");
     json.begin_list();
-    for row in 0..batch {
+    for row in 0..count {
         // An object stands on lines of its own, the lists in it do not.
         if outputs.len() > 1 {
             json.begin_object();
@@ -45,8 +61,11 @@ fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {
             if outputs.len() > 1 {
                 json.key(&spec.name);
             }
-            let width = output.row_elements();
-            json.nested(output, is_bytes(spec), 1, row * width..(row + 1) * width);
+            let (depth, elements) = match cut {
+                Cut::Rows(_) => (1, row * output.row_elements()..(row + 1) * output.row_elements()),
+                Cut::Whole => (0, 0..output.data().len()),
+            };
+            json.nested(output, is_bytes(spec), depth, elements);
         }
         json.single_line(false);
         if outputs.len() > 1 {
@@ -55,7 +74,7 @@ fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {
     }
     json.end_list();
     json.end_object();
-    Ok(json.finish())
+    json.finish()
 }
 
 fn columns(specs: &[TensorSpec], outputs: &[Tensor]) -> Vec<u8> {
@@ -129,7 +148,7 @@ mod tests {
             dtype: *dtype,
             shape: vec![Dim::Symbol("N".into())],
         };
-        Signature { inputs: vec![], outputs: outputs.iter().map(spec).collect() }
+        Signature { inputs: vec![spec(&("x", DType::Float32))], outputs: outputs.iter().map(spec).collect() }
     }
 
     fn text(signature: &Signature, outputs: &[Tensor], layout: Layout) -> String {
@@ -184,5 +203,8 @@ mod tests {
         let lone = Tensor::new(vec![], vec![7.0f32]).unwrap();
         let one = signature(&[("y", DType::Float32)]);
         assert_eq!(text(&one, std::slice::from_ref(&lone), Layout::Rows), "{\n    \"predictions\": [7.0\n    ]\n}");
+        let fixed = Signature { inputs: vec![], ..one };
+        let list = Tensor::new(vec![2], vec![1.0f32, 2.0]).unwrap();
+        assert_eq!(text(&fixed, &[list], Layout::Rows), "{\n    \"predictions\": [[1.0, 2.0]\n    ]\n}");
     }
 }

@@ -7,13 +7,12 @@ use crate::api::json::{BASE64_KEY, Cursor, base64_object, parse_error};
 use crate::api::tfs::{Example, Feature, check_signature_name, examples_into_input};
 use crate::error::{Error, Result};
 use crate::ids::printable;
-use crate::serving::Input;
-use crate::signature::Signature;
+use crate::serving::{Input, NamedInputs};
 
 /// The model that a body is read for, and its limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected<'a> {
-    pub(super) signature: &'a Signature,
+    pub(super) names: &'a NamedInputs<'a>,
     pub(super) takes_images: bool,
     /// More examples are refused while they are read: an empty one is two bytes in JSON and far more in memory.
     pub(super) max_examples: usize,
@@ -32,7 +31,7 @@ pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Input> {
     if examples.is_empty() {
         return Err(Error::InvalidInput("'examples' value is an empty array".into()));
     }
-    examples_into_input(expected.signature, expected.takes_images, &examples, &context.unwrap_or_default())
+    examples_into_input(expected.names, expected.takes_images, &examples, &context.unwrap_or_default())
 }
 
 #[derive(Default)]
@@ -51,7 +50,7 @@ fn read_fields(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Fields
                 fields.signature_name = Some(read_signature_name(cursor)?);
             }
             "context" if fields.context.is_none() => {
-                fields.context = Some(read_example(cursor, expected.signature)?);
+                fields.context = Some(read_example(cursor, expected.names)?);
             }
             "examples" if fields.examples.is_none() => fields.examples = Some(read_examples(cursor, expected)?),
             "signature_name" | "context" | "examples" => {
@@ -65,7 +64,7 @@ fn read_fields(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Fields
 }
 
 fn read_examples(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Vec<Example>> {
-    let Expected { signature, max_examples, .. } = expected;
+    let Expected { names, max_examples, .. } = expected;
     let mut examples = Vec::new();
     cursor.begins_with(b'[', "'examples' value to be an list/array")?;
     cursor.list(|cursor| {
@@ -74,17 +73,17 @@ fn read_examples(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Vec<
                 cursor.fault(format_args!("there are more than {max_examples} examples, the limit of one request"))
             );
         }
-        read_example(cursor, signature).map(|example| examples.push(example))
+        read_example(cursor, names).map(|example| examples.push(example))
     })?;
     Ok(examples)
 }
 
 /// Reads the features that the model has inputs for.
-fn read_example(cursor: &mut Cursor<'_>, signature: &Signature) -> Result<Example> {
+fn read_example(cursor: &mut Cursor<'_>, names: &NamedInputs<'_>) -> Result<Example> {
     let mut example = Example::new();
     cursor.begins_with(b'{', "Example must be JSON object")?;
     cursor.object(|cursor, name| {
-        if !signature.inputs.iter().any(|spec| spec.name == name) {
+        if names.position(name).is_none() {
             return cursor.skip();
         }
         let feature = read_feature(cursor)?;

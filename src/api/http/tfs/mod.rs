@@ -112,7 +112,7 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
     write(asked, &servable, inference, layout).await
 }
 
-/// A verb with the output that it is about.
+/// A verb and the output that it asks for.
 #[derive(Debug, Clone, Copy)]
 enum Asked {
     Predict,
@@ -124,11 +124,11 @@ fn read_body_of(asked: Asked, servable: &Servable, max_examples: usize, body: &[
     if body.is_empty() {
         return Err(Error::Malformed("JSON Parse error: The document is empty".into()));
     }
-    let (signature, takes_images) = (servable.signature(), servable.image_transform().is_some());
+    let (names, takes_images) = (servable.named_inputs(), servable.image_transform().is_some());
     match asked {
-        Asked::Predict => predict_body::read(body, signature, takes_images),
+        Asked::Predict => predict_body::read(body, &names, takes_images),
         Asked::Classify(_) | Asked::Regress(_) => {
-            let input = examples_body::read(body, Expected { signature, takes_images, max_examples })?;
+            let input = examples_body::read(body, Expected { names: &names, takes_images, max_examples })?;
             Ok((input, Layout::Rows))
         }
     }
@@ -137,7 +137,7 @@ fn read_body_of(asked: Asked, servable: &Servable, max_examples: usize, body: &[
 async fn write(asked: Asked, servable: &Arc<Servable>, inference: Inference, layout: Layout) -> Result<Vec<u8>> {
     let start = Instant::now();
     let outputs = inference.outputs;
-    // Roughly what an element takes in JSON.
+    // An element takes about this many bytes in JSON.
     let length = outputs.iter().map(|output| output.data().len().max(1) * 10).sum();
     let model = servable.clone();
     let json = off_reactor(length, move || match asked {

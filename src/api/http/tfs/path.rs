@@ -6,23 +6,23 @@ use crate::api::tfs::{ModelSpec, Wanted};
 use crate::error::{Error, Result};
 use crate::ids::printable;
 
-/// A question to a model.
+/// The verb of a request to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Predict,
     Classify,
     Regress,
-    /// Of KServe.
+    /// KServe's; TensorFlow Serving has none.
     Explain,
 }
 
-/// The aim of a request.
+/// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wish {
     Ask(Verb, ModelSpec),
     Status(ModelSpec),
     Metadata(ModelSpec),
-    /// The models there are; of KServe.
+    /// The names of all models, as KServe lists them.
     List,
 }
 
@@ -86,7 +86,7 @@ fn version(digits: &str, malformed: impl Fn() -> Error) -> Result<Wanted> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(malformed());
     }
-    // As large as TensorFlow Serving's own.
+    // TensorFlow Serving's versions are signed 64-bit numbers.
     let number = digits.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
     number
         .map(Wanted::Version)

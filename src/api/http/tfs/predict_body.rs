@@ -1,23 +1,22 @@
 //! The body of `:predict`: rows (`instances`) or columns (`inputs`).
 
-use crate::api::json::{Accepts, Cursor, Inputs, Layout, parse_error};
+use crate::api::json::{Accepts, Cursor, Inputs, Instances, Layout, parse_error};
 use crate::api::tfs::check_signature_name;
 use crate::error::{Error, Result};
-use crate::serving::Input;
-use crate::signature::Signature;
+use crate::serving::{Input, NamedInputs};
 
 /// Reads a body for a model.
 ///
 /// # Errors
 /// [`Error::Malformed`] and [`Error::InvalidInput`], in the words of TensorFlow Serving where it has some.
-pub(super) fn read(body: &[u8], signature: &Signature, takes_images: bool) -> Result<(Input, Layout)> {
+pub(super) fn read(body: &[u8], names: &NamedInputs<'_>, takes_images: bool) -> Result<(Input, Layout)> {
     let accepts = Accepts { base64: true, files: takes_images, ..Accepts::default() };
     let Fields { signature_name, instances, inputs } =
-        read_fields(&mut Cursor::with_words(body), signature, accepts).map_err(parse_error)?;
+        read_fields(&mut Cursor::with_words(body), names, accepts).map_err(parse_error)?;
     check_signature_name(signature_name.as_deref().unwrap_or_default())?;
     match (instances, inputs) {
-        (Some(rows), None) => Ok((rows.into_input()?, Layout::Rows)),
-        (None, Some(columns)) => Ok((columns.into_input()?, Layout::Columns)),
+        (Some(rows), None) => Ok((rows.into_input(Instances::Rows)?, Layout::Rows)),
+        (None, Some(columns)) => Ok((columns.into_input(Instances::Rows)?, Layout::Columns)),
         (None, None) => Err(Error::InvalidInput("Missing 'inputs' or 'instances' key".into())),
         (Some(_), Some(_)) => Err(Error::InvalidInput(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist".into(),
@@ -32,7 +31,7 @@ struct Fields<'a> {
     inputs: Option<Inputs<'a>>,
 }
 
-fn read_fields<'a>(cursor: &mut Cursor<'_>, signature: &'a Signature, accepts: Accepts) -> Result<Fields<'a>> {
+fn read_fields<'a>(cursor: &mut Cursor<'_>, names: &NamedInputs<'a>, accepts: Accepts) -> Result<Fields<'a>> {
     let mut fields = Fields::default();
     cursor.begins_with(b'{', "an object with 'instances' or 'inputs'")?;
     cursor.object(|cursor, key| {
@@ -41,10 +40,10 @@ fn read_fields<'a>(cursor: &mut Cursor<'_>, signature: &'a Signature, accepts: A
                 fields.signature_name = Some(read_signature_name(cursor)?);
             }
             "instances" if fields.instances.is_none() => {
-                fields.instances = Some(read_instances(cursor, Inputs::new(signature, accepts, Layout::Rows))?);
+                fields.instances = Some(read_instances(cursor, Inputs::new(names.clone(), accepts, Layout::Rows))?);
             }
             "inputs" if fields.inputs.is_none() => {
-                let mut columns = Inputs::new(signature, accepts, Layout::Columns);
+                let mut columns = Inputs::new(names.clone(), accepts, Layout::Columns);
                 columns.read(cursor)?;
                 fields.inputs = Some(columns);
             }
@@ -73,13 +72,14 @@ pub(super) fn read_signature_name(cursor: &mut Cursor<'_>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::{DType, Dim, TensorSpec};
+    use crate::signature::{DType, Dim, Signature, TensorSpec};
 
     #[test]
     fn words_bytes_and_depths_are_those_of_tensorflow_serving() {
         let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape: vec![Dim::Symbol("N".into())] };
         let signature = Signature { inputs: vec![spec], outputs: vec![] };
-        let reads = |json: &str, takes_images| read(json.as_bytes(), &signature, takes_images);
+        let names = NamedInputs::new(&signature, 1, &[]);
+        let reads = |json: &str, takes_images| read(json.as_bytes(), &names, takes_images);
         for good in [
             r#"{"instances":[NaN, Infinity, -Infinity, 1e-50, 3.4028235e38]}"#,
             r#"{"inputs":[1, 2], "unknown": [{"a": NaN}, null]}"#,
@@ -94,6 +94,8 @@ mod tests {
             (false, r#"{"instances":[1e39]}"#),
             (false, r#"{"instances":[null]}"#),
             (false, r#"{"instances":["AAAA"]}"#),
+            (false, r#"{"inputs":{"x":[1], "y":[1]}}"#),
+            (false, r#"{"instances":[{"x":1, "y":1}]}"#),
             (false, r#"{"instances":[{"b64":"AAAA"}]}"#),
         ] {
             let refused = reads(bad, false).unwrap_err();

@@ -6,12 +6,13 @@ use http::{HeaderMap, header};
 use crate::api::body::{Buffered, read_body_for};
 use crate::api::http::form::part_named;
 use crate::api::http::predict_input::{first_visible, header_hints, raw_input};
-use crate::api::json::{Accepts, Cursor, Inputs, Layout, Nested, parse_error};
+use crate::api::json::{Accepts, Cursor, Inputs, Layout, Nested, column, parse_error};
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
-use crate::serving::{Input, RequestContext, RequestHints, Servable};
-use crate::signature::{Batching, Signature, TensorSpec};
+use crate::serving::{Input, NamedInputs, RequestContext, RequestHints, Servable};
+use crate::signature::Batching;
+use crate::tensor::Tensor;
 use crate::transform::media_type;
 
 /// The names under which TorchServe's handlers look for the input.
@@ -52,7 +53,7 @@ pub(super) async fn read_question(
         Kind::Image => (Input::Images(vec![data]), true),
         Kind::Json => {
             let servable = servable.clone();
-            let read = move || read_json(&data, servable.signature(), servable.image_transform().is_some());
+            let read = move || read_json(&data, &servable.named_inputs(), servable.image_transform().is_some());
             off_reactor(body.bytes.len(), read).await?
         }
         Kind::Raw => {
@@ -94,32 +95,39 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Reads one sample or a list of samples; returns true for one.
-fn read_json(body: &[u8], signature: &Signature, takes_images: bool) -> Result<(Input, bool)> {
-    let mut nested = read_inputs(body, signature, takes_images).map_err(parse_error)?.into_nested();
-    if let [only] = nested.as_mut_slice()
-        && let Some(files) = only.take_files()
+fn read_json(body: &[u8], names: &NamedInputs<'_>, takes_images: bool) -> Result<(Input, bool)> {
+    let mut nested = read_inputs(body, names, takes_images).map_err(parse_error)?.into_nested();
+    let is_whole = names.batching() == Batching::Whole;
+    let mut files = None;
+    if let Some(image) = nested.first_mut()
+        && let Some(found) = image.as_mut().and_then(Nested::take_files)
     {
-        return Ok((Input::Images(files), only.shape().is_empty()));
+        files = Some((found, image.take().is_some_and(|image| image.shape().is_empty())));
     }
-    let batching = signature.batching();
-    let is_sample = |(nested, spec): (&Nested, &TensorSpec)| nested.is_sample(spec.sample_dims());
-    let is_whole = batching == Batching::Whole;
-    let is_one = is_whole || nested.iter().zip(&signature.inputs).all(is_sample);
-    let tensor = |(nested, spec): (Nested, &TensorSpec)| match is_one && !is_whole {
-        true => nested.alone().into_input(spec, batching),
-        false => nested.into_input(spec, batching),
+    let is_sample = |(place, nested): (usize, &Option<Nested>)| {
+        let dims = names.specs()[place].sample_dims();
+        names.is_shared(place) || nested.as_ref().is_none_or(|nested| nested.is_sample(dims))
     };
-    let tensors = nested.into_iter().zip(&signature.inputs).map(tensor).collect::<Result<_>>()?;
-    Ok((Input::Tensors(tensors), is_one))
+    let is_one = is_whole || nested.iter().enumerate().all(is_sample);
+    let tensor = |(place, nested): (usize, Option<Nested>)| -> Result<Option<Tensor>> {
+        let stacked =
+            |nested: Nested| if is_one && !is_whole && !names.is_shared(place) { nested.alone() } else { nested };
+        nested.map(|nested| column(stacked(nested), names, place)).transpose()
+    };
+    let tensors: Vec<Option<Tensor>> = nested.into_iter().enumerate().map(tensor).collect::<Result<_>>()?;
+    match files {
+        Some((files, is_one)) => Ok((names.images_alone(files, &tensors)?, is_one)),
+        None => Ok((Input::Tensors(names.arranged(tensors)?), is_one)),
+    }
 }
 
 /// Reads the inputs as they are, or under the names that TorchServe's handlers know.
-fn read_inputs<'a>(body: &[u8], signature: &'a Signature, takes_images: bool) -> Result<Inputs<'a>> {
+fn read_inputs<'a>(body: &[u8], names: &NamedInputs<'a>, takes_images: bool) -> Result<Inputs<'a>> {
     let accepts = Accepts { base64: true, files: takes_images, text_files: takes_images };
-    let mut inputs = Inputs::new(signature, accepts, Layout::Columns);
+    let mut inputs = Inputs::new(names.clone(), accepts, Layout::Columns);
     let mut cursor = Cursor::with_words(body);
     cursor.peek();
-    let is_envelope = |name: &str| NAMES.contains(&name) && !signature.inputs.iter().any(|spec| spec.name == name);
+    let is_envelope = |name: &str| NAMES.contains(&name) && names.position(name).is_none();
     if cursor.first_key().is_some_and(|name| is_envelope(&name)) {
         let mut is_read = false;
         cursor.object(
@@ -134,13 +142,14 @@ fn read_inputs<'a>(body: &[u8], signature: &'a Signature, takes_images: bool) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::{DType, Dim};
+    use crate::signature::{DType, Dim, Signature, TensorSpec};
 
     #[test]
     fn words_and_bytes_are_read_with_or_without_an_envelope() {
         let shape = vec![Dim::Symbol("N".into()), Dim::Fixed(2)];
         let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape };
         let signature = Signature { inputs: vec![spec], outputs: vec![] };
+        let names = NamedInputs::new(&signature, 1, &[]);
         for (json, is_one) in [
             ("[NaN, 1]", true),
             ("[[NaN, 1], [-Infinity, 0]]", false),
@@ -148,11 +157,11 @@ mod tests {
             (r#" {"body": [[1, 2]]} "#, false),
             (r#"{"x": [1, 2]}"#, true),
         ] {
-            assert_eq!(read_json(json.as_bytes(), &signature, false).unwrap().1, is_one, "{json}");
+            assert_eq!(read_json(json.as_bytes(), &names, false).unwrap().1, is_one, "{json}");
         }
         for bad in ["[1, 1e39]", "[1, null]", "[1, 2]]", "{\"data\": [1, 2]", "[\"AAAA\"]", "{}", "[[[[[[[[[1]]]]]]]]]"]
         {
-            assert!(read_json(bad.as_bytes(), &signature, false).is_err(), "{bad}");
+            assert!(read_json(bad.as_bytes(), &names, false).is_err(), "{bad}");
         }
         for (json, is_one) in [
             (r#""AAAA""#, true),
@@ -160,7 +169,7 @@ mod tests {
             (r#"{"data": {"b64": "AAAA"}}"#, true),
             (r#"["AAAA", {"b64": "AAAA"}]"#, false),
         ] {
-            let read = read_json(json.as_bytes(), &signature, true).unwrap();
+            let read = read_json(json.as_bytes(), &names, true).unwrap();
             assert!(matches!(read.0, Input::Images(_)) && read.1 == is_one, "{json}");
         }
     }

@@ -4,7 +4,7 @@ mod limits;
 mod oip;
 mod operations;
 mod ports;
-mod tfs;
+pub(crate) mod tfs;
 
 use std::net::SocketAddr;
 
