@@ -234,6 +234,14 @@ impl RequestId {
         usable.then(|| Self { text: String::from_utf8_lossy(bytes).into(), made: None })
     }
 
+    /// Returns the identifier of a part of this request: this one, a point and the number of the part, or a new one where
+    /// that would be too long.
+    #[must_use]
+    pub fn part(&self, number: u64) -> Self {
+        let text = format!("{}.{number}", self.0);
+        if text.len() > Self::MAX_BYTES { Self::generate() } else { Self(text.into()) }
+    }
+
     /// Returns the identifier as text.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -116,6 +116,11 @@ async fn every_protocol_brings_its_request_id() {
     request.metadata_mut().insert("x-request-id", "grpc".parse().unwrap());
     inference(&app).model_infer(request).await.unwrap();
     assert_eq!((keeper.only("grpc").protocol, keeper.only("grpc").samples), (Protocol::OipGrpc, 2));
+    let mut stream = tonic::Request::new(futures_util::stream::iter((0..2).map(|_| ask("half", "x", &[1, 1], &[1.0]))));
+    stream.metadata_mut().insert("x-request-id", "stream".parse().unwrap());
+    let mut answers = inference(&app).model_stream_infer(stream).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+    assert!(["stream.1", "stream.2"].iter().all(|id| keeper.only(id).samples == 1));
 
     // Over a socket, the caller has an address.
     let body = instances.to_string();
@@ -129,7 +134,7 @@ async fn every_protocol_brings_its_request_id() {
     // What never reaches a version is no prediction.
     assert_eq!(post_json(&app, "/models/other/predict", "unknown", instances.clone()).await, 404);
     assert_eq!(post(&app, "/predict", "malformed", "{").await, 400);
-    assert_eq!(keeper.count(), 7);
+    assert_eq!(keeper.count(), 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,8 @@ use crate::api::access::Action;
 use crate::api::oip;
 use crate::api::state::ApiState;
 use crate::error::Kind;
-use crate::serving::Protocol;
+use crate::ids::RequestId;
+use crate::serving::{Protocol, RequestContext};
 
 /// The service.
 #[derive(Debug)]
@@ -44,8 +45,13 @@ impl Inference {
     }
 }
 
-/// Answers one request for an inference.
-async fn infer(state: &ApiState, call: &Call, message: ModelInferRequest) -> Result<ModelInferResponse, Status> {
+/// Answers one request for an inference, which has an identifier of its own in a stream.
+async fn infer(
+    state: &ApiState,
+    call: &Call,
+    id: &RequestId,
+    message: ModelInferRequest,
+) -> Result<ModelInferResponse, Status> {
     let held = hold(state, &message)?;
     let begun = Instant::now();
     let servable = oip::resolve(state, &message.model_name, &message.model_version)?;
@@ -54,9 +60,10 @@ async fn infer(state: &ApiState, call: &Call, message: ModelInferRequest) -> Res
         // It belongs to programs on this machine.
         state.access().permit(call.caller(), Action::UseSharedMemory)?;
     }
-    let response = oip::infer(state, call.context(Protocol::OipGrpc), &servable, request).await?;
+    let context = RequestContext { request_id: id.clone(), ..call.context(Protocol::OipGrpc) };
+    let response = oip::infer(state, context, &servable, request).await?;
     drop(held);
-    state.traces().record(call.id(), &response.servable, &response.stages, begun.elapsed());
+    state.traces().record(id, &response.servable, &response.stages, begun.elapsed());
     let encoding = Instant::now();
     let message = response::infer(&response);
     servable.encoded(encoding.elapsed());
@@ -102,7 +109,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let (call, message) = Call::split(request);
-        infer(&self.0, &call, message).await.map(Response::new)
+        infer(&self.0, &call, call.id(), message).await.map(Response::new)
     }
 
     async fn model_stream_infer(

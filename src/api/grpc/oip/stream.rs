@@ -9,9 +9,16 @@ use tonic::{Status, Streaming};
 
 use super::infer;
 use crate::api::grpc::call::Call;
-use crate::api::grpc::pb::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
+use crate::api::grpc::pb::inference::infer_parameter::ParameterChoice;
+use crate::api::grpc::pb::inference::{
+    InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
+};
 use crate::api::state::ApiState;
 use crate::error::Error;
+use crate::ids::RequestId;
+
+/// The parameter of an answer that holds the identifier of its request.
+const REQUEST_ID: &str = "request_id";
 
 /// Requests of one stream that are under way at once.
 const DEPTH: usize = 16;
@@ -35,21 +42,31 @@ pub(super) fn answer(state: ApiState, call: Call, requests: Streaming<ModelInfer
             Err(status) => Some((Err(status), None)),
         }
     });
-    let answers = requests.map(move |message| {
+    let answers = requests.enumerate().map(move |(index, message)| {
         let (state, call) = (state.clone(), call.clone());
-        async move { one(&state, &call, message?).await }
+        async move { one(&state, &call, &call.id().part(index as u64 + 1), message?).await }
     });
     Box::pin(answers.buffered(DEPTH))
 }
 
-async fn one(state: &ApiState, call: &Call, message: ModelInferRequest) -> Result<ModelStreamInferResponse, Status> {
-    let id = message.id.clone();
-    Ok(match infer(state, call, message).await {
-        Ok(response) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) },
-        // The answer says by its id what it is to.
-        Err(status) => ModelStreamInferResponse {
-            error_message: status.message().to_owned(),
-            infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
-        },
-    })
+/// Answers one message. Its identifier is among the answer's parameters, and in the place of the client's own if that
+/// gave none.
+async fn one(
+    state: &ApiState,
+    call: &Call,
+    id: &RequestId,
+    message: ModelInferRequest,
+) -> Result<ModelStreamInferResponse, Status> {
+    let own = message.id.clone();
+    let (mut response, error_message) = match infer(state, call, id, message).await {
+        Ok(response) => (response, String::new()),
+        // The answer says by its identifiers what it is to.
+        Err(status) => (ModelInferResponse { id: own, ..ModelInferResponse::default() }, status.message().to_owned()),
+    };
+    if response.id.is_empty() {
+        id.as_str().clone_into(&mut response.id);
+    }
+    let value = InferParameter { parameter_choice: Some(ParameterChoice::StringParam(id.as_str().to_owned())) };
+    response.parameters.insert(REQUEST_ID.to_owned(), value);
+    Ok(ModelStreamInferResponse { error_message, infer_response: Some(response) })
 }

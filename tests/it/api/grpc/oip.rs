@@ -210,15 +210,20 @@ async fn a_stream_answers_in_order_and_outlives_a_refusal() {
     let mut client = inference(&app);
     let requests = (0..40).map(|number: u16| {
         let mut request = ask("half", if number == 20 { "nothing" } else { "x" }, &[1, 1], &[f32::from(number)]);
-        request.id = number.to_string();
+        request.id = if number == 39 { String::new() } else { number.to_string() };
         request
     });
     let requests: Vec<_> = requests.collect();
-    let mut answers = client.model_stream_infer(futures_util::stream::iter(requests)).await.unwrap().into_inner();
+    let mut stream = tonic::Request::new(futures_util::stream::iter(requests));
+    stream.metadata_mut().insert("x-request-id", "of-a-client".parse().unwrap());
+    let mut answers = client.model_stream_infer(stream).await.unwrap().into_inner();
     for number in 0..40u16 {
         let answer = answers.message().await.unwrap().unwrap();
         let response = answer.infer_response.unwrap();
-        assert_eq!(response.id, number.to_string());
+        let own = format!("of-a-client.{}", number + 1);
+        let parameter = Some(ParameterChoice::StringParam(own.clone()));
+        assert_eq!(response.parameters["request_id"].parameter_choice, parameter);
+        assert_eq!(response.id, if number == 39 { own } else { number.to_string() });
         if number == 20 {
             assert!(answer.error_message.contains("nothing"), "{}", answer.error_message);
         } else {
