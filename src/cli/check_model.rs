@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// A little less than the threads of the server have, whose call stack is deeper.
 const STACK_BYTES: usize = (2 << 20) - (256 << 10);
 
-/// Files that an engine needs: its library and what that reads at its start.
+/// The most open files: an engine needs its library and what that reads when it starts.
 const MAX_OPEN_FILES: u64 = 64;
 
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ pub(super) fn run(args: CheckModelArgs) -> Result<ExitCode> {
 
 /// Loads a model and tries it on example inputs.
 fn attempt(engines: &Engines, engine: EngineKind, onnx: &[u8], hints: &Hints) -> Result<Trial> {
-    Trial::of(&engines.load(engine, onnx)?, hints)
+    Trial::of(&engines.load(engine, onnx)?, hints, onnx)
 }
 
 fn hints(text: &str) -> std::result::Result<Hints, serde_json::Error> {

@@ -35,6 +35,9 @@ pub struct Hints {
     pub batched: bool,
     /// Shapes of inputs by name, with or without the batch. A negative size is not known.
     pub examples: Vec<BTreeMap<String, Vec<i64>>>,
+    /// The samples that the settings let into a run, if they say so.
+    #[serde(default)]
+    pub largest: Option<usize>,
 }
 
 impl Hints {
@@ -305,7 +308,11 @@ mod tests {
     #[test]
     fn what_is_known_of_a_shape_comes_first_and_the_rest_is_guessed() {
         let image = [spec("x", DType::Float32, &["N", "3", "H", "W"])];
-        let hints = |shape: &[i64]| Hints { examples: vec![[("x".into(), shape.to_vec())].into()], batched: false };
+        let hints = |shape: &[i64]| Hints {
+            examples: vec![[("x".into(), shape.to_vec())].into()],
+            batched: false,
+            largest: None,
+        };
         assert_eq!(shapes(&image, &hints(&[2, 3, 480, 640]))[0], [1, 3, 480, 640]);
         assert_eq!(shapes(&image, &hints(&[3, 480, 640]))[..2], [[1, 3, 480, 640], [1, 3, 32, 32]]);
         assert_eq!(shapes(&image, &hints(&[3, 480, -1]))[0], [1, 3, 480, 32]);
@@ -337,7 +344,7 @@ mod tests {
             let Data::Int64(whole) = inputs[2].data() else { panic!() };
             assert!(whole.iter().all(|value| (1..=3).contains(value)) && whole.contains(&3));
         }
-        let batched = Hints { batched: true, examples: Vec::new() };
+        let batched = Hints { batched: true, ..Hints::default() };
         let signature = Signature { inputs: vec![spec("x", DType::Bool, &["rows", "2"])], outputs: Vec::new() };
         assert!(batched.specs(&signature)[0].shape[0].is_batch());
     }

@@ -1,4 +1,5 @@
-//! Measures whether the samples of a batch are independent of each other, by running them together and alone.
+//! Measures whether the samples of a batch are independent of each other, by running them together and alone: first few
+//! of them in many ways, then growing runs.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -6,10 +7,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempts;
+use super::closeness::{floats, is_same};
 use super::example::{Draw, Example, Hints};
+use super::growth::{self, Growth, Limits};
 use crate::error::Result;
-use crate::signature::{Batching, DType, TensorSpec};
-use crate::tensor::{Data, Tensor};
+use crate::signature::{Batching, TensorSpec};
+use crate::tensor::Tensor;
 
 /// The draws that every graph is checked on, and those that follow while an output has not varied.
 const DRAWS: usize = 2;
@@ -20,6 +23,27 @@ const PARTS: [[usize; 3]; 2] = [[1, 2, 1], [3, 1, 2]];
 
 /// After this time no further draw is begun.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The samples in the largest run of a measurement, unless the settings want larger ones.
+const SAMPLES: usize = 64;
+
+/// The time that growing runs may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// For a graph that gives no cause for doubt.
+    Usual,
+    /// For a graph that looks as if samples might depend on each other, and for what is measured while others serve.
+    Great,
+}
+
+impl Care {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Usual => Duration::from_millis(400),
+            Self::Great => Duration::from_millis(1500),
+        }
+    }
+}
 
 /// The findings about the samples of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,17 +70,40 @@ pub enum Independence {
     },
 }
 
-/// Checks the samples of a graph that has run on an example of one.
+/// Checks the samples of a graph that has run on an example of one. Returns the samples in the largest run, too.
 pub(super) fn check(
     attempts: &mut Attempts<'_>,
     hints: &Hints,
     specs: &[TensorSpec],
     example: &Example,
-) -> Independence {
+    care: Care,
+) -> (Independence, usize) {
     let is_batched = hints.batched || attempts.plan().signature().batching() == Batching::Any;
     if !is_batched {
-        return Independence::NoBatch;
+        return (Independence::NoBatch, 1);
     }
+    let few = check_few(attempts, specs, example);
+    let largest = PARTS.iter().map(|parts| parts.iter().sum()).max().unwrap_or(1);
+    match few {
+        Independence::Shown | Independence::Constant { .. } => {}
+        other => return (other, 1),
+    }
+    let limits = Limits { samples: hints.largest.unwrap_or(SAMPLES).max(SAMPLES), patience: care.patience() };
+    // Both signs and large numbers, or else what the graph is known to take.
+    let mut draws = [3, 2, 1, 0].into_iter().flat_map(|number| draws(example, number));
+    let grown = draws.find_map(|draw| growth::compare(attempts, specs, example, draw, limits).ok());
+    match grown {
+        Some(Growth::Differs(output)) => {
+            let output = attempts.plan().signature().outputs[output].name.clone();
+            (Independence::Dependent { output }, 1)
+        }
+        Some(Growth::Agreed(samples)) => (few, samples.max(largest)),
+        None => (few, largest),
+    }
+}
+
+/// Compares a handful of samples together with each alone, on several draws.
+fn check_few(attempts: &mut Attempts<'_>, specs: &[TensorSpec], example: &Example) -> Independence {
     let begun = Instant::now();
     let names: Vec<String> = attempts.plan().signature().outputs.iter().map(|output| output.name.clone()).collect();
     let mut has_varied = vec![false; names.len()];
@@ -159,22 +206,6 @@ fn first_difference(together: &[Tensor], alone: &[Vec<Tensor>], order: [usize; 3
     })
 }
 
-/// Returns true if two answers for a sample differ by no more than rounding: by a thousandth of an element, or by what
-/// rounding loses of the largest element.
-fn is_same(a: &Tensor, b: &Tensor) -> bool {
-    let Some((a_values, b_values)) = floats(a.data()).zip(floats(b.data())) else { return a == b };
-    let (own, lost) = match a.dtype() {
-        DType::Float16 => (1e-2, 2e-3),
-        DType::Bfloat16 => (4e-2, 1e-2),
-        _ => (1e-3, 1e-5),
-    };
-    let largest = a_values.iter().filter(|value| value.is_finite()).fold(0f64, |most, value| most.max(value.abs()));
-    let is_near = |(a, b): (&f64, &f64)| {
-        a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= own * a.abs().min(b.abs()) + lost * largest
-    };
-    a_values.iter().zip(&b_values).all(is_near)
-}
-
 /// Returns true if samples have different answers.
 fn varies(answers: &[&Tensor]) -> bool {
     let rows = answers.iter().flat_map(|answer| (0..answer.rows()).map(move |row| answer.slice_rows(row..row + 1)));
@@ -184,35 +215,9 @@ fn varies(answers: &[&Tensor]) -> bool {
     rows.any(|row| !is_same(&first, &row))
 }
 
-/// Returns the elements of a tensor of floats.
-fn floats(data: &Data) -> Option<Vec<f64>> {
-    match data {
-        Data::Float16(values) => Some(values.iter().map(|value| value.to_f64()).collect()),
-        Data::Bfloat16(values) => Some(values.iter().map(|value| value.to_f64()).collect()),
-        Data::Float32(values) => Some(values.iter().map(|value| f64::from(*value)).collect()),
-        Data::Float64(values) => Some(values.clone()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(values: &[f32]) -> Tensor {
-        Tensor::new(vec![1, values.len()], values.to_vec()).unwrap()
-    }
-
-    #[test]
-    fn rounding_is_the_same_and_a_neighbour_s_share_is_not() {
-        assert!(is_same(&row(&[1.0, 1e-7]), &row(&[1.000_01, 2e-7])));
-        assert!(is_same(&row(&[f32::NAN, f32::INFINITY]), &row(&[f32::NAN, f32::INFINITY])));
-        assert!(!is_same(&row(&[0.1, 0.2]), &row(&[0.1, 0.201])));
-        assert!(!is_same(&row(&[0.1, f32::NAN]), &row(&[0.1, 0.2])));
-        assert!(!is_same(&row(&[100.0, 0.1]), &row(&[100.0, 0.11])));
-        let whole = |value: i64| Tensor::new(vec![1], vec![value]).unwrap();
-        assert!(is_same(&whole(3), &whole(3)) && !is_same(&whole(3), &whole(4)));
-    }
 
     #[test]
     fn answers_that_are_all_alike_or_no_numbers_do_not_vary() {

@@ -5,13 +5,16 @@
 
 mod attempts;
 mod bounds;
+mod closeness;
 mod contain;
 mod containers;
 mod dims;
 mod example;
 mod external;
 mod faults;
+mod growth;
 mod independence;
+mod look;
 mod measure;
 mod ml;
 mod onnxruntime;
@@ -27,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use bounds::Bounds;
+pub use closeness::agrees_in_company;
 pub use containers::{class_names, refuse_containers};
 pub use example::{Example, ExampleInputs, Hints};
 pub use external::refuse_external_data;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Plan;
 use super::attempts::Attempts;
 use super::example::{self, Example, Hints};
-use super::independence::{self, Independence};
+use super::independence::{self, Care, Independence};
+use super::look;
 use crate::error::{Error, Result};
 use crate::signature::TensorSpec;
 use crate::tensor::Tensor;
@@ -25,14 +26,20 @@ pub struct Trial {
     pub example: Option<Example>,
     /// The findings about its samples.
     pub independence: Independence,
+    /// The samples in the largest run that was compared: no more may share one.
+    pub samples: usize,
 }
 
 impl Trial {
-    /// Tries a plan.
+    /// Tries the plan of a file.
     ///
     /// # Errors
     /// The failure of the model, if it fails on every guess and a client could choose nothing else.
-    pub fn of(plan: &Plan, hints: &Hints) -> Result<Self> {
+    pub fn of(plan: &Plan, hints: &Hints, onnx: &[u8]) -> Result<Self> {
+        Self::with(plan, hints, if look::is_suspicious(onnx) { Care::Great } else { Care::Usual })
+    }
+
+    fn with(plan: &Plan, hints: &Hints, care: Care) -> Result<Self> {
         let specs = hints.specs(plan.signature());
         let mut attempts = Attempts::new(plan);
         let mut failure = None;
@@ -47,12 +54,14 @@ impl Trial {
                 match guess.inputs(&specs, None).and_then(|inputs| attempts.run(&inputs)) {
                     Ok(_) => {
                         let unknown = |reason: &str| Independence::Unknown { reason: reason.into() };
-                        let independence = match batch {
-                            1 if begun.elapsed() > LONGEST_SAMPLE => unknown("a sample takes too long to compare runs"),
-                            1 => independence::check(&mut attempts, hints, &specs, &guess),
-                            _ => unknown("it does not run on one sample"),
+                        let (independence, samples) = match batch {
+                            1 if begun.elapsed() > LONGEST_SAMPLE => {
+                                (unknown("a sample takes too long to compare runs"), 1)
+                            }
+                            1 => independence::check(&mut attempts, hints, &specs, &guess, care),
+                            _ => (unknown("it does not run on one sample"), 1),
                         };
-                        return Ok(Self { example: Some(guess), independence });
+                        return Ok(Self { example: Some(guess), independence, samples });
                     }
                     Err(error) => failure = failure.or(Some(error)),
                 }
@@ -62,7 +71,7 @@ impl Trial {
         if !example::leaves_a_choice(&specs) {
             return Err(failure);
         }
-        Ok(Self { example: None, independence: Independence::Unknown { reason: unproven(&failure) } })
+        Ok(Self { example: None, independence: Independence::Unknown { reason: unproven(&failure) }, samples: 1 })
     }
 
     /// Tries a plan at the sizes of inputs that it has answered.
@@ -75,7 +84,7 @@ impl Trial {
             (spec.name.clone(), tensor.shape().iter().map(size).collect::<Vec<i64>>())
         };
         let seen = plan.signature().inputs.iter().zip(inputs).map(shape).collect();
-        Self::of(plan, &Hints { batched: hints.batched, examples: vec![seen] })
+        Self::with(plan, &Hints { examples: vec![seen], ..hints.clone() }, Care::Great)
     }
 }
 

@@ -263,6 +263,13 @@ impl Predictor {
             });
         }
         let Asked { context, servable, part, runner } = asked;
+        if let Some(most) = runner.largest_request().filter(|most| samples > *most) {
+            let name = &servable.name;
+            return Err(Error::InvalidInput(format!(
+                "model \"{name}\" takes at most {most} samples in a request (max_batch_size), got {samples}; larger requests \
+                 are cut only with across_requests = true, or dynamic_batching in config.pbtxt"
+            )));
+        }
         let _in_flight = GaugeGuard::hold(&runner.metrics().in_flight);
         let counted = context.caller.is_client();
         if let Some(mode) = inline_mode(runner, &input)
@@ -380,6 +387,7 @@ fn outcome_of(error: &Error) -> Outcome {
         Kind::DeadlineExceeded => Outcome::DeadlineExceeded,
         Kind::Cancelled => Outcome::Cancelled,
         Kind::SlowClient
+        | Kind::WrongMethod
         | Kind::NotFound
         | Kind::Malformed
         | Kind::InvalidInput

@@ -98,7 +98,11 @@ pub(super) static MODEL_CONFIG: Schema = Schema {
         many("batch_input", Anything, Refused("tensors that the server makes up from a batch are not supported")),
         many("batch_output", Anything, Refused("tensors that the server makes up from a batch are not supported")),
         one("optimization", Anything, Warned("each engine optimises the graph by itself")),
-        one("dynamic_batching", Kind::Message(&DYNAMIC_BATCHING), Obeyed("without it no two requests share a run")),
+        one(
+            "dynamic_batching",
+            Kind::Message(&DYNAMIC_BATCHING),
+            Obeyed("without it no two requests share a run, and none is cut"),
+        ),
         one("sequence_batching", Anything, Refused("sequences of requests are not supported")),
         one("ensemble_scheduling", Anything, Refused("ensembles are not supported")),
         many(

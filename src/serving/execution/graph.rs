@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
+use super::company::Company;
 use super::sessions::Runtime;
 use super::statistics::Statistics;
-use crate::engine::OptionalInput;
+use crate::engine::{OptionalInput, Session};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
@@ -28,6 +29,7 @@ pub(super) struct Graph {
     runtime: ArcSwap<Runtime>,
     /// Set if samples may share a run.
     shares_runs: AtomicBool,
+    company: Company,
     /// Dimensions of inputs that share a symbol with an earlier one.
     shared: Vec<SharedDim>,
     /// The inputs that a request may leave out, all or none of which follow the others.
@@ -56,7 +58,8 @@ impl Graph {
         let (statistics, shared) = (Statistics::default(), shared_dims(&view.signature));
         let optional = runtime.plan().optional_inputs().to_vec();
         let (runtime, shares_runs) = (ArcSwap::from_pointee(runtime), shares_runs.into());
-        Self { name, version, view, metrics, statistics, runtime, shares_runs, shared, optional }
+        let company = Company::default();
+        Self { name, version, view, metrics, statistics, runtime, shares_runs, company, shared, optional }
     }
 
     /// Returns true if samples may share a run.
@@ -64,9 +67,19 @@ impl Graph {
         self.shares_runs.load(Ordering::Relaxed)
     }
 
-    /// Changes whether samples may share a run.
+    /// Changes whether samples may share a run. Once one was seen to have another answer in company, none may.
     pub(super) fn share_runs(&self, shares_runs: bool) {
-        self.shares_runs.store(shares_runs, Ordering::Relaxed);
+        self.shares_runs.store(shares_runs && self.refuted().is_none(), Ordering::Relaxed);
+    }
+
+    /// Returns why samples may not share a run, if one was seen to have another answer in company.
+    pub(super) fn refuted(&self) -> Option<&str> {
+        self.company.refuted()
+    }
+
+    /// Returns true if a run of about so many samples was compared with some of them alone.
+    pub(super) fn is_compared(&self, samples: usize) -> bool {
+        self.company.is_compared(samples)
     }
 
     /// Returns true if the batch of the graph is 1, so that the samples of a request run one after the other. A tensor of
@@ -150,6 +163,9 @@ impl Graph {
         let joined = inputs.map(join).collect::<Result<Vec<_>>>()?;
         let joining = begun.elapsed();
         let outputs = self.infer(&joined, counted)?;
+        if !self.shares_runs() {
+            return Err(Error::Conflict("samples have other answers in company".into()));
+        }
         let computed = Instant::now();
         let mut start = 0;
         let parts = requests.map(|tensors| {
@@ -169,7 +185,15 @@ impl Graph {
         self.metrics.batch_size.observe(samples as f64);
         let start = Instant::now();
         let runtime = self.runtime.load();
-        let outputs = runtime.with(|session| session.run(tensors)).map_err(|error| self.failed(error))?;
+        let is_watched = counted && samples > 1 && !self.brings_optional(tensors) && self.company.is_due(samples);
+        let run = |session: &mut Session| {
+            let outputs = session.run(tensors)?;
+            if is_watched && outputs.iter().all(|output| output.shape().first() == Some(&samples)) {
+                self.watch(session, tensors, &outputs)?;
+            }
+            Ok(outputs)
+        };
+        let outputs = runtime.with(run).map_err(|error| self.failed(error))?;
         if self.shares_runs()
             && let Some(output) = outputs.iter().find(|output| output.shape().first() != Some(&samples))
         {
@@ -183,6 +207,26 @@ impl Graph {
             Some(adapter) => adapter.to_client(outputs).map_err(|error| self.failed(error)),
             None => Ok(outputs),
         }
+    }
+
+    /// Compares a run with samples of it alone. When they disagree, samples share no runs any more.
+    ///
+    /// # Errors
+    /// The failure of the model on a sample alone.
+    fn watch(&self, session: &mut Session, tensors: &[Tensor], outputs: &[Tensor]) -> Result<()> {
+        if self.company.compare(session, tensors, outputs)? {
+            return Ok(());
+        }
+        self.share_runs(false);
+        let (model, version, reason) = (self.name.as_str(), self.version.0, self.refuted());
+        tracing::warn!(
+            model,
+            version,
+            reason,
+            "samples depend on each other, though a measurement did not show it; requests share no runs any more, and \
+             answers to requests that did may have been wrong"
+        );
+        Ok(())
     }
 
     /// Returns true if a request brings inputs that others leave out, so that it shares no run with them.

@@ -61,11 +61,11 @@ impl InlineBatches {
         Self { slots: (0..threads.max(1)).map(|_| Slot::default()).collect(), max_batch }
     }
 
-    /// Runs one sample, together with those that are ready on this thread.
+    /// Runs one sample, together with those that are ready on this thread, but no more than `most` at once.
     ///
     /// # Errors
     /// The failure of the model on this sample; that of another sample is not ours.
-    pub(super) async fn run(&self, graph: &Graph, inputs: Vec<Tensor>, counted: bool) -> Result<Ran> {
+    pub(super) async fn run(&self, graph: &Graph, inputs: Vec<Tensor>, most: usize, counted: bool) -> Result<Ran> {
         let slot = &self.slots[thread_number() % self.slots.len()];
         let (reply, mut answer) = oneshot::channel();
         slot.lock().push(Waiting { inputs, counted, reply });
@@ -76,7 +76,7 @@ impl InlineBatches {
             }
             let batch: Vec<Waiting> = {
                 let mut waiting = slot.lock();
-                let count = waiting.len().min(self.max_batch);
+                let count = waiting.len().min(self.max_batch.min(most).max(1));
                 waiting.drain(..count).collect()
             };
             // Another thread took our sample and is about to answer.

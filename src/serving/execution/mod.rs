@@ -4,6 +4,7 @@
 //! labels: those are the servable's.
 
 mod cache;
+mod company;
 mod graph;
 mod inline;
 mod pool;

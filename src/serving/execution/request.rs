@@ -95,13 +95,16 @@ impl<'a> Admitted<'a> {
         let Self { place, permit } = self;
         let permit = Arc::new(permit);
         let rows = inputs.first().map_or(1, Tensor::rows);
-        let size = place.runner.max_batch();
+        let size = place.runner.piece();
         if rows <= size || place.runner.graph().brings_optional(&inputs) {
             let (ticket, answer) = place.submit_samples(inputs, permit)?;
             return place.answered(ticket, answer).await;
         }
         let pieces = split(&inputs, rows, size);
-        let inputs = if place.terms.keeps_inputs { inputs } else { Vec::new() };
+        // The first pieces of a size are compared with their samples alone; if they disagree, the request runs whole.
+        let is_watched = size > 1 && !place.runner.graph().is_compared(size);
+        let is_kept = place.terms.keeps_inputs || is_watched;
+        let inputs = if is_kept { inputs } else { Vec::new() };
         let mut waiting = Vec::with_capacity(pieces.len());
         for piece in pieces {
             waiting.push(place.submit_samples(piece, permit.clone())?);
@@ -110,6 +113,11 @@ impl<'a> Admitted<'a> {
         let mut inferred = Vec::with_capacity(waiting.len());
         for (ticket, answer) in waiting {
             inferred.push(place.answered(ticket, answer).await?);
+        }
+        if is_watched && !place.runner.shares_runs() {
+            let Self { place, permit } = Self::new(place.runner, place.terms)?;
+            let (ticket, answer) = place.submit_samples(inputs, Arc::new(permit))?;
+            return place.answered(ticket, answer).await;
         }
         rejoin(inputs, &inferred)
     }

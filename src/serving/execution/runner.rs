@@ -10,7 +10,7 @@ use super::graph::Graph;
 use super::inline::{InlineBatches, Ran};
 use super::pool::Pool;
 use super::sessions::Runtime;
-use super::sharing::Declared;
+use super::sharing::{Declared, Sharing};
 use super::statistics::Statistics;
 use super::tuning::{Pinned, Tuning, TuningStage};
 use super::work::Work;
@@ -172,7 +172,14 @@ impl Runner {
 
     /// Returns what was measured of it and chosen.
     pub fn tuning(&self) -> Arc<Tuning> {
-        self.tuning.load_full()
+        let tuning = self.tuning.load_full();
+        match self.graph.refuted() {
+            Some(reason) if tuning.sharing.is_shared => {
+                let sharing = Sharing::refuted(reason.to_owned());
+                Arc::new(Tuning { sharing, max_batch: 1, inline_batches: false, ..Tuning::clone(&tuning) })
+            }
+            _ => tuning,
+        }
     }
 
     /// Records the time that writing an answer took.
@@ -317,7 +324,10 @@ impl Runner {
             Recalled::Unknown(key) => key,
         };
         let Ran { inputs, outputs, infer } = match mode {
-            InlineMode::Batched => self.inline.run(&self.graph, inputs, counted).await?,
+            InlineMode::Batched => {
+                let most = self.tuning.load().sharing.largest;
+                self.inline.run(&self.graph, inputs, most, counted).await?
+            }
             InlineMode::Alone => Ran { outputs: self.graph.infer(&inputs, counted)?, inputs, infer: begun.elapsed() },
         };
         let outputs = Arc::new(outputs);
@@ -359,10 +369,23 @@ impl Runner {
     }
 
     /// Returns the most samples of a request in one run of the pool; a request is cut only where requests may share
-    /// runs as well.
-    pub(super) fn max_batch(&self) -> usize {
+    /// runs as well. The first pieces hold two samples at least, so that there is something to compare with each alone.
+    pub(super) fn piece(&self) -> usize {
         let may_be_cut = self.shares_runs() && self.settings.across_requests;
-        if may_be_cut { self.tuning.load().max_batch.max(1) } else { usize::MAX }
+        if !may_be_cut {
+            return usize::MAX;
+        }
+        match self.tuning.load().max_batch {
+            0 | 1 if self.settings.max_batch_size != Some(1) && !self.graph.is_compared(2) => 2,
+            most => most.max(1),
+        }
+    }
+
+    /// Returns the most samples of a request if it is refused beyond them, as Triton does: the batch that the settings
+    /// state, where requests are neither joined nor cut.
+    pub(crate) fn largest_request(&self) -> Option<usize> {
+        let is_batched = self.shares_runs() && !self.settings.across_requests;
+        self.settings.max_batch_size.filter(|_| is_batched)
     }
 
     /// Returns the time of a run of one sample.

@@ -1,6 +1,6 @@
 //! Decides whether samples may share a run: requests are joined and cut only where that was shown to change no answer.
 
-use crate::engine::Independence;
+use crate::engine::{Independence, Trial};
 use crate::signature::Batching;
 
 /// The declaration about the first dimension of a graph, in its manifest, `model.toml` or `config.pbtxt`.
@@ -19,6 +19,8 @@ pub(crate) enum Declared {
 pub struct Sharing {
     /// Set if the first dimension is a batch of samples, each independent of the others.
     pub is_shared: bool,
+    /// The samples in the largest run that was compared: no run may have more.
+    pub largest: usize,
     /// The reason, in words.
     pub reason: String,
 }
@@ -26,8 +28,8 @@ pub struct Sharing {
 impl Sharing {
     /// Decides by the shapes of a graph, by what is declared, and by what was measured. A declaration stands in for
     /// outputs that never varied; it does not overrule a measurement.
-    pub(crate) fn new(batching: Batching, declared: Declared, measured: &Independence) -> Self {
-        let (is_shared, reason) = match (batching, declared, measured) {
+    pub(crate) fn new(batching: Batching, declared: Declared, trial: &Trial) -> Self {
+        let (is_shared, reason) = match (batching, declared, &trial.independence) {
             (Batching::Whole, ..) => (false, "there is no batch dimension; each request runs whole".to_owned()),
             (Batching::Fixed(1), ..) => (false, "the batch is always 1; samples run one after the other".to_owned()),
             (Batching::Fixed(size), ..) => {
@@ -59,7 +61,12 @@ impl Sharing {
                 (false, format!("not known to be independent: {reason}; each request runs whole"))
             }
         };
-        Self { is_shared, reason }
+        Self { is_shared, largest: if is_shared { trial.samples } else { 1 }, reason }
+    }
+
+    /// Returns the decision after a sample was seen to have another answer in company.
+    pub(crate) fn refuted(reason: String) -> Self {
+        Self { is_shared: false, largest: 1, reason }
     }
 
     /// Returns the size of the batch of a run of `samples`; `None` for a graph that runs as it ran before.
@@ -77,7 +84,9 @@ mod tests {
         let constant = Independence::Constant { output: "y".into() };
         let dependent = Independence::Dependent { output: "y".into() };
         let unknown = Independence::Unknown { reason: "it fails".into() };
-        let shared = |declared, measured: &Independence| Sharing::new(Batching::Any, declared, measured).is_shared;
+        let trial = |measured: &Independence| Trial { example: None, independence: measured.clone(), samples: 64 };
+        let shared =
+            |declared, measured: &Independence| Sharing::new(Batching::Any, declared, &trial(measured)).is_shared;
         for (measured, batch, nothing) in [
             (Independence::Shown, true, true),
             (constant, true, false),
@@ -88,10 +97,10 @@ mod tests {
             assert_eq!(shared(Declared::Nothing, &measured), nothing, "{measured:?}");
             assert!(!shared(Declared::NoBatch, &measured));
             for batching in [Batching::Fixed(1), Batching::Fixed(3), Batching::Whole] {
-                assert!(!Sharing::new(batching, Declared::Batch, &measured).is_shared);
+                assert!(!Sharing::new(batching, Declared::Batch, &trial(&measured)).is_shared);
             }
         }
-        assert_eq!(Sharing::new(Batching::Any, Declared::Nothing, &Independence::Shown).batch(8), Some(8));
-        assert_eq!(Sharing::new(Batching::Whole, Declared::Nothing, &Independence::NoBatch).batch(8), None);
+        assert_eq!(Sharing::new(Batching::Any, Declared::Nothing, &trial(&Independence::Shown)).batch(8), Some(8));
+        assert_eq!(Sharing::new(Batching::Whole, Declared::Nothing, &trial(&Independence::NoBatch)).batch(8), None);
     }
 }

@@ -109,7 +109,7 @@ impl Tuning {
         let joins = sharing.is_shared && pinned.max_batch != Some(1) && !pinned.alone;
         let inline_batches = inline && joins && probe.is_some_and(|cost| cost.per_sample() < single * BATCH_GAIN);
         let max_batch = match sharing.is_shared {
-            true => pinned.max_batch.unwrap_or_else(|| best_batch(&costs)),
+            true => pinned.max_batch.unwrap_or_else(|| best_batch(&costs)).min(sharing.largest),
             false => 1,
         };
         Self { stage, engine, costs, inline, inline_batches, max_batch, sharing }
@@ -142,7 +142,7 @@ mod tests {
 
     fn choose(costs: &[(usize, f64)], pinned: Pinned) -> Tuning {
         let costs = costs.iter().map(|&(batch, microseconds)| cost(batch, microseconds)).collect();
-        let sharing = Sharing { is_shared: true, reason: String::new() };
+        let sharing = Sharing { is_shared: true, largest: 64, reason: String::new() };
         Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, sharing, pinned)
     }
 
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_not_shown_to_be_independent_shares_no_run_whatever_the_settings_say() {
         let costs = vec![cost(1, 6.5), cost(8, 29.0)];
-        let alone = Sharing { is_shared: false, reason: String::new() };
+        let alone = Sharing { is_shared: false, largest: 1, reason: String::new() };
         let fixed = Pinned { max_batch: Some(4), ..pinned() };
         let tuning = Tuning::choose(TuningStage::Measured, EngineKind::Tract, costs, alone.clone(), fixed);
         assert_eq!((tuning.inline, tuning.inline_batches, tuning.max_batch), (true, false, 1));

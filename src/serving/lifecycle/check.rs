@@ -23,6 +23,9 @@ const MAX_WORDS_BYTES: u64 = 4 << 10;
 /// The time between two looks at a child that has answered and not ended yet.
 const POLL: Duration = Duration::from_millis(1);
 
+/// The revision of what a check finds out; those of other revisions are made again.
+const REVISION: u32 = 2;
+
 /// The most checks that are remembered; beyond it all are forgotten and made again.
 const MAX_REMEMBERED: usize = 4096;
 
@@ -74,7 +77,8 @@ impl Checker {
         let runtime = if engine == EngineKind::OnnxRuntime { engines.onnxruntime()? } else { "" };
         let hints = if hints.is_empty() { String::new() } else { serde_json::to_string(hints).unwrap_or_default() };
         let known = if hints.is_empty() { String::new() } else { format!("-{}", &sha256_hex(hints.as_bytes())[..12]) };
-        let mark = format!("{sha256}-{}{runtime}{known}-weir{}", engine.name(), env!("CARGO_PKG_VERSION"));
+        let program = env!("CARGO_PKG_VERSION");
+        let mark = format!("{sha256}-{}{runtime}{known}-weir{program}-{REVISION}", engine.name());
         if let Some(trial) = self.recall(&mark) {
             return Ok(trial);
         }
@@ -248,7 +252,7 @@ mod tests {
     fn every_end_of_a_child_is_a_reason_of_its_own() {
         let signal = ExitStatus::from_raw;
         let exit = |code: i32| ExitStatus::from_raw(code << 8);
-        let found = r#"{"trial":{"example":null,"independence":{"kind":"no_batch"}}}"#;
+        let found = r#"{"trial":{"example":null,"independence":{"kind":"no_batch"},"samples":1}}"#;
         for (status, answer, words, expected) in [
             (exit(0), "{\"problem\":\"unknown op\"}", "", "unknown op"),
             (exit(0), "{\"problem\":\"Failed to allocate memory for 4000 bytes\"}", "", "more memory than 7 bytes"),

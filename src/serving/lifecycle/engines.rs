@@ -71,7 +71,7 @@ impl Candidates {
         let plan = self.engines.load(engine, onnx)?;
         let trial = match checked {
             Some(trial) => trial,
-            None => Trial::of(&plan, &self.hints)?,
+            None => Trial::of(&plan, &self.hints, onnx)?,
         };
         Ok(Tried { plan, trial })
     }

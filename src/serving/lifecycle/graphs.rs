@@ -57,9 +57,9 @@ impl<'a> GraphLoader<'a> {
         let own = found.settings.engine.as_ref().and_then(|table| table.kind);
         let choice = own.unwrap_or(settings.candidates.choice);
         let batched = found.settings.triton.as_ref().is_some_and(|triton| triton.config.max_batch_size > 0);
-        let hints = Hints { batched, examples: found.settings.examples() };
-        let candidates = Candidates { choice, hints, ..settings.candidates.clone() };
         let scheduling = found.settings.scheduling_over(&settings.scheduling);
+        let hints = Hints { batched, examples: found.settings.examples(), largest: scheduling.max_batch_size };
+        let candidates = Candidates { choice, hints, ..settings.candidates.clone() };
         Self { found, settings, candidates, scheduling, metrics }
     }
 

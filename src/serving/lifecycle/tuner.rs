@@ -153,7 +153,7 @@ impl Shared {
         };
         let Rival { tried: Tried { plan, trial }, difference } = rival;
         let (model, engine) = (servable.name.as_str(), plan.engine());
-        let others_sharing = Sharing::new(runner.batching(), runner.source().batches, &trial.independence);
+        let others_sharing = Sharing::new(runner.batching(), runner.source().batches, &trial);
         if let Some(difference) = &difference {
             tracing::warn!(model, difference, "the engines disagree; ONNX Runtime, the reference, takes over");
         } else if others_sharing.is_shared != sharing.is_shared {
@@ -263,13 +263,13 @@ fn learn(servable: &Servable, runner: &Runner, plan: &Plan) -> Result<bool> {
     let Some(answered) = runner.answered() else { return Ok(false) };
     let hints = &runner.source().hints;
     let trial = Trial::at(plan, hints, answered)?;
+    let sharing = Sharing::new(runner.batching(), runner.source().batches, &trial);
     let (model, version) = (servable.name.as_str(), servable.version.0);
     let Some(example) = trial.example else {
         tracing::info!(model, version, "fails on other numbers than those of its first request; it stays unmeasured");
         return Ok(false);
     };
     runner.learn(ExampleInputs::new(plan.signature(), hints, example));
-    let sharing = Sharing::new(runner.batching(), runner.source().batches, &trial.independence);
     tracing::info!(model, version, batching = sharing.reason, "learnt from its first request");
     runner.apply(Tuning::choose(TuningStage::Loading, plan.engine(), Vec::new(), sharing, runner.pinned()));
     Ok(true)

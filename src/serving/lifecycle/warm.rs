@@ -41,7 +41,7 @@ impl WarmGraph {
     pub(super) fn new(tried: Tried, view: View, hints: &Hints, terms: Terms) -> Result<Self> {
         let Tried { plan, trial } = tried;
         let Terms { threads, remembered, pinned, batches } = terms;
-        let sharing = Sharing::new(view.batching, batches, &trial.independence);
+        let sharing = Sharing::new(view.batching, batches, &trial);
         let examples = trial.example.map(|example| ExampleInputs::new(plan.signature(), hints, example));
         let mut sessions = sessions(&plan, examples.as_ref(), threads)?;
         let (stage, costs) = match (remembered, &examples) {

@@ -121,6 +121,22 @@ fn dependent() -> Vec<(&'static str, Vec<u8>)> {
                 vec![TensorProto { dims: vec![], ..longs("first", &[0]) }],
             ),
         ),
+        ("more-than-six", sequence([count(6), vec![node("Where", &["c", "m", "x"], "y")]].concat(), counting(6))),
+        (
+            "largest-of-fifty",
+            sequence(
+                [
+                    count(49),
+                    vec![
+                        reduced("ReduceMax"),
+                        node("Sub", &["x", "r"], "below"),
+                        node("Where", &["c", "below", "x"], "y"),
+                    ],
+                ]
+                .concat(),
+                counting(49),
+            ),
+        ),
         (
             "in-company",
             sequence(
@@ -129,6 +145,32 @@ fn dependent() -> Vec<(&'static str, Vec<u8>)> {
             ),
         ),
     ]
+}
+
+/// Nodes for `c`, true when `x` has more than `most` rows, and `m`, which is -x.
+fn count(most: i64) -> Vec<NodeProto> {
+    vec![
+        node("Shape", &["x"], "n2"),
+        node("Gather", &["n2", "first"], "n"),
+        node("Greater", &["n", &format!("most{most}")], "c"),
+        node("Neg", &["x"], "m"),
+    ]
+}
+
+fn counting(most: i64) -> Vec<TensorProto> {
+    let scalar = |name: &str, value: i64| TensorProto { dims: vec![], ..longs(name, &[value]) };
+    vec![scalar("first", 0), scalar(&format!("most{most}"), most)]
+}
+
+/// y = -x where any element is more than 5000, which no measurement tries; else y = x.
+fn far_from_any_guess() -> Vec<u8> {
+    let nodes = vec![
+        with(node("ReduceMax", &["x"], "r"), "keepdims", 0),
+        node("Greater", &["r", "limit"], "c"),
+        node("Neg", &["x"], "m"),
+        node("Where", &["c", "m", "x"], "y"),
+    ];
+    model(&[("x", FLOAT, Some(&["N", "2"]))], &[("y", FLOAT, None)], nodes, vec![constant("limit", &[], &[5000.0])], 13)
 }
 
 /// Graphs whose samples are independent.
@@ -341,7 +383,7 @@ async fn a_configuration_without_a_batch_and_a_model_that_shares_no_runs_get_req
     let config = "max_batch_size: 0\ninput [{name: \"x\" data_type: TYPE_FP32 dims: [-1, 2]}]\n\
                   output [{name: \"y\" data_type: TYPE_FP32 dims: [-1, 1]}]\n";
     std::fs::write(models.path().join("whole/config.pbtxt"), config).unwrap();
-    let settings = "[batching]\nmax_batch_size = 4\nacross_requests = false\n";
+    let settings = "[batching]\nacross_requests = false\n";
     std::fs::write(models.path().join("unshared/model.toml"), settings).unwrap();
     let app = TestApp::with_temp(models, |options| options.inline_below_microseconds = Some(0)).await;
     for name in ["whole", "unshared"] {
@@ -353,6 +395,48 @@ async fn a_configuration_without_a_batch_and_a_model_that_shares_no_runs_get_req
     assert!(batching(&app, "whole").await.contains("max_batch_size: 0"));
     let config = app.get("/v2/models/whole/config").await.json();
     assert_eq!((&config["max_batch_size"], &config["input"][0]["dims"]), (&json!(0), &json!([-1, 2])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_beyond_a_stated_batch_that_is_not_cut_is_refused_as_triton_refuses_it() {
+    let dense = || onnx(&[2], vec![node("MatMul", &["x", "w"], "y")], vec![constant("w", &[2, 1], &[1.0, -2.0])]);
+    let models = repository(&[("settings", dense()), ("config", dense()), ("cut", dense())]);
+    let settings = "[batching]\nmax_batch_size = 4\nacross_requests = false\n";
+    std::fs::write(models.path().join("settings/model.toml"), settings).unwrap();
+    std::fs::write(models.path().join("config/config.pbtxt"), "max_batch_size: 4\n").unwrap();
+    std::fs::write(models.path().join("cut/config.pbtxt"), "max_batch_size: 4\ndynamic_batching {}\n").unwrap();
+    let app = TestApp::with_temp(models, |options| options.inline_below_microseconds = Some(0)).await;
+    for name in ["settings", "config"] {
+        let series = format!("weir_inference_batch_size_count{{model=\"{name}\",version=\"1\"}}");
+        let before = app.metric(&series);
+        assert_eq!(answer(&app, 0, name, &numbers(1, 4)).await.len(), 4);
+        assert_eq!(app.metric(&series) - before, 1.0, "{name}");
+        let five = json!({"instances": numbers(1, 5).chunks(2).collect::<Vec<_>>()});
+        for (path, status) in [(format!("/v1/models/{name}:predict"), 400), (format!("/models/{name}/predict"), 422)] {
+            let refused = app.post_json(&path, &five).await;
+            assert_eq!(refused.status, status, "{}", refused.text());
+            assert!(refused.text().contains("at most 4 samples"), "{}", refused.text());
+        }
+    }
+    assert_eq!(answer(&app, 0, "cut", &numbers(1, 5)).await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_measurement_shows_is_seen_in_the_first_runs_and_answered_whole() {
+    let models = repository(&[("together", far_from_any_guess()), ("cut", far_from_any_guess())]);
+    std::fs::write(models.path().join("cut/model.toml"), "[batching]\nmax_batch_size = 4\n").unwrap();
+    let app = TestApp::with_temp(models, |options| options.inline_below_microseconds = Some(0)).await;
+    let mut numbers = numbers(1, 10);
+    numbers[0] = 6000.0;
+    let negative: Vec<f32> = numbers.iter().map(|number| -number).collect();
+    for name in ["together", "cut"] {
+        assert_eq!(batching(&app, name).await, "samples are independent, checked", "{name}");
+        for _ in 0..2 {
+            assert_eq!(answer(&app, 0, name, &numbers).await, negative, "{name}: the request runs whole");
+            let said = batching(&app, name).await;
+            assert!(said.contains("has another answer alone"), "{name}: {said}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
