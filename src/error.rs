@@ -19,6 +19,8 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 pub enum Kind {
     /// The model, version or alias does not exist.
     NotFound,
+    /// The path exists, but not for this method.
+    WrongMethod,
     /// The request is malformed: syntax, encoding, unknown fields.
     Malformed,
     /// The request is well formed but does not fit the model.
@@ -73,6 +75,9 @@ pub enum Error {
     /// The version exists but is not available.
     #[error("model \"{name}\" version {version} is not available: {reason}")]
     NotAvailable { name: ModelName, version: Version, reason: String },
+    /// The model exists, but none of its versions is available.
+    #[error("model \"{name}\" cannot answer: {reason}")]
+    NoneAvailable { name: ModelName, reason: String },
     /// The request cannot be carried out in the current state.
     #[error("{0}")]
     Conflict(String),
@@ -175,7 +180,9 @@ impl Error {
             Self::Overloaded { .. } => Kind::Overloaded,
             Self::DeadlineExceeded { .. } => Kind::DeadlineExceeded,
             Self::SlowClient { .. } => Kind::SlowClient,
-            Self::NotAvailable { .. } | Self::NotReady { .. } | Self::ShuttingDown => Kind::Unavailable,
+            Self::NotAvailable { .. } | Self::NoneAvailable { .. } | Self::NotReady { .. } | Self::ShuttingDown => {
+                Kind::Unavailable
+            }
             Self::Cancelled | Self::Interrupted { .. } => Kind::Cancelled,
             Self::GateMissed(_) | Self::Conflict(_) => Kind::Conflict,
             Self::Forbidden(_) => Kind::Forbidden,

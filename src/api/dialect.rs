@@ -77,6 +77,7 @@ impl Dialect {
             // Triton knows neither of them.
             (Self::Oip, Kind::Conflict | Kind::Cancelled) => StatusCode::BAD_REQUEST,
             (_, Kind::NotFound) => StatusCode::NOT_FOUND,
+            (_, Kind::WrongMethod) => StatusCode::METHOD_NOT_ALLOWED,
             (_, Kind::Malformed) => StatusCode::BAD_REQUEST,
             (_, Kind::InvalidInput) => StatusCode::UNPROCESSABLE_ENTITY,
             (_, Kind::UnsupportedMedia) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

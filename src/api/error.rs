@@ -109,6 +109,7 @@ fn causes(error: &Error) -> Option<String> {
 fn describe(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::NotFound => ("not_found", "Not found"),
+        Kind::WrongMethod => ("method_not_allowed", "The path does not take this method"),
         Kind::Malformed => ("malformed", "The request cannot be read"),
         Kind::InvalidInput => ("invalid_input", "The input does not fit the model"),
         Kind::UnsupportedMedia => ("unsupported_media", "The content is of a type that is not accepted"),
@@ -158,9 +159,10 @@ fn foreign(status: StatusCode, method_and_path: &str) -> Wrong {
         StatusCode::NOT_FOUND => {
             (Kind::NotFound, format!("there is nothing at {method_and_path}; / and /docs say what there is"))
         }
-        StatusCode::METHOD_NOT_ALLOWED => {
-            (Kind::Malformed, format!("{method_and_path} is not allowed; the header Allow lists the methods that are"))
-        }
+        StatusCode::METHOD_NOT_ALLOWED => (
+            Kind::WrongMethod,
+            format!("{method_and_path} is not allowed; the header Allow lists the methods that are"),
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => (Kind::TooLarge, "the request is too large".to_owned()),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (Kind::UnsupportedMedia, "the content type is not accepted".to_owned()),
         status if status.is_server_error() => (Kind::Internal, "internal error".to_owned()),

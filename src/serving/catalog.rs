@@ -177,8 +177,8 @@ impl Catalog {
     /// Returns the servable that a request asks for.
     ///
     /// # Errors
-    /// [`Error::NoDefaultModel`], [`Error::ModelNotFound`], [`Error::VersionNotFound`] or
-    /// [`Error::NotAvailable`].
+    /// [`Error::NoDefaultModel`], [`Error::ModelNotFound`], [`Error::VersionNotFound`], [`Error::NotAvailable`] or
+    /// [`Error::NoneAvailable`].
     pub fn resolve(&self, target: &ModelRef) -> Result<&Arc<Servable>> {
         let name = target.name.as_ref().or_else(|| self.default_model()).ok_or_else(|| Error::NoDefaultModel {
             available: self.names().map(ModelName::as_str).collect::<Vec<_>>().join(", "),
@@ -205,7 +205,7 @@ impl Catalog {
                 (None, Some(latest)) => Ok(latest),
                 (None, None) => Err(match model.versions.last_key_value() {
                     Some((version, entry)) => unavailable(*version, entry),
-                    None => Error::NotFound(format!("model \"{name}\" cannot answer: {}", model.why_idle())),
+                    None => Error::NoneAvailable { name: name.clone(), reason: model.why_idle() },
                 }),
             },
         }

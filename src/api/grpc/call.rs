@@ -25,7 +25,7 @@ impl Call {
         (Self { arrival: Arrival::of(&extensions), metadata, extensions }, message)
     }
 
-    /// The identifier of the call.
+    /// Returns the identifier of the call.
     pub(super) fn id(&self) -> &RequestId {
         &self.arrival.id
     }
@@ -35,12 +35,12 @@ impl Call {
         request_context(protocol, self.metadata.as_ref(), &self.extensions)
     }
 
-    /// The moment by which the answer is wanted.
+    /// Returns the deadline that the caller stated.
     pub(super) fn deadline(&self) -> Option<Deadline> {
         self.extensions.get().copied()
     }
 
-    /// The party that calls.
+    /// Returns the caller.
     pub(super) fn caller(&self) -> Caller {
         Caller::new(self.arrival.peer, self.metadata.as_ref())
     }

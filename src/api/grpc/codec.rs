@@ -1,5 +1,5 @@
 //! Protocol buffers in and out. Unlike tonic's own codec this one counts the fields of a message
-//! before anything is allocated for them, and calls what cannot be read the caller's fault.
+//! before anything is allocated for them, and blames the caller for what cannot be read.
 
 use std::marker::PhantomData;
 

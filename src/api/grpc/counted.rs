@@ -7,7 +7,7 @@ use tonic::Code;
 use crate::api::state::ApiState;
 use crate::metrics::Protocol;
 
-/// A call that is counted when this is dropped, as cancelled unless it was said how it ended.
+/// A call that is counted when this is dropped, as cancelled unless its outcome was set.
 #[derive(Debug)]
 pub(super) struct Counted {
     state: ApiState,
@@ -21,7 +21,7 @@ impl Counted {
         Self { state, protocol, start, code: Code::Cancelled as i32 }
     }
 
-    /// Says how it ended.
+    /// Sets the outcome.
     pub(super) fn end(&mut self, code: i32) {
         self.code = code;
     }

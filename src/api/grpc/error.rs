@@ -10,12 +10,12 @@ use crate::error::{Error, Kind};
 use crate::ids::RequestId;
 use crate::metrics::code_name;
 
-/// The status code for a kind of error, as Triton and TensorFlow Serving have it.
+/// Returns the status code for a kind of error, as in Triton and TensorFlow Serving.
 fn code(kind: Kind) -> Code {
     match kind {
         Kind::Malformed | Kind::InvalidInput | Kind::UnsupportedMedia | Kind::TooLarge => Code::InvalidArgument,
         Kind::NotFound => Code::NotFound,
-        Kind::Unsupported => Code::Unimplemented,
+        Kind::Unsupported | Kind::WrongMethod => Code::Unimplemented,
         // Not RESOURCE_EXHAUSTED: the same call may succeed in a moment, and clients try again on this one.
         Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
         Kind::DeadlineExceeded | Kind::SlowClient => Code::DeadlineExceeded,
@@ -56,7 +56,7 @@ pub(super) fn too_large(what: &str, limit: usize) -> Status {
     Status::resource_exhausted(format!("{what} is too large: the limit is {limit}, got more"))
 }
 
-/// Failures of ours are logged once, here; of refusals see [`Wrong::log`].
+/// Logs a failed call once: failures of the server as errors, refusals as [`Wrong::log`] says.
 pub(super) fn log(status: &Status, request_id: &RequestId) {
     let name = code_name(status.code() as i32);
     let source = std::error::Error::source(status);

@@ -1,5 +1,5 @@
 //! Counts the fields of a message in its bytes. Two bytes can stand for an empty message that takes
-//! hundreds in memory; so whoever may send 10 MB could take gigabytes, were they not counted first.
+//! hundreds in memory; so a message of 10 MB could take gigabytes if they were not counted first.
 
 use std::any::TypeId;
 
@@ -47,7 +47,7 @@ pub(super) fn are_few<M: 'static>(bytes: &[u8]) -> bool {
     count(bytes, nested::<M>(), &mut left).is_some()
 }
 
-/// Takes the fields away from those that are left; `None` if there are more.
+/// Subtracts the fields from those that are left; `None` if there are more.
 fn count(mut bytes: &[u8], nested: &Nested, left: &mut usize) -> Option<()> {
     while let Some(key) = varint(&mut bytes) {
         *left = left.checked_sub(1)?;
@@ -64,7 +64,7 @@ fn count(mut bytes: &[u8], nested: &Nested, left: &mut usize) -> Option<()> {
                 }
                 None => None,
             },
-            // Groups, which only ancient files have: what is in them counts as if it were outside.
+            // Groups are obsolete; their fields count as if they were outside.
             _ => Some(()),
         };
         if skipped.is_none() {

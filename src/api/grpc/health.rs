@@ -54,7 +54,7 @@ impl health_server::Health for Health {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Says how it is now, and again whenever that changes; also of a name that is unknown until it is not.
+    /// Sends the present status, and again whenever it changes. A name that is unknown may become known.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let (state, service) = (self.0.clone(), request.into_inner().service);
         let (published, draining) = (state.predictor().published(), state.health().draining());

@@ -1,5 +1,5 @@
 //! Compressed messages, inflated as they come: within the limit of a message and the memory of
-//! all bodies, so that no small file that unfolds into gigabytes does any harm.
+//! all bodies, so that a small message that inflates to gigabytes does no harm.
 
 use std::io::{self, Write};
 
@@ -82,7 +82,7 @@ impl Inflating {
         }
     }
 
-    /// Takes a part of the message, and the memory that it unfolds into.
+    /// Takes a part of the message, and memory for what it inflates to.
     ///
     /// # Errors
     /// The status for the caller: the message is not compressed as stated, too large, or finds no memory left.

@@ -1,6 +1,6 @@
 //! gRPC: the Open Inference Protocol, TensorFlow Serving's services, health checks and reflection, on
 //! one port. Here calls find their service; around each of them are its id, limits, deadline, metrics
-//! and log line. What is inferred, and how, is known to the modules that HTTP has in common with it.
+//! and log line. The protocols themselves are in modules that HTTP uses as well.
 
 mod call;
 mod codec;
@@ -80,8 +80,7 @@ impl Services {
     /// The services of a server, whose metrics are exported from now on.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the descriptors that reflection shows cannot be read, which a test would
-    /// have shown.
+    /// [`Error::Internal`] when the descriptors for reflection cannot be read, which a test rules out.
     pub fn new(state: ApiState) -> Result<Self> {
         let unreadable = |error| Error::internal("the services of gRPC cannot be described", error);
         let descriptors = || {

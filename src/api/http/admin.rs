@@ -20,7 +20,7 @@ use crate::ids::{AliasName, ModelName, RequestId, Version};
 use crate::serving::Pointed;
 use crate::store::AuditEntry;
 
-/// Where an alias should point.
+/// The target of an alias.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Promotion {
@@ -36,7 +36,7 @@ pub(super) struct Promotion {
     expected: Option<Version>,
 }
 
-/// Which alias should go back.
+/// The alias to point back.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rollback {
@@ -54,16 +54,16 @@ pub(super) struct Which {
     version: Option<Version>,
 }
 
-/// Where an alias points to now.
+/// The present target of an alias.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AliasAnswer {
     /// The model.
     model: String,
     /// The alias.
     alias: String,
-    /// Where it points to.
+    /// The version that it points to.
     version: u64,
-    /// Where it pointed before.
+    /// The version that it pointed to before.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<u64>,
     /// Changes of the model's aliases so far.
@@ -75,7 +75,7 @@ pub(super) struct AliasAnswer {
 pub(super) struct VersionsAnswer {
     /// The model.
     model: String,
-    /// The versions that serve now, or do not any more.
+    /// The versions that serve now, or no longer do.
     versions: Vec<u64>,
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::datatype::datatype;
 use crate::api::state::ApiState;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{ModelName, ModelRef, VersionSpec};
 use crate::serving::{Catalog, Servable};
 use crate::signature::{Dim, TensorSpec};
@@ -83,12 +83,26 @@ pub(crate) fn target(name: &str, version: &str) -> Result<ModelRef> {
     Ok(ModelRef { name: Some(name.parse()?), version })
 }
 
-/// The servable that a client means.
+/// Returns the servable that a client means.
 ///
 /// # Errors
-/// As [`target`] and [`Catalog::resolve`].
+/// As [`target`] and [`find`].
 pub(crate) fn resolve(state: &ApiState, name: &str, version: &str) -> Result<Arc<Servable>> {
-    state.predictor().resolve(&target(name, version)?)
+    find(&state.predictor().catalog(), &target(name, version)?).cloned()
+}
+
+/// Returns the servable that a client means in a catalog.
+///
+/// # Errors
+/// As [`Catalog::resolve`]; but as in Triton, a model without an available version is not found, while a version that is
+/// named and not available is that.
+pub(super) fn find<'c>(catalog: &'c Catalog, target: &ModelRef) -> Result<&'c Arc<Servable>> {
+    catalog.resolve(target).map_err(|error| match (&target.version, error) {
+        (VersionSpec::Latest, error @ (Error::NotAvailable { .. } | Error::NoneAvailable { .. })) => {
+            Error::NotFound(error.to_string())
+        }
+        (_, error) => error,
+    })
 }
 
 /// Returns the metadata of a model.
@@ -98,7 +112,7 @@ pub(crate) fn resolve(state: &ApiState, name: &str, version: &str) -> Result<Arc
 pub(crate) fn model_metadata(state: &ApiState, name: &str, version: &str) -> Result<ModelMetadata> {
     let catalog: &Catalog = &state.predictor().catalog();
     let target = target(name, version)?;
-    let servable = catalog.resolve(&target)?;
+    let servable = find(catalog, &target)?;
     let versions = match target.version {
         VersionSpec::Latest => ready_versions(catalog, &servable.name)?,
         VersionSpec::Specific(_) | VersionSpec::Alias(_) => vec![servable.version.to_string()],

@@ -22,9 +22,7 @@ pub(crate) use config::{ModelConfig, model_config};
 pub(crate) use datatype::{datatype, parse_datatype};
 pub(crate) use infer::infer;
 pub(crate) use logging::{LogSettings, change_logging, logging_settings};
-pub(crate) use metadata::{
-    ModelMetadata, ServerMetadata, TensorMetadata, model_metadata, resolve, server_metadata, target,
-};
+pub(crate) use metadata::{ModelMetadata, ServerMetadata, TensorMetadata, model_metadata, resolve, server_metadata};
 pub(crate) use parameters::{Parameter, RequestParameters};
 pub(crate) use repository::{IndexEntry, load, repository_index, unload};
 pub(crate) use request::{Content, InferInput, InferRequest, MAX_RANK, MAX_TENSORS, RequestedOutput};

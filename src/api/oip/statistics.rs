@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::metadata::target;
+use super::metadata::{find, target};
 use crate::api::state::ApiState;
 use crate::error::Result;
 use crate::ids::VersionSpec;
@@ -81,7 +81,7 @@ pub(crate) fn model_statistics(state: &ApiState, name: &str, version: &str) -> R
         return Ok(catalog.servables().map(|servable| of(servable)).collect());
     }
     let target = target(name, version)?;
-    let servable = catalog.resolve(&target)?;
+    let servable = find(catalog, &target)?;
     match target.version {
         VersionSpec::Latest => {
             let versions = catalog.model(&servable.name)?.versions.values();

@@ -44,7 +44,10 @@ impl ModelSpec {
         };
         predictor.resolve(&ModelRef { name: Some(name), version }).map_err(|error| match error {
             Error::ModelNotFound { .. } | Error::VersionNotFound { .. } => self.not_found(),
-            Error::NotAvailable { reason, .. } => Error::NotFound(format!("{} ({reason})", self.not_found())),
+            // TensorFlow Serving finds only what serves.
+            Error::NotAvailable { reason, .. } | Error::NoneAvailable { reason, .. } => {
+                Error::NotFound(format!("{} ({reason})", self.not_found()))
+            }
             Error::AliasNotFound { alias, .. } => unrecognized(alias.as_str()),
             other => other,
         })

@@ -272,6 +272,7 @@ async fn every_method_on_every_route_is_defined() {
                 assert_eq!(answer.status, 405, "{method} {path}");
                 if method != "HEAD" {
                     answer.assert_problem(405);
+                    assert_eq!(answer.json()["type"], "about:blank#method_not_allowed");
                 }
                 let mut listed: Vec<_> = answer.headers["allow"].to_str().unwrap().split(',').map(str::trim).collect();
                 listed.sort_unstable();

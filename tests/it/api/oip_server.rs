@@ -43,7 +43,7 @@ async fn health_says_200_or_not() {
         ("/v2/models/absent/ready", 404),
         ("/v2/models/m/versions/3/ready", 404),
         ("/v2/models/m/versions/x/ready", 404),
-        ("/v2/models/broken/ready", 503),
+        ("/v2/models/broken/ready", 404),
         ("/v2/models/a%20b/ready", 400),
     ] {
         app.get(path).await.assert_oip_error(status);
@@ -161,7 +161,7 @@ async fn models_are_unloaded_and_loaded_with_a_configuration() {
     let answer = app.post_json("/v2/repository/models/m/unload", &unload).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0), "{}", answer.text());
     assert_eq!(app.version_state("m", 1).unwrap().0, State::End);
-    infer(&app, &[1.0]).await.assert_oip_error(503);
+    infer(&app, &[1.0]).await.assert_oip_error(404);
     let answer = app.post_json("/v2/repository/models/m/load", &json!({})).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0), "{}", answer.text());
     assert_eq!(infer(&app, &[1.0]).await.status, 200);

@@ -96,7 +96,7 @@ async fn a_model_without_a_usable_version_says_so() {
     assert_eq!((&ready["ready"], idle), (&json!(true), vec!["broken", "named", "noversion"]));
     assert_eq!(empty.get("/readyz").await.json(), json!({"ready": true, "available_versions": 1}));
     let refused = empty.post_json("/models/noversion/predict", &json!({"instances": [[1.0]]})).await;
-    assert!(refused.assert_problem(404).contains("it has no version"), "{}", refused.text());
+    assert!(refused.assert_problem(503).contains("it has no version"), "{}", refused.text());
     // Folders without versions do not take the default away from the only model.
     fs::remove_dir_all(empty.models().join("broken")).unwrap();
     empty.refresh().await;

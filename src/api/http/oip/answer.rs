@@ -1,4 +1,4 @@
-//! The answer to an inference: JSON, and after it the bytes of the outputs that are wanted so.
+//! The answer to an inference: JSON, followed by the bytes of the outputs that were asked for in binary.
 
 use crate::api::json::Writer;
 use crate::api::oip::{InferResponse, byte_size, datatype, write_elements};

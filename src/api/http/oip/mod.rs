@@ -1,7 +1,7 @@
 //! The Open Inference Protocol over REST, with Triton's extensions: the routes below `/v2`.
 //!
-//! Where Triton answers 500 to what the client did wrong, this answers 400, and 404 to names that are
-//! not there; clients look at whether the status is 200 and at `{"error": …}`.
+//! Where Triton answers a client's mistake with 500, this answers 400, and 404 for names that do not exist; clients
+//! check whether the status is 200, and read `{"error": …}`.
 
 mod answer;
 mod body;

@@ -13,19 +13,19 @@ use crate::api::state::ApiState;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
-/// The process works.
+/// The answer to whether the process is alive.
 #[derive(Debug, Serialize)]
 pub(super) struct Live {
     live: bool,
 }
 
-/// The server wants traffic.
+/// The answer to whether the server takes requests.
 #[derive(Debug, Serialize)]
 pub(super) struct Ready {
     ready: bool,
 }
 
-/// A model would answer.
+/// The answer to whether a model takes requests.
 #[derive(Debug, Serialize)]
 pub(super) struct ModelReady {
     name: String,

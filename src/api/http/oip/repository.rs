@@ -1,4 +1,4 @@
-//! The model repository extension. Who may change what is loaded says the setting `--admin`.
+//! The model repository extension. The setting `--admin` says who may change what is loaded.
 
 use axum::Json;
 use axum::extract::{Path, Request, State};

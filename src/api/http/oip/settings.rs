@@ -8,7 +8,7 @@ use crate::api::access::{Action, Caller};
 use crate::api::body::read_body;
 use crate::api::error::ApiError;
 use crate::api::json::without_mark;
-use crate::api::oip::{LogSettings, Parameter, TraceChange, TraceSettings, change_logging, logging_settings, target};
+use crate::api::oip::{LogSettings, Parameter, TraceChange, TraceSettings, change_logging, logging_settings, resolve};
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, quote, shortened};
@@ -46,10 +46,9 @@ pub(super) async fn set_model_trace(
     Ok(Json(state.traces().change(Some(&model), change)?))
 }
 
-/// A model that is there, so that settings are kept for no other.
+/// Returns the name of a model that serves, so that settings are kept for no other.
 fn known(state: &ApiState, model: &str) -> Result<ModelName> {
-    let servable = state.predictor().resolve(&target(model, "")?)?;
-    Ok(servable.name.clone())
+    Ok(resolve(state, model, "")?.name.clone())
 }
 
 /// Reads a change: each value is text, or for the level a list of texts; `null` takes back what was changed.
@@ -90,7 +89,7 @@ pub(super) async fn set_logging(
     Ok(Json(change_logging(&state, body.into_iter().map(parameter).collect())?))
 }
 
-/// A small body: an object, whatever its content type; none at all is an empty one.
+/// Reads a small body: an object, whatever its content type. No body is an empty object.
 pub(super) async fn read_object(state: &ApiState, request: Request) -> Result<Map<String, Value>> {
     let (parts, body) = request.into_parts();
     let body = read_body(state, &parts.headers, body).await?;

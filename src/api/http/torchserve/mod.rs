@@ -1,5 +1,5 @@
-//! TorchServe's APIs: inference beside Weir's own paths, and what management says of models on a listener
-//! of its own, because its paths are also Weir's.
+//! TorchServe's APIs: inference beside Weir's own paths, and the descriptions of its management API on a listener of
+//! their own, because the paths are also Weir's.
 
 mod answer;
 mod input;
@@ -27,7 +27,7 @@ use crate::ids::{ModelRef, VersionSpec, printable};
 use crate::metrics::Stage;
 use crate::serving::{Options, Protocol};
 
-/// Classes in an answer, as TorchServe's own image classifier gives.
+/// The number of classes in an answer, as in TorchServe's own image classifier.
 const TOP_K: usize = 5;
 
 type Answer = std::result::Result<Response, ApiError>;
