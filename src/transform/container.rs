@@ -5,6 +5,8 @@
 //! a file that breaks off within its picture is refused, here and in `jpeg` where its decoder would not. What only marks
 //! the end of a file may be missing.
 
+use std::borrow::Cow;
+
 use super::foreign::foreign_kind;
 use crate::error::{Error, Result};
 
@@ -97,13 +99,47 @@ pub(super) fn png_dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
     header.starts_with(b"IHDR").then_some((number(4)?, number(8)?))
 }
 
-/// Refuses Apple's variant of PNG, which other programs cannot read.
-pub(super) fn check_png(bytes: &[u8]) -> Result<()> {
+/// Returns a PNG file with its end, which browsers and libraries do without: behind the chunk in which it breaks off. Of
+/// image data that break off, the decoder says whether pixels are missing. Refuses Apple's variant of PNG, which other
+/// programs cannot read.
+pub(super) fn whole_png(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     if bytes.get(12..16) == Some(b"CgBI") {
         let kind = "a PNG in Apple's own variant (CgBI), as Xcode packs it into applications";
         return Err(Error::UnsupportedMedia(format!("this is {kind}; send the original file")));
     }
-    Ok(())
+    let mut at = PNG_SIGNATURE.len();
+    let mut has_data = false;
+    let cut = loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(&[a, b, c, d, ref kind @ ..]) = rest.first_chunk::<8>() else { break rest };
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let Some(next) = rest.get(length.saturating_add(12)..) else { break rest };
+        if kind == b"IEND" {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        has_data |= kind == b"IDAT";
+        at = bytes.len() - next.len();
+    };
+    let data = cut.get(8..).filter(|_| cut.get(4..8) == Some(b"IDAT"));
+    if !has_data && data.is_none() {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut whole = bytes[..at].to_vec();
+    if let Some(data) = data {
+        let declared = cut.first_chunk().map_or(0, |length| u32::from_be_bytes(*length)) as usize;
+        push_chunk(&mut whole, b"IDAT", &data[..data.len().min(declared)]);
+    }
+    push_chunk(&mut whole, b"IEND", &[]);
+    Ok(Cow::Owned(whole))
+}
+
+fn push_chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+    file.extend((data.len() as u32).to_be_bytes());
+    let start = file.len();
+    file.extend(kind);
+    file.extend(data);
+    let sum = crc32fast::hash(&file[start..]);
+    file.extend(sum.to_be_bytes());
 }
 
 /// Returns the bytes that a WebP file says it has (RFC 9649, section 2.4). Refuses a file with fewer, and one whose

@@ -113,11 +113,11 @@ impl<'a> Opened<'a> {
         let failed = |error| damaged(&error, format, limits.max_pixels);
         let decoder: Box<dyn ImageDecoder + 'a> = match format {
             Format::Png => {
-                container::check_png(file)?;
+                let whole = container::whole_png(file)?;
                 let mut allowed = Limits::no_limits();
                 let pixels = container::png_dimensions(file).map_or(max_pixels, pixels_of).min(max_pixels);
                 allowed.max_alloc = Some(pixels.saturating_mul(PNG_BYTES_PER_PIXEL).saturating_add(PNG_BYTES));
-                Box::new(PngDecoder::with_limits(Cursor::new(file), allowed).map_err(failed)?)
+                Box::new(PngDecoder::with_limits(Cursor::new(whole), allowed).map_err(failed)?)
             }
             Format::Jpeg => {
                 let whole = jpeg::whole(file, max_pixels)?;
