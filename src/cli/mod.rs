@@ -41,7 +41,7 @@ const EXAMPLES: &str = "\
 The whole loop:
   weir train mnist-mlp        train on the bundled digits and publish into models/
   weir serve                  serve models/ on http://127.0.0.1:8080
-  curl --data-binary @digit.png http://127.0.0.1:8080/predict
+  curl --data-binary @data/seven.png http://127.0.0.1:8080/predict
   curl http://127.0.0.1:8080/metrics
   weir bench http             how fast is it?
 

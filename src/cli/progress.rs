@@ -14,9 +14,13 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Steps between two updates of the bar.
 const BAR_STEPS: usize = 25;
 
-/// Prints an error as one line on standard error, red on a terminal.
+/// Prints an error as one line on standard error, red on a terminal. A run that was asked to stop has not failed.
 pub(super) fn error_line(error: &Error) {
-    complaint(&error.to_string());
+    match error {
+        // With standard error closed there is no way left to say anything.
+        Error::Interrupted { .. } => drop(writeln!(std::io::stderr(), "{error}")),
+        failure => complaint(&failure.to_string()),
+    }
 }
 
 /// Prints a problem that is no [`enum@Error`] as one line on standard error.

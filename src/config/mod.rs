@@ -116,7 +116,7 @@ pub struct HttpConfig {
     pub admin: Admin,
     /// The address to listen on.
     pub listen: std::net::SocketAddr,
-    /// The number of connections held at once; more wait in the system's backlog.
+    /// The most connections at the same time; more wait in the system's backlog.
     pub max_connections: usize,
     /// The time that a client has to send the head of a request.
     pub header_timeout: Duration,

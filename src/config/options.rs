@@ -78,9 +78,9 @@ settings! {
     /// Try each model in a child process before it is loaded
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     check_models: bool, "WEIR_CHECK_MODELS", "BOOL", default "true" => true;
-    /// Memory that a model may use there, in bytes
+    /// Memory that a model may use in that process, in bytes
     check_memory_bytes: u64, "WEIR_CHECK_MEMORY_BYTES", "BYTES", unset "2147483648 and four times its file";
-    /// Seconds that a model may take there
+    /// Seconds that the check of a model may take
     check_timeout_seconds: f64, "WEIR_CHECK_TIMEOUT_SECONDS", "S", default "60" => 60.0;
 
     in "Prediction";
@@ -91,7 +91,7 @@ settings! {
     /// A model whose measured cost is below this runs on the thread that received the request while nothing waits;
     /// 0 sends all work to the compute threads
     inline_below_microseconds: u64, "WEIR_INLINE_BELOW_MICROSECONDS", "US", default "200" => 200;
-    /// Samples in one run of a model at most
+    /// Most samples in one run of a model
     max_batch_size: usize, "WEIR_MAX_BATCH_SIZE", "N", unset "measured for each version, up to 32";
     /// Longest wait of a request for others to share a run with; 0 runs what is there as soon as a thread is free
     max_queue_delay_microseconds: u64, "WEIR_MAX_QUEUE_DELAY_MICROSECONDS", "US", default "0" => 0;
@@ -104,7 +104,7 @@ settings! {
     hang_seconds: f64, "WEIR_HANG_SECONDS", "S", default "60" => 60.0;
     /// Seconds that one prediction may take; a later one is answered with 504
     request_timeout_seconds: f64, "WEIR_REQUEST_TIMEOUT_SECONDS", "S", default "10" => 10.0;
-    /// Samples (images, rows or sequences) in one request at most
+    /// Most samples (images, rows or sequences) in one request
     max_samples: usize, "WEIR_MAX_SAMPLES", "N", default "256" => 256;
     /// Width × height of the largest image that is decoded
     max_image_pixels: u64, "WEIR_MAX_IMAGE_PIXELS", "N", default "25000000" => 25_000_000;
@@ -121,7 +121,7 @@ settings! {
     monitoring: bool, "WEIR_MONITORING", "BOOL", default "true" => true;
 
     in "Connections";
-    /// Connections held at once; more wait in the system's backlog
+    /// Most connections at the same time; more wait in the system's backlog
     max_connections: usize, "WEIR_MAX_CONNECTIONS", "N", default "1024" => 1024;
     /// Largest request body in bytes
     max_body_bytes: usize, "WEIR_MAX_BODY_BYTES", "BYTES", default "10485760" => 10 << 20;
@@ -129,7 +129,7 @@ settings! {
     max_buffered_bytes: usize, "WEIR_MAX_BUFFERED_BYTES", "BYTES", default "268435456" => 256 << 20;
     /// Seconds that a client has to send the head of a request
     header_timeout_seconds: f64, "WEIR_HEADER_TIMEOUT_SECONDS", "S", default "10" => 10.0;
-    /// Seconds that a connection of HTTP/1.1 may be idle between requests; more than those in front of the server wait
+    /// Seconds that a connection of HTTP/1.1 may be idle between requests; a proxy in front should close earlier
     idle_timeout_seconds: f64, "WEIR_IDLE_TIMEOUT_SECONDS", "S", default "75" => 75.0;
     /// Seconds that a client has to send the body of a request
     body_timeout_seconds: f64, "WEIR_BODY_TIMEOUT_SECONDS", "S", default "30" => 30.0;

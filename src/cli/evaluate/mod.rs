@@ -24,7 +24,7 @@ use crate::trainer::{
     evaluate_version, read_for, task_of,
 };
 
-/// A limit on the size of a model file makes no sense for one's own.
+/// There is no limit on the size of one's own model files.
 const ANY_SIZE: u64 = u64::MAX - 1;
 
 /// Exit code of an evaluation below [`EvaluateArgs::min_accuracy`].

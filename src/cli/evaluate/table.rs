@@ -12,7 +12,7 @@ const CONFUSIONS: usize = 6;
 const MAX_MATRIX: usize = 16;
 /// Columns of the longest bar.
 const BAR_COLUMNS: f64 = 16.0;
-/// A label is cut off here.
+/// The most characters of a label.
 const LABEL_COLUMNS: usize = 18;
 
 pub(super) fn evaluation(report: &ClassificationReport, paint: Paint) -> String {
