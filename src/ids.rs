@@ -238,8 +238,8 @@ impl RequestId {
     /// that would be too long.
     #[must_use]
     pub fn part(&self, number: u64) -> Self {
-        let text = format!("{}.{number}", self.0);
-        if text.len() > Self::MAX_BYTES { Self::generate() } else { Self(text.into()) }
+        let text = format!("{}.{number}", self.text);
+        if text.len() > Self::MAX_BYTES { Self::generate() } else { Self { text: text.into(), made: None } }
     }
 
     /// Returns the identifier as text.
