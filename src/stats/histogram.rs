@@ -18,15 +18,21 @@ pub struct Histogram {
 
 impl Histogram {
     /// Divides numbers at their quantiles into at most `bins` bins of about equal counts; into fewer where many
-    /// numbers are equal. Numbers that are not finite are left out.
+    /// numbers are equal. Numbers that are not finite are left out. An edge is half way between two of the numbers, so
+    /// that a last digit that is lost in a file moves none of them into another bin.
     pub fn by_quantiles(numbers: impl IntoIterator<Item = f64>, bins: usize) -> Self {
         let mut sorted: Vec<f64> = numbers.into_iter().filter(|number| number.is_finite()).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         // An edge at the smallest number would leave the first bin empty.
         let above_least = sorted.partition_point(|number| *number <= sorted[0]);
-        let mut edges: Vec<f64> = (1..bins)
-            .filter_map(|quantile| sorted.get(above_least.max(quantile * sorted.len() / bins)).copied())
-            .collect();
+        let first = |quantile: usize| {
+            let number = *sorted.get(above_least.max(quantile * sorted.len() / bins))?;
+            let below = sorted[sorted.partition_point(|other| *other < number) - 1];
+            let middle = 0.5 * below + 0.5 * number;
+            // Neighbours that are as close as floats can be have nothing between them.
+            Some(if middle > below { middle } else { number })
+        };
+        let mut edges: Vec<f64> = (1..bins).filter_map(first).collect();
         edges.dedup();
         let mut histogram = Self { counts: vec![0; edges.len() + 1], edges };
         for number in sorted {
@@ -52,14 +58,14 @@ mod tests {
     fn bins_hold_equal_parts_of_what_is_spread_out() {
         let histogram = Histogram::by_quantiles((0..1000).rev().map(f64::from), 10);
         assert_eq!(histogram.counts, [100; 10]);
-        assert_eq!(histogram.edges, [100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0]);
-        assert_eq!((histogram.bin(-1e9), histogram.bin(99.9), histogram.bin(100.0), histogram.bin(1e9)), (0, 0, 1, 9));
+        assert_eq!(histogram.edges, [99.5, 199.5, 299.5, 399.5, 499.5, 599.5, 699.5, 799.5, 899.5]);
+        assert_eq!((histogram.bin(-1e9), histogram.bin(99.4), histogram.bin(99.5), histogram.bin(1e9)), (0, 0, 1, 9));
     }
 
     #[test]
     fn equal_numbers_share_a_bin_and_what_is_no_number_none() {
         let histogram = Histogram::by_quantiles([1.0, 1.0, 1.0, f64::NAN, 1.0, 2.0], 4);
-        assert_eq!((histogram.edges, histogram.counts), (vec![2.0], vec![4, 1]));
+        assert_eq!((histogram.edges, histogram.counts), (vec![1.5], vec![4, 1]));
         let nothing = Histogram::by_quantiles([f64::INFINITY], 4);
         assert_eq!((nothing.edges, nothing.counts), (vec![], vec![0]));
     }

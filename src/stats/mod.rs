@@ -5,29 +5,42 @@
 //! worst mistakes, comparisons and the temperature.
 
 mod agreement;
+mod anomaly;
+mod binomial;
 mod calibration;
+mod certainty;
 mod classification;
 mod comparison;
+mod conformal;
 mod curves;
+pub mod drift;
+mod estimate;
 mod full;
 mod histogram;
 mod interval;
 mod likelihood;
+mod moments;
 mod normal;
 mod predictions;
 mod regression;
 mod temperature;
 
+pub use anomaly::{Ranks, combined};
+pub use binomial::{binomial_tail, share_at_most};
 pub use calibration::ReliabilityBin;
+pub use certainty::Certainty;
 pub use classification::{ClassScores, Evaluation, Evaluator, PROBABILITY_FLOOR, Scores, Summary};
 pub use comparison::{ClassChange, Comparison, McNemar, SIGNIFICANCE, TestMethod, mcnemar};
+pub use conformal::{Selective, conformal_rank, conformal_threshold, selective_threshold};
 pub use curves::{ClassCurves, Curve};
+pub use estimate::{EstimatedAccuracy, estimated_accuracy};
 pub use full::{FullEvaluation, TopK};
 pub use histogram::Histogram;
 pub use interval::{Interval, wilson};
 pub use likelihood::{
     ImportanceEstimate, LikelihoodEvaluation, ReferenceScores, active_units, log_mean_exp, variances,
 };
+pub use moments::Moments;
 pub use normal::standard_normal;
 pub use predictions::{Mistake, Predictions};
 pub use regression::{RegressionEvaluation, RegressionEvaluator};

@@ -1,0 +1,82 @@
+//! Mean and deviation of the elements of one input.
+
+/// The most elements that are looked at.
+const MOST: usize = 4096;
+
+/// Sums of their own, so that they run abreast.
+const LANES: usize = 8;
+
+/// Statistics of what a model sees of one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moments {
+    /// The mean of the elements.
+    pub mean: f32,
+    /// Their standard deviation.
+    pub deviation: f32,
+}
+
+impl Moments {
+    /// Returns the moments of the finite ones among at most 4096 elements at equal distances; `None` if there are none.
+    /// A reference and live traffic take the same ones, so they can be compared.
+    pub fn of(elements: &[f32]) -> Option<Self> {
+        let mut sums = Sums::default();
+        match elements.len().div_ceil(MOST) {
+            0 => return None,
+            1 => {
+                let whole = elements.chunks_exact(LANES);
+                whole.remainder().iter().enumerate().for_each(|(lane, value)| sums.add(lane, *value));
+                whole.for_each(|chunk| chunk.iter().enumerate().for_each(|(lane, value)| sums.add(lane, *value)));
+            }
+            step => {
+                elements.iter().step_by(step).enumerate().for_each(|(index, value)| sums.add(index % LANES, *value))
+            }
+        }
+        sums.finish()
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    counts: [f32; LANES],
+    values: [f32; LANES],
+    squares: [f32; LANES],
+}
+
+impl Sums {
+    fn add(&mut self, lane: usize, value: f32) {
+        let (finite, count) = if value.is_finite() { (value, 1.0) } else { (0.0, 0.0) };
+        self.counts[lane] += count;
+        self.values[lane] += finite;
+        self.squares[lane] += finite * finite;
+    }
+
+    fn finish(&self) -> Option<Moments> {
+        let total = |lanes: &[f32; LANES]| lanes.iter().map(|sum| f64::from(*sum)).sum::<f64>();
+        let count = total(&self.counts);
+        if count == 0.0 {
+            return None;
+        }
+        let mean = total(&self.values) / count;
+        let variance = (total(&self.squares) / count - mean * mean).max(0.0);
+        Some(Moments { mean: mean as f32, deviation: variance.sqrt() as f32 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_inputs_are_sampled_and_missing_elements_left_out() {
+        let close = |found: Option<Moments>, mean: f32, deviation: f32| {
+            let found = found.unwrap();
+            assert!((found.mean - mean).abs() < 0.01 && (found.deviation - deviation).abs() < 0.01, "{found:?}");
+        };
+        close(Moments::of(&[1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0]), 2.0, 1.0);
+        close(Moments::of(&[1.0, f32::NAN, 3.0, f32::INFINITY]), 2.0, 1.0);
+        let large: Vec<f32> = (0..100_000).map(|index| (index % 2 * 2 + 1) as f32).collect();
+        // Every 25th element: odd and even places alternate.
+        close(Moments::of(&large), 2.0, 1.0);
+        assert_eq!((Moments::of(&[]), Moments::of(&[f32::NAN])), (None, None));
+    }
+}
