@@ -12,7 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use columns::{Column, ColumnKind};
+pub use columns::{Column, ColumnKind, MOST_WATCHED_COLUMNS};
 pub use sequence::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
 pub use task::Task;
 
@@ -196,7 +196,19 @@ impl Signature {
             _ => Batching::Whole,
         }
     }
+
+    /// Returns the place of the output that a distribution over classes is the softmax of, where the graph gives it: the
+    /// one that Weir's trainer calls `logits`, of the same type and shape.
+    pub fn logits_of(&self, probabilities: usize) -> Option<usize> {
+        let wanted = self.outputs.get(probabilities)?;
+        let is_before =
+            |output: &TensorSpec| output.name == LOGITS && output.dtype == wanted.dtype && output.shape == wanted.shape;
+        self.outputs.iter().position(is_before).filter(|place| *place != probabilities)
+    }
 }
+
+/// The name that Weir's trainer gives the output before the softmax.
+pub const LOGITS: &str = "logits";
 
 /// The transforms around a model: bytes → tensor before it, tensor → answer after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

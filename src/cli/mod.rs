@@ -5,6 +5,7 @@ mod calibrate;
 mod check_model;
 mod client;
 mod data;
+mod drift;
 mod engine;
 mod evaluate;
 mod healthcheck;
@@ -64,6 +65,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Calibrate a version's confidences (temperature scaling), and publish the result as its next version
     Calibrate(calibrate::CalibrateArgs),
+    /// Make the reference that a version's live traffic is compared with
+    Drift(drift::DriftArgs),
     /// List, promote, roll back, load and unload the models of a running server
     Models(models::ModelsArgs),
     /// Measure a server, or the engine alone, under a known load
@@ -95,6 +98,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Drift(args) => drift::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),

@@ -1,19 +1,23 @@
 //! `manifest.json`: what a version is, where it comes from, how good it is, and how to check it.
 
+mod reference;
 mod schema1;
+mod streams;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::reference::{Abstention, ColumnReference, ConformalSet, DriftReference, MarginReference};
+pub use self::streams::{Stream, StreamDistribution};
 use super::reading::{ReadSettings, is_default};
 use super::said;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::layers::Architecture;
 use crate::signature::{Signature, Task, Transform};
-use crate::stats::{Evaluation, Histogram, LikelihoodEvaluation, ReferenceScores, RegressionEvaluation, Summary};
+use crate::stats::{Evaluation, LikelihoodEvaluation, ReferenceScores, RegressionEvaluation, Summary};
 
 /// The name of the manifest in the folder of a version.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -191,8 +195,11 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Refuses figures and golden examples of another task than the output's.
+    /// Refuses figures and golden examples of another task than the output's, and a reference that contradicts itself.
     fn check(&self) -> Result<()> {
+        if let Some(reference) = &self.reference {
+            reference.check(MANIFEST_FILE)?;
+        }
         let task = self.transform.output.task();
         if let Some(other) = self.metrics.as_ref().map(Quality::task).filter(|other| *other != task) {
             return Err(problem(format!(
@@ -313,25 +320,6 @@ pub struct CalibrationProvenance {
     pub samples: usize,
     /// The expected calibration error on these, before and after.
     pub expected_calibration_error: [f64; 2],
-}
-
-/// What live traffic is compared with to see whether it drifts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DriftReference {
-    /// The data it comes from: `validation`, or `test` where nothing was held out.
-    pub source: String,
-    /// How many samples that were.
-    pub samples: usize,
-    /// The mean of each sample's values, as the model takes them (pixels: 0 to 255).
-    pub input_mean: Histogram,
-    /// The standard deviation of each sample's values.
-    pub input_deviation: Histogram,
-    /// The probability of each sample's most probable class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<Histogram>,
-    /// How often each class was the most probable one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub predictions: Vec<u64>,
 }
 
 /// An input and the answer it must give.

@@ -30,13 +30,14 @@ pub use graph::Graph;
 pub use layout::{FoundVersion, Problem, Scan, scan};
 pub use look::{Found, FoundModel, Look};
 pub use manifest::{
-    CalibrationProvenance, ClassificationQuality, Companion, CompanionRole, DataProvenance, DriftReference, Example,
-    FileEntry, Golden, GoldenAnswer, GoldenReconstruction, INTENSITIES, MANIFEST_FILE, MANIFEST_SCHEMA, Manifest,
-    Parity, ProbeSample, Quality, ReconstructionQuality, RegressionQuality, TrainingProvenance, Truth,
+    Abstention, CalibrationProvenance, ClassificationQuality, ColumnReference, Companion, CompanionRole, ConformalSet,
+    DataProvenance, DriftReference, Example, FileEntry, Golden, GoldenAnswer, GoldenReconstruction, INTENSITIES,
+    MANIFEST_FILE, MANIFEST_SCHEMA, Manifest, MarginReference, Parity, ProbeSample, Quality, ReconstructionQuality,
+    RegressionQuality, Stream, StreamDistribution, TrainingProvenance, Truth,
 };
-pub use names::{CARD_FILE, MODEL_FILE, PROBE_FILE};
+pub use names::{CARD_FILE, MODEL_FILE, PROBE_FILE, REFERENCE_FILE};
 pub use overrides::{Choice, Overrides};
-pub use publish::{Publication, publish};
+pub use publish::{Publication, publish, publish_reference};
 pub use reading::{DataFormat, ReadSettings, TaskChoice, parse_size};
 pub use settings::{ModelSettings, SETTINGS_FILE};
 pub use source::{Looked, Origin, Source};

@@ -6,3 +6,5 @@ pub const MODEL_FILE: &str = "model.onnx";
 pub const CARD_FILE: &str = "card.md";
 /// The labelled samples for the live probe.
 pub const PROBE_FILE: &str = "probe.jsonl";
+/// A reference for drift that was made after the version, which counts instead of its manifest's.
+pub const REFERENCE_FILE: &str = "reference.json";

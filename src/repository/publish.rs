@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::digest::sha256_hex;
 use super::layout::scan;
-use super::manifest::{FileEntry, MANIFEST_FILE, Manifest};
+use super::manifest::{DriftReference, FileEntry, MANIFEST_FILE, Manifest};
+use super::names::REFERENCE_FILE;
 use super::storage::{Storage, sync_folder, write_durably};
 use crate::error::{Error, Result};
 use crate::ids::Version;
@@ -57,6 +58,26 @@ pub fn publish(root: &Path, mut publication: Publication) -> Result<(Version, Pa
         }
     }
     unreachable!("the last attempt returns")
+}
+
+/// Puts a reference for drift beside the files of a version, in place of one that may be there. A server that has
+/// loaded the version loads it again with it.
+///
+/// # Errors
+/// [`Error::Io`] when a step fails; the folder is then as it was.
+pub fn publish_reference(folder: &Path, reference: &DriftReference) -> Result<PathBuf> {
+    let text = serde_json::to_string_pretty(reference)
+        .map_err(|error| Error::internal("the reference could not be written", error))?;
+    let place = folder.join(REFERENCE_FILE);
+    let staged = folder.join(format!(".{REFERENCE_FILE}-{}", uuid::Uuid::now_v7()));
+    let renamed = write_durably(&staged, format!("{text}\n").as_bytes())
+        .and_then(|()| fs::rename(&staged, &place).map_err(Error::io("publish", &place)));
+    if renamed.is_err() {
+        drop(fs::remove_file(&staged));
+    }
+    renamed?;
+    sync_folder(folder)?;
+    Ok(place)
 }
 
 fn next_version(root: &Path, manifest: &Manifest) -> Result<Version> {

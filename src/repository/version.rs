@@ -3,8 +3,8 @@
 
 use super::digest::sha256_hex;
 use super::graph::Graph;
-use super::manifest::{CompanionRole, MANIFEST_FILE, Manifest, ProbeSample, Truth};
-use super::names::{MODEL_FILE, PROBE_FILE};
+use super::manifest::{CompanionRole, DriftReference, MANIFEST_FILE, Manifest, ProbeSample, Truth};
+use super::names::{MODEL_FILE, PROBE_FILE, REFERENCE_FILE};
 use super::said;
 use super::storage::Files;
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ pub struct VersionFiles {
     pub onnx_sha256: String,
     /// The manifest, if there is one.
     pub manifest: Option<Manifest>,
+    /// The reference that live traffic is compared with: that of `reference.json`, or else the manifest's.
+    pub reference: Option<DriftReference>,
     /// The probe set; empty if there is none.
     pub probe: Vec<ProbeSample>,
     /// The graphs beside it.
@@ -72,9 +74,12 @@ impl VersionFiles {
             files.read(MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| Manifest::parse(&bytes)).transpose()?;
         let vouched = |name: &str, sha256: &str| manifest.as_ref().map_or(Ok(()), |said| verify(said, name, sha256));
         let graph = Graph::read(files, model_file, max_model_bytes, None, vouched)?;
+        let reference = files.read(REFERENCE_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| parse_reference(&bytes));
+        let reference = reference.transpose()?.or_else(|| manifest.as_ref().and_then(|said| said.reference.clone()));
         let Some(manifest) = manifest else {
             let Graph { onnx, sha256: onnx_sha256, .. } = graph;
-            return Ok(Self { onnx, onnx_sha256, manifest: None, probe: Vec::new(), companions: Vec::new() });
+            let (probe, companions) = (Vec::new(), Vec::new());
+            return Ok(Self { onnx, onnx_sha256, manifest: None, reference, probe, companions });
         };
         let probe = match files.read(PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
             Some(bytes) => {
@@ -98,7 +103,7 @@ impl VersionFiles {
             }
         }
         let Graph { onnx, sha256: onnx_sha256, .. } = graph;
-        Ok(Self { onnx, onnx_sha256, manifest: Some(manifest), probe, companions })
+        Ok(Self { onnx, onnx_sha256, manifest: Some(manifest), reference, probe, companions })
     }
 }
 
@@ -112,6 +117,15 @@ fn verify(manifest: &Manifest, name: &str, found: &str) -> Result<()> {
         return Err(incomplete(&shown, &differs));
     }
     Ok(())
+}
+
+fn parse_reference(bytes: &[u8]) -> Result<DriftReference> {
+    let reference: DriftReference = serde_json::from_slice(bytes).map_err(|error| match error.is_eof() {
+        true => incomplete(REFERENCE_FILE, &said::of_json(&error)),
+        false => problem(REFERENCE_FILE, &said::of_json(&error)),
+    })?;
+    reference.check(REFERENCE_FILE)?;
+    Ok(reference)
 }
 
 fn parse_probe(bytes: &[u8], manifest: &Manifest) -> Result<Vec<ProbeSample>> {

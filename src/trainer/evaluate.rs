@@ -1,5 +1,6 @@
 //! Running a graph on a data set in the engine that serves it, and reading the data as a version's were read.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::dataset::{DataOptions, DataSource, Dataset, SampleKind, Targets, recoded, refitted};
@@ -98,7 +99,31 @@ fn relabelled(labels: &[u32], names: &[String], manifest: &Manifest) -> Result<T
 /// # Errors
 /// [`Error::Data`] when the samples do not fit the graph, or its output is not finite.
 pub(super) fn each_output(plan: &Plan, name: &str, data: &Dataset, mut take: impl FnMut(usize, &[f32])) -> Result<()> {
-    let misfit = |problem: String| Error::Data { file: "the images".into(), problem };
+    let output = plan.signature().outputs.iter().position(|output| output.name == name);
+    let output = output.ok_or_else(|| misfit(format!("the graph has no output \"{name}\"")))?;
+    each_run(plan, data, |range, outputs| {
+        for (row, index) in outputs[output].float_rows()?.zip(range) {
+            if row.len() != data.classes {
+                return Err(misfit(format!("{} classes for a model of {}", data.classes, row.len())));
+            }
+            if row.iter().any(|value| !value.is_finite()) {
+                return Err(misfit(format!("the model's output for sample {index} is not a finite number")));
+            }
+            take(index, row);
+        }
+        Ok(())
+    })
+}
+
+/// Calls `take` with consecutive samples and all outputs of the graph for them.
+///
+/// # Errors
+/// [`Error::Data`] when the samples do not fit the graph, and what `take` fails with.
+pub(super) fn each_run(
+    plan: &Plan,
+    data: &Dataset,
+    mut take: impl FnMut(Range<usize>, &[Tensor]) -> Result<()>,
+) -> Result<()> {
     let [input] = &plan.signature().inputs[..] else {
         return Err(misfit(format!("fill one input, the model has {}", plan.signature().inputs.len())));
     };
@@ -113,21 +138,15 @@ pub(super) fn each_output(plan: &Plan, name: &str, data: &Dataset, mut take: imp
             input.shape_text()
         )));
     }
-    let output = plan.signature().outputs.iter().position(|output| output.name == name);
-    let output = output.ok_or_else(|| misfit(format!("the graph has no output \"{name}\"")))?;
     let mut session = plan.session()?;
     for range in data.chunks(BATCH) {
         let shape = std::iter::once(range.len()).chain(sample.iter().copied()).collect();
         let outputs = session.run(&[Tensor::new(shape, data.inputs(range.clone())?)?])?;
-        for (row, index) in outputs[output].float_rows()?.zip(range) {
-            if row.len() != data.classes {
-                return Err(misfit(format!("{} classes for a model of {}", data.classes, row.len())));
-            }
-            if row.iter().any(|value| !value.is_finite()) {
-                return Err(misfit(format!("the model's output for sample {index} is not a finite number")));
-            }
-            take(index, row);
-        }
+        take(range, &outputs)?;
     }
     Ok(())
+}
+
+fn misfit(problem: String) -> Error {
+    Error::Data { file: "the images".into(), problem }
 }

@@ -57,6 +57,7 @@ pub use prepared::PreparedData;
 pub use presets::{Family, PRESETS, Preset, preset};
 pub use progress::{EpochReport, Score, Snapshot, StepReport, Watch};
 pub use recipe::{Override, read_settings, resolve};
+pub use reference::{REFERENCE_SAMPLES, REFERENCE_SEED, ReferenceData, Taken, reference_of};
 pub use regime::Regime;
 pub use request::{TaskOptions, TrainRequest};
 pub use run_dir::RunDir;

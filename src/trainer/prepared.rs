@@ -8,7 +8,7 @@ use super::sequential::{front, on_sequence};
 use super::tabular::{Moments, encodings, on_table};
 use crate::error::{Error, Result};
 use crate::layers::{Architecture, LayerSpec};
-use crate::signature::{Column, SequenceTransform, Task};
+use crate::signature::{Column, OutputTransform, SequenceTransform, Task, Transform};
 
 /// Nobody having said how many samples are held out, it is at most this part of the training data.
 const DEFAULT_PART: usize = 10;
@@ -37,6 +37,12 @@ pub struct PreparedData {
 }
 
 impl PreparedData {
+    /// Returns the transform around a graph that was trained on them.
+    pub(super) fn transform(&self, output: OutputTransform) -> Transform {
+        let (columns, sequence) = (self.columns.clone(), self.sequence.clone());
+        Transform { image: self.source.image.clone(), columns, sequence, output }
+    }
+
     /// Reads the data of a request and makes the network for them.
     ///
     /// # Errors

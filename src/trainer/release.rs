@@ -13,7 +13,6 @@ use crate::repository::{
     CARD_FILE, DataProvenance, MANIFEST_SCHEMA, MODEL_FILE, Manifest, PROBE_FILE, Publication, ReadSettings,
     TrainingProvenance,
 };
-use crate::signature::Transform;
 
 /// A version that is ready to be published.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ pub(super) fn release(request: &TrainRequest, state: &FitState<Model>, data: &Pr
         created: now(),
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature,
-        transform: Transform { image, columns: data.columns.clone(), sequence: data.sequence.clone(), output },
+        transform: data.transform(output),
         labels,
         parameters: Some(parameters),
         multiply_adds: Some(multiply_adds),

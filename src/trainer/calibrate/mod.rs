@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::card;
 use super::dataset::{DataSource, Dataset};
 use super::examples::golden;
-use super::reference;
+use super::reference::{self, ReferenceData};
 use super::tasks::classification::{ClassificationReport, answer, predict};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -112,13 +112,14 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
         validation: Some(outcome.validation[1].summary),
         test: Some(after[1].evaluate()),
     }));
+    let held_out = ReferenceData::held_out(&validation, &data.test);
     let manifest = Manifest {
         created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature: plan.signature().clone(),
         metrics,
         golden: golden(&plan, (probabilities, answer), &data.test, manifest.transform.image.as_ref())?,
-        reference: Some(reference::of_classifier((&validation, &after[0]), (&data.test, &after[1]))?),
+        reference: Some(reference::of_graph(&plan, &manifest.transform, &held_out)?),
         calibration: Some(CalibrationProvenance {
             from_version: outcome.from_version,
             temperature: outcome.temperature,

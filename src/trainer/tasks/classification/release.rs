@@ -10,6 +10,7 @@ use crate::signature::OutputTransform;
 use crate::trainer::examples::golden;
 use crate::trainer::export::{PROBABILITIES, to_onnx};
 use crate::trainer::prepared::PreparedData;
+use crate::trainer::reference::ReferenceData;
 use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
 use crate::trainer::{parity, reference};
 
@@ -30,19 +31,21 @@ pub(super) fn release(classifier: &Classifier, run: &Finished<'_>) -> Result<Tas
         validation: (!held_out.is_empty()).then(|| held_out.evaluate().summary),
         test: Some(predictions.evaluate()),
     });
+    let output = OutputTransform::Classification { probabilities: PROBABILITIES.into() };
+    let held_out_data = ReferenceData::held_out(validation, test);
     let mut report = ClassificationReport::new(run.subject(&plan), &source.labels, &predictions, test)?;
     report.history = run.history.to_vec();
     Ok(TaskRelease {
         signature: plan.signature().clone(),
-        output: OutputTransform::Classification { probabilities: PROBABILITIES.into() },
         labels: source.labels.clone(),
         networks: (network.architecture().clone(), None),
         quality,
-        reference: reference::of_classifier((validation, &held_out), (test, &predictions))?,
+        reference: reference::of_graph(&plan, &run.data.transform(output.clone()), &held_out_data)?,
         parity,
         golden: golden(&plan, (PROBABILITIES, answer), test, source.image.as_ref())?,
         companions: Vec::new(),
         report: TaskReport::Classification(Box::new(report)),
+        output,
         onnx,
     })
 }

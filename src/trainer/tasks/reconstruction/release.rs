@@ -22,7 +22,7 @@ use crate::trainer::dataset::Dataset;
 use crate::trainer::examples::{example, servable_samples};
 use crate::trainer::export::share_tensors;
 use crate::trainer::prepared::PreparedData;
-use crate::trainer::reference;
+use crate::trainer::reference::{self, ReferenceData};
 use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
 use crate::transform::Picture;
 
@@ -49,18 +49,21 @@ pub(super) fn release(autoencoder: &Autoencoder, run: &Finished<'_>) -> Result<T
     let mut report = ReconstructionReport::new(subject, scores.clone(), &plans, test, Importance::default())?;
     report.history = run.history.to_vec();
     let companion = |role, plan: &Plan| Companion { role, signature: plan.signature().clone() };
+    let output = OutputTransform::Reconstruction {
+        reconstruction: RECONSTRUCTION.into(),
+        code: MEAN.into(),
+        score: SCORE.into(),
+        noise: NOISE.into(),
+    };
     Ok(TaskRelease {
         signature: plans.model.signature().clone(),
-        output: OutputTransform::Reconstruction {
-            reconstruction: RECONSTRUCTION.into(),
-            code: MEAN.into(),
-            score: SCORE.into(),
-            noise: NOISE.into(),
-        },
         labels: Vec::new(),
         networks: (autoencoder.encoder().architecture().clone(), Some(autoencoder.decoder().architecture().clone())),
         quality: Quality::Reconstruction(ReconstructionQuality { test: Some(report.evaluation.clone()), scores }),
-        reference: reference::of_inputs(validation, test)?,
+        reference: reference::of_inputs(
+            &ReferenceData::held_out(validation, test),
+            &run.data.transform(output.clone()),
+        )?,
         parity,
         golden: golden(&plans.model, test, source.image.as_ref())?,
         companions: vec![
@@ -76,6 +79,7 @@ pub(super) fn release(autoencoder: &Autoencoder, run: &Finished<'_>) -> Result<T
             ),
         ],
         report: TaskReport::Reconstruction(Box::new(report)),
+        output,
         onnx: model,
     })
 }

@@ -12,6 +12,7 @@ use crate::trainer::dataset::Dataset;
 use crate::trainer::examples::golden;
 use crate::trainer::export::{VALUE, to_onnx};
 use crate::trainer::prepared::PreparedData;
+use crate::trainer::reference::ReferenceData;
 use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
 use crate::trainer::{parity, reference};
 
@@ -31,19 +32,21 @@ pub(super) fn release(regressor: &Regressor, run: &Finished<'_>) -> Result<TaskR
         validation: if validation.is_empty() { None } else { Some(evaluated(&plan, validation)?) },
         test: figures(test.values(), &predictions),
     });
+    let output = OutputTransform::Regression { value: VALUE.into() };
+    let held_out = ReferenceData::held_out(validation, test);
     let mut report = RegressionReport::new(run.subject(&plan), test.values(), &predictions);
     report.history = run.history.to_vec();
     Ok(TaskRelease {
         signature: plan.signature().clone(),
-        output: OutputTransform::Regression { value: VALUE.into() },
         labels: source.labels.clone(),
         networks: (network.architecture().clone(), None),
         quality,
-        reference: reference::of_inputs(validation, test)?,
+        reference: reference::of_graph(&plan, &run.data.transform(output.clone()), &held_out)?,
         parity,
         golden: golden(&plan, (VALUE, answer), test, source.image.as_ref())?,
         companions: Vec::new(),
         report: TaskReport::Regression(Box::new(report)),
+        output,
         onnx,
     })
 }
