@@ -12,7 +12,7 @@ use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::monitoring::Monitor;
+use crate::monitoring::{DriftReports, DriftWatch, Monitor};
 use crate::serving::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, Tuner, TuningStore,
     run_probes,
@@ -92,7 +92,10 @@ impl App {
         let settings =
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
-        let monitor = config.monitoring.enabled.then(|| Monitor::start(Vec::new()).map(Arc::new)).transpose()?;
+        let drift = DriftReports::new(config.monitoring.clone());
+        let watch = DriftWatch::new(metrics.drift.clone(), drift.clone());
+        let start = || Monitor::start(vec![Box::new(watch)]).map(Arc::new);
+        let monitor = config.monitoring.enabled.then(start).transpose()?;
         if let Some(monitor) = &monitor {
             predictor.observe(monitor.observer())?;
         }
@@ -124,6 +127,7 @@ impl App {
             metrics: metrics.clone(),
             audit: Arc::new(Audit::open(&config.lifecycle.state_dir)),
             log,
+            drift,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
         Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, monitor, state, stopping })

@@ -12,6 +12,7 @@ use super::traces::Traces;
 use crate::config::{CompatMetrics, HttpConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::monitoring::DriftReports;
 use crate::serving::{Manager, Predictor};
 use crate::store::Audit;
 use crate::telemetry::LogControl;
@@ -48,6 +49,8 @@ pub struct ApiParts {
     pub audit: Arc<Audit>,
     /// Control over the log.
     pub log: LogControl,
+    /// The reports of drift.
+    pub drift: DriftReports,
 }
 
 /// The stages of the way down, from wanting traffic to closing.
@@ -130,6 +133,11 @@ impl ApiState {
     /// The way to predictions.
     pub fn predictor(&self) -> &Predictor {
         &self.0.parts.predictor
+    }
+
+    /// The reports of drift.
+    pub fn drift(&self) -> &DriftReports {
+        &self.0.parts.drift
     }
 
     /// The owner of versions.

@@ -151,6 +151,21 @@ pub struct HttpConfig {
 pub struct MonitoringConfig {
     /// Observe them at all.
     pub enabled: bool,
+    /// Watching for changes of the traffic.
+    pub drift: DriftSettings,
+}
+
+/// Settings of watching for changes of the traffic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DriftSettings {
+    /// The samples that sizes of changes are measured on: the last ones.
+    pub window: usize,
+    /// The windows in which the dependence of samples is learnt, before anything alarms.
+    pub learning_windows: usize,
+    /// The independent samples within which a false alarm is expected once at most.
+    pub run_length: f64,
+    /// The samples that a version without a reference learns one from; 0 for none.
+    pub learn_samples: usize,
 }
 
 /// A server whose metric names are added to our own.

@@ -119,6 +119,16 @@ settings! {
     /// Observe every prediction: records of what was asked and answered, for live figures
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     monitoring: bool, "WEIR_MONITORING", "BOOL", default "true" => true;
+    /// Samples that the size of a change of traffic is measured on: the last ones
+    drift_window: usize, "WEIR_DRIFT_WINDOW", "N", default "500" => 500;
+    /// Windows in which the dependence of neighbouring samples is learnt, before a change alarms; 0 if all samples are
+    /// independent of each other
+    drift_learning_windows: usize, "WEIR_DRIFT_LEARNING_WINDOWS", "N", default "20" => 20;
+    /// Rate of false alarms: at most one is expected in so many independent samples of a version, or in 30 days, if
+    /// those bring more
+    drift_run_length: f64, "WEIR_DRIFT_RUN_LENGTH", "N", default "1e9" => 1e9;
+    /// Samples that a version without a reference learns one from; 0 leaves it unwatched
+    drift_learn_samples: usize, "WEIR_DRIFT_LEARN_SAMPLES", "N", default "0" => 0;
 
     in "Connections";
     /// Most connections at the same time; more wait in the system's backlog

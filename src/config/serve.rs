@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::options::{ServeOptions, ServeValues, cores};
 use super::{
-    CheckConfig, Control, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig, MonitoringConfig,
-    SchedulingSettings, ServingConfig,
+    CheckConfig, Control, DriftSettings, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig,
+    MonitoringConfig, SchedulingSettings, ServingConfig,
 };
 use crate::error::Result;
 
@@ -38,7 +38,7 @@ impl ServeOptions {
         Ok(ServeConfig {
             lifecycle: lifecycle(&values)?,
             serving: serving(&values, executable)?,
-            monitoring: MonitoringConfig { enabled: values.monitoring.value },
+            monitoring: MonitoringConfig { enabled: values.monitoring.value, drift: drift(&values)? },
             http: http(&values)?,
             grpc: values.grpc.value,
             log: LogConfig { format: values.log_format.value, filter: values.log.value },
@@ -112,6 +112,31 @@ fn scheduling(values: &ServeValues) -> Result<SchedulingSettings> {
     })
 }
 
+fn drift(values: &ServeValues) -> Result<DriftSettings> {
+    let run_length = &values.drift_run_length;
+    if !(1e3..=1e18).contains(&run_length.value) {
+        return Err(run_length.refuse(format!("must be a number from 1e3 to 1e18, got {}", run_length.value)));
+    }
+    let (least, window) = (100, values.drift_window.value);
+    if !(least..=1_000_000).contains(&window) {
+        return Err(values.drift_window.refuse(format!("must be {least} to 1000000, got {window}")));
+    }
+    let learnt = &values.drift_learn_samples;
+    if learnt.value != 0 && !(window..=MOST_LEARNT).contains(&learnt.value) {
+        let got = learnt.value;
+        return Err(learnt.refuse(format!("must be 0, or from drift-window ({window}) to {MOST_LEARNT}, got {got}")));
+    }
+    Ok(DriftSettings {
+        window,
+        learning_windows: values.drift_learning_windows.value,
+        run_length: run_length.value,
+        learn_samples: learnt.value,
+    })
+}
+
+/// The most samples that a reference is learnt from: their numbers are held in memory meanwhile.
+const MOST_LEARNT: usize = 100_000;
+
 fn http(values: &ServeValues) -> Result<HttpConfig> {
     let max_body_bytes = values.max_body_bytes.at_least_one()?;
     Ok(HttpConfig {
@@ -148,6 +173,9 @@ mod tests {
             (ServeOptions { grace_seconds: Some(f64::NAN), ..none() }, "grace-seconds"),
             (ServeOptions { drain_seconds: Some(-1.0), ..none() }, "drain-seconds"),
             (ServeOptions { probe_interval_seconds: Some(f64::INFINITY), ..none() }, "probe-interval-seconds"),
+            (ServeOptions { drift_window: Some(99), ..none() }, "drift-window"),
+            (ServeOptions { drift_run_length: Some(f64::NAN), ..none() }, "drift-run-length"),
+            (ServeOptions { drift_learn_samples: Some(499), ..none() }, "drift-learn-samples"),
         ] {
             assert!(options.resolve().unwrap_err().to_string().contains(name), "{name}");
         }

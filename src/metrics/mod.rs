@@ -2,9 +2,10 @@
 //! recording is an atomic addition and never a label look-up.
 //!
 //! Units are base units. Labels have closed sets of names: `model`, `version`, `stage`, `outcome`, `protocol`,
-//! `source`.
+//! `source`, `stream`.
 
 mod cache;
+mod drift;
 mod grpc;
 mod http;
 mod lifecycle;
@@ -18,6 +19,7 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use cache::CacheMetrics;
+pub use drift::{DriftFamilies, DriftFigures, DriftMetrics, StreamFigures};
 pub use grpc::{GrpcMetrics, code_name};
 pub use http::{HttpMetrics, Protocol};
 pub use lifecycle::{LifecycleMetrics, LoadOutcome};
@@ -50,6 +52,8 @@ pub struct Metrics {
     pub pool: PoolMetrics,
     /// The lifecycle of versions.
     pub lifecycle: LifecycleMetrics,
+    /// Drift of live traffic.
+    pub drift: DriftFamilies,
     serving: serving::ServingFamilies,
 }
 
@@ -65,10 +69,11 @@ impl Metrics {
         let grpc = GrpcMetrics::register(&grpc_registry)?;
         let pool = PoolMetrics::register(&registry)?;
         let serving = serving::ServingFamilies::register(&registry)?;
+        let drift = DriftFamilies::register(&registry, serving.accuracy())?;
         let lifecycle = LifecycleMetrics::register(&registry)?;
         register_process(&registry)?;
         let exports_grpc = AtomicBool::new(false);
-        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, serving })
+        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, drift, serving })
     }
 
     /// Exports the metrics of gRPC from now on: the server speaks it.

@@ -160,7 +160,7 @@ impl ServingFamilies {
             accuracy: gauge(
                 "weir_model_accuracy",
                 "Share of correct answers, 0 to 1; source training, validation and test are from the manifest, \
-                 probe is live.",
+                 probe and estimated are live.",
                 &SOURCE,
             )?,
             probe_time: gauge(
@@ -188,6 +188,11 @@ impl ServingFamilies {
             )?,
             bound: Arc::default(),
         })
+    }
+
+    /// Returns the family of accuracies, to which others add their sources.
+    pub(super) fn accuracy(&self) -> GaugeVec {
+        self.accuracy.clone()
     }
 }
 

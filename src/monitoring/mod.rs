@@ -4,9 +4,11 @@
 //! bounded queue without waiting; a full queue costs the record and never the answer. One thread takes the records out
 //! and hands all of them to each [`Consumer`]. Requests of the server itself (probes, warm-ups) leave no record.
 
+mod drift;
 mod monitor;
 mod observer;
 mod record;
 
+pub use drift::{DriftReport, DriftReports, DriftState, DriftWatch, EstimateReport, StreamEffect, StreamReport};
 pub use monitor::{Consumer, Monitor};
-pub use record::{Answer, InputStatistics, MAX_PROBABILITIES, Record};
+pub use record::{Answer, MAX_PROBABILITIES, Record};

@@ -6,13 +6,11 @@ use uuid::Uuid;
 
 use crate::metrics::Outcome;
 use crate::serving::{Finished, Identity, Places, Protocol};
+use crate::stats::{Certainty, Moments};
 use crate::tensor::Tensor;
 
 /// The greatest number of classes whose probabilities a record keeps.
 pub const MAX_PROBABILITIES: usize = 32;
-
-/// The most elements of an input that its statistics are computed from.
-const MAX_ELEMENTS: usize = 4096;
 
 /// One sample of a request: what was asked, and how that ended. A request that was not answered leaves one record.
 #[derive(Debug, Clone)]
@@ -38,18 +36,11 @@ pub struct Record {
     /// Of an image: whether black and white were exchanged.
     pub inverted: Option<bool>,
     /// The first input, where that is of 32-bit floats.
-    pub input: Option<InputStatistics>,
+    pub input: Option<Moments>,
+    /// The parts of the first input that mean something by themselves, of which drift is watched; they are not kept.
+    pub parts: Option<Box<[f32]>>,
     /// The answer.
     pub answer: Answer,
-}
-
-/// Statistics of what the model saw, over at most 4096 elements at equal distances.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct InputStatistics {
-    /// Their mean.
-    pub mean: f32,
-    /// Their standard deviation.
-    pub deviation: f32,
 }
 
 /// The part of an answer that figures are made of.
@@ -87,11 +78,13 @@ impl Record {
     pub(super) fn of<'a>(finished: &'a Finished<'a>) -> impl ExactSizeIterator<Item = Self> + 'a {
         let answers = Answers::of(finished);
         let head = Self::head(finished);
-        let first = finished.inputs.and_then(<[Tensor]>::first);
+        let first = finished.inputs.and_then(<[Tensor]>::first).filter(|input| input.rows() == answers.count);
+        let parts = finished.servable.identity.parts;
         (0..answers.count).map(move |item| Self {
             item: item as u32,
             inverted: finished.inverted.and_then(|inverted| inverted.get(item).copied()),
-            input: first.filter(|input| input.rows() == answers.count).and_then(|input| statistics(row(input, item)?)),
+            input: first.and_then(|input| Moments::of(row(input, item)?)),
+            parts: first.and_then(|input| parts.take(row(input, item)?)),
             answer: answers.get(item),
             ..head.clone()
         })
@@ -111,6 +104,7 @@ impl Record {
             cached: finished.cached,
             inverted: None,
             input: None,
+            parts: None,
             answer: Answer::None,
         }
     }
@@ -172,56 +166,15 @@ fn classified(shares: &[f32], logits: Option<&[f32]>) -> Option<Answer> {
     if let Some(kept) = probabilities.get_mut(..shares.len()) {
         kept.copy_from_slice(shares);
     }
-    let margin = match logits {
-        Some(logits) => logits.get(class)? - second(logits, class),
-        None => confidence.ln() - second(shares, class).ln(),
-    };
+    let certainty = logits.map_or_else(|| Certainty::of_probabilities(shares), Certainty::of_logits);
     Some(Answer::Classified {
         class: class as u32,
         confidence,
-        margin,
-        energy: logits.map(energy),
+        margin: certainty.margin as f32,
+        energy: certainty.energy.map(|energy| energy as f32),
         classes: shares.len() as u32,
         probabilities,
     })
-}
-
-/// Returns the greatest value but that at `first`.
-fn second(values: &[f32], first: usize) -> f32 {
-    let others = values[..first].iter().chain(&values[first + 1..]);
-    others.copied().fold(f32::NEG_INFINITY, f32::max)
-}
-
-fn energy(logits: &[f32]) -> f32 {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from(logit - greatest).exp()).sum();
-    (f64::from(greatest) + sum.ln()) as f32
-}
-
-fn statistics(elements: &[f32]) -> Option<InputStatistics> {
-    let step = elements.len().div_ceil(MAX_ELEMENTS).max(1);
-    let count = elements.len().div_ceil(step);
-    if count == 0 {
-        return None;
-    }
-    // Lanes of their own, so that the sums run abreast.
-    const LANES: usize = 8;
-    let (mut sums, mut squares) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let mut add = |lane: usize, value: f32| {
-        sums[lane] += value;
-        squares[lane] += value * value;
-    };
-    if step == 1 {
-        let whole = elements.chunks_exact(LANES);
-        whole.remainder().iter().enumerate().for_each(|(lane, value)| add(lane, *value));
-        whole.for_each(|chunk| (0..LANES).for_each(|lane| add(lane, chunk[lane])));
-    } else {
-        elements.iter().step_by(step).enumerate().for_each(|(index, value)| add(index % LANES, *value));
-    }
-    let total = |lanes: &[f32; LANES]| lanes.iter().map(|sum| f64::from(*sum)).sum::<f64>() / count as f64;
-    let mean = total(&sums);
-    let variance = (total(&squares) - mean * mean).max(0.0);
-    Some(InputStatistics { mean: mean as f32, deviation: variance.sqrt() as f32 })
 }
 
 #[cfg(test)]
@@ -246,7 +199,7 @@ mod tests {
         };
         assert!((margin - 1.0).abs() < 1e-5);
         assert_eq!(classified(&[], None), None);
-        let Some(Answer::Classified { margin: f32::INFINITY, .. }) = classified(&[1.0], None) else {
+        let Some(Answer::Classified { margin: 0.0, .. }) = classified(&[1.0], None) else {
             panic!("one class has no rival");
         };
     }
@@ -258,16 +211,5 @@ mod tests {
             panic!("the first of equal ones");
         };
         assert_eq!(probabilities, [0.0; MAX_PROBABILITIES]);
-    }
-
-    #[test]
-    fn large_inputs_are_sampled_at_equal_distances() {
-        let InputStatistics { mean, deviation } =
-            statistics(&[1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0]).unwrap();
-        assert!((mean - 2.0).abs() < 1e-6 && (deviation - 1.0).abs() < 1e-6);
-        let large: Vec<f32> = (0..100_000).map(|index| (index % 2 * 2 + 1) as f32).collect();
-        let InputStatistics { mean, deviation } = statistics(&large).unwrap();
-        assert!((mean - 2.0).abs() < 0.01 && (deviation - 1.0).abs() < 0.01, "{mean} {deviation}");
-        assert_eq!(statistics(&[]), None);
     }
 }

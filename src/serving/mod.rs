@@ -25,6 +25,7 @@ pub use lifecycle::{
 };
 pub use predictor::{Inference, Predicted, Predictor, PredictorSettings};
 pub use servable::{
-    Generator, Identity, Input, LiveQuality, LossKind, NamedInputs, Options, Part, Places, Prediction, Servable,
+    Anomaly, Doubts, Generator, Identity, Input, LiveQuality, LossKind, NamedInputs, Options, Part, Places, Prediction,
+    Servable,
 };
 pub use tap::{Finished, Observer};

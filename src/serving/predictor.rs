@@ -183,7 +183,7 @@ impl Predictor {
     ) -> Result<Predicted> {
         let samples = input.rows(servable.runner(Part::Model)?);
         let predictions = |answered: &Answered| {
-            servable.predictions(&answered.outputs, samples, answered.inverted.as_deref(), options.top_k)
+            servable.predictions(&answered.outputs, samples, answered.inverted.as_deref(), &options)
         };
         let asked = Asked::new(context, &servable, Part::Model)?;
         let (Answered { stages, .. }, predictions) = self.answer(asked, input, options.polarity, predictions).await?;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod docs;
+mod drift;
 mod extract;
 mod form;
 mod generate;
@@ -60,6 +61,7 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(generate::generate_version))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
+        .routes(routes!(drift::show))
         .routes(routes!(admin::promote))
         .routes(routes!(admin::rollback))
         .routes(routes!(admin::load))

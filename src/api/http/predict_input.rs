@@ -17,7 +17,7 @@ use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::{DEFAULT_PRIORITY, Input, Options, RequestContext, RequestHints, Servable};
+use crate::serving::{DEFAULT_PRIORITY, Doubts, Input, Options, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Dim};
 use crate::tensor::{Data, Tensor};
 use crate::transform::{ACCEPTED, PolarityChoice, foreign_kind, media_type};
@@ -67,7 +67,12 @@ pub(super) async fn read_question(
         },
     };
     let top_k = top_k.or(query.top_k).map_or(Ok(DEFAULT_TOP_K), check_top_k)?;
-    let options = Options { top_k, polarity: polarity.or(query.polarity).unwrap_or_default() };
+    let doubts = Doubts {
+        anomaly: query.anomaly.unwrap_or(false),
+        set_level: query.set_level.map(|level| check_share("set_level", level)).transpose()?,
+        error_rate: query.error_rate.map(|rate| check_share("error_rate", rate)).transpose()?,
+    };
+    let options = Options { top_k, polarity: polarity.or(query.polarity).unwrap_or_default(), doubts };
     Ok(Question { input, options, hints: stated.checked()?, held: body })
 }
 
@@ -136,6 +141,14 @@ fn check_timeout(milliseconds: u64) -> Result<Duration> {
     match milliseconds {
         0 => Err(Error::Malformed("the timeout must be at least 1 ms, got 0".into())),
         _ => Ok(Duration::from_millis(milliseconds)),
+    }
+}
+
+fn check_share(name: &str, share: f64) -> Result<f64> {
+    if share > 0.0 && share < 1.0 {
+        Ok(share)
+    } else {
+        Err(Error::Malformed(format!("\"{name}\" must be above 0 and below 1, got {share}")))
     }
 }
 

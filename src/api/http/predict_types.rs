@@ -44,6 +44,17 @@ pub(super) struct PredictQuery {
     /// from it most for the drawing.
     #[param(inline)]
     pub(super) polarity: Option<PolarityChoice>,
+    /// Say how unusual each input is. Needs a version with a reference and logits, as Weir's trainer makes.
+    #[param(example = true)]
+    pub(super) anomaly: Option<bool>,
+    /// Give the set of classes that holds the right one with this probability, if the input is like those of the
+    /// version's reference: 0.9, 0.95 or 0.99.
+    #[param(exclusive_minimum = 0, exclusive_maximum = 1, example = 0.99)]
+    pub(super) set_level: Option<f64>,
+    /// Say whether to withhold the answer, so that at most this share of the answers given is wrong: 0.01, 0.005 or
+    /// 0.001, as far as the version's reference allows it.
+    #[param(exclusive_minimum = 0, exclusive_maximum = 1, example = 0.01)]
+    pub(super) error_rate: Option<f64>,
 }
 
 /// The JSON body of `/predict`: one of `images`, `instances` and `inputs`.

@@ -28,7 +28,7 @@ use crate::stats::{RegressionEvaluation, Summary};
 /// [`crate::error::Error::ModelFailed`] when it fails on a golden example or while warming up.
 pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
     let start = Instant::now();
-    let VersionFiles { onnx, onnx_sha256, manifest, probe, companions } =
+    let VersionFiles { onnx, onnx_sha256, manifest, reference, probe, companions } =
         VersionFiles::read_named(&found.files, found.model_file(), settings.max_model_bytes)?;
     let graphs = GraphLoader::new(found, settings, metrics);
     let classes = class_names(&onnx);
@@ -45,7 +45,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let signature = &graph.view.signature;
     let transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
     let probe = ProbeSet::new(samples(&probe, signature)?);
-    let identity = Identity::new(found, &onnx_sha256, &transforms, signature)?;
+    let identity = Identity::new(found, &onnx_sha256, &transforms, signature, reference)?;
     let file = GraphFile { name: found.model_file(), sha256: &onnx_sha256 };
     let model = graphs.runner(graph, &file, found.name.as_str(), graphs.scheduling.cache_bytes)?;
     let servable = Servable {

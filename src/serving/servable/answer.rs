@@ -1,6 +1,8 @@
 //! From the outputs of a graph to answers in the terms of its task.
 
 use super::Servable;
+use super::doubt::{Doubt, Doubter, Doubts};
+use super::input::Options;
 use super::prediction::{Prediction, not_finite};
 use super::transforms::Answering;
 use crate::error::{Error, Result};
@@ -19,11 +21,17 @@ impl Servable {
         outputs: &[Tensor],
         samples: usize,
         inverted: Option<&[bool]>,
-        top_k: usize,
+        options: &Options,
     ) -> Result<Vec<Prediction>> {
+        if options.doubts != Doubts::default() && !matches!(self.transforms.answering(), Answering::Probabilities(_)) {
+            return Err(Error::InvalidInput(format!(
+                "model \"{}\" is no classifier, so it has no anomaly, set_level or error_rate of answers",
+                self.name
+            )));
+        }
         let answers = match self.transforms.answering() {
             Answering::Value(output) => numbers(&outputs[*output]),
-            Answering::Probabilities(output) => classifications(&outputs[*output], self.labels(), inverted, top_k),
+            Answering::Probabilities(output) => self.classifications(outputs, *output, inverted, options),
             Answering::Reconstruction(reconstruction) => reconstruction.answers(outputs, inverted),
             Answering::Outputs => Ok(self.raw(outputs, samples)),
         };
@@ -31,6 +39,30 @@ impl Servable {
             Error::InvalidInput(_) => error,
             other => self.model.failed(other),
         })
+    }
+
+    fn classifications(
+        &self,
+        outputs: &[Tensor],
+        output: usize,
+        inverted: Option<&[bool]>,
+        options: &Options,
+    ) -> Result<Vec<Prediction>> {
+        let doubter = Doubter::new(self, options.doubts)?;
+        let logits = doubter.and_then(|_| self.signature().logits_of(output));
+        let mut logits = logits.map(|place| outputs[place].float_rows()).transpose()?;
+        let classified = |(index, row): (usize, &[f32])| {
+            if row.iter().any(|share| !share.is_finite()) {
+                return Err(not_finite(Some(index)));
+            }
+            let logits = logits.as_mut().and_then(Iterator::next);
+            let doubt = doubter.map(|doubter| doubter.judge(row, logits)).unwrap_or_default();
+            let Doubt { anomaly, set, set_level, abstained } = doubt;
+            let classification = transform::classify(row, self.labels(), options.top_k)?;
+            let inverted = inverted.map(|inverted| inverted[index]);
+            Ok(Prediction::Classified { classification, inverted, anomaly, set, set_level, abstained })
+        };
+        outputs[output].float_rows()?.enumerate().map(classified).collect()
     }
 
     fn raw(&self, outputs: &[Tensor], samples: usize) -> Vec<Prediction> {
@@ -54,20 +86,4 @@ fn numbers(output: &Tensor) -> Result<Vec<Prediction>> {
         row => Err(Error::internal("the model gives no single number", format!("{} numbers", row.len()))),
     };
     output.float_rows()?.map(number).collect()
-}
-
-fn classifications(
-    output: &Tensor,
-    labels: &[String],
-    inverted: Option<&[bool]>,
-    top_k: usize,
-) -> Result<Vec<Prediction>> {
-    let classified = |(index, row): (usize, &[f32])| {
-        if row.iter().any(|share| !share.is_finite()) {
-            return Err(not_finite(Some(index)));
-        }
-        let classification = transform::classify(row, labels, top_k)?;
-        Ok(Prediction::Classified { classification, inverted: inverted.map(|inverted| inverted[index]) })
-    };
-    output.float_rows()?.enumerate().map(classified).collect()
 }

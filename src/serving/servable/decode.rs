@@ -25,7 +25,7 @@ impl Servable {
         let samples = input.rows(&self.model);
         let (tensors, inverted) = self.decode(Part::Model, input, options.polarity)?;
         let outputs = self.model.infer_uncounted(&tensors)?;
-        self.predictions(&outputs, samples, inverted.as_deref(), options.top_k)
+        self.predictions(&outputs, samples, inverted.as_deref(), &options)
     }
 
     /// Returns the inputs as tensors of the graph, checked against the signature.

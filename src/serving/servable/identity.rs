@@ -1,5 +1,6 @@
 //! What records of predictions say of the version that gave them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
@@ -7,11 +8,12 @@ use sha2::{Digest, Sha256};
 use super::transforms::{Answering, Transforms};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
-use crate::repository::FoundVersion;
+use crate::repository::{DriftReference, FoundVersion};
 use crate::signature::Signature;
+use crate::transform::InputParts;
 
 /// A version as records of its predictions name it; it outlives the servable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
     /// A number that no other load of this process has.
     pub serial: u64,
@@ -26,6 +28,10 @@ pub struct Identity {
     pub labels: Vec<String>,
     /// The places of answers among the outputs.
     pub places: Places,
+    /// The parts of its input that are watched one by one.
+    pub parts: InputParts,
+    /// The reference that its live traffic is compared with, if there is one.
+    pub reference: Option<Arc<DriftReference>>,
 }
 
 /// The places of what an answer is made of among the outputs of a graph.
@@ -56,6 +62,7 @@ impl Identity {
         onnx_sha256: &str,
         transforms: &Transforms,
         signature: &Signature,
+        reference: Option<DriftReference>,
     ) -> Result<Self> {
         static LOADS: AtomicU64 = AtomicU64::new(0);
         let labels = &transforms.labels.classes;
@@ -69,22 +76,17 @@ impl Identity {
             digest: digest.into(),
             labels: labels.clone(),
             places: Places::of(transforms.answering(), signature),
+            parts: transforms.declared.as_ref().map_or(InputParts::None, InputParts::of),
+            reference: reference.map(Arc::new),
         })
     }
 }
 
 impl Places {
-    /// The name that Weir's trainer gives the output before the softmax.
-    const LOGITS: &str = "logits";
-
     fn of(answering: &Answering, signature: &Signature) -> Self {
         match answering {
             Answering::Probabilities(probabilities) => {
-                let wanted = &signature.outputs[*probabilities];
-                let is_before = |output: &crate::signature::TensorSpec| {
-                    output.name == Self::LOGITS && output.dtype == wanted.dtype && output.shape == wanted.shape
-                };
-                let logits = signature.outputs.iter().position(is_before).filter(|place| place != probabilities);
+                let logits = signature.logits_of(*probabilities);
                 Self::Classes { probabilities: *probabilities, logits }
             }
             Answering::Value(output) => Self::Number(*output),

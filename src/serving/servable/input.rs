@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::doubt::Doubts;
 use crate::serving::execution::Runner;
 use crate::tensor::Tensor;
 use crate::transform::PolarityChoice;
@@ -40,11 +41,13 @@ pub struct Options {
     pub top_k: usize,
     /// The polarity of the images.
     pub polarity: PolarityChoice,
+    /// The questions about the answer's reliability.
+    pub doubts: Doubts,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { top_k: 1, polarity: PolarityChoice::Auto }
+        Self { top_k: 1, polarity: PolarityChoice::Auto, doubts: Doubts::default() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod decode;
+mod doubt;
 mod fit;
 mod generator;
 mod identity;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use doubt::{Anomaly, Doubts};
 pub use generator::Generator;
 pub use identity::{Identity, Places};
 pub use input::{Input, Options, Part};

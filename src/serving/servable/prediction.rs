@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::doubt::Anomaly;
 use crate::error::Error;
 use crate::tensor::Data;
 use crate::transform::Classification;
@@ -20,6 +21,19 @@ pub enum Prediction {
         /// Of an image: whether black and white were exchanged to reach the model's polarity.
         #[serde(skip_serializing_if = "Option::is_none")]
         inverted: Option<bool>,
+        /// The unusualness of the input, if that was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        anomaly: Option<Anomaly>,
+        /// The classes that hold the right one with a probability of at least `set_level`, if they were asked for;
+        /// possibly none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        set: Option<Vec<String>>,
+        /// The probability that the right class is in the set, over inputs like those of the reference.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        set_level: Option<f64>,
+        /// True if the answer had better be withheld to keep to the error rate that was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        abstained: Option<bool>,
     },
     /// An autoencoder.
     Reconstructed {

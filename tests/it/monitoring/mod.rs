@@ -1,3 +1,4 @@
 //! What the server observes of its predictions.
 
+mod drift;
 mod records;

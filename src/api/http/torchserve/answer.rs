@@ -88,7 +88,14 @@ mod tests {
     fn classes_are_a_map_from_label_to_probability() {
         let labels = ["cat", "dog", "b\"ee"].map(String::from);
         let classification = classify(&[0.25, 0.5, 0.125], &labels, 2).unwrap();
-        let one = [Prediction::Classified { classification, inverted: None }];
+        let one = [Prediction::Classified {
+            classification,
+            inverted: None,
+            anomaly: None,
+            set: None,
+            set_level: None,
+            abstained: None,
+        }];
         let text = |is_one| String::from_utf8(classes(&one, is_one)).unwrap();
         assert_eq!(text(true), "{\n  \"dog\": 0.5,\n  \"cat\": 0.25\n}");
         assert_eq!(text(false), "[\n  {\n    \"dog\": 0.5,\n    \"cat\": 0.25\n  }\n]");

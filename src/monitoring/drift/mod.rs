@@ -1,0 +1,187 @@
+//! Watches what versions are asked and answer, against a reference of each.
+//!
+//! One consumer of records holds a detector for each version that serves, and puts a report of it where the API
+//! finds it. Versions without a reference are not watched, unless they may learn one from their first samples.
+
+mod learn;
+mod report;
+mod sample;
+mod version;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use self::learn::Lesson;
+pub use self::report::{DriftReport, DriftState, EstimateReport, StreamEffect, StreamReport};
+use self::version::VersionWatch;
+use super::{Consumer, Record};
+use crate::config::{DriftSettings, MonitoringConfig};
+use crate::error::{Error, Result};
+use crate::ids::{ModelName, Version};
+use crate::metrics::{DriftFamilies, DriftMetrics, Outcome};
+use crate::repository::DriftReference;
+use crate::serving::Identity;
+
+type Key = (ModelName, Version);
+
+/// The reports of all versions that are watched.
+#[derive(Debug, Clone)]
+pub struct DriftReports {
+    config: MonitoringConfig,
+    by_version: Arc<Mutex<BTreeMap<Key, Arc<DriftReport>>>>,
+}
+
+impl DriftReports {
+    /// Makes room for reports.
+    pub fn new(config: MonitoringConfig) -> Self {
+        Self { config, by_version: Arc::default() }
+    }
+
+    /// Returns the report of a version that serves.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when monitoring is off, or there is nothing to compare the version with.
+    pub fn of(&self, identity: &Identity) -> Result<Arc<DriftReport>> {
+        let (name, version) = (&identity.model, identity.version);
+        if !self.config.enabled {
+            return Err(Error::Conflict("monitoring is off; start the server without --monitoring=false".into()));
+        }
+        let found = self.lock().get(&(name.clone(), version)).cloned();
+        match (found, &identity.reference) {
+            (Some(report), _) => Ok(report),
+            // It has not been asked yet.
+            (None, Some(reference)) => {
+                Ok(Arc::new(VersionWatch::new(reference.clone(), &self.config.drift, identity.serial).report()))
+            }
+            (None, None) if self.config.drift.learn_samples > 0 => Err(Error::Conflict(format!(
+                "model \"{name}\" version {version} still learns a reference from its first {} samples",
+                self.config.drift.learn_samples
+            ))),
+            (None, None) => Err(Error::Conflict(format!(
+                "model \"{name}\" version {version} has no reference to compare its traffic with; weir drift --reference DATA {name}/{version} makes one, and --drift-learn-samples lets versions learn one"
+            ))),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<DriftReport>>> {
+        self.by_version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A version that was asked since it loaded.
+#[derive(Debug)]
+struct Watched {
+    identity: Weak<Identity>,
+    key: Key,
+    stage: Stage,
+    is_new: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// There is nothing to compare it with.
+    Unwatched,
+    Learning(Lesson),
+    Watching(Box<VersionWatch>, DriftMetrics),
+}
+
+/// The consumer of records that watches for drift.
+#[derive(Debug)]
+pub struct DriftWatch {
+    settings: DriftSettings,
+    families: DriftFamilies,
+    reports: DriftReports,
+    /// By the serial number of the load.
+    versions: BTreeMap<u64, Watched>,
+}
+
+impl DriftWatch {
+    /// Makes a consumer that puts its reports into `reports`.
+    pub fn new(families: DriftFamilies, reports: DriftReports) -> Self {
+        Self { settings: reports.config.drift, families, reports, versions: BTreeMap::new() }
+    }
+
+    fn begin(&self, identity: &Arc<Identity>) -> Watched {
+        let stage = match (&identity.reference, self.settings.learn_samples) {
+            (Some(reference), _) => self.watch(identity, reference.clone()),
+            (None, 0) => Stage::Unwatched,
+            (None, samples) => Stage::Learning(Lesson::new(samples)),
+        };
+        let key = (identity.model.clone(), identity.version);
+        Watched { identity: Arc::downgrade(identity), key, stage, is_new: false }
+    }
+
+    fn watch(&self, identity: &Identity, reference: Arc<DriftReference>) -> Stage {
+        let watch = VersionWatch::new(reference, &self.settings, identity.serial);
+        let metrics = self.families.bind(identity.model.as_str(), &identity.version.to_string(), watch.stream_names());
+        Stage::Watching(Box::new(watch), metrics)
+    }
+
+    fn take(&mut self, record: &Record) {
+        let serial = record.version.serial;
+        if !self.versions.contains_key(&serial) {
+            let begun = self.begin(&record.version);
+            self.versions.insert(serial, begun);
+        }
+        let Some(watched) = self.versions.get_mut(&serial) else { return };
+        let learnt = match &mut watched.stage {
+            Stage::Unwatched => return,
+            Stage::Learning(lesson) => lesson.observe(record),
+            Stage::Watching(watch, _) => {
+                watch.observe(record);
+                None
+            }
+        };
+        watched.is_new = true;
+        if let Some(reference) = learnt {
+            let stage = self.watch(&record.version, Arc::new(reference));
+            if let Some(watched) = self.versions.get_mut(&serial) {
+                watched.stage = stage;
+            }
+        }
+    }
+
+    /// Shows what changed.
+    fn publish(&mut self) {
+        for watched in self.versions.values_mut() {
+            if !std::mem::take(&mut watched.is_new) {
+                continue;
+            }
+            let Stage::Watching(watch, metrics) = &mut watched.stage else { continue };
+            let report = watch.report();
+            metrics.set(&report.figures());
+            watch.tell_changes(&watched.key, &report);
+            self.reports.lock().insert(watched.key.clone(), Arc::new(report));
+        }
+    }
+
+    /// Forgets versions that no longer serve, and shows again what a newer load of the same version may have lost.
+    fn forget(&mut self) {
+        let gone: Vec<u64> = self
+            .versions
+            .iter()
+            .filter(|(_, watched)| watched.identity.strong_count() == 0)
+            .map(|(serial, _)| *serial)
+            .collect();
+        for serial in gone {
+            let Some(watched) = self.versions.remove(&serial) else { continue };
+            let key = watched.key.clone();
+            // Its series go.
+            drop(watched);
+            match self.versions.values_mut().find(|other| other.key == key) {
+                Some(other) => other.is_new = true,
+                None => drop(self.reports.lock().remove(&key)),
+            }
+        }
+    }
+}
+
+impl Consumer for DriftWatch {
+    fn consume(&mut self, records: &[Record]) {
+        for record in records.iter().filter(|record| record.outcome == Outcome::Success) {
+            self.take(record);
+        }
+        self.forget();
+        self.publish();
+    }
+}

@@ -1,0 +1,332 @@
+//! The streams of one version, and what is made of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::report::{DriftReport, DriftState, EstimateReport, StreamReport};
+use super::sample::value;
+use crate::config::DriftSettings;
+use crate::ids::{ModelName, Version};
+use crate::monitoring::Record;
+use crate::repository::{DriftReference, Stream, StreamDistribution};
+use crate::stats::drift::{Bins, Detector, DetectorSettings, Standing, StreamReference};
+use crate::stats::estimated_accuracy;
+
+/// An input with at most this p-value is counted as unusual.
+pub(super) const UNUSUAL: f64 = 0.01;
+
+/// A share of unusual inputs above this makes an alarm a warning.
+const WARNING_SHARE: f64 = 0.05;
+
+/// A share of unusual inputs above this makes the estimated accuracy void.
+const VOID_SHARE: f64 = 0.30;
+
+/// A change of the answers' margins or energies above this makes the estimated accuracy void. On the bundled models all
+/// changes of pictures below it leave the estimate within two points of the truth, and all that break it are above.
+const VOID_EFFECT: f64 = 0.5;
+
+/// An accuracy below the reference's by more than this, with its whole interval, is critical.
+const CRITICAL_LOSS: f64 = 0.02;
+
+/// The days whose samples a false alarm is at most expected in once, if they are more than the setting says.
+const RUN_DAYS: f64 = 30.0;
+const DAY_MICROSECONDS: i64 = 86_400_000_000;
+
+/// The detector of a version with what belongs to it.
+#[derive(Debug)]
+pub(super) struct VersionWatch {
+    reference: Arc<DriftReference>,
+    streams: Vec<StreamDistribution>,
+    detector: Detector,
+    settings: DriftSettings,
+    /// For each sample of the last window whether it is unusual, where that can be told.
+    unusual: VecDeque<bool>,
+    /// The beginning of the present day of records, and the samples since.
+    day: Option<(i64, u64)>,
+    run_length: f64,
+    /// The last state of each stream that was told.
+    told: BTreeMap<String, DriftState>,
+}
+
+impl VersionWatch {
+    pub(super) fn new(reference: Arc<DriftReference>, settings: &DriftSettings, seed: u64) -> Self {
+        let streams = reference.streams();
+        let shows = [Stream::Class, Stream::Margin];
+        let has_answers = streams.iter().any(|found| shows.contains(&found.stream));
+        let stream = |found: &StreamDistribution| StreamReference {
+            counts: found.counts.clone(),
+            bins: if found.edges.is_some() { Bins::Ordered } else { Bins::Classes },
+            shows_dependence: !has_answers || shows.contains(&found.stream),
+        };
+        let detector_settings = DetectorSettings {
+            window: settings.window,
+            learning_windows: settings.learning_windows,
+            run_length: settings.run_length,
+        };
+        Self {
+            detector: Detector::new(streams.iter().map(stream).collect(), detector_settings, seed),
+            streams,
+            reference,
+            settings: *settings,
+            unusual: VecDeque::new(),
+            day: None,
+            run_length: settings.run_length,
+            told: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn stream_names(&self) -> Vec<String> {
+        self.streams.iter().map(|found| found.name.clone()).collect()
+    }
+
+    pub(super) fn observe(&mut self, record: &Record) {
+        let bin = |found: &StreamDistribution| found.bin(value(found.stream, record)?);
+        let bins: Vec<Option<usize>> = self.streams.iter().map(bin).collect();
+        self.detector.observe(&bins);
+        if let (Some(ranks), Some(energy)) = (&self.reference.unusual, value(Stream::Energy, record)) {
+            self.unusual.push_back(ranks.p_value(energy) <= UNUSUAL);
+            if self.unusual.len() > self.settings.window {
+                self.unusual.pop_front();
+            }
+        }
+        self.count_day(record.at);
+    }
+
+    /// Lets the run length follow the traffic: at a day's end it is at least the samples of thirty such days.
+    fn count_day(&mut self, at: i64) {
+        let (since, count) = self.day.get_or_insert((at, 0));
+        *count += 1;
+        if at - *since >= DAY_MICROSECONDS {
+            let days = (at - *since) as f64 / DAY_MICROSECONDS as f64;
+            self.run_length = self.settings.run_length.max(*count as f64 / days * RUN_DAYS);
+            self.detector.set_run_length(self.run_length);
+            self.day = Some((at, 0));
+        }
+    }
+
+    /// Returns the figures as they stand.
+    pub(super) fn report(&self) -> DriftReport {
+        let standing = self.detector.standing();
+        let share = self.anomaly_share();
+        let estimate = self.estimate(&standing, share);
+        let is_critical = estimate
+            .as_ref()
+            .is_some_and(|estimate| estimate.valid && estimate.high < estimate.reference_accuracy - CRITICAL_LOSS);
+        let is_harmful = share.is_none_or(|share| share > WARNING_SHARE)
+            || estimate.as_ref().is_some_and(|estimate| !estimate.valid);
+        let state = |is_alarmed: bool, is_changed: bool| match (is_alarmed, is_changed) {
+            (false, false) => DriftState::Quiet,
+            _ if is_critical => DriftState::Critical,
+            (true, _) if is_harmful => DriftState::Warning,
+            (true, _) | (false, true) => DriftState::Info,
+        };
+        let streams = self.streams.iter().zip(&standing.streams).map(|(reference, stream)| {
+            let state = state(stream.is_alarmed, stream.is_changed);
+            StreamReport::new(reference, stream, state, standing.dependence)
+        });
+        let mut streams: Vec<StreamReport> = streams.collect();
+        StreamReport::name_moved(&mut streams);
+        DriftReport {
+            source: self.reference.source.clone(),
+            reference_samples: self.reference.samples,
+            samples: standing.seen,
+            window: self.settings.window,
+            learning_windows: standing.learning,
+            dependence: standing.dependence,
+            run_length: self.run_length,
+            state: streams.iter().map(|stream| stream.state).max().unwrap_or(DriftState::Quiet),
+            anomaly_share: share,
+            estimate,
+            streams,
+        }
+    }
+
+    /// Returns the share of unusual inputs in the last window.
+    fn anomaly_share(&self) -> Option<f64> {
+        let unusual = self.unusual.iter().filter(|unusual| **unusual).count();
+        (!self.unusual.is_empty()).then(|| unusual as f64 / self.unusual.len() as f64)
+    }
+
+    /// Estimates the accuracy of the last window from its margins.
+    fn estimate(&self, standing: &Standing, share: Option<f64>) -> Option<EstimateReport> {
+        let reference_accuracy = self.reference.accuracy()?;
+        let margin = self.reference.margin.as_ref()?;
+        let place = |stream: Stream| self.streams.iter().position(|found| found.stream == stream);
+        let live = &standing.streams[place(Stream::Margin)?];
+        let estimate =
+            estimated_accuracy(&margin.histogram.counts, &margin.correct, &live.window, standing.dependence)?;
+        let effect = |stream: Stream| standing.streams[place(stream)?].effect.map(|effect| effect.psi);
+        let has_moved = [Stream::Margin, Stream::Energy].into_iter().filter_map(effect).any(|psi| psi > VOID_EFFECT);
+        Some(EstimateReport {
+            accuracy: estimate.accuracy,
+            low: estimate.low(),
+            high: estimate.high(),
+            valid: !has_moved && share.is_none_or(|share| share <= VOID_SHARE),
+            reference_accuracy,
+        })
+    }
+
+    /// Writes a line of the log for each stream whose state is another than it was.
+    pub(super) fn tell_changes(&mut self, (model, version): &(ModelName, Version), report: &DriftReport) {
+        for stream in &report.streams {
+            let before = self.told.insert(stream.stream.clone(), stream.state).unwrap_or(DriftState::Quiet);
+            if before == stream.state {
+                continue;
+            }
+            let psi = stream.effect.as_ref().map(|effect| effect.psi);
+            let (name, state, evidence) = (stream.stream.as_str(), stream.state.name(), stream.evidence);
+            if stream.state >= DriftState::Warning {
+                tracing::warn!(%model, %version, stream = name, state, evidence, psi, "the traffic of a model has changed");
+            } else {
+                tracing::info!(%model, %version, stream = name, state, evidence, psi, "a stream has another state");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Outcome;
+    use crate::monitoring::Answer;
+    use crate::repository::{ColumnReference, MarginReference};
+    use crate::serving::{Identity, Places, Protocol};
+    use crate::stats::{Histogram, Moments, Ranks};
+    use crate::transform::InputParts;
+
+    const SETTINGS: DriftSettings =
+        DriftSettings { window: 500, learning_windows: 0, run_length: 1e9, learn_samples: 0 };
+
+    /// Numbers from 0 to 1 that look as if they were drawn.
+    fn spread(place: usize) -> f64 {
+        let mixed = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn reference(columns: Vec<ColumnReference>) -> DriftReference {
+        let numbers = || (0..5000).map(spread);
+        let margin = Histogram::by_quantiles(numbers(), 20);
+        // The least sure half is right half the time.
+        let half = |(bin, count): (usize, &u64)| if bin < 10 { count / 2 } else { *count };
+        let correct = margin.counts.iter().enumerate().map(half).collect();
+        DriftReference {
+            source: "test".into(),
+            samples: 5000,
+            input_mean: Histogram::by_quantiles(numbers(), 20),
+            input_deviation: Histogram { edges: Vec::new(), counts: vec![5000] },
+            confidence: None,
+            predictions: vec![2500, 2500],
+            inverted: None,
+            margin: Some(MarginReference { histogram: margin, correct }),
+            energy: None,
+            unusual: Some(Ranks::new(numbers())),
+            value: None,
+            columns,
+            length: None,
+            unknown_tokens: None,
+            sets: Vec::new(),
+            abstentions: Vec::new(),
+        }
+    }
+
+    fn record(place: usize, margin: f64, energy: f64, parts: &[f32]) -> Record {
+        let identity = Identity {
+            serial: 1,
+            model: "m".parse().unwrap(),
+            version: Version(1),
+            digest: [0; 32],
+            labels: Vec::new(),
+            places: Places::Classes { probabilities: 0, logits: None },
+            parts: InputParts::Columns(parts.len()),
+            reference: None,
+        };
+        Record {
+            version: Arc::new(identity),
+            id: uuid::Uuid::now_v7(),
+            client: None,
+            item: 0,
+            at: place as i64,
+            total_us: 1,
+            protocol: Protocol::Weir,
+            outcome: Outcome::Success,
+            cached: false,
+            inverted: None,
+            input: Some(Moments { mean: spread(place) as f32, deviation: 1.0 }),
+            parts: Some(parts.into()),
+            answer: Answer::Classified {
+                class: (spread(place * 7) * 2.0) as u32,
+                confidence: 0.9,
+                margin: margin as f32,
+                energy: Some(energy as f32),
+                classes: 2,
+                probabilities: [0.5; crate::monitoring::MAX_PROBABILITIES],
+            },
+        }
+    }
+
+    fn watched(reference: DriftReference, records: impl Iterator<Item = Record>) -> DriftReport {
+        let mut watch = VersionWatch::new(Arc::new(reference), &SETTINGS, 3);
+        records.for_each(|record| watch.observe(&record));
+        watch.report()
+    }
+
+    fn named<'r>(report: &'r DriftReport, name: &str) -> &'r StreamReport {
+        report.streams.iter().find(|stream| stream.stream == name).unwrap()
+    }
+
+    #[test]
+    fn a_column_whose_cells_go_missing_is_named() {
+        let numbers = Histogram::by_quantiles((0..5000).map(spread), 20);
+        let mut counts = numbers.counts;
+        counts.push(0);
+        let age = ColumnReference { name: "age".into(), edges: Some(numbers.edges), counts };
+        let kind = ColumnReference { name: "kind".into(), edges: None, counts: vec![2500, 2500, 0] };
+        let parts = |place: usize| {
+            let age = if place.is_multiple_of(3) { f32::NAN } else { spread(place * 5) as f32 };
+            [age, ((spread(place * 11) * 2.0) as usize) as f32]
+        };
+        let records = (0..1000).map(|place| record(place, spread(place * 3), 0.5, &parts(place)));
+        let report = watched(reference(vec![age, kind]), records);
+        assert_eq!(report.state, DriftState::Info, "{report:?}");
+        let age = named(&report, "column:age");
+        assert!(age.state == DriftState::Info && age.moved && age.effect.as_ref().unwrap().psi > 1.0, "{age:?}");
+        assert_eq!((*age.window.last().unwrap(), named(&report, "column:kind").state), (167, DriftState::Quiet));
+    }
+
+    #[test]
+    fn less_clear_answers_are_critical_and_unusual_inputs_a_warning() {
+        let unchanged = watched(reference(vec![]), (0..1000).map(|place| record(place, spread(place * 3), 0.5, &[])));
+        assert_eq!((unchanged.state, unchanged.anomaly_share), (DriftState::Quiet, Some(0.0)));
+        let estimate = unchanged.estimate.unwrap();
+        assert!(estimate.valid && (estimate.accuracy - 0.75).abs() < 0.02, "{estimate:?}");
+        // Margins a third lower: an effect below what makes the estimate void.
+        let less_clear = (0..2000).map(|place| record(place, spread(place * 3).powf(1.7), 0.5, &[]));
+        let report = watched(reference(vec![]), less_clear);
+        let estimate = report.estimate.as_ref().unwrap();
+        assert!(estimate.valid && estimate.high < 0.73, "{report:?}");
+        assert_eq!((report.state, named(&report, "margin").state), (DriftState::Critical, DriftState::Critical));
+        let shifted = (0..1000).map(|place| {
+            let mut record = record(place, spread(place * 3), if place.is_multiple_of(10) { 0.001 } else { 0.5 }, &[]);
+            record.input = record.input.map(|input| Moments { mean: input.mean + 0.5, ..input });
+            record
+        });
+        let report = watched(reference(vec![]), shifted);
+        assert_eq!((report.state, report.anomaly_share), (DriftState::Warning, Some(0.1)), "{report:?}");
+        assert_eq!(named(&report, "margin").state, DriftState::Quiet);
+    }
+
+    #[test]
+    fn the_run_length_follows_the_traffic_of_a_day() {
+        let mut watch =
+            VersionWatch::new(Arc::new(reference(vec![])), &DriftSettings { run_length: 1e3, ..SETTINGS }, 1);
+        for place in 0..2000 {
+            let mut record = record(place, spread(place), 0.5, &[]);
+            record.at = place as i64 * DAY_MICROSECONDS / 1000;
+            watch.observe(&record);
+        }
+        let run_length = watch.report().run_length;
+        assert!((29_900.0..30_100.0).contains(&run_length), "{run_length}");
+    }
+}
