@@ -3,21 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exact::{
+    BinSums, CALIBRATION_BINS as BINS, calibration_bin, expected_calibration_error, mean_of_nano, nano,
+};
 use super::ratio;
-
-/// The number of bins, as in Guo et al.
-const BINS: usize = 15;
 
 /// Counts and sums of confidence, by bin.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bins([Bin; BINS]);
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Bin {
-    samples: u64,
-    correct: u64,
-    confidence_sum: f64,
-}
+pub(super) struct Bins([BinSums; BINS]);
 
 /// The samples whose confidence is within `lower..upper` (the last bin includes 1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,37 +27,31 @@ pub struct ReliabilityBin {
     pub accuracy: f64,
 }
 
-impl Bin {
-    /// Returns the distance of the sum of confidences from the number of correct answers.
-    fn gap_sum(&self) -> f64 {
-        (self.confidence_sum - self.correct as f64).abs()
-    }
-}
-
 impl Bins {
     pub(super) fn add(&mut self, confidence: f64, correct: bool) {
-        let bin = &mut self.0[((confidence * BINS as f64) as usize).min(BINS - 1)];
+        let confidence_nano = nano(confidence);
+        let bin = &mut self.0[calibration_bin(confidence_nano)];
         bin.samples += 1;
         bin.correct += u64::from(correct);
-        bin.confidence_sum += confidence;
+        bin.confidence_nano += confidence_nano;
     }
 
     /// ECE = Σ (n_b / n) · |accuracy_b − confidence_b|, Guo et al. 2017, equation 3.
     pub(super) fn expected_error(&self) -> f64 {
-        ratio(self.0.iter().map(Bin::gap_sum).sum(), self.0.iter().map(|bin| bin.samples).sum())
+        expected_calibration_error(&self.0)
     }
 
     /// MCE = max |accuracy_b − confidence_b| over bins with samples, Guo et al. 2017, equation 5.
     pub(super) fn maximum_error(&self) -> f64 {
-        self.0.iter().map(|bin| ratio(bin.gap_sum(), bin.samples)).fold(0.0, f64::max)
+        self.0.iter().map(|bin| ratio(bin.gap(), bin.samples)).fold(0.0, f64::max)
     }
 
     pub(super) fn reliability(&self) -> Vec<ReliabilityBin> {
-        let bin = |(index, bin): (usize, &Bin)| ReliabilityBin {
+        let bin = |(index, bin): (usize, &BinSums)| ReliabilityBin {
             lower: index as f64 / BINS as f64,
             upper: (index + 1) as f64 / BINS as f64,
             samples: bin.samples,
-            confidence: ratio(bin.confidence_sum, bin.samples),
+            confidence: mean_of_nano(bin.confidence_nano, bin.samples),
             accuracy: ratio(bin.correct as f64, bin.samples),
         };
         self.0.iter().enumerate().map(bin).collect()

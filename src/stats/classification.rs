@@ -4,11 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::calibration::Bins;
+use super::exact::{brier_nano, loss_nano, mean_of_nano};
 use super::{argmax, ratio};
-
-/// The least probability whose logarithm is taken, as in Keras: one confident mistake then costs 16.1 nats
-/// and not infinity.
-pub const PROBABILITY_FLOOR: f64 = 1e-7;
 
 /// Precision, recall and F1, each from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
@@ -66,8 +63,9 @@ pub struct Evaluator {
     pub(super) confusion: Vec<Vec<u64>>,
     /// Counts by the rank of the true class: most probable, second most probable, ….
     pub(super) ranks: Vec<u64>,
-    loss_sum: f64,
-    pub(super) brier_sum: f64,
+    /// Sums in billionths, so that they do not depend on the order of the samples.
+    loss_nano: i64,
+    pub(super) brier_nano: i64,
     pub(super) bins: Bins,
 }
 
@@ -77,8 +75,8 @@ impl Evaluator {
         Self {
             confusion: vec![vec![0; classes]; classes],
             ranks: vec![0; classes],
-            loss_sum: 0.0,
-            brier_sum: 0.0,
+            loss_nano: 0,
+            brier_nano: 0,
             bins: Bins::default(),
         }
     }
@@ -92,9 +90,8 @@ impl Evaluator {
         let predicted = argmax(probabilities);
         self.confusion[truth][predicted] += 1;
         self.ranks[rank(truth, probabilities)] += 1;
-        self.loss_sum -= f64::from(probabilities[truth]).max(PROBABILITY_FLOOR).ln();
-        let squared = |(class, p): (usize, &f32)| (f64::from(*p) - f64::from(u8::from(class == truth))).powi(2);
-        self.brier_sum += probabilities.iter().enumerate().map(squared).sum::<f64>();
+        self.loss_nano += loss_nano(probabilities[truth]);
+        self.brier_nano += brier_nano(probabilities, truth);
         self.bins.add(f64::from(probabilities[predicted]), predicted == truth);
     }
 
@@ -102,13 +99,13 @@ impl Evaluator {
     pub fn summary(&self) -> Summary {
         let samples: u64 = self.confusion.iter().flatten().sum();
         let correct: u64 = (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum();
-        Summary { samples, loss: ratio(self.loss_sum, samples), accuracy: ratio(correct as f64, samples) }
+        Summary { samples, loss: mean_of_nano(self.loss_nano, samples), accuracy: ratio(correct as f64, samples) }
     }
 
     /// Returns the evaluation of all samples so far.
     pub fn finish(&self) -> Evaluation {
         let summary = self.summary();
-        let classes: Vec<ClassScores> = (0..self.confusion.len()).map(|class| self.class(class)).collect();
+        let classes = class_scores(&self.confusion);
         let count = classes.len() as u64;
         let weighted = |weight: &dyn Fn(&ClassScores) -> u64, total: u64| {
             let mean = |of: &dyn Fn(&Scores) -> f64| {
@@ -125,16 +122,20 @@ impl Evaluator {
             confusion: self.confusion.clone(),
         }
     }
+}
 
-    fn class(&self, class: usize) -> ClassScores {
-        let hits = self.confusion[class][class] as f64;
-        let support: u64 = self.confusion[class].iter().sum();
-        let predicted: u64 = self.confusion.iter().map(|row| row[class]).sum();
+/// Returns the scores of each class of a square matrix whose `confusion[truth][predicted]` counts samples.
+pub fn class_scores(confusion: &[Vec<u64>]) -> Vec<ClassScores> {
+    let scores = |class: usize| {
+        let hits = confusion[class][class] as f64;
+        let support: u64 = confusion[class].iter().sum();
+        let predicted: u64 = confusion.iter().map(|row| row[class]).sum();
         let (precision, recall) = (ratio(hits, predicted), ratio(hits, support));
         let sum = precision + recall;
         let f1 = if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 };
         ClassScores { support, scores: Scores { precision, recall, f1 } }
-    }
+    };
+    (0..confusion.len()).map(scores).collect()
 }
 
 /// Returns the rank of the true class, from 0. Of equal probabilities the first class ranks higher, as in
@@ -147,6 +148,7 @@ fn rank(truth: usize, probabilities: &[f32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::PROBABILITY_FLOOR;
     use proptest::prelude::*;
 
     fn close(a: f64, b: f64) -> bool {

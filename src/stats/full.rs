@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::agreement::{cohen_kappa, matthews_correlation};
 use super::calibration::ReliabilityBin;
 use super::curves::{ClassCurves, curves};
+use super::exact::mean_of_nano;
 use super::{Evaluation, Interval, Predictions, Scores, ratio, wilson};
 
 /// The values of k for which the top-k accuracy is reported, as far as there are more classes.
@@ -79,7 +80,7 @@ impl Predictions {
             micro_average: Scores { precision: summary.accuracy, recall: summary.accuracy, f1: summary.accuracy },
             matthews_correlation: matthews_correlation(&evaluation.confusion),
             cohen_kappa: cohen_kappa(&evaluation.confusion),
-            brier_score: ratio(evaluator.brier_sum, summary.samples),
+            brier_score: mean_of_nano(evaluator.brier_nano, summary.samples),
             top_k: GUESSES.iter().filter(|k| **k < self.classes()).map(top).collect(),
             maximum_calibration_error: evaluator.bins.maximum_error(),
             reliability: evaluator.bins.reliability(),

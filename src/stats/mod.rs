@@ -15,6 +15,7 @@ mod conformal;
 mod curves;
 pub mod drift;
 mod estimate;
+mod exact;
 mod full;
 mod histogram;
 mod interval;
@@ -29,11 +30,15 @@ pub use anomaly::{Ranks, combined};
 pub use binomial::{binomial_tail, share_at_most};
 pub use calibration::ReliabilityBin;
 pub use certainty::Certainty;
-pub use classification::{ClassScores, Evaluation, Evaluator, PROBABILITY_FLOOR, Scores, Summary};
+pub use classification::{ClassScores, Evaluation, Evaluator, Scores, Summary, class_scores};
 pub use comparison::{ClassChange, Comparison, McNemar, SIGNIFICANCE, TestMethod, mcnemar};
 pub use conformal::{Selective, conformal_rank, conformal_threshold, selective_threshold};
 pub use curves::{ClassCurves, Curve};
 pub use estimate::{EstimatedAccuracy, estimated_accuracy};
+pub use exact::{
+    BinSums, CALIBRATION_BINS, PROBABILITY_FLOOR, brier_nano, calibration_bin, expected_calibration_error, loss_nano,
+    mean_of_nano, nano,
+};
 pub use full::{FullEvaluation, TopK};
 pub use histogram::Histogram;
 pub use interval::{Interval, wilson};
