@@ -7,17 +7,17 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Wire};
+use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Watch, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::monitoring::{DriftReports, DriftWatch, Monitor};
+use crate::monitoring::{DriftReports, DriftWatch, Log, Monitor, keep_gauges};
 use crate::serving::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, Tuner, TuningStore,
     run_probes,
 };
-use crate::store::Audit;
+use crate::store::{Audit, Store, StoreSettings};
 use crate::telemetry::LogControl;
 use crate::transform::ImageLimits;
 
@@ -31,7 +31,7 @@ pub struct App {
     engines: Engines,
     predictor: Arc<Predictor>,
     manager: Arc<Manager>,
-    monitor: Option<Arc<Monitor>>,
+    watch: Option<Watch>,
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
@@ -93,11 +93,9 @@ impl App {
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let drift = DriftReports::new(config.monitoring.clone());
-        let watch = DriftWatch::new(metrics.drift.clone(), drift.clone());
-        let start = || Monitor::start(vec![Box::new(watch)]).map(Arc::new);
-        let monitor = config.monitoring.enabled.then(start).transpose()?;
-        if let Some(monitor) = &monitor {
-            predictor.observe(monitor.observer())?;
+        let watch = config.monitoring.enabled.then(|| watch(&config, &metrics, &drift)).transpose()?;
+        if let Some(watch) = &watch {
+            predictor.observe(watch.monitor.observer())?;
         }
         let serving = &config.serving;
         let load = LoadSettings {
@@ -126,11 +124,12 @@ impl App {
             manager: manager.clone(),
             metrics: metrics.clone(),
             audit: Arc::new(Audit::open(&config.lifecycle.state_dir)),
+            watch: watch.clone(),
             log,
             drift,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, monitor, state, stopping })
+        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, watch, state, stopping })
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -191,6 +190,10 @@ impl App {
             .serving
             .probe_interval
             .map(|interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone())));
+        let gauges = self
+            .watch
+            .as_ref()
+            .map(|watch| tokio::spawn(keep_gauges(self.predictor.clone(), watch.store.clone(), closed.clone())));
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
         let over_http = &metrics.http.connections;
         let mut ports = vec![(listeners.http, first, over_http)];
@@ -220,14 +223,16 @@ impl App {
                 shutdown = Shutdown::Forced;
             }
         }
-        if let Some(probes) = probes {
-            drop(probes.await);
+        for task in probes.into_iter().chain(gauges) {
+            drop(task.await);
         }
         if let Some(tuner) = &self.tuner {
             tuner.close();
         }
-        if let Some(monitor) = &self.monitor {
-            monitor.close();
+        if let Some(watch) = &self.watch {
+            // What is left in the queue goes to the store.
+            watch.monitor.close();
+            watch.store.close();
         }
         self.manager.close();
         if shutdown == Shutdown::Clean {
@@ -236,6 +241,22 @@ impl App {
         }
         Ok(shutdown)
     }
+}
+
+/// Starts what observes predictions and keeps them.
+fn watch(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports) -> Result<Watch> {
+    let monitoring = &config.monitoring;
+    let settings = StoreSettings {
+        folder: config.lifecycle.state_dir.clone(),
+        database: monitoring.database.clone(),
+        keep_predictions: monitoring.keep_predictions,
+        keep_bytes: monitoring.keep_predictions_bytes,
+        keep_feedback: monitoring.keep_feedback,
+    };
+    let store = Arc::new(Store::open(settings, metrics.store.clone())?);
+    let drift = DriftWatch::new(metrics.drift.clone(), drift.clone());
+    let monitor = Arc::new(Monitor::start(vec![Box::new(Log::new(store.clone())), Box::new(drift)])?);
+    Ok(Watch { monitor, store })
 }
 
 /// Binds the addresses of a server.

@@ -41,6 +41,10 @@ pub enum Kind {
     Cancelled,
     /// The request conflicts with the current state.
     Conflict,
+    /// What the request is about was there and is no longer kept.
+    Gone,
+    /// What should be kept cannot be written.
+    StorageFull,
     /// The settings do not permit this request to the caller.
     Forbidden,
     /// The protocol defines this feature, but the server does not support it.
@@ -81,6 +85,12 @@ pub enum Error {
     /// The request cannot be carried out in the current state.
     #[error("{0}")]
     Conflict(String),
+    /// What the request is about was there and is no longer kept.
+    #[error("{0}")]
+    Gone(String),
+    /// There is no room on disk for what should be kept.
+    #[error("nothing was kept: {0}")]
+    StorageFull(String),
     /// The settings do not permit this request to the caller.
     #[error("{0}")]
     Forbidden(String),
@@ -185,6 +195,8 @@ impl Error {
             }
             Self::Cancelled | Self::Interrupted { .. } => Kind::Cancelled,
             Self::GateMissed(_) | Self::Conflict(_) => Kind::Conflict,
+            Self::Gone(_) => Kind::Gone,
+            Self::StorageFull(_) => Kind::StorageFull,
             Self::Forbidden(_) => Kind::Forbidden,
             Self::ModelFailed { .. }
             | Self::Internal { .. }

@@ -88,6 +88,8 @@ impl Dialect {
             // Nobody reads this answer; nginx's code keeps it apart in the metrics.
             (_, Kind::Cancelled) => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             (_, Kind::Conflict) => StatusCode::CONFLICT,
+            (_, Kind::Gone) => StatusCode::GONE,
+            (_, Kind::StorageFull) => StatusCode::INSUFFICIENT_STORAGE,
             (_, Kind::Forbidden) => StatusCode::FORBIDDEN,
             (_, Kind::Unsupported) => StatusCode::NOT_IMPLEMENTED,
             (_, Kind::Internal) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -120,6 +120,8 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
         Kind::DeadlineExceeded => ("deadline_exceeded", "No answer in time"),
         Kind::Cancelled => ("cancelled", "The request was cancelled"),
         Kind::Conflict => ("conflict", "The request conflicts with the present state"),
+        Kind::Gone => ("gone", "No longer kept"),
+        Kind::StorageFull => ("storage_full", "Nothing more can be kept"),
         Kind::Forbidden => ("forbidden", "Not allowed"),
         Kind::Unsupported => ("unsupported", "Not supported"),
         Kind::Internal => ("internal", "Internal error"),

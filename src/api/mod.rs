@@ -30,4 +30,4 @@ mod traces;
 pub use connection::Wire;
 pub use http::{HttpApi, openapi};
 pub use server::{Shutdown, serve, serve_page};
-pub use state::{ApiParts, ApiSettings, ApiState, Health};
+pub use state::{ApiParts, ApiSettings, ApiState, Health, Watch};

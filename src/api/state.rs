@@ -12,9 +12,9 @@ use super::traces::Traces;
 use crate::config::{CompatMetrics, HttpConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::monitoring::DriftReports;
+use crate::monitoring::{DriftReports, Monitor};
 use crate::serving::{Manager, Predictor};
-use crate::store::Audit;
+use crate::store::{Audit, Store};
 use crate::telemetry::LogControl;
 
 /// Limits and other settings of the API.
@@ -47,10 +47,21 @@ pub struct ApiParts {
     pub metrics: Arc<Metrics>,
     /// The audit trail.
     pub audit: Arc<Audit>,
+    /// What is observed of predictions, if it is.
+    pub watch: Option<Watch>,
     /// Control over the log.
     pub log: LogControl,
     /// The reports of drift.
     pub drift: DriftReports,
+}
+
+/// What is observed of predictions.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// The owner of the records.
+    pub monitor: Arc<Monitor>,
+    /// Where records and feedback are kept.
+    pub store: Arc<Store>,
 }
 
 /// The stages of the way down, from wanting traffic to closing.
@@ -122,7 +133,7 @@ impl ApiState {
             parts,
             health,
             settings,
-            access: Access::new(http.admin),
+            access: Access::new(http.admin, http.feedback),
             buffered,
             regions,
             traces: Traces::default(),
@@ -183,6 +194,15 @@ impl ApiState {
     /// Which requests leave a trace.
     pub(super) fn traces(&self) -> &Traces {
         &self.0.traces
+    }
+
+    /// Returns what is observed of predictions.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when nothing is.
+    pub(super) fn watch(&self) -> Result<&Watch> {
+        let off = || Error::Forbidden("predictions are not observed; the setting --monitoring says so".into());
+        self.0.parts.watch.as_ref().ok_or_else(off)
     }
 
     /// Control over the log.

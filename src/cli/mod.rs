@@ -8,6 +8,7 @@ mod data;
 mod drift;
 mod engine;
 mod evaluate;
+mod feedback;
 mod healthcheck;
 mod lr_find;
 mod models;
@@ -69,6 +70,8 @@ enum Command {
     Drift(drift::DriftArgs),
     /// List, promote, roll back, load and unload the models of a running server
     Models(models::ModelsArgs),
+    /// Tell a running server what was right
+    Feedback(feedback::FeedbackArgs),
     /// Measure a server, or the engine alone, under a known load
     Bench(bench::BenchArgs),
     /// Exit with 0 if a running server is ready (for containers)
@@ -100,6 +103,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Drift(args) => drift::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Feedback(args) => feedback::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),

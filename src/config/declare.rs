@@ -128,6 +128,15 @@ impl Setting<f64> {
         Ok(Some(self.zero_or_seconds()?).filter(|duration| !duration.is_zero()))
     }
 
+    /// Returns a time of more than 0 and at most ten years, given in days.
+    pub(super) fn days(&self) -> Result<Duration> {
+        const YEARS: f64 = 3653.0;
+        if !(self.value > 0.0 && self.value <= YEARS) {
+            return Err(self.refuse(format!("must be a number of days up to {YEARS}, got {}", self.value)));
+        }
+        Ok(Duration::from_secs_f64(self.value * 86_400.0))
+    }
+
     /// Returns a time of at most a day.
     pub(super) fn zero_or_seconds(&self) -> Result<Duration> {
         const DAY: f64 = 86_400.0;

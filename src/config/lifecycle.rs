@@ -24,10 +24,10 @@ pub enum Control {
     None,
 }
 
-/// The callers that may use the admin API.
+/// The callers that may do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Admin {
+pub enum Callers {
     /// Callers on this machine.
     #[default]
     Loopback,

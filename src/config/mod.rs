@@ -8,7 +8,7 @@ mod options;
 mod serve;
 
 pub use grpc::GrpcListen;
-pub use lifecycle::{Admin, Control, LifecycleConfig, LoadModel, VersionPolicy};
+pub use lifecycle::{Callers, Control, LifecycleConfig, LoadModel, VersionPolicy};
 pub use options::ServeOptions;
 pub use serve::ServeConfig;
 
@@ -113,7 +113,9 @@ pub struct SchedulingSettings {
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// The callers that may use the admin API.
-    pub admin: Admin,
+    pub admin: Callers,
+    /// The callers that may say what was right.
+    pub feedback: Callers,
     /// The address to listen on.
     pub listen: std::net::SocketAddr,
     /// The most connections at the same time; more wait in the system's backlog.
@@ -153,6 +155,14 @@ pub struct MonitoringConfig {
     pub enabled: bool,
     /// Watching for changes of the traffic.
     pub drift: DriftSettings,
+    /// The URL of the PostgreSQL database to keep them in; a file in the state folder otherwise.
+    pub database: Option<String>,
+    /// The time for which predictions are kept.
+    pub keep_predictions: Duration,
+    /// The bytes that predictions may take.
+    pub keep_predictions_bytes: u64,
+    /// The time for which feedback, and what follows from it, is kept.
+    pub keep_feedback: Duration,
 }
 
 /// Settings of watching for changes of the traffic.

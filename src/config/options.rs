@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::declare::{Setting, settings};
-use super::{Admin, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, VersionPolicy};
+use super::{Callers, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, VersionPolicy};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 
@@ -68,7 +68,7 @@ settings! {
     state_dir: PathBuf, "WEIR_STATE_DIR", "DIR", default "state" => "state".into();
     /// Callers that may promote, roll back, load, unload and read the audit trail: loopback (this machine), all
     /// or off (nobody)
-    admin: Admin, "WEIR_ADMIN", "WHO", default "loopback" => Admin::Loopback;
+    admin: Callers, "WEIR_ADMIN", "WHO", default "loopback" => Callers::Loopback;
 
     in "Engines";
     /// Engine that runs the models; auto is tract, and ONNX Runtime for what tract cannot run
@@ -129,6 +129,16 @@ settings! {
     drift_run_length: f64, "WEIR_DRIFT_RUN_LENGTH", "N", default "1e9" => 1e9;
     /// Samples that a version without a reference learns one from; 0 leaves it unwatched
     drift_learn_samples: usize, "WEIR_DRIFT_LEARN_SAMPLES", "N", default "0" => 0;
+    /// Database for predictions and feedback: postgres://user:password@host/name, which several servers may share
+    database: String, "WEIR_DATABASE", "URL", unset "SQLite, in the file weir.db of the state folder";
+    /// Callers that may say what was right (POST /feedback): loopback (this machine), all or off (nobody)
+    feedback: Callers, "WEIR_FEEDBACK", "WHO", default "loopback" => Callers::Loopback;
+    /// Days for which predictions are kept
+    keep_predictions_days: f64, "WEIR_KEEP_PREDICTIONS_DAYS", "DAYS", default "14" => 14.0;
+    /// Bytes that the predictions may take; the oldest go first
+    keep_predictions_bytes: u64, "WEIR_KEEP_PREDICTIONS_BYTES", "BYTES", default "2147483648" => 2 << 30;
+    /// Days for which feedback and the figures that follow from it are kept
+    keep_feedback_days: f64, "WEIR_KEEP_FEEDBACK_DAYS", "DAYS", default "400" => 400.0;
 
     in "Connections";
     /// Most connections at the same time; more wait in the system's backlog

@@ -38,7 +38,7 @@ impl ServeOptions {
         Ok(ServeConfig {
             lifecycle: lifecycle(&values)?,
             serving: serving(&values, executable)?,
-            monitoring: MonitoringConfig { enabled: values.monitoring.value, drift: drift(&values)? },
+            monitoring: monitoring(&values)?,
             http: http(&values)?,
             grpc: values.grpc.value,
             log: LogConfig { format: values.log_format.value, filter: values.log.value },
@@ -137,10 +137,29 @@ fn drift(values: &ServeValues) -> Result<DriftSettings> {
 /// The most samples that a reference is learnt from: their numbers are held in memory meanwhile.
 const MOST_LEARNT: usize = 100_000;
 
+fn monitoring(values: &ServeValues) -> Result<MonitoringConfig> {
+    let database = &values.database;
+    if let Some(url) = &database.value
+        && !(url.starts_with("postgres://") || url.starts_with("postgresql://"))
+    {
+        // The URL may hold a password.
+        return Err(database.refuse("expected a URL that begins with postgres://".into()));
+    }
+    Ok(MonitoringConfig {
+        enabled: values.monitoring.value,
+        drift: drift(values)?,
+        database: database.value.clone(),
+        keep_predictions: values.keep_predictions_days.days()?,
+        keep_predictions_bytes: values.keep_predictions_bytes.value,
+        keep_feedback: values.keep_feedback_days.days()?,
+    })
+}
+
 fn http(values: &ServeValues) -> Result<HttpConfig> {
     let max_body_bytes = values.max_body_bytes.at_least_one()?;
     Ok(HttpConfig {
         admin: values.admin.value,
+        feedback: values.feedback.value,
         listen: values.http.value,
         max_connections: values.max_connections.at_least_one()?,
         header_timeout: values.header_timeout_seconds.seconds()?,

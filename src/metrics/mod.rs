@@ -11,6 +11,7 @@ mod http;
 mod lifecycle;
 mod pool;
 mod serving;
+mod store;
 mod training;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,8 @@ pub use grpc::{GrpcMetrics, code_name};
 pub use http::{HttpMetrics, Protocol};
 pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use pool::PoolMetrics;
-pub use serving::{Outcome, RecordMetrics, ServableMetrics, Source, Stage, Stages};
+pub use serving::{FeedbackGauges, Outcome, RecordMetrics, ServableMetrics, Source, Stage, Stages};
+pub use store::StoreMetrics;
 pub use training::TrainingMetrics;
 
 use crate::error::{Error, Result};
@@ -54,6 +56,8 @@ pub struct Metrics {
     pub lifecycle: LifecycleMetrics,
     /// Drift of live traffic.
     pub drift: DriftFamilies,
+    /// The store of predictions and feedback.
+    pub store: StoreMetrics,
     serving: serving::ServingFamilies,
 }
 
@@ -71,9 +75,10 @@ impl Metrics {
         let serving = serving::ServingFamilies::register(&registry)?;
         let drift = DriftFamilies::register(&registry, serving.accuracy())?;
         let lifecycle = LifecycleMetrics::register(&registry)?;
+        let store = StoreMetrics::register(&registry)?;
         register_process(&registry)?;
         let exports_grpc = AtomicBool::new(false);
-        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, drift, serving })
+        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, drift, store, serving })
     }
 
     /// Exports the metrics of gRPC from now on: the server speaks it.

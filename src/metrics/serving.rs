@@ -81,6 +81,8 @@ pub enum Source {
     Test,
     /// The probe set of the version, replayed through the live path.
     Probe,
+    /// Labels that clients sent for its answers.
+    Feedback,
 }
 
 impl Source {
@@ -90,10 +92,11 @@ impl Source {
             Self::Validation => "validation",
             Self::Test => "test",
             Self::Probe => "probe",
+            Self::Feedback => "feedback",
         }
     }
 
-    const ALL: [Self; 4] = [Self::Training, Self::Validation, Self::Test, Self::Probe];
+    const ALL: [Self; 5] = [Self::Training, Self::Validation, Self::Test, Self::Probe, Self::Feedback];
 }
 
 const RECORD_OUTCOMES: [&str; 2] = ["observed", "dropped"];
@@ -118,6 +121,11 @@ pub(super) struct ServingFamilies {
     cost: GaugeVec,
     max_batch: GaugeVec,
     records: IntCounterVec,
+    accuracy_low: GaugeVec,
+    accuracy_high: GaugeVec,
+    samples: GaugeVec,
+    calibration_error: GaugeVec,
+    coverage: GaugeVec,
     /// The number of bound copies of each version. While one copy replaces another there are two; the series
     /// are removed with the last.
     bound: Arc<Mutex<HashMap<(String, String), usize>>>,
@@ -154,13 +162,13 @@ impl ServingFamilies {
             loss: gauge(
                 "weir_model_loss",
                 "Mean cross-entropy in nats, mean score of an autoencoder, or mean squared error of numbers; \
-                 source training, validation and test are from the manifest, probe is live.",
+                 source training, validation and test are from the manifest, probe and feedback are live.",
                 &SOURCE,
             )?,
             accuracy: gauge(
                 "weir_model_accuracy",
                 "Share of correct answers, 0 to 1; source training, validation and test are from the manifest, \
-                 probe and estimated are live.",
+                 probe, feedback and estimated are live.",
                 &SOURCE,
             )?,
             probe_time: gauge(
@@ -180,6 +188,23 @@ impl ServingFamilies {
                 &MODEL,
             )?,
             max_batch: gauge("weir_model_max_batch_size", "The greatest number of samples in one run.", &MODEL)?,
+            accuracy_low: gauge(
+                "weir_model_accuracy_low",
+                "Lower end of the 95 % Wilson interval of the accuracy, by source.",
+                &SOURCE,
+            )?,
+            accuracy_high: gauge(
+                "weir_model_accuracy_high",
+                "Upper end of the 95 % Wilson interval of the accuracy, by source.",
+                &SOURCE,
+            )?,
+            samples: gauge("weir_model_samples", "Answers whose truth is known, by source.", &SOURCE)?,
+            calibration_error: gauge(
+                "weir_model_calibration_error",
+                "Expected calibration error over 15 bins of confidence, 0 to 1, by source.",
+                &SOURCE,
+            )?,
+            coverage: gauge("weir_feedback_coverage", "Share of answers whose truth is known, 0 to 1.", &MODEL)?,
             records: counter(
                 "weir_monitor_records_total",
                 "Records of samples for monitoring: observed, or dropped because the queue was full. Answers do not \
@@ -317,10 +342,56 @@ impl ServableMetrics {
         }
     }
 
+    /// Sets the figures that labels give, or removes them where there are no labels.
+    pub fn set_feedback(&self, figures: Option<FeedbackGauges>) {
+        let FeedbackGauges { samples, accuracy, calibration_error, loss, coverage } = figures.unwrap_or_default();
+        let f = &self.families;
+        let labels = [self.model.as_str(), self.version.as_str(), Source::Feedback.label()];
+        let samples = (samples > 0).then_some(samples as f64);
+        for (family, value) in [
+            (&f.samples, samples),
+            (&f.accuracy, accuracy.map(|accuracy| accuracy[0])),
+            (&f.accuracy_low, accuracy.map(|accuracy| accuracy[1])),
+            (&f.accuracy_high, accuracy.map(|accuracy| accuracy[2])),
+            (&f.calibration_error, calibration_error),
+            (&f.loss, loss),
+        ] {
+            set_or_remove(family, &labels, value);
+        }
+        set_or_remove(&f.coverage, &labels[..2], coverage);
+    }
+
     /// Records a complete replay of the probe set at this Unix time.
     pub fn record_probe(&self, loss: f64, accuracy: Option<f64>, unix_seconds: f64) {
         self.set_quality(Source::Probe, loss, accuracy);
         self.probe_time.set(unix_seconds);
+    }
+}
+
+/// Figures of a version's answers whose truth is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct FeedbackGauges {
+    /// Their number.
+    pub samples: u64,
+    /// The accuracy and the ends of its interval.
+    pub accuracy: Option<[f64; 3]>,
+    /// The expected calibration error.
+    pub calibration_error: Option<f64>,
+    /// The mean loss.
+    pub loss: Option<f64>,
+    /// The share of answers that they are.
+    pub coverage: Option<f64>,
+}
+
+fn set_or_remove(family: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    match value {
+        Some(value) => {
+            if let Ok(gauge) = family.get_metric_with_label_values(labels) {
+                gauge.set(value);
+            }
+        }
+        // A series that was never there needs no removal.
+        None => drop(family.remove_label_values(labels)),
     }
 }
 
@@ -340,7 +411,7 @@ impl Drop for ServableMetrics {
         }
         // A series that was never there needs no removal.
         let gauges = [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time, &f.cache_bytes, &f.cost];
-        for family in gauges.into_iter().chain([&f.max_batch]) {
+        for family in gauges.into_iter().chain([&f.max_batch, &f.coverage]) {
             drop(family.remove_label_values(&labels));
         }
         drop(f.batch_size.remove_label_values(&labels));
@@ -357,7 +428,8 @@ impl Drop for ServableMetrics {
             drop(f.stages.remove_label_values(&[labels[0], labels[1], stage]));
         }
         for source in Source::ALL {
-            for family in [&f.loss, &f.accuracy] {
+            let live = [&f.accuracy_low, &f.accuracy_high, &f.samples, &f.calibration_error];
+            for family in [&f.loss, &f.accuracy].into_iter().chain(live) {
                 drop(family.remove_label_values(&[labels[0], labels[1], source.label()]));
             }
         }

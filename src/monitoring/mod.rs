@@ -2,13 +2,20 @@
 //!
 //! [`Monitor::observer`] sits behind the tap: it makes a [`Record`] of fixed size for each sample and passes it to one
 //! bounded queue without waiting; a full queue costs the record and never the answer. One thread takes the records out
-//! and hands all of them to each [`Consumer`]. Requests of the server itself (probes, warm-ups) leave no record.
+//! and hands all of them to each [`Consumer`]: [`Log`] keeps them in the store, [`DriftWatch`] looks for changes.
+//! Requests of the server itself (probes, warm-ups) leave no record.
 
 mod drift;
+mod figures;
+mod gauges;
+mod log;
 mod monitor;
 mod observer;
 mod record;
 
 pub use drift::{DriftReport, DriftReports, DriftState, DriftWatch, EstimateReport, StreamEffect, StreamReport};
+pub use figures::{AccuracyFigures, ErrorFigures, FeedbackQuality, LossFigures};
+pub use gauges::{GAUGE_HOURS, keep_gauges};
+pub use log::Log;
 pub use monitor::{Consumer, Monitor};
 pub use record::{Answer, MAX_PROBABILITIES, Record};

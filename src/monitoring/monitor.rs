@@ -118,7 +118,7 @@ impl Worker {
                 Ok(Command::Flush(done)) => {
                     self.hand_out();
                     // Whoever asked may have left.
-                    drop(done.send(()));
+                    done.send(()).ok();
                 }
                 Err(RecvTimeoutError::Timeout) => self.hand_out(),
                 Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => break,

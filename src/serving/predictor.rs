@@ -394,8 +394,9 @@ fn outcome_of(error: &Error) -> Outcome {
         | Kind::UnsupportedMedia
         | Kind::TooLarge
         | Kind::Conflict
+        | Kind::Gone
         | Kind::Forbidden
         | Kind::Unsupported => Outcome::InvalidInput,
-        Kind::Internal => Outcome::Error,
+        Kind::StorageFull | Kind::Internal => Outcome::Error,
     }
 }

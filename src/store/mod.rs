@@ -1,5 +1,31 @@
-//! Files that the server itself writes, in its state directory.
+//! What the server itself writes: the audit trail, and a database of predictions, of what was right, and of the sums
+//! that follow from both.
+//!
+//! [`Store`] owns the one thread that writes. It takes commands from one bounded queue, commits what it finds there
+//! together, and answers only after the commit: what is acknowledged is on disk. The same SQL runs on SQLite, in a file
+//! of the state folder, and on PostgreSQL, which several servers may share. Predictions are kept in blocks
+//! ([`Row`]), because a row of a table for each would cost more than the prediction of a small model.
 
 mod audit;
+mod block;
+mod database;
+mod fault;
+mod feedback;
+mod join;
+mod lock;
+mod quality;
+mod retention;
+mod schema;
+mod session;
+mod settings;
+mod truth;
+mod version;
+mod writer;
 
 pub use audit::{Audit, AuditEntry};
+pub use block::{Kept, Row};
+pub use feedback::{Content, Feedback, Joined, Origin, Verdict};
+pub use quality::{Confusion, QualityQuery, Sums, VersionQuality, Window};
+pub use settings::{Logged, StoreSettings};
+pub use version::{Answers, KnownVersion};
+pub use writer::Store;

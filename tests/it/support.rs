@@ -229,9 +229,14 @@ impl TestApp {
 
     /// Returns the value of one series, written as in the exposition.
     pub(crate) fn metric(&self, series: &str) -> f64 {
+        self.maybe_metric(series).unwrap_or_else(|| panic!("no series {series}"))
+    }
+
+    /// Returns the value of one series, if there is such a series.
+    pub(crate) fn maybe_metric(&self, series: &str) -> Option<f64> {
         let text = String::from_utf8(self.state.metrics().encode().unwrap()).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no series {series} in\n{text}")).parse().unwrap()
+        line.map(|value| value.parse().unwrap())
     }
 
     /// Checks the invariants after any abuse: alive, ready, a known digit is known, nothing is left over.

@@ -10,7 +10,7 @@ pub(super) use caller::Caller;
 
 use caller::Page;
 
-use crate::config::Admin;
+use crate::config::Callers;
 use crate::error::{Error, Result};
 
 /// An action that is not open to everybody.
@@ -22,6 +22,8 @@ pub(super) enum Action {
     ReadAudit,
     /// Change what is traced or logged.
     ChangeSettings,
+    /// Say what was right about a prediction.
+    SendFeedback,
     /// Register shared memory of this machine, list it, or name it in a request.
     UseSharedMemory,
 }
@@ -29,12 +31,13 @@ pub(super) enum Action {
 /// The rules of this server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Access {
-    admin: Admin,
+    admin: Callers,
+    feedback: Callers,
 }
 
 impl Access {
-    pub(super) fn new(admin: Admin) -> Self {
-        Self { admin }
+    pub(super) fn new(admin: Callers, feedback: Callers) -> Self {
+        Self { admin, feedback }
     }
 
     /// Permits an action to a caller.
@@ -44,30 +47,29 @@ impl Access {
     pub(super) fn permit(self, caller: Caller, action: Action) -> Result<()> {
         match action {
             Action::ChangeModels | Action::ReadAudit | Action::ChangeSettings | Action::UseSharedMemory => {
-                self.permit_administrator(caller)
+                permit(self.admin, "the admin API", "--admin", caller)
             }
+            Action::SendFeedback => permit(self.feedback, "feedback", "--feedback", caller),
         }
     }
+}
 
-    fn permit_administrator(self, caller: Caller) -> Result<()> {
-        let forbidden = |reason: &str| Err(Error::Forbidden(reason.to_owned()));
-        match self.admin {
-            Admin::Off => {
-                return forbidden("the admin API is switched off; the setting --admin says who may use it");
-            }
-            Admin::Loopback if !caller.is_local => {
-                return forbidden(
-                    "the admin API answers callers on the server's own machine only; the setting --admin says who may use it",
-                );
-            }
-            Admin::Loopback | Admin::All => {}
+fn permit(callers: Callers, what: &str, setting: &str, caller: Caller) -> Result<()> {
+    let forbidden = |reason: &str| Err(Error::Forbidden(format!("{what} {reason}")));
+    match callers {
+        Callers::Off => {
+            return forbidden(&format!("is switched off; the setting {setting} says who may use it"));
         }
-        match (caller.page, self.admin) {
-            (Page::None | Page::Local, _) | (Page::Named, Admin::All) => Ok(()),
-            (Page::Named | Page::Foreign, _) => {
-                forbidden("the admin API takes no requests from the pages of other sites")
-            }
+        Callers::Loopback if !caller.is_local => {
+            return forbidden(&format!(
+                "is taken from callers on the server's own machine only; the setting {setting} says who may use it"
+            ));
         }
+        Callers::Loopback | Callers::All => {}
+    }
+    match (caller.page, callers) {
+        (Page::None | Page::Local, _) | (Page::Named, Callers::All) => Ok(()),
+        (Page::Named | Page::Foreign, _) => forbidden("takes no requests from the pages of other sites"),
     }
 }
 
@@ -78,14 +80,14 @@ mod tests {
     use super::*;
     use crate::api::peer::Peer;
 
-    fn is_permitted(admin: Admin, peer: Option<&str>, host: &str, origin: Option<&str>) -> bool {
+    fn is_permitted(admin: Callers, peer: Option<&str>, host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         let peer = peer.map(|address| Peer::new(address.parse().unwrap()));
-        let permitted = Access::new(admin).permit(Caller::new(peer, &headers), Action::ChangeModels);
+        let permitted = Access::new(admin, Callers::Off).permit(Caller::new(peer, &headers), Action::ChangeModels);
         assert!(permitted.is_ok() || matches!(permitted, Err(Error::Forbidden(_))));
         permitted.is_ok()
     }
@@ -100,23 +102,23 @@ mod tests {
             (Some("192.0.2.1:5"), false),
             (Some("[::ffff:192.0.2.1]:5"), false),
         ] {
-            assert_eq!(is_permitted(Admin::Loopback, peer, "x", None), loopback, "{peer:?}");
-            assert!(is_permitted(Admin::All, peer, "x", None), "{peer:?}");
-            assert!(!is_permitted(Admin::Off, peer, "x", None), "{peer:?}");
+            assert_eq!(is_permitted(Callers::Loopback, peer, "x", None), loopback, "{peer:?}");
+            assert!(is_permitted(Callers::All, peer, "x", None), "{peer:?}");
+            assert!(!is_permitted(Callers::Off, peer, "x", None), "{peer:?}");
         }
     }
 
     #[test]
     fn pages_of_other_sites_are_told_apart() {
         let judge = |origin: Option<&str>, host: &str, admin| is_permitted(admin, None, host, origin);
-        assert!(judge(None, "127.0.0.1:8080", Admin::Loopback));
-        assert!(judge(Some("http://localhost:8080"), "localhost:8080", Admin::Loopback));
-        assert!(judge(Some("http://[::1]:8080"), "[::1]:8080", Admin::Loopback));
-        assert!(judge(Some("https://weir.example"), "weir.example", Admin::All));
+        assert!(judge(None, "127.0.0.1:8080", Callers::Loopback));
+        assert!(judge(Some("http://localhost:8080"), "localhost:8080", Callers::Loopback));
+        assert!(judge(Some("http://[::1]:8080"), "[::1]:8080", Callers::Loopback));
+        assert!(judge(Some("https://weir.example"), "weir.example", Callers::All));
         for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
-            assert!(!judge(Some(origin), "127.0.0.1:8080", Admin::Loopback), "{origin}");
-            assert!(!judge(Some(origin), "127.0.0.1:8080", Admin::All), "{origin}");
+            assert!(!judge(Some(origin), "127.0.0.1:8080", Callers::Loopback), "{origin}");
+            assert!(!judge(Some(origin), "127.0.0.1:8080", Callers::All), "{origin}");
         }
-        assert!(!judge(Some("http://evil.example:8080"), "evil.example:8080", Admin::Loopback), "rebound");
+        assert!(!judge(Some("http://evil.example:8080"), "evil.example:8080", Callers::Loopback), "rebound");
     }
 }

@@ -14,13 +14,14 @@ use crate::metrics::code_name;
 fn code(kind: Kind) -> Code {
     match kind {
         Kind::Malformed | Kind::InvalidInput | Kind::UnsupportedMedia | Kind::TooLarge => Code::InvalidArgument,
-        Kind::NotFound => Code::NotFound,
+        Kind::Gone | Kind::NotFound => Code::NotFound,
         Kind::Unsupported | Kind::WrongMethod => Code::Unimplemented,
         // Not RESOURCE_EXHAUSTED: the same call may succeed in a moment, and clients try again on this one.
         Kind::Overloaded | Kind::Unavailable => Code::Unavailable,
         Kind::DeadlineExceeded | Kind::SlowClient => Code::DeadlineExceeded,
         Kind::Cancelled => Code::Cancelled,
         Kind::Conflict => Code::FailedPrecondition,
+        Kind::StorageFull => Code::ResourceExhausted,
         Kind::Forbidden => Code::PermissionDenied,
         Kind::Internal => Code::Internal,
     }

@@ -4,6 +4,8 @@ mod admin;
 mod docs;
 mod drift;
 mod extract;
+mod feedback;
+mod feedback_types;
 mod form;
 mod generate;
 mod generate_types;
@@ -15,6 +17,7 @@ mod predict;
 mod predict_body;
 mod predict_input;
 mod predict_types;
+mod quality;
 mod service;
 mod tfs;
 mod torchserve;
@@ -46,6 +49,7 @@ use super::state::ApiState;
     tags(
         (name = "predict", description = "Ask a model"),
         (name = "models", description = "What is loaded"),
+        (name = "monitoring", description = "Say what was right, and see how good the answers were"),
         (name = "admin", description = "Change what is loaded; see the setting --admin for who may"),
         (name = "operations", description = "Health and metrics")
     )
@@ -62,6 +66,8 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(drift::show))
+        .routes(routes!(quality::show))
+        .routes(routes!(feedback::send))
         .routes(routes!(admin::promote))
         .routes(routes!(admin::rollback))
         .routes(routes!(admin::load))

@@ -198,7 +198,7 @@ async fn models_are_unloaded_and_loaded_with_a_configuration() {
 #[tokio::test]
 async fn who_may_change_things_says_the_setting() {
     let app = TestApp::with_temp(bare_model("m", &half_plus_two()), |options| {
-        options.admin = Some(weir::config::Admin::Off);
+        options.admin = Some(weir::config::Callers::Off);
         options.shared_memory = Some(true);
     })
     .await;

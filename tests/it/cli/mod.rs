@@ -35,6 +35,7 @@ fn help_teaches_and_usage_errors_exit_2() {
         &["evaluate"],
         &["calibrate"],
         &["models"],
+        &["feedback"],
         &["healthcheck"],
         &["openapi"],
         &["bench", "http"],

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use weir::config::{Admin, Control};
+use weir::config::{Callers, Control};
 use weir::serving::State;
 
 use crate::fixtures::{add_bare_model, bare_model, constant, half_plus_two, node, onnx};
@@ -349,7 +349,7 @@ async fn what_is_done_leaves_a_trail() {
 
 #[tokio::test]
 async fn the_admin_api_can_be_switched_off() {
-    let app = TestApp::with_temp(versions(1), |options| options.admin = Some(Admin::Off)).await;
+    let app = TestApp::with_temp(versions(1), |options| options.admin = Some(Callers::Off)).await;
     let detail = app.admin("unload", json!({})).await.assert_problem(403);
     assert!(detail.contains("--admin"), "{detail}");
     app.get("/audit").await.assert_problem(403);

@@ -277,7 +277,7 @@ async fn models_are_unloaded_and_loaded_and_the_trail_says_who() {
 #[tokio::test]
 async fn what_is_for_administrators_is_refused_to_others() {
     let app = TestApp::with(&crate::support::bundled_models(), |options| {
-        options.admin = Some(weir::config::Admin::Off);
+        options.admin = Some(weir::config::Callers::Off);
     })
     .await;
     let mut client = inference(&app);

@@ -249,7 +249,7 @@ async fn a_configuration_says_what_is_loaded_and_what_labels_mean() {
 #[tokio::test]
 async fn a_configuration_is_for_administrators() {
     let app = TestApp::with(&crate::support::bundled_models(), |options| {
-        options.admin = Some(weir::config::Admin::Off);
+        options.admin = Some(weir::config::Callers::Off);
     })
     .await;
     let mut client = ModelServiceClient::new(app.services.clone());

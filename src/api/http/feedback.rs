@@ -1,0 +1,134 @@
+//! `POST /feedback`: what was right. Answered only after it is committed.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use super::feedback_types::{FeedbackAnswer, FeedbackBody, FeedbackCounts, FeedbackFailure};
+use crate::api::access::{Action, Caller};
+use crate::api::body::read_body;
+use crate::api::error::ApiError;
+use crate::api::state::{ApiState, Watch};
+use crate::error::{Error, Result};
+use crate::ids::shortened;
+use crate::store::{Feedback, Verdict};
+
+/// The most pieces in an array.
+const MAX_PIECES: usize = 1000;
+
+/// The pieces that are committed together.
+const CHUNK: usize = 500;
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// Say what was right
+///
+/// By the identifier that the answer carried. The figures of the version that answered change before this is
+/// answered. The body is one object, an array of at most 1000, or with the content type `application/x-ndjson` one
+/// object on each line; of many, each stands on its own.
+#[utoipa::path(
+    post, path = "/feedback", tag = "monitoring",
+    request_body(description = "One piece of feedback, or many", content(
+        (FeedbackBody = "application/json"), (String = "application/x-ndjson")
+    )),
+    responses(
+        (status = 200, description = "What became of it; of many pieces the counts", body = FeedbackAnswer),
+        (status = 202, description = "No such prediction has been seen yet; it is kept for a day", body = FeedbackAnswer),
+        FeedbackFailure
+    )
+)]
+pub(super) async fn send(
+    caller: Caller,
+    State(state): State<ApiState>,
+    request: Request<Body>,
+) -> std::result::Result<Response, ApiError> {
+    state.access().permit(caller, Action::SendFeedback)?;
+    let watch = state.watch()?;
+    let (head, body) = request.into_parts();
+    let is_lines = head.headers.get(header::CONTENT_TYPE).is_some_and(|media| {
+        media.as_bytes().split(|byte| *byte == b';').next().is_some_and(|media| media.trim_ascii() == NDJSON.as_bytes())
+    });
+    let body = read_body(&state, &head.headers, body).await?;
+    // What was answered before this must be known before it is judged.
+    watch.monitor.flush().await?;
+    if is_lines {
+        return Ok(Json(of_lines(watch, &body.bytes).await?).into_response());
+    }
+    let value: serde_json::Value = serde_json::from_slice(&body.bytes).map_err(|error| malformed(&error))?;
+    if let serde_json::Value::Array(pieces) = value {
+        return Ok(Json(of_array(watch, pieces).await?).into_response());
+    }
+    let piece = serde_json::from_value::<FeedbackBody>(value).map_err(|error| malformed(&error))?.parse()?;
+    let verdict = watch.store.feedback(vec![piece]).await?.pop().ok_or(Error::Cancelled)?;
+    let (answer, is_held) = FeedbackAnswer::of(verdict)?;
+    let status = if is_held { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(answer)).into_response())
+}
+
+async fn of_lines(watch: &Watch, body: &[u8]) -> Result<FeedbackCounts> {
+    let lines = body.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty());
+    let mut counts = FeedbackCounts::default();
+    let mut are_readable = false;
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let mut last = None;
+    for (line, number) in lines {
+        match serde_json::from_slice::<FeedbackBody>(line) {
+            Ok(piece) => {
+                are_readable = true;
+                chunk.push((number, piece.parse()));
+            }
+            Err(error) => {
+                last = Some(malformed(&error));
+                chunk.push((number, Err(malformed(&error))));
+            }
+        }
+        if chunk.len() >= CHUNK {
+            commit(watch, std::mem::take(&mut chunk), &mut counts).await?;
+        }
+    }
+    if let (false, Some(error)) = (are_readable, last) {
+        return Err(error);
+    }
+    commit(watch, chunk, &mut counts).await?;
+    Ok(counts.sorted())
+}
+
+async fn of_array(watch: &Watch, pieces: Vec<serde_json::Value>) -> Result<FeedbackCounts> {
+    if pieces.len() > MAX_PIECES {
+        let got = format!("{} pieces; {NDJSON} takes more", pieces.len());
+        return Err(Error::TooLarge { what: "the array", limit: MAX_PIECES as u64, got });
+    }
+    let mut counts = FeedbackCounts::default();
+    let parse = |piece| serde_json::from_value::<FeedbackBody>(piece).map_err(|error| malformed(&error))?.parse();
+    let mut pieces = pieces.into_iter().map(parse).zip(1..).map(|(piece, number)| (number, piece)).peekable();
+    while pieces.peek().is_some() {
+        let chunk = pieces.by_ref().take(CHUNK).collect();
+        commit(watch, chunk, &mut counts).await?;
+    }
+    Ok(counts.sorted())
+}
+
+/// Commits pieces and counts what became of them.
+async fn commit(watch: &Watch, pieces: Vec<(u64, Result<Feedback>)>, counts: &mut FeedbackCounts) -> Result<()> {
+    let (mut numbers, mut good) = (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
+    for (number, piece) in pieces {
+        match piece {
+            Ok(piece) => {
+                numbers.push(number);
+                good.push(piece);
+            }
+            Err(error) => counts.count(number, Verdict::Rejected(error)),
+        }
+    }
+    if !good.is_empty() {
+        let verdicts = watch.store.feedback(good).await?;
+        numbers.into_iter().zip(verdicts).for_each(|(number, verdict)| counts.count(number, verdict));
+    }
+    Ok(())
+}
+
+fn malformed(error: &serde_json::Error) -> Error {
+    Error::Malformed(format!("the feedback cannot be read: {}", shortened(&error.to_string())))
+}

@@ -1,0 +1,74 @@
+//! The consumer that keeps records in the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::monitor::Consumer;
+use super::record::{Answer, Record};
+use crate::metrics::Outcome;
+use crate::serving::{Identity, Places};
+use crate::store::{Answers, Kept, KnownVersion, Logged, Row, Store};
+
+/// Passes every record to the store.
+#[derive(Debug)]
+pub struct Log {
+    store: Arc<Store>,
+    /// The versions as the store knows them, by their serial number.
+    versions: HashMap<u64, Arc<KnownVersion>>,
+}
+
+impl Log {
+    /// Makes a consumer that writes to a store.
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store, versions: HashMap::new() }
+    }
+
+    fn logged(&mut self, record: &Record) -> Logged {
+        let version = &record.version;
+        let known = self.versions.entry(version.serial).or_insert_with(|| Arc::new(known(version))).clone();
+        let row = Row {
+            total_us: record.total_us,
+            answered: record.outcome == Outcome::Success,
+            cached: record.cached,
+            inverted: record.inverted,
+            input: record.input.map(|input| (input.mean, input.deviation)),
+            ..Row::new(record.id, record.item, record.at, kept(record))
+        };
+        Logged { version: known, client: record.client.clone(), row }
+    }
+}
+
+impl Consumer for Log {
+    fn consume(&mut self, records: &[Record]) {
+        if !records.is_empty() {
+            let samples = records.iter().map(|record| self.logged(record)).collect();
+            self.store.log(samples);
+        }
+    }
+}
+
+fn known(identity: &Identity) -> KnownVersion {
+    KnownVersion {
+        model: identity.model.to_string(),
+        version: identity.version.0,
+        digest: identity.digest,
+        labels: identity.labels.clone(),
+        answers: match identity.places {
+            Places::Classes { .. } => Answers::Classes,
+            Places::Number(_) => Answers::Numbers,
+            Places::Score(_) | Places::Outputs => Answers::Others,
+        },
+    }
+}
+
+fn kept(record: &Record) -> Kept {
+    match record.answer {
+        Answer::None => Kept::Nothing,
+        Answer::Value(value) => Kept::Value(value),
+        Answer::Score(score) => Kept::Score(score),
+        Answer::Classified { class, confidence, margin, energy, classes, .. } => {
+            let probabilities = record.probabilities().unwrap_or_default().to_vec();
+            Kept::Classified { class, confidence, margin, energy, classes, probabilities }
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Joins feedback to predictions, inside one transaction.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::block::{self, MAX_SPAN_MS, Row, least_id, milliseconds};
+use super::database::{Connection, Fields, Value};
+use super::fault::Outcome;
+use super::feedback::{Content, Feedback, Joined, Origin, Verdict};
+use super::quality::{BUCKET_US, Changes};
+use super::truth::{Figures, Vote, decide, predicted, resolve, score};
+use super::version::{KnownVersion, of_columns};
+use crate::error::Error;
+
+/// The states of a row of feedback.
+pub(super) const COUNTS: i64 = 0;
+pub(super) const SUPERSEDED: i64 = 1;
+pub(super) const HELD: i64 = 2;
+
+/// The time for which feedback waits for its prediction.
+pub(super) const HOLD_US: i64 = 24 * BUCKET_US;
+
+/// The most pieces of feedback that wait for their predictions.
+pub(super) const MAX_HELD: i64 = 100_000;
+
+/// The most answers under one identifier of a client's own that are looked at, newest first.
+const MAX_SAME_CLIENT: i64 = 20;
+
+/// The difference of clocks up to which an identifier older than anything kept may still be on its way.
+const CLOCK_SKEW_MS: u64 = 60_000;
+
+/// The held pieces that are looked at together.
+const MAX_LOOKED: i64 = 500;
+
+/// The blocks that stay read within a transaction.
+const MAX_BLOCKS: usize = 64;
+
+/// What a piece of feedback is about.
+pub(super) enum Target {
+    /// One sample, as each version that was asked about it answered.
+    Found(Vec<Row>),
+    /// No such prediction has been seen.
+    Unseen,
+    /// It cannot be joined.
+    Refused(Error),
+}
+
+/// What became of held feedback.
+pub(super) struct Looked {
+    /// The last row that was looked at; 0 after the last of all.
+    pub(super) last: i64,
+    pub(super) joined: u64,
+    pub(super) rejected: u64,
+}
+
+/// A transaction that joins.
+pub(super) struct Joining<'a> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) versions: &'a mut HashMap<i64, Arc<KnownVersion>>,
+    pub(super) changes: Changes,
+    /// Now, in microseconds since 1970.
+    pub(super) now: i64,
+    /// Pieces of feedback that wait.
+    pub(super) held: i64,
+    blocks: HashMap<i64, Rc<Vec<Row>>>,
+}
+
+impl<'a> Joining<'a> {
+    pub(super) fn new(
+        connection: &'a mut Connection,
+        versions: &'a mut HashMap<i64, Arc<KnownVersion>>,
+        now: i64,
+        held: i64,
+    ) -> Self {
+        Self { connection, versions, changes: Changes::default(), now, held, blocks: HashMap::new() }
+    }
+
+    /// Takes a piece of feedback in.
+    pub(super) fn take(&mut self, feedback: &Feedback) -> Outcome<Verdict> {
+        match self.find(feedback)? {
+            Target::Found(rows) => self.apply(&rows, feedback, self.now),
+            Target::Unseen => self.hold(feedback),
+            Target::Refused(error) => Ok(Verdict::Rejected(error)),
+        }
+    }
+
+    /// Finds what a piece of feedback is about.
+    pub(super) fn find(&mut self, feedback: &Feedback) -> Outcome<Target> {
+        let id = Uuid::parse_str(&feedback.request_id).ok().filter(|id| id.get_version_num() == 7);
+        if let Some(id) = id {
+            let rows = self.rows_of(id)?;
+            if !rows.is_empty() {
+                return self.choose(rows, feedback);
+            }
+        }
+        let clients = self.connection.query(
+            "SELECT id FROM client_id WHERE client = ?1 ORDER BY at DESC, id DESC LIMIT ?2",
+            &[feedback.request_id.as_str().into(), MAX_SAME_CLIENT.into()],
+        )?;
+        if !clients.is_empty() {
+            return self.find_client(&clients, feedback);
+        }
+        match id {
+            Some(id) if self.is_past(id)? => Ok(Target::Refused(Error::Gone(format!(
+                "the prediction {} is no longer kept; how long predictions are kept is a setting of the server",
+                feedback.request_id
+            )))),
+            _ => Ok(Target::Unseen),
+        }
+    }
+
+    /// Finds the newest answer under an identifier of a client's own.
+    fn find_client(&mut self, clients: &[Fields], feedback: &Feedback) -> Outcome<Target> {
+        let mut newest: Option<(Vec<Row>, Arc<KnownVersion>)> = None;
+        for client in clients {
+            let id = Uuid::from_slice(client.bytes(0)).unwrap_or_default();
+            let rows = self.rows_of(id)?;
+            let Some(first) = rows.first() else { continue };
+            let version = self.version(first.key)?;
+            if feedback.model.as_ref().is_some_and(|model| *model != version.model) {
+                continue;
+            }
+            match &newest {
+                Some((_, other)) if other.model != version.model => {
+                    return Ok(Target::Refused(Error::Conflict(format!(
+                        "the identifier was used for the models \"{}\" and \"{}\"; name the one that is meant as \"model\"",
+                        other.model, version.model
+                    ))));
+                }
+                Some(_) => {}
+                None => newest = Some((rows, version)),
+            }
+        }
+        match newest {
+            Some((rows, _)) => self.choose(rows, feedback),
+            None => Ok(Target::Refused(Error::Gone(
+                "the predictions under this identifier are no longer kept, or were of another model".into(),
+            ))),
+        }
+    }
+
+    /// Chooses the rows of a sample among those of its request.
+    fn choose(&mut self, rows: Vec<Row>, feedback: &Feedback) -> Outcome<Target> {
+        let refuse = |text: String| Ok(Target::Refused(Error::InvalidInput(text)));
+        if let Some(wanted) = &feedback.model
+            && let Some(row) = rows.first()
+        {
+            let version = self.version(row.key)?;
+            if version.model != *wanted {
+                return refuse(format!("the request was answered by model \"{}\"", version.model));
+            }
+        }
+        if rows.iter().all(|row| !row.answered) {
+            return refuse("the request was not answered, so that nothing can be right or wrong about it".into());
+        }
+        let items = rows.iter().map(|row| row.item).max().unwrap_or_default();
+        let rows: Vec<Row> = rows.into_iter().filter(|row| row.item == feedback.item && row.answered).collect();
+        if rows.is_empty() {
+            return refuse(format!("item {} is out of range: the request had the items 0 to {items}", feedback.item));
+        }
+        Ok(Target::Found(rows))
+    }
+
+    /// Returns all rows of a request.
+    fn rows_of(&mut self, id: Uuid) -> Outcome<Vec<Row>> {
+        let earliest = least_id(milliseconds(id).saturating_sub(MAX_SPAN_MS + 1));
+        let blocks = self.connection.query(
+            "SELECT block FROM prediction WHERE first_id <= ?1 AND first_id >= ?2 AND last_id >= ?1 ORDER BY block",
+            &[id.into(), earliest.into()],
+        )?;
+        let mut rows = Vec::new();
+        for block in blocks {
+            let block = self.block(block.int(0))?;
+            rows.extend(block.iter().filter(|row| row.id == id).cloned());
+        }
+        Ok(rows)
+    }
+
+    fn block(&mut self, number: i64) -> Outcome<Rc<Vec<Row>>> {
+        if let Some(block) = self.blocks.get(&number) {
+            return Ok(block.clone());
+        }
+        let found = self.connection.query("SELECT data FROM prediction WHERE block = ?1", &[number.into()])?;
+        let rows = found.first().map(|row| block::read(row.bytes(0))).transpose()?.unwrap_or_default();
+        if self.blocks.len() >= MAX_BLOCKS {
+            self.blocks.clear();
+        }
+        let rows = Rc::new(rows);
+        self.blocks.insert(number, rows.clone());
+        Ok(rows)
+    }
+
+    fn version(&mut self, key: u32) -> Outcome<Arc<KnownVersion>> {
+        let key = i64::from(key);
+        if let Some(version) = self.versions.get(&key) {
+            return Ok(version.clone());
+        }
+        let found = self
+            .connection
+            .query("SELECT model, version, digest, labels, answers FROM version_key WHERE key = ?1", &[key.into()])?;
+        let missing = || Error::internal("a prediction is of no known version", format!("key {key}"));
+        let row = found.first().ok_or_else(missing)?;
+        let version = of_columns(row.text(0), row.int(1) as u64, row.bytes(2), row.text(3), row.int(4));
+        Ok(self.versions.entry(key).or_insert_with(|| Arc::new(version)).clone())
+    }
+
+    /// Returns true if an identifier is older than everything that is kept.
+    fn is_past(&mut self, id: Uuid) -> Outcome<bool> {
+        let oldest = self.connection.query("SELECT first_id FROM prediction ORDER BY block LIMIT 1", &[])?;
+        let now = (self.now / 1000) as u64;
+        let oldest = oldest.first().and_then(|row| Uuid::from_slice(row.bytes(0)).ok()).map_or(now, milliseconds);
+        Ok(milliseconds(id) + CLOCK_SKEW_MS < oldest)
+    }
+
+    /// Keeps feedback until its prediction is seen.
+    fn hold(&mut self, feedback: &Feedback) -> Outcome<Verdict> {
+        if feedback.content == Content::Retract {
+            return Ok(Verdict::Rejected(Error::NotFound("there is nothing to take back".into())));
+        }
+        let until = self.now + HOLD_US;
+        let digest = feedback.digest();
+        let known =
+            self.connection.query("SELECT received FROM feedback WHERE digest = ?1", &[digest.as_slice().into()])?;
+        if let Some(row) = known.first() {
+            return Ok(Verdict::Held(row.int(0) + HOLD_US));
+        }
+        if self.held >= MAX_HELD {
+            return Ok(Verdict::Rejected(Error::Overloaded {
+                what: "feedback that waits for its predictions",
+                retry_after_seconds: 60,
+            }));
+        }
+        self.insert(feedback, None, self.now, HELD)?;
+        self.held += 1;
+        Ok(Verdict::Held(until))
+    }
+
+    /// Joins held feedback behind the row `after` whose prediction has been seen meanwhile.
+    pub(super) fn join_held(&mut self, after: i64) -> Outcome<Looked> {
+        let rows = self.connection.query(
+            "SELECT seq, target, item, model, content, source, annotator, labelled_at, received FROM feedback \
+             WHERE state = 2 AND seq > ?1 ORDER BY seq LIMIT ?2",
+            &[after.into(), MAX_LOOKED.into()],
+        )?;
+        // From the beginning again after the end.
+        let last = if rows.len() < MAX_LOOKED as usize { 0 } else { rows.last().map_or(0, |row| row.int(0)) };
+        let mut looked = Looked { last, joined: 0, rejected: 0 };
+        for row in rows {
+            let feedback = Feedback {
+                request_id: row.text(1).to_owned(),
+                item: row.int(2) as u32,
+                model: row.maybe_text(3),
+                content: serde_json::from_str(row.text(4))
+                    .map_err(|error| Error::internal("held feedback cannot be read", error))?,
+                source: Origin::of_code(row.int(5)),
+                annotator: row.text(6).to_owned(),
+                labelled_at: row.maybe_int(7),
+            };
+            let target = self.find(&feedback)?;
+            if matches!(target, Target::Unseen) {
+                continue;
+            }
+            self.connection.execute("DELETE FROM feedback WHERE seq = ?1", &[row.int(0).into()])?;
+            self.held -= 1;
+            let verdict = match target {
+                Target::Found(rows) => self.apply(&rows, &feedback, row.int(8))?,
+                Target::Refused(error) => Verdict::Rejected(error),
+                Target::Unseen => continue,
+            };
+            match verdict {
+                Verdict::Rejected(error) => {
+                    looked.rejected += 1;
+                    tracing::debug!(%error, "held feedback cannot be used");
+                }
+                _ => looked.joined += 1,
+            }
+        }
+        Ok(looked)
+    }
+
+    /// Returns the number of the new row.
+    fn insert(&mut self, feedback: &Feedback, id: Option<Uuid>, received: i64, state: i64) -> Outcome<i64> {
+        let content = serde_json::to_string(&feedback.content)
+            .map_err(|error| Error::internal("feedback cannot be written", error))?;
+        let rows = self.connection.query(
+            "INSERT INTO feedback (digest, target, id, item, model, content, source, annotator, labelled_at, received, \
+             state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING seq",
+            &[
+                feedback.digest().as_slice().into(),
+                feedback.request_id.as_str().into(),
+                id.into(),
+                feedback.item.into(),
+                feedback.model.as_deref().into(),
+                content.as_str().into(),
+                feedback.source.code().into(),
+                feedback.annotator.as_str().into(),
+                feedback.labelled_at.into(),
+                received.into(),
+                state.into(),
+            ],
+        )?;
+        Ok(rows.first().map_or(0, |row| row.int(0)))
+    }
+
+    /// Counts feedback on the sample whose rows these are, of which there is at least one.
+    pub(super) fn apply(&mut self, rows: &[Row], feedback: &Feedback, received: i64) -> Outcome<Verdict> {
+        let Some(row) = rows.first() else { return Ok(Verdict::Rejected(Error::Cancelled)) };
+        let version = self.version(row.key)?;
+        let truth = match resolve(&feedback.content, &version, row) {
+            Ok(truth) => truth,
+            Err(problem) => return Ok(Verdict::Rejected(Error::InvalidInput(problem))),
+        };
+        let joined = Joined {
+            model: version.model.clone(),
+            version: version.version,
+            predicted: predicted(row, &version),
+            correct: truth.and_then(|truth| score(row, truth).correct),
+        };
+        let (id, item) = (row.id, row.item);
+        let Some(truth) = truth else {
+            self.connection.execute(
+                "DELETE FROM feedback WHERE id = ?1 AND item = ?2 AND source = ?3 AND annotator = ?4",
+                &[id.into(), item.into(), feedback.source.code().into(), feedback.annotator.as_str().into()],
+            )?;
+            let votes = self.votes(rows, &version)?;
+            self.settle(rows, decide(&votes))?;
+            return Ok(Verdict::Retracted(joined));
+        };
+        let digest = feedback.digest();
+        let known =
+            self.connection.query("SELECT state FROM feedback WHERE digest = ?1", &[digest.as_slice().into()])?;
+        if let Some(known) = known.first() {
+            let counts = known.int(0) == COUNTS;
+            return Ok(if counts { Verdict::Duplicate(joined) } else { Verdict::Superseded(joined) });
+        }
+        let before = self.connection.query(
+            "SELECT seq, labelled_at FROM feedback \
+             WHERE id = ?1 AND item = ?2 AND source = ?3 AND annotator = ?4 AND state = 0",
+            &[id.into(), item.into(), feedback.source.code().into(), feedback.annotator.as_str().into()],
+        )?;
+        for row in &before {
+            if let (Some(new), Some(old)) = (feedback.labelled_at, row.maybe_int(1))
+                && new < old
+            {
+                self.insert(feedback, Some(id), received, SUPERSEDED)?;
+                return Ok(Verdict::Superseded(joined));
+            }
+            let values: [Value; 2] = [SUPERSEDED.into(), row.int(0).into()];
+            self.connection.execute("UPDATE feedback SET state = ?1 WHERE seq = ?2", &values)?;
+        }
+        self.insert(feedback, Some(id), received, COUNTS)?;
+        let votes = self.votes(rows, &version)?;
+        let decided = decide(&votes);
+        self.settle(rows, decided)?;
+        let counts = decided.is_some_and(|vote| vote.truth == truth);
+        Ok(if counts { Verdict::Joined(joined) } else { Verdict::Outvoted(joined) })
+    }
+
+    /// Returns the labels of a sample that count.
+    fn votes(&mut self, rows: &[Row], version: &KnownVersion) -> Outcome<Vec<Vote>> {
+        let Some(row) = rows.first() else { return Ok(Vec::new()) };
+        let found = self.connection.query(
+            "SELECT seq, content, source, received FROM feedback WHERE id = ?1 AND item = ?2 AND state = 0",
+            &[row.id.into(), row.item.into()],
+        )?;
+        let vote = |fields: &Fields| {
+            let content: Content = serde_json::from_str(fields.text(1)).ok()?;
+            let truth = resolve(&content, version, row).ok()??;
+            let source = Origin::of_code(fields.int(2));
+            Some(Vote { truth, source, seq: fields.int(0), received: fields.int(3) })
+        };
+        Ok(found.iter().filter_map(vote).collect())
+    }
+
+    /// Brings outcomes and sums in line with what is decided about a sample.
+    fn settle(&mut self, rows: &[Row], decided: Option<Vote>) -> Outcome<()> {
+        for row in rows {
+            let (key, bucket) = (i64::from(row.key), row.at.div_euclid(BUCKET_US));
+            let place: [Value; 3] = [row.id.into(), row.item.into(), key.into()];
+            if let Some(old) = self.connection.query(READ_OUTCOME, &place)?.first() {
+                let (figures, source, delay) = figures_of(old);
+                self.changes.at((key, bucket, source)).add(&figures, delay, -1);
+                if decided.is_none() {
+                    self.connection.execute("DELETE FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3", &place)?;
+                }
+            }
+            let Some(vote) = decided else { continue };
+            let figures = score(row, vote.truth);
+            let delay = (vote.received - row.at).max(0);
+            self.changes.at((key, bucket, vote.source.code())).add(&figures, delay, 1);
+            let values: [Value; 11] = [
+                row.at.into(),
+                vote.seq.into(),
+                vote.source.code().into(),
+                figures.truth.into(),
+                figures.predicted.into(),
+                figures.correct.into(),
+                figures.confidence_nano.into(),
+                figures.loss_nano.into(),
+                figures.brier_nano.into(),
+                figures.error.into(),
+                delay.into(),
+            ];
+            let values: Vec<Value> = place.into_iter().chain(values).collect();
+            self.connection.execute(WRITE_OUTCOME, &values)?;
+        }
+        Ok(())
+    }
+}
+
+const READ_OUTCOME: &str = "SELECT source, delay_us, truth, predicted, correct, confidence_nano, loss_nano, brier_nano, \
+    error FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3";
+
+const WRITE_OUTCOME: &str = "INSERT INTO outcome (id, item, key, at, seq, source, truth, predicted, correct, \
+    confidence_nano, loss_nano, brier_nano, error, delay_us) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id, item, key) DO UPDATE SET \
+    seq = excluded.seq, source = excluded.source, truth = excluded.truth, predicted = excluded.predicted, \
+    correct = excluded.correct, confidence_nano = excluded.confidence_nano, loss_nano = excluded.loss_nano, \
+    brier_nano = excluded.brier_nano, error = excluded.error, delay_us = excluded.delay_us";
+
+fn figures_of(row: &Fields) -> (Figures, i64, i64) {
+    let figures = Figures {
+        truth: row.maybe_int(2),
+        predicted: row.maybe_int(3),
+        correct: row.maybe_int(4).map(|correct| correct == 1),
+        confidence_nano: row.maybe_int(5),
+        loss_nano: row.maybe_int(6),
+        brier_nano: row.maybe_int(7),
+        error: row.maybe_int(8),
+    };
+    (figures, row.int(0), row.int(1))
+}

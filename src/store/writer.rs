@@ -1,0 +1,235 @@
+//! The one thread that writes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use tokio::sync::{oneshot, watch};
+
+use super::database::Place;
+use super::fault::{Fault, Outcome};
+use super::feedback::{Feedback, Verdict};
+use super::lock::FolderLock;
+use super::quality::{QualityQuery, VersionQuality};
+use super::session::Session;
+use super::settings::{Logged, StoreSettings};
+use crate::error::{Error, Result};
+use crate::metrics::StoreMetrics;
+
+/// The samples that may wait to be written.
+const MAX_WAITING: usize = 65_536;
+
+/// The commands that may wait.
+const QUEUE: usize = 1024;
+
+/// The commands that are committed together.
+const MAX_GROUP: usize = 256;
+
+/// The time between two looks at what is due.
+const TICK: Duration = Duration::from_secs(1);
+
+const FILE: &str = "weir.db";
+
+enum Command {
+    Log(Vec<Logged>),
+    Feedback(Vec<Feedback>, oneshot::Sender<Result<Vec<Verdict>>>),
+    Quality(QualityQuery, oneshot::Sender<Result<Vec<VersionQuality>>>),
+    Close,
+}
+
+/// The store of predictions and feedback.
+#[derive(Debug)]
+pub struct Store {
+    commands: Sender<Command>,
+    waiting: Arc<AtomicUsize>,
+    metrics: StoreMetrics,
+    revision: watch::Receiver<u64>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    _lock: Option<FolderLock>,
+}
+
+impl Store {
+    /// Locks the folder and starts the thread, which opens the database. While that cannot be used, predictions are
+    /// dropped and counted, feedback is refused, and it is tried again each second.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when another process holds the folder; [`Error::Internal`] when the system refuses a thread.
+    pub fn open(settings: StoreSettings, metrics: StoreMetrics) -> Result<Self> {
+        let lock = FolderLock::take(&settings.folder)?;
+        let place = match &settings.database {
+            Some(url) => Place::Postgres(url.clone()),
+            None => Place::Sqlite(settings.folder.join(FILE)),
+        };
+        let (commands, received) = bounded(QUEUE);
+        let (revised, revision) = watch::channel(0);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let session = Session::new(place, settings, metrics.clone());
+        let writer = Writer { commands: received, waiting: waiting.clone(), session, revised };
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .spawn(move || writer.run())
+            .map_err(|error| Error::internal("no thread for the store", error))?;
+        Ok(Self { commands, waiting, metrics, revision, thread: Mutex::new(Some(thread)), _lock: lock })
+    }
+
+    /// Passes samples on to be written, without waiting; they are dropped and counted if too many wait already.
+    pub fn log(&self, samples: Vec<Logged>) {
+        let count = samples.len();
+        let before = self.waiting.fetch_add(count, Ordering::Relaxed);
+        if before + count <= MAX_WAITING && self.commands.try_send(Command::Log(samples)).is_ok() {
+            self.metrics.queue.set((before + count) as i64);
+        } else {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            self.metrics.dropped(count as u64);
+        }
+    }
+
+    /// Takes feedback in; returns once what became of it is committed, in the same order.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::NotReady`] when the database cannot be used: nothing was kept then.
+    /// [`Error::Overloaded`], [`Error::ShuttingDown`].
+    pub async fn feedback(&self, feedback: Vec<Feedback>) -> Result<Vec<Verdict>> {
+        self.ask(|reply| Command::Feedback(feedback, reply)).await
+    }
+
+    /// Returns the sums of a model's versions, newest first; none for a model of which nothing was kept.
+    ///
+    /// # Errors
+    /// As [`Store::feedback`].
+    pub async fn quality(&self, query: QualityQuery) -> Result<Vec<VersionQuality>> {
+        self.ask(|reply| Command::Quality(query, reply)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        match self.commands.try_send(command(reply)) {
+            Ok(()) => answer.await.unwrap_or(Err(Error::ShuttingDown)),
+            Err(TrySendError::Full(_)) => Err(Error::Overloaded { what: "the store", retry_after_seconds: 1 }),
+            Err(TrySendError::Disconnected(_)) => Err(Error::ShuttingDown),
+        }
+    }
+
+    /// Returns a number that changes whenever sums may have changed.
+    pub fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.clone()
+    }
+
+    /// Writes what waits, and joins the thread.
+    pub fn close(&self) {
+        // A thread that has ended needs no command.
+        drop(self.commands.send(Command::Close));
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's thread panicked");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Writer {
+    commands: Receiver<Command>,
+    waiting: Arc<AtomicUsize>,
+    session: Session,
+    revised: watch::Sender<u64>,
+}
+
+/// Commands that are carried out together.
+#[derive(Default)]
+struct Group {
+    samples: Vec<Logged>,
+    feedback: Vec<(Vec<Feedback>, oneshot::Sender<Result<Vec<Verdict>>>)>,
+    questions: Vec<(QualityQuery, oneshot::Sender<Result<Vec<VersionQuality>>>)>,
+    is_last: bool,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut due = Instant::now();
+        loop {
+            if Instant::now() >= due {
+                let revised = self.session.tick();
+                self.tell(revised);
+                due = Instant::now() + TICK;
+            }
+            let first = match self.commands.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(command) => command,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => Command::Close,
+            };
+            let mut group = Group::default();
+            group.add(first);
+            while group.len() < MAX_GROUP
+                && !group.is_last
+                && let Ok(next) = self.commands.try_recv()
+            {
+                group.add(next);
+            }
+            let is_last = group.is_last;
+            self.carry_out(group);
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, group: Group) {
+        let Group { samples, feedback, questions, .. } = group;
+        let count = samples.len();
+        if count > 0 || !feedback.is_empty() {
+            let (pieces, replies): (Vec<_>, Vec<_>) = feedback.into_iter().unzip();
+            let done = self.session.write(samples, &pieces);
+            let revised = done.is_ok() && !pieces.is_empty();
+            match done {
+                Ok(verdicts) => {
+                    replies.into_iter().zip(verdicts).for_each(|(reply, verdicts)| answer(reply, Ok(verdicts)))
+                }
+                Err(fault) => replies.into_iter().for_each(|reply| answer(reply, Err(fault.for_client()))),
+            }
+            self.tell(revised);
+            let left = self.waiting.fetch_sub(count, Ordering::Relaxed).saturating_sub(count);
+            self.session.metrics.queue.set(left as i64);
+        }
+        for (question, reply) in questions {
+            let found: Outcome<_> = self.session.read(&question);
+            answer(reply, found.map_err(|fault: Fault| fault.for_client()));
+        }
+    }
+
+    fn tell(&self, revised: bool) {
+        if revised {
+            self.revised.send_modify(|revision| *revision += 1);
+        }
+    }
+}
+
+/// Answers a caller, who may have left.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    drop(reply.send(value));
+}
+
+impl Group {
+    fn len(&self) -> usize {
+        self.feedback.iter().map(|(pieces, _)| pieces.len()).sum::<usize>()
+            + self.questions.len()
+            + self.samples.len() / 64
+    }
+
+    fn add(&mut self, command: Command) {
+        match command {
+            Command::Log(mut samples) => self.samples.append(&mut samples),
+            Command::Feedback(pieces, reply) => self.feedback.push((pieces, reply)),
+            Command::Quality(query, reply) => self.questions.push((query, reply)),
+            Command::Close => self.is_last = true,
+        }
+    }
+}
