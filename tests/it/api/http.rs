@@ -54,6 +54,7 @@ struct Process {
     child: Child,
     address: SocketAddr,
     _log: BufReader<std::process::ChildStderr>,
+    _state: tempfile::TempDir,
 }
 
 impl Process {
@@ -71,7 +72,9 @@ impl Process {
             "0",
             "--models",
         ]);
-        let mut child = command.arg(bundled_models()).stderr(Stdio::piped()).spawn().unwrap();
+        let state = tempfile::TempDir::new().unwrap();
+        command.arg(bundled_models()).arg("--state-dir").arg(state.path());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut address = None;
         let mut line = String::new();
@@ -80,7 +83,7 @@ impl Process {
             address = address.or_else(|| entry["address"].as_str()?.parse().ok());
             line.clear();
         }
-        Self { child, address: address.expect("it listens"), _log: log }
+        Self { child, address: address.expect("it listens"), _log: log, _state: state }
     }
 
     /// The most memory it ever held, in KiB.

@@ -144,9 +144,12 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts a server on a free port and returns it with its address, once it says it is ready.
-    fn start() -> (Self, String) {
-        Self::serving(&bundled_models(), &std::env::temp_dir())
+    /// Starts a server on a free port, with a state folder of its own, and returns it with its address, once it says it
+    /// is ready.
+    fn start() -> (Self, String, TempDir) {
+        let state = TempDir::new().unwrap();
+        let (server, address) = Self::serving(&bundled_models(), state.path());
+        (server, address, state)
     }
 
     fn serving(models: &std::path::Path, state: &std::path::Path) -> (Self, String) {
@@ -176,7 +179,7 @@ impl Server {
 #[test]
 fn a_server_answers_its_healthcheck_and_leaves_cleanly_on_either_signal() {
     for signal in ["-TERM", "-INT"] {
-        let (mut server, address) = Server::start();
+        let (mut server, address, _state) = Server::start();
         let healthy = output(&["healthcheck", "--http", &address]);
         assert_eq!((healthy.status.code(), text(&healthy.stdout).as_str()), (Some(0), "ready\n"));
         server.signal(signal);
@@ -221,7 +224,7 @@ fn models_are_listed_and_changed_from_the_command_line() {
 
 #[test]
 fn a_port_in_use_is_one_clear_line_and_exit_2() {
-    let (_server, address) = Server::start();
+    let (_server, address, _state) = Server::start();
     let models = bundled_models().display().to_string();
     let second = output(&["serve", "--models", &models, "--http", &address, "--grpc", "off"]);
     assert_eq!(second.status.code(), Some(2));
