@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::block::{self, MAX_SPAN_MS, Row, least_id, milliseconds};
+use super::block::Row;
 use super::database::{Connection, Fields, Value};
 use super::fault::Outcome;
 use super::feedback::{Content, Feedback, Joined, Origin, Verdict};
 use super::quality::{BUCKET_US, Changes};
 use super::truth::{Figures, Vote, decide, predicted, resolve, score};
-use super::version::{KnownVersion, of_columns};
+use super::version::KnownVersion;
 use crate::error::Error;
 
 /// The states of a row of feedback.
@@ -26,17 +26,8 @@ pub(super) const HOLD_US: i64 = 24 * BUCKET_US;
 /// The most pieces of feedback that wait for their predictions.
 pub(super) const MAX_HELD: i64 = 100_000;
 
-/// The most answers under one identifier of a client's own that are looked at, newest first.
-const MAX_SAME_CLIENT: i64 = 20;
-
-/// The difference of clocks up to which an identifier older than anything kept may still be on its way.
-const CLOCK_SKEW_MS: u64 = 60_000;
-
 /// The held pieces that are looked at together.
 const MAX_LOOKED: i64 = 500;
-
-/// The blocks that stay read within a transaction.
-const MAX_BLOCKS: usize = 64;
 
 /// What a piece of feedback is about.
 pub(super) enum Target {
@@ -65,7 +56,8 @@ pub(super) struct Joining<'a> {
     pub(super) now: i64,
     /// Pieces of feedback that wait.
     pub(super) held: i64,
-    blocks: HashMap<i64, Rc<Vec<Row>>>,
+    /// The blocks that were read.
+    pub(super) blocks: HashMap<i64, Rc<Vec<Row>>>,
 }
 
 impl<'a> Joining<'a> {
@@ -85,134 +77,6 @@ impl<'a> Joining<'a> {
             Target::Unseen => self.hold(feedback),
             Target::Refused(error) => Ok(Verdict::Rejected(error)),
         }
-    }
-
-    /// Finds what a piece of feedback is about.
-    pub(super) fn find(&mut self, feedback: &Feedback) -> Outcome<Target> {
-        let id = Uuid::parse_str(&feedback.request_id).ok().filter(|id| id.get_version_num() == 7);
-        if let Some(id) = id {
-            let rows = self.rows_of(id)?;
-            if !rows.is_empty() {
-                return self.choose(rows, feedback);
-            }
-        }
-        let clients = self.connection.query(
-            "SELECT id FROM client_id WHERE client = ?1 ORDER BY at DESC, id DESC LIMIT ?2",
-            &[feedback.request_id.as_str().into(), MAX_SAME_CLIENT.into()],
-        )?;
-        if !clients.is_empty() {
-            return self.find_client(&clients, feedback);
-        }
-        match id {
-            Some(id) if self.is_past(id)? => Ok(Target::Refused(Error::Gone(format!(
-                "the prediction {} is no longer kept; how long predictions are kept is a setting of the server",
-                feedback.request_id
-            )))),
-            _ => Ok(Target::Unseen),
-        }
-    }
-
-    /// Finds the newest answer under an identifier of a client's own.
-    fn find_client(&mut self, clients: &[Fields], feedback: &Feedback) -> Outcome<Target> {
-        let mut newest: Option<(Vec<Row>, Arc<KnownVersion>)> = None;
-        for client in clients {
-            let id = Uuid::from_slice(client.bytes(0)).unwrap_or_default();
-            let rows = self.rows_of(id)?;
-            let Some(first) = rows.first() else { continue };
-            let version = self.version(first.key)?;
-            if feedback.model.as_ref().is_some_and(|model| *model != version.model) {
-                continue;
-            }
-            match &newest {
-                Some((_, other)) if other.model != version.model => {
-                    return Ok(Target::Refused(Error::Conflict(format!(
-                        "the identifier was used for the models \"{}\" and \"{}\"; name the one that is meant as \"model\"",
-                        other.model, version.model
-                    ))));
-                }
-                Some(_) => {}
-                None => newest = Some((rows, version)),
-            }
-        }
-        match newest {
-            Some((rows, _)) => self.choose(rows, feedback),
-            None => Ok(Target::Refused(Error::Gone(
-                "the predictions under this identifier are no longer kept, or were of another model".into(),
-            ))),
-        }
-    }
-
-    /// Chooses the rows of a sample among those of its request.
-    fn choose(&mut self, rows: Vec<Row>, feedback: &Feedback) -> Outcome<Target> {
-        let refuse = |text: String| Ok(Target::Refused(Error::InvalidInput(text)));
-        if let Some(wanted) = &feedback.model
-            && let Some(row) = rows.first()
-        {
-            let version = self.version(row.key)?;
-            if version.model != *wanted {
-                return refuse(format!("the request was answered by model \"{}\"", version.model));
-            }
-        }
-        if rows.iter().all(|row| !row.answered) {
-            return refuse("the request was not answered, so that nothing can be right or wrong about it".into());
-        }
-        let items = rows.iter().map(|row| row.item).max().unwrap_or_default();
-        let rows: Vec<Row> = rows.into_iter().filter(|row| row.item == feedback.item && row.answered).collect();
-        if rows.is_empty() {
-            return refuse(format!("item {} is out of range: the request had the items 0 to {items}", feedback.item));
-        }
-        Ok(Target::Found(rows))
-    }
-
-    /// Returns all rows of a request.
-    fn rows_of(&mut self, id: Uuid) -> Outcome<Vec<Row>> {
-        let earliest = least_id(milliseconds(id).saturating_sub(MAX_SPAN_MS + 1));
-        let blocks = self.connection.query(
-            "SELECT block FROM prediction WHERE first_id <= ?1 AND first_id >= ?2 AND last_id >= ?1 ORDER BY block",
-            &[id.into(), earliest.into()],
-        )?;
-        let mut rows = Vec::new();
-        for block in blocks {
-            let block = self.block(block.int(0))?;
-            rows.extend(block.iter().filter(|row| row.id == id).cloned());
-        }
-        Ok(rows)
-    }
-
-    fn block(&mut self, number: i64) -> Outcome<Rc<Vec<Row>>> {
-        if let Some(block) = self.blocks.get(&number) {
-            return Ok(block.clone());
-        }
-        let found = self.connection.query("SELECT data FROM prediction WHERE block = ?1", &[number.into()])?;
-        let rows = found.first().map(|row| block::read(row.bytes(0))).transpose()?.unwrap_or_default();
-        if self.blocks.len() >= MAX_BLOCKS {
-            self.blocks.clear();
-        }
-        let rows = Rc::new(rows);
-        self.blocks.insert(number, rows.clone());
-        Ok(rows)
-    }
-
-    fn version(&mut self, key: u32) -> Outcome<Arc<KnownVersion>> {
-        let key = i64::from(key);
-        if let Some(version) = self.versions.get(&key) {
-            return Ok(version.clone());
-        }
-        let found = self
-            .connection
-            .query("SELECT model, version, digest, labels, answers FROM version_key WHERE key = ?1", &[key.into()])?;
-        let missing = || Error::internal("a prediction is of no known version", format!("key {key}"));
-        let row = found.first().ok_or_else(missing)?;
-        let version = of_columns(row.text(0), row.int(1) as u64, row.bytes(2), row.text(3), row.int(4));
-        Ok(self.versions.entry(key).or_insert_with(|| Arc::new(version)).clone())
-    }
-
-    /// Returns true if an identifier is older than everything that is kept.
-    fn is_past(&mut self, id: Uuid) -> Outcome<bool> {
-        let oldest = self.connection.query("SELECT first_id FROM prediction ORDER BY block LIMIT 1", &[])?;
-        let now = (self.now / 1000) as u64;
-        let oldest = oldest.first().and_then(|row| Uuid::from_slice(row.bytes(0)).ok()).map_or(now, milliseconds);
-        Ok(milliseconds(id) + CLOCK_SKEW_MS < oldest)
     }
 
     /// Keeps feedback until its prediction is seen.

@@ -11,6 +11,7 @@ mod block;
 mod database;
 mod fault;
 mod feedback;
+mod find;
 mod join;
 mod lock;
 mod quality;
