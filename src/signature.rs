@@ -3,8 +3,15 @@
 //! These are the parts of `manifest.json` that both the trainer (which writes them) and the server
 //! (which obeys them) must understand alike.
 
+mod answer;
 mod columns;
+mod facts;
+mod guess;
+mod image;
+mod preset;
+mod resolve;
 mod sequence;
+mod spec;
 mod task;
 
 use std::fmt;
@@ -12,8 +19,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use answer::{AnswerSpec, Scores, scored_classes};
 pub use columns::{Column, ColumnKind, MOST_WATCHED_COLUMNS};
+pub use facts::{GraphFacts, Step};
+pub use guess::{Guess, Line};
+pub use image::{
+    Colour, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit, PictureTransform, Polarity,
+};
 pub use sequence::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
+pub use spec::{FitName, ImageSpec, Numbers, Preset};
 pub use task::Task;
 
 /// The name of the batch dimension, whatever the file calls it.
@@ -236,52 +250,27 @@ impl Transform {
     }
 }
 
-/// The transform from an encoded image to the model's input: grey pixels from 0 to 255, row by row.
-///
-/// Scaling and normalisation beyond that are part of the graph.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ImageTransform {
-    /// Width of the input in pixels.
-    pub width: u32,
-    /// Height of the input in pixels.
-    pub height: u32,
-    /// The polarity that the model was trained on.
-    pub polarity: Polarity,
-    /// The rule for an image of another size.
-    pub fit: Fit,
-}
-
-/// Which of the two is brighter: the drawing or its background.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Polarity {
-    /// Bright strokes on a dark background, as in MNIST.
-    LightOnDark,
-    /// Dark strokes on a bright background, as ink on paper.
-    DarkOnLight,
-}
-
-/// How an image of another size is brought to the model's size. An image that already has it is
-/// never touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// Scale both axes, ignoring the aspect ratio.
-    Stretch,
-    /// As MNIST was made: remove the background, crop to the strokes, scale them into the inner
-    /// 20/28 of the frame and put their centre of mass in its middle.
-    CentreOfMass,
-}
-
 /// The transform from the output to an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum OutputTransform {
     /// A distribution over classes.
     Classification {
-        /// The output that holds it: `[N, classes]`, each row summing to 1.
+        /// The output that holds it: `[N, classes]`, each row summing to 1 or holding logits.
         probabilities: String,
+        /// The meaning of its elements.
+        #[serde(default, skip_serializing_if = "Scores::is_default")]
+        scores: Scores,
+    },
+    /// Any number of labels at once.
+    Labels {
+        /// The output that holds their scores: `[N, labels]`.
+        output: String,
+        /// The meaning of its elements.
+        #[serde(default, skip_serializing_if = "Scores::is_default")]
+        scores: Scores,
+        /// The confidence from which a label is one of the answer's, by label.
+        thresholds: Vec<f32>,
     },
     /// An image made again of a code, as an autoencoder does.
     Reconstruction {

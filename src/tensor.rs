@@ -1,5 +1,6 @@
 //! Dense, row-major tensors, which transforms, schedulers and engines exchange.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use half::slice::HalfFloatSliceExt;
@@ -311,6 +312,20 @@ impl Tensor {
     /// As [`Tensor::floats`].
     pub fn float_rows(&self) -> Result<impl Iterator<Item = &[f32]>> {
         Ok(self.floats()?.chunks_exact(self.row_elements().max(1)))
+    }
+
+    /// Returns the tensor with elements of 32 bits, if they are floats of 16 or of 32.
+    ///
+    /// # Errors
+    /// As [`Tensor::floats`].
+    pub fn to_floats(&self) -> Result<Cow<'_, Self>> {
+        match &self.data {
+            Data::Float16(elements) => {
+                let elements = Data::Float32(elements.iter().map(|element| element.to_f32()).collect());
+                Ok(Cow::Owned(Self { shape: self.shape.clone(), data: elements }))
+            }
+            _ => self.floats().map(|_| Cow::Borrowed(self)),
+        }
     }
 
     /// Returns the number of samples: the first dimension, or 1 for a scalar.

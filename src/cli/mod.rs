@@ -5,6 +5,7 @@ mod calibrate;
 mod check_model;
 mod client;
 mod data;
+mod describe;
 mod drift;
 mod engine;
 mod evaluate;

@@ -15,7 +15,7 @@ use crate::repository::{AliasStore, Storage, scan};
 /// Shows and changes what a running server has loaded.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  weir models list\n  weir models promote mnist-mlp stable 2\n  weir models rollback mnist-mlp stable\n  weir models unload mnist-mlp 1\n  weir models list --models DIR    without a server: what a folder holds"
+    after_help = "Examples:\n  weir models list\n  weir models promote mnist-mlp stable 2\n  weir models rollback mnist-mlp stable\n  weir models unload mnist-mlp 1\n  weir models list --models DIR    without a server: what a folder holds\n  weir models describe FILE.onnx > models/NAME/model.toml"
 )]
 pub(super) struct ModelsArgs {
     #[command(subcommand)]
@@ -54,6 +54,12 @@ enum Action {
     Rollback { model: ModelName, alias: AliasName },
     /// Load a version, or what the version policy wants of a model
     Load { model: ModelName, version: Option<Version> },
+    /// Guess the model.toml of an ONNX file that takes pictures, without a server
+    Describe {
+        /// The graph
+        #[arg(value_name = "FILE.onnx")]
+        file: PathBuf,
+    },
     /// Unload a version, or all of a model
     Unload { model: ModelName, version: Option<Version> },
 }
@@ -62,6 +68,10 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let which = |version: &Option<Version>| version.map_or_else(|| json!({}), |version| json!({"version": version.0}));
     let (method, path, body) = match &args.action {
         Action::List { models: Some(folder) } => return offline(folder, args.json),
+        Action::Describe { file } => {
+            super::print(&super::describe::describe(file, args.json)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Action::List { models: None } => ("GET", "/models".to_owned(), None),
         Action::Show { model } => ("GET", format!("/models/{model}"), None),
         Action::Promote { model, alias, version, expected } => {
@@ -85,6 +95,7 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     }
     let text = match &args.action {
         _ if args.json => pretty(&answer),
+        Action::Describe { .. } => String::new(),
         Action::List { .. } => table(answer["models"].as_array().map_or(&[][..], Vec::as_slice)),
         Action::Show { .. } => table(std::slice::from_ref(&answer)),
         Action::Promote { .. } | Action::Rollback { .. } => {

@@ -82,7 +82,7 @@ impl Record {
         let parts = finished.servable.identity.parts;
         (0..answers.count).map(move |item| Self {
             item: item as u32,
-            inverted: finished.inverted.and_then(|inverted| inverted.get(item).copied()),
+            inverted: finished.images.get(item).and_then(|facts| facts.inverted),
             input: first.and_then(|input| Moments::of(row(input, item)?)),
             parts: first.and_then(|input| parts.take(row(input, item)?)),
             answer: answers.get(item),
@@ -133,7 +133,7 @@ impl<'a> Answers<'a> {
             finished.outputs.map(|outputs| outputs.as_slice()).filter(|_| finished.outcome == Outcome::Success);
         let rows = |place: usize| outputs.and_then(|outputs| outputs.get(place)).map(Tensor::rows);
         let count = match places {
-            Places::Classes { probabilities: place, .. } | Places::Number(place) | Places::Score(place) => rows(place),
+            Places::Classes { scores: place, .. } | Places::Number(place) | Places::Score(place) => rows(place),
             Places::Outputs => outputs.map(|_| finished.samples),
         };
         Self { count: count.unwrap_or(1).max(1), outputs, places }
@@ -147,7 +147,7 @@ impl<'a> Answers<'a> {
 fn answer(outputs: &[Tensor], places: Places, item: usize) -> Option<Answer> {
     let of = |place: usize| row(outputs.get(place)?, item);
     match places {
-        Places::Classes { probabilities, logits } => classified(of(probabilities)?, logits.and_then(of)),
+        Places::Classes { scores, squash, logits } => classified(&squash.confidences(of(scores)?), logits.and_then(of)),
         Places::Number(place) => of(place)?.first().copied().map(Answer::Value),
         Places::Score(place) => of(place)?.first().copied().map(Answer::Score),
         Places::Outputs => None,

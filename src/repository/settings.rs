@@ -10,11 +10,11 @@ use super::names::MODEL_FILE;
 use super::said;
 use super::storage::Files;
 use super::tables::{BatchingTable, CacheTable, EngineTable, SchedulingTable, Tables, Versions};
-use super::triton::{self, CONFIG_FILE, TritonModel};
+use super::triton::{self, CONFIG_FILE, MAX_LABEL_BYTES, TritonModel, label_lines};
 use crate::config::SchedulingSettings;
 use crate::error::{Error, Result};
-use crate::ids::ModelName;
-use crate::signature::Transform;
+use crate::ids::{ModelName, quote};
+use crate::signature::{AnswerSpec, ImageSpec, Transform};
 
 /// The settings of a model.
 pub const SETTINGS_FILE: &str = "model.toml";
@@ -33,9 +33,18 @@ pub struct ModelSettings {
     /// The names of the classes, for versions without a manifest.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// The file beside the versions that names the classes, one a line; in place of `labels`.
+    #[serde(default)]
+    pub labels_file: Option<String>,
     /// The transforms around the graph, for versions without a manifest.
     #[serde(default)]
     pub transform: Option<Transform>,
+    /// The transform of images, for versions without a manifest; in place of `transform`.
+    #[serde(default)]
+    pub image: Option<ImageSpec>,
+    /// The answer that the graph's output is made into, for versions without a manifest; in place of `transform`.
+    #[serde(default)]
+    pub answer: Option<AnswerSpec>,
     /// The versions that should be loaded; `None` for the server's policy.
     #[serde(default)]
     pub versions: Option<Versions>,
@@ -74,7 +83,7 @@ impl ModelSettings {
         let Some(bytes) = files.read(SETTINGS_FILE, MAX_BYTES)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(|error| refuse(error.to_string()))?;
         let settings: Self = toml::from_str(&text).map_err(|error| refuse(said::of_toml(&error, &text)))?;
-        match settings.tables().problem() {
+        match settings.problem() {
             Some(problem) => Err(refuse(problem)),
             None => Ok(Some(settings)),
         }
@@ -125,7 +134,9 @@ impl ModelSettings {
 
     /// Returns the files beside the version folders that a version is loaded with.
     pub(super) fn side_files(&self) -> Vec<String> {
-        self.triton.as_ref().map_or_else(Vec::new, |triton| triton.side_files())
+        let mut files = self.triton.as_ref().map_or_else(Vec::new, |triton| triton.side_files());
+        files.extend(self.labels_file.clone());
+        files
     }
 
     /// Returns the settings of `config.pbtxt` that have no effect, in words.
@@ -158,9 +169,42 @@ impl ModelSettings {
         own.chain(triton).filter(|shapes: &BTreeMap<_, _>| !shapes.is_empty()).collect()
     }
 
+    /// Returns true if nothing is said about the transforms around the graph.
+    pub fn is_silent_about_transforms(&self) -> bool {
+        let Self { transform, image, answer, labels, labels_file, .. } = self;
+        transform.is_none() && image.is_none() && answer.is_none() && labels.is_empty() && labels_file.is_none()
+    }
+
+    /// Returns the names of the classes, of the settings or of the file that they name among those of the model.
+    ///
+    /// # Errors
+    /// [`Error::Repository`] when that file is missing, too large or not text.
+    pub fn class_labels(&self, files: &Files) -> Result<Vec<String>> {
+        let Some(name) = &self.labels_file else { return Ok(self.labels.clone()) };
+        let refuse = |problem: &str| Error::Repository {
+            what: SETTINGS_FILE.into(),
+            problem: format!("labels_file {} {problem}", quote(name)),
+        };
+        let bytes = files.read(name, MAX_LABEL_BYTES)?.ok_or_else(|| refuse("is missing"))?;
+        String::from_utf8(bytes).map(|text| label_lines(&text)).map_err(|_| refuse("is not UTF-8"))
+    }
+
     /// Returns the server's scheduling with the settings of the model in their place.
     pub fn scheduling_over(&self, server: &SchedulingSettings) -> SchedulingSettings {
         self.tables().over(server)
+    }
+
+    /// Returns what is wrong with the settings, in words.
+    fn problem(&self) -> Option<String> {
+        if self.labels_file.is_some() && !self.labels.is_empty() {
+            return Some("labels and labels_file exclude each other".into());
+        }
+        if let Some(name) = self.labels_file.as_ref().filter(|name| name.is_empty() || name.contains(['/', '\\'])) {
+            return Some(format!("labels_file must be the name of a file beside the versions, it is {}", quote(name)));
+        }
+        let both = self.transform.is_some() && (self.image.is_some() || self.answer.is_some());
+        let problem = || "[transform] excludes [image] and [answer], which say the same and complete themselves".into();
+        both.then(problem).or_else(|| self.tables().problem())
     }
 
     fn tables(&self) -> Tables {
@@ -232,6 +276,27 @@ mod tests {
             let settings = parse(example).unwrap();
             assert_eq!(settings.tables().problem(), None);
             assert_eq!(settings.labels, ["cat", "dog"]);
+        }
+    }
+
+    #[test]
+    fn the_tables_for_pictures_in_the_documents_are_read() {
+        let document = include_str!("../../docs/pictures.md");
+        let examples = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let settings = parse(&examples.collect::<String>()).unwrap();
+        assert_eq!(settings.problem(), None);
+        let size = ImageSpec { width: Some(224), height: Some(224), ..settings.image.clone().unwrap() };
+        let preset = ImageSpec { preset: size.preset, ..ImageSpec::default() };
+        let preset = ImageSpec { width: Some(224), height: Some(224), ..preset };
+        assert_eq!(size.resolve(None), preset.resolve(None), "the lines say what the preset does");
+        assert!(settings.answer.is_some() && !settings.is_silent_about_transforms());
+        for (text, expected) in [
+            ("labels = [\"a\"]\nlabels_file = \"b\"", "exclude each other"),
+            ("labels_file = \"../b\"", "beside the versions"),
+            ("[image]\n[transform.output]\nkind = \"raw\"", "excludes [image]"),
+        ] {
+            let problem = parse(text).unwrap().problem().unwrap();
+            assert!(problem.contains(expected), "{text}: {problem}");
         }
     }
 

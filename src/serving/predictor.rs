@@ -14,8 +14,9 @@ use super::tap::{Finished, Observer, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
 use crate::metrics::{GaugeGuard, Outcome, Stage, Stages};
+use crate::signature::ImageTransform;
 use crate::tensor::Tensor;
-use crate::transform::{PolarityChoice, pixels_at_most};
+use crate::transform::{ImageFacts, PolarityChoice, pixels_at_most};
 
 /// An image of no more than this many pixels is decoded on the calling thread; it takes microseconds.
 const INLINE_PIXELS: u64 = 128 * 128;
@@ -52,20 +53,20 @@ pub struct Predicted {
     pub stages: Stages,
 }
 
-/// A request, what the graph made of it, and of images whether black and white were exchanged.
+/// A request, what the graph made of it, and what is to be known of its images.
 #[derive(Debug)]
 struct Answered {
     inputs: Vec<Tensor>,
     outputs: Arc<Vec<Tensor>>,
-    inverted: Option<Vec<bool>>,
+    images: Vec<ImageFacts>,
     stages: Stages,
     cached: bool,
 }
 
 impl Answered {
-    fn new(executed: Executed, inverted: Option<Vec<bool>>, decode: Duration) -> Self {
+    fn new(executed: Executed, images: Vec<ImageFacts>, decode: Duration) -> Self {
         let Executed { inputs, outputs, queue, infer, cached } = executed;
-        Self { inputs, outputs, inverted, stages: Stages { decode, queue, infer }, cached }
+        Self { inputs, outputs, images, stages: Stages { decode, queue, infer }, cached }
     }
 }
 
@@ -182,9 +183,8 @@ impl Predictor {
         options: Options,
     ) -> Result<Predicted> {
         let samples = input.rows(servable.runner(Part::Model)?);
-        let predictions = |answered: &Answered| {
-            servable.predictions(&answered.outputs, samples, answered.inverted.as_deref(), &options)
-        };
+        let predictions =
+            |answered: &Answered| servable.predictions(&answered.outputs, samples, &answered.images, &options);
         let asked = Asked::new(context, &servable, Part::Model)?;
         let (Answered { stages, .. }, predictions) = self.answer(asked, input, options.polarity, predictions).await?;
         Ok(Predicted { servable, predictions, stages })
@@ -275,12 +275,12 @@ impl Predictor {
         if let Some(mode) = inline_mode(runner, &input)
             && self.pool.is_idle()
             && input.rows(runner) == 1
-            && is_quick(&input)
+            && is_quick(servable, &input)
         {
             let start = Instant::now();
-            let (tensors, inverted) = servable.decode(part, input, polarity)?;
+            let (tensors, images) = servable.decode(part, input, polarity)?;
             let decode = start.elapsed();
-            return Ok(Answered::new(runner.run_inline(mode, tensors, counted).await?, inverted, decode));
+            return Ok(Answered::new(runner.run_inline(mode, tensors, counted).await?, images, decode));
         }
         let limit = runner.scheduling().timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
         let submitted = Instant::now();
@@ -299,14 +299,14 @@ impl Predictor {
 async fn queued(admitted: Admitted<'_>, asked: Asked<'_>, input: Input, polarity: PolarityChoice) -> Result<Answered> {
     let start = Instant::now();
     let (servable, part) = (asked.servable, asked.part);
-    let (tensors, inverted) = if is_quick(&input) {
+    let (tensors, images) = if is_quick(asked.servable, &input) {
         servable.decode(part, input, polarity)?
     } else {
         let servable = servable.clone();
         admitted.offload(move || servable.decode(part, input, polarity)).await?
     };
     let decode = start.elapsed();
-    Ok(Answered::new(admitted.infer(tensors).await?, inverted, decode))
+    Ok(Answered::new(admitted.infer(tensors).await?, images, decode))
 }
 
 /// Returns the way in which a request runs on the calling thread, if it may. Images are brought to the size that was
@@ -318,11 +318,14 @@ fn inline_mode(runner: &Runner, input: &Input) -> Option<InlineMode> {
     }
 }
 
-/// Returns true if an input is decoded in no time.
-fn is_quick(input: &Input) -> bool {
+/// Returns true if an input is decoded, and brought to the size of the model, in no time.
+fn is_quick(servable: &Servable, input: &Input) -> bool {
+    let is_small = |image: &ImageTransform| u64::from(image.width()) * u64::from(image.height()) <= INLINE_PIXELS;
     match input {
         Input::Images(images) => {
-            images.len() <= INLINE_IMAGES && images.iter().all(|image| pixels_at_most(image, INLINE_PIXELS))
+            images.len() <= INLINE_IMAGES
+                && images.iter().all(|image| pixels_at_most(image, INLINE_PIXELS))
+                && servable.image_transform().is_none_or(is_small)
         }
         Input::Tensors(_) => true,
     }
@@ -362,7 +365,7 @@ impl<'a> Ending<'a> {
             samples: self.samples,
             inputs: answered.map(|answered| answered.inputs.as_slice()),
             outputs: answered.map(|answered| &answered.outputs),
-            inverted: answered.and_then(|answered| answered.inverted.as_deref()),
+            images: answered.map_or(&[], |answered| &answered.images),
             stages: answered.map(|answered| answered.stages).unwrap_or_default(),
             total,
             cached: answered.is_some_and(|answered| answered.cached),

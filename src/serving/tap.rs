@@ -9,6 +9,7 @@ use super::servable::{Part, Servable};
 use crate::error::Error;
 use crate::metrics::{Outcome, Stages};
 use crate::tensor::Tensor;
+use crate::transform::ImageFacts;
 
 /// A prediction that has ended, in whatever way; what an observer wants to keep of it, it copies.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +26,8 @@ pub struct Finished<'a> {
     pub inputs: Option<&'a [Tensor]>,
     /// The outputs in the signature's order, if the model answered. They are shared, not copied.
     pub outputs: Option<&'a Arc<Vec<Tensor>>>,
-    /// Of images that the model answered: those whose black and white were exchanged to reach its polarity.
-    pub inverted: Option<&'a [bool]>,
+    /// Facts about each image that the model answered; none of a request in tensors.
+    pub images: &'a [ImageFacts],
     /// The time each stage took; zero for stages that were not reached.
     pub stages: Stages,
     /// The time from the call of the predictor to the end.

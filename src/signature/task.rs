@@ -38,7 +38,7 @@ impl OutputTransform {
             Self::Classification { .. } => Task::Classification,
             Self::Regression { .. } => Task::Regression,
             Self::Reconstruction { .. } => Task::Reconstruction,
-            Self::Raw => Task::Raw,
+            Self::Labels { .. } | Self::Raw => Task::Raw,
         }
     }
 }

@@ -14,9 +14,10 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
     let transform = &manifest.transform;
     parts.extend(transform.image.as_ref().map(|image| match transform.output {
         OutputTransform::Reconstruction { .. } => reconstructed(image),
-        OutputTransform::Classification { .. } | OutputTransform::Regression { .. } | OutputTransform::Raw => {
-            drawings(image, &manifest.labels)
-        }
+        OutputTransform::Classification { .. }
+        | OutputTransform::Labels { .. }
+        | OutputTransform::Regression { .. }
+        | OutputTransform::Raw => drawings(image, &manifest.labels),
     }));
     parts.extend(rows_of(&transform.columns));
     parts.extend(transform.sequence.as_ref().map(sequences));
@@ -78,28 +79,35 @@ fn reconstructed(image: &ImageTransform) -> String {
          reconstruction, its code and a score in nats: how unlike the images it was trained on a picture is. `decoder.onnx` makes \
          new images of codes; it reads its weights from `model.onnx` of the same folder, as `encoder.onnx` does. The score knows of no meaning: simple pictures, an empty one above all, score low although they show \
          none of what it was trained on.\n",
-        image.width, image.height
+        image.width(),
+        image.height()
     )
 }
 
 /// Describes the input of a model of images.
 fn drawings(image: &ImageTransform, labels: &[String]) -> String {
-    let polarity = match image.polarity {
-        Polarity::LightOnDark => "bright strokes on a dark background",
-        Polarity::DarkOnLight => "dark strokes on a bright background",
+    let (shown, kind, like) = match image {
+        ImageTransform::Drawing(drawing) => {
+            let polarity = match drawing.polarity {
+                Polarity::LightOnDark => "bright strokes on a dark background",
+                Polarity::DarkOnLight => "dark strokes on a bright background",
+            };
+            let shown = format!("{} × {} grey pixels, 0 to 255, {polarity}", drawing.width, drawing.height);
+            (shown, "drawing", "drawings")
+        }
+        ImageTransform::Picture(_) => (image.text(), "picture", "pictures"),
     };
     let (what, otherwise) = if labels.is_empty() {
         ("One picture".into(), "Anything else is given a number all the same.")
     } else {
         (
-            format!("One drawing of one of the classes ({})", labels.join(", ")),
+            format!("One {kind} of one of the classes ({})", labels.join(", ")),
             "Anything else, an empty picture or a letter, is given one of the classes all the same: the model cannot say \"none of these\".",
         )
     };
     format!(
-        "## Input and use\n\n{what}, brought to {} × {} grey pixels, 0 to 255, {polarity}. \
-         Meant for drawings like those it was trained on. {otherwise}\n",
-        image.width, image.height
+        "## Input and use\n\n{what}, brought to {shown}. \
+         Meant for {like} like those it was trained on. {otherwise}\n"
     )
 }
 

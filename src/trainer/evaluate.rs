@@ -41,7 +41,7 @@ pub fn read_for(folder: &Path, data: &Path, mut options: DataOptions) -> Result<
     }
     let image = manifest.as_ref().and_then(|manifest| manifest.transform.image.as_ref());
     if let Some(image) = image {
-        options.reading.image_size.get_or_insert([image.height, image.width]);
+        options.reading.image_size.get_or_insert([image.height(), image.width()]);
     }
     let mut source = DataSource::read(data, &options)?;
     let Some(manifest) = manifest else { return Ok(source) };

@@ -95,7 +95,8 @@ pub(super) fn example(data: &Dataset, index: usize) -> Result<Example> {
 /// Returns whether serving takes a sample as it is: by its border alone, a small picture can seem to have the other
 /// polarity than the large one it was made from.
 fn is_served_as_it_is(data: &Dataset, index: usize, image: Option<&ImageTransform>) -> Result<bool> {
-    let Some(image) = image.filter(|image| image.fit == Fit::Stretch) else { return Ok(true) };
+    let stretched = image.and_then(ImageTransform::drawing).filter(|drawing| drawing.fit == Fit::Stretch);
+    let Some(image) = stretched else { return Ok(true) };
     let pixels = data.image(index)?.into_owned();
     let picture = Luma { width: image.width, height: image.height, pixels };
     Ok(!prepare_image(picture, image, PolarityChoice::Auto)?.inverted)
@@ -104,7 +105,7 @@ fn is_served_as_it_is(data: &Dataset, index: usize, image: Option<&ImageTransfor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::Polarity;
+    use crate::signature::{DrawingTransform, Polarity};
 
     #[test]
     fn samples_that_serving_would_invert_are_no_examples() {
@@ -114,7 +115,7 @@ mod tests {
         };
         let pixels = [drawn(0, 255), drawn(255, 0), drawn(0, 255)].concat();
         let data = Dataset::images(4, 4, pixels, vec![0, 1, 0], 2);
-        let image = |fit| ImageTransform { width: 4, height: 4, polarity: Polarity::LightOnDark, fit };
+        let image = |fit| DrawingTransform { width: 4, height: 4, polarity: Polarity::LightOnDark, fit }.into();
         let found = |fit, most| servable_samples(&data, Some(&image(fit)), most).unwrap();
         assert_eq!(found(Fit::Stretch, 5), [0, 2]);
         assert_eq!(found(Fit::Stretch, 1), [0]);

@@ -1,40 +1,23 @@
-//! Turns an encoded image into the grey pixels that a model takes.
+//! Turns an image file into the elements that a model takes, in training and serving alike.
 //!
-//! A picture of the model's own size keeps every pixel, except that black and white are exchanged if its
+//! A drawing of the model's own size keeps every pixel, except that black and white are exchanged if its
 //! polarity is the opposite one. Polarity is estimated (`background`) unless the request states it. A
-//! picture of another size is stretched, or centred as MNIST was (`centre`), as the transform says.
+//! drawing of another size is stretched, or centred as MNIST was (`centre`), as the transform says. Any other picture
+//! keeps its colours; `frame` brings it to size, and `elements` to numbers.
 
-use std::io::Cursor;
-
-use ::image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
-use ::image::metadata::Orientation;
-use ::image::{ColorType, DynamicImage, ImageDecoder, ImageError, Limits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::alpha;
 use super::background::Background;
 use super::centre;
-use super::container::{self, Format};
-use super::jpeg;
+use super::decode::{ImageLimits, decode, decode_picture};
+use super::elements;
+use super::frame::frame;
+use super::geometry::Geometry;
 use super::luma::{Crop, Luma};
-use super::small_png;
 use crate::error::{Error, Result};
-use crate::signature::{Fit, ImageTransform, Polarity};
-
-/// The limits above which an image is refused.
-#[derive(Debug, Clone, Copy)]
-pub struct ImageLimits {
-    /// The greatest width × height that is decoded.
-    pub max_pixels: u64,
-}
-
-/// The bytes that the decoder of PNG may allocate per pixel, and besides for colour profiles and texts.
-const PNG_BYTES_PER_PIXEL: u64 = 8;
-const PNG_BYTES: u64 = 16 << 20;
-
-/// The pixels above which the decoder of GIF refuses a frame.
-const MAX_GIF_PIXELS: u64 = 12_500_000;
+use crate::signature::{DrawingTransform, Fit, ImageTransform, Polarity};
+use crate::tensor::Data;
 
 /// The polarity of a picture as stated by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -49,7 +32,7 @@ pub enum PolarityChoice {
     DarkOnLight,
 }
 
-/// A picture in the size, colour and polarity of a model.
+/// A drawing in the size and polarity of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     /// The pixels, `width * height` of the transform.
@@ -58,140 +41,52 @@ pub struct Prepared {
     pub inverted: bool,
 }
 
-/// Returns true if the header of the file guarantees at most this many pixels. Only PNG declares its size
-/// at a fixed place; the answer for every other file is false.
-pub fn pixels_at_most(bytes: &[u8], pixels: u64) -> bool {
-    container::png_dimensions(bytes).is_some_and(|size| pixels_of(size) <= pixels)
+/// The facts about a sent image that the answer to it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageFacts {
+    /// True if black and white were exchanged; `None` for a model that takes more than drawings.
+    pub inverted: Option<bool>,
+    /// The place of the picture in the input; `None` of a drawing that was centred.
+    pub geometry: Option<Geometry>,
 }
 
-/// Decodes an image file to grey (ITU-R BT.709 luma), with its EXIF orientation applied.
-///
-/// Transparent parts are filled so that the drawing stands out (`alpha`). Animations yield their first frame. JPEG
-/// files of four colours (CMYK and YCCK) are taken as Adobe writes them, inverted and without a profile. The bytes of
-/// the file decide its format.
-///
-/// # Errors
-/// [`Error::UnsupportedMedia`] for another format or a variant that is not decoded, [`Error::TooLarge`] above the pixel
-/// limit, which is checked before any pixel is allocated, [`Error::InvalidInput`] for a damaged file.
-pub fn decode(file: &[u8], limits: ImageLimits) -> Result<Luma> {
-    if let Some(picture) = small_png::decode(file, limits.max_pixels) {
-        return Ok(picture);
-    }
-    Opened::open(file, limits)?.read()
-}
-
-/// Returns the width and height that an image file declares, as they are with its EXIF orientation applied.
+/// Appends the elements of an image file to those of others.
 ///
 /// # Errors
-/// As [`decode`].
-pub fn size(file: &[u8], limits: ImageLimits) -> Result<(u32, u32)> {
-    let mut opened = Opened::open(file, limits)?;
-    let (width, height) = opened.decoder.dimensions();
-    Ok(match opened.orientation() {
-        Orientation::NoTransforms
-        | Orientation::Rotate180
-        | Orientation::FlipHorizontal
-        | Orientation::FlipVertical => (width, height),
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-            (height, width)
+/// As [`decode`]; [`Error::InvalidInput`] for a shape of picture that cannot be brought to the model's size.
+pub fn append_image(
+    file: &[u8],
+    transform: &ImageTransform,
+    limits: ImageLimits,
+    choice: PolarityChoice,
+    to: &mut Data,
+) -> Result<ImageFacts> {
+    match transform {
+        ImageTransform::Drawing(drawing) => {
+            let picture = decode(file, limits)?;
+            let (size, input) = ([picture.width, picture.height], [drawing.width, drawing.height]);
+            let is_stretched = size == input || drawing.fit == Fit::Stretch;
+            let geometry = is_stretched.then(|| Geometry::stretched(size, input));
+            let prepared = prepare(picture, drawing, choice)?;
+            let Data::Float32(elements) = to else {
+                return Err(Error::internal("a drawing cannot be an input of this type", to.dtype().to_string()));
+            };
+            elements.extend(prepared.pixels.iter().map(|pixel| f32::from(*pixel)));
+            Ok(ImageFacts { inverted: Some(prepared.inverted), geometry })
         }
-    })
-}
-
-/// A file whose header was read.
-struct Opened<'a> {
-    format: Format,
-    decoder: Box<dyn ImageDecoder + 'a>,
-    max_pixels: u64,
-}
-
-impl<'a> Opened<'a> {
-    /// Reads the header. Refuses a file that breaks off and one of too many pixels.
-    fn open(file: &'a [u8], limits: ImageLimits) -> Result<Self> {
-        let format = container::sniff(file)?;
-        let mut max_pixels = limits.max_pixels;
-        let failed = |error| damaged(&error, format, limits.max_pixels);
-        let decoder: Box<dyn ImageDecoder + 'a> = match format {
-            Format::Png => {
-                let whole = container::whole_png(file)?;
-                let mut allowed = Limits::no_limits();
-                let pixels = container::png_dimensions(file).map_or(max_pixels, pixels_of).min(max_pixels);
-                allowed.max_alloc = Some(pixels.saturating_mul(PNG_BYTES_PER_PIXEL).saturating_add(PNG_BYTES));
-                Box::new(PngDecoder::with_limits(Cursor::new(whole), allowed).map_err(failed)?)
-            }
-            Format::Jpeg => {
-                let whole = jpeg::whole(file, max_pixels)?;
-                Box::new(JpegDecoder::new(Cursor::new(whole)).map_err(failed)?)
-            }
-            Format::WebP => Box::new(WebPDecoder::new(Cursor::new(container::whole_webp(file)?)).map_err(failed)?),
-            Format::Gif => {
-                max_pixels = max_pixels.min(MAX_GIF_PIXELS);
-                Box::new(GifDecoder::new(Cursor::new(file)).map_err(failed)?)
-            }
-            Format::Bmp => Box::new(BmpDecoder::new(Cursor::new(file)).map_err(failed)?),
-        };
-        let (width, height) = decoder.dimensions();
-        if pixels_of((width, height)) > max_pixels {
-            let got = format!("{width} × {height} pixels");
-            return Err(Error::TooLarge { what: "the image", limit: max_pixels, got });
+        ImageTransform::Picture(transform) => {
+            let (picture, geometry) = frame(decode_picture(file, limits, transform.background)?, transform)?;
+            elements::append(&picture, transform, to)?;
+            Ok(ImageFacts { inverted: None, geometry: Some(geometry) })
         }
-        if width == 0 || height == 0 {
-            return Err(Error::InvalidInput(format!(
-                "the {} file has no pixels, or too many on a side",
-                format.name()
-            )));
-        }
-        Ok(Self { format, decoder, max_pixels })
-    }
-
-    /// Returns the orientation. With a damaged EXIF block only that is lost.
-    fn orientation(&mut self) -> Orientation {
-        self.decoder.orientation().unwrap_or(Orientation::NoTransforms)
-    }
-
-    fn read(mut self) -> Result<Luma> {
-        let (width, height) = self.decoder.dimensions();
-        let orientation = self.orientation();
-        let failed = |error| damaged(&error, self.format, self.max_pixels);
-        if self.decoder.color_type() == ColorType::L8 && orientation == Orientation::NoTransforms {
-            let mut pixels = vec![0; self.decoder.total_bytes() as usize];
-            self.decoder.read_image(&mut pixels).map_err(failed)?;
-            return Ok(Luma { width, height, pixels });
-        }
-        let mut picture = DynamicImage::from_decoder(self.decoder).map_err(failed)?;
-        picture.apply_orientation(orientation);
-        if picture.color().has_alpha() {
-            return Ok(alpha::flatten(picture));
-        }
-        let grey = picture.into_luma8();
-        Ok(Luma { width: grey.width(), height: grey.height(), pixels: grey.into_raw() })
     }
 }
 
-fn pixels_of((width, height): (u32, u32)) -> u64 {
-    u64::from(width) * u64::from(height)
-}
-
-fn damaged(error: &ImageError, format: Format, max_pixels: u64) -> Error {
-    let name = format.name();
-    match error {
-        ImageError::Limits(_) => Error::TooLarge {
-            what: "the image",
-            limit: max_pixels,
-            got: "a file that needs more memory to decode than so many pixels".into(),
-        },
-        ImageError::Unsupported(_) => {
-            Error::UnsupportedMedia(format!("the {name} file uses a feature of its format that is not supported"))
-        }
-        _ => Error::InvalidInput(format!("the {name} file is damaged and cannot be decoded")),
-    }
-}
-
-/// Converts a picture to the size and polarity of a model.
+/// Converts a drawing to the size and polarity of a model.
 ///
 /// # Errors
 /// [`Error::Internal`] when resizing fails, which valid sizes rule out.
-pub fn prepare(picture: Luma, transform: &ImageTransform, choice: PolarityChoice) -> Result<Prepared> {
+pub fn prepare(picture: Luma, transform: &DrawingTransform, choice: PolarityChoice) -> Result<Prepared> {
     let background = Background::estimate(&picture);
     let polarity = match choice {
         PolarityChoice::LightOnDark => Polarity::LightOnDark,

@@ -1,9 +1,12 @@
 //! Turns the output of a classifier into an answer.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
+use crate::signature::Scores;
 
 /// A class with its probability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +27,49 @@ pub struct Classification {
     pub best: ScoredClass,
     /// The most probable classes, best first.
     pub top_k: Vec<ScoredClass>,
+}
+
+/// The function that makes confidences of scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Squash {
+    /// None: the scores are confidences.
+    Nothing,
+    /// Softmax, over all classes.
+    Softmax,
+    /// The logistic function, of each label by itself.
+    Sigmoid,
+}
+
+impl Squash {
+    /// Returns the function for classes, of which one is right.
+    pub fn of_classes(scores: Scores) -> Self {
+        match scores {
+            Scores::Probabilities => Self::Nothing,
+            Scores::Logits => Self::Softmax,
+        }
+    }
+
+    /// Returns the function for labels, of which any number are right.
+    pub fn of_labels(scores: Scores) -> Self {
+        match scores {
+            Scores::Probabilities => Self::Nothing,
+            Scores::Logits => Self::Sigmoid,
+        }
+    }
+
+    /// Returns the confidences of the scores of one sample.
+    pub fn confidences(self, scores: &[f32]) -> Cow<'_, [f32]> {
+        match self {
+            Self::Nothing => Cow::Borrowed(scores),
+            Self::Softmax => {
+                let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let powers: Vec<f64> = scores.iter().map(|score| f64::from(score - highest).exp()).collect();
+                let sum: f64 = powers.iter().sum();
+                powers.into_iter().map(|power| (power / sum) as f32).collect()
+            }
+            Self::Sigmoid => scores.iter().map(|score| (1.0 / (1.0 + (-f64::from(*score)).exp())) as f32).collect(),
+        }
+    }
 }
 
 /// Returns the `top_k` most probable classes of one sample. Of equal probabilities the lower class comes
@@ -55,6 +101,15 @@ pub fn classify(probabilities: &[f32], labels: &[String], top_k: usize) -> Resul
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn scores_become_confidences() {
+        assert_eq!(*Squash::Nothing.confidences(&[0.25, 7.0]), [0.25, 7.0]);
+        let logits = [1000.0, 1000.0 + 3f32.ln(), -1000.0];
+        let shares = Squash::Softmax.confidences(&logits);
+        assert!((shares[0] - 0.25).abs() < 1e-4 && (shares[1] - 0.75).abs() < 1e-4 && shares[2] == 0.0, "{shares:?}");
+        assert_eq!(*Squash::Sigmoid.confidences(&[0.0, 200.0, -200.0]), [0.5, 1.0, 0.0]);
+    }
 
     #[test]
     fn output_that_is_not_finite_is_an_error() {

@@ -17,9 +17,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Weir:
-    """A server of one bundled model on a free port; `base` is its URL. `models` are further ones, ONNX by name."""
+    """A server of one bundled model on a free port; `base` is its URL. `models` are further ones, ONNX by name, and
+    `settings` their model.toml."""
 
-    def __init__(self, binary, *arguments, models=None):
+    def __init__(self, binary, *arguments, models=None, settings=None):
         self.work = tempfile.TemporaryDirectory()
         for name, onnx in (models or {}).items():
             folder = pathlib.Path(self.work.name, "models", name, "1")
@@ -27,6 +28,8 @@ class Weir:
             (folder / "model.onnx").write_bytes(onnx)
             # A file that has just changed would be looked at a second time before it is loaded.
             os.utime(folder / "model.onnx", (1e9, 1e9))
+            if name in (settings or {}):
+                (folder.parent / "model.toml").write_text(settings[name])
         # A copy of the model's first version: newer versions may have been trained since, and moving an alias
         # must not change the repository.
         shutil.copytree(ROOT / "models" / "mnist-mlp" / "1", pathlib.Path(self.work.name, "models", "mnist-mlp", "1"))

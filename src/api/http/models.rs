@@ -86,8 +86,24 @@ pub(super) struct ServingInfo {
     /// The plans for the sizes of requests, where the built-in engine has such plans.
     #[serde(skip_serializing_if = "Option::is_none")]
     plans_by_shape: Option<ShapePlanCounts>,
+    /// Lines for `model.toml` by which the version would take images: a guess by its graph, for which
+    /// `weir models describe` gives the reasons.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_settings: Vec<String>,
+    /// The settings of `model.toml` as they were completed, for a version without a manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declared: Option<Declared>,
     #[serde(flatten)]
     described: Option<Described>,
+}
+
+/// The transforms that `model.toml` declares, with what the graph and its measurement added.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Declared {
+    /// The transforms around the graph.
+    transform: Transform,
+    /// The names of the classes, of the settings or of the graph's metadata.
+    labels: Vec<String>,
 }
 
 /// The model and version that a manifest was written for; others if the version was copied since.
@@ -211,6 +227,11 @@ fn is_zero(attempts: &u32) -> bool {
     *attempts == 0
 }
 
+fn declared_by(servable: &Servable) -> Option<Declared> {
+    let transform = servable.transform().filter(|_| servable.manifest.is_none())?;
+    Some(Declared { transform: transform.without_vocabulary(), labels: servable.labels().to_vec() })
+}
+
 fn serving_info(servable: &Servable) -> ServingInfo {
     let described = |manifest: &Manifest| Described {
         origin: ManifestOrigin { model: manifest.model.to_string(), version: manifest.version.0 },
@@ -230,6 +251,8 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         output_labels: servable.labelled_outputs(),
         optional_inputs: servable.optional_inputs().iter().map(|optional| optional.spec.name.clone()).collect(),
         plans_by_shape: servable.shape_plans(),
+        missing_settings: servable.missing_settings().to_vec(),
+        declared: declared_by(servable),
         described: servable.manifest.as_ref().map(described),
     }
 }

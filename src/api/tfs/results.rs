@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crate::api::tfs::PREDICT_METHOD;
 use crate::error::{Error, Result};
 use crate::serving::Servable;
-use crate::signature::{Batching, Dim, OutputTransform, Signature, TensorSpec};
+use crate::signature::{Batching, Dim, Signature, TensorSpec};
 use crate::tensor::{Data, Tensor};
+use crate::transform::Squash;
 
 /// A class and its score.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,18 +18,12 @@ pub(crate) struct Class<'a> {
     pub(crate) score: f32,
 }
 
-/// The output that holds a distribution over classes.
+/// The output that holds the scores of classes, and what makes confidences of them.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] for a model that does not classify.
-pub(crate) fn classification_output(servable: &Servable) -> Result<usize> {
-    let name = match servable.transform().map(|transform| &transform.output) {
-        Some(OutputTransform::Classification { probabilities }) => Some(probabilities),
-        Some(OutputTransform::Reconstruction { .. } | OutputTransform::Regression { .. } | OutputTransform::Raw)
-        | None => None,
-    };
-    let output = name.and_then(|name| servable.signature().outputs.iter().position(|spec| spec.name == *name));
-    output.ok_or_else(|| {
+pub(crate) fn classification_output(servable: &Servable) -> Result<(usize, Squash)> {
+    servable.scored_output().ok_or_else(|| {
         Error::InvalidInput(format!(
             "Expected classification signature method_name to be tensorflow/serving/classify. Was: {PREDICT_METHOD} (the model has no output transform that classifies)"
         ))
@@ -39,12 +34,13 @@ pub(crate) fn classification_output(servable: &Servable) -> Result<usize> {
 ///
 /// # Errors
 /// [`Error::InvalidInput`] when the output is not of 32-bit floats.
-pub(crate) fn classes<'a>(labels: &'a [String], output: &Tensor) -> Result<Vec<Vec<Class<'a>>>> {
+pub(crate) fn classes<'a>(labels: &'a [String], output: &Tensor, squash: Squash) -> Result<Vec<Vec<Class<'a>>>> {
     let class = |(index, score): (usize, &f32)| Class {
         label: labels.get(index).map_or_else(|| Cow::Owned(index.to_string()), |label| Cow::Borrowed(label.as_str())),
         score: *score,
     };
-    Ok(output.float_rows()?.map(|row| row.iter().enumerate().map(class).collect()).collect())
+    let output = output.to_floats()?;
+    Ok(output.float_rows()?.map(|row| squash.confidences(row).iter().enumerate().map(class).collect()).collect())
 }
 
 /// The only output that is one float for each sample.
@@ -109,7 +105,7 @@ mod tests {
     fn classes_keep_their_order_and_are_numbered_where_they_have_no_name() {
         let output = Tensor::new(vec![2, 2], vec![0.25f32, 0.75, 1.0, 0.0]).unwrap();
         let labels = ["cat".to_owned()];
-        let classes = classes(&labels, &output).unwrap();
+        let classes = classes(&labels, &output, Squash::Nothing).unwrap();
         let shown: Vec<(&str, f32)> =
             classes.iter().flatten().map(|class| (class.label.as_ref(), class.score)).collect();
         assert_eq!(shown, [("cat", 0.25), ("1", 0.75), ("cat", 1.0), ("1", 0.0)]);

@@ -192,7 +192,7 @@ mod tests {
     use crate::repository::{ColumnReference, MarginReference};
     use crate::serving::{Identity, Places, Protocol};
     use crate::stats::{Histogram, Moments, Ranks};
-    use crate::transform::InputParts;
+    use crate::transform::{InputParts, Squash};
 
     const SETTINGS: DriftSettings =
         DriftSettings { window: 500, learning_windows: 0, run_length: 1e9, learn_samples: 0 };
@@ -238,7 +238,7 @@ mod tests {
             version: Version(1),
             digest: [0; 32],
             labels: Vec::new(),
-            places: Places::Classes { probabilities: 0, logits: None },
+            places: Places::Classes { scores: 0, squash: Squash::Nothing, logits: None },
             parts: InputParts::Columns(parts.len()),
             reference: None,
         };

@@ -37,7 +37,7 @@ pub(super) const WARMUP_FOLDER: &str = "warmup";
 
 /// Larger files are a mistake.
 const MAX_BYTES: u64 = 1 << 20;
-const MAX_LABEL_BYTES: u64 = 16 << 20;
+pub(super) const MAX_LABEL_BYTES: u64 = 16 << 20;
 
 /// What some editors write before a text in UTF-8.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -95,7 +95,7 @@ impl TritonModel {
 
 /// Returns the labels in a text, one a line. A byte order mark is no part of the first, and blank lines at the end are
 /// none; those before are classes without a name.
-fn label_lines(text: &str) -> Vec<String> {
+pub(super) fn label_lines(text: &str) -> Vec<String> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
 }

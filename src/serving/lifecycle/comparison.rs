@@ -53,10 +53,12 @@ pub(super) fn rival(candidates: &Candidates, servable: &Servable, part: Part, ma
         return Ok(None);
     }
     let probabilities = match (part, servable.transforms.answering()) {
-        (Part::Model, Answering::Probabilities(output)) => Some(runner.graph_output(*output)),
-        (Part::Model, Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs) | (Part::Decoder, _) => {
-            None
-        }
+        (Part::Model, Answering::Classes(scored)) => Some(runner.graph_output(scored.output)),
+        (
+            Part::Model,
+            Answering::Labels(..) | Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs,
+        )
+        | (Part::Decoder, _) => None,
     };
     let mut other = tried.plan.session()?;
     let mut difference = None;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::companion::CompanionLoader;
 use super::graphs::{GraphFile, GraphLoader, LoadSettings};
 use super::warm::WarmGraph;
-use super::{examples, triton, verify};
-use crate::engine::class_names;
+use super::{examples, triton, verify, vision};
+use crate::engine::{class_names, graph_facts};
 use crate::error::Result;
 use crate::metrics::{Metrics, Source};
 use crate::repository::{
@@ -18,7 +18,7 @@ use crate::repository::{
     Truth, VersionFiles,
 };
 use crate::serving::servable::{Identity, Input, Labels, ProbeSet, Servable, Transforms};
-use crate::signature::{Signature, Transform};
+use crate::signature::{GraphFacts, Signature, Transform};
 use crate::stats::{RegressionEvaluation, Summary};
 
 /// Loads one version.
@@ -32,6 +32,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         VersionFiles::read_named(&found.files, found.model_file(), settings.max_model_bytes)?;
     let graphs = GraphLoader::new(found, settings, metrics);
     let classes = class_names(&onnx);
+    let facts = graph_facts(&onnx);
     let companions = CompanionLoader { graphs: &graphs, manifest: manifest.as_ref(), files: &companions };
     // Two graphs take as long as the slower one.
     let (model, generator) = thread::scope(|scope| {
@@ -41,9 +42,10 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     });
     let mut graph = model?;
     let generator = generator.transpose()?.flatten();
-    let (declared, labels) = declared(found, manifest.as_ref(), &mut graph, classes)?;
+    let (declared, labels) = declared(found, manifest.as_ref(), &mut graph, classes, &facts)?;
     let signature = &graph.view.signature;
-    let transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
+    let mut transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
+    transforms.missing = vision::missing(found, signature, &facts);
     let probe = ProbeSet::new(samples(&probe, signature)?);
     let identity = Identity::new(found, &onnx_sha256, &transforms, signature, reference)?;
     let file = GraphFile { name: found.model_file(), sha256: &onnx_sha256 };
@@ -93,6 +95,7 @@ fn declared(
     manifest: Option<&Manifest>,
     graph: &mut WarmGraph,
     classes: BTreeMap<String, Vec<String>>,
+    facts: &GraphFacts,
 ) -> Result<(Option<Transform>, Labels)> {
     let mut outputs = triton::output_labels(found, &graph.view)?;
     for (name, classes) in classes {
@@ -102,10 +105,8 @@ fn declared(
     }
     let (transform, classes) = match manifest {
         Some(manifest) => (Some(manifest.transform.clone()), manifest.labels.clone()),
-        None if found.settings.transform.is_none() && found.settings.labels.is_empty() => {
-            triton::classification(graph, &outputs)?
-        }
-        None => (found.settings.transform.clone(), found.settings.labels.clone()),
+        None if found.settings.is_silent_about_transforms() => triton::classification(graph, &outputs)?,
+        None => vision::declared(found, graph, facts)?,
     };
     Ok((transform, Labels { classes, outputs }))
 }

@@ -15,6 +15,7 @@ mod triton;
 mod tuner;
 mod tuning_store;
 mod verify;
+mod vision;
 mod warm;
 
 pub use check::Checker;

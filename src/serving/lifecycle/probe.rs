@@ -78,7 +78,7 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
                         (sum, samples, loss_of) = (sum + error * error, samples + 1, LossKind::SquaredError);
                     }
                 }
-                Prediction::Raw { .. } => {}
+                Prediction::Labelled { .. } | Prediction::Raw { .. } => {}
             }
         }
         if let Truth::Class(label) = truth {

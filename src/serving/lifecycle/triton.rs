@@ -8,7 +8,7 @@ use crate::engine::{Plan, Session};
 use crate::error::{Error, Result};
 use crate::repository::FoundVersion;
 use crate::repository::triton::{self, View};
-use crate::signature::{Batching, DType, Dim, OutputTransform, TensorSpec, Transform};
+use crate::signature::{Batching, DType, Dim, OutputTransform, Scores, TensorSpec, Transform};
 use crate::tensor::Tensor;
 
 /// The largest distance of a distribution's sum from 1.
@@ -121,7 +121,7 @@ pub(super) fn classification(
     for (output, labels) in candidates {
         if is_distribution(&outputs[*output])? {
             let probabilities = view.signature.outputs[*output].name.clone();
-            let output = OutputTransform::Classification { probabilities };
+            let output = OutputTransform::Classification { probabilities, scores: Scores::Probabilities };
             return Ok((Some(Transform { image: None, columns: Vec::new(), sequence: None, output }), labels.clone()));
         }
     }

@@ -4,14 +4,14 @@ use super::Servable;
 use super::doubt::{Doubt, Doubter, Doubts};
 use super::input::Options;
 use super::prediction::{Prediction, not_finite};
-use super::transforms::Answering;
+use super::transforms::{Answering, ScoredOutput};
 use crate::error::{Error, Result};
 use crate::signature::Batching;
 use crate::tensor::Tensor;
-use crate::transform;
+use crate::transform::{self, ImageFacts, ScoredClass, Squash};
 
 impl Servable {
-    /// Returns the answers for `samples` samples.
+    /// Returns the answers for `samples` samples, of which those that came as images have `images`.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when NaN or infinity stands where the answer needs a number, [`Error::ModelFailed`] when
@@ -20,10 +20,10 @@ impl Servable {
         &self,
         outputs: &[Tensor],
         samples: usize,
-        inverted: Option<&[bool]>,
+        images: &[ImageFacts],
         options: &Options,
     ) -> Result<Vec<Prediction>> {
-        if options.doubts != Doubts::default() && !matches!(self.transforms.answering(), Answering::Probabilities(_)) {
+        if options.doubts != Doubts::default() && !matches!(self.transforms.answering(), Answering::Classes(_)) {
             return Err(Error::InvalidInput(format!(
                 "model \"{}\" is no classifier, so it has no anomaly, set_level or error_rate of answers",
                 self.name
@@ -31,8 +31,11 @@ impl Servable {
         }
         let answers = match self.transforms.answering() {
             Answering::Value(output) => numbers(&outputs[*output]),
-            Answering::Probabilities(output) => self.classifications(outputs, *output, inverted, options),
-            Answering::Reconstruction(reconstruction) => reconstruction.answers(outputs, inverted),
+            Answering::Classes(scored) => self.classifications(outputs, *scored, images, options),
+            Answering::Labels(scored, thresholds) => {
+                labelled(outputs, *scored, (self.labels(), thresholds), options.top_k)
+            }
+            Answering::Reconstruction(reconstruction) => reconstruction.answers(outputs, images),
             Answering::Outputs => Ok(self.raw(outputs, samples)),
         };
         answers.map_err(|error| match error {
@@ -44,25 +47,32 @@ impl Servable {
     fn classifications(
         &self,
         outputs: &[Tensor],
-        output: usize,
-        inverted: Option<&[bool]>,
+        ScoredOutput { output, squash }: ScoredOutput,
+        images: &[ImageFacts],
         options: &Options,
     ) -> Result<Vec<Prediction>> {
         let doubter = Doubter::new(self, options.doubts)?;
-        let logits = doubter.and_then(|_| self.signature().logits_of(output));
-        let mut logits = logits.map(|place| outputs[place].float_rows()).transpose()?;
+        let scores = outputs[output].to_floats()?;
+        let logits = match squash {
+            Squash::Softmax => doubter.map(|_| &*scores),
+            Squash::Nothing | Squash::Sigmoid => {
+                doubter.and_then(|_| self.signature().logits_of(output)).map(|place| &outputs[place])
+            }
+        };
+        let mut logits = logits.map(Tensor::float_rows).transpose()?;
         let classified = |(index, row): (usize, &[f32])| {
             if row.iter().any(|share| !share.is_finite()) {
                 return Err(not_finite(Some(index)));
             }
             let logits = logits.as_mut().and_then(Iterator::next);
-            let doubt = doubter.map(|doubter| doubter.judge(row, logits)).unwrap_or_default();
+            let shares = squash.confidences(row);
+            let doubt = doubter.map(|doubter| doubter.judge(&shares, logits)).unwrap_or_default();
             let Doubt { anomaly, set, set_level, abstained } = doubt;
-            let classification = transform::classify(row, self.labels(), options.top_k)?;
-            let inverted = inverted.map(|inverted| inverted[index]);
+            let classification = transform::classify(&shares, self.labels(), options.top_k)?;
+            let inverted = images.get(index).and_then(|facts| facts.inverted);
             Ok(Prediction::Classified { classification, inverted, anomaly, set, set_level, abstained })
         };
-        outputs[output].float_rows()?.enumerate().map(classified).collect()
+        scores.float_rows()?.enumerate().map(classified).collect()
     }
 
     fn raw(&self, outputs: &[Tensor], samples: usize) -> Vec<Prediction> {
@@ -86,4 +96,23 @@ fn numbers(output: &Tensor) -> Result<Vec<Prediction>> {
         row => Err(Error::internal("the model gives no single number", format!("{} numbers", row.len()))),
     };
     output.float_rows()?.map(number).collect()
+}
+
+fn labelled(
+    outputs: &[Tensor],
+    ScoredOutput { output, squash }: ScoredOutput,
+    (labels, thresholds): (&[String], &[f32]),
+    top_k: usize,
+) -> Result<Vec<Prediction>> {
+    let answer = |(index, row): (usize, &[f32])| {
+        if row.iter().any(|score| !score.is_finite()) {
+            return Err(not_finite(Some(index)));
+        }
+        let confidences = squash.confidences(row);
+        let all = transform::classify(&confidences, labels, confidences.len())?.top_k;
+        let reaches = |scored: &&ScoredClass| scored.confidence >= thresholds[scored.class];
+        let reached = all.iter().filter(reaches).cloned().collect();
+        Ok(Prediction::Labelled { labels: reached, top_k: all.into_iter().take(top_k.max(1)).collect() })
+    };
+    outputs[output].to_floats()?.float_rows()?.enumerate().map(answer).collect()
 }

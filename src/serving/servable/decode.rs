@@ -8,12 +8,12 @@ use super::Servable;
 use super::input::{Input, Options, Part};
 use super::prediction::Prediction;
 use crate::error::{Error, Result};
-use crate::signature::{ImageTransform, TensorSpec, shape_text};
-use crate::tensor::Tensor;
-use crate::transform::{self, PolarityChoice};
+use crate::signature::{Batching, ImageTransform, shape_text};
+use crate::tensor::{Data, Tensor};
+use crate::transform::{self, ImageFacts, PolarityChoice};
 
-/// The inputs of a request as tensors of the graph, and of images whether each was inverted.
-pub(crate) type Decoded = (Vec<Tensor>, Option<Vec<bool>>);
+/// The inputs of a request as tensors of the graph, and facts about each image; none of a request in tensors.
+pub(crate) type Decoded = (Vec<Tensor>, Vec<ImageFacts>);
 
 impl Servable {
     /// Answers a request on this thread, for nobody's statistics: that is how a version is tried before it
@@ -23,9 +23,9 @@ impl Servable {
     /// What is wrong with the input, or [`Error::ModelFailed`].
     pub(crate) fn execute(&self, input: Input, options: Options) -> Result<Vec<Prediction>> {
         let samples = input.rows(&self.model);
-        let (tensors, inverted) = self.decode(Part::Model, input, options.polarity)?;
+        let (tensors, images) = self.decode(Part::Model, input, options.polarity)?;
         let outputs = self.model.infer_uncounted(&tensors)?;
-        self.predictions(&outputs, samples, inverted.as_deref(), &options)
+        self.predictions(&outputs, samples, &images, &options)
     }
 
     /// Returns the inputs as tensors of the graph, checked against the signature.
@@ -34,51 +34,65 @@ impl Servable {
     /// [`Error::InvalidInput`] naming the input, what it expects and what it got; [`Error::NotFound`] for a
     /// part that the version does not have.
     pub(crate) fn decode(&self, part: Part, input: Input, polarity: PolarityChoice) -> Result<Decoded> {
-        let (mut tensors, inverted) = match input {
-            Input::Tensors(tensors) => (tensors, None),
+        let (mut tensors, images) = match input {
+            Input::Tensors(tensors) => (tensors, Vec::new()),
             Input::Images(images) => {
-                let (tensor, inverted) = self.images_to_tensor(&images, polarity)?;
-                (vec![tensor], Some(inverted))
+                let (tensor, facts) = self.images_to_tensor(&images, polarity)?;
+                (vec![tensor], facts)
             }
         };
         if part == Part::Model {
             self.transforms.fill_in(&mut tensors)?;
         }
-        Ok((self.runner(part)?.prepare(tensors)?, inverted))
+        Ok((self.runner(part)?.prepare(tensors)?, images))
     }
 
-    fn images_to_tensor(&self, images: &[Bytes], polarity: PolarityChoice) -> Result<(Tensor, Vec<bool>)> {
-        let transform = self.image_transform().ok_or_else(|| {
-            Error::UnsupportedMedia(format!(
-                "model \"{}\" takes no images, it has no image transform; send JSON with {}",
-                self.name,
-                match self.sample_dims().next() {
-                    Some(dims) => format!("\"instances\" of shape {}", shape_text(dims)),
-                    None => "{\"inputs\": {}}, as it has no inputs".into(),
-                }
-            ))
-        })?;
-        let sample = self.signature().inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
-        let mut data: Vec<f32> = Vec::with_capacity(images.len() * sample.iter().product::<usize>());
-        let mut inverted = Vec::with_capacity(images.len());
+    fn images_to_tensor(&self, images: &[Bytes], polarity: PolarityChoice) -> Result<(Tensor, Vec<ImageFacts>)> {
+        let transform = self.image_transform().ok_or_else(|| self.takes_no_images())?;
+        if self.batching() == Batching::Whole && images.len() != 1 {
+            let (name, count) = (&self.name, images.len());
+            return Err(Error::InvalidInput(format!(
+                "model \"{name}\" has no batch dimension: expected one image, got {count}"
+            )));
+        }
+        let sample = transform.sample_shape(&self.signature().inputs[0]);
+        let mut data = Data::with_capacity(transform.dtype(), images.len() * sample.iter().product::<usize>());
+        let mut facts = Vec::with_capacity(images.len());
         for (index, image) in images.iter().enumerate() {
-            let prepared =
-                self.prepare(image, transform, polarity).map_err(|error| at_image(error, index, images.len()))?;
-            data.extend(prepared.pixels.iter().map(|pixel| f32::from(*pixel)));
-            inverted.push(prepared.inverted);
+            let appended = self.append(image, transform, polarity, &mut data);
+            facts.push(appended.map_err(|error| at_image(error, index, images.len()))?);
         }
         let shape = std::iter::once(images.len()).chain(sample).collect();
-        Ok((Tensor::new(shape, data)?, inverted))
+        Ok((Tensor::from_data(shape, data)?, facts))
+    }
+
+    fn takes_no_images(&self) -> Error {
+        let missing = &self.transforms.missing;
+        if !missing.is_empty() {
+            let (name, lines) = (&self.name, missing.join("; "));
+            return Error::UnsupportedMedia(format!(
+                "model \"{name}\" takes no images yet: nothing says how they become its input. Its {name}/model.toml lacks lines as these, guessed by the graph: {lines} (\"weir models describe\" says why)"
+            ));
+        }
+        let instead = match self.sample_dims().next() {
+            Some(dims) => format!("\"instances\" of shape {}", shape_text(dims)),
+            None => "{\"inputs\": {}}, as it has no inputs".into(),
+        };
+        let name = &self.name;
+        Error::UnsupportedMedia(format!(
+            "model \"{name}\" takes no images, it has no image transform; send JSON with {instead}"
+        ))
     }
 
     /// Decoders are known to panic on hostile files; that is the file's fault.
-    fn prepare(
+    fn append(
         &self,
         image: &[u8],
         transform: &ImageTransform,
         polarity: PolarityChoice,
-    ) -> Result<transform::Prepared> {
-        let work = || transform::prepare(transform::decode(image, self.transforms.image_limits)?, transform, polarity);
+        to: &mut Data,
+    ) -> Result<ImageFacts> {
+        let work = || transform::append_image(image, transform, self.transforms.image_limits, polarity, to);
         catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|_| Err(Error::InvalidInput("the image is damaged and cannot be decoded".into())))
     }

@@ -1,7 +1,9 @@
 //! Checks that transforms fit a graph.
 
 use crate::error::{Error, Result};
-use crate::signature::{Batching, DType, ImageTransform, OutputTransform, Signature, TensorSpec, Transform};
+use crate::signature::{
+    Batching, DType, Dim, ImageTransform, OutputTransform, Signature, TensorSpec, Transform, scored_classes,
+};
 
 /// Returns the error of a version that cannot be served.
 pub(crate) fn unusable(problem: String) -> Error {
@@ -13,13 +15,11 @@ pub(crate) fn unusable(problem: String) -> Error {
 /// # Errors
 /// [`Error::Repository`] saying what does not fit.
 pub(super) fn inputs(transform: &Transform, graph: &Signature) -> Result<()> {
-    if let Some(ImageTransform { width, height, .. }) = &transform.image {
+    if let Some(image) = &transform.image {
         // An autoencoder takes noise besides.
         let inputs = if matches!(transform.output, OutputTransform::Reconstruction { .. }) { 2 } else { 1 };
-        let pixels = *width as usize * *height as usize;
-        let is_filled = |shape: &[usize]| pixels > 0 && shape.iter().product::<usize>() == pixels;
-        if !first_is_filled(graph, inputs, is_filled) {
-            return Err(do_not_fill(&format!("images of {width} × {height} grey pixels"), graph));
+        if !is_filled_by_images(graph, inputs, image) {
+            return Err(do_not_fill(&format!("images of {}", image.text()), graph));
         }
     }
     if let Some(sequence) = &transform.sequence {
@@ -34,6 +34,17 @@ pub(super) fn inputs(transform: &Transform, graph: &Signature) -> Result<()> {
         return Err(do_not_fill(&format!("{columns} columns"), graph));
     }
     Ok(())
+}
+
+/// Returns true if a graph takes this many inputs, and such images in the first. Without a batch, as graphs are that
+/// pick out objects themselves, it takes one at a time.
+fn is_filled_by_images(graph: &Signature, inputs: usize, image: &ImageTransform) -> bool {
+    let takes_one = |input: &TensorSpec| match (image, graph.batching(), input.shape.first()) {
+        (_, Batching::Any | Batching::Fixed(_), _) => true,
+        (ImageTransform::Picture(_), Batching::Whole, Some(first)) => first.is_open() || *first == Dim::Fixed(1),
+        (_, Batching::Whole, _) => false,
+    };
+    graph.inputs.len() == inputs && graph.inputs.first().is_some_and(|input| image.fills(input) && takes_one(input))
 }
 
 /// Returns true if a graph takes this many inputs, and samples of a fitting shape in the first.
@@ -54,8 +65,7 @@ fn do_not_fill(what: &str, graph: &Signature) -> Error {
 pub(super) fn distribution(name: &str, labels: &[String], graph: &Signature) -> Result<usize> {
     let index = place(name, graph)?;
     let output = &graph.outputs[index];
-    let is_float = graph.batching() != Batching::Whole && output.dtype == DType::Float32;
-    let classes = output.sample_shape().filter(|shape| is_float && shape.len() == 1).map(|shape| shape[0]);
+    let classes = scored_classes(output).filter(|_| graph.batching() != Batching::Whole);
     if classes.is_some_and(|classes| labels.is_empty() || labels.len() == classes) {
         return Ok(index);
     }

@@ -31,7 +31,7 @@ impl Generator {
     /// [`crate::error::Error::Repository`] when it does not fit them.
     pub(crate) fn new(decoder: Runner, file: &str, image: &ImageTransform) -> Result<Self> {
         let signature = decoder.signature();
-        let size = [image.width as usize, image.height as usize];
+        let size = [image.width() as usize, image.height() as usize];
         let elements = |spec: &TensorSpec| -> Option<usize> {
             let fits = spec.dtype == DType::Float32 && signature.batching() == Batching::Any;
             spec.sample_shape().filter(|_| fits).map(|shape| shape.iter().product())
@@ -48,7 +48,8 @@ impl Generator {
             }
             _ => Err(unusable(format!(
                 "{file} must make an output \"{INTENSITIES}\" of {} × {} pixels of codes [N, numbers]: {signature:?}",
-                image.width, image.height
+                image.width(),
+                image.height()
             ))),
         }
     }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use super::transforms::{Answering, Transforms};
+use super::transforms::{Answering, ScoredOutput, Transforms};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::repository::{DriftReference, FoundVersion};
 use crate::signature::Signature;
-use crate::transform::InputParts;
+use crate::transform::{InputParts, Squash};
 
 /// A version as records of its predictions name it; it outlives the servable.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,8 +39,10 @@ pub struct Identity {
 pub enum Places {
     /// A classifier.
     Classes {
-        /// The distribution over classes.
-        probabilities: usize,
+        /// The scores of the classes.
+        scores: usize,
+        /// The function that makes a distribution of them.
+        squash: Squash,
         /// What the distribution is the softmax of, where the graph gives it.
         logits: Option<usize>,
     },
@@ -85,13 +87,16 @@ impl Identity {
 impl Places {
     fn of(answering: &Answering, signature: &Signature) -> Self {
         match answering {
-            Answering::Probabilities(probabilities) => {
-                let logits = signature.logits_of(*probabilities);
-                Self::Classes { probabilities: *probabilities, logits }
+            Answering::Classes(ScoredOutput { output, squash: Squash::Softmax }) => {
+                Self::Classes { scores: *output, squash: Squash::Softmax, logits: Some(*output) }
+            }
+            Answering::Classes(ScoredOutput { output: scores, squash }) => {
+                let logits = signature.logits_of(*scores);
+                Self::Classes { scores: *scores, squash: *squash, logits }
             }
             Answering::Value(output) => Self::Number(*output),
             Answering::Reconstruction(reconstruction) => Self::Score(reconstruction.score()),
-            Answering::Outputs => Self::Outputs,
+            Answering::Labels(..) | Answering::Outputs => Self::Outputs,
         }
     }
 }

@@ -27,7 +27,7 @@ pub use quality::{LiveQuality, LossKind};
 
 pub(crate) use fit::unusable;
 pub(crate) use quality::ProbeSet;
-pub(crate) use transforms::{Answering, Labels, Transforms};
+pub(crate) use transforms::{Answering, Labels, ScoredOutput, Transforms};
 
 use crate::config::SchedulingSettings;
 use crate::engine::{OptionalInput, ShapePlanCounts};
@@ -38,7 +38,7 @@ use crate::repository::Manifest;
 use crate::repository::triton::{ModelConfig, Served, TritonModel};
 use crate::serving::execution::{Runner, Statistics, Tuning};
 use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
-use crate::transform::SequenceEncoder;
+use crate::transform::{SequenceEncoder, Squash};
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.
 #[derive(Debug)]
@@ -165,6 +165,11 @@ impl Servable {
         self.transform()?.image.as_ref()
     }
 
+    /// Returns the lines of `model.toml` that a version lacks which seems to take pictures, as they are guessed.
+    pub fn missing_settings(&self) -> &[String] {
+        &self.transforms.missing
+    }
+
     /// Returns the columns of a table that make up the input; none when the model takes no table.
     pub fn columns(&self) -> &[Column] {
         self.transform().map_or(&[], |transform| &transform.columns)
@@ -173,6 +178,15 @@ impl Servable {
     /// Returns the encoder of sequences, if the model takes sequences.
     pub fn sequences(&self) -> Option<&SequenceEncoder> {
         self.transforms.sequences.as_ref()
+    }
+
+    /// Returns the output that holds the scores of classes or labels, if the model answers with such.
+    pub fn scored_output(&self) -> Option<(usize, Squash)> {
+        match self.transforms.answering() {
+            Answering::Classes(ScoredOutput { output, squash })
+            | Answering::Labels(ScoredOutput { output, squash }, _) => Some((*output, *squash)),
+            Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs => None,
+        }
     }
 
     /// Returns the labels by class; none where classes have no names.

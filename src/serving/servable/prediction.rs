@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::doubt::Anomaly;
 use crate::error::Error;
 use crate::tensor::Data;
-use crate::transform::Classification;
+use crate::transform::{Classification, ScoredClass};
 
 /// The answer for one sample.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -34,6 +34,13 @@ pub enum Prediction {
         /// True if the answer had better be withheld to keep to the error rate that was asked for.
         #[serde(skip_serializing_if = "Option::is_none")]
         abstained: Option<bool>,
+    },
+    /// A model with any number of labels at once.
+    Labelled {
+        /// The labels whose confidence reaches their threshold, surest first.
+        labels: Vec<ScoredClass>,
+        /// The surest labels, whether or not they reach it.
+        top_k: Vec<ScoredClass>,
     },
     /// An autoencoder.
     Reconstructed {

@@ -10,7 +10,7 @@ use crate::repository::Manifest;
 use crate::signature::{Batching, DType, OutputTransform, Signature, TensorSpec, Transform};
 use crate::stats::ReferenceScores;
 use crate::tensor::Tensor;
-use crate::transform::Picture;
+use crate::transform::{ImageFacts, Picture};
 
 /// The places of an answer's parts among a graph's outputs, and of the noise among its inputs.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +46,7 @@ impl Reconstruction {
             let index = graph.outputs.iter().position(|output| output.name == name);
             index.map(|index| (index, elements(&graph.outputs[index])))
         };
-        let size = [image.width as usize, image.height as usize];
+        let size = [image.width() as usize, image.height() as usize];
         let of_noise = graph.inputs.get(1).filter(|input| input.name == *noise).and_then(elements);
         match (output(reconstruction), output(code), output(score), of_noise) {
             (Some((image, Some(pixels))), Some((code, Some(numbers))), Some((score, Some(1))), Some(noise))
@@ -82,7 +82,7 @@ impl Reconstruction {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when an output is not finite, [`Error::Internal`] when no picture can be made of it.
-    pub(crate) fn answers(&self, outputs: &[Tensor], inverted: Option<&[bool]>) -> Result<Vec<Prediction>> {
+    pub(crate) fn answers(&self, outputs: &[Tensor], facts: &[ImageFacts]) -> Result<Vec<Prediction>> {
         let parts = [self.image, self.code, self.score];
         if parts.iter().any(|part| outputs[*part].data().has_non_finite()) {
             return Err(not_finite(None));
@@ -98,7 +98,7 @@ impl Reconstruction {
                 latent: code.to_vec(),
                 score,
                 quantile: self.reference.as_ref().map(|reference| reference.share_below(score)),
-                inverted: inverted.map(|inverted| inverted[index]),
+                inverted: facts.get(index).and_then(|facts| facts.inverted),
             });
         }
         Ok(answers)

@@ -6,21 +6,32 @@ use super::fit;
 use super::reconstruction::Reconstruction;
 use crate::error::Result;
 use crate::repository::Manifest;
-use crate::signature::{OutputTransform, Signature, Transform};
+use crate::signature::{OutputTransform, Signature, Transform, scored_classes};
 use crate::tensor::Tensor;
-use crate::transform::{ImageLimits, SequenceEncoder};
+use crate::transform::{ImageLimits, SequenceEncoder, Squash};
 
 /// The part of the outputs that answers are made of.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answering {
-    /// The output that holds a distribution over classes.
-    Probabilities(usize),
+    /// The output that holds the scores of classes.
+    Classes(ScoredOutput),
+    /// The output that holds the scores of labels, and the threshold of each.
+    Labels(ScoredOutput, Vec<f32>),
     /// The output that holds a number.
     Value(usize),
     /// The outputs of an autoencoder.
     Reconstruction(Reconstruction),
     /// All outputs, as they are.
     Outputs,
+}
+
+/// An output with a score for each class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScoredOutput {
+    /// Its place in the signature.
+    pub(crate) output: usize,
+    /// The function that makes confidences of its scores.
+    pub(crate) squash: Squash,
 }
 
 /// The labels of a version.
@@ -40,6 +51,8 @@ pub(crate) struct Transforms {
     pub(crate) sequences: Option<SequenceEncoder>,
     pub(crate) labels: Labels,
     pub(crate) image_limits: ImageLimits,
+    /// The lines of `model.toml` that a graph lacks which seems to take pictures, as they are guessed.
+    pub(crate) missing: Vec<String>,
     answering: Answering,
 }
 
@@ -63,7 +76,7 @@ impl Transforms {
             None => Answering::Outputs,
         };
         let sequences = declared.as_ref().and_then(|transform| transform.sequence.as_ref()).map(SequenceEncoder::new);
-        Ok(Self { declared, sequences, labels, image_limits, answering })
+        Ok(Self { declared, sequences, labels, image_limits, missing: Vec::new(), answering })
     }
 
     pub(crate) fn answering(&self) -> &Answering {
@@ -74,7 +87,7 @@ impl Transforms {
     pub(super) fn required_inputs(&self, inputs: usize) -> usize {
         match self.answering {
             Answering::Reconstruction(_) => 1,
-            Answering::Probabilities(_) | Answering::Value(_) | Answering::Outputs => inputs,
+            Answering::Classes(_) | Answering::Labels(..) | Answering::Value(_) | Answering::Outputs => inputs,
         }
     }
 
@@ -98,8 +111,18 @@ fn answering(
     graph: &Signature,
 ) -> Result<Answering> {
     match &transform.output {
-        OutputTransform::Classification { probabilities } => {
-            fit::distribution(probabilities, labels, graph).map(Answering::Probabilities)
+        OutputTransform::Classification { probabilities, scores } => {
+            let output = fit::distribution(probabilities, labels, graph)?;
+            Ok(Answering::Classes(ScoredOutput { output, squash: Squash::of_classes(*scores) }))
+        }
+        OutputTransform::Labels { output, scores, thresholds } => {
+            let output = fit::distribution(output, labels, graph)?;
+            let classes = scored_classes(&graph.outputs[output]).unwrap_or_default();
+            if thresholds.len() != classes {
+                let count = thresholds.len();
+                return Err(fit::unusable(format!("there are {count} thresholds for {classes} labels")));
+            }
+            Ok(Answering::Labels(ScoredOutput { output, squash: Squash::of_labels(*scores) }, thresholds.clone()))
         }
         OutputTransform::Regression { value } => fit::number(value, graph).map(Answering::Value),
         OutputTransform::Reconstruction { .. } => {

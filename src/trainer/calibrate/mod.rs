@@ -79,7 +79,7 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
     let manifest =
         files.manifest.ok_or_else(|| unusable("has no manifest.json, so its validation data are unknown"))?;
     let manifest = manifest.of_folder(folder)?;
-    let OutputTransform::Classification { probabilities } = &manifest.transform.output else {
+    let OutputTransform::Classification { probabilities, .. } = &manifest.transform.output else {
         return Err(unusable("is not a classifier"));
     };
     let (train, validation) = split(&manifest, data, data_name)?;

@@ -12,7 +12,7 @@ use super::store::{Element, StoreWriter};
 use super::{SampleKind, picture};
 use crate::error::Result;
 use crate::repository::{ReadSettings, sha256_hex};
-use crate::signature::ImageTransform;
+use crate::signature::DrawingTransform;
 use crate::transform::{ACCEPTED, foreign_kind, media_type};
 
 /// Pictures that are decoded at a time, on all threads.
@@ -31,7 +31,7 @@ struct Picture {
 /// The result of reading.
 pub(super) struct Read {
     pub(super) parts: Parts,
-    pub(super) transform: ImageTransform,
+    pub(super) transform: DrawingTransform,
     /// The SHA-256 of the list of all files with theirs.
     pub(super) sha256: String,
 }

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::signature::{Fit, ImageTransform, Polarity};
+use crate::signature::{DrawingTransform, Fit, Polarity};
 use crate::transform::{ImageLimits, PolarityChoice, decode, prepare, size as size_of};
 
 /// Pixels that a picture may have: 64 million, more than cameras make.
 const LIMITS: ImageLimits = ImageLimits { max_pixels: 1 << 26 };
 
 /// How pictures of a data set become an input, in training as in serving: scaled to the size, bright on dark.
-pub(super) fn transform(width: u32, height: u32) -> ImageTransform {
-    ImageTransform { width, height, polarity: Polarity::LightOnDark, fit: Fit::Stretch }
+pub(super) fn transform(width: u32, height: u32) -> DrawingTransform {
+    DrawingTransform { width, height, polarity: Polarity::LightOnDark, fit: Fit::Stretch }
 }
 
 /// The pixels of a picture, or why there are none.
-pub(super) fn pixels(file: &[u8], transform: &ImageTransform) -> Result<Vec<u8>, String> {
+pub(super) fn pixels(file: &[u8], transform: &DrawingTransform) -> Result<Vec<u8>, String> {
     if file.is_empty() {
         return Err("is empty".into());
     }

@@ -9,7 +9,7 @@ use super::table::{self, Layout};
 use super::{Dataset, folder, mnist};
 use crate::error::{Error, Result};
 use crate::repository::{DataFormat, ReadSettings};
-use crate::signature::{Column, Fit, ImageTransform, Polarity, SequenceTransform};
+use crate::signature::{Column, DrawingTransform, Fit, ImageTransform, Polarity, SequenceTransform};
 
 /// Samples that take more than this are kept in a temporary file: 1 GiB.
 pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
@@ -83,20 +83,20 @@ impl DataSource {
             DataFormat::Idx => {
                 let (parts, sha256) = mnist::read(path, *memory, faults)?;
                 let (width, height) = (parts.train.width as u32, parts.train.height as u32);
-                Ok(Self::of(parts, format, sha256, Some(drawing(width, height))))
+                Ok(Self::of(parts, format, sha256, Some(drawing(width, height).into())))
             }
             DataFormat::Images => {
                 let folder::Read { parts, transform, sha256 } = folder::read(path, reading, *memory, faults)?;
                 let sha256 = BTreeMap::from([("*".to_owned(), sha256)]);
-                Ok(Self::of(parts, format, sha256, Some(transform)))
+                Ok(Self::of(parts, format, sha256, Some(transform.into())))
             }
             DataFormat::Csv | DataFormat::Parquet | DataFormat::Jsonl => {
                 let table::Read { parts, layout, columns, sequence, target, sha256 } =
                     table::read(path, format, reading, *memory, faults)?;
                 let image = match layout {
                     Layout::Columns(_) | Layout::Sequences(_) => None,
-                    Layout::Pixels { side, .. } => Some(drawing(side as u32, side as u32)),
-                    Layout::Pictures { width, height, .. } => Some(super::picture::transform(width, height)),
+                    Layout::Pixels { side, .. } => Some(drawing(side as u32, side as u32).into()),
+                    Layout::Pictures { width, height, .. } => Some(super::picture::transform(width, height).into()),
                 };
                 Ok(Self { columns, sequence, target: Some(target), ..Self::of(parts, format, sha256, image) })
             }
@@ -111,8 +111,8 @@ impl DataSource {
 }
 
 /// Returns the transform of pictures for data that come as pixels: the one that made MNIST.
-fn drawing(width: u32, height: u32) -> ImageTransform {
-    ImageTransform { width, height, polarity: Polarity::LightOnDark, fit: Fit::CentreOfMass }
+fn drawing(width: u32, height: u32) -> DrawingTransform {
+    DrawingTransform { width, height, polarity: Polarity::LightOnDark, fit: Fit::CentreOfMass }
 }
 
 /// Returns the format of the files at a path.

@@ -81,8 +81,9 @@ fn column_reference(column: &Column, values: &[f64]) -> ColumnReference {
     }
 }
 
-/// Returns how many pictures serving would take for ones of the other polarity.
+/// Returns how many pictures serving would take for ones of the other polarity; none where only drawings have one.
 fn seemingly_inverted(data: &Dataset, image: &ImageTransform) -> Result<u64> {
+    let Some(image) = image.drawing() else { return Ok(0) };
     let mut inverted = 0;
     for index in 0..data.len() {
         let pixels = data.image(index)?.into_owned();

@@ -12,7 +12,7 @@ use super::evaluate::each_run;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::{DriftReference, FoundVersion, Manifest, ModelSettings, VersionFiles};
-use crate::signature::{Dim, OutputTransform, Transform};
+use crate::signature::{Dim, OutputTransform, Scores, Transform};
 use crate::stats::Histogram;
 
 /// Bins of each histogram: twenty of 5 % tell a shift of the mean by a tenth of the deviation in a few thousand
@@ -83,7 +83,9 @@ pub fn reference_of(folder: &Path, data: &DataSource, taken: Taken) -> Result<Dr
     };
     let plan = Plan::load(&files.onnx)?;
     match &transform.output {
-        OutputTransform::Reconstruction { .. } | OutputTransform::Raw => of_inputs(&held_out, &transform),
+        OutputTransform::Labels { .. } | OutputTransform::Reconstruction { .. } | OutputTransform::Raw => {
+            of_inputs(&held_out, &transform)
+        }
         OutputTransform::Classification { .. } | OutputTransform::Regression { .. } => {
             of_graph(&plan, &transform, &held_out)
         }
@@ -116,7 +118,7 @@ pub(super) fn of_graph(plan: &Plan, transform: &Transform, data: &ReferenceData)
         found.ok_or_else(|| unfit(format!("the graph has no output \"{name}\"")))
     };
     match &transform.output {
-        OutputTransform::Classification { probabilities } => {
+        OutputTransform::Classification { probabilities, scores: Scores::Probabilities } => {
             let place = place(probabilities)?;
             let answers = answers::of(plan, [Some(place), plan.signature().logits_of(place)], data)?;
             let classes = match plan.signature().outputs[place].shape.last() {
@@ -136,7 +138,10 @@ pub(super) fn of_graph(plan: &Plan, transform: &Transform, data: &ReferenceData)
             }
             reference.value = Some(Histogram::by_quantiles(values, BINS));
         }
-        OutputTransform::Reconstruction { .. } | OutputTransform::Raw => {}
+        OutputTransform::Classification { scores: Scores::Logits, .. }
+        | OutputTransform::Labels { .. }
+        | OutputTransform::Reconstruction { .. }
+        | OutputTransform::Raw => {}
     }
     Ok(reference)
 }

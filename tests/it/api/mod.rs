@@ -11,6 +11,7 @@ mod oip_infer;
 mod oip_server;
 mod openapi;
 mod photos;
+mod pictures;
 mod predict;
 mod statuses;
 mod tensors;

@@ -23,6 +23,30 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_graph_is_described_as_a_model_toml_with_reasons() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vision/colours.onnx");
+    let described = output(&["models", "describe", file]);
+    let said = text(&described.stdout);
+    assert!(described.status.success(), "{}", text(&described.stderr));
+    for part in [
+        "# colours.onnx, written by pytorch",
+        "# input \"images\": float32 [N, 3, 32, 32]",
+        "3 class names are in the graph's metadata",
+        "\n[image]\n# nothing in the graph says how pixels are scaled",
+        "\npreset = \"imagenet\"\n",
+        "\n[answer]\n",
+        "\nkind = \"classes\"\n",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&output(&["models", "describe", file, "--json"]).stdout).unwrap();
+    assert_eq!(json["model_toml"][0], "image.preset = \"imagenet\"");
+    let refused = output(&["models", "describe", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("ONNX"), "{}", text(&refused.stderr));
+}
+
+#[test]
 fn help_teaches_and_usage_errors_exit_2() {
     let help = output(&["--help"]);
     assert!(help.status.success());

@@ -249,10 +249,11 @@ fn wanted(servable: &Servable, filter: &[String]) -> Result<Vec<usize>> {
 }
 
 fn classified(servable: &Servable, inference: &Inference) -> Result<ClassificationResult> {
-    let output = &inference.outputs[classification_output(servable)?];
+    let (output, squash) = classification_output(servable)?;
+    let output = &inference.outputs[output];
     let class = |class: crate::api::tfs::Class<'_>| Class { label: class.label.into_owned(), score: class.score };
     let sample = |classes: Vec<_>| Classifications { classes: classes.into_iter().map(class).collect() };
-    let classifications = classes(servable.labels(), output)?.into_iter().map(sample).collect();
+    let classifications = classes(servable.labels(), output, squash)?.into_iter().map(sample).collect();
     Ok(ClassificationResult { classifications })
 }
 

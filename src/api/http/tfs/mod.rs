@@ -30,6 +30,7 @@ use crate::api::tfs::{ModelSpec, classes, classification_output, regression_outp
 use crate::error::{Error, Result};
 use crate::metrics::Stage;
 use crate::serving::{Inference, Input, Options, Protocol, Servable};
+use crate::transform::Squash;
 
 /// Returns the routes.
 pub(super) fn routes() -> Router<ApiState> {
@@ -90,7 +91,10 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
     // What the model cannot do is said before its input is read.
     let asked = match verb {
         Verb::Predict => Asked::Predict,
-        Verb::Classify => Asked::Classify(classification_output(&servable)?),
+        Verb::Classify => {
+            let (output, squash) = classification_output(&servable)?;
+            Asked::Classify(output, squash)
+        }
         Verb::Regress => Asked::Regress(regression_output(servable.signature())?),
         Verb::Explain => {
             return Err(Error::Unsupported("this server gives no explanations; ask with :predict".into()));
@@ -116,7 +120,7 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
 #[derive(Debug, Clone, Copy)]
 enum Asked {
     Predict,
-    Classify(usize),
+    Classify(usize, Squash),
     Regress(usize),
 }
 
@@ -127,7 +131,7 @@ fn read_body_of(asked: Asked, servable: &Servable, max_examples: usize, body: &[
     let (names, takes_images) = (servable.named_inputs(), servable.image_transform().is_some());
     match asked {
         Asked::Predict => predict_body::read(body, &names, takes_images),
-        Asked::Classify(_) | Asked::Regress(_) => {
+        Asked::Classify(..) | Asked::Regress(_) => {
             let input = examples_body::read(body, Expected { names: &names, takes_images, max_examples })?;
             Ok((input, Layout::Rows))
         }
@@ -142,7 +146,9 @@ async fn write(asked: Asked, servable: &Arc<Servable>, inference: Inference, lay
     let model = servable.clone();
     let json = off_reactor(length, move || match asked {
         Asked::Predict => answer::predictions(model.signature(), &outputs, layout),
-        Asked::Classify(output) => Ok(answer::classifications(&classes(model.labels(), &outputs[output])?)),
+        Asked::Classify(output, squash) => {
+            Ok(answer::classifications(&classes(model.labels(), &outputs[output], squash)?))
+        }
         Asked::Regress(output) => Ok(answer::regressions(&regressions(&outputs[output])?)),
     });
     let json = json.await?;

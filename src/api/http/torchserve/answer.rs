@@ -21,7 +21,9 @@ pub(super) fn classes(predictions: &[Prediction], is_one: bool) -> Vec<u8> {
         json.begin_list();
     }
     for prediction in predictions {
-        if let Prediction::Classified { classification: Classification { top_k, .. }, .. } = prediction {
+        if let Prediction::Classified { classification: Classification { top_k, .. }, .. }
+        | Prediction::Labelled { top_k, .. } = prediction
+        {
             json.begin_object();
             for class in top_k {
                 json.key(&class.label);

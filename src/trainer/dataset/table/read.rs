@@ -99,7 +99,7 @@ struct Reader<'a> {
     /// By kept column: the texts of a column of categories.
     names: Vec<Names>,
     sequences: Option<SequenceReader>,
-    transform: Option<crate::signature::ImageTransform>,
+    transform: Option<crate::signature::DrawingTransform>,
     floats: Vec<f32>,
     pixels: Vec<u8>,
 }

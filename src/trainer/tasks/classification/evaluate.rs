@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::engine::{EngineKind, Plan};
 use crate::error::{Error, Result};
 use crate::repository::{FoundVersion, Manifest, ModelSettings, VersionFiles};
-use crate::signature::OutputTransform;
+use crate::signature::{OutputTransform, Scores};
 use crate::stats::{Evaluation, Evaluator, Predictions};
 use crate::trainer::dataset::Dataset;
 use crate::trainer::evaluate::each_output;
@@ -43,9 +43,12 @@ pub fn evaluate_version(folder: &Path, max_model_bytes: u64, data: &Dataset) -> 
     let Some(transform) = transform else {
         return Err(unusable("has no manifest.json, and its model.toml does not say which output holds probabilities"));
     };
-    let OutputTransform::Classification { probabilities } = &transform.output else {
+    let OutputTransform::Classification { probabilities, scores } = &transform.output else {
         return Err(unusable("is not a classifier"));
     };
+    if *scores != Scores::Probabilities {
+        return Err(unusable("gives logits, and evaluating needs an output of probabilities"));
+    }
     let plan = Plan::load(&files.onnx)?;
     let predictions = predict(&plan, probabilities, data)?;
     Ok(Evaluated { manifest: files.manifest, labels, engine: plan.engine(), predictions })

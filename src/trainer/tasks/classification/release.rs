@@ -6,7 +6,7 @@ use super::{Classifier, answer};
 use crate::engine::Plan;
 use crate::error::Result;
 use crate::repository::{ClassificationQuality, Quality};
-use crate::signature::OutputTransform;
+use crate::signature::{OutputTransform, Scores};
 use crate::trainer::examples::golden;
 use crate::trainer::export::{PROBABILITIES, to_onnx};
 use crate::trainer::prepared::PreparedData;
@@ -31,7 +31,7 @@ pub(super) fn release(classifier: &Classifier, run: &Finished<'_>) -> Result<Tas
         validation: (!held_out.is_empty()).then(|| held_out.evaluate().summary),
         test: Some(predictions.evaluate()),
     });
-    let output = OutputTransform::Classification { probabilities: PROBABILITIES.into() };
+    let output = OutputTransform::Classification { probabilities: PROBABILITIES.into(), scores: Scores::Probabilities };
     let held_out_data = ReferenceData::held_out(validation, test);
     let mut report = ClassificationReport::new(run.subject(&plan), &source.labels, &predictions, test)?;
     report.history = run.history.to_vec();

@@ -1,0 +1,294 @@
+//! Guesses the lines of `model.toml` that a vision graph needs, each with its reason. A guess is shown, never obeyed.
+
+use super::answer::scored_classes;
+use super::facts::{GraphFacts, Step};
+use super::{DType, Dim, Signature, TensorSpec};
+use crate::ids::quote;
+
+/// The lines that a graph's `model.toml` may begin with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guess {
+    /// The lines in order: those without a table first, then table by table.
+    pub lines: Vec<Line>,
+}
+
+/// A line of `model.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The table; empty for a setting of the model.
+    pub table: &'static str,
+    /// Key and value.
+    pub text: String,
+    /// The reason, in words.
+    pub why: String,
+    /// True if the line holds only once somebody has made a file.
+    pub is_later: bool,
+}
+
+/// The numbers that a graph takes for pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Range {
+    /// 0 to 255.
+    Levels,
+    /// 0 to 1.
+    Shares,
+}
+
+/// A graph's input, read as a picture.
+struct Picture {
+    channels: usize,
+    height: Option<usize>,
+    width: Option<usize>,
+    channels_last: bool,
+    dtype: DType,
+}
+
+impl Guess {
+    /// Returns the lines for a graph whose only input has the shape of a picture: four dimensions, of which one, the
+    /// second or the last, is 1 or 3.
+    pub fn of(graph: &Signature, facts: &GraphFacts) -> Option<Self> {
+        let [input] = graph.inputs.as_slice() else { return None };
+        let picture = Picture::of(input)?;
+        let mut guess = Self { lines: Vec::new() };
+        guess.labels(graph, facts);
+        guess.image(&picture, graph, facts);
+        guess.answer(graph, facts);
+        Some(guess)
+    }
+
+    /// Returns a `model.toml` with the reasons as comments.
+    pub fn toml(&self) -> String {
+        let mut text = String::new();
+        let mut table = "";
+        for line in &self.lines {
+            if line.table != table {
+                table = line.table;
+                text.push_str(&format!("\n[{table}]\n"));
+            }
+            text.push_str(&format!("# {}\n", line.why));
+            if !line.text.is_empty() {
+                text.push_str(&format!("{}{}\n", if line.is_later { "# " } else { "" }, line.text));
+            }
+        }
+        text.trim_start().to_owned()
+    }
+
+    /// Returns the lines without their reasons, each with its table in front.
+    pub fn short(&self) -> Vec<String> {
+        let lines = self.lines.iter().filter(|line| !line.text.is_empty());
+        lines
+            .map(|line| if line.table.is_empty() { line.text.clone() } else { format!("{}.{}", line.table, line.text) })
+            .collect()
+    }
+
+    fn add(&mut self, table: &'static str, text: impl Into<String>, why: impl Into<String>) {
+        self.lines.push(Line { table, text: text.into(), why: why.into(), is_later: false });
+    }
+
+    fn labels(&mut self, graph: &Signature, facts: &GraphFacts) {
+        let classes = graph.outputs.iter().find_map(scored_classes);
+        match (facts.class_names().len(), classes) {
+            (0, Some(classes)) => self.lines.push(Line {
+                table: "",
+                text: "labels_file = \"labels.txt\"".into(),
+                why: format!(
+                    "{classes} classes, and the graph names none: a file beside this one, one name a line, in order"
+                ),
+                is_later: true,
+            }),
+            (0, None) => {}
+            (names, _) => self.add("", "", format!("{names} class names are in the graph's metadata, and are used")),
+        }
+    }
+
+    fn image(&mut self, picture: &Picture, graph: &Signature, facts: &GraphFacts) {
+        const TABLE: &str = "image";
+        let range = range_of(&facts.opening);
+        let is_ultralytics = facts.text("author") == Some("Ultralytics") || facts.text("imgsz").is_some();
+        let is_tensorflow =
+            picture.channels_last || facts.producer.starts_with("tf") || facts.producer.contains("keras");
+        let embeds = graph.outputs.iter().any(|output| matches!(&*output.name, "image_embeds" | "image_features"));
+        let mut default_side = 224;
+        if picture.dtype == DType::Uint8 || range == Some(Range::Levels) {
+            let why = if picture.dtype == DType::Uint8 {
+                "is of uint8"
+            } else {
+                "is normalised within the graph, from 0 to 255"
+            };
+            self.add(
+                TABLE,
+                "fit = \"crop\"",
+                format!("the input {why}: pixels as they are; \"stretch\" and \"letterbox\" are other rules"),
+            );
+        } else if is_ultralytics && facts.text("task") == Some("classify") {
+            self.add(TABLE, "fit = \"crop\"", "Ultralytics wrote the file, for classes: the middle of the picture");
+            self.add(TABLE, "scale = 0.00392156862745098", "pixels from 0 to 1");
+        } else if is_ultralytics {
+            default_side = 640;
+            self.add(TABLE, "preset = \"yolo\"", "Ultralytics wrote the file (metadata): padded, pixels from 0 to 1");
+        } else if range == Some(Range::Shares) {
+            self.add(
+                TABLE,
+                "fit = \"crop\"",
+                "the middle of the picture; \"stretch\" and \"letterbox\" are other rules",
+            );
+            self.add(TABLE, "scale = 0.00392156862745098", "the graph normalises pixels from 0 to 1 itself");
+        } else if embeds && picture.channels == 3 {
+            self.add(TABLE, "preset = \"clip\"", "the output is called an image's embedding, as CLIP's");
+        } else if picture.channels == 1 && (picture.height, picture.width) == (Some(28), Some(28)) {
+            self.add(TABLE, "preset = \"mnist\"", "28 × 28 grey pixels are usually drawings as MNIST's, from 0 to 255");
+        } else if picture.channels == 1 {
+            self.add(
+                TABLE,
+                "scale = 0.00392156862745098",
+                "nothing says how grey pixels are scaled; 0 to 1 is usual: check it",
+            );
+        } else if is_tensorflow {
+            let why =
+                "colours from TensorFlow or Keras are usually -1 to 1; imagenet-caffe is Keras' other way: check it";
+            self.add(TABLE, "preset = \"imagenet-tf\"", why);
+        } else {
+            let why =
+                "nothing in the graph says how pixels are scaled; this is what most PyTorch networks take: check it";
+            self.add(TABLE, "preset = \"imagenet\"", why);
+        }
+        if let (Some(_), Some(_)) = (picture.width, picture.height) {
+            return;
+        }
+        let [height, width] = facts.text("imgsz").and_then(sides).unwrap_or([default_side; 2]);
+        self.add(TABLE, format!("width = {width}"), "the graph leaves the size open");
+        self.add(TABLE, format!("height = {height}"), "the same");
+    }
+
+    fn answer(&mut self, graph: &Signature, facts: &GraphFacts) {
+        const TABLE: &str = "answer";
+        let scored: Vec<&TensorSpec> =
+            graph.outputs.iter().filter(|output| scored_classes(output).is_some_and(|classes| classes > 1)).collect();
+        let [output] = scored.as_slice() else {
+            let outputs: Vec<String> =
+                graph.outputs.iter().map(|output| format!("{} {}", quote(&output.name), output.shape_text())).collect();
+            let why =
+                format!("no single output holds scores of classes, so answers are tensors: {}", outputs.join(", "));
+            return self.add("", "", why);
+        };
+        match facts.closing_of(&output.name) {
+            Some("Sigmoid") => {
+                self.add(TABLE, "kind = \"labels\"", "the output is of a Sigmoid: each label by itself");
+                self.add(TABLE, "threshold = 0.5", "the confidence from which a label is one of the answer's");
+            }
+            Some("Softmax") => self.add(TABLE, "kind = \"classes\"", "the output is of a Softmax: probabilities"),
+            _ => self.add(
+                TABLE,
+                "kind = \"classes\"",
+                "the output is measured at loading: logits get a softmax, unless scores = \"probabilities\" is said",
+            ),
+        }
+    }
+}
+
+impl Picture {
+    fn of(input: &TensorSpec) -> Option<Self> {
+        let dtype =
+            Some(input.dtype).filter(|dtype| matches!(dtype, DType::Float32 | DType::Float16 | DType::Uint8))?;
+        let size = |dim: &Dim| if let Dim::Fixed(size) = dim { Some(*size) } else { None };
+        let [_, first, second, third] = input.shape.as_slice() else { return None };
+        let channels = |dim: &Dim| size(dim).filter(|channels| matches!(channels, 1 | 3));
+        if let Some(channels) = channels(first) {
+            return Some(Self { channels, height: size(second), width: size(third), channels_last: false, dtype });
+        }
+        let channels = channels(third)?;
+        Some(Self { channels, height: size(first), width: size(second), channels_last: true, dtype })
+    }
+}
+
+/// Returns the numbers that a graph takes, judged by its first arithmetic.
+fn range_of(opening: &[Step]) -> Option<Range> {
+    let first = opening.iter().find(|step| !matches!(step.operator.as_str(), "Cast" | "Transpose" | "Identity"))?;
+    let largest = first.values.iter().map(|value| value.abs()).reduce(f32::max)?;
+    match first.operator.as_str() {
+        "Sub" | "Add" if largest > 2.0 => Some(Range::Levels),
+        "Div" if largest > 20.0 => Some(Range::Levels),
+        "Mul" if largest < 0.1 => Some(Range::Levels),
+        "Sub" | "Add" | "Div" | "Mul" => Some(Range::Shares),
+        _ => None,
+    }
+}
+
+/// Returns the two numbers of a list, as in `[640, 480]`.
+fn sides(text: &str) -> Option<[u32; 2]> {
+    let mut numbers =
+        text.trim().trim_matches(['[', ']', '(', ')']).split(',').map(|number| number.trim().parse().ok());
+    let sides = [numbers.next()??, numbers.next()??];
+    numbers.next().is_none().then_some(sides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::{AnswerSpec, ImageSpec};
+
+    fn graph(input: &[&str], outputs: &[&[&str]]) -> Signature {
+        let dims = |dims: &[&str]| {
+            dims.iter().map(|dim| dim.parse().map_or_else(|_| Dim::Symbol((*dim).into()), Dim::Fixed)).collect()
+        };
+        let spec = |name: &str, shape| TensorSpec { name: name.into(), dtype: DType::Float32, shape };
+        Signature {
+            inputs: vec![spec("x", dims(input))],
+            outputs: outputs.iter().enumerate().map(|(at, shape)| spec(&format!("y{at}"), dims(shape))).collect(),
+        }
+    }
+
+    fn short(graph: &Signature, facts: &GraphFacts) -> String {
+        Guess::of(graph, facts).map(|guess| guess.short().join("; ")).unwrap_or_default()
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Tables {
+        image: Option<ImageSpec>,
+        answer: Option<AnswerSpec>,
+    }
+
+    #[test]
+    fn three_lines_are_guessed_for_a_classifier() {
+        let classes = graph(&["N", "3", "224", "224"], &[&["N", "1000"]]);
+        let expected = "labels_file = \"labels.txt\"; image.preset = \"imagenet\"; answer.kind = \"classes\"";
+        assert_eq!(short(&classes, &GraphFacts::default()), expected);
+        let guess = Guess::of(&classes, &GraphFacts::default()).unwrap();
+        let tables: Tables = toml::from_str(&guess.toml()).unwrap();
+        assert!(tables.image.unwrap().resolve(Some(&classes.inputs[0])).is_ok());
+        assert!(tables.answer.unwrap().output(&classes, 0).is_ok());
+    }
+
+    #[test]
+    fn what_the_graph_says_is_heeded() {
+        let text = |pairs: &[(&str, &str)]| GraphFacts {
+            metadata: pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            ..GraphFacts::default()
+        };
+        let step = |operator: &str, values: &[f32]| GraphFacts {
+            opening: vec![Step { operator: operator.into(), values: values.into() }],
+            ..GraphFacts::default()
+        };
+        let nchw = graph(&["N", "3", "H", "W"], &[&["N", "84", "8400"]]);
+        let yolo =
+            text(&[("author", "Ultralytics"), ("task", "detect"), ("imgsz", "[480, 640]"), ("names", "{0: 'a'}")]);
+        assert_eq!(short(&nchw, &yolo), "image.preset = \"yolo\"; image.width = 640; image.height = 480");
+        let classes = graph(&["1", "3", "8", "8"], &[&["1", "5"]]);
+        assert!(short(&classes, &step("Sub", &[123.7, 116.3, 103.5])).contains("image.fit = \"crop\"; answer"));
+        assert!(short(&classes, &step("Sub", &[0.485, 0.456, 0.406])).contains("image.scale = 0.0039"));
+        assert!(short(&classes, &step("Div", &[255.0])).contains("image.fit = \"crop\"; answer"));
+        let sigmoid = GraphFacts { closing: vec![("y0".into(), "Sigmoid".into())], ..GraphFacts::default() };
+        assert!(short(&classes, &sigmoid).contains("answer.kind = \"labels\""));
+        let nhwc = graph(&["N", "224", "224", "3"], &[&["N", "1000"]]);
+        assert!(short(&nhwc, &GraphFacts::default()).contains("imagenet-tf"));
+        let digits = graph(&["N", "1", "28", "28"], &[&["N", "10"]]);
+        assert!(short(&digits, &GraphFacts::default()).contains("preset = \"mnist\""));
+    }
+
+    #[test]
+    fn what_is_no_picture_gets_no_guess() {
+        for input in [&["N", "4"][..], &["N", "16", "8", "8"], &["N", "3"], &["N", "28", "28"]] {
+            assert_eq!(Guess::of(&graph(input, &[&["N", "2"]]), &GraphFacts::default()), None);
+        }
+    }
+}
