@@ -12,7 +12,7 @@ use crate::signature::TokenSplit;
 pub enum DataFormat {
     /// The four IDX files of MNIST, or of a data set in its likeness
     Idx,
-    /// PNG, JPEG, WebP, GIF and BMP files in a folder for each class
+    /// PNG, JPEG, WebP, GIF, BMP and TIFF files in a folder for each class
     Images,
     /// CSV or TSV files
     Csv,

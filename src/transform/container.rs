@@ -14,7 +14,7 @@ pub(super) const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_START: &[u8] = &[0xff, 0xd8, 0xff];
 
 /// The accepted formats in words.
-pub const ACCEPTED: &str = "PNG, JPEG, WebP, GIF or BMP";
+pub const ACCEPTED: &str = "PNG, JPEG, WebP, GIF, BMP or TIFF";
 
 /// An accepted image format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub(super) enum Format {
     WebP,
     Gif,
     Bmp,
+    Tiff,
 }
 
 impl Format {
@@ -37,6 +38,8 @@ impl Format {
             Some(Self::Gif)
         } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
             Some(Self::WebP)
+        } else if is_tiff(bytes) {
+            Some(Self::Tiff)
         } else {
             is_bmp(bytes).then_some(Self::Bmp)
         }
@@ -50,6 +53,7 @@ impl Format {
             Self::WebP => "WebP",
             Self::Gif => "GIF",
             Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
         }
     }
 }
@@ -62,6 +66,7 @@ pub fn media_type(bytes: &[u8]) -> Option<&'static str> {
         Format::WebP => "image/webp",
         Format::Gif => "image/gif",
         Format::Bmp => "image/bmp",
+        Format::Tiff => "image/tiff",
     })
 }
 
@@ -79,6 +84,12 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<Format> {
             None => format!("the image is not {ACCEPTED} by its first bytes"),
         })
     })
+}
+
+/// Canon's raw files begin as TIFF does, and hold no more than a thumbnail for its readers.
+fn is_tiff(bytes: &[u8]) -> bool {
+    let is_raw = bytes.get(8..10) == Some(b"CR");
+    (bytes.starts_with(b"II*\0") || bytes.starts_with(b"MM\0*")) && !is_raw
 }
 
 /// Two letters are too few to tell a file from a tensor's bytes: the size of the header that follows is one of a few.
@@ -197,6 +208,9 @@ mod tests {
             (b"GIF89a", Some("image/gif")),
             (b"RIFF\0\0\0\0WEBPVP8 ", Some("image/webp")),
             (&bmp, Some("image/bmp")),
+            (b"II*\0\x08\0\0\0", Some("image/tiff")),
+            (b"MM\0*\0\0\0\x08", Some("image/tiff")),
+            (b"II*\0\x10\0\0\0CR\x02\0", None),
             (b"", None),
             (b"\xff\xd8", None),
             (b"GIF88a", None),

@@ -2,7 +2,9 @@
 
 use std::io::Cursor;
 
-use ::image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
+use ::image::codecs::{
+    bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder,
+};
 use ::image::metadata::Orientation;
 use ::image::{ColorType, DynamicImage, ImageDecoder, ImageError, Limits};
 
@@ -24,6 +26,10 @@ pub struct ImageLimits {
 /// The bytes that the decoder of PNG may allocate per pixel, and besides for colour profiles and texts.
 const PNG_BYTES_PER_PIXEL: u64 = 8;
 const PNG_BYTES: u64 = 16 << 20;
+
+/// The bytes of a pixel of a TIFF file, four channels of 16 bits, and what its decoder may allocate besides.
+const TIFF_BYTES_PER_PIXEL: u64 = 8;
+const TIFF_BYTES: u64 = 16 << 20;
 
 /// The pixels above which the decoder of GIF refuses a frame.
 const MAX_GIF_PIXELS: u64 = 12_500_000;
@@ -111,6 +117,7 @@ impl<'a> Opened<'a> {
                 Box::new(GifDecoder::new(Cursor::new(file)).map_err(failed)?)
             }
             Format::Bmp => Box::new(BmpDecoder::new(Cursor::new(file)).map_err(failed)?),
+            Format::Tiff => Box::new(tiff(file, max_pixels).map_err(failed)?),
         };
         let (width, height) = decoder.dimensions();
         if pixels_of((width, height)) > max_pixels {
@@ -167,6 +174,16 @@ impl<'a> Opened<'a> {
         let grey = picture.into_luma8();
         Ok(Luma { width: grey.width(), height: grey.height(), pixels: grey.into_raw() })
     }
+}
+
+/// Opens a TIFF file, whose decoder may allocate what its pixels take, and as much again.
+fn tiff(file: &[u8], max_pixels: u64) -> std::result::Result<TiffDecoder<Cursor<&[u8]>>, ImageError> {
+    let mut decoder = TiffDecoder::new(Cursor::new(file))?;
+    let pixels = pixels_of(decoder.dimensions()).min(max_pixels);
+    let mut allowed = Limits::no_limits();
+    allowed.max_alloc = Some(pixels.saturating_mul(2 * TIFF_BYTES_PER_PIXEL).saturating_add(TIFF_BYTES));
+    decoder.set_limits(allowed)?;
+    Ok(decoder)
 }
 
 fn pixels_of((width, height): (u32, u32)) -> u64 {

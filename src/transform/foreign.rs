@@ -1,12 +1,11 @@
 //! Names what a file is that cannot be decoded, so that its sender knows what to convert.
 
 /// The beginnings of files: where, which bytes, and the name.
-const KNOWN: [(usize, &[u8], &str); 45] = [
+const KNOWN: [(usize, &[u8], &str); 44] = [
     (0, b"\x89PNG", "a PNG whose line ends were changed on the way; transfer it as a binary file"),
     (0, b"\x8aMNG", "an MNG animation"),
     (0, b"GIF8", "a GIF of an unknown version"),
-    (0, b"II*\0", "a TIFF image or a camera's raw file"),
-    (0, b"MM\0*", "a TIFF image or a camera's raw file"),
+    (0, b"II*\0", "a camera's raw file"),
     (0, b"II+\0", "a BigTIFF image"),
     (0, b"MM\0+", "a BigTIFF image"),
     (0, b"II\xbc\x01", "a JPEG XR image"),
@@ -125,7 +124,8 @@ mod tests {
             (b"\0\0\0\x14ftypisom\0\0\0\0", "MP4"),
             (b"\0\0\0\x14ftyp", "MP4"),
             (b"\xff\xff\xff\xffftypqt  ", "QuickTime"),
-            (b"MM\0*\0\0\0\x08", "TIFF"),
+            (b"II*\0\x10\0\0\0CR\x02\0", "raw"),
+            (b"MM\0+\0\x08\0\0", "BigTIFF"),
             (b"\0\0\x01\0\x01\0", "ICO"),
             (b"P6\n28 28\n255\n", "PNM"),
             (&dicom, "DICOM"),

@@ -24,13 +24,13 @@ type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
 
 /// Ask the default model
 ///
-/// The body is one PNG, JPEG, WebP, GIF or BMP file, a form with any number of them, or JSON. What it is, is judged
+/// The body is one PNG, JPEG, WebP, GIF, BMP or TIFF file, a form with any number of them, or JSON. What it is, is judged
 /// by its bytes; only a form needs its content type.
 #[utoipa::path(
     post, path = "/predict", tag = "predict", params(PredictHeaders, PredictQuery),
     request_body(description = "Images, numbers, rows or sequences", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
-        (Binary = "image/bmp"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
@@ -50,7 +50,7 @@ pub(super) async fn predict_default(State(state): State<ApiState>, query: QueryR
     params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictHeaders, PredictQuery),
     request_body(description = "Images, numbers, rows or sequences", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
-        (Binary = "image/bmp"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
@@ -79,7 +79,7 @@ pub(super) async fn predict_model(
     ),
     request_body(description = "Images, numbers, rows or sequences", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
-        (Binary = "image/bmp"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),

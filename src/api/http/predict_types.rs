@@ -62,7 +62,7 @@ pub(super) struct PredictQuery {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes the body in the document; it is read by `predict_body`")]
 pub(super) struct PredictBody {
-    /// PNG, JPEG, WebP, GIF or BMP files in base64 (RFC 4648): in the standard or the url-safe alphabet, with or without
+    /// PNG, JPEG, WebP, GIF, BMP or TIFF files in base64 (RFC 4648): in the standard or the url-safe alphabet, with or without
     /// padding, on one line or on several, as they are or in `data:` URLs.
     images: Option<Vec<String>>,
     /// Elements in the model's own input shape, one instance for each sample; a sample may be nested
@@ -94,7 +94,7 @@ pub(super) struct PredictBody {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the form in the document; the form is read part by part")]
 pub(super) struct PredictForm {
-    /// PNG, JPEG, WebP, GIF or BMP files.
+    /// PNG, JPEG, WebP, GIF, BMP or TIFF files.
     #[schema(value_type = Vec<String>, format = Binary)]
     image: Vec<u8>,
 }

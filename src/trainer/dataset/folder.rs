@@ -44,7 +44,10 @@ pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: 
     let what = folder.display().to_string();
     let pictures = list(folder, faults)?;
     if pictures.is_empty() {
-        return Err(unusable(&what, "holds no image files (PNG, JPEG, WebP, GIF or BMP) in a folder for each class"));
+        return Err(unusable(
+            &what,
+            "holds no image files (PNG, JPEG, WebP, GIF, BMP or TIFF) in a folder for each class",
+        ));
     }
     let (width, height) = match settings.image_size {
         Some([height, width]) => (width, height),
@@ -133,7 +136,7 @@ fn add(class: &Path, split: Split, pictures: &mut Vec<Picture>, faults: &mut Fau
 /// Returns why a file cannot be a picture, judged by its name, or by its first bytes if its name says nothing.
 fn not_a_picture(path: &Path) -> Option<String> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif" | "bmp")) {
+    if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif" | "bmp" | "tif" | "tiff")) {
         return None;
     }
     let mut head = Vec::new();

@@ -140,7 +140,7 @@ fn detect(path: &Path) -> Result<DataFormat> {
             _ => {}
         }
     }
-    let expected = "expected four IDX files, a folder of image files (PNG, JPEG, WebP, GIF, BMP) for each class, or a CSV, \
+    let expected = "expected four IDX files, a folder of image files (PNG, JPEG, WebP, GIF, BMP, TIFF) for each class, or a CSV, \
                     TSV, Parquet or JSON Lines file";
     Err(unusable(path.display(), format!("is no data set that is known: {expected}; --format says what it is")))
 }

@@ -6,10 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::bmp::BmpEncoder;
 use image::codecs::gif::GifEncoder;
+use image::codecs::tiff::TiffEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, Frame, GrayImage, ImageEncoder, RgbaImage};
 use serde_json::{Value, json};
+use weir::error::Error;
 use weir::trainer::{DataOptions, DataSource};
 use weir::transform::{ImageLimits, decode, size};
 
@@ -34,6 +36,12 @@ fn webp(width: u32, height: u32, pixels: &[u8], color: ExtendedColorType) -> Vec
     file
 }
 
+fn tiff(width: u32, height: u32, pixels: &[u8], color: ExtendedColorType) -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    TiffEncoder::new(&mut file).write_image(pixels, width, height, color).unwrap();
+    file.into_inner()
+}
+
 /// Frames of 28 × 28 pixels in grey.
 fn gif<'a>(frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut file = Vec::new();
@@ -51,6 +59,7 @@ fn lossless() -> Vec<(&'static str, Vec<u8>)> {
     let black = [0u8; 784];
     vec![
         ("BMP", bmp(seven())),
+        ("TIFF", tiff(28, 28, seven(), ExtendedColorType::L8)),
         ("WebP", webp(28, 28, seven(), ExtendedColorType::L8)),
         ("GIF", gif([seven()])),
         ("moving GIF", gif([seven(), &black, &black])),
@@ -111,6 +120,28 @@ fn inks_are_taken_as_adobe_writes_them() {
     assert!(differences.sum::<f64>() / 3136.0 < 6.0);
 }
 
+#[test]
+fn a_tiff_that_is_too_large_or_broken_is_refused() {
+    let whole = tiff(28, 28, seven(), ExtendedColorType::L8);
+    let small = ImageLimits { max_pixels: 783 };
+    assert!(matches!(decode(&whole, small), Err(Error::TooLarge { .. })));
+    let picture = decode(&whole, LIMITS).unwrap();
+    for length in 8..whole.len() {
+        match decode(&whole[..length], LIMITS) {
+            Ok(found) => assert_eq!(found, picture, "{length}"),
+            Err(error) => assert!(matches!(error, Error::InvalidInput(_)), "{length}: {error}"),
+        }
+    }
+    // Whatever its fields claim, a file of a kilobyte takes no memory to speak of. Decoders may panic, which is caught.
+    for place in 0..whole.len() {
+        for value in [0, 1, 0x7f, 0xff] {
+            let mut changed = whole.clone();
+            changed[place] = value;
+            drop(std::panic::catch_unwind(|| decode(&changed, LIMITS).is_ok()));
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_decoded_is_named() {
     let app = TestApp::start().await;
@@ -120,9 +151,12 @@ async fn what_is_not_decoded_is_named() {
         (image_file("arithmetic-marker.jpg"), "a JPEG with arithmetic coding"),
         (image_file("lossless-marker.jpg"), "a lossless JPEG"),
         (apple, "Apple's own variant"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1".to_vec(), "this is an AVIF image; send PNG, JPEG, WebP, GIF or BMP"),
+        (
+            b"\0\0\0\x1cftypavif\0\0\0\0avifmif1".to_vec(),
+            "this is an AVIF image; send PNG, JPEG, WebP, GIF, BMP or TIFF",
+        ),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec(), "a HEIC image"),
-        (b"II*\0\x08\0\0\0".to_vec(), "a TIFF image"),
+        (b"II*\0\x10\0\0\0CR\x02\0".to_vec(), "a camera's raw file"),
         (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".to_vec(), "an SVG image"),
         (b"%PDF-1.7\n".to_vec(), "a PDF document"),
         (b"\0\0\x01\0\x01\0".to_vec(), "an ICO image"),
