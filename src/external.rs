@@ -5,14 +5,15 @@
 //! as far as it leads to tensors, takes nothing but plain names of files, and refuses what it does not understand. No
 //! engine ever sees a location: it gets a graph that holds all of its data. Opens no file.
 
-mod wire;
+mod message;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use self::wire::{Broken, DATA_LOCATION, EXTERNAL_DATA, Fields, Message, RAW_DATA, Value, put_varint, varint_bytes};
+use self::message::{DATA_LOCATION, EXTERNAL_DATA, Message, RAW_DATA};
 use crate::error::{Error, Result};
 use crate::ids::{printable, quote};
+use crate::wire::{Broken, Fields, Value, fields, put_varint, varint_bytes};
 
 /// The nesting limit of messages, which every protobuf reader has.
 const MAX_DEPTH: usize = 100;
@@ -208,14 +209,14 @@ impl Walk<'_> {
             return Ok(false);
         }
         let mut graph = false;
-        let mut fields = Fields::of(self.onnx, place);
-        while let Some(field) = fields.next().map_err(broken)? {
-            if let (Some(inner), Value::Bytes { length, content }) = (message.field(field.number), field.value) {
+        for field in Fields::of(self.onnx, place) {
+            let field = field?;
+            if let (Some(inner), Value::Bytes { length, place, .. }) = (message.field(field.number), field.value) {
                 graph |= inner == Message::Graph;
-                let kind = ChangeKind::Length(content.len() as u64);
+                let kind = ChangeKind::Length(place.len() as u64);
                 self.changes.push(Change { place: length, parent, kind });
                 let own = self.changes.len();
-                self.message(content, inner, own, depth + 1)?;
+                self.message(place, inner, own, depth + 1)?;
                 if self.changes.len() == own {
                     self.changes.pop();
                 }
@@ -227,14 +228,14 @@ impl Walk<'_> {
     fn tensor(&mut self, place: Range<usize>, parent: usize) -> Result<()> {
         let end = place.end;
         let (mut locations, mut reference, mut is_outside) = (Vec::new(), None, false);
-        let mut fields = Fields::of(self.onnx, place);
-        while let Some(field) = fields.next().map_err(broken)? {
+        for field in Fields::of(self.onnx, place) {
+            let field = field?;
             match (field.number, field.value) {
                 (DATA_LOCATION, Value::Varint(location)) => is_outside = location != 0,
                 (EXTERNAL_DATA, Value::Bytes { content, .. }) => {
-                    self.entry(content, reference.get_or_insert_default())?;
+                    entry(content, reference.get_or_insert_default())?;
                 }
-                (DATA_LOCATION | EXTERNAL_DATA, _) => return Err(broken(Broken)),
+                (DATA_LOCATION | EXTERNAL_DATA, _) => return Err(Broken.into()),
                 _ => continue,
             }
             locations.push(Change { place: field.place, parent, kind: ChangeKind::Location });
@@ -253,32 +254,32 @@ impl Walk<'_> {
             _ => Err(external("and does not say where")),
         }
     }
+}
 
-    /// Reads one of the pairs of key and value that say where the data of a tensor are.
-    fn entry(&self, place: Range<usize>, reference: &mut Reference) -> Result<()> {
-        let (mut key, mut value) = ("", "");
-        let mut fields = Fields::of(self.onnx, place);
-        while let Some(field) = fields.next().map_err(broken)? {
-            let Value::Bytes { content, .. } = field.value else { continue };
-            let text = std::str::from_utf8(&self.onnx[content]).map_err(|_| broken(Broken))?;
-            match field.number {
-                1 => key = text,
-                2 => value = text,
-                _ => {}
-            }
-        }
-        let number = || {
-            let problem = || external(&format!("with {key} {}, which is no number of bytes", quote(value)));
-            value.parse::<u64>().map_err(|_| problem())
-        };
-        match key {
-            "location" => reference.file = plain_name(value)?,
-            "offset" => reference.offset = number()?,
-            "length" => reference.length = Some(number()?),
+/// Reads one of the pairs of key and value that say where the data of a tensor are.
+fn entry(pair: &[u8], reference: &mut Reference) -> Result<()> {
+    let (mut key, mut value) = ("", "");
+    for field in fields(pair) {
+        let field = field?;
+        let Some(content) = field.content() else { continue };
+        let text = std::str::from_utf8(content).map_err(|_| Broken)?;
+        match field.number {
+            1 => key = text,
+            2 => value = text,
             _ => {}
         }
-        Ok(())
     }
+    let number = || {
+        let problem = || external(&format!("with {key} {}, which is no number of bytes", quote(value)));
+        value.parse::<u64>().map_err(|_| problem())
+    };
+    match key {
+        "location" => reference.file = plain_name(value)?,
+        "offset" => reference.offset = number()?,
+        "length" => reference.length = Some(number()?),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Returns a location that is the name of a file in the graph's own folder.
@@ -299,10 +300,6 @@ fn plain_name(location: &str) -> Result<String> {
 fn external(problem: &str) -> Error {
     let advice = "save the model with its data in the same folder, or in model.onnx itself";
     unusable(format!("it keeps data in other files (external data) {problem}: {advice}"))
-}
-
-fn broken(_: Broken) -> Error {
-    unusable("it is truncated or not an ONNX model")
 }
 
 fn unusable(problem: impl Into<String>) -> Error {

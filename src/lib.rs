@@ -14,6 +14,7 @@ pub mod signature;
 mod simd;
 pub mod stats;
 pub mod tensor;
+mod wire;
 
 // L1: settings, metrics, logs.
 pub mod config;

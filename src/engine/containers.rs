@@ -14,9 +14,9 @@ use tract_onnx::pb::{
 };
 
 use super::contain::unusable;
-use super::wire::{fields, push};
 use crate::error::Result;
 use crate::ids::{printable, quote};
+use crate::wire::{fields, push};
 
 /// The field numbers of onnx.proto that lead to nodes, inputs and outputs.
 const MODEL_GRAPH: u64 = 7;
@@ -59,7 +59,7 @@ pub(super) fn unpack(onnx: &[u8]) -> Result<Cow<'_, [u8]>> {
     let (mut model, mut knows_standard) = (Vec::with_capacity(onnx.len()), false);
     for field in fields(onnx) {
         let field = field?;
-        match (field.number, field.content) {
+        match (field.number, field.content()) {
             (MODEL_GRAPH, Some(graph)) => push(&mut model, MODEL_GRAPH, &unzipped(graph, &zip_maps(graph)?)?),
             (MODEL_OPSET, Some(opset)) => {
                 knows_standard |= OperatorSetIdProto::decode(opset).is_ok_and(|opset| opset.domain.is_empty());
@@ -87,7 +87,7 @@ pub fn refuse_containers(onnx: &[u8]) -> Result<()> {
 /// Returns the classes of each output that is a table in the place of ZipMap's maps, by the output's name. Bytes that
 /// are not an ONNX model have none.
 pub fn class_names(onnx: &[u8]) -> BTreeMap<String, Vec<String>> {
-    let graphs = fields(onnx).flatten().filter(|field| field.number == MODEL_GRAPH).filter_map(|field| field.content);
+    let graphs = fields(onnx).flatten().filter(|field| field.number == MODEL_GRAPH).filter_map(|field| field.content());
     let zip_maps = graphs.flat_map(|graph| zip_maps(graph).unwrap_or_default());
     zip_maps.map(|(output, zip_map)| (output, zip_map.classes)).collect()
 }
@@ -96,7 +96,7 @@ pub fn class_names(onnx: &[u8]) -> BTreeMap<String, Vec<String>> {
 fn text(message: &[u8], number: u64) -> Result<String> {
     for field in fields(message) {
         let field = field?;
-        if let Some(content) = field.content.filter(|_| field.number == number) {
+        if let Some(content) = field.content().filter(|_| field.number == number) {
             return Ok(String::from_utf8_lossy(content).into_owned());
         }
     }
@@ -106,8 +106,8 @@ fn text(message: &[u8], number: u64) -> Result<String> {
 /// Returns the contents of a message's fields of this number.
 fn parts(message: &[u8], number: u64) -> impl Iterator<Item = Result<&[u8]>> {
     fields(message).filter_map(move |field| match field {
-        Ok(field) => field.content.filter(|_| field.number == number).map(Ok),
-        Err(error) => Some(Err(error)),
+        Ok(field) => field.content().filter(|_| field.number == number).map(Ok),
+        Err(broken) => Some(Err(broken.into())),
     })
 }
 
@@ -137,7 +137,7 @@ fn unzipped(graph: &[u8], zip_maps: &ZipMaps) -> Result<Vec<u8>> {
     let mut changed = Vec::with_capacity(graph.len());
     for field in fields(graph) {
         let field = field?;
-        let name = match (field.number, field.content) {
+        let name = match (field.number, field.content()) {
             (GRAPH_NODE, Some(node)) => text(node, NODE_OUTPUT)?,
             (GRAPH_OUTPUT | GRAPH_VALUE, Some(value)) => text(value, VALUE_NAME)?,
             _ => String::new(),

@@ -23,7 +23,6 @@ mod passes;
 mod seen;
 mod tract;
 mod trial;
-mod wire;
 
 use std::path::{Path, PathBuf};
 
