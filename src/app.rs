@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
@@ -47,6 +48,9 @@ pub struct Listeners {
     /// For what TorchServe's management API says.
     pub torchserve_management: Option<TcpListener>,
 }
+
+/// The time in which the compute threads have to end after everything else has.
+const LAST_RUNS: Duration = Duration::from_secs(1);
 
 /// Why a server should stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +179,7 @@ impl App {
     }
 
     /// Accepts and answers until `stop` resolves; then readiness turns false, the grace time passes,
-    /// accepting ends, requests under way finish, and all threads are joined.
+    /// accepting ends, requests under way finish, and all threads are joined, except for those that do not end.
     ///
     /// # Errors
     /// As [`App::grpc`].
@@ -213,7 +217,7 @@ impl App {
         let reason = stop.await;
         drop(self.stopping);
         self.state.health().drain();
-        let grace = if reason == StopReason::Terminate { self.config.http.grace } else { std::time::Duration::ZERO };
+        let grace = if reason == StopReason::Terminate { self.config.http.grace } else { Duration::ZERO };
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");
         tokio::time::sleep(grace).await;
         self.state.health().close();
@@ -226,6 +230,10 @@ impl App {
         for task in probes.into_iter().chain(gauges) {
             drop(task.await);
         }
+        // Whoever asked has been answered or has left: nobody waits for what still runs.
+        if !self.pool.close(LAST_RUNS) {
+            tracing::warn!("a run does not end by itself; it ends with the process");
+        }
         if let Some(tuner) = &self.tuner {
             tuner.close();
         }
@@ -235,10 +243,6 @@ impl App {
             watch.store.close();
         }
         self.manager.close();
-        if shutdown == Shutdown::Clean {
-            // Nothing is under way, so this ends at once.
-            self.pool.close();
-        }
         Ok(shutdown)
     }
 }

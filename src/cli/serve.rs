@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -15,6 +16,9 @@ use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::repository::Storage;
 use crate::telemetry::{self, LogControl};
+
+/// The time in which what runs beside the server's own threads has to end.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 /// Every setting can also be given as WEIR_<NAME> in the environment or as a key of the TOML file;
 /// a flag wins over the environment, the environment over the file.
@@ -41,7 +45,10 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(|error| Error::internal("the runtime could not be started", error))?;
-    let shutdown = runtime.block_on(serve(config, log))?;
+    let shutdown = runtime.block_on(serve(config, log));
+    // Dropping it would wait for what does not end.
+    runtime.shutdown_timeout(LAST_TASKS);
+    let shutdown = shutdown?;
     match shutdown {
         Shutdown::Clean => Ok(ExitCode::SUCCESS),
         Shutdown::Forced => {

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod bounds;
+mod brake;
 mod closeness;
 mod contain;
 mod containers;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use bounds::Bounds;
+pub use brake::Brake;
 pub use closeness::agrees_in_company;
 pub use containers::{class_names, refuse_containers};
 pub use example::{Example, ExampleInputs, Hints};
@@ -39,7 +41,7 @@ pub use independence::Independence;
 pub use measure::{measure, zeros};
 pub use trial::Trial;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
 
@@ -246,9 +248,18 @@ impl Session {
     /// [`crate::error::Error::Internal`] when the model fails or panics. After a panic the state of the
     /// session is unknown, so the session must be dropped.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        self.run_under(&Brake::default(), inputs)
+    }
+
+    /// Runs the graph as [`Session::run`] does, unless or until the brake is pulled.
+    ///
+    /// # Errors
+    /// As [`Session::run`]; [`crate::error::Error::Cancelled`] when the brake was pulled.
+    pub fn run_under(&mut self, brake: &Brake, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         match self {
+            Self::Tract(_) if brake.is_pulled() => Err(Error::Cancelled),
             Self::Tract(session) => session.run(inputs),
-            Self::OnnxRuntime(session) => session.run(inputs),
+            Self::OnnxRuntime(session) => session.run(brake, inputs),
         }
     }
 }

@@ -18,6 +18,7 @@ use ort::session::{Session, SessionInputValue};
 
 use self::half::Halves;
 use self::library::Library;
+use super::brake::{Brake, Handle};
 use super::contain::{loading, running};
 use super::dims::{Nameless, Symbols};
 use super::{OptionalInput, seen, tract};
@@ -102,7 +103,8 @@ fn named(session: &mut Inner, nameless: Nameless) -> Result<(Signature, bool)> {
     for (index, input) in inputs.iter_mut().enumerate() {
         input.shape = symbols.input(index, &dims[index]);
     }
-    let (signature, _) = seen::signature(inputs, &outputs, &symbols, |inputs| session.execute(inputs));
+    let (signature, _) =
+        seen::signature(inputs, &outputs, &symbols, |inputs| session.execute(&Brake::default(), inputs));
     Ok((signature, symbols.is_ambiguous()))
 }
 
@@ -115,11 +117,11 @@ pub struct OrtSession {
 }
 
 impl OrtSession {
-    pub(super) fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    pub(super) fn run(&mut self, brake: &Brake, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let gone = || Error::internal("the model crashed", "the session had crashed before");
         let mut inner = self.inner.take().ok_or_else(gone)?;
         running(|| {
-            let outputs = inner.execute(inputs);
+            let outputs = inner.execute(brake, inputs);
             self.inner = Some(inner);
             outputs
         })
@@ -138,17 +140,37 @@ impl Drop for OrtSession {
 struct Inner {
     session: Session,
     halves: Halves,
+    /// By which a run is ended from another thread.
+    handle: Arc<Handle>,
     /// The names of the inputs that may follow the others.
     optional: Vec<String>,
 }
 
 impl Inner {
     fn new(library: &'static Library, onnx: &[u8]) -> Result<Self> {
-        Ok(Self { session: library.session(onnx)?, halves: Halves::new(library), optional: Vec::new() })
+        Ok(Self {
+            session: library.session(onnx)?,
+            halves: Halves::new(library),
+            handle: Handle::new()?,
+            optional: Vec::new(),
+        })
     }
 
-    fn execute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let (session, halves) = (&mut self.session, &mut self.halves);
+    /// Runs the session, unless or until the brake is pulled.
+    fn execute(&mut self, brake: &Brake, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        if !brake.engage(&self.handle) {
+            return Err(Error::Cancelled);
+        }
+        let outputs = self.compute(inputs);
+        if brake.release() {
+            return outputs;
+        }
+        self.handle = Handle::new()?;
+        Err(Error::Cancelled)
+    }
+
+    fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let (session, halves, options) = (&mut self.session, &mut self.halves, &self.handle.0);
         let expected = session.outputs().len();
         let required = session.inputs().len();
         let mut names: Vec<Cow<'_, str>> = Vec::new();
@@ -158,9 +180,9 @@ impl Inner {
         }
         let inputs = inputs.iter().map(|input| convert::to_ort(input, halves)).collect::<Result<Vec<_>>>()?;
         let outputs = if names.is_empty() {
-            session.run::<0>(inputs.as_slice() as &[SessionInputValue<'_>])
+            session.run_with_options::<_, 0>(inputs.as_slice() as &[SessionInputValue<'_>], options)
         } else {
-            session.run::<0>(names.into_iter().zip(inputs).collect::<Vec<_>>())
+            session.run_with_options::<_, 0>(names.into_iter().zip(inputs).collect::<Vec<_>>(), options)
         };
         let outputs = outputs.map_err(values::failed)?;
         if outputs.len() != expected {

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::company::Company;
 use super::sessions::Runtime;
 use super::statistics::Statistics;
-use crate::engine::{OptionalInput, Session};
+use crate::engine::{Brake, OptionalInput, Session};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
@@ -125,19 +125,19 @@ impl Graph {
     /// answered without a run if the shapes of the outputs are known. Only `counted` runs appear in the statistics.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`], [`Error::ModelFailed`].
-    pub(super) fn infer(&self, tensors: &[Tensor], counted: bool) -> Result<Vec<Tensor>> {
+    /// [`Error::InvalidInput`], [`Error::ModelFailed`], also when the brake was pulled.
+    pub(super) fn infer(&self, tensors: &[Tensor], counted: bool, brake: &Brake) -> Result<Vec<Tensor>> {
         let rows = tensors.first().map_or(1, Tensor::rows);
         if rows == 0 && self.view.batching != Batching::Whole {
             return self.no_samples();
         }
         if rows == 1 || !self.runs_one_by_one() {
-            return self.run(tensors, if self.shares_runs() { rows } else { 1 }, counted);
+            return self.run(tensors, if self.shares_runs() { rows } else { 1 }, counted, brake);
         }
         let mut pieces = Vec::with_capacity(rows);
         for row in 0..rows {
             let sample: Vec<Tensor> = tensors.iter().map(|tensor| tensor.slice_rows(row..row + 1)).collect();
-            pieces.push(self.run(&sample, 1, counted)?);
+            pieces.push(self.run(&sample, 1, counted, brake)?);
         }
         let joined = |output: usize| Tensor::concat_rows(pieces.iter().map(move |piece| &piece[output]));
         (0..self.view.signature.outputs.len())
@@ -153,6 +153,7 @@ impl Graph {
         &self,
         requests: impl Iterator<Item = &'a [Tensor]> + Clone,
         counted: bool,
+        brake: &Brake,
     ) -> Result<Vec<Vec<Tensor>>> {
         if !self.shares_runs() {
             return Err(Error::Conflict("requests share no runs".into()));
@@ -162,7 +163,7 @@ impl Graph {
         let join = |input: usize| Tensor::concat_rows(requests.clone().map(move |tensors| &tensors[input]));
         let joined = inputs.map(join).collect::<Result<Vec<_>>>()?;
         let joining = begun.elapsed();
-        let outputs = self.infer(&joined, counted)?;
+        let outputs = self.infer(&joined, counted, brake)?;
         if !self.shares_runs() {
             return Err(Error::Conflict("samples have other answers in company".into()));
         }
@@ -181,13 +182,13 @@ impl Graph {
     }
 
     /// One run in this thread's session, and a check that no sample was lost in it.
-    fn run(&self, tensors: &[Tensor], samples: usize, counted: bool) -> Result<Vec<Tensor>> {
+    fn run(&self, tensors: &[Tensor], samples: usize, counted: bool, brake: &Brake) -> Result<Vec<Tensor>> {
         self.metrics.batch_size.observe(samples as f64);
         let start = Instant::now();
         let runtime = self.runtime.load();
         let is_watched = counted && samples > 1 && !self.brings_optional(tensors) && self.company.is_due(samples);
         let run = |session: &mut Session| {
-            let outputs = session.run(tensors)?;
+            let outputs = session.run_under(brake, tensors)?;
             if is_watched && outputs.iter().all(|output| output.shape().first() == Some(&samples)) {
                 self.watch(session, tensors, &outputs)?;
             }
@@ -297,6 +298,8 @@ impl Graph {
     pub(super) fn failed(&self, error: Error) -> Error {
         let reason = match &error {
             Error::InvalidInput(_) => return error,
+            // Whoever left or was answered meanwhile does not hear of it.
+            Error::Cancelled => "the run took longer than a run may (hang-seconds) and was ended".to_owned(),
             Error::Internal { message: "the model failed", source } => source.to_string(),
             Error::Internal { message, source } => format!("{message}: {source}"),
             other => other.to_string(),

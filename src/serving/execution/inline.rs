@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::graph::Graph;
 use super::sessions::thread_number;
+use crate::engine::Brake;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -93,11 +94,13 @@ impl InlineBatches {
 /// Runs a batch and answers each of its requests. If the batch fails, each sample is run by itself, so that
 /// one that breaks the model does not break its neighbours.
 fn run_batch(graph: &Graph, mut batch: Vec<Waiting>) {
+    // Nobody could pull it: the thread that hears of the end of a request is this one.
+    let brake = Brake::default();
     batch.retain(|waiting| !waiting.reply.is_closed());
     let start = Instant::now();
     let counted = batch.iter().any(|waiting| waiting.counted);
     if batch.len() > 1
-        && let Ok(parts) = graph.infer_joined(batch.iter().map(|waiting| waiting.inputs.as_slice()), counted)
+        && let Ok(parts) = graph.infer_joined(batch.iter().map(|waiting| waiting.inputs.as_slice()), counted, &brake)
     {
         let infer = start.elapsed();
         for (Waiting { inputs, reply, .. }, outputs) in batch.into_iter().zip(parts) {
@@ -108,7 +111,7 @@ fn run_batch(graph: &Graph, mut batch: Vec<Waiting>) {
     }
     for Waiting { inputs, counted, reply } in batch {
         let start = Instant::now();
-        let outputs = graph.infer(&inputs, counted);
+        let outputs = graph.infer(&inputs, counted, &brake);
         drop(reply.send(outputs.map(|outputs| Ran { inputs, outputs, infer: start.elapsed() })));
     }
 }

@@ -36,9 +36,9 @@ impl Pool {
         self.0.is_idle()
     }
 
-    /// Takes no more requests, finishes those that wait, and joins the threads that do not hang.
-    pub fn close(&self) {
-        self.0.close();
+    /// Takes no more requests, ends what runs, and joins the threads that end within this time; false if some did not.
+    pub fn close(&self, patience: Duration) -> bool {
+        self.0.close(patience)
     }
 
     pub(super) fn scheduler(&self) -> &Arc<scheduler::Pool<Work>> {

@@ -15,7 +15,7 @@ use super::statistics::Statistics;
 use super::tuning::{Pinned, Tuning, TuningStage};
 use super::work::Work;
 use crate::config::{EngineChoice, SchedulingSettings};
-use crate::engine::{ExampleInputs, Hints, OptionalInput, ShapePlanCounts};
+use crate::engine::{Brake, ExampleInputs, Hints, OptionalInput, ShapePlanCounts};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
@@ -292,7 +292,7 @@ impl Runner {
     /// # Errors
     /// [`Error::InvalidInput`], [`Error::ModelFailed`].
     pub(crate) fn infer_uncounted(&self, tensors: &[Tensor]) -> Result<Vec<Tensor>> {
-        self.graph.infer(tensors, false)
+        self.graph.infer(tensors, false, &Brake::default())
     }
 
     /// Checks that a request would be admitted now.
@@ -328,7 +328,10 @@ impl Runner {
                 let most = self.tuning.load().sharing.largest;
                 self.inline.run(&self.graph, inputs, most, counted).await?
             }
-            InlineMode::Alone => Ran { outputs: self.graph.infer(&inputs, counted)?, inputs, infer: begun.elapsed() },
+            InlineMode::Alone => {
+                let outputs = self.graph.infer(&inputs, counted, &Brake::default())?;
+                Ran { outputs, inputs, infer: begun.elapsed() }
+            }
         };
         let outputs = Arc::new(outputs);
         self.note(&inputs);

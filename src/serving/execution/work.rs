@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::graph::Graph;
 use super::inline::Ran;
+use crate::engine::Brake;
 use crate::error::Result;
 use crate::serving::scheduler::{Item, Job, Permit};
 use crate::tensor::Tensor;
@@ -58,7 +59,7 @@ struct Waiting {
 }
 
 impl Job for Work {
-    fn run(batch: Vec<Item<Self>>, begun: Instant) {
+    fn run(batch: Vec<Item<Self>>, begun: Instant, brake: &Brake) {
         let mut together: Option<(Arc<Graph>, Vec<Waiting>)> = None;
         for item in batch {
             let queue = begun - item.submitted;
@@ -74,18 +75,18 @@ impl Job for Work {
             }
         }
         if let Some((graph, batch)) = together {
-            run_batch(&graph, batch);
+            run_batch(&graph, batch, brake);
         }
     }
 }
 
 /// Runs a batch and answers each of its requests. If the batch fails, each request is run by itself, so that
 /// one that breaks the model does not break its neighbours.
-fn run_batch(graph: &Graph, batch: Vec<Waiting>) {
+fn run_batch(graph: &Graph, batch: Vec<Waiting>, brake: &Brake) {
     let start = Instant::now();
     let counted = batch.iter().any(|waiting| waiting.counted);
     if batch.len() > 1
-        && let Ok(parts) = graph.infer_joined(batch.iter().map(|waiting| waiting.inputs.as_slice()), counted)
+        && let Ok(parts) = graph.infer_joined(batch.iter().map(|waiting| waiting.inputs.as_slice()), counted, brake)
     {
         let infer = start.elapsed();
         for (Waiting { inputs, queue, reply, .. }, outputs) in batch.into_iter().zip(parts) {
@@ -96,7 +97,7 @@ fn run_batch(graph: &Graph, batch: Vec<Waiting>) {
     }
     for Waiting { inputs, queue, counted, reply } in batch {
         let start = Instant::now();
-        let outputs = graph.infer(&inputs, counted);
+        let outputs = graph.infer(&inputs, counted, brake);
         let inferred = outputs.map(|outputs| Inferred { ran: Ran { inputs, outputs, infer: start.elapsed() }, queue });
         drop(reply.send(inferred));
     }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
 use super::comparison::Rival;
 use super::engines::{Candidates, Tried};
 use super::tuning_store::TuningStore;
@@ -20,6 +22,8 @@ const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 32];
 const ROUNDS: usize = 3;
 /// A batch that is expected to take longer than this is not measured.
 const LONGEST_RUN: Duration = Duration::from_millis(300);
+/// The time in which the measurement under way has to end when the tuner closes.
+const LAST_RUN: Duration = Duration::from_secs(2);
 /// The time between two looks whether requests wait, and the most looks before measuring all the same.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The time between two looks whether a graph that could not be measured has answered a request.
@@ -30,7 +34,14 @@ const PATIENCE: usize = 40;
 #[derive(Debug)]
 pub struct Tuner {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Thread>>,
+}
+
+/// The thread, and a channel that closes when it ends.
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    ended: Receiver<()>,
 }
 
 #[derive(Debug)]
@@ -61,12 +72,16 @@ impl Tuner {
     pub fn start(store: TuningStore, pool: Arc<Pool>, candidates: Candidates, max_model_bytes: u64) -> Result<Self> {
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { state, changed, store, pool, candidates, max_model_bytes });
-        let working = shared.clone();
-        let thread = std::thread::Builder::new()
+        let (working, (alive, ended)) = (shared.clone(), bounded(0));
+        let work = move || {
+            working.work();
+            drop(alive);
+        };
+        let handle = std::thread::Builder::new()
             .name("tuner".into())
-            .spawn(move || working.work())
+            .spawn(work)
             .map_err(|error| Error::internal("the tuner could not be started", error))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, thread: Mutex::new(Some(Thread { handle, ended })) })
     }
 
     /// Queues the parts of a version that have not been measured in full.
@@ -83,13 +98,17 @@ impl Tuner {
         self.shared.changed.notify_one();
     }
 
-    /// Ends after the measurement under way and joins the thread.
+    /// Ends after the measurement under way and joins the thread, unless that takes long.
     pub fn close(&self) {
         self.shared.lock().is_closed = true;
         self.shared.changed.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            drop(thread.join());
+        let Some(Thread { handle, ended }) = thread else { return };
+        // Nothing is ever sent: the channel closes when the thread ends.
+        if ended.recv_timeout(LAST_RUN) == Err(RecvTimeoutError::Disconnected) {
+            drop(handle.join());
+        } else {
+            tracing::warn!("a version was still being measured; that ends with the process");
         }
     }
 }

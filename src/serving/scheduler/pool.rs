@@ -2,7 +2,8 @@
 //!
 //! [`super::lanes`] decides which lane runs next; these are the threads that run it. A thread whose run
 //! does not come back is written off and replaced, so that a job that hangs keeps no other lane from
-//! running; its own lane is still charged for the run.
+//! running; its own lane is still charged for the run. A run that nobody waits for any more, or that hangs, is ended
+//! by its brake first, where the engine can do that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,14 +14,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::lanes::{Item, LaneId, LanePolicy, Lanes, Next};
+use crate::engine::Brake;
 use crate::error::{Error, Result};
 use crate::metrics::PoolMetrics;
 
 /// Work that a pool does.
 pub(crate) trait Job: fmt::Debug + Send + Sized + 'static {
-    /// Runs the jobs that were taken from a lane together; `begun` is the moment of that.
-    fn run(batch: Vec<Item<Self>>, begun: Instant);
+    /// Runs the jobs that were taken from a lane together; `begun` is the moment of that. The brake is pulled when the
+    /// outcome is not wanted any more.
+    fn run(batch: Vec<Item<Self>>, begun: Instant, brake: &Brake);
 }
+
+/// The time in which a run has to end after its brake was pulled for hanging.
+const BRAKING: Duration = Duration::from_millis(200);
 
 /// The compute threads and the lanes that they serve.
 #[derive(Debug)]
@@ -34,8 +40,10 @@ struct Shared<J: Job> {
     state: Mutex<State<J>>,
     /// Something was queued, or the pool closes.
     work: Condvar,
-    /// A run began, or the pool closes.
+    /// The pool closes. No run needs to say that it begins: the watchdog looks more often than any could hang.
     watch: Condvar,
+    /// A thread ends.
+    ended: Condvar,
     /// Jobs in all lanes, to be read without the lock.
     waiting: AtomicUsize,
     hang_after: Duration,
@@ -46,13 +54,35 @@ struct Shared<J: Job> {
 struct State<J> {
     lanes: Lanes<J>,
     /// The runs under way, by thread.
-    running: BTreeMap<u64, Instant>,
+    running: BTreeMap<u64, Running>,
     /// Threads that were written off; each ends when its run comes back.
     lost: Vec<u64>,
     threads: BTreeMap<u64, JoinHandle<()>>,
+    /// Threads that have nothing left to do.
+    done: Vec<u64>,
     watchdog: Option<JoinHandle<()>>,
     next_thread: u64,
     is_closed: bool,
+}
+
+/// A run under way.
+#[derive(Debug)]
+struct Running {
+    begun: Instant,
+    brake: Arc<Brake>,
+    /// The numbers of the jobs whose outcome somebody waits for.
+    wanted: Vec<u64>,
+}
+
+impl<J> State<J> {
+    /// Takes in that nobody waits for a job that runs. Returns the brake of the run if that was its last one.
+    fn abandon(&mut self, number: u64) -> Option<Arc<Brake>> {
+        self.running.values_mut().find_map(|run| {
+            let place = run.wanted.iter().position(|wanted| *wanted == number)?;
+            run.wanted.swap_remove(place);
+            run.wanted.is_empty().then(|| run.brake.clone())
+        })
+    }
 }
 
 impl<J> Default for State<J> {
@@ -62,6 +92,7 @@ impl<J> Default for State<J> {
             running: BTreeMap::new(),
             lost: Vec::new(),
             threads: BTreeMap::new(),
+            done: Vec::new(),
             watchdog: None,
             next_thread: 0,
             is_closed: false,
@@ -79,6 +110,7 @@ impl<J: Job> Pool<J> {
             state: Mutex::default(),
             work: Condvar::new(),
             watch: Condvar::new(),
+            ended: Condvar::new(),
             waiting: AtomicUsize::new(0),
             hang_after,
             metrics,
@@ -139,20 +171,39 @@ impl<J: Job> Pool<J> {
         Ok(Ticket { pool: self.clone(), lane, number, is_answered: false })
     }
 
-    /// Takes no more jobs, finishes those that wait, and joins the threads, except for those written off.
-    pub(crate) fn close(&self) {
+    /// Takes no more jobs, ends the runs under way, and joins the threads that end within this time. Returns false if some
+    /// did not, which end with the process.
+    pub(crate) fn close(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
         let mut state = self.shared.lock();
         state.is_closed = true;
-        let mut threads = std::mem::take(&mut state.threads);
-        threads.retain(|number, _| !state.lost.contains(number));
+        let brakes: Vec<Arc<Brake>> = state.running.values().map(|run| run.brake.clone()).collect();
         let watchdog = state.watchdog.take();
         drop(state);
+        brakes.iter().for_each(|brake| brake.pull());
         self.shared.work.notify_all();
         self.shared.watch.notify_all();
-        for handle in threads.into_values().chain(watchdog) {
+        let mut state = self.shared.lock();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.done.len() + state.lost.len() >= state.threads.len() || left.is_zero() {
+                break;
+            }
+            state = self
+                .shared
+                .ended
+                .wait_timeout(state, left)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        }
+        let State { threads, done, .. } = &mut *state;
+        let ended: Vec<JoinHandle<()>> = done.drain(..).filter_map(|number| threads.remove(&number)).collect();
+        let is_empty = threads.is_empty();
+        drop(state);
+        for handle in ended.into_iter().chain(watchdog) {
             // These threads contain every panic, so there is nothing to learn from joining them.
             drop(handle.join());
         }
+        is_empty
     }
 }
 
@@ -185,9 +236,15 @@ impl<J: Job> Drop for Ticket<J> {
         if self.is_answered {
             return;
         }
-        let withdrawn = self.pool.shared.lock().lanes.withdraw(self.lane, self.number);
+        let mut state = self.pool.shared.lock();
+        let withdrawn = state.lanes.withdraw(self.lane, self.number);
+        let unwanted = if withdrawn.is_none() { state.abandon(self.number) } else { None };
+        drop(state);
         if withdrawn.is_some() {
             self.pool.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(brake) = unwanted {
+            brake.pull();
         }
     }
 }
@@ -220,13 +277,13 @@ impl<J: Job> Shared<J> {
             self.waiting.fetch_sub(taken, Ordering::Relaxed);
             state = match next {
                 Next::Run(lane, batch) => {
-                    let begun = Instant::now();
-                    state.running.insert(number, begun);
+                    let (begun, brake) = (Instant::now(), Arc::<Brake>::default());
+                    let wanted = batch.iter().map(|item| item.id).collect();
+                    state.running.insert(number, Running { begun, brake: brake.clone(), wanted });
                     drop(state);
-                    self.watch.notify_one();
                     drop(dead);
                     // Whatever is not contained closer to its cause is contained here.
-                    drop(catch_unwind(AssertUnwindSafe(|| J::run(batch, begun))));
+                    drop(catch_unwind(AssertUnwindSafe(|| J::run(batch, begun, &brake))));
                     let took = begun.elapsed();
                     let mut state = self.lock();
                     state.running.remove(&number);
@@ -235,6 +292,7 @@ impl<J: Job> Shared<J> {
                         state.lost.swap_remove(place);
                         state.threads.remove(&number);
                         drop(state);
+                        self.ended.notify_all();
                         // The lane has room for a run again.
                         self.work.notify_one();
                         return;
@@ -252,22 +310,37 @@ impl<J: Job> Shared<J> {
                         .wait_timeout(state, wait)
                         .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state)
                 }
-                Next::Idle if state.is_closed && state.lanes.is_empty() => return,
+                Next::Idle if state.is_closed && state.lanes.is_empty() => {
+                    state.done.push(number);
+                    drop(state);
+                    self.ended.notify_all();
+                    return;
+                }
                 Next::Idle => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
 
-    /// Writes off threads whose run does not come back.
+    /// Ends runs that hang, and writes off the threads whose run does not end by that.
     fn watch(self: &Arc<Self>) {
         let mut state = self.lock();
         while !state.is_closed {
             let now = Instant::now();
-            let State { running, lost, .. } = &*state;
-            let alive: Vec<(u64, Instant)> =
-                running.iter().filter(|(number, _)| !lost.contains(number)).map(|(n, begun)| (*n, *begun)).collect();
-            for (number, _) in alive.iter().filter(|(_, begun)| *begun + self.hang_after <= now) {
-                state.lost.push(*number);
+            let mut next = now + self.hang_after;
+            let State { running, lost, .. } = &mut *state;
+            let mut hung = Vec::new();
+            for (number, run) in running.iter().filter(|(number, _)| !lost.contains(number)) {
+                let due = run.begun + self.hang_after;
+                if due <= now {
+                    run.brake.pull();
+                }
+                match due + BRAKING {
+                    over if over <= now => hung.push(*number),
+                    over => next = next.min(if due <= now { over } else { due }),
+                }
+            }
+            lost.extend(&hung);
+            for number in hung {
                 self.metrics.hung.inc();
                 tracing::error!(
                     thread = number,
@@ -278,8 +351,7 @@ impl<J: Job> Shared<J> {
                     tracing::error!(error = %error, "the pool is one thread short");
                 }
             }
-            let first = alive.iter().map(|(_, begun)| *begun + self.hang_after).filter(|time| *time > now).min();
-            let wait = first.map_or(self.hang_after, |time| time - now);
+            let wait = next.saturating_duration_since(Instant::now());
             state = self
                 .watch
                 .wait_timeout(state, wait)
@@ -291,3 +363,7 @@ impl<J: Job> Shared<J> {
 fn no_thread(error: std::io::Error) -> Error {
     Error::internal("a thread could not be started", error)
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
