@@ -15,6 +15,7 @@ mod external;
 mod facts;
 mod faults;
 mod growth;
+mod guards;
 mod independence;
 mod look;
 mod measure;
@@ -145,7 +146,7 @@ impl Engines {
         match engine {
             EngineKind::Tract => tract::TractPlan::load(&onnx, self.bounds).map(Plan::Tract),
             EngineKind::OnnxRuntime => {
-                onnxruntime::OrtPlan::load(self.onnxruntime.as_deref(), &onnx).map(Plan::OnnxRuntime)
+                onnxruntime::OrtPlan::load(self.onnxruntime.as_deref(), &onnx, self.bounds).map(Plan::OnnxRuntime)
             }
         }
     }
@@ -207,6 +208,15 @@ impl Plan {
         match self {
             Self::Tract(plan) => plan.takes_any_shape(),
             Self::OnnxRuntime(_) => true,
+        }
+    }
+
+    /// Returns true if the values of a request, and not its sizes alone, decide how long it takes: what was measured says
+    /// nothing about it then.
+    pub fn depends_on_values(&self) -> bool {
+        match self {
+            Self::Tract(plan) => plan.depends_on_values(),
+            Self::OnnxRuntime(plan) => plan.depends_on_values(),
         }
     }
 

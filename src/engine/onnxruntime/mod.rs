@@ -21,7 +21,7 @@ use self::library::Library;
 use super::brake::{Brake, Handle};
 use super::contain::{loading, running};
 use super::dims::{Nameless, Symbols};
-use super::{OptionalInput, seen, tract};
+use super::{Bounds, OptionalInput, guards, seen, tract};
 use crate::error::{Error, Result};
 use crate::signature::{Batching, Dim, Signature};
 use crate::tensor::Tensor;
@@ -42,27 +42,52 @@ pub struct OrtPlan {
     library: &'static Library,
     signature: Signature,
     optional: Vec<OptionalInput>,
+    /// With checks.
     onnx: Vec<u8>,
+    /// True if an input without an element would end the process.
+    needs_elements: bool,
+    depends_on_values: bool,
+    /// The tensors by the sizes of inputs, where a request chooses them and they are known.
+    sizes: Option<Arc<tract::TensorSizes>>,
     spare: Spare,
 }
+
+/// The largest file whose tensors are looked up in the built-in engine, which holds its weights for that.
+const MAX_LOOKED_UP: usize = 256 << 20;
 
 /// Sessions that no thread uses. They are kept because creating one takes as long as loading the model;
 /// their number is limited by how many ever ran at once.
 type Spare = Arc<Mutex<Vec<Inner>>>;
 
 impl OrtPlan {
-    pub(super) fn load(library: Option<&Path>, onnx: &[u8]) -> Result<Self> {
+    pub(super) fn load(library: Option<&Path>, onnx: &[u8], bounds: Bounds) -> Result<Self> {
         let library = library::open(library)?;
-        loading(|| Self::build(library, onnx))
+        loading(|| Self::build(library, onnx, bounds))
     }
 
-    fn build(library: &'static Library, onnx: &[u8]) -> Result<Self> {
-        let mut inner = Inner::new(library, onnx)?;
+    fn build(library: &'static Library, onnx: &[u8], bounds: Bounds) -> Result<Self> {
+        let (mut inner, checked) = checked(library, onnx, bounds)?;
         let signature = signature(&mut inner)?;
         let has_optional = !inner.session.overridable_initializers().is_empty();
         let optional = if has_optional { tract::optional_inputs(onnx)? } else { Vec::new() };
         let spare = Arc::new(Mutex::new(vec![inner]));
-        Ok(Self { library, signature, optional, onnx: onnx.to_vec(), spare })
+        let is_open = signature.inputs.iter().any(|input| input.shape.iter().any(Dim::is_open));
+        let sizes = (is_open && onnx.len() <= MAX_LOOKED_UP).then(|| tract::TensorSizes::of(onnx, bounds)).flatten();
+        Ok(Self {
+            library,
+            signature,
+            optional,
+            onnx: checked.unwrap_or_else(|| onnx.to_vec()),
+            needs_elements: guards::is_recurrent(onnx),
+            depends_on_values: guards::depends_on_values(onnx)?,
+            sizes: sizes.map(Arc::new),
+            spare,
+        })
+    }
+
+    /// Returns true if the values of a request, and not its sizes alone, decide how long it takes.
+    pub(super) fn depends_on_values(&self) -> bool {
+        self.depends_on_values
     }
 
     pub(super) fn signature(&self) -> &Signature {
@@ -80,8 +105,22 @@ impl OrtPlan {
             None => loading(|| Inner::new(self.library, &self.onnx))?,
         };
         inner.optional = self.optional.iter().map(|input| input.spec.name.clone()).collect();
-        Ok(OrtSession { inner: Some(inner), spare: self.spare.clone() })
+        inner.needs_elements = self.needs_elements;
+        let (sizes, largest) = (self.sizes.clone(), Vec::new());
+        Ok(OrtSession { inner: Some(inner), spare: self.spare.clone(), sizes, largest })
     }
+}
+
+/// Returns a session of a graph with checks, and the graph; `None` for a graph that has none.
+fn checked(library: &'static Library, onnx: &[u8], bounds: Bounds) -> Result<(Inner, Option<Vec<u8>>)> {
+    let Some(guarded) = guards::guard(onnx, bounds.tensor_bytes)? else {
+        return Ok((Inner::new(library, onnx)?, None));
+    };
+    Inner::new(library, &guarded).map(|inner| (inner, Some(guarded))).or_else(|refused| {
+        let inner = Inner::new(library, onnx)?;
+        tracing::warn!(error = %refused, "ONNX Runtime takes a graph without checks of its values only; they are not checked");
+        Ok((inner, None))
+    })
 }
 
 /// Derives the signature from the declarations of the file and the outputs of a run on guesses. If the
@@ -114,10 +153,14 @@ pub struct OrtSession {
     /// Absent after a panic, which may have left it in an undefined state.
     inner: Option<Inner>,
     spare: Spare,
+    sizes: Option<Arc<tract::TensorSizes>>,
+    /// Shapes of inputs that were found to be within the limits.
+    largest: Vec<Vec<usize>>,
 }
 
 impl OrtSession {
     pub(super) fn run(&mut self, brake: &Brake, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        self.check(inputs)?;
         let gone = || Error::internal("the model crashed", "the session had crashed before");
         let mut inner = self.inner.take().ok_or_else(gone)?;
         running(|| {
@@ -125,6 +168,22 @@ impl OrtSession {
             self.inner = Some(inner);
             outputs
         })
+    }
+
+    /// Checks the tensors that inputs ask for, unless larger inputs were seen to be within the limits.
+    fn check(&mut self, inputs: &[Tensor]) -> Result<()> {
+        let Some(sizes) = &self.sizes else { return Ok(()) };
+        let fits = |input: &Tensor, seen: &Vec<usize>| {
+            input.shape().len() == seen.len() && input.shape().iter().zip(seen).all(|(size, seen)| size <= seen)
+        };
+        let is_known = self.largest.len() == inputs.len()
+            && inputs.iter().zip(&self.largest).all(|(input, seen)| fits(input, seen));
+        if !is_known {
+            let shapes: Vec<&[usize]> = inputs.iter().map(Tensor::shape).collect();
+            sizes.check(&shapes)?;
+            self.largest = shapes.into_iter().map(<[usize]>::to_vec).collect();
+        }
+        Ok(())
     }
 }
 
@@ -144,6 +203,7 @@ struct Inner {
     handle: Arc<Handle>,
     /// The names of the inputs that may follow the others.
     optional: Vec<String>,
+    needs_elements: bool,
 }
 
 impl Inner {
@@ -153,6 +213,7 @@ impl Inner {
             halves: Halves::new(library),
             handle: Handle::new()?,
             optional: Vec::new(),
+            needs_elements: false,
         })
     }
 
@@ -173,6 +234,15 @@ impl Inner {
         let (session, halves, options) = (&mut self.session, &mut self.halves, &self.handle.0);
         let expected = session.outputs().len();
         let required = session.inputs().len();
+        if self.needs_elements
+            && let Some(empty) = inputs.iter().position(|input| input.data().is_empty())
+        {
+            let name = session.inputs().get(empty).map_or("", |input| input.name());
+            return Err(Error::InvalidInput(format!(
+                "input \"{name}\" holds no element: its shape is {:?}; a recurrent layer needs at least one",
+                inputs[empty].shape()
+            )));
+        }
         let mut names: Vec<Cow<'_, str>> = Vec::new();
         if inputs.len() > required {
             names.extend(session.inputs().iter().map(|input| Cow::Owned(input.name().to_owned())));

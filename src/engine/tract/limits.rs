@@ -90,14 +90,7 @@ impl Limits {
     /// # Errors
     /// The reason why they do not, in words.
     pub(super) fn check(&self, shapes: &[&[usize]]) -> std::result::Result<(), String> {
-        let mut values = SymbolValues::default();
-        for (fact, shape) in self.inputs.iter().zip(shapes) {
-            for (dim, size) in fact.iter().zip(*shape) {
-                if let TDim::Sym(symbol) = dim {
-                    values.set(symbol, i64::try_from(*size).unwrap_or(i64::MAX));
-                }
-            }
-        }
+        let values = self.values(shapes);
         for Window { node, axis, size, padding, reach } in &self.windows {
             // A size that only a run shows is left to the run.
             let Ok(size) = size.eval_to_i64(&values) else { continue };
@@ -117,6 +110,15 @@ impl Limits {
                 Ok(_) | Err(_) => {}
             }
         }
+        self.check_tensors(shapes)
+    }
+
+    /// Checks that inputs of these shapes ask for no tensor that is too large.
+    ///
+    /// # Errors
+    /// As [`Limits::check`].
+    pub(super) fn check_tensors(&self, shapes: &[&[usize]]) -> std::result::Result<(), String> {
+        let values = self.values(shapes);
         for Made { node, shape, element_bytes } in &self.tensors {
             let sizes = shape.iter().map(|dim| dim.eval_to_i64(&values).ok().and_then(|size| u64::try_from(size).ok()));
             let Some(sizes) = sizes.collect::<Option<TVec<u64>>>() else { continue };
@@ -124,6 +126,19 @@ impl Limits {
             said.map_err(|said| format!("{said}: node \"{node}\""))?;
         }
         Ok(())
+    }
+
+    /// Returns the sizes that the open dimensions have by the shapes of the inputs.
+    fn values(&self, shapes: &[&[usize]]) -> SymbolValues {
+        let mut values = SymbolValues::default();
+        for (fact, shape) in self.inputs.iter().zip(shapes) {
+            for (dim, size) in fact.iter().zip(*shape) {
+                if let TDim::Sym(symbol) = dim {
+                    values.set(symbol, i64::try_from(*size).unwrap_or(i64::MAX));
+                }
+            }
+        }
+        values
     }
 }
 

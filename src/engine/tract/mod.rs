@@ -21,7 +21,7 @@ use self::worker::{Base, BaseSession};
 use super::contain::{contain, loading, running, unusable};
 use super::dims::Nameless;
 use super::measure::zeros;
-use super::{Bounds, OptionalInput, ShapePlanCounts, faults, seen};
+use super::{Bounds, OptionalInput, ShapePlanCounts, faults, guards, seen};
 use crate::error::{Error, Result};
 use crate::signature::{Batching, Signature, TensorSpec};
 use crate::tensor::Tensor as WeirTensor;
@@ -31,6 +31,7 @@ use crate::tensor::Tensor as WeirTensor;
 pub struct TractPlan {
     signature: Signature,
     optional: Vec<OptionalInput>,
+    depends_on_values: bool,
     runs: Runs,
 }
 
@@ -89,7 +90,13 @@ impl TractPlan {
                 (tried(&plans).ok_or_else(|| refuse(&said))?, Runs::ByShape(plans))
             }
         };
-        Ok((Self { signature, optional, runs }, is_guess))
+        let depends_on_values = guards::depends_on_values(onnx)?;
+        Ok((Self { signature, optional, depends_on_values, runs }, is_guess))
+    }
+
+    /// Returns true if the values of a request, and not its sizes alone, decide how long it takes.
+    pub(super) fn depends_on_values(&self) -> bool {
+        self.depends_on_values
     }
 
     pub(super) fn signature(&self) -> &Signature {
@@ -183,6 +190,32 @@ fn tried(plans: &Arc<ShapePlans>) -> Option<Signature> {
     let run = |inputs: &[WeirTensor]| session.run(inputs);
     let (signature, has_run) = seen::signature(source.inputs.clone(), &source.outputs, &source.symbols, run);
     (has_run || plans.has_planned() || source.has_arguments()).then_some(signature)
+}
+
+/// The tensors of a graph by the sizes of its inputs, for an engine that does not know them before it makes them.
+#[derive(Debug)]
+pub(super) struct TensorSizes(Limits);
+
+impl TensorSizes {
+    /// Returns the tensors of a graph; `None` if the built-in engine does not understand it.
+    pub(super) fn of(onnx: &[u8], bounds: Bounds) -> Option<Self> {
+        let read = || {
+            let source = Source::parse(onnx, Nameless::Independent, Inner::Derived, bounds)?;
+            Limits::of(&source.typed(None, &[], true)?, bounds)
+        };
+        match contain(read) {
+            Ok(Ok(limits)) => Some(Self(limits)),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    /// Checks that inputs of these shapes ask for no tensor that is too large.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] naming the node, the shape and the limit.
+    pub(super) fn check(&self, shapes: &[&[usize]]) -> Result<()> {
+        self.0.check_tensors(shapes).map_err(Error::InvalidInput)
+    }
 }
 
 /// Returns the inputs of a file that a request may leave out.

@@ -95,9 +95,11 @@ impl Graph {
         self.runtime.load_full()
     }
 
-    /// Returns true if a request of any shape can run without a plan of its own.
-    pub(super) fn takes_any_shape(&self) -> bool {
-        self.runtime.load().plan().takes_any_shape()
+    /// Returns true if the sizes of a request alone say how long it takes: it needs no plan of its own first, and its
+    /// values decide about no loop and no size.
+    pub(super) fn is_measurable(&self) -> bool {
+        let runtime = self.runtime.load();
+        runtime.plan().takes_any_shape() && !runtime.plan().depends_on_values()
     }
 
     /// Replaces the plan and its sessions; runs under way finish with those they have.

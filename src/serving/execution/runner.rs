@@ -304,13 +304,13 @@ impl Runner {
     }
 
     /// Returns the way in which a request of these inputs runs on the thread that received it, if it may: if no more was
-    /// measured to take little time, and no plan has to be made first.
+    /// measured to take little time, no plan has to be made first, and no value decides how long it takes.
     pub(crate) fn inline_mode(&self, inputs: &[Tensor]) -> Option<InlineMode> {
         let tuning = self.tuning.load();
         let elements = inputs.iter().map(|tensor| tensor.data().len()).sum();
-        let needs_no_plan = inputs.len() <= self.signature().inputs.len() && self.graph.takes_any_shape();
+        let is_measurable = inputs.len() <= self.signature().inputs.len() && self.graph.is_measurable();
         let mode = if tuning.inline_batches { InlineMode::Batched } else { InlineMode::Alone };
-        (tuning.is_inline(elements) && needs_no_plan).then_some(mode)
+        (tuning.is_inline(elements) && is_measurable).then_some(mode)
     }
 
     /// Answers one prepared sample on this thread.

@@ -5,9 +5,11 @@
 
 mod arguments;
 mod converters;
+mod endless;
 mod ml;
 mod served;
 mod shapes;
+mod values;
 
 use std::path::PathBuf;
 
@@ -289,4 +291,34 @@ async fn the_other_engine_is_measured_when_it_agrees_and_a_choice_of_the_model_i
     assert_eq!(version["tuning"]["engine"], "onnxruntime", "{version}");
     let answer = app.post_json("/predict", &json!({"instances": [[4.0]]})).await.json();
     assert_eq!(answer["predictions"][0]["outputs"]["y"][0], 4.0);
+}
+
+#[tokio::test]
+#[cfg(target_arch = "x86_64")]
+async fn where_the_engines_disagree_the_reference_answers_from_the_first_request_on() {
+    let Some(library) = onnxruntime() else { return };
+    // A number that no 32-bit integer holds: the built-in engine takes the nearest one, the reference the least.
+    let to = |to: i64| [shapes::int("to", to)];
+    let nodes = vec![
+        node("Mul", &["x", "large"], "product"),
+        shapes::with(node("Cast", &["product"], "integer"), &to(6)),
+        shapes::with(node("Cast", &["integer"], "y"), &to(1)),
+    ];
+    let models = bare_model("m", &onnx(&[1], nodes, vec![constant("large", &[], &[1e20])]));
+    let state = tempfile::TempDir::new().unwrap();
+    let auto = |options: &mut weir::config::ServeOptions| {
+        options.onnxruntime = Some(library.clone());
+        options.state_dir = Some(state.path().into());
+    };
+    let least = |answer: &serde_json::Value| answer["predictions"][0]["outputs"]["y"][0].as_f64().map(|y| y as f32);
+    for start in ["compared", "remembered"] {
+        let app = TestApp::with(models.path(), auto).await;
+        let answer = app.post_json("/predict", &json!({"instances": [[0.5]]})).await.json();
+        assert_eq!(least(&answer), Some(i32::MIN as f32), "{start}: {answer}");
+        let version = app.get("/models/m").await.json()["versions"][0].clone();
+        assert_eq!(version["tuning"]["engine"], "onnxruntime", "{start}: {version}");
+    }
+    let alone = TestApp::with(models.path(), |options| options.engine = Some(weir::config::EngineChoice::Tract)).await;
+    let answer = alone.post_json("/predict", &json!({"instances": [[0.5]]})).await.json();
+    assert_ne!(least(&answer), Some(i32::MIN as f32), "they would agree: {answer}");
 }

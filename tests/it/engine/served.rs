@@ -114,3 +114,27 @@ async fn images_of_any_size_are_served_and_those_that_are_too_small_refused() {
         assert_eq!(status, 400, "{answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shape_that_comes_again_gets_a_plan_of_its_own_in_the_background() {
+    const SIDE: usize = 320;
+    let convolution = with(node("Conv", &["x", "w"], "y"), &[ints("kernel_shape", &[7, 7])]);
+    let input: [Edge<'_>; 1] = [("x", FLOAT, Some(&["N", "1", "H", "W"]))];
+    let output: [Edge<'_>; 1] = [("y", FLOAT, Some(&["N", "1", "H2", "W2"]))];
+    let onnx = model(&input, &output, vec![convolution], vec![constant("w", &[1, 1, 7, 7], &[1.0; 49])], 13);
+    let app = TestApp::with_temp(bare_model("c", &onnx), |options| options.engine = Some(EngineChoice::Tract)).await;
+    let x = tensor("x", "FP32", &[1, 1, SIDE, SIDE], &json!(vec![1.0; SIDE * SIDE]));
+    let plans = async || app.get("/models/c").await.json()["versions"][0]["plans_by_shape"].clone();
+    let before = plans().await;
+    assert_eq!((&before["any_size"], &before["made"]), (&json!(true), &json!(0)), "{before}");
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let mut now = before;
+    // Each of the first runs takes long enough to be worth a plan; the plan is made while others run.
+    while now["hits"] == json!(0) {
+        assert!(std::time::Instant::now() < patience, "never: {now}");
+        let (status, answer) = infer(&app, "c", std::slice::from_ref(&x)).await;
+        assert_eq!((status, &answer["outputs"][0]["data"][7]), (200, &json!(49.0)));
+        now = plans().await;
+    }
+    assert_eq!((&now["made"], &now["kept"], &now["waited"]), (&json!(1), &json!(1), &json!(0)), "{now}");
+}

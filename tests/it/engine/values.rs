@@ -1,0 +1,273 @@
+//! Values of requests that end the process inside ONNX Runtime, or ask it for more memory than one tensor may take: each is
+//! refused in words before anything is computed, and the session goes on.
+
+use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto};
+use weir::engine::{Bounds, EngineKind, Engines, Plan};
+use weir::error::Kind;
+use weir::tensor::Tensor;
+
+use super::onnxruntime;
+use super::shapes::{FLOAT, INT64, int, with};
+use crate::fixtures::{Edge, constant, graph, model, node};
+
+const INT32: i32 = 6;
+const BOOL: i32 = 9;
+
+/// The most bytes of a tensor in these tests.
+const LIMIT: u64 = 1 << 20;
+
+fn text(name: &str, text: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: attribute_proto::AttributeType::String as i32,
+        s: text.into(),
+        ..AttributeProto::default()
+    }
+}
+
+fn body(graph: tract_onnx::pb::GraphProto) -> AttributeProto {
+    AttributeProto {
+        name: "body".into(),
+        r#type: attribute_proto::AttributeType::Graph as i32,
+        g: Some(graph),
+        ..AttributeProto::default()
+    }
+}
+
+fn integers(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: dims.into(),
+        data_type: INT64,
+        raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    }
+}
+
+fn whole(values: &[i64]) -> Tensor {
+    Tensor::new(vec![values.len()], values.to_vec()).unwrap()
+}
+
+fn lone(value: i64) -> Tensor {
+    Tensor::new(vec![], vec![value]).unwrap()
+}
+
+fn filled(shape: &[usize]) -> Tensor {
+    Tensor::new(shape.to_vec(), vec![0.5f32; shape.iter().product()]).unwrap()
+}
+
+fn load(onnx: &[u8]) -> Option<Plan> {
+    let engines = Engines::new(Some(onnxruntime()?)).with_bounds(Bounds { tensor_bytes: LIMIT });
+    Some(engines.load(EngineKind::OnnxRuntime, onnx).unwrap())
+}
+
+/// Asserts that the good inputs are answered and the bad ones refused with these words, by one session and in turn.
+#[track_caller]
+fn assert_refused(onnx: &[u8], good: &[Tensor], bad: &[Tensor], words: &[&str]) {
+    let Some(plan) = load(onnx) else { return };
+    let mut session = plan.session().unwrap();
+    for _ in 0..2 {
+        session.run(good).unwrap_or_else(|error| panic!("{error:?}"));
+        let error = session.run(bad).unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidInput, "{error:?}");
+        for word in words {
+            assert!(error.to_string().contains(word), "{word}: {error}");
+        }
+    }
+}
+
+/// A recurrent layer of two features and two units over `x: [T, N, 2]`, with lengths from a request.
+fn recurrent(op: &str, gates: i64, direction: &str) -> Vec<u8> {
+    let directions = if direction == "bidirectional" { 2 } else { 1 };
+    let weights = |name: &str| {
+        let dims = [directions, gates * 2, 2];
+        constant(name, &dims, &vec![0.1; dims.iter().product::<i64>() as usize])
+    };
+    let layer =
+        with(node(op, &["x", "w", "r", "", "lengths"], "y"), &[int("hidden_size", 2), text("direction", direction)]);
+    let inputs: [Edge<'_>; 2] = [("x", FLOAT, Some(&["T", "N", "2"])), ("lengths", INT32, Some(&["N"]))];
+    model(&inputs, &[("y", FLOAT, None)], vec![layer], vec![weights("w"), weights("r")], 14)
+}
+
+#[test]
+fn the_lengths_of_a_recurrent_layer_are_from_one_to_its_steps() {
+    let lengths = |lengths: &[i32]| Tensor::new(vec![lengths.len()], lengths.to_vec()).unwrap();
+    for (op, gates) in [("LSTM", 4), ("GRU", 3), ("RNN", 1)] {
+        for direction in ["forward", "reverse", "bidirectional"] {
+            let onnx = recurrent(op, gates, direction);
+            for bad in [[0, 3], [3, 0], [0, 0], [-1, 2], [4, 3], [i32::MAX, 1], [i32::MIN, 1]] {
+                let good = [filled(&[3, 2, 2]), lengths(&[3, 1])];
+                let bad = [filled(&[3, 2, 2]), lengths(&bad)];
+                assert_refused(&onnx, &good, &bad, &["sequence_lens", op, "from 1 to the number of steps"]);
+            }
+            let good = [filled(&[3, 1, 2]), lengths(&[3])];
+            assert_refused(&onnx, &good, &[filled(&[0, 1, 2]), lengths(&[1])], &["holds no element"]);
+        }
+    }
+}
+
+#[test]
+fn lengths_are_checked_wherever_the_graph_takes_them_from() {
+    // lengths = Cast(Floor(mask summed)): computed, not given.
+    let cast = with(node("Cast", &["sum"], "lengths"), &[int("to", INT32.into())]);
+    let sum = with(node("ReduceSum", &["mask", "axes"], "sum"), &[int("keepdims", 0)]);
+    let weights = |name: &str| constant(name, &[2, 6, 2], &[0.1; 24]);
+    let layer = with(
+        node("GRU", &["x", "w", "r", "", "lengths"], "y"),
+        &[int("hidden_size", 2), text("direction", "bidirectional")],
+    );
+    let inputs: [Edge<'_>; 2] = [("x", FLOAT, Some(&["T", "N", "2"])), ("mask", FLOAT, Some(&["N", "T"]))];
+    let constants = vec![weights("w"), weights("r"), integers("axes", &[1], &[1])];
+    let onnx = model(&inputs, &[("y", FLOAT, None)], vec![sum, cast, layer], constants, 14);
+    let mask = |mask: [f32; 3]| Tensor::new(vec![1, 3], mask.to_vec()).unwrap();
+    let good = [filled(&[3, 1, 2]), mask([1.0, 1.0, 0.0])];
+    assert_refused(&onnx, &good, &[filled(&[3, 1, 2]), mask([0.0; 3])], &["sequence_lens", "GRU_y"]);
+}
+
+#[test]
+fn a_quotient_that_does_not_fit_is_refused_and_others_are_not() {
+    let inputs: [Edge<'_>; 2] = [("a", INT64, Some(&["N"])), ("b", INT64, Some(&["N"]))];
+    let onnx = model(&inputs, &[("y", INT64, None)], vec![node("Div", &["a", "b"], "y")], Vec::new(), 13);
+    let good = [whole(&[i64::MIN, -7]), whole(&[2, -1])];
+    assert_refused(&onnx, &good, &[whole(&[1, i64::MIN]), whole(&[1, -1])], &["Div_y", "least integer"]);
+    if let Some(plan) = load(&onnx) {
+        let answer = plan.session().unwrap().run(&good).unwrap();
+        assert_eq!(answer, [whole(&[i64::MIN / 2, 7])]);
+    }
+    // The type is derived, and the divisor stands in the file.
+    let cast = with(node("Cast", &["x"], "a"), &[int("to", INT32.into())]);
+    let divisor = TensorProto {
+        name: "b".into(),
+        data_type: INT32,
+        raw_data: (-1i32).to_le_bytes().into(),
+        ..TensorProto::default()
+    };
+    let nodes = vec![cast, node("Div", &["a", "b"], "y")];
+    let onnx = model(&[("x", INT64, Some(&["N"]))], &[("y", INT32, None)], nodes, vec![divisor], 13);
+    assert_refused(&onnx, &[whole(&[5])], &[whole(&[i32::MIN.into()])], &["least integer"]);
+}
+
+#[test]
+fn a_region_of_any_extent_is_refused() {
+    let roi = with(node("RoiAlign", &["x", "rois", "image"], "y"), &[int("output_height", 2), int("output_width", 2)]);
+    let inputs: [Edge<'_>; 3] =
+        [("x", FLOAT, Some(&["1", "1", "4", "4"])), ("rois", FLOAT, Some(&["R", "4"])), ("image", INT64, Some(&["R"]))];
+    let onnx = model(&inputs, &[("y", FLOAT, None)], vec![roi], Vec::new(), 16);
+    let asked =
+        |edges: [f32; 4]| [filled(&[1, 1, 4, 4]), Tensor::new(vec![1, 4], edges.to_vec()).unwrap(), whole(&[0])];
+    for edges in
+        [[0.0, 0.0, 1e19, 1e19], [1e19, 0.0, 1.0, 1e19], [0.0, 0.0, 1.0, f32::INFINITY], [0.0, 0.0, 1.0, f32::NAN]]
+    {
+        assert_refused(&onnx, &asked([0.0, 0.0, 3.0, 3.0]), &asked(edges), &["region", "RoiAlign_y"]);
+    }
+}
+
+#[test]
+fn a_step_of_zero_between_frames_is_refused() {
+    let frames = node("STFT", &["x", "step", "", "length"], "y");
+    let inputs: [Edge<'_>; 2] = [("x", FLOAT, Some(&["1", "32", "1"])), ("step", INT64, Some(&[]))];
+    let onnx = model(&inputs, &[("y", FLOAT, None)], vec![frames], vec![integers("length", &[], &[8])], 17);
+    assert_refused(&onnx, &[filled(&[1, 32, 1]), lone(4)], &[filled(&[1, 32, 1]), lone(0)], &["frame_step"]);
+}
+
+#[test]
+fn values_that_ask_for_a_tensor_beyond_the_limit_are_refused() {
+    let huge = 1i64 << 40;
+    let graph = |inputs: &[Edge<'_>], node: NodeProto, constants: Vec<TensorProto>| {
+        model(inputs, &[("y", if node.op_type == "Range" { INT64 } else { FLOAT }, None)], vec![node], constants, 13)
+    };
+    let sizes = ("s", INT64, Some(&["K"][..]));
+    let four = ("s", INT64, Some(&["4"][..]));
+    let x = ("x", FLOAT, Some(&["2", "3"][..]));
+    let image = ("x", FLOAT, Some(&["1", "1", "2", "2"][..]));
+    let scalar = ("s", INT64, Some(&[][..]));
+    let range = vec![integers("zero", &[], &[0]), integers("one", &[], &[1])];
+    let onehot = vec![constant("v", &[2], &[0.0, 1.0]), integers("i", &[2], &[0, 1])];
+    let resize = with(node("Resize", &["x", "", "", "s"], "y"), &[text("mode", "linear")]);
+    for (onnx, first, good, bad) in [
+        (graph(&[scalar], node("Range", &["zero", "s", "one"], "y"), range), None, lone(9), lone(huge)),
+        (
+            graph(&[x, sizes], node("Tile", &["x", "s"], "y"), vec![]),
+            Some(filled(&[2, 3])),
+            whole(&[2, 2]),
+            whole(&[huge, 1]),
+        ),
+        (
+            graph(&[x, sizes], node("Expand", &["x", "s"], "y"), vec![]),
+            Some(filled(&[2, 3])),
+            whole(&[100, 1, 2, 3]),
+            whole(&[huge, 1, 1]),
+        ),
+        (
+            graph(&[sizes], node("ConstantOfShape", &["s"], "y"), vec![]),
+            None,
+            whole(&[3, 4]),
+            whole(&[1 << 20, 1 << 20]),
+        ),
+        (graph(&[scalar], node("OneHot", &["i", "s", "v"], "y"), onehot), None, lone(7), lone(huge)),
+        (
+            graph(&[x, sizes], node("Pad", &["x", "s"], "y"), vec![]),
+            Some(filled(&[2, 3])),
+            whole(&[1, 100, 0, 50]),
+            whole(&[0, huge, 0, 0]),
+        ),
+        (
+            graph(&[image, four], resize, vec![]),
+            Some(filled(&[1, 1, 2, 2])),
+            whole(&[1, 1, 9, 7]),
+            whole(&[1, 1, 1 << 20, 9]),
+        ),
+    ] {
+        let inputs = |size: &Tensor| first.iter().cloned().chain([size.clone()]).collect::<Vec<_>>();
+        assert_refused(&onnx, &inputs(&good), &inputs(&bad), &["(max-tensor-bytes)", "1048576"]);
+        assert!(load(&onnx).is_none_or(|plan| plan.depends_on_values()));
+    }
+}
+
+#[test]
+fn sizes_that_follow_from_sizes_get_no_check() {
+    let nodes =
+        vec![node("Shape", &["x"], "s"), node("ConstantOfShape", &["s"], "zeros"), node("Add", &["x", "zeros"], "y")];
+    let onnx = model(&[("x", FLOAT, Some(&["N", "L"]))], &[("y", FLOAT, None)], nodes, Vec::new(), 13);
+    if let Some(plan) = load(&onnx) {
+        assert!(!plan.depends_on_values());
+    }
+}
+
+/// y = x, joined with itself in each of `n` rounds.
+fn doubling() -> Vec<u8> {
+    let edges: [Edge<'_>; 3] = [("i", INT64, Some(&[])), ("c", BOOL, Some(&[])), ("v", FLOAT, Some(&["?"]))];
+    let nodes = vec![node("Identity", &["c"], "c2"), with(node("Concat", &["v", "v"], "v2"), &[int("axis", 0)])];
+    let round = graph(&edges, &[("c2", BOOL, Some(&[])), ("v2", FLOAT, Some(&["?"]))], nodes, Vec::new());
+    let rounds = with(node("Loop", &["n", "", "x"], "y"), &[body(round)]);
+    let inputs: [Edge<'_>; 2] = [("n", INT64, Some(&[])), ("x", FLOAT, Some(&["2"]))];
+    model(&inputs, &[("y", FLOAT, Some(&["K"]))], vec![rounds], Vec::new(), 13)
+}
+
+/// The numbers from 0 to n, collected round by round.
+fn collecting() -> Vec<u8> {
+    let edges: [Edge<'_>; 2] = [("i", INT64, Some(&[])), ("c", BOOL, Some(&[]))];
+    let nodes = vec![node("Identity", &["c"], "c2"), node("Identity", &["i"], "kept")];
+    let round = graph(&edges, &[("c2", BOOL, Some(&[])), ("kept", INT64, Some(&[]))], nodes, Vec::new());
+    let rounds = with(node("Loop", &["n", ""], "y"), &[body(round)]);
+    model(&[("n", INT64, Some(&[]))], &[("y", INT64, Some(&["K"]))], vec![rounds], Vec::new(), 13)
+}
+
+#[test]
+fn a_loop_that_grows_ends_at_the_limit() {
+    assert_refused(&doubling(), &[lone(4), filled(&[2])], &[lone(40), filled(&[2])], &["grow beyond", "Loop_y"]);
+    assert_refused(&collecting(), &[lone(100)], &[lone(1 << 40)], &["grow beyond"]);
+    if let Some(plan) = load(&doubling()) {
+        let answer = plan.session().unwrap().run(&[lone(3), filled(&[2])]).unwrap();
+        assert_eq!(answer, [filled(&[16])]);
+    }
+}
+
+#[test]
+fn an_old_graph_whose_checks_cannot_be_written_is_refused() {
+    let Some(library) = onnxruntime() else { return };
+    let inputs: [Edge<'_>; 2] = [("a", INT64, Some(&["2"])), ("b", INT64, Some(&["2"]))];
+    let onnx = model(&inputs, &[("y", INT64, None)], vec![node("Div", &["a", "b"], "y")], Vec::new(), 6);
+    let error = Engines::new(Some(library)).load(EngineKind::OnnxRuntime, &onnx).unwrap_err().to_string();
+    assert!(error.contains("convert it to version 7"), "{error}");
+}
