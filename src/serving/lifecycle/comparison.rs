@@ -1,5 +1,9 @@
 //! Engine comparison: of two engines that agree the cheaper one serves, of two that do not the reference.
 
+use std::time::{Duration, Instant};
+
+use half::{bf16, f16};
+
 use super::engines::{Candidates, Tried, reason};
 use super::{agreement, examples};
 use crate::config::EngineChoice;
@@ -13,6 +17,9 @@ use crate::transform::PolarityChoice;
 
 /// The largest share of the present engine's cost at which the other takes over.
 const CLEARLY: f64 = 0.9;
+
+/// The time after which no further answers are compared.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The golden examples that are compared, and the sizes of the made-up batches.
 const GOLDEN: usize = 8;
@@ -61,8 +68,12 @@ pub(super) fn rival(candidates: &Candidates, servable: &Servable, part: Part, ma
         | (Part::Decoder, _) => None,
     };
     let mut other = tried.plan.session()?;
-    let mut difference = None;
+    let (mut difference, begun) = (None, Instant::now());
     for inputs in samples(servable, part)? {
+        if begun.elapsed() > PATIENCE {
+            tracing::info!(model, "takes long to answer; the engines were compared on some of the examples");
+            break;
+        }
         difference = match (runtime.with(|session| session.run(&inputs)), other.run(&inputs)) {
             (Ok(ours), Ok(theirs)) => agreement::differ(&tried.plan.signature().outputs, &ours, &theirs, probabilities),
             // What neither takes says nothing about them.
@@ -100,20 +111,34 @@ fn samples(servable: &Servable, part: Part) -> Result<Vec<Vec<Tensor>>> {
     };
     let mut samples = golden.iter().take(GOLDEN).map(decode).collect::<Result<Vec<_>>>()?;
     for batch in BATCHES {
-        let fill = |tensor: Tensor| match tensor.data() {
-            Data::Float32(elements) => {
-                // A linear congruential generator: any numbers from 0 to 1 will do.
-                let numbers = (0..elements.len() as u32).map(|index| {
-                    (index.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) >> 8) as f32 / 16_777_216.0
-                });
-                Tensor::new(tensor.shape().to_vec(), numbers.collect::<Vec<f32>>())
-            }
-            _ => Ok(tensor),
-        };
         let example = servable.runner(part)?.example(batch)?;
-        samples.extend(example.map(|inputs| inputs.into_iter().map(fill).collect::<Result<Vec<_>>>()).transpose()?);
+        samples.extend(example.map(|inputs| inputs.into_iter().map(varied).collect::<Result<Vec<_>>>()).transpose()?);
     }
     Ok(samples)
+}
+
+/// Fills a tensor of floats with numbers from 0 to 1. Others hold what the graph is known to take.
+fn varied(tensor: Tensor) -> Result<Tensor> {
+    let shape = tensor.shape().to_vec();
+    // A linear congruential generator: any numbers will do.
+    let number = |index: u32| (index.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) >> 8) as f32 / 16_777_216.0;
+    let numbers = (0..tensor.data().len() as u32).map(number);
+    match tensor.data() {
+        Data::Float16(_) => Tensor::new(shape, numbers.map(f16::from_f32).collect::<Vec<_>>()),
+        Data::Bfloat16(_) => Tensor::new(shape, numbers.map(bf16::from_f32).collect::<Vec<_>>()),
+        Data::Float32(_) => Tensor::new(shape, numbers.collect::<Vec<_>>()),
+        Data::Float64(_) => Tensor::new(shape, numbers.map(f64::from).collect::<Vec<_>>()),
+        Data::Bool(_)
+        | Data::Uint8(_)
+        | Data::Uint16(_)
+        | Data::Uint32(_)
+        | Data::Uint64(_)
+        | Data::Int8(_)
+        | Data::Int16(_)
+        | Data::Int32(_)
+        | Data::Int64(_)
+        | Data::String(_) => Ok(tensor),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::companion::CompanionLoader;
 use super::graphs::{GraphFile, GraphLoader, LoadSettings};
 use super::warm::WarmGraph;
-use super::{examples, triton, verify, vision};
+use super::{examples, reference, triton, verify, vision};
 use crate::engine::{class_names, graph_facts};
 use crate::error::Result;
 use crate::metrics::{Metrics, Source};
@@ -62,6 +62,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         triton: found.settings.triton.clone(),
     };
     verify::golden(&servable)?;
+    reference::compare(&servable, settings);
     announce(&servable, start);
     Ok(servable)
 }

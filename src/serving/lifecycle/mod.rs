@@ -11,6 +11,7 @@ mod load;
 mod manager;
 mod policy;
 mod probe;
+mod reference;
 mod triton;
 mod tuner;
 mod tuning_store;

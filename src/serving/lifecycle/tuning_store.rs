@@ -59,6 +59,24 @@ impl TuningStore {
         }
     }
 
+    /// Returns true if the engines were seen to agree about a model file, ONNX Runtime in this version.
+    pub(crate) fn agree(&self, onnx_sha256: &str, runtime: &str) -> bool {
+        self.agreement(onnx_sha256, runtime).is_some_and(|path| path.exists())
+    }
+
+    /// Keeps that the engines agree about a model file, ONNX Runtime in this version.
+    pub(crate) fn remember_agreement(&self, onnx_sha256: &str, runtime: &str) {
+        let Some(path) = self.agreement(onnx_sha256, runtime) else { return };
+        let kept = path.parent().map(fs::create_dir_all).transpose().and_then(|_| fs::write(&path, []));
+        if let Err(error) = kept {
+            tracing::debug!(%error, "an agreement of the engines cannot be kept; they will be compared again");
+        }
+    }
+
+    fn agreement(&self, onnx_sha256: &str, runtime: &str) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(format!("{onnx_sha256}-agreement-{runtime}-{}", self.machine)))
+    }
+
     fn disagreement(&self, onnx_sha256: &str) -> Option<PathBuf> {
         Some(self.folder.as_ref()?.join(format!("{onnx_sha256}-disagreement-{}", self.machine)))
     }
@@ -99,6 +117,9 @@ mod tests {
         assert!(!store.disagree("abc"));
         store.remember_disagreement("abc");
         assert!(store.disagree("abc") && !store.disagree("abd"));
+        assert!(!store.agree("abd", "1.32"));
+        store.remember_agreement("abd", "1.32");
+        assert!(store.agree("abd", "1.32") && !store.agree("abd", "1.33") && !store.agree("abc", "1.32"));
         TuningStore::new(None).remember_disagreement("abc");
         TuningStore::new(None).remember("abc", EngineKind::Tract, &costs);
         TuningStore::new(Some("/proc/nowhere".into())).remember("abc", EngineKind::Tract, &costs);

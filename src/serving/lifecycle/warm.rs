@@ -47,17 +47,27 @@ impl WarmGraph {
         let (stage, costs) = match (remembered, &examples) {
             (Some(costs), _) => (TuningStage::Remembered, costs),
             (None, None) => (TuningStage::Unmeasured, Vec::new()),
-            (None, Some(examples)) => {
-                let mut costs = vec![cost(&mut sessions[0], 1, &examples.of(sharing.batch(1))?)?];
-                if sharing.is_shared {
-                    costs.push(cost(&mut sessions[0], BATCH_PROBE, &examples.of(Some(BATCH_PROBE))?)?);
-                }
-                (TuningStage::Loading, costs)
-            }
+            (None, Some(examples)) => (TuningStage::Loading, first_costs(&mut sessions[0], examples, &sharing)?),
         };
         let tuning = Tuning::choose(stage, plan.engine(), costs, sharing, pinned);
         Ok(Self { plan, view, sessions, tuning, batches, examples })
     }
+}
+
+/// Measures briefly what has to be known before a graph serves.
+///
+/// # Errors
+/// The failure of the model.
+pub(super) fn first_costs(
+    session: &mut Session,
+    examples: &ExampleInputs,
+    sharing: &Sharing,
+) -> Result<Vec<BatchCost>> {
+    let mut costs = vec![cost(session, 1, &examples.of(sharing.batch(1))?)?];
+    if sharing.is_shared {
+        costs.push(cost(session, BATCH_PROBE, &examples.of(Some(BATCH_PROBE))?)?);
+    }
+    Ok(costs)
 }
 
 /// Returns sessions that have run if there are examples: one for each compute thread, or a single one if more are quickly

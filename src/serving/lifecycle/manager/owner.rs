@@ -359,6 +359,7 @@ fn execute(metrics: &Metrics, name: &ModelName, model: &mut Model, version: Vers
             metrics.lifecycle.forget_version(name.as_str(), version.0);
             model.versions.remove(&version);
         }
-        _ => {}
+        // Loads wait for a worker; one that has ended meanwhile is neither dropped nor resumed.
+        (Action::Load, _) | (Action::Cancel | Action::Resume, None) => {}
     }
 }
