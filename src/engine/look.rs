@@ -6,8 +6,7 @@ use std::collections::HashSet;
 use prost::Message as _;
 use tract_onnx::pb::NodeProto;
 
-use super::wire::fields;
-use crate::error::Result;
+use crate::wire::fields;
 
 /// Operators that look along the first dimension, or at sizes and values of the whole tensor.
 const WHOLE: [&str; 22] = [
@@ -88,12 +87,12 @@ fn nodes(onnx: &[u8]) -> Option<(Vec<NodeProto>, HashSet<String>)> {
     const GRAPH: u64 = 7;
     const NODE: u64 = 1;
     const INITIALIZER: u64 = 5;
-    let of_model = fields(onnx).collect::<Result<Vec<_>>>().ok()?;
-    let graph = of_model.iter().find(|field| field.number == GRAPH)?.content?;
+    let of_model = fields(onnx).collect::<Result<Vec<_>, _>>().ok()?;
+    let graph = of_model.iter().find(|field| field.number == GRAPH)?.content()?;
     let (mut nodes, mut constants) = (Vec::new(), HashSet::new());
     for field in fields(graph) {
         let field = field.ok()?;
-        match (field.number, field.content) {
+        match (field.number, field.content()) {
             (NODE, Some(node)) => nodes.push(NodeProto::decode(node).ok()?),
             (INITIALIZER, Some(tensor)) => constants.extend(name_of(tensor)),
             _ => {}
@@ -105,7 +104,7 @@ fn nodes(onnx: &[u8]) -> Option<(Vec<NodeProto>, HashSet<String>)> {
 /// Returns the name of an initializer, without a copy of its elements.
 fn name_of(tensor: &[u8]) -> Option<String> {
     const NAME: u64 = 8;
-    let name = fields(tensor).filter_map(Result::ok).find(|field| field.number == NAME)?.content?;
+    let name = fields(tensor).filter_map(Result::ok).find(|field| field.number == NAME)?.content()?;
     Some(String::from_utf8_lossy(name).into_owned())
 }
 

@@ -46,7 +46,7 @@ fn compare_part(servable: &Servable, part: Part, runner: &Runner, settings: &Loa
 fn take_over(runner: &Runner, rival: Rival, settings: &LoadSettings) -> Result<()> {
     let Tried { plan, trial } = rival.tried;
     let source = runner.source();
-    let sharing = Sharing::new(runner.batching(), source.batches, &trial.independence);
+    let sharing = Sharing::new(runner.batching(), source.batches, &trial);
     let examples = trial.example.map(|example| ExampleInputs::new(plan.signature(), &source.hints, example));
     let mut sessions = warm::sessions(&plan, examples.as_ref(), settings.pool.size())?;
     let (stage, costs) = match &examples {
