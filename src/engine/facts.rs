@@ -4,8 +4,8 @@ use prost::Message as _;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Size;
 use tract_onnx::pb::{NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto, tensor_shape_proto, type_proto};
 
-use super::wire::fields;
 use crate::signature::{BATCH, DType, Dim, GraphFacts, Signature, Step, TensorSpec};
+use crate::wire::fields;
 
 const MODEL_PRODUCER: u64 = 2;
 const MODEL_GRAPH: u64 = 7;
@@ -33,7 +33,7 @@ const MAX_STEPS: usize = 8;
 pub fn graph_facts(onnx: &[u8]) -> GraphFacts {
     let mut facts = GraphFacts::default();
     for field in fields(onnx).map_while(Result::ok) {
-        let Some(content) = field.content else { continue };
+        let Some(content) = field.content() else { continue };
         match field.number {
             MODEL_PRODUCER => facts.producer = String::from_utf8_lossy(content).into_owned(),
             MODEL_METADATA if content.len() <= MAX_TEXT => {
@@ -66,7 +66,10 @@ pub fn declared_signature(onnx: &[u8]) -> Signature {
 }
 
 fn parts(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
-    fields(message).map_while(Result::ok).filter(move |field| field.number == number).filter_map(|field| field.content)
+    fields(message)
+        .map_while(Result::ok)
+        .filter(move |field| field.number == number)
+        .filter_map(|field| field.content())
 }
 
 fn text(message: &[u8], number: u64) -> String {
@@ -119,7 +122,7 @@ impl Graph {
     fn read(graph: &[u8]) -> Self {
         let mut read = Self::default();
         for field in fields(graph).map_while(Result::ok) {
-            let Some(content) = field.content else { continue };
+            let Some(content) = field.content() else { continue };
             match field.number {
                 GRAPH_NODE if content.len() <= MAX_NODE => read.nodes.extend(NodeProto::decode(content)),
                 GRAPH_CONSTANT if content.len() <= MAX_CONSTANT => read.constants.extend(TensorProto::decode(content)),
