@@ -18,6 +18,7 @@ import math
 import pathlib
 import struct
 import sys
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -90,6 +91,7 @@ def main():
     def send(degrees):
         nonlocal sent
         change = turn(degrees) if degrees else bytes
+        before = ask(f"{model}/drift")["samples"]
         # A step without a common factor, so that every digit comes before one comes again.
         batch = [samples[(sent + at) * 1009 % len(samples)] for at in range(BATCH)]
         sent += BATCH
@@ -97,6 +99,11 @@ def main():
         predictions = ask(f"{model}/predict", {"images": images})["predictions"]
         right = sum(found["class"] == label for found, (_, label) in zip(predictions, batch))
         drift = ask(f"{model}/drift")
+        # Records are taken in every 50 ms; those of a server that cannot keep up are dropped.
+        patience = time.monotonic() + 5
+        while drift["samples"] < before + BATCH and time.monotonic() < patience:
+            time.sleep(0.02)
+            drift = ask(f"{model}/drift")
         worst = max(drift["streams"], key=lambda stream: (stream["state"] != "quiet", stream["evidence"]))
         estimate = drift.get("estimate")
         said = "-" if estimate is None else f"{estimate['accuracy']:.1%}" if estimate["valid"] else "void"
