@@ -300,7 +300,7 @@ mod tests {
         let unchanged = watched(reference(vec![]), (0..1000).map(|place| record(place, spread(place * 3), 0.5, &[])));
         assert_eq!((unchanged.state, unchanged.anomaly_share), (DriftState::Quiet, Some(0.0)));
         let estimate = unchanged.estimate.unwrap();
-        assert!(estimate.valid && (estimate.accuracy - 0.75).abs() < 0.02, "{estimate:?}");
+        assert!(estimate.valid && (estimate.accuracy - 0.75).abs() < 0.04, "{estimate:?}");
         // Margins a third lower: an effect below what makes the estimate void.
         let less_clear = (0..2000).map(|place| record(place, spread(place * 3).powf(1.7), 0.5, &[]));
         let report = watched(reference(vec![]), less_clear);

@@ -47,8 +47,10 @@ const INDEPENDENT: f64 = 1.1;
 struct Stream {
     reference: StreamReference,
     evidence: Evidence,
-    /// The counts of each block of the window, the newest last and growing.
+    /// The counts of each block of the window, the newest last.
     blocks: VecDeque<Vec<u64>>,
+    /// The counts of the block that grows.
+    growing: Vec<u64>,
     /// The bins of the samples since the last whole window, where dependence is measured.
     sequence: Vec<u16>,
     effect: Option<Effect>,
@@ -80,7 +82,7 @@ pub struct StreamStanding {
     /// Set while evidence and effect are sure of a change at this moment, also while dependence is learnt, when they may
     /// be wrong.
     pub is_changed: bool,
-    /// The samples of the last window by bin.
+    /// The samples of the last window by bin, up to the last whole tenth of it.
     pub window: Vec<u64>,
 }
 
@@ -103,7 +105,8 @@ impl Detector {
         let settings = DetectorSettings { window: settings.window.max(BLOCKS), ..settings };
         let stream = |(index, reference): (u64, StreamReference)| Stream {
             evidence: Evidence::new(&reference.counts, reference.bins, seed ^ (index << 32)),
-            blocks: VecDeque::from([vec![0; reference.counts.len()]]),
+            blocks: VecDeque::new(),
+            growing: vec![0; reference.counts.len()],
             sequence: Vec::new(),
             effect: None,
             is_alarmed: false,
@@ -171,6 +174,7 @@ impl Detector {
         let (threshold, tau) = (self.threshold(), self.tau);
         let is_learning = self.windows < self.settings.learning_windows;
         for stream in &mut self.streams {
+            stream.close_block();
             stream.effect = effect(&stream.reference.counts, &stream.window(), tau);
             if !is_learning && stream.is_changed(threshold) {
                 stream.is_alarmed = true;
@@ -178,7 +182,6 @@ impl Detector {
             if is_window {
                 stream.calm_down();
             }
-            stream.next_block();
         }
     }
 
@@ -206,7 +209,7 @@ impl Stream {
         if is_taken {
             self.evidence.observe(bin);
         }
-        if let Some(count) = self.blocks.back_mut().and_then(|block| block.get_mut(bin)) {
+        if let Some(count) = self.growing.get_mut(bin) {
             *count += 1;
         }
         if self.reference.shows_dependence {
@@ -236,10 +239,10 @@ impl Stream {
         }
     }
 
-    /// Begins a block, and leaves out the oldest of a full window.
-    fn next_block(&mut self) {
+    /// Ends a block, and leaves out the oldest of a full window.
+    fn close_block(&mut self) {
         let empty = vec![0; self.reference.counts.len()];
-        self.blocks.push_back(empty);
+        self.blocks.push_back(std::mem::replace(&mut self.growing, empty));
         if self.blocks.len() > BLOCKS {
             self.blocks.pop_front();
         }
