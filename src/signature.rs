@@ -13,6 +13,7 @@ mod resolve;
 mod sequence;
 mod spec;
 mod task;
+mod vision;
 
 use std::fmt;
 
@@ -29,6 +30,10 @@ pub use image::{
 pub use sequence::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
 pub use spec::{FitName, ImageSpec, Numbers, Preset};
 pub use task::Task;
+pub use vision::{
+    BoxForm, BoxUnit, DetectionAnswer, DetectionLayout, EmbeddingAnswer, MaskForm, MaskInterpolation, PaintedAnswer,
+    Pool, ScoreKind, SegmentationAnswer, share,
+};
 
 /// The name of the batch dimension, whatever the file calls it.
 pub const BATCH: &str = "N";
@@ -289,6 +294,14 @@ pub enum OutputTransform {
         /// The output that holds it: `[N, 1]`.
         value: String,
     },
+    /// Boxes around things.
+    Detections(DetectionAnswer),
+    /// A class for each pixel.
+    Segmentation(SegmentationAnswer),
+    /// A vector.
+    Embedding(EmbeddingAnswer),
+    /// A picture.
+    Image(PaintedAnswer),
     /// The first output as it is.
     Raw,
 }

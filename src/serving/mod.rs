@@ -25,7 +25,7 @@ pub use lifecycle::{
 };
 pub use predictor::{Inference, Predicted, Predictor, PredictorSettings};
 pub use servable::{
-    Anomaly, Doubts, Generator, Identity, Input, LiveQuality, LossKind, NamedInputs, Options, Part, Places, Prediction,
-    Servable,
+    Anomaly, ClassArea, Detected, Doubts, Generator, Identity, Input, LiveQuality, LossKind, NamedInputs, Options,
+    Painted, Part, Places, Prediction, Segmented, Servable, VisionOptions,
 };
 pub use tap::{Finished, Observer};

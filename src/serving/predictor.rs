@@ -167,7 +167,8 @@ impl Predictor {
         options: Options,
     ) -> Result<Inference> {
         let asked = Asked::new(context, servable, Part::Model)?;
-        let (answered, ()) = self.answer(asked, input, options.polarity, |_| Ok(())).await?;
+        let computed = self.compute(asked, input, options.polarity).await?;
+        let (answered, ()) = computed.end(Ok(()))?;
         Ok(Inference { outputs: answered.outputs, stages: answered.stages })
     }
 
@@ -182,11 +183,18 @@ impl Predictor {
         input: Input,
         options: Options,
     ) -> Result<Predicted> {
-        let samples = input.rows(servable.runner(Part::Model)?);
-        let predictions =
-            |answered: &Answered| servable.predictions(&answered.outputs, samples, &answered.images, &options);
+        let sent = servable.sent(&input);
         let asked = Asked::new(context, &servable, Part::Model)?;
-        let (Answered { stages, .. }, predictions) = self.answer(asked, input, options.polarity, predictions).await?;
+        let computed = self.compute(asked, input, options.polarity).await?;
+        let Answered { outputs, images, .. } = &computed.answered;
+        let predictions = if servable.answers_quickly(outputs) {
+            servable.predictions(outputs, sent, images, &options)
+        } else {
+            let (servable, outputs, images) = (servable.clone(), outputs.clone(), images.clone());
+            let terms = self.terms(asked, computed.ending.begun);
+            terms.offload(asked.runner, move || servable.predictions(&outputs, sent, &images, &options)).await
+        };
+        let (Answered { stages, .. }, predictions) = computed.end(predictions)?;
         Ok(Predicted { servable, predictions, stages })
     }
 
@@ -202,18 +210,13 @@ impl Predictor {
     ) -> Result<Inference> {
         let asked = Asked::new(context, servable, Part::Decoder)?;
         let input = Input::Tensors(vec![codes]);
-        let (answered, ()) = self.answer(asked, input, PolarityChoice::Auto, |_| Ok(())).await?;
+        let computed = self.compute(asked, input, PolarityChoice::Auto).await?;
+        let (answered, ()) = computed.end(Ok(()))?;
         Ok(Inference { outputs: answered.outputs, stages: answered.stages })
     }
 
-    /// Runs a request and makes an answer of what the graph gave; counts and shows how that ended.
-    async fn answer<T>(
-        &self,
-        asked: Asked<'_>,
-        input: Input,
-        polarity: PolarityChoice,
-        make: impl FnOnce(&Answered) -> Result<T>,
-    ) -> Result<(Answered, T)> {
+    /// Runs a request; counts and shows how that ended if it failed.
+    async fn compute<'a>(&'a self, asked: Asked<'a>, input: Input, polarity: PolarityChoice) -> Result<Computed<'a>> {
         let samples = input.samples(asked.runner);
         let ending = Ending::begin(&self.tap, asked, samples);
         let answered = match self.execute(asked, input, polarity, samples).await {
@@ -223,26 +226,16 @@ impl Predictor {
                 return Err(error);
             }
         };
-        let computed = Instant::now();
-        let answer = match make(&answered) {
-            Ok(answer) => answer,
-            Err(error) => {
-                ending.end(outcome_of(&error), Some(&answered), Some(&error));
-                return Err(error);
-            }
-        };
+        Ok(Computed { ending, answered, at: Instant::now() })
+    }
+
+    /// Returns the terms of a request that began at this moment.
+    fn terms(&self, asked: Asked<'_>, submitted: Instant) -> Terms {
         let Asked { context, runner, .. } = asked;
-        let success = if context.caller == Caller::Probe { Outcome::Probe } else { Outcome::Success };
-        let (stages, cached) = (answered.stages, answered.cached);
-        let total = ending.end(success, Some(&answered), None);
-        if context.caller.is_client() {
-            let output = computed.elapsed();
-            runner.statistics().succeeded(Success { samples, stages, cached, output, total });
-        }
-        runner.metrics().observe(Stage::Decode, stages.decode);
-        runner.metrics().observe(Stage::Queue, stages.queue);
-        runner.metrics().observe(Stage::Infer, stages.infer);
-        Ok((answered, answer))
+        let limit = runner.scheduling().timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
+        let deadline = Deadline { at: submitted + limit, limit }.or_earlier(context.deadline);
+        let (counted, keeps_inputs) = (context.caller.is_client(), self.tap.is_open());
+        Terms { priority: context.priority, submitted, deadline, counted, keeps_inputs }
     }
 
     async fn execute(
@@ -282,16 +275,50 @@ impl Predictor {
             let decode = start.elapsed();
             return Ok(Answered::new(runner.run_inline(mode, tensors, counted).await?, images, decode));
         }
-        let limit = runner.scheduling().timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
-        let submitted = Instant::now();
-        let deadline = Deadline { at: submitted + limit, limit }.or_earlier(context.deadline);
-        let keeps_inputs = self.tap.is_open();
-        let terms = Terms { priority: context.priority, submitted, deadline, counted, keeps_inputs };
+        let terms = self.terms(asked, Instant::now());
+        let deadline = terms.deadline;
         let admitted = Admitted::new(runner, terms)?;
         match tokio::time::timeout_at(deadline.at.into(), queued(admitted, asked, input, polarity)).await {
             Ok(Err(Error::DeadlineExceeded { .. })) | Err(_) => Err(deadline.exceeded()),
             Ok(answer) => answer,
         }
+    }
+}
+
+/// A request that has run, and of which an answer is to be made. Dropping it counts it as cancelled.
+struct Computed<'a> {
+    ending: Ending<'a>,
+    answered: Answered,
+    /// The moment at which it had run.
+    at: Instant,
+}
+
+impl Computed<'_> {
+    /// Counts and shows how the request ended, and returns the answer.
+    ///
+    /// # Errors
+    /// That of making the answer.
+    fn end<T>(self, made: Result<T>) -> Result<(Answered, T)> {
+        let Self { ending, answered, at } = self;
+        let answer = match made {
+            Ok(answer) => answer,
+            Err(error) => {
+                ending.end(outcome_of(&error), Some(&answered), Some(&error));
+                return Err(error);
+            }
+        };
+        let (Asked { context, runner, .. }, samples) = (ending.asked, ending.samples);
+        let success = if context.caller == Caller::Probe { Outcome::Probe } else { Outcome::Success };
+        let (stages, cached) = (answered.stages, answered.cached);
+        let output = at.elapsed();
+        let total = ending.end(success, Some(&answered), None);
+        if context.caller.is_client() {
+            runner.statistics().succeeded(Success { samples, stages, cached, output, total });
+        }
+        runner.metrics().observe(Stage::Decode, stages.decode);
+        runner.metrics().observe(Stage::Queue, stages.queue);
+        runner.metrics().observe(Stage::Infer, stages.infer);
+        Ok((answered, answer))
     }
 }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{OutputTransform, Signature, TensorSpec};
+use super::{
+    DetectionAnswer, EmbeddingAnswer, OutputTransform, PaintedAnswer, SegmentationAnswer, Signature, TensorSpec,
+};
 
 /// The threshold of a label where none is said.
 const THRESHOLD: f32 = 0.5;
@@ -31,6 +33,14 @@ pub enum AnswerSpec {
         #[serde(default)]
         thresholds: Vec<f32>,
     },
+    /// Boxes around things.
+    Detections(DetectionAnswer),
+    /// A class for each pixel.
+    Segmentation(SegmentationAnswer),
+    /// A vector.
+    Embedding(EmbeddingAnswer),
+    /// A picture.
+    Image(PaintedAnswer),
 }
 
 /// The meaning of a classifier's scores.
@@ -56,6 +66,18 @@ impl AnswerSpec {
     pub fn scores(&self) -> Option<Scores> {
         match self {
             Self::Classes { scores, .. } | Self::Labels { scores, .. } => *scores,
+            Self::Detections(_) | Self::Segmentation(_) | Self::Embedding(_) | Self::Image(_) => None,
+        }
+    }
+
+    /// Returns the transform if the answer is not of scores of classes; it completes itself against the graph.
+    pub fn seen(&self) -> Option<OutputTransform> {
+        match self {
+            Self::Classes { .. } | Self::Labels { .. } => None,
+            Self::Detections(answer) => Some(OutputTransform::Detections(answer.clone())),
+            Self::Segmentation(answer) => Some(OutputTransform::Segmentation(answer.clone())),
+            Self::Embedding(answer) => Some(OutputTransform::Embedding(answer.clone())),
+            Self::Image(answer) => Some(OutputTransform::Image(answer.clone())),
         }
     }
 
@@ -64,7 +86,10 @@ impl AnswerSpec {
     /// # Errors
     /// A message that names the outputs.
     pub fn output(&self, graph: &Signature, labels: usize) -> Result<usize, String> {
-        let (Self::Classes { output, .. } | Self::Labels { output, .. }) = self;
+        let output = match self {
+            Self::Classes { output, .. } | Self::Labels { output, .. } => output,
+            Self::Detections(_) | Self::Segmentation(_) | Self::Embedding(_) | Self::Image(_) => &None,
+        };
         let all = || {
             let all: Vec<String> =
                 graph.outputs.iter().map(|spec| format!("\"{}\" {}", spec.name, spec.shape_text())).collect();
@@ -108,6 +133,10 @@ impl AnswerSpec {
                 }
                 Ok(OutputTransform::Labels { output: output.to_owned(), scores, thresholds })
             }
+            Self::Detections(answer) => Ok(OutputTransform::Detections(answer)),
+            Self::Segmentation(answer) => Ok(OutputTransform::Segmentation(answer)),
+            Self::Embedding(answer) => Ok(OutputTransform::Embedding(answer)),
+            Self::Image(answer) => Ok(OutputTransform::Image(answer)),
         }
     }
 }

@@ -162,6 +162,9 @@ impl Guess {
 
     fn answer(&mut self, graph: &Signature, facts: &GraphFacts) {
         const TABLE: &str = "answer";
+        if let Some((kind, why)) = seen(graph, facts) {
+            return self.add(TABLE, format!("kind = \"{kind}\""), why);
+        }
         let scored: Vec<&TensorSpec> =
             graph.outputs.iter().filter(|output| scored_classes(output).is_some_and(|classes| classes > 1)).collect();
         let [output] = scored.as_slice() else {
@@ -198,6 +201,39 @@ impl Picture {
         }
         let channels = channels(third)?;
         Some(Self { channels, height: size(first), width: size(second), channels_last: true, dtype })
+    }
+}
+
+/// The part of an input's side that the side of a class map has at least.
+const LEAST_PART: usize = 8;
+
+/// Returns the kind of answer of a graph that does more than to classify, and the reason, where its words or its shapes
+/// say so.
+fn seen(graph: &Signature, facts: &GraphFacts) -> Option<(&'static str, &'static str)> {
+    match facts.text("task") {
+        Some("detect") => return Some(("detections", "the metadata says that it detects")),
+        Some("segment" | "pose") => {
+            return Some(("detections", "the metadata says so; masks and points are passed over"));
+        }
+        _ => {}
+    }
+    let is_called = |words: &[&str]| {
+        graph.outputs.iter().any(|spec| words.iter().any(|word| spec.name.to_lowercase().contains(word)))
+    };
+    if is_called(&["box"]) && is_called(&["score", "logits", "label", "class"]) {
+        return Some(("detections", "outputs are called boxes and scores"));
+    }
+    if is_called(&["image_embeds", "image_features", "embedding"]) {
+        return Some(("embedding", "an output is called an embedding"));
+    }
+    let (input, output) = (graph.inputs.first()?.sample_shape()?, graph.outputs.first()?.sample_shape()?);
+    match (input.as_slice(), output.as_slice()) {
+        ([1 | 3, height, width], [2..=255, rows, columns])
+            if rows * LEAST_PART >= *height && columns * LEAST_PART >= *width =>
+        {
+            Some(("segmentation", "the output has scores of classes for each pixel, or nearly"))
+        }
+        _ => None,
     }
 }
 
@@ -272,7 +308,10 @@ mod tests {
         let nchw = graph(&["N", "3", "H", "W"], &[&["N", "84", "8400"]]);
         let yolo =
             text(&[("author", "Ultralytics"), ("task", "detect"), ("imgsz", "[480, 640]"), ("names", "{0: 'a'}")]);
-        assert_eq!(short(&nchw, &yolo), "image.preset = \"yolo\"; image.width = 640; image.height = 480");
+        assert_eq!(
+            short(&nchw, &yolo),
+            "image.preset = \"yolo\"; image.width = 640; image.height = 480; answer.kind = \"detections\""
+        );
         let classes = graph(&["1", "3", "8", "8"], &[&["1", "5"]]);
         assert!(short(&classes, &step("Sub", &[123.7, 116.3, 103.5])).contains("image.fit = \"crop\"; answer"));
         assert!(short(&classes, &step("Sub", &[0.485, 0.456, 0.406])).contains("image.scale = 0.0039"));
@@ -283,6 +322,27 @@ mod tests {
         assert!(short(&nhwc, &GraphFacts::default()).contains("imagenet-tf"));
         let digits = graph(&["N", "1", "28", "28"], &[&["N", "10"]]);
         assert!(short(&digits, &GraphFacts::default()).contains("preset = \"mnist\""));
+    }
+
+    #[test]
+    fn what_is_more_than_classes_is_told_by_words_and_shapes() {
+        let named = |outputs: &[(&str, &[&str])]| {
+            let mut made = graph(&["N", "3", "64", "64"], &outputs.iter().map(|(_, dims)| *dims).collect::<Vec<_>>());
+            made.outputs.iter_mut().zip(outputs).for_each(|(spec, (name, _))| spec.name = (*name).to_owned());
+            short(&made, &GraphFacts::default())
+        };
+        for (outputs, expected) in [
+            (&[("logits", &["N", "100", "92"][..]), ("pred_boxes", &["N", "100", "4"])][..], Some("detections")),
+            (&[("image_embeds", &["N", "512"])], Some("embedding")),
+            (&[("out", &["N", "21", "64", "64"])], Some("segmentation")),
+            (&[("out", &["N", "21", "8", "8"])], Some("segmentation")),
+            (&[("features", &["N", "21", "7", "7"])], None),
+            (&[("features", &["N", "512", "64", "64"])], None),
+        ] {
+            let kind = expected.map(|kind| format!("answer.kind = \"{kind}\""));
+            let told = named(outputs);
+            assert_eq!(told.split("; ").find(|line| line.starts_with("answer")), kind.as_deref(), "{told}");
+        }
     }
 
     #[test]

@@ -38,7 +38,12 @@ impl OutputTransform {
             Self::Classification { .. } => Task::Classification,
             Self::Regression { .. } => Task::Regression,
             Self::Reconstruction { .. } => Task::Reconstruction,
-            Self::Labels { .. } | Self::Raw => Task::Raw,
+            Self::Labels { .. }
+            | Self::Detections(_)
+            | Self::Segmentation(_)
+            | Self::Embedding(_)
+            | Self::Image(_)
+            | Self::Raw => Task::Raw,
         }
     }
 }

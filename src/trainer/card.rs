@@ -17,6 +17,10 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
         OutputTransform::Classification { .. }
         | OutputTransform::Labels { .. }
         | OutputTransform::Regression { .. }
+        | OutputTransform::Detections(_)
+        | OutputTransform::Segmentation(_)
+        | OutputTransform::Embedding(_)
+        | OutputTransform::Image(_)
         | OutputTransform::Raw => drawings(image, &manifest.labels),
     }));
     parts.extend(rows_of(&transform.columns));

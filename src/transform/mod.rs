@@ -26,6 +26,7 @@ mod resample;
 mod sequence;
 mod small_png;
 mod tokens;
+pub mod vision;
 
 pub use container::{ACCEPTED, media_type};
 pub use decode::{ImageLimits, decode, decode_picture, pixels_at_most, size};

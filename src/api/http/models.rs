@@ -93,6 +93,10 @@ pub(super) struct ServingInfo {
     /// The settings of `model.toml` as they were completed, for a version without a manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     declared: Option<Declared>,
+    /// How the outputs of a vision model are read, and what of that was guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "layout yolov8 (guessed from the shape [N, 84, 8400]) of \"output0\"")]
+    answer: Option<String>,
     #[serde(flatten)]
     described: Option<Described>,
 }
@@ -253,6 +257,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         plans_by_shape: servable.shape_plans(),
         missing_settings: servable.missing_settings().to_vec(),
         declared: declared_by(servable),
+        answer: servable.answer_text().map(str::to_owned),
         described: servable.manifest.as_ref().map(described),
     }
 }

@@ -1,11 +1,12 @@
 //! `POST /predict` and its forms with a model and a version.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use super::predict_input::{Question, read_question};
@@ -14,10 +15,11 @@ use super::predict_types::{
 };
 use crate::api::context::request_context;
 use crate::api::error::ApiError;
+use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::Error;
 use crate::ids::{ModelRef, VersionSpec, shortened};
-use crate::serving::Protocol;
+use crate::serving::{Input, Predicted, Prediction, Protocol, RequestContext};
 
 type Answer = Result<Response, ApiError>;
 type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
@@ -33,7 +35,9 @@ type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
         (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
-        (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
+        (status = 200, description = "The predictions, in the order of the samples; of a drawn answer a picture", content(
+            (PredictAnswer<'static> = "application/json"), (Binary = "image/png")
+        )),
         PredictFailure
     )
 )]
@@ -53,7 +57,9 @@ pub(super) async fn predict_default(State(state): State<ApiState>, query: QueryR
         (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
-        (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
+        (status = 200, description = "The predictions, in the order of the samples; of a drawn answer a picture", content(
+            (PredictAnswer<'static> = "application/json"), (Binary = "image/png")
+        )),
         PredictFailure
     )
 )]
@@ -82,7 +88,9 @@ pub(super) async fn predict_model(
         (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
-        (status = 200, description = "The predictions, in the order of the samples", body = PredictAnswer<'static>, content_type = "application/json"),
+        (status = 200, description = "The predictions, in the order of the samples; of a drawn answer a picture", content(
+            (PredictAnswer<'static> = "application/json"), (Binary = "image/png")
+        )),
         PredictFailure
     )
 )]
@@ -96,6 +104,37 @@ pub(super) async fn predict_version(
     predict(&state, &target, query, request).await
 }
 
+fn written(context: &RequestContext, predicted: &Predicted, total: Duration, length: usize) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::with_capacity(length);
+    let answer = PredictAnswer {
+        request_id: context.request_id.as_str(),
+        model: predicted.servable.name.as_str(),
+        version: predicted.servable.version.0,
+        predictions: &predicted.predictions,
+        timings_ms: Timings::new(predicted.stages, total),
+    };
+    serde_json::to_writer(&mut body, &answer)
+        .map_err(|error| Error::internal("the answer could not be written", error))?;
+    Ok(body)
+}
+
+/// Answers with the sent picture and what was found on it.
+async fn drawn(mut predicted: Predicted, picture: Bytes) -> Answer {
+    let start = Instant::now();
+    let servable = predicted.servable.clone();
+    let prediction = predicted.predictions.pop();
+    let draw = move || match prediction {
+        Some(prediction) => servable.draw(&picture, &prediction),
+        None => Err(Error::internal("the answer cannot be drawn", "no answer")),
+    };
+    // Decoding a small file may be long work.
+    let file = off_reactor(usize::MAX, draw).await?;
+    predicted.servable.encoded(start.elapsed());
+    let mut response = Response::new(Body::from(file));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
+    Ok(response)
+}
+
 async fn predict(state: &ApiState, target: &ModelRef, query: QueryResult, request: Request) -> Answer {
     let start = Instant::now();
     let context = request_context(Protocol::Weir, request.headers(), request.extensions());
@@ -105,21 +144,21 @@ async fn predict(state: &ApiState, target: &ModelRef, query: QueryResult, reques
     let servable = state.predictor().resolve(target)?;
     let Question { input, options, hints, held } = read_question(state, &context, &servable, query, request).await?;
     let context = context.with_hints(hints);
+    let picture = match &input {
+        Input::Images(images) if options.vision.draws => images.first().cloned(),
+        Input::Images(_) | Input::Tensors(_) => None,
+    };
     let predicted = state.predictor().predict(&context, servable, input, options).await?;
+    if let Some(picture) = picture {
+        return drawn(predicted, picture).await;
+    }
     drop(held);
     let answering = Instant::now();
-    // Three classes of a sample take about 200 bytes.
-    let mut body = Vec::with_capacity(256 + 256 * predicted.predictions.len());
-    let answer = PredictAnswer {
-        request_id: context.request_id.as_str(),
-        model: predicted.servable.name.as_str(),
-        version: predicted.servable.version.0,
-        predictions: &predicted.predictions,
-        timings_ms: Timings::new(predicted.stages, start.elapsed()),
-    };
-    serde_json::to_writer(&mut body, &answer)
-        .map_err(|error| Error::internal("the answer could not be written", error))?;
-    predicted.servable.encoded(answering.elapsed());
+    let servable = predicted.servable.clone();
+    let length = 256 + predicted.predictions.iter().map(Prediction::json_bytes).sum::<usize>();
+    let total = start.elapsed();
+    let body = off_reactor(length, move || written(&context, &predicted, total, length)).await?;
+    servable.encoded(answering.elapsed());
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

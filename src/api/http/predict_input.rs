@@ -47,6 +47,8 @@ pub(super) async fn read_question(
     let max_samples = state.settings().max_samples;
     let mut stated = Stated::of_headers(&parts.headers)?;
     let (mut top_k, mut polarity) = (None, None);
+    let mut vision = query.vision()?;
+    vision.draws |= query.draw.is_none() && wants_png(&parts.headers);
     let (bytes, model) = (body.bytes.clone(), servable.clone());
     let input = match content(&parts.headers, &body.bytes)? {
         Content::Form => Input::Images(form::files(&parts.headers, bytes, max_samples).await?),
@@ -72,8 +74,18 @@ pub(super) async fn read_question(
         set_level: query.set_level.map(|level| check_share("set_level", level)).transpose()?,
         error_rate: query.error_rate.map(|rate| check_share("error_rate", rate)).transpose()?,
     };
-    let options = Options { top_k, polarity: polarity.or(query.polarity).unwrap_or_default(), doubts };
+    let options = Options { top_k, polarity: polarity.or(query.polarity).unwrap_or_default(), doubts, vision };
+    servable.check_options(&input, &options)?;
     Ok(Question { input, options, hints: stated.checked()?, held: body })
+}
+
+/// Returns true if a request accepts PNG files, and neither JSON nor whatever comes.
+fn wants_png(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let media = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let all: Vec<String> = accepted.flat_map(|value| value.split(',')).map(media).collect();
+    let names = |media: &str| all.iter().any(|accepted| accepted == media);
+    names("image/png") && !names("application/json") && !names("application/*") && !names("*/*")
 }
 
 /// Returns the time that the headers of a request let its answer take.

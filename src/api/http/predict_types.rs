@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::api::problem::Problem;
+use crate::error::{Error, Result};
 use crate::metrics::Stages;
-use crate::serving::Prediction;
+use crate::serving::{Prediction, VisionOptions};
+use crate::signature::{MaskForm, share};
 use crate::transform::PolarityChoice;
 
 /// The number of classes that are named unless the request states another.
@@ -55,6 +57,42 @@ pub(super) struct PredictQuery {
     /// 0.001, as far as the version's reference allows it.
     #[param(exclusive_minimum = 0, exclusive_maximum = 1, example = 0.01)]
     pub(super) error_rate: Option<f64>,
+    /// Of a detector: boxes of no more confidence are left out.
+    #[param(minimum = 0, maximum = 1, example = 0.4)]
+    pub(super) confidence: Option<f32>,
+    /// Of a detector: of boxes of one class that overlap more than this, the most confident stays.
+    #[param(minimum = 0, maximum = 1, example = 0.5)]
+    pub(super) iou: Option<f32>,
+    /// Of a detector: the most boxes for each picture.
+    #[param(minimum = 1, example = 100)]
+    pub(super) max_detections: Option<usize>,
+    /// Of a segmenter: the form of the class map.
+    #[param(inline)]
+    pub(super) mask: Option<MaskForm>,
+    /// Answer with a PNG file: the picture that was sent with boxes or mask drawn on it, or the picture that the model
+    /// made. The same as a header `accept` that names `image/png` and no JSON.
+    pub(super) draw: Option<bool>,
+}
+
+impl PredictQuery {
+    /// Returns the choices about the answer of a vision model.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a value that cannot be.
+    pub(super) fn vision(&self) -> Result<VisionOptions> {
+        let none = || (self.max_detections == Some(0)).then(|| "max_detections must be at least 1, got 0".to_owned());
+        let problem = share("confidence", self.confidence).or_else(|| share("iou", self.iou)).or_else(none);
+        if let Some(problem) = problem {
+            return Err(Error::Malformed(problem));
+        }
+        Ok(VisionOptions {
+            confidence: self.confidence,
+            iou: self.iou,
+            max_detections: self.max_detections,
+            mask: self.mask,
+            draws: self.draw == Some(true),
+        })
+    }
 }
 
 /// The JSON body of `/predict`: one of `images`, `instances` and `inputs`.

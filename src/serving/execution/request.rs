@@ -28,6 +28,22 @@ pub(crate) struct Terms {
     pub(crate) keeps_inputs: bool,
 }
 
+impl Terms {
+    /// Does the rest of the work for a request that has run on a compute thread: it was admitted before.
+    ///
+    /// # Errors
+    /// As [`Admitted::offload`].
+    pub(crate) async fn offload<T: Send + 'static>(
+        self,
+        runner: &Runner,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = Place { runner, terms: self }.offload(work);
+        let in_time = tokio::time::timeout_at(self.deadline.at.into(), done).await;
+        in_time.unwrap_or_else(|_| Err(self.deadline.exceeded()))
+    }
+}
+
 type Answer<T> = oneshot::Receiver<Result<T>>;
 
 /// An admitted request. Dropping one of its futures withdraws what still waits.
@@ -62,15 +78,7 @@ impl<'a> Admitted<'a> {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let task = move || {
-            if !reply.is_closed() {
-                // A caller that has left meanwhile has been counted.
-                drop(reply.send(work()));
-            }
-        };
-        let ticket = self.place.submit(1, true, [].into(), Work::Task(Box::new(task)))?;
-        self.place.answered(ticket, answer).await
+        self.place.offload(work).await
     }
 
     /// Answers prepared tensors, from the cache or by the pool.
@@ -124,6 +132,18 @@ impl<'a> Admitted<'a> {
 }
 
 impl Place<'_> {
+    async fn offload<T: Send + 'static>(self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let task = move || {
+            if !reply.is_closed() {
+                // A caller that has left meanwhile has been counted.
+                drop(reply.send(work()));
+            }
+        };
+        let ticket = self.submit(1, true, [].into(), Work::Task(Box::new(task)))?;
+        self.answered(ticket, answer).await
+    }
+
     fn submit_samples(self, inputs: Vec<Tensor>, permit: Arc<Permit>) -> Result<(Ticket<Work>, Answer<Inferred>)> {
         let (reply, answer) = oneshot::channel();
         let graph = self.runner.graph();

@@ -63,7 +63,11 @@ pub(super) fn rival(candidates: &Candidates, servable: &Servable, part: Part, ma
         (Part::Model, Answering::Classes(scored)) => Some(runner.graph_output(scored.output)),
         (
             Part::Model,
-            Answering::Labels(..) | Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs,
+            Answering::Labels(..)
+            | Answering::Value(_)
+            | Answering::Reconstruction(_)
+            | Answering::Vision(_)
+            | Answering::Outputs,
         )
         | (Part::Decoder, _) => None,
     };

@@ -17,7 +17,7 @@ use crate::repository::{
     ClassificationQuality, FoundVersion, Manifest, ProbeSample, Quality, ReconstructionQuality, RegressionQuality,
     Truth, VersionFiles,
 };
-use crate::serving::servable::{Identity, Input, Labels, ProbeSet, Servable, Transforms};
+use crate::serving::servable::{Identity, Input, Known, Labels, ProbeSet, Servable, Transforms};
 use crate::signature::{GraphFacts, Signature, Transform};
 use crate::stats::{RegressionEvaluation, Summary};
 
@@ -44,7 +44,8 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     let generator = generator.transpose()?.flatten();
     let (declared, labels) = declared(found, manifest.as_ref(), &mut graph, classes, &facts)?;
     let signature = &graph.view.signature;
-    let mut transforms = Transforms::new(declared, labels, manifest.as_ref(), signature, settings.image_limits)?;
+    let known = Known { manifest: manifest.as_ref(), signature, facts: &facts };
+    let mut transforms = Transforms::new(declared, labels, known, settings.image_limits)?;
     transforms.missing = vision::missing(found, signature, &facts);
     let probe = ProbeSet::new(samples(&probe, signature)?);
     let identity = Identity::new(found, &onnx_sha256, &transforms, signature, reference)?;
@@ -62,6 +63,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
         triton: found.settings.triton.clone(),
     };
     verify::golden(&servable)?;
+    verify::answer(&servable)?;
     reference::compare(&servable, settings);
     announce(&servable, start);
     Ok(servable)

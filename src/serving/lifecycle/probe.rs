@@ -78,7 +78,12 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
                         (sum, samples, loss_of) = (sum + error * error, samples + 1, LossKind::SquaredError);
                     }
                 }
-                Prediction::Labelled { .. } | Prediction::Raw { .. } => {}
+                Prediction::Labelled { .. }
+                | Prediction::Detected { .. }
+                | Prediction::Segmented(_)
+                | Prediction::Embedded { .. }
+                | Prediction::Painted(_)
+                | Prediction::Raw { .. } => {}
             }
         }
         if let Truth::Class(label) = truth {

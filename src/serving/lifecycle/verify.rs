@@ -1,11 +1,11 @@
-//! Checks of a version against its own promises: signature and golden examples.
+//! Checks of a version against its own promises: signature, golden examples, and the answer to a picture.
 
 use super::examples;
 use crate::error::Result;
 use crate::repository::{Golden, GoldenAnswer, GoldenReconstruction, Manifest};
-use crate::serving::servable::{Options, Prediction, Servable, unusable};
+use crate::serving::servable::{Input, Options, Prediction, Servable, unusable};
 use crate::signature::Signature;
-use crate::transform::{self, ImageLimits};
+use crate::transform::{self, ImageLimits, Picture};
 
 /// The largest difference between an answer to a golden example and the recorded one: kernels of another CPU
 /// round differently, a wrong model is off by far more.
@@ -38,6 +38,23 @@ pub(crate) fn golden(servable: &Servable) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Asks a vision model about a plain picture, so that outputs that are not as they were guessed or said to be are found
+/// before clients find them.
+///
+/// # Errors
+/// [`crate::error::Error::Repository`] with what was found, and what to write.
+pub(crate) fn answer(servable: &Servable) -> Result<()> {
+    const SIDE: usize = 32;
+    if servable.answer_text().is_none() || servable.image_transform().is_none() {
+        return Ok(());
+    }
+    let picture = Picture { width: SIDE, height: SIDE, pixels: vec![127; SIDE * SIDE] }.png()?;
+    match servable.misfit(Input::Images(vec![picture.into()])) {
+        Some(problem) => Err(unusable(format!("[answer]: {problem}"))),
+        None => Ok(()),
+    }
 }
 
 /// Returns how the answer to an example differs from the recorded one, if it does.

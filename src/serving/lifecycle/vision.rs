@@ -45,7 +45,10 @@ pub(super) fn declared(
         None => None,
     };
     let output = match settings.answer.clone() {
-        Some(answer) => answered(answer, image.as_ref(), labels.len(), graph, facts)?,
+        Some(answer) => match answer.seen() {
+            Some(output) => output,
+            None => answered(answer, image.as_ref(), labels.len(), graph, facts)?,
+        },
         None => OutputTransform::Raw,
     };
     if labels.is_empty() && settings.answer.is_some() {

@@ -2,16 +2,49 @@
 
 use super::Servable;
 use super::doubt::{Doubt, Doubter, Doubts};
-use super::input::Options;
+use super::input::{Input, Options, Part};
 use super::prediction::{Prediction, not_finite};
 use super::transforms::{Answering, ScoredOutput};
+use super::vision::{Seen, input_size};
 use crate::error::{Error, Result};
 use crate::signature::Batching;
 use crate::tensor::Tensor;
-use crate::transform::{self, ImageFacts, ScoredClass, Squash};
+use crate::transform::{self, ImageFacts, PolarityChoice, ScoredClass, Squash};
+
+/// The samples that a request brought, as the answers to them need them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// The size of the first dimension, if all tensors have it.
+    samples: usize,
+    /// Width and height of the input, where it can be a picture.
+    input: [u32; 2],
+}
 
 impl Servable {
-    /// Returns the answers for `samples` samples, of which those that came as images have `images`.
+    /// Returns what an input brings.
+    pub(crate) fn sent(&self, input: &Input) -> Sent {
+        Sent { samples: input.rows(&self.model), input: input_size(input, self.image_transform()) }
+    }
+
+    /// Returns true if answers are made of these outputs in no time.
+    pub(crate) fn answers_quickly(&self, outputs: &[Tensor]) -> bool {
+        let elements = outputs.iter().map(|output| output.data().len()).sum();
+        self.vision().is_none_or(|answer| answer.is_quick(elements))
+    }
+
+    /// Returns why no answer can be made of what the graph computes for an input; `None` if one can, or if the graph does
+    /// not compute it.
+    pub(crate) fn misfit(&self, input: Input) -> Option<String> {
+        let sent = self.sent(&input);
+        let (tensors, images) = self.decode(Part::Model, input, PolarityChoice::Auto).ok()?;
+        let outputs = self.model.infer_uncounted(&tensors).ok()?;
+        match self.predictions(&outputs, sent, &images, &Options::default()) {
+            Err(Error::ModelFailed { reason, .. }) => Some(reason),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Returns the answers for the samples of a request, of which those that came as images have `images`.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when NaN or infinity stands where the answer needs a number, [`Error::ModelFailed`] when
@@ -19,7 +52,7 @@ impl Servable {
     pub(crate) fn predictions(
         &self,
         outputs: &[Tensor],
-        samples: usize,
+        Sent { samples, input }: Sent,
         images: &[ImageFacts],
         options: &Options,
     ) -> Result<Vec<Prediction>> {
@@ -36,6 +69,10 @@ impl Servable {
                 labelled(outputs, *scored, (self.labels(), thresholds), options.top_k)
             }
             Answering::Reconstruction(reconstruction) => reconstruction.answers(outputs, images),
+            Answering::Vision(answer) => {
+                let (is_whole, labels) = (self.is_whole(outputs, samples), self.labels());
+                answer.answers(Seen { outputs, is_whole, samples, images, input, labels }, options.vision)
+            }
             Answering::Outputs => Ok(self.raw(outputs, samples)),
         };
         answers.map_err(|error| match error {
@@ -75,9 +112,13 @@ impl Servable {
         scores.float_rows()?.enumerate().map(classified).collect()
     }
 
+    /// Returns true if outputs are those of one sample, without a batch.
+    fn is_whole(&self, outputs: &[Tensor], samples: usize) -> bool {
+        self.batching() == Batching::Whole || outputs.iter().any(|output| output.shape().first() != Some(&samples))
+    }
+
     fn raw(&self, outputs: &[Tensor], samples: usize) -> Vec<Prediction> {
-        let is_whole =
-            self.batching() == Batching::Whole || outputs.iter().any(|output| output.shape().first() != Some(&samples));
+        let is_whole = self.is_whole(outputs, samples);
         let names = self.signature().outputs.iter().map(|spec| spec.name.clone());
         let raw = |sample: usize| {
             let elements = |output: &Tensor| match is_whole {

@@ -22,10 +22,10 @@ impl Servable {
     /// # Errors
     /// What is wrong with the input, or [`Error::ModelFailed`].
     pub(crate) fn execute(&self, input: Input, options: Options) -> Result<Vec<Prediction>> {
-        let samples = input.rows(&self.model);
+        let sent = self.sent(&input);
         let (tensors, images) = self.decode(Part::Model, input, options.polarity)?;
         let outputs = self.model.infer_uncounted(&tensors)?;
-        self.predictions(&outputs, samples, &images, &options)
+        self.predictions(&outputs, sent, &images, &options)
     }
 
     /// Returns the inputs as tensors of the graph, checked against the signature.

@@ -96,7 +96,7 @@ impl Places {
             }
             Answering::Value(output) => Self::Number(*output),
             Answering::Reconstruction(reconstruction) => Self::Score(reconstruction.score()),
-            Answering::Labels(..) | Answering::Outputs => Self::Outputs,
+            Answering::Labels(..) | Answering::Vision(_) | Answering::Outputs => Self::Outputs,
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::doubt::Doubts;
 use crate::serving::execution::Runner;
+use crate::signature::MaskForm;
 use crate::tensor::Tensor;
 use crate::transform::PolarityChoice;
 
@@ -43,11 +44,28 @@ pub struct Options {
     pub polarity: PolarityChoice,
     /// The questions about the answer's reliability.
     pub doubts: Doubts,
+    /// The choices about the answer of a vision model.
+    pub vision: VisionOptions,
+}
+
+/// The choices that a request makes about the answer of a vision model, in place of the model's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct VisionOptions {
+    /// Boxes of no more confidence are left out.
+    pub confidence: Option<f32>,
+    /// The overlap above which the less confident box of a class is left out.
+    pub iou: Option<f32>,
+    /// The most boxes.
+    pub max_detections: Option<usize>,
+    /// The form of a class map.
+    pub mask: Option<MaskForm>,
+    /// True if the answer is to be drawn.
+    pub draws: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { top_k: 1, polarity: PolarityChoice::Auto, doubts: Doubts::default() }
+        Self { top_k: 1, polarity: PolarityChoice::Auto, doubts: Doubts::default(), vision: VisionOptions::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 mod answer;
 mod decode;
 mod doubt;
+mod drawing;
 mod fit;
 mod generator;
 mod identity;
@@ -12,6 +13,8 @@ mod prediction;
 mod quality;
 mod reconstruction;
 mod transforms;
+mod vision;
+mod vision_prediction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,15 +23,17 @@ use std::time::Duration;
 pub use doubt::{Anomaly, Doubts};
 pub use generator::Generator;
 pub use identity::{Identity, Places};
-pub use input::{Input, Options, Part};
+pub use input::{Input, Options, Part, VisionOptions};
 pub use named::NamedInputs;
 pub use prediction::Prediction;
 pub use quality::{LiveQuality, LossKind};
+pub use vision_prediction::{ClassArea, Detected, Painted, Segmented};
 
 pub(crate) use fit::unusable;
 pub(crate) use quality::ProbeSet;
-pub(crate) use transforms::{Answering, Labels, ScoredOutput, Transforms};
+pub(crate) use transforms::{Answering, Known, Labels, ScoredOutput, Transforms};
 
+use self::vision::VisionAnswer;
 use crate::config::SchedulingSettings;
 use crate::engine::{OptionalInput, ShapePlanCounts};
 use crate::error::{Error, Result};
@@ -185,7 +190,25 @@ impl Servable {
         match self.transforms.answering() {
             Answering::Classes(ScoredOutput { output, squash })
             | Answering::Labels(ScoredOutput { output, squash }, _) => Some((*output, *squash)),
-            Answering::Value(_) | Answering::Reconstruction(_) | Answering::Outputs => None,
+            Answering::Value(_) | Answering::Reconstruction(_) | Answering::Vision(_) | Answering::Outputs => None,
+        }
+    }
+
+    /// Returns how the outputs of a vision model are read, and what of that was guessed, in words; `None` of a model that
+    /// answers otherwise.
+    pub fn answer_text(&self) -> Option<&str> {
+        self.vision().map(VisionAnswer::said)
+    }
+
+    /// Returns the reading of outputs of a vision model that does more than to classify.
+    fn vision(&self) -> Option<&VisionAnswer> {
+        match self.transforms.answering() {
+            Answering::Vision(answer) => Some(answer),
+            Answering::Classes(_)
+            | Answering::Labels(..)
+            | Answering::Value(_)
+            | Answering::Reconstruction(_)
+            | Answering::Outputs => None,
         }
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::doubt::Anomaly;
+use super::vision_prediction::{Detected, Painted, Segmented};
 use crate::error::Error;
 use crate::tensor::Data;
 use crate::transform::{Classification, ScoredClass};
@@ -64,12 +65,44 @@ pub enum Prediction {
         #[schema(value_type = Option<f32>, required = true)]
         value: f32,
     },
+    /// A detector.
+    Detected {
+        /// The things that were found, most confident first.
+        detections: Vec<Detected>,
+    },
+    /// A segmenter.
+    Segmented(Segmented),
+    /// A model of vectors.
+    Embedded {
+        /// The vector.
+        embedding: Vec<f32>,
+    },
+    /// A model that makes a picture of a picture.
+    Painted(Painted),
     /// A model without output transform.
     Raw {
         /// The elements of each output, row by row; null where one is NaN or infinite.
         #[schema(value_type = BTreeMap<String, Vec<Option<f64>>>)]
         outputs: BTreeMap<String, Data>,
     },
+}
+
+impl Prediction {
+    /// Returns about how many bytes the answer takes in JSON.
+    pub fn json_bytes(&self) -> usize {
+        // A class takes about 64 bytes, a box twice as many, and a number about ten.
+        match self {
+            Self::Classified { classification, .. } => 64 * (1 + classification.top_k.len()),
+            Self::Labelled { labels, top_k } => 64 * (labels.len() + top_k.len()),
+            Self::Reconstructed { reconstruction, latent, .. } => reconstruction.len() + 10 * latent.len(),
+            Self::Number { .. } => 16,
+            Self::Detected { detections } => 128 * (1 + detections.len()),
+            Self::Segmented(segmented) => segmented.json_bytes(),
+            Self::Embedded { embedding } => 16 + 10 * embedding.len(),
+            Self::Painted(painted) => 64 + painted.image.len(),
+            Self::Raw { outputs } => outputs.values().map(|output| 32 + 10 * output.len()).sum(),
+        }
+    }
 }
 
 /// Returns the error for outputs that hold NaN or an infinity, where an answer cannot be made without every number.

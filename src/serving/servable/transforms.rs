@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::fit;
 use super::reconstruction::Reconstruction;
+use super::vision::VisionAnswer;
 use crate::error::Result;
 use crate::repository::Manifest;
-use crate::signature::{OutputTransform, Signature, Transform, scored_classes};
+use crate::signature::{GraphFacts, OutputTransform, Signature, Transform, scored_classes};
 use crate::tensor::Tensor;
 use crate::transform::{ImageLimits, SequenceEncoder, Squash};
 
@@ -21,6 +22,8 @@ pub(crate) enum Answering {
     Value(usize),
     /// The outputs of an autoencoder.
     Reconstruction(Reconstruction),
+    /// The outputs of a vision model that does more than to classify.
+    Vision(VisionAnswer),
     /// All outputs, as they are.
     Outputs,
 }
@@ -41,6 +44,17 @@ pub(crate) struct Labels {
     pub(crate) classes: Vec<String>,
     /// By output: the classes that a file of Triton's repository names.
     pub(crate) outputs: BTreeMap<usize, Vec<String>>,
+}
+
+/// Everything that is known of the graph of a version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// The manifest of the version, if it has one.
+    pub(crate) manifest: Option<&'a Manifest>,
+    /// Inputs and outputs.
+    pub(crate) signature: &'a Signature,
+    /// The words of its exporter.
+    pub(crate) facts: &'a GraphFacts,
 }
 
 /// Everything between the input of a request and the graph, and between the graph and an answer.
@@ -64,14 +78,13 @@ impl Transforms {
     pub(crate) fn new(
         declared: Option<Transform>,
         labels: Labels,
-        manifest: Option<&Manifest>,
-        graph: &Signature,
+        known: Known<'_>,
         image_limits: ImageLimits,
     ) -> Result<Self> {
         let answering = match &declared {
             Some(transform) => {
-                fit::inputs(transform, graph)?;
-                answering(transform, &labels.classes, manifest, graph)?
+                fit::inputs(transform, known.signature)?;
+                answering(transform, &labels.classes, known)?
             }
             None => Answering::Outputs,
         };
@@ -87,7 +100,11 @@ impl Transforms {
     pub(super) fn required_inputs(&self, inputs: usize) -> usize {
         match self.answering {
             Answering::Reconstruction(_) => 1,
-            Answering::Classes(_) | Answering::Labels(..) | Answering::Value(_) | Answering::Outputs => inputs,
+            Answering::Classes(_)
+            | Answering::Labels(..)
+            | Answering::Value(_)
+            | Answering::Vision(_)
+            | Answering::Outputs => inputs,
         }
     }
 
@@ -104,12 +121,8 @@ impl Transforms {
     }
 }
 
-fn answering(
-    transform: &Transform,
-    labels: &[String],
-    manifest: Option<&Manifest>,
-    graph: &Signature,
-) -> Result<Answering> {
+fn answering(transform: &Transform, labels: &[String], known: Known<'_>) -> Result<Answering> {
+    let Known { manifest, signature: graph, facts } = known;
     match &transform.output {
         OutputTransform::Classification { probabilities, scores } => {
             let output = fit::distribution(probabilities, labels, graph)?;
@@ -128,6 +141,13 @@ fn answering(
         OutputTransform::Reconstruction { .. } => {
             let reconstruction = Reconstruction::of(transform, manifest, graph)?;
             Ok(reconstruction.map_or(Answering::Outputs, Answering::Reconstruction))
+        }
+        OutputTransform::Detections(_)
+        | OutputTransform::Segmentation(_)
+        | OutputTransform::Embedding(_)
+        | OutputTransform::Image(_) => {
+            let answer = VisionAnswer::of(transform, graph, facts, labels.len())?;
+            Ok(answer.map_or(Answering::Outputs, Answering::Vision))
         }
         OutputTransform::Raw => Ok(Answering::Outputs),
     }

@@ -83,9 +83,13 @@ pub fn reference_of(folder: &Path, data: &DataSource, taken: Taken) -> Result<Dr
     };
     let plan = Plan::load(&files.onnx)?;
     match &transform.output {
-        OutputTransform::Labels { .. } | OutputTransform::Reconstruction { .. } | OutputTransform::Raw => {
-            of_inputs(&held_out, &transform)
-        }
+        OutputTransform::Labels { .. }
+        | OutputTransform::Reconstruction { .. }
+        | OutputTransform::Detections(_)
+        | OutputTransform::Segmentation(_)
+        | OutputTransform::Embedding(_)
+        | OutputTransform::Image(_)
+        | OutputTransform::Raw => of_inputs(&held_out, &transform),
         OutputTransform::Classification { .. } | OutputTransform::Regression { .. } => {
             of_graph(&plan, &transform, &held_out)
         }
@@ -141,6 +145,10 @@ pub(super) fn of_graph(plan: &Plan, transform: &Transform, data: &ReferenceData)
         OutputTransform::Classification { scores: Scores::Logits, .. }
         | OutputTransform::Labels { .. }
         | OutputTransform::Reconstruction { .. }
+        | OutputTransform::Detections(_)
+        | OutputTransform::Segmentation(_)
+        | OutputTransform::Embedding(_)
+        | OutputTransform::Image(_)
         | OutputTransform::Raw => {}
     }
     Ok(reference)

@@ -19,3 +19,4 @@ mod tfs_errors;
 mod tfs_models;
 mod tfs_predict;
 mod torchserve;
+mod vision;

@@ -1,8 +1,11 @@
 //! Writes outputs as JSON in TensorFlow Serving's layout.
 
+use serde::Serialize;
+
 use crate::api::json::{Layout, Writer};
 use crate::api::tfs::Class;
 use crate::error::{Error, Result};
+use crate::serving::Prediction;
 use crate::signature::{DType, Signature, TensorSpec};
 use crate::tensor::Tensor;
 
@@ -22,6 +25,20 @@ pub(super) fn predictions(signature: &Signature, outputs: &[Tensor], layout: Lay
         Layout::Rows => rows(&signature.outputs, outputs),
         Layout::Columns => Ok(columns(&signature.outputs, outputs)),
     }
+}
+
+/// The answers of a vision model, in the place that `:predict` has for them.
+#[derive(Serialize)]
+struct Seen<'a> {
+    predictions: &'a [Prediction],
+}
+
+/// Writes the answers of a vision model to pictures, which are the same in every protocol that carries JSON.
+///
+/// # Errors
+/// [`Error::Internal`] when they cannot be written.
+pub(super) fn seen(predictions: &[Prediction]) -> Result<Vec<u8>> {
+    serde_json::to_vec(&Seen { predictions }).map_err(|error| Error::internal("the answer could not be written", error))
 }
 
 fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {

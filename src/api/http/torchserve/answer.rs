@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::api::json::Writer;
 use crate::api::offload::off_reactor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Stage;
 use crate::serving::{Prediction, Servable};
 use crate::signature::Batching;
@@ -36,6 +36,21 @@ pub(super) fn classes(predictions: &[Prediction], is_one: bool) -> Vec<u8> {
         json.end_list();
     }
     json.finish()
+}
+
+/// Writes the answers of a vision model as `/predict` has them; that of one sample without a list around it.
+pub(super) async fn vision(servable: &Servable, predictions: Vec<Prediction>, is_one: bool) -> Result<Vec<u8>> {
+    let start = Instant::now();
+    let write = move || match predictions.as_slice() {
+        [prediction] if is_one => serde_json::to_vec_pretty(prediction),
+        all => serde_json::to_vec_pretty(all),
+    };
+    let body = off_reactor(usize::MAX, move || {
+        write().map_err(|error| Error::internal("the answer could not be written", error))
+    });
+    let body = body.await?;
+    servable.metrics().observe(Stage::Encode, start.elapsed());
+    Ok(body)
 }
 
 /// Writes the outputs of each sample: the value of a model's only output, or an object of them by name.

@@ -87,6 +87,9 @@ async fn predict(state: &ApiState, model: &str, version: Option<&str>, request: 
         let body = answer::classes(&predicted.predictions, is_one);
         servable.metrics().observe(Stage::Encode, start.elapsed());
         body
+    } else if servable.answer_text().is_some() {
+        let predicted = state.predictor().predict(&context, servable.clone(), input, Options::default()).await?;
+        answer::vision(&servable, predicted.predictions, is_one).await?
     } else {
         let inference = state.predictor().infer(&context, &servable, input, Options::default()).await?;
         answer::tensors(&servable, inference.outputs, is_one).await?
