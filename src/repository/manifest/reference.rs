@@ -132,7 +132,7 @@ impl DriftReference {
             ("length", self.length.as_ref()),
             ("unknown_tokens", self.unknown_tokens.as_ref()),
         ];
-        for (name, histogram) in named.into_iter().filter_map(|(name, histogram)| Some((name, histogram?))) {
+        for (name, histogram) in named.iter().filter_map(|(name, histogram)| Some((name, (*histogram)?))) {
             let Histogram { edges, counts } = histogram;
             if counts.len() != edges.len() + 1 || !edges.is_sorted_by(|a, b| a < b) {
                 let (counts, edges) = (counts.len(), edges.len());
@@ -140,6 +140,14 @@ impl DriftReference {
                     "the reference's {name} has {counts} counts for {edges} edges, which must ascend and be one fewer"
                 )));
             }
+        }
+        let columns = self.columns.iter().map(|column| column.counts.as_slice());
+        let inverted = [self.samples as u64, self.inverted.unwrap_or(0)];
+        let ranked = [self.unusual.as_ref().map_or(0, |ranks| ranks.samples)];
+        let mut all = named.iter().filter_map(|(_, histogram)| Some(histogram.as_ref()?.counts.as_slice()));
+        let are_too_many = |counts: &[u64]| !is_countable(counts);
+        if all.any(are_too_many) || columns.chain([self.predictions.as_slice(), &inverted, &ranked]).any(are_too_many) {
+            return Err(problem("the reference counts more samples than there can be".into()));
         }
         let is_odd = |column: &&ColumnReference| match &column.edges {
             Some(edges) => column.counts.len() != edges.len() + 2 || !edges.is_sorted_by(|a, b| a < b),
@@ -163,4 +171,10 @@ impl DriftReference {
         }
         Ok(())
     }
+}
+
+/// Returns true if the sum of counts is one that a float of 64 bits holds exactly.
+fn is_countable(counts: &[u64]) -> bool {
+    let sum = counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
+    sum.is_some_and(|sum| sum <= 1 << 53)
 }
