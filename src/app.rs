@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Watch, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
@@ -97,10 +98,8 @@ impl App {
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let drift = DriftReports::new(config.monitoring.clone());
-        let watch = config.monitoring.enabled.then(|| watch(&config, &metrics, &drift)).transpose()?;
-        if let Some(watch) = &watch {
-            predictor.observe(watch.monitor.observer())?;
-        }
+        let start = || observe(&config, &metrics, &drift, &predictor);
+        let watch = config.monitoring.enabled.then(start).transpose()?;
         let serving = &config.serving;
         let load = LoadSettings {
             // Compute threads, the runtime's workers (one a core) and the load threads.
@@ -178,6 +177,17 @@ impl App {
         api::grpc::Services::new(self.state.clone())
     }
 
+    /// Starts what goes on beside the answering, until `closed` turns true.
+    fn background(&self, closed: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let replay = |interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone()));
+        let keep = |watch: &Watch| {
+            let (predictor, store) = (self.predictor.clone(), watch.store.clone());
+            tokio::spawn(keep_gauges(predictor, store, closed.clone()))
+        };
+        let probes = self.config.serving.probe_interval.map(replay);
+        probes.into_iter().chain(self.watch.as_ref().map(keep)).collect()
+    }
+
     /// Accepts and answers until `stop` resolves; then readiness turns false, the grace time passes,
     /// accepting ends, requests under way finish, and all threads are joined, except for those that do not end.
     ///
@@ -189,15 +199,7 @@ impl App {
             GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.http()),
         };
         let closed = self.state.health().closing();
-        let probes = self
-            .config
-            .serving
-            .probe_interval
-            .map(|interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone())));
-        let gauges = self
-            .watch
-            .as_ref()
-            .map(|watch| tokio::spawn(keep_gauges(self.predictor.clone(), watch.store.clone(), closed.clone())));
+        let tasks = self.background(&closed);
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
         let over_http = &metrics.http.connections;
         let mut ports = vec![(listeners.http, first, over_http)];
@@ -227,7 +229,7 @@ impl App {
                 shutdown = Shutdown::Forced;
             }
         }
-        for task in probes.into_iter().chain(gauges) {
+        for task in tasks {
             drop(task.await);
         }
         // Whoever asked has been answered or has left: nobody waits for what still runs.
@@ -248,7 +250,7 @@ impl App {
 }
 
 /// Starts what observes predictions and keeps them.
-fn watch(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports) -> Result<Watch> {
+fn observe(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predictor: &Predictor) -> Result<Watch> {
     let monitoring = &config.monitoring;
     let settings = StoreSettings {
         folder: config.lifecycle.state_dir.clone(),
@@ -260,6 +262,7 @@ fn watch(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports) -> Resul
     let store = Arc::new(Store::open(settings, metrics.store.clone())?);
     let drift = DriftWatch::new(metrics.drift.clone(), drift.clone());
     let monitor = Arc::new(Monitor::start(vec![Box::new(Log::new(store.clone())), Box::new(drift)])?);
+    predictor.observe(monitor.observer())?;
     Ok(Watch { monitor, store })
 }
 

@@ -5,6 +5,13 @@ use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts,
 use super::{LATENCY_SECONDS, register};
 use crate::error::Result;
 
+/// What may become of a piece of feedback.
+const FEEDBACK: &[&str] =
+    &["joined", "duplicate", "superseded", "outvoted", "retracted", "held", "rejected", "expired"];
+
+/// How the store may fail.
+const FAILURES: &[&str] = &["full", "busy", "io", "corrupt", "unreachable", "unusable"];
+
 /// The metrics of the store. Its counters are few and off the path of requests.
 #[derive(Debug, Clone)]
 pub struct StoreMetrics {
@@ -25,8 +32,11 @@ pub struct StoreMetrics {
 
 impl StoreMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self> {
-        let counter = |name: &str, help: &str, label: &str| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), &[label]))
+        // Every series is there from the beginning, so that the first event is a rise.
+        let counter = |name: &str, help: &str, outcomes: &[&str]| -> Result<IntCounterVec> {
+            let family = register(registry, IntCounterVec::new(Opts::new(name, help), &["outcome"]))?;
+            outcomes.iter().for_each(|outcome| add(&family, outcome, 0));
+            Ok(family)
         };
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help));
         let commits = HistogramOpts::new("weir_store_commit_duration_seconds", "Time of each commit of the store.");
@@ -34,10 +44,10 @@ impl StoreMetrics {
             records: counter(
                 "weir_prediction_log_records_total",
                 "Samples for the store of predictions: written, or dropped because it was full or did not keep up.",
-                "outcome",
+                &["written", "dropped"],
             )?,
-            feedback: counter("weir_feedback_total", "Pieces of feedback, by what became of them.", "outcome")?,
-            errors: counter("weir_store_errors_total", "Failures of the store, by what is wrong with it.", "outcome")?,
+            feedback: counter("weir_feedback_total", "Pieces of feedback, by what became of them.", FEEDBACK)?,
+            errors: counter("weir_store_errors_total", "Failures of the store, by what is wrong with it.", FAILURES)?,
             queue: gauge("weir_store_queue_depth", "Samples that wait to be written.")?,
             held: gauge("weir_feedback_held", "Pieces of feedback that wait for their predictions.")?,
             commits: register(registry, Histogram::with_opts(commits.buckets(LATENCY_SECONDS.to_vec())))?,
