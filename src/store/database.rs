@@ -42,7 +42,7 @@ pub(super) struct Fields(Vec<Value>);
 /// A connection.
 pub(super) enum Connection {
     Sqlite(rusqlite::Connection),
-    Postgres { client: postgres::Client, statements: HashMap<&'static str, postgres::Statement> },
+    Postgres { client: Box<postgres::Client>, statements: HashMap<&'static str, postgres::Statement> },
 }
 
 impl Place {
@@ -54,7 +54,7 @@ impl Place {
                 let mut config: postgres::Config = url.parse()?;
                 config.connect_timeout(PATIENCE);
                 let client = config.connect(postgres::NoTls)?;
-                Connection::Postgres { client, statements: HashMap::new() }
+                Connection::Postgres { client: Box::new(client), statements: HashMap::new() }
             }
         };
         connection.begin()?;

@@ -202,14 +202,11 @@ impl Session {
 
     /// Draws the conclusions from what happened.
     fn judge<T>(&mut self, done: Outcome<T>) -> Outcome<T> {
-        let fault = match &done {
-            Ok(_) => {
-                if let Some(kind) = self.failing.take() {
-                    tracing::info!(kind, "the store works again");
-                }
-                return done;
+        let Err(fault) = &done else {
+            if let Some(kind) = self.failing.take() {
+                tracing::info!(kind, "the store works again");
             }
-            Err(fault) => fault,
+            return done;
         };
         self.metrics.failed(fault.name());
         if self.failing != Some(fault.name()) {

@@ -32,10 +32,13 @@ const TICK: Duration = Duration::from_secs(1);
 
 const FILE: &str = "weir.db";
 
+/// The way back to whoever asked.
+type Reply<T> = oneshot::Sender<Result<T>>;
+
 enum Command {
     Log(Vec<Logged>),
-    Feedback(Vec<Feedback>, oneshot::Sender<Result<Vec<Verdict>>>),
-    Quality(QualityQuery, oneshot::Sender<Result<Vec<VersionQuality>>>),
+    Feedback(Vec<Feedback>, Reply<Vec<Verdict>>),
+    Quality(QualityQuery, Reply<Vec<VersionQuality>>),
     Close,
 }
 
@@ -147,8 +150,8 @@ struct Writer {
 #[derive(Default)]
 struct Group {
     samples: Vec<Logged>,
-    feedback: Vec<(Vec<Feedback>, oneshot::Sender<Result<Vec<Verdict>>>)>,
-    questions: Vec<(QualityQuery, oneshot::Sender<Result<Vec<VersionQuality>>>)>,
+    feedback: Vec<(Vec<Feedback>, Reply<Vec<Verdict>>)>,
+    questions: Vec<(QualityQuery, Reply<Vec<VersionQuality>>)>,
     is_last: bool,
 }
 
