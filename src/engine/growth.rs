@@ -2,6 +2,7 @@
 //! show in a run of few.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use super::attempts::Attempts;
@@ -47,23 +48,23 @@ pub(super) fn compare(
     limits: Limits,
 ) -> Result<Growth> {
     let begun = Instant::now();
-    let all = example.drawn(specs, Some(limits.samples), draw)?;
-    let rows = |range: std::ops::Range<usize>| -> Vec<Tensor> {
-        all.iter().map(|tensor| tensor.slice_rows(range.clone())).collect()
-    };
-    let first = attempts.run(&rows(0..1))?;
+    let one = example.drawn(specs, Some(1), draw)?;
+    let first = attempts.run(&one)?;
     let elements = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.data().len()).sum::<usize>();
-    let of_sample = (elements(&rows(0..1)) + elements(&first)).max(1);
+    let of_sample = (elements(&one) + elements(&first)).max(1);
+    let largest = limits.samples.min(MAX_ELEMENTS / of_sample);
     let mut expected = begun.elapsed() * SMALLEST as u32;
     let mut alone = BTreeMap::from([(0, first)]);
     let mut agreed = 0;
-    let sizes = std::iter::successors(Some(SMALLEST), |size| Some(size * 2)).take_while(|size| *size < limits.samples);
-    for size in sizes.chain(std::iter::once(limits.samples)) {
-        if begun.elapsed() + expected > limits.patience || size * of_sample > MAX_ELEMENTS {
+    let sizes = std::iter::successors(Some(SMALLEST), |size| Some(size * 2)).take_while(|size| *size < largest);
+    for size in sizes.chain((largest >= SMALLEST).then_some(largest)) {
+        if begun.elapsed() + expected > limits.patience {
             break;
         }
         let running = Instant::now();
-        let together = match attempts.run(&rows(0..size)) {
+        // A draw of more samples begins with the same ones.
+        let inputs = example.drawn(specs, Some(size), draw)?;
+        let together = match attempts.run(&inputs) {
             Ok(together) => together,
             Err(error) if agreed == 0 => return Err(error),
             // More samples than it takes: runs are no larger than those that agreed.
@@ -72,8 +73,11 @@ pub(super) fn compare(
         expected = running.elapsed() * 2;
         for row in [0, 1, 2, size / 2, size - 1] {
             let own = match alone.entry(row) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(place) => place.insert(attempts.run(&rows(row..row + 1))?),
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let sample: Vec<Tensor> = inputs.iter().map(|tensor| tensor.slice_rows(row..row + 1)).collect();
+                    place.insert(attempts.run(&sample)?)
+                }
             };
             if let Some(output) = differs(&together, own, size, row) {
                 return Ok(Growth::Differs(output));

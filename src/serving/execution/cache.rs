@@ -66,6 +66,12 @@ impl ResponseCache {
         found
     }
 
+    /// Forgets all outputs.
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
+        self.metrics.bytes.set(0.0);
+    }
+
     /// Keeps outputs under a key.
     pub(crate) fn insert(&self, key: Key, outputs: Outputs) {
         self.cache.insert(key, outputs);

@@ -1,6 +1,6 @@
 //! A runner: one graph with all it needs to answer requests in tensors.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -103,6 +103,8 @@ pub struct Runner {
     answered: OnceLock<Vec<Tensor>>,
     settings: SchedulingSettings,
     cache: Option<ResponseCache>,
+    /// Done once answers of shared runs, which were seen to be wrong, are out of the cache.
+    forgotten: Once,
     source: GraphSource,
 }
 
@@ -121,6 +123,7 @@ impl Runner {
             answered: OnceLock::new(),
             settings,
             cache,
+            forgotten: Once::new(),
             source,
         }
     }
@@ -343,6 +346,9 @@ impl Runner {
     /// Looks into the response cache, if there is one.
     pub(super) fn recall(&self, inputs: &[Tensor], counted: bool) -> Recalled {
         let Some(cache) = &self.cache else { return Recalled::Unknown(None) };
+        if self.graph.refuted().is_some() {
+            self.forgotten.call_once(|| cache.clear());
+        }
         let start = Instant::now();
         let key = ResponseCache::key(inputs);
         let found = cache.get(&key);
