@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use answer::{AnswerSpec, Scores, scored_classes};
-pub use columns::{Column, ColumnKind, MOST_WATCHED_COLUMNS};
+pub use columns::{Column, ColumnKind, DateOrder, MOST_WATCHED_COLUMNS};
 pub use facts::{GraphFacts, Step};
 pub use guess::{Guess, Line};
 pub use image::{

@@ -46,7 +46,9 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<ExitCode> {
     let found = args.model.find(&args.models)?;
     let data = read_for(found.files.folder(), &args.data, args.reading.options())?;
     let name = args.data.display().to_string();
-    let outcome = calibrate(found.files.folder(), &data, &name, (!args.no_publish).then_some(args.models.as_path()))?;
+    let models = (!args.no_publish).then_some(args.models.as_path());
+    let mut check = |folder: &std::path::Path| super::rehearse(folder, &found.name);
+    let outcome = calibrate(found.files.folder(), &data, &name, models, &mut check)?;
     let text = match args.json {
         true => {
             let json = serde_json::to_string_pretty(&outcome)

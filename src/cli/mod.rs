@@ -15,6 +15,7 @@ mod lr_find;
 mod models;
 mod openapi;
 mod paint;
+mod predict;
 mod progress;
 mod reading;
 mod recipe;
@@ -24,13 +25,16 @@ mod train;
 mod tune;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
+use crate::config::ServeOptions;
 use crate::error::{Error, Kind, Result};
+use crate::ids::ModelName;
 
 /// Train neural networks, serve them and any other ONNX model, and watch how well they do.
 #[derive(Debug, Parser)]
@@ -65,6 +69,8 @@ enum Command {
     Data(data::DataArgs),
     /// Evaluate a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
+    /// Write what a version answers for every sample of a data set, without a server
+    Predict(predict::PredictArgs),
     /// Calibrate a version's confidences (temperature scaling), and publish the result as its next version
     Calibrate(calibrate::CalibrateArgs),
     /// Make the reference that a version's live traffic is compared with
@@ -101,6 +107,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Predict(args) => predict::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Drift(args) => drift::run(&args),
         Command::Models(args) => models::run(&args),
@@ -139,6 +146,16 @@ fn print(text: &str) -> Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("write to", "standard output"))
+}
+
+/// Loads a version that is about to be published, as `weir serve` does by its defaults.
+///
+/// # Errors
+/// [`Error::GateMissed`] saying why it does not load.
+fn rehearse(folder: &Path, model: &ModelName) -> Result<()> {
+    let config = ServeOptions::default().resolve()?;
+    crate::serving::rehearse(folder, model, &config.serving)
+        .map_err(|error| Error::GateMissed(format!("the version cannot be served: {error}")))
 }
 
 /// The first Ctrl-C or SIGTERM asks the run to save and stop, the second ends the process.

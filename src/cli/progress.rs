@@ -31,10 +31,20 @@ pub(super) fn complaint(what: &str) {
     drop(writeln!(err, "{red}error:{plain} {what}"));
 }
 
+/// Prints what was found out about the data as one line on standard error.
+pub(super) fn note(what: &str) {
+    // With standard error closed there is no way left to say anything.
+    drop(writeln!(std::io::stderr().lock(), "note: {what}"));
+}
+
 /// Returns the accuracy in words; empty without one.
 pub(super) fn accuracy(share: Option<f64>) -> String {
     share.map_or_else(String::new, |share| format!(" accuracy {:.2} %", share * 100.0))
 }
+
+/// Parameters from which on a network is called large, in all and for each sample.
+const LARGE: usize = 1_000_000;
+const LARGE_FOR_A_SAMPLE: usize = 1_000;
 
 /// Shows a training run on standard error.
 #[derive(Debug)]
@@ -71,6 +81,13 @@ impl TrainingProgress {
         let what = data.train.kind.plural();
         let [training, validation] = [&data.train, &data.validation].map(|part| grouped(part.len()));
         self.say(&format!("training on {training} {what}, {validation} held out for validation"));
+        if parameters > LARGE && parameters > LARGE_FOR_A_SAMPLE * data.train.len() {
+            let smaller = if data.train.is_images() { "; --image-size HxW makes pictures smaller" } else { "" };
+            self.say(&format!(
+                "warning: {} parameters for {training} {what}: the network can learn these by heart{smaller}",
+                grouped(parameters)
+            ));
+        }
     }
 
     pub(super) fn step(&mut self, report: &StepReport) {

@@ -4,7 +4,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::Value;
 
-use crate::repository::{DataFormat, ReadSettings, TaskChoice, parse_size};
+use crate::repository::{DataFormat, PictureChoice, ReadSettings, TaskChoice, parse_character, parse_size};
 use crate::signature::TokenSplit;
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
 
@@ -20,6 +20,28 @@ pub(super) struct ReadingArgs {
     /// Task to train for [default: auto]
     #[arg(long, value_name = "TASK", help_heading = "Data")]
     task: Option<TaskChoice>,
+    /// Transform of pictures: drawing exchanges black and white where a picture seems dark on bright, and serving then
+    /// does the same; as-is never does [default: drawing for the presets called mnist-…, as-is for all others]
+    #[arg(long, value_name = "TRANSFORM", help_heading = "Data")]
+    transform: Option<PictureChoice>,
+    /// Character between the cells of a CSV file: one character, or tab [default: , ; tab or |, whichever fits]
+    #[arg(long, value_name = "CHARACTER", value_parser = separator, help_heading = "Data")]
+    separator: Option<char>,
+    /// Decimal mark of the numbers in a CSV file, . or , [default: found in each column]
+    #[arg(long, value_name = "MARK", value_parser = decimal, help_heading = "Data")]
+    decimal: Option<char>,
+    /// Whether the first row of a CSV file holds the names of the columns [default: by how it differs from the others]
+    #[arg(long, value_name = "yes|no", value_parser = yes_or_no, help_heading = "Data")]
+    header: Option<bool>,
+    /// Encoding of text files, as utf-16, latin1 or shift_jis [default: UTF-8, or UTF-16 where the file shows it]
+    #[arg(long, value_name = "NAME", value_parser = encoding, help_heading = "Data")]
+    encoding: Option<String>,
+    /// Further words that stand for a missing value; those of pandas and ? do anyway
+    #[arg(long, value_name = "WORD,…", value_delimiter = ',', allow_hyphen_values = true, help_heading = "Data")]
+    missing: Vec<String>,
+    /// Columns to learn from although they seem to be the index, which is left out
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
+    keep: Vec<String>,
     /// Columns to leave out
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
     ignore: Vec<String>,
@@ -34,7 +56,7 @@ pub(super) struct ReadingArgs {
     /// once]
     #[arg(long, value_name = "N", value_parser = at_least_one(), help_heading = "Data")]
     vocabulary: Option<usize>,
-    /// Rule for splitting text into tokens [default: words]
+    /// Rule for splitting text into tokens [default: words, or characters where texts have no spaces, as Chinese]
     #[arg(long, value_name = "RULE", help_heading = "Data")]
     tokens: Option<TokenSplit>,
     /// Height and width that images are resized to, as 28x28 [default: the most common size]
@@ -58,13 +80,20 @@ impl ReadingArgs {
             target: self.target.clone(),
             task: self.task.unwrap_or_default(),
             image_size: self.image_size,
+            transform: self.transform.unwrap_or_default(),
+            separator: self.separator,
+            decimal: self.decimal,
+            header: self.header,
+            encoding: self.encoding.clone(),
+            missing: self.missing.clone(),
+            keep: self.keep.clone(),
             ignore: self.ignore.clone(),
             sequence: self.sequence.clone(),
             steps: self.steps,
             vocabulary: self.vocabulary,
-            tokens: self.tokens.unwrap_or_default(),
+            tokens: self.tokens,
         };
-        DataOptions { reading, memory: self.data_memory.unwrap_or(DEFAULT_DATA_MEMORY) }
+        DataOptions { reading, memory: self.data_memory.unwrap_or(DEFAULT_DATA_MEMORY), ..DataOptions::default() }
     }
 
     /// Returns the given ones as settings of a recipe.
@@ -77,6 +106,14 @@ impl ReadingArgs {
         add("--format", "format", self.format.as_ref().and_then(name));
         add("--target", "target", self.target.clone().map(Value::String));
         add("--task", "task", self.task.as_ref().and_then(name));
+        let list = |words: &[String]| (!words.is_empty()).then(|| Value::String(words.join(",")));
+        add("--transform", "transform", self.transform.map(|transform| word(&transform)));
+        add("--separator", "separator", self.separator.map(|mark| Value::String(mark.into())));
+        add("--decimal", "decimal", self.decimal.map(|mark| Value::String(mark.into())));
+        add("--header", "header", self.header.map(|header| if header { "yes" } else { "no" }.into()));
+        add("--encoding", "encoding", self.encoding.clone().map(Value::String));
+        add("--missing", "missing", list(&self.missing));
+        add("--keep", "keep", list(&self.keep));
         add("--ignore", "ignore", (!self.ignore.is_empty()).then(|| self.ignore.join(",").into()));
         add("--image-size", "image_size", self.image_size.map(|[height, width]| format!("{height}x{width}").into()));
         let whole =
@@ -94,6 +131,43 @@ impl ReadingArgs {
 /// Returns the name of a value, which is the same in settings and flags.
 fn name(value: &impl ValueEnum) -> Option<Value> {
     value.to_possible_value().map(|value| value.get_name().into())
+}
+
+/// Returns the name of a transform as settings write it.
+fn word(transform: &PictureChoice) -> Value {
+    match transform {
+        PictureChoice::Auto => "auto",
+        PictureChoice::AsIs => "as_is",
+        PictureChoice::Drawing => "drawing",
+    }
+    .into()
+}
+
+fn separator(text: &str) -> std::result::Result<char, String> {
+    parse_character(text)?.ok_or_else(|| "expected one character, as ; or tab".into())
+}
+
+fn decimal(text: &str) -> std::result::Result<char, String> {
+    match text {
+        "." => Ok('.'),
+        "," => Ok(','),
+        _ => Err("expected . or ,".into()),
+    }
+}
+
+fn yes_or_no(text: &str) -> std::result::Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("expected yes or no".into()),
+    }
+}
+
+fn encoding(text: &str) -> std::result::Result<String, String> {
+    let known = encoding_rs::Encoding::for_label(text.as_bytes()).is_some();
+    known
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected the name of an encoding, as utf-16le, latin1 or shift_jis".into())
 }
 
 fn bytes(text: &str) -> std::result::Result<u64, String> {

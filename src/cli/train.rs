@@ -1,7 +1,7 @@
 //! `weir train`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,6 +114,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
         progress: TrainingProgress::new(request.fit.epochs, args.quiet),
         metrics,
         stop: super::stop_on_signal()?,
+        model: request.model()?,
     };
     watch.progress.say(&format!("{}: {}", request.network(), request.description()));
     watch.progress.say(&format!("run {}, seed {}", run_dir.path().display(), request.fit.seed));
@@ -213,6 +214,8 @@ struct Show {
     progress: TrainingProgress,
     metrics: Arc<TrainingMetrics>,
     stop: Arc<AtomicBool>,
+    /// The name to publish under.
+    model: ModelName,
 }
 
 impl Watch for Show {
@@ -234,5 +237,9 @@ impl Watch for Show {
         }
         self.progress.epoch(report);
         Ok(())
+    }
+
+    fn staged(&mut self, folder: &Path) -> Result<()> {
+        super::rehearse(folder, &self.model)
     }
 }

@@ -16,6 +16,16 @@ pub enum Encoding {
         /// True if an additional number says whether this one is missing (1) or not (0).
         tells_missing: bool,
     },
+    /// A date or time in days: `(x − mean) / deviation`, then whether it is missing, then sine and cosine of its phase in
+    /// each period. A missing one, NaN, becomes 0 in all of these.
+    Moment {
+        /// The mean of the training data.
+        mean: f32,
+        /// The standard deviation of the training data, above 0.
+        deviation: f32,
+        /// The lengths of the periods in days, as 7 for a week.
+        periods: Vec<f32>,
+    },
     /// One number per category: 1 for the category of the element, a whole number from 0, and 0 for all others.
     OneHot {
         /// The number of categories.
@@ -28,6 +38,7 @@ impl Encoding {
     pub fn width(&self) -> usize {
         match self {
             Self::Standard { tells_missing, .. } => 1 + usize::from(*tells_missing),
+            Self::Moment { periods, .. } => 2 + 2 * periods.len(),
             Self::OneHot { categories } => *categories,
         }
     }

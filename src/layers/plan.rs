@@ -189,6 +189,9 @@ fn encode(input: &[usize], columns: &[Encoding]) -> Fitted {
     }
     let is_possible = |column: &Encoding| match column {
         Encoding::Standard { mean, deviation, .. } => mean.is_finite() && *deviation > 0.0,
+        Encoding::Moment { mean, deviation, periods } => {
+            mean.is_finite() && *deviation > 0.0 && periods.iter().all(|period| *period > 0.0 && period.is_finite())
+        }
         Encoding::OneHot { categories } => *categories <= LARGEST,
     };
     let width: usize = columns.iter().map(Encoding::width).sum();

@@ -51,6 +51,18 @@ impl FoundVersion {
         })
     }
 
+    /// Returns a version that is not in its place yet, in a folder of any name; its number is 0.
+    pub fn staged(folder: &Path, name: ModelName) -> Self {
+        Self {
+            name,
+            version: Version(0),
+            files: folder.into(),
+            model_files: folder.parent().unwrap_or(folder).into(),
+            settings: Arc::default(),
+            other_graphs: Arc::default(),
+        }
+    }
+
     /// Returns the name of the file that holds the graph: the one that the settings name, or else `model.onnx`, or
     /// else the only one that ends in `.onnx` in a folder without a manifest.
     pub fn model_file(&self) -> &str {

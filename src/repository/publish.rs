@@ -24,11 +24,14 @@ pub struct Publication {
     pub files: Vec<(&'static str, Vec<u8>)>,
 }
 
-/// Publishes the next version of a model and returns its number and folder.
+/// Judges the folder of a version that is complete, before it becomes visible. An error keeps it from being published.
+pub type Check<'c> = dyn FnMut(&Path) -> Result<()> + 'c;
+
+/// Publishes the next version of a model, if `check` lets it pass, and returns its number and folder.
 ///
 /// # Errors
-/// [`Error::Io`] when a step fails; nothing is visible then, and the staging folder is removed.
-pub fn publish(root: &Path, mut publication: Publication) -> Result<(Version, PathBuf)> {
+/// [`Error::Io`] when a step fails, and what `check` returns; nothing is visible then, and the staging folder is removed.
+pub fn publish(root: &Path, mut publication: Publication, check: &mut Check<'_>) -> Result<(Version, PathBuf)> {
     let model = root.join(publication.manifest.model.as_str());
     fs::create_dir_all(&model).map_err(Error::io("create", &model))?;
     let entry = |(name, bytes): &(&str, Vec<u8>)| {
@@ -46,6 +49,9 @@ pub fn publish(root: &Path, mut publication: Publication) -> Result<(Version, Pa
             .map_err(|error| Error::internal("the manifest could not be written", error))?;
         write_durably(&staging.0.join(MANIFEST_FILE), format!("{text}\n").as_bytes())?;
         sync_folder(&staging.0)?;
+        if attempt == 1 {
+            check(&staging.0)?;
+        }
         let place = model.join(publication.manifest.version.to_string());
         match fs::rename(&staging.0, &place) {
             Ok(()) => {

@@ -36,6 +36,20 @@ pub enum TaskChoice {
     Regression,
 }
 
+/// The choice of what is done with pictures before a model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PictureTransform)]
+pub enum PictureChoice {
+    /// Drawings for the presets of MNIST, as they are for all others
+    #[default]
+    Auto,
+    /// Grey pixels as they are
+    AsIs,
+    /// Drawings: black and white are exchanged in those that seem dark on bright
+    Drawing,
+}
+
 /// Settings for reading a data set. A setting that is left out is found out from the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +66,27 @@ pub struct ReadSettings {
     /// Height and width that images are brought to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<[u32; 2]>,
+    /// The transform of pictures.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub transform: PictureChoice,
+    /// The character between the cells of a text file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
+    /// The decimal mark of the numbers in a text file, a point or a comma.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<char>,
+    /// True if the first row of a text file holds the names of the columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// The encoding of a text file, as the web names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// Further words for a missing value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// Columns of a table that are learned from although they seem to count the rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<String>,
     /// Columns of a table that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
@@ -65,8 +100,22 @@ pub struct ReadSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<usize>,
     /// The way to split a text into tokens.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub tokens: TokenSplit,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenSplit>,
+}
+
+/// Parses one character, by itself or as the word `tab`; nothing stands for none.
+///
+/// # Errors
+/// A message that says what was expected.
+pub fn parse_character(text: &str) -> Result<Option<char>, String> {
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        _ if text.eq_ignore_ascii_case("tab") || text == "\\t" => Ok(Some('\t')),
+        (None, _) => Ok(None),
+        (Some(one), None) if one.is_ascii() => Ok(Some(one)),
+        _ => Err(format!("expected one character, as ; or tab, got {}", crate::ids::quote(text))),
+    }
 }
 
 /// Parses height and width, as `28x28`.

@@ -21,7 +21,7 @@ pub use execution::{
     BatchCost, Pool, RunStatistics, Runner, Sharing, Snapshot, Statistics, Timed, Tuning, TuningStage,
 };
 pub use lifecycle::{
-    Candidates, Checker, LoadSettings, Manager, ManagerParts, Pointed, Tuner, TuningStore, load, run_probes,
+    Candidates, Checker, LoadSettings, Manager, ManagerParts, Pointed, Tuner, TuningStore, load, rehearse, run_probes,
 };
 pub use predictor::{Inference, Predicted, Predictor, PredictorSettings};
 pub use servable::{

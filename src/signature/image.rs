@@ -28,13 +28,13 @@ pub struct DrawingTransform {
     pub width: u32,
     /// Height of the input in pixels.
     pub height: u32,
-    /// The polarity that the model was trained on.
+    /// The polarity of the drawings that the model was trained on, or that it takes pictures as they are.
     pub polarity: Polarity,
     /// The rule for a drawing of another size.
     pub fit: Fit,
 }
 
-/// Which of the two is brighter: the drawing or its background.
+/// Which of the two is brighter, the drawing or its background; or neither, for pictures that are no drawings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Polarity {
@@ -42,6 +42,8 @@ pub enum Polarity {
     LightOnDark,
     /// Dark strokes on a bright background, as ink on paper.
     DarkOnLight,
+    /// Pictures are no drawings: black and white are never exchanged.
+    AsIs,
 }
 
 /// The rule by which a drawing of another size is brought to the model's size. A drawing that already has it is never

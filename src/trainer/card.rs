@@ -21,7 +21,7 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
         | OutputTransform::Segmentation(_)
         | OutputTransform::Embedding(_)
         | OutputTransform::Image(_)
-        | OutputTransform::Raw => drawings(image, &manifest.labels),
+        | OutputTransform::Raw => pictures(image, &manifest.labels),
     }));
     parts.extend(rows_of(&transform.columns));
     parts.extend(transform.sequence.as_ref().map(sequences));
@@ -89,36 +89,37 @@ fn reconstructed(image: &ImageTransform) -> String {
 }
 
 /// Describes the input of a model of images.
-fn drawings(image: &ImageTransform, labels: &[String]) -> String {
-    let (shown, kind, like) = match image {
+fn pictures(image: &ImageTransform, labels: &[String]) -> String {
+    let (shown, kind) = match image {
         ImageTransform::Drawing(drawing) => {
-            let polarity = match drawing.polarity {
-                Polarity::LightOnDark => "bright strokes on a dark background",
-                Polarity::DarkOnLight => "dark strokes on a bright background",
+            let (kind, polarity) = match drawing.polarity {
+                Polarity::LightOnDark => ("drawing", ", bright strokes on a dark background"),
+                Polarity::DarkOnLight => ("drawing", ", dark strokes on a bright background"),
+                Polarity::AsIs => ("picture", ""),
             };
-            let shown = format!("{} × {} grey pixels, 0 to 255, {polarity}", drawing.width, drawing.height);
-            (shown, "drawing", "drawings")
+            (format!("{} × {} grey pixels, 0 to 255{polarity}", drawing.width, drawing.height), kind)
         }
-        ImageTransform::Picture(_) => (image.text(), "picture", "pictures"),
+        ImageTransform::Picture(_) => (image.text(), "picture"),
     };
     let (what, otherwise) = if labels.is_empty() {
-        ("One picture".into(), "Anything else is given a number all the same.")
+        (format!("One {kind}"), "Anything else is given a number all the same.")
     } else {
         (
             format!("One {kind} of one of the classes ({})", labels.join(", ")),
-            "Anything else, an empty picture or a letter, is given one of the classes all the same: the model cannot say \"none of these\".",
+            "Anything else, an empty picture for example, is given one of the classes all the same: the model cannot say \"none of these\".",
         )
     };
     format!(
         "## Input and use\n\n{what}, brought to {shown}. \
-         Meant for {like} like those it was trained on. {otherwise}\n"
+         Meant for {kind}s like those it was trained on. {otherwise}\n"
     )
 }
 
 /// Describes the columns of a model of table rows.
 fn rows_of(columns: &[Column]) -> Option<String> {
     let row = |column: &Column| match &column.kind {
-        ColumnKind::Number => format!("| {} | a number |\n", cell(&column.name)),
+        ColumnKind::Number | ColumnKind::Shifted { .. } => format!("| {} | a number |\n", cell(&column.name)),
+        ColumnKind::Moment { order, .. } => format!("| {} | {} |\n", cell(&column.name), order.words()),
         ColumnKind::Category { values } => {
             let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
             format!("| {} | one of: {} |\n", cell(&column.name), values.join(", "))

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::dataset::{DataOptions, DataSource, Dataset, SampleKind, Targets, recoded, refitted};
+use super::dataset::{DataOptions, DataSource, Dataset, Expected, Targets, refitted};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
-use crate::repository::{Manifest, VersionFiles};
-use crate::signature::{DType, Task};
+use crate::repository::{Manifest, ReadSettings, VersionFiles};
+use crate::signature::{DType, SequenceElements, Task};
 use crate::tensor::Tensor;
 
 const BATCH: usize = 64;
@@ -21,30 +22,32 @@ pub fn task_of(folder: &Path, max_model_bytes: u64) -> Result<Task> {
     Ok(manifest.map_or(Task::Raw, |manifest| manifest.transform.output.task()))
 }
 
-/// Reads data as those of a published version were read, and brings them into its columns and classes.
+/// Reads data as those of a published version were read, in its columns, categories, tokens and classes.
 ///
 /// # Errors
 /// [`Error::Repository`] when the version has a manifest that cannot be used, [`Error::Data`] when the data
 /// cannot be used or are not of its columns or classes.
-pub fn read_for(folder: &Path, data: &Path, mut options: DataOptions) -> Result<DataSource> {
+pub fn read_for(folder: &Path, data: &Path, options: DataOptions) -> Result<DataSource> {
+    read_as(folder, data, options, true)
+}
+
+/// Reads data to be answered by a published version, every row of which is a sample.
+///
+/// # Errors
+/// As [`read_for`].
+pub fn read_unlabelled(folder: &Path, data: &Path, options: DataOptions) -> Result<DataSource> {
+    read_as(folder, data, options, false)
+}
+
+fn read_as(folder: &Path, data: &Path, mut options: DataOptions, needs_target: bool) -> Result<DataSource> {
     let manifest = VersionFiles::read(folder, u64::MAX - 1)?.manifest;
     let manifest = manifest.map(|manifest| manifest.of_folder(folder)).transpose()?;
-    if let Some(provenance) = manifest.as_ref().and_then(|manifest| manifest.data.as_ref()) {
-        let trained = provenance.reading.clone();
-        let asked = options.reading;
-        options.reading = crate::repository::ReadSettings {
-            format: asked.format,
-            target: asked.target.or(trained.target),
-            image_size: asked.image_size.or(trained.image_size),
-            ..trained
-        };
-    }
-    let image = manifest.as_ref().and_then(|manifest| manifest.transform.image.as_ref());
-    if let Some(image) = image {
-        options.reading.image_size.get_or_insert([image.height(), image.width()]);
-    }
+    let Some(manifest) = manifest else { return DataSource::read(data, &options) };
+    let transform = manifest.transform.clone();
+    options.reading = settings_for(&manifest, options.reading);
+    let labels = manifest.labels.clone();
+    options.expected = Some(Arc::new(Expected { transform, labels, needs_target }));
     let mut source = DataSource::read(data, &options)?;
-    let Some(manifest) = manifest else { return Ok(source) };
     if source.sequence.is_some() != manifest.transform.sequence.is_some() {
         let (are, takes) = if source.sequence.is_some() { ("are", "none") } else { ("are no", "sequences") };
         let problem = format!("{are} sequences, the model takes {takes}");
@@ -53,15 +56,14 @@ pub fn read_for(folder: &Path, data: &Path, mut options: DataOptions) -> Result<
     let mut parts: Vec<&mut Dataset> = vec![&mut source.train, &mut source.test];
     parts.extend(source.validation.as_mut());
     for part in parts {
-        if part.kind == SampleKind::Rows {
-            *part = recoded(part, &source.columns, &manifest.transform.columns, options.memory)?;
-        }
         if let (Some(from), Some(to)) = (&source.sequence, &manifest.transform.sequence) {
             *part = refitted(part, from, to, options.memory)?;
         }
+        // What comes as numbers is counted, and not named by the model.
         if let Targets::Classes(labels) = part.targets()
             && source.labels != manifest.labels
             && !manifest.labels.is_empty()
+            && manifest.transform.output.task() == Task::Classification
         {
             *part = part.with_targets(relabelled(labels, &source.labels, &manifest)?, manifest.labels.len());
         }
@@ -69,9 +71,32 @@ pub fn read_for(folder: &Path, data: &Path, mut options: DataOptions) -> Result<
     if !manifest.labels.is_empty() {
         source.labels.clone_from(&manifest.labels);
     }
-    source.columns.clone_from(&manifest.transform.columns);
     source.sequence.clone_from(&manifest.transform.sequence);
+    source.is_trained_on = manifest.data.as_ref().is_some_and(|data| data.sha256 == source.sha256);
     Ok(source)
+}
+
+/// Returns the settings for reading data for a version: what is asked for goes before what it was trained with.
+fn settings_for(manifest: &Manifest, asked: ReadSettings) -> ReadSettings {
+    let trained = manifest.data.as_ref().map(|data| data.reading.clone()).unwrap_or_default();
+    let image = manifest.transform.image.as_ref().map(|image| [image.height(), image.width()]);
+    let tokens = manifest.transform.sequence.as_ref().and_then(|sequence| match &sequence.elements {
+        SequenceElements::Tokens { split, .. } => *split,
+        SequenceElements::Numbers { .. } => None,
+    });
+    ReadSettings {
+        format: asked.format,
+        target: asked.target.or(trained.target),
+        image_size: asked.image_size.or(trained.image_size).or(image),
+        separator: asked.separator,
+        decimal: asked.decimal,
+        header: asked.header,
+        encoding: asked.encoding,
+        missing: if asked.missing.is_empty() { trained.missing } else { asked.missing },
+        sequence: asked.sequence.or(trained.sequence),
+        tokens: tokens.or(asked.tokens),
+        ..trained
+    }
 }
 
 /// The classes of a model by the names of those of the data.
@@ -99,17 +124,34 @@ fn relabelled(labels: &[u32], names: &[String], manifest: &Manifest) -> Result<T
 /// # Errors
 /// [`Error::Data`] when the samples do not fit the graph, or its output is not finite.
 pub(super) fn each_output(plan: &Plan, name: &str, data: &Dataset, mut take: impl FnMut(usize, &[f32])) -> Result<()> {
+    each_row(plan, name, data, |index, row| {
+        if row.len() != data.classes {
+            let problem = format!("{} classes for a model of {}", data.classes, row.len());
+            return Err(Error::Data { file: "the images".into(), problem });
+        }
+        take(index, row);
+        Ok(())
+    })
+}
+
+/// Calls `take` with the index of each sample and the graph's output of this name for it, whatever its length.
+///
+/// # Errors
+/// As [`each_output`], and what `take` returns.
+pub(super) fn each_row(
+    plan: &Plan,
+    name: &str,
+    data: &Dataset,
+    mut take: impl FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
     let output = plan.signature().outputs.iter().position(|output| output.name == name);
     let output = output.ok_or_else(|| misfit(format!("the graph has no output \"{name}\"")))?;
     each_run(plan, data, |range, outputs| {
         for (row, index) in outputs[output].float_rows()?.zip(range) {
-            if row.len() != data.classes {
-                return Err(misfit(format!("{} classes for a model of {}", data.classes, row.len())));
-            }
             if row.iter().any(|value| !value.is_finite()) {
                 return Err(misfit(format!("the model's output for sample {index} is not a finite number")));
             }
-            take(index, row);
+            take(index, row)?;
         }
         Ok(())
     })

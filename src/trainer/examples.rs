@@ -8,7 +8,7 @@ use super::images::png;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::{Example, Golden, GoldenAnswer, ProbeSample, Truth};
-use crate::signature::{Fit, ImageTransform, Task};
+use crate::signature::{ImageTransform, Polarity, Task};
 use crate::tensor::Tensor;
 use crate::transform::{Luma, PolarityChoice, prepare as prepare_image};
 
@@ -92,11 +92,11 @@ pub(super) fn example(data: &Dataset, index: usize) -> Result<Example> {
     Ok(Example::Elements { values: values.into_iter().map(|value| (!value.is_nan()).then_some(value)).collect() })
 }
 
-/// Returns whether serving takes a sample as it is: by its border alone, a small picture can seem to have the other
+/// Returns true if serving takes a sample as it is: by its border alone, a small drawing can seem to have the other
 /// polarity than the large one it was made from.
 fn is_served_as_it_is(data: &Dataset, index: usize, image: Option<&ImageTransform>) -> Result<bool> {
-    let stretched = image.and_then(ImageTransform::drawing).filter(|drawing| drawing.fit == Fit::Stretch);
-    let Some(image) = stretched else { return Ok(true) };
+    let drawing = image.and_then(ImageTransform::drawing).filter(|drawing| drawing.polarity != Polarity::AsIs);
+    let Some(image) = drawing else { return Ok(true) };
     let pixels = data.image(index)?.into_owned();
     let picture = Luma { width: image.width, height: image.height, pixels };
     Ok(!prepare_image(picture, image, PolarityChoice::Auto)?.inverted)
@@ -105,7 +105,7 @@ fn is_served_as_it_is(data: &Dataset, index: usize, image: Option<&ImageTransfor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::{DrawingTransform, Polarity};
+    use crate::signature::{DrawingTransform, Fit};
 
     #[test]
     fn samples_that_serving_would_invert_are_no_examples() {
@@ -115,11 +115,16 @@ mod tests {
         };
         let pixels = [drawn(0, 255), drawn(255, 0), drawn(0, 255)].concat();
         let data = Dataset::images(4, 4, pixels, vec![0, 1, 0], 2);
-        let image = |fit| DrawingTransform { width: 4, height: 4, polarity: Polarity::LightOnDark, fit }.into();
-        let found = |fit, most| servable_samples(&data, Some(&image(fit)), most).unwrap();
-        assert_eq!(found(Fit::Stretch, 5), [0, 2]);
-        assert_eq!(found(Fit::Stretch, 1), [0]);
-        assert_eq!(found(Fit::CentreOfMass, 5), [0, 1, 2], "data in MNIST's likeness are taken as they are");
+        let image = |polarity, fit| DrawingTransform { width: 4, height: 4, polarity, fit }.into();
+        let found = |polarity, fit, most| servable_samples(&data, Some(&image(polarity, fit)), most).unwrap();
+        assert_eq!(found(Polarity::LightOnDark, Fit::Stretch, 5), [0, 2]);
+        assert_eq!(found(Polarity::LightOnDark, Fit::Stretch, 1), [0]);
+        assert_eq!(found(Polarity::LightOnDark, Fit::CentreOfMass, 5), [0, 2]);
+        assert_eq!(
+            found(Polarity::AsIs, Fit::Stretch, 5),
+            [0, 1, 2],
+            "pictures that are no drawings are taken as they are"
+        );
         assert_eq!(servable_samples(&data, None, 2).unwrap(), [0, 1]);
     }
 }

@@ -212,7 +212,13 @@ impl Seen {
 
     fn figures(&self, column: &Column) -> ColumnFigures {
         let ColumnKind::Category { values } = &column.kind else {
-            let (name, numbers) = (column.name.clone(), Some(self.numbers()));
+            let mut figures = self.numbers();
+            if let ColumnKind::Shifted { origin } = column.kind {
+                [&mut figures.mean, &mut figures.least, &mut figures.greatest]
+                    .into_iter()
+                    .for_each(|figure| *figure += origin as f64);
+            }
+            let (name, numbers) = (column.name.clone(), Some(figures));
             return ColumnFigures { name, missing: self.missing, numbers, categories: None, frequent: Vec::new() };
         };
         let count = |place: usize| self.counts.get(place).copied().unwrap_or(0);

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of serving; the two meet in the repository.
 
+mod answers;
 mod augment;
 pub mod batches;
 mod calibrate;
@@ -40,10 +41,14 @@ mod train;
 mod tune;
 mod weights;
 
+pub use answers::{Answer, Answerer};
 pub use augment::Augment;
 pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
-pub use dataset::{DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Fault, Faults, SampleKind, Split, Targets};
-pub use evaluate::{read_for, task_of};
+pub use dataset::{
+    DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Expected, Fault, Faults, PartChoice, SampleKind, Split,
+    Targets,
+};
+pub use evaluate::{read_for, read_unlabelled, task_of};
 pub use export::to_onnx;
 pub use fit::{Checkpoint, Ending, FitSettings, FitState, fit};
 pub use inspect::{

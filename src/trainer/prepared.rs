@@ -50,7 +50,7 @@ impl PreparedData {
     /// [`Error::Config`] for settings that do not fit them.
     pub(super) fn prepare(request: &TrainRequest) -> Result<Self> {
         let options = &request.task;
-        let mut source = DataSource::read(&request.data, &options.data)?;
+        let mut source = DataSource::read(&request.data, &request.reading())?;
         let (mut train, mut validation) = match &source.validation {
             Some(validation) => (source.train.clone(), validation.clone()),
             None => {

@@ -117,7 +117,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "mnist-cnn",
-        description: "Five convolutions with batch norm, on digits turned, shifted and scaled: the most accurate one",
+        description: "Five convolutions with batch norm, on images turned, shifted and scaled: the most accurate one",
         architecture: cnn,
         family: Family::Network,
         epochs: 30,
@@ -161,7 +161,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "mnist-lstm",
-        description: "An LSTM of 128 units that reads a digit row by row",
+        description: "An LSTM of 128 units that reads an image row by row",
         architecture: lstm,
         family: Family::Network,
         epochs: 12,
@@ -172,7 +172,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "mnist-vae",
-        description: "A variational autoencoder with codes of 40 numbers: makes digits, and says how unlike a digit something is",
+        description: "A variational autoencoder with codes of 40 numbers: makes images like those it learned, and says how unlike these one is",
         architecture: encoder,
         family: Family::Autoencoder { decoder },
         epochs: 10,

@@ -102,6 +102,13 @@ pub trait Watch {
     fn weights(&mut self, _epoch: usize, _parameters: &[&Parameter]) -> Result<()> {
         Ok(())
     }
+    /// Before a version is published, with the folder in which it is complete.
+    ///
+    /// # Errors
+    /// An error keeps it from being published.
+    fn staged(&mut self, _folder: &Path) -> Result<()> {
+        Ok(())
+    }
     /// Where a run that dies could go on from: after every epoch, and every so many steps.
     ///
     /// # Errors

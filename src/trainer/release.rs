@@ -106,7 +106,7 @@ fn data_provenance(request: &TrainRequest, data: &PreparedData) -> DataProvenanc
         training_samples: data.train.len(),
         validation_samples: data.validation.len(),
         test_samples: data.test.len(),
-        reading: ReadSettings { target: data.source.target.clone(), ..request.task.data.reading.clone() },
+        reading: ReadSettings { target: data.source.target.clone(), ..request.reading().reading },
     }
 }
 

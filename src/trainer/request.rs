@@ -10,6 +10,7 @@ use super::weights::ClassWeights;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
+use crate::repository::PictureChoice;
 
 /// The settings of a training run.
 #[derive(Debug, Clone)]
@@ -79,6 +80,17 @@ impl TrainRequest {
     /// The name of the data set: that of its folder or file.
     pub(super) fn data_name(&self) -> String {
         self.data.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Returns the options for reading the data: pictures are drawings for the presets of MNIST, and for no others unless
+    /// the request says so.
+    pub(super) fn reading(&self) -> DataOptions {
+        let mut options = self.task.data.clone();
+        if options.reading.transform == PictureChoice::Auto {
+            let is_of_drawings = self.preset.name.starts_with("mnist-");
+            options.reading.transform = if is_of_drawings { PictureChoice::Drawing } else { PictureChoice::AsIs };
+        }
+        options
     }
 
     /// Refuses settings that cannot train anything.

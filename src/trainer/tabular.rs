@@ -3,7 +3,7 @@
 use super::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::layers::{Architecture, Encoding, LayerSpec};
-use crate::signature::{Column, ColumnKind};
+use crate::signature::{Column, ColumnKind, DateOrder};
 
 /// Mean and standard deviation, kept by Welford's method (1962), which loses no digits to a large mean.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,24 +46,40 @@ impl Moments {
 /// # Errors
 /// As [`Dataset::image`].
 pub(super) fn encodings(data: &Dataset, columns: &[Column]) -> Result<Vec<Encoding>> {
-    let mut moments = vec![Moments::default(); columns.len()];
+    let mut moments = vec![(Moments::default(), false); columns.len()];
     let mut row = Vec::new();
     for index in 0..data.len() {
         row.clear();
         data.append(index, &mut row)?;
-        for (element, moments) in row.iter().zip(&mut moments).filter(|(element, _)| !element.is_nan()) {
+        for (element, (moments, has_parts)) in row.iter().zip(&mut moments).filter(|(element, _)| !element.is_nan()) {
             moments.add(f64::from(*element));
+            *has_parts |= element.fract() != 0.0;
         }
     }
-    let encoding = |(column, moments): (&Column, Moments)| match &column.kind {
-        ColumnKind::Number => Encoding::Standard {
+    let encoding = |(column, (moments, has_times)): (&Column, (Moments, bool))| match &column.kind {
+        ColumnKind::Number | ColumnKind::Shifted { .. } => Encoding::Standard {
             mean: moments.mean() as f32,
             deviation: moments.deviation() as f32,
             tells_missing: moments.count() < data.len() as u64,
         },
+        ColumnKind::Moment { order, .. } => Encoding::Moment {
+            mean: moments.mean() as f32,
+            deviation: moments.deviation() as f32,
+            periods: periods(*order, moments.deviation(), has_times),
+        },
         ColumnKind::Category { values } => Encoding::OneHot { categories: values.len() },
     };
     Ok(columns.iter().zip(moments).map(encoding).collect())
+}
+
+/// Returns the periods in days in which dates and times come again: a year and a week of dates, if they are spread over a
+/// good part of one, and a day of times.
+fn periods(order: DateOrder, spread: f64, has_times: bool) -> Vec<f32> {
+    if order == DateOrder::Time {
+        return vec![1.0];
+    }
+    let of_dates = [(365.2425, 60.0), (7.0, 1.5)].into_iter().filter(|(_, least)| spread >= *least);
+    of_dates.map(|(period, _)| period).chain(has_times.then_some(1.0)).collect()
 }
 
 /// A network of dense layers for images as one for rows of a table.

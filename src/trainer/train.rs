@@ -101,7 +101,7 @@ pub fn train(
     let Prepared { data, train, validation, model } = prepare(request)?;
     let run = Run { request, run, resume, data: &data, train: &train, validation: &validation };
     let (state, events) = run.fit(model, begin, watch)?;
-    run.conclude(release(request, &state, &data)?, state.history(), events)
+    run.conclude(release(request, &state, &data)?, state.history(), events, watch)
 }
 
 /// A run that has its directory.
@@ -160,7 +160,13 @@ impl Run<'_> {
     }
 
     /// Writes what came of it into the run directory, and publishes it.
-    fn conclude(&self, release: Release, history: &[EpochReport], mut events: Option<Events>) -> Result<TrainOutcome> {
+    fn conclude(
+        &self,
+        release: Release,
+        history: &[EpochReport],
+        mut events: Option<Events>,
+        watch: &mut dyn Watch,
+    ) -> Result<TrainOutcome> {
         let Self { run, request, data, .. } = *self;
         let Release { publication, report, card, ended } = release;
         run.write("curves.svg", &curves(history))?;
@@ -169,7 +175,8 @@ impl Run<'_> {
             events.finish(history.len(), report.events(&data.test)?)?;
         }
         run.write("card.md", &card)?;
-        let published = request.models.as_deref().map(|models: &Path| publish(models, publication)).transpose()?;
+        let publish = |models: &Path| publish(models, publication, &mut |folder| watch.staged(folder));
+        let published = request.models.as_deref().map(publish).transpose()?;
         Ok(TrainOutcome { run: run.path().to_owned(), published, report, ended })
     }
 }

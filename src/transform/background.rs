@@ -132,6 +132,10 @@ fn border(picture: &Luma) -> impl Iterator<Item = (u32, u32, u8)> + '_ {
 /// it computes in integers and with the widest vectors of the CPU.
 fn even_polarity(pixels: &[u8], level: u8) -> Polarity {
     let (level, noise) = (i32::from(level), NOISE as i32);
+    if level <= noise {
+        // Nothing is darker than black by more than noise.
+        return Polarity::LightOnDark;
+    }
     let (mut darker, mut brighter) = (0i64, 0i64);
     // The sums of 4096 differences fit 32 bits, which vectorise better than 64.
     for part in pixels.chunks(4096) {

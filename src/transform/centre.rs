@@ -51,7 +51,7 @@ fn ink(mut picture: Luma, polarity: Polarity) -> Luma {
         let behind = background.at(&picture, index as u32 % picture.width, index as u32 / picture.width);
         let difference = match polarity {
             Polarity::DarkOnLight => behind - f32::from(*level),
-            Polarity::LightOnDark => f32::from(*level) - behind,
+            Polarity::LightOnDark | Polarity::AsIs => f32::from(*level) - behind,
         };
         *level = difference.clamp(0.0, 255.0) as u8;
     }

@@ -1,9 +1,9 @@
 //! Turns an image file into the elements that a model takes, in training and serving alike.
 //!
-//! A drawing of the model's own size keeps every pixel, except that black and white are exchanged if its
-//! polarity is the opposite one. Polarity is estimated (`background`) unless the request states it. A
-//! drawing of another size is stretched, or centred as MNIST was (`centre`), as the transform says. Any other picture
-//! keeps its colours; `frame` brings it to size, and `elements` to numbers.
+//! A picture of the model's own size keeps every pixel. A drawing of another size is stretched, or centred as MNIST was
+//! (`centre`), as the transform says. For a model of drawings black and white are exchanged if the polarity is the
+//! opposite one; it is estimated (`background`) unless the request states it. Any other picture keeps its colours;
+//! `frame` brings it to size, and `elements` to numbers.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -85,15 +85,24 @@ pub fn append_image(
 /// Converts a drawing to the size and polarity of a model.
 ///
 /// # Errors
+/// [`Error::InvalidInput`] when a polarity is stated to a model that takes pictures as they are, and
 /// [`Error::Internal`] when resizing fails, which valid sizes rule out.
 pub fn prepare(picture: Luma, transform: &DrawingTransform, choice: PolarityChoice) -> Result<Prepared> {
-    let background = Background::estimate(&picture);
+    if transform.polarity == Polarity::AsIs {
+        if choice != PolarityChoice::Auto {
+            let problem = "the model takes images as they are; polarity is for models of drawings, so leave it out";
+            return Err(Error::InvalidInput(problem.into()));
+        }
+        if transform.fit == Fit::Stretch {
+            return as_it_is(picture, transform);
+        }
+    }
     let polarity = match choice {
         PolarityChoice::LightOnDark => Polarity::LightOnDark,
         PolarityChoice::DarkOnLight => Polarity::DarkOnLight,
-        PolarityChoice::Auto => background.polarity(&picture),
+        PolarityChoice::Auto => Background::estimate(&picture).polarity(&picture),
     };
-    let inverted = polarity != transform.polarity;
+    let inverted = polarity != transform.polarity && transform.polarity != Polarity::AsIs;
     let is_of_size = (picture.width, picture.height) == (transform.width, transform.height);
     let mut prepared = match transform.fit {
         _ if is_of_size => picture,
@@ -111,4 +120,11 @@ pub fn prepare(picture: Luma, transform: &DrawingTransform, choice: PolarityChoi
         prepared.invert();
     }
     Ok(Prepared { pixels: prepared.pixels, inverted })
+}
+
+/// Stretches a picture to the size of a model, and changes nothing else.
+fn as_it_is(picture: Luma, DrawingTransform { width, height, .. }: &DrawingTransform) -> Result<Prepared> {
+    let is_of_size = (picture.width, picture.height) == (*width, *height);
+    let picture = if is_of_size { picture } else { picture.resized(Crop::whole(&picture), *width, *height)? };
+    Ok(Prepared { pixels: picture.pixels, inverted: false })
 }

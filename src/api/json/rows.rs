@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ids::quote;
 use crate::signature::{Column, ColumnKind};
 use crate::tensor::Tensor;
-use crate::transform::single;
+use crate::transform::{days, single};
 
 /// Category names that a message lists at most.
 const MAX_LISTED: usize = 20;
@@ -117,7 +117,7 @@ fn read_ordered(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>)
 /// Returns the element that stands for a missing value.
 fn missing(column: &Column) -> f32 {
     match column.kind {
-        ColumnKind::Number => f32::NAN,
+        ColumnKind::Number | ColumnKind::Shifted { .. } | ColumnKind::Moment { .. } => f32::NAN,
         ColumnKind::Category { .. } => -1.0,
     }
 }
@@ -133,13 +133,16 @@ fn read_cell(cursor: &mut Cursor<'_>, column: &Column, row: usize, is_named: boo
             let number = cursor.number()?.nearest();
             match column.kind {
                 ColumnKind::Number => single(number),
+                ColumnKind::Shifted { origin } => single(number - origin as f64),
+                ColumnKind::Moment { order, .. } => Err(format!("expected {}, got {number}", order.words())),
                 ColumnKind::Category { .. } if is_named => text_cell(column, &number.to_string()),
                 ColumnKind::Category { .. } => index_cell(column, number),
             }
         }
         _ => {
             let what = match column.kind {
-                ColumnKind::Number => "a number",
+                ColumnKind::Number | ColumnKind::Shifted { .. } => "a number",
+                ColumnKind::Moment { order, .. } => order.words(),
                 ColumnKind::Category { .. } => "a text",
             };
             return Err(cursor.mismatch(&format!("row {row}, column {}: {what} or null", quote(&column.name))));
@@ -153,8 +156,15 @@ type Cell = std::result::Result<f32, String>;
 
 /// Returns the index of a category.
 fn text_cell(column: &Column, text: &str) -> Cell {
-    let ColumnKind::Category { values } = &column.kind else {
-        return Err(format!("expected a number, got {}", quote(text)));
+    let values = match &column.kind {
+        ColumnKind::Number | ColumnKind::Shifted { .. } => {
+            return Err(format!("expected a number, got {}", quote(text)));
+        }
+        ColumnKind::Moment { order, origin } => {
+            let days = days(text, *order).ok_or_else(|| format!("expected {}, got {}", order.words(), quote(text)))?;
+            return Ok((days - f64::from(*origin)) as f32);
+        }
+        ColumnKind::Category { values } => values,
     };
     values.iter().position(|value| value == text).map(|index| index as f32).ok_or_else(|| {
         let known = listed(values.iter().map(String::as_str));

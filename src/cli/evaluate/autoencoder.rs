@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::report::Document;
 use crate::repository::{FoundVersion, Manifest};
 use crate::stats::LikelihoodEvaluation;
-use crate::trainer::{DataSource, Importance, ReconstructionReport, evaluate_autoencoder};
+use crate::trainer::{Dataset, Importance, ReconstructionReport, evaluate_autoencoder};
 
 /// Kernels of another processor round differently; a mean over images moves by no more than this many nats.
 const SAME: f64 = 0.01;
@@ -19,14 +19,13 @@ const SAME: f64 = 0.01;
 ///
 /// # Errors
 /// As [`evaluate_autoencoder`]; [`Error::Config`] when an accuracy is asked for.
-pub(super) fn run(args: &EvaluateArgs, found: &FoundVersion, data: &DataSource) -> Result<ExitCode> {
+pub(super) fn run(args: &EvaluateArgs, found: &FoundVersion, judged: (&Dataset, String)) -> Result<ExitCode> {
     if args.min_accuracy.is_some() {
         let problem = format!("{} is an autoencoder, which has no accuracy", found.name);
         return Err(Error::Config { setting: "min-accuracy".into(), problem });
     }
     let importance = Importance { draws: args.draws as usize, images: args.draw_images };
-    let data_name = format!("test images of {}", args.data.display());
-    let (report, manifest) = evaluate_autoencoder(found.files.folder(), ANY_SIZE, (&data.test, data_name), importance)?;
+    let (report, manifest) = evaluate_autoencoder(found.files.folder(), ANY_SIZE, judged, importance)?;
     if let Some(folder) = &args.report {
         report.write(folder)?;
     }

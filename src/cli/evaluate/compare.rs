@@ -11,7 +11,7 @@ use super::super::target::Target;
 use super::{ANY_SIZE, EvaluateArgs};
 use crate::error::{Error, Result};
 use crate::stats::{Comparison, McNemar, SIGNIFICANCE, TestMethod};
-use crate::trainer::{evaluate_version, label, read_for};
+use crate::trainer::{DataSource, PartChoice, evaluate_version, label, read_for};
 
 /// The output of `--json`.
 #[derive(Debug, Serialize)]
@@ -33,9 +33,17 @@ pub(super) fn run(args: &EvaluateArgs, targets: &[Target]) -> Result<ExitCode> {
     let found = [first.find(&args.models)?, second.find(&args.models)?];
     let names = found.each_ref().map(|found| format!("{}/{}", found.name, found.version));
     // Each may have columns of its own; the samples and their classes are the same.
-    let read =
-        |index: usize| read_for(found[index].files.folder(), &args.data, args.reading.options()).map(|data| data.test);
-    let tests: [_; 2] = [read(0)?, read(1)?];
+    let read = |index: usize| read_for(found[index].files.folder(), &args.data, args.reading.options());
+    let data = [read(0)?, read(1)?];
+    // What one of them was trained on, the other may not be judged by either.
+    let holds_out = data.iter().any(|data| data.is_parted || data.is_trained_on);
+    let split = args.split.or(holds_out.then_some(PartChoice::Test));
+    let memory = args.reading.options().memory;
+    let judge = |data: &DataSource| {
+        let held_out = DataSource::judged(data, split, memory);
+        if holds_out && args.split.is_none() { Ok((data.test.clone(), "test")) } else { held_out }
+    };
+    let tests: [_; 2] = [judge(&data[0])?.0, judge(&data[1])?.0];
     let test = &tests[0];
     let evaluate = |index: usize| evaluate_version(found[index].files.folder(), ANY_SIZE, &tests[index]);
     let (first, second) = (evaluate(0)?, evaluate(1)?);

@@ -20,8 +20,8 @@ use crate::repository::{FoundVersion, Manifest};
 use crate::signature::Task;
 use crate::stats::Evaluation;
 use crate::trainer::{
-    ClassificationReport, Dataset, Evaluated, EvaluatedNumbers, RegressionReport, Targets, evaluate_numbers,
-    evaluate_version, read_for, task_of,
+    ClassificationReport, Dataset, Evaluated, EvaluatedNumbers, PartChoice, RegressionReport, Targets,
+    evaluate_numbers, evaluate_version, read_for, task_of,
 };
 
 /// There is no limit on the size of one's own model files.
@@ -39,6 +39,8 @@ const GATE_MISSED: u8 = 5;
   weir evaluate mnist-mlp/stable --json --min-accuracy 0.97
   weir evaluate --compare mnist-mlp/1 mnist-mlp/2
   weir evaluate mnist-vae --draw-images 10000
+  weir evaluate people --data new-people.csv           every row of a file without parts
+  weir evaluate people --data people --split validation
 
 Exit codes: 0 done, 1 the model cannot be used, 2 wrong usage or no such model, 3 unusable data,
 5 less accurate than --min-accuracy.")]
@@ -55,9 +57,13 @@ pub(super) struct EvaluateArgs {
     /// Model repository
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
     models: PathBuf,
-    /// Labelled samples as for weir train; the same test part is held out
+    /// Labelled samples as for weir train, read in the columns, categories, tokens and classes of the model
     #[arg(long, env = "WEIR_DATA", value_name = "PATH", default_value = "data/mnist")]
     data: PathBuf,
+    /// Part of the data to score [default: test, where the data have one or the model was trained on these very files and
+    /// held a tenth out; otherwise all]
+    #[arg(long, value_name = "PART")]
+    split: Option<PartChoice>,
     #[command(flatten)]
     reading: ReadingArgs,
     /// Write report.json, report.md and report.html into this folder
@@ -91,21 +97,24 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         target.version = VersionSpec::Specific(version);
     }
     let found = target.find(&args.models)?;
-    let data = read_for(found.files.folder(), &args.data, args.reading.options())?;
+    let options = args.reading.options();
+    let data = read_for(found.files.folder(), &args.data, options.clone())?;
+    let (judged, part) = data.judged(args.split, options.memory)?;
+    data.notes.iter().for_each(|note| super::progress::note(note));
+    let tested = format!("{part} {} of {}", judged.kind.plural(), args.data.display());
     match task_of(found.files.folder(), ANY_SIZE)? {
-        Task::Reconstruction => autoencoder::run(args, &found, &data),
+        Task::Reconstruction => autoencoder::run(args, &found, (&judged, tested)),
         // What a bare file is for, its model.toml says.
-        Task::Classification | Task::Regression | Task::Raw => match data.test.targets() {
-            Targets::Values(_) => numbers(args, &found, &data.test),
-            Targets::Classes(_) => classes(args, &found, &data.test),
+        Task::Classification | Task::Regression | Task::Raw => match judged.targets() {
+            Targets::Values(_) => numbers(args, &found, &judged, tested),
+            Targets::Classes(_) => classes(args, &found, &judged, tested),
         },
     }
 }
 
 /// Scores a classifier.
-fn classes(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<ExitCode> {
+fn classes(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset, tested: String) -> Result<ExitCode> {
     let Evaluated { manifest, labels, engine, predictions } = evaluate_version(found.files.folder(), ANY_SIZE, test)?;
-    let tested = format!("test {} of {}", test.kind.plural(), args.data.display());
     let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
     let report = ClassificationReport::new(subject, &labels, &predictions, test)?;
     if let Some(folder) = &args.report {
@@ -130,13 +139,12 @@ fn classes(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<
 }
 
 /// Scores a model of numbers.
-fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset) -> Result<ExitCode> {
+fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset, tested: String) -> Result<ExitCode> {
     if args.min_accuracy.is_some() {
         let problem = "is for classifiers; the data hold numbers to be learned".into();
         return Err(Error::Config { setting: "min-accuracy".into(), problem });
     }
     let EvaluatedNumbers { manifest, engine, predictions } = evaluate_numbers(found.files.folder(), ANY_SIZE, test)?;
-    let tested = format!("test samples of {}", args.data.display());
     let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
     let report = RegressionReport::new(subject, test.values(), &predictions);
     if let Some(folder) = &args.report {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::report::{Document, Subject};
 use crate::repository::{
-    CARD_FILE, CalibrationProvenance, ClassificationQuality, MODEL_FILE, Manifest, PROBE_FILE, ProbeSample,
+    CARD_FILE, CalibrationProvenance, Check, ClassificationQuality, MODEL_FILE, Manifest, PROBE_FILE, ProbeSample,
     Publication, Quality, VersionFiles, publish,
 };
 use crate::signature::OutputTransform;
@@ -66,14 +66,21 @@ impl CalibrateOutcome {
     }
 }
 
-/// Calibrates a version that Weir trained, and publishes the result into `models` if that is given.
+/// Calibrates a version that Weir trained, and publishes the result into `models` if that is given and `check_staged`
+/// lets it pass.
 ///
 /// # Errors
 /// [`Error::Data`] when the data are not those it was trained on, for then nobody knows which samples
 /// were held out; [`Error::Config`] when none were; [`Error::Repository`] when the graph has no
 /// softmax to put a temperature before; [`Error::GateMissed`] when an answer would change or, if it is
 /// to be published, chance explains what is gained.
-pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Option<&Path>) -> Result<CalibrateOutcome> {
+pub fn calibrate(
+    folder: &Path,
+    data: &DataSource,
+    data_name: &str,
+    models: Option<&Path>,
+    check_staged: &mut Check<'_>,
+) -> Result<CalibrateOutcome> {
     let files = VersionFiles::read(folder, u64::MAX - 1)?;
     let unusable = |problem: &str| Error::Repository { what: folder.display().to_string(), problem: problem.into() };
     let manifest =
@@ -136,7 +143,7 @@ pub fn calibrate(folder: &Path, data: &DataSource, data_name: &str, models: Opti
     if !files.probe.is_empty() {
         published.push((PROBE_FILE, probe_lines(&files.probe)?));
     }
-    outcome.published = Some(publish(models, Publication { manifest, files: published })?);
+    outcome.published = Some(publish(models, Publication { manifest, files: published }, check_staged)?);
     Ok(outcome)
 }
 

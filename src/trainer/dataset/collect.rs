@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::faults::{Faults, unusable};
 use super::names::{self, Names};
 use super::store::{Store, StoreWriter};
-use super::{Dataset, MAX_CLASSES, SampleKind, Targets};
+use super::{DataOptions, Dataset, MAX_CLASSES, SampleKind, Targets};
 use crate::error::Result;
 
 /// The part of the data that is held out for the test when none is marked so.
@@ -70,6 +70,16 @@ impl Origins {
         }
     }
 
+    /// Adds those of others behind these.
+    pub(super) fn extend(&mut self, others: Self) {
+        let (Self::Listed { files, places }, Self::Listed { files: more, places: further }) = (self, others) else {
+            return;
+        };
+        let shift = files.len() as u32;
+        files.extend(more);
+        places.extend(further.into_iter().map(|(file, row)| (file + shift, row)));
+    }
+
     /// The origins of some records, in this order.
     pub(super) fn select(&self, records: &[u32]) -> Self {
         let (files, places) = match self {
@@ -110,6 +120,8 @@ pub(super) struct Parts {
     pub(super) validation: Option<Dataset>,
     pub(super) test: Dataset,
     pub(super) labels: Vec<String>,
+    /// True if the data say which samples are the test part.
+    pub(super) is_parted: bool,
     /// Notes on decisions that were made while reading.
     pub(super) notes: Vec<String>,
 }
@@ -149,28 +161,32 @@ impl Collector {
     }
 
     /// Sorts classes, checks them, and parts the samples. `titles` are other names of the classes, by
-    /// the number that their name is.
+    /// the number that their name is. The classes of a model that the data are for are the classes, and nothing has to be
+    /// there to be told apart; of a model without, any are.
     ///
     /// # Errors
     /// [`crate::error::Error::Data`] when a part is empty, there is nothing to tell apart, or a class is
-    /// not among the training samples.
-    pub(super) fn finish(self, what: &str, titles: &[String], faults: &mut Faults) -> Result<Parts> {
+    /// not among the training samples or those of the model.
+    pub(super) fn finish(
+        self,
+        what: &str,
+        options: &DataOptions,
+        titles: &[String],
+        faults: &mut Faults,
+    ) -> Result<Parts> {
+        let model = options.expected_labels();
+        let is_whole = options.expected.as_ref().is_some_and(|expected| !expected.needs_target);
         let [height, width] = self.size;
         let is_regression = self.codes.is_empty() && !self.values.is_empty();
         let origins = Origins::Listed { files: self.files, places: self.places };
         let mut notes = Vec::new();
-        let (targets, labels) = if is_regression {
-            (Targets::Values(self.values), Vec::new())
-        } else {
-            classes(&self.codes, &self.names, &self.splits)
+        let (targets, labels) = match model {
+            _ if is_regression => (Targets::Values(self.values), Vec::new()),
+            None => classes(&self.codes, &self.names, &self.splits, Some(Split::Train)),
+            Some([]) => classes(&self.codes, &self.names, &self.splits, None),
+            Some(labels) => (of_model(&self.codes, &self.names, labels, titles), labels.to_vec()),
         };
         let store: Arc<Store> = Arc::new(self.writer.finish()?);
-        if labels.len() > MAX_CLASSES {
-            return Err(unusable(
-                what,
-                format!("holds {} classes; up to {MAX_CLASSES} can be told apart", labels.len()),
-            ));
-        }
         let all = Dataset {
             kind: self.kind,
             width,
@@ -183,46 +199,94 @@ impl Collector {
             origins: Arc::new(origins),
         };
         let class_of = |index: usize| self.names.list()[self.codes[index] as usize].as_str();
-        let places = places(&all, &self.splits, labels.len(), class_of, faults)?;
+        let whose = if model.is_some() { "those of the model" } else { "the training samples" };
+        let places = places(&all, &self.splits, (labels.len(), whose), class_of, faults)?;
         let [train, validation, test] = places.map(|part| all.select(&part));
-        if train.is_empty() {
-            return Err(unusable(what, "holds no training samples"));
+        let is_parted = self.splits.contains(&Split::Test);
+        if model.is_none() {
+            check_parts(what, [&train, &test], is_parted, &labels, faults)?;
+        } else if all.is_empty() {
+            return Err(unusable(what, faults.with_first("holds no samples")));
         }
-        if !is_regression && labels.len() < 2 {
-            return Err(unusable(what, "holds one class only; there is nothing to tell apart"));
+        let (train, test) = match is_parted || is_whole {
+            true => (train, test),
+            false => match carve(&train, what, &mut notes) {
+                Ok(carved) => carved,
+                // What is there is judged as a whole.
+                Err(_) if model.is_some() => (train.clone(), train.select(&[])),
+                Err(error) => return Err(error),
+            },
+        };
+        if model.is_some() {
+            notes.clear();
         }
-        let has_test = self.splits.contains(&Split::Test);
-        if has_test && test.is_empty() {
-            return Err(unusable(what, "holds a test part, but no sample in it can be used"));
-        }
-        let (train, test) = if has_test { (train, test) } else { carve(&train, what, &mut notes)? };
         if train.is_spilled() {
             notes.push("the samples take more than --data-memory and lie in a temporary file".into());
         }
-        let titled = |name: String| {
-            let title = name.parse().ok().and_then(|index: usize| titles.get(index)).cloned();
-            title.unwrap_or(name)
-        };
-        let labels = labels.into_iter().map(titled).collect();
+        let titled = |name: String| title(&name, titles).cloned().unwrap_or(name);
+        let labels = if model.is_some() { labels } else { labels.into_iter().map(titled).collect() };
         let validation = (!validation.is_empty()).then_some(validation);
-        Ok(Parts { train, validation, test, labels, notes })
+        Ok(Parts { train, validation, test, labels, is_parted, notes })
     }
+}
+
+/// Checks that there is something to learn, and something to judge by.
+///
+/// # Errors
+/// [`crate::error::Error::Data`] saying what is missing.
+fn check_parts(
+    what: &str,
+    [train, test]: [&Dataset; 2],
+    is_parted: bool,
+    labels: &[String],
+    faults: &Faults,
+) -> Result<()> {
+    if labels.len() > MAX_CLASSES {
+        let problem = format!("holds {} classes; up to {MAX_CLASSES} can be told apart", labels.len());
+        return Err(unusable(what, problem));
+    }
+    if train.is_empty() {
+        return Err(unusable(what, faults.with_first("holds no training samples")));
+    }
+    if !train.labels().is_empty() && labels.len() < 2 {
+        return Err(unusable(what, faults.with_first("holds one class only; there is nothing to tell apart")));
+    }
+    if is_parted && test.is_empty() {
+        return Err(unusable(what, faults.with_first("holds a test part, but no sample in it can be used")));
+    }
+    Ok(())
+}
+
+/// Returns the other name of a class that is a number.
+fn title<'t>(name: &str, titles: &'t [String]) -> Option<&'t String> {
+    name.parse().ok().and_then(|index: usize| titles.get(index))
+}
+
+/// Returns the classes of the samples in a model's numbering; one that it does not know is beyond its list.
+fn of_model(codes: &[u32], names: &Names, labels: &[String], titles: &[String]) -> Targets {
+    let class = |name: &String| {
+        let place = |name: &String| labels.iter().position(|label| label == name);
+        let place = title(name, titles).and_then(place).or_else(|| place(name));
+        place.map_or(u32::MAX, |place| place as u32)
+    };
+    let classes: Vec<u32> = names.list().iter().map(class).collect();
+    Targets::Classes(codes.iter().map(|code| classes[*code as usize]).collect())
 }
 
 /// Returns the places of the samples of each part; those of classes that are not trained on are reported and left out.
 fn places<'n>(
     all: &Dataset,
     splits: &[Split],
-    trained_classes: usize,
+    (known, whose): (usize, &str),
     class_of: impl Fn(usize) -> &'n str,
     faults: &mut Faults,
 ) -> Result<[Vec<usize>; 3]> {
     let mut parts = [Vec::new(), Vec::new(), Vec::new()];
     for (index, split) in splits.iter().enumerate() {
-        if all.labels().get(index).is_some_and(|label| *label as usize >= trained_classes) {
+        if all.labels().get(index).is_some_and(|label| *label as usize >= known) {
             let (file, row) = all.origin(index);
             let class = crate::ids::quote(class_of(index));
-            faults.report(file, row, format!("class {class} is not among the training samples"))?;
+            faults.report(file, row, format!("class {class} is not among {whose}"))?;
             continue;
         }
         parts[*split as usize].push(index);
@@ -230,12 +294,12 @@ fn places<'n>(
     Ok(parts)
 }
 
-/// The names of the training samples' classes, sorted, and the class of each sample; that of a name which
+/// The names of the classes in a part, or in all, sorted, and the class of each sample; that of a name which
 /// only others have is beyond the list.
-fn classes(codes: &[u32], names: &Names, splits: &[Split]) -> (Targets, Vec<String>) {
+fn classes(codes: &[u32], names: &Names, splits: &[Split], part: Option<Split>) -> (Targets, Vec<String>) {
     let mut is_trained = vec![false; names.len()];
     for (code, split) in codes.iter().zip(splits) {
-        is_trained[*code as usize] |= *split == Split::Train;
+        is_trained[*code as usize] |= part.is_none_or(|part| *split == part);
     }
     let trained = names.list().iter().zip(&is_trained).filter(|(_, is_trained)| **is_trained);
     let mut labels: Vec<String> = trained.map(|(name, _)| name.clone()).collect();

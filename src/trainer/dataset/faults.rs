@@ -20,7 +20,7 @@ pub struct Fault {
 
 impl Fault {
     /// The fault as the reason why nothing can be done.
-    fn into_error(self) -> Error {
+    pub(super) fn into_error(self) -> Error {
         let problem = match self.row {
             Some(row) => format!("row {row}: {}", self.problem),
             None => self.problem,
@@ -34,6 +34,7 @@ impl Fault {
 pub struct Faults {
     cap: Option<usize>,
     list: Vec<Fault>,
+    first: Option<Fault>,
     count: u64,
 }
 
@@ -58,6 +59,13 @@ impl Faults {
         self.count
     }
 
+    /// Returns a problem with all data, and behind it the first fault and the number of faults, which may be its cause.
+    pub(super) fn with_first(&self, problem: &str) -> String {
+        let Some(Fault { file, row, problem: first }) = &self.first else { return problem.to_owned() };
+        let row = row.map_or_else(String::new, |row| format!(" row {row}"));
+        format!("{problem}; left out for their faults: {}, the first being {file}{row}: {first}", self.count)
+    }
+
     /// Takes note of a fault of one sample, which is left out then.
     ///
     /// # Errors
@@ -66,6 +74,7 @@ impl Faults {
         let fault = Fault { file: file.to_owned(), row, problem };
         let Some(cap) = self.cap else { return Err(fault.into_error()) };
         self.count += 1;
+        self.first.get_or_insert_with(|| fault.clone());
         if self.list.len() < cap {
             self.list.push(fault);
         }

@@ -1,4 +1,4 @@
-//! A folder of pictures: `<class>/*`, or `<train, validation, test>/<class>/*`.
+//! A folder of pictures: `<class>/**`, or `<train, validation, test>/<class>/**`.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -8,11 +8,12 @@ use rayon::prelude::*;
 
 use super::collect::{Collector, Parts, Split, Target};
 use super::faults::{Faults, unusable};
+use super::picture::{self, Inverted};
 use super::store::{Element, StoreWriter};
-use super::{SampleKind, picture};
+use super::{DataOptions, SampleKind};
 use crate::error::Result;
-use crate::repository::{ReadSettings, sha256_hex};
-use crate::signature::DrawingTransform;
+use crate::repository::sha256_hex;
+use crate::signature::{DrawingTransform, Fit};
 use crate::transform::{ACCEPTED, foreign_kind, media_type};
 
 /// Pictures that are decoded at a time, on all threads.
@@ -40,16 +41,17 @@ pub(super) struct Read {
 ///
 /// # Errors
 /// [`crate::error::Error::Data`] naming the file or folder and what is wrong with it.
-pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: &mut Faults) -> Result<Read> {
+pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) -> Result<Read> {
     let what = folder.display().to_string();
-    let pictures = list(folder, faults)?;
+    let mut notes = Vec::new();
+    let pictures = list(folder, faults, &mut notes)?;
     if pictures.is_empty() {
         return Err(unusable(
             &what,
             "holds no image files (PNG, JPEG, WebP, GIF, BMP or TIFF) in a folder for each class",
         ));
     }
-    let (width, height) = match settings.image_size {
+    let (width, height) = match options.reading.image_size {
         Some([height, width]) => (width, height),
         None => {
             let size = |picture: &Picture| picture::size(&fs::read(&picture.path).ok()?);
@@ -58,11 +60,11 @@ pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: 
             size.ok_or_else(|| unusable(pictures[0].path.display(), "is damaged, as are all the other pictures"))?
         }
     };
-    let transform = picture::transform(width, height);
+    let transform = picture::transform(options, [height, width], Fit::Stretch);
     let size = [height as usize, width as usize];
-    let writer = StoreWriter::new(Element::Pixel, size[0] * size[1], memory);
+    let writer = StoreWriter::new(Element::Pixel, size[0] * size[1], options.memory);
     let mut collector = Collector::new(writer, SampleKind::Images, size);
-    let mut sums = String::new();
+    let (mut sums, mut inverted) = (String::new(), Inverted::default());
     for some in pictures.chunks(AT_ONCE) {
         let read = |picture: &Picture| {
             let file = fs::read(&picture.path).map_err(|error| format!("cannot be read: {error}"))?;
@@ -72,10 +74,10 @@ pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: 
         for (picture, read) in some.iter().zip(read) {
             let file = picture.path.display().to_string();
             match read {
-                Ok((pixels, sum)) => {
+                Ok((prepared, sum)) => {
                     let name = picture.path.strip_prefix(folder).unwrap_or(&picture.path);
                     sums.push_str(&format!("{sum}  {}\n", name.display()));
-                    collector.writer.pixels(&pixels)?;
+                    collector.writer.pixels(&inverted.counted(prepared))?;
                     collector.file(file);
                     collector.sample(picture.split, 0, &Target::Class(&picture.class));
                 }
@@ -83,54 +85,79 @@ pub(super) fn read(folder: &Path, settings: &ReadSettings, memory: u64, faults: 
             }
         }
     }
-    let mut parts = collector.finish(&what, &[], faults)?;
-    if settings.image_size.is_none() {
-        parts.notes.push(format!(
+    let mut parts = collector.finish(&what, options, &[], faults)?;
+    if options.reading.image_size.is_none() {
+        notes.push(format!(
             "pictures are brought to the commonest size, {height}x{width}; --image-size HxW says another"
         ));
     }
+    notes.extend(inverted.note(&transform, options.reading.transform));
+    parts.notes.splice(0..0, notes);
     Ok(Read { parts, transform, sha256: sha256_hex(sums.as_bytes()) })
 }
 
 /// Returns true if there are folders that can be classes or parts.
 pub(super) fn is_here(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.path().is_dir())))
+    inside(folder, true).is_ok_and(|folders| !folders.is_empty())
 }
 
-fn list(folder: &Path, faults: &mut Faults) -> Result<Vec<Picture>> {
-    let folders = inside(folder, true)?;
+fn list(folder: &Path, faults: &mut Faults, notes: &mut Vec<String>) -> Result<Vec<Picture>> {
+    let mut folders = inside(folder, true)?;
+    // A folder of one folder is no class, but what somebody packed.
+    while let [only] = folders.as_slice()
+        && inside(only, false)?.is_empty()
+    {
+        let inner = inside(only, true)?;
+        if inner.is_empty() {
+            break;
+        }
+        folders = inner;
+    }
     let parts: Vec<Option<Split>> = folders.iter().map(|path| Split::named(&name(path))).collect();
-    let mut pictures = Vec::new();
-    if parts.contains(&Some(Split::Train)) {
+    let (mut pictures, mut inner) = (Vec::new(), 0);
+    let holds_classes = |path: &PathBuf| inside(path, false).is_ok_and(|files| files.is_empty()) && is_here(path);
+    let train = folders.iter().zip(&parts).find(|(_, part)| **part == Some(Split::Train));
+    // A folder with pictures of its own is a class, whatever it is called.
+    if train.is_some_and(|(path, _)| holds_classes(path)) {
         for (path, part) in folders.iter().zip(parts) {
             let Some(split) = part else {
                 return Err(unusable(path.display(), "lies beside \"train\", but is neither validation nor test"));
             };
             for class in inside(path, true)? {
-                add(&class, split, &mut pictures, faults)?;
+                inner += add(&class, split, &mut pictures, faults)?;
             }
         }
     } else {
         for class in folders {
-            add(&class, Split::Train, &mut pictures, faults)?;
+            inner += add(&class, Split::Train, &mut pictures, faults)?;
         }
+    }
+    if inner > 0 {
+        notes.push(format!("{inner} pictures lie in folders inside those of the classes, and count to these"));
     }
     Ok(pictures)
 }
 
-/// Adds the pictures of one class.
-fn add(class: &Path, split: Split, pictures: &mut Vec<Picture>, faults: &mut Faults) -> Result<()> {
-    let before = pictures.len();
-    for path in inside(class, false)? {
-        match not_a_picture(&path) {
-            None => pictures.push(Picture { split, class: name(class), path }),
-            Some(problem) => faults.report(&path.display().to_string(), None, problem)?,
+/// Adds the pictures of one class, and returns how many lie in folders inside its own.
+fn add(class: &Path, split: Split, pictures: &mut Vec<Picture>, faults: &mut Faults) -> Result<usize> {
+    let (before, mut inner) = (pictures.len(), 0);
+    let mut folders = vec![class.to_owned()];
+    while let Some(folder) = folders.pop() {
+        folders.extend(inside(&folder, true)?.into_iter().rev());
+        for path in inside(&folder, false)? {
+            match not_a_picture(&path) {
+                None => {
+                    inner += usize::from(folder != class);
+                    pictures.push(Picture { split, class: name(class), path });
+                }
+                Some(problem) => faults.report(&path.display().to_string(), None, problem)?,
+            }
         }
     }
     if pictures.len() == before {
         faults.report(&class.display().to_string(), None, format!("holds no {ACCEPTED} files"))?;
     }
-    Ok(())
+    Ok(inner)
 }
 
 /// Returns why a file cannot be a picture, judged by its name, or by its first bytes if its name says nothing.
@@ -150,13 +177,18 @@ fn not_a_picture(path: &Path) -> Option<String> {
     }
 }
 
-/// The folders or else the files in a folder that are not hidden, sorted.
+/// Files and folders that systems and programs leave behind.
+const LEFT_BEHIND: [&str; 6] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"];
+
+/// The folders or else the files in a folder that are not hidden nor left behind by a system, sorted.
 fn inside(folder: &Path, folders: bool) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|error| unusable(folder.display(), error))?;
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| unusable(folder.display(), error))?.path();
-        if path.is_dir() == folders && !name(&path).starts_with('.') {
+        let name = name(&path);
+        let is_ours = !name.starts_with('.') && !LEFT_BEHIND.contains(&name.to_ascii_lowercase().as_str());
+        if path.is_dir() == folders && is_ours {
             paths.push(path);
         }
     }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use super::collect::{Origins, Parts};
 use super::faults::{Faults, unusable};
 use super::idx::{self, Idx};
+use super::picture::{self, Inverted};
 use super::store::{Element, Store};
-use super::{Dataset, SampleKind, Targets};
+use super::{DataOptions, Dataset, SampleKind, Targets};
 use crate::error::Result;
 use crate::repository::sha256_hex;
+use crate::signature::{DrawingTransform, Fit, Polarity};
 
 /// Checksums of the files beside them, in the format of `sha256sum`.
 const CHECKSUMS: &str = "SHA256SUMS";
@@ -20,6 +22,14 @@ const CHECKSUMS: &str = "SHA256SUMS";
 const STEMS: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
 
+/// The result of reading.
+pub(super) struct Read {
+    pub(super) parts: Parts,
+    pub(super) transform: DrawingTransform,
+    /// The SHA-256 of each file by its name.
+    pub(super) sha256: BTreeMap<String, String>,
+}
+
 /// Returns true if one of the four files is there.
 pub(super) fn is_here(folder: &Path) -> bool {
     STEMS.iter().any(|stem| folder.join(stem).exists() || folder.join(format!("{stem}.gz")).exists())
@@ -27,13 +37,14 @@ pub(super) fn is_here(folder: &Path) -> bool {
 
 /// Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
 /// `t10k-labels-idx1-ubyte`, each plain or with `.gz`, and checks them against `SHA256SUMS` if
-/// that file is there. Also returns the SHA-256 of each file by its name.
+/// that file is there.
 ///
 /// # Errors
 /// [`crate::error::Error::Data`] naming the file and what is wrong with it.
-pub(super) fn read(folder: &Path, memory: u64, faults: &mut Faults) -> Result<(Parts, BTreeMap<String, String>)> {
+pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) -> Result<Read> {
     let expected = checksums(folder)?;
     let mut sha256 = BTreeMap::new();
+    let mut inverted = Inverted::default();
     let mut part = |images: &str, labels: &str| {
         let (image_file, images) = read_idx(folder, images, 3, &expected, &mut sha256)?;
         let (label_file, labels) = read_idx(folder, labels, 1, &expected, &mut sha256)?;
@@ -47,13 +58,15 @@ pub(super) fn read(folder: &Path, memory: u64, faults: &mut Faults) -> Result<(P
         if count == 0 || height * width == 0 {
             return Err(unusable(&image_file, "holds no images"));
         }
+        let transform = picture::transform(options, [height as u32, width as u32], Fit::CentreOfMass);
+        let pixels = drawn(images.data, &transform, &mut inverted)?;
         let dataset = Dataset {
             kind: SampleKind::Images,
             width,
             height,
             classes: 0,
             class_weights: Vec::new(),
-            store: Arc::new(Store::keep(Element::Pixel, height * width, images.data, memory)?),
+            store: Arc::new(Store::keep(Element::Pixel, height * width, pixels, options.memory)?),
             records: (0..count as u32).collect(),
             targets: Targets::Classes(labels.data.into_iter().map(u32::from).collect()),
             origins: Arc::new(Origins::Rows(image_file)),
@@ -62,7 +75,11 @@ pub(super) fn read(folder: &Path, memory: u64, faults: &mut Faults) -> Result<(P
     };
     let (label_file, mut train) = part(STEMS[0], STEMS[1])?;
     let (test_label_file, mut test) = part(STEMS[2], STEMS[3])?;
-    let classes = check_classes(&label_file, train.labels())?;
+    let classes = match &options.expected {
+        None => check_classes(&label_file, train.labels())?,
+        // A model tells what classes there are.
+        Some(_) => train.labels().iter().chain(test.labels()).max().map_or(0, |greatest| *greatest as usize + 1),
+    };
     (train.classes, test.classes) = (classes, classes);
     let mut known = Vec::with_capacity(test.len());
     for (row, label) in test.labels().iter().enumerate() {
@@ -80,7 +97,24 @@ pub(super) fn read(folder: &Path, memory: u64, faults: &mut Faults) -> Result<(P
         return Err(unusable(&test_label_file, "belongs to images of another size than the training images"));
     }
     let labels = (0..classes).map(|class| class.to_string()).collect();
-    Ok((Parts { train, validation: None, test, labels, notes: Vec::new() }, sha256))
+    let transform = picture::transform(options, [train.height as u32, train.width as u32], Fit::CentreOfMass);
+    let notes = inverted.note(&transform, options.reading.transform).into_iter().collect();
+    Ok(Read { parts: Parts { train, validation: None, test, labels, is_parted: true, notes }, transform, sha256 })
+}
+
+/// Returns the pixels of all pictures as serving would take them.
+///
+/// # Errors
+/// As [`picture::drawn`].
+fn drawn(mut pixels: Vec<u8>, transform: &DrawingTransform, inverted: &mut Inverted) -> Result<Vec<u8>> {
+    if transform.polarity == Polarity::AsIs {
+        return Ok(pixels);
+    }
+    for picture in pixels.chunks_exact_mut(transform.width as usize * transform.height as usize) {
+        let prepared = picture::drawn(picture.to_vec(), transform)?;
+        picture.copy_from_slice(&inverted.counted(prepared));
+    }
+    Ok(pixels)
 }
 
 /// The number of classes: one more than the greatest label, each of which must occur.

@@ -9,6 +9,7 @@ mod folder;
 mod idx;
 mod mnist;
 mod names;
+mod options;
 mod picture;
 mod sequence;
 mod source;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 
 pub use collect::Split;
 pub use faults::{Fault, Faults};
+pub use options::{DEFAULT_DATA_MEMORY, DataOptions, Expected};
 pub use sequence::{fitted, refitted};
-pub use source::{DEFAULT_DATA_MEMORY, DataOptions, DataSource};
+pub use source::{DataSource, PartChoice};
 pub use table::{recoded, seen_vocabulary};
 
 use self::collect::Origins;
@@ -55,6 +57,15 @@ impl Targets {
     /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn extend(&mut self, others: &Self) {
+        match (self, others) {
+            (Self::Classes(labels), Self::Classes(others)) => labels.extend(others),
+            (Self::Values(values), Self::Values(others)) => values.extend(others),
+            // All parts of a data set have targets of one kind.
+            (Self::Classes(_), Self::Values(_)) | (Self::Values(_), Self::Classes(_)) => {}
+        }
     }
 
     fn select(&self, indices: &[usize]) -> Self {
@@ -263,6 +274,33 @@ impl Dataset {
         let origins = Arc::new(self.origins.select(&self.records));
         let records = (0..self.len() as u32).collect();
         Ok(Self { width, height, store: Arc::new(writer.finish()?), records, origins, ..self.clone() })
+    }
+
+    /// The samples of several parts of one data set as one, in the order of the data where they lie together.
+    ///
+    /// # Errors
+    /// As [`Dataset::image`], and [`Error::Io`] when a temporary file is needed and cannot be used.
+    fn joined(parts: &[&Self], memory: u64) -> Result<Self> {
+        let first = parts[0];
+        let mut targets = first.targets.select(&[]);
+        parts.iter().for_each(|part| targets.extend(&part.targets));
+        let all =
+            |of: fn(&Self) -> &Vec<u32>| parts.iter().flat_map(|part| of(part).iter().copied()).collect::<Vec<u32>>();
+        if parts.iter().all(|part| Arc::ptr_eq(&part.store, &first.store)) {
+            let together = Self { records: all(|part| &part.records), targets, ..first.clone() };
+            let mut order: Vec<usize> = (0..together.len()).collect();
+            order.sort_by_key(|index| together.records[*index]);
+            return Ok(together.select(&order));
+        }
+        let element = if first.is_images() { Element::Pixel } else { Element::Float };
+        let mut writer = StoreWriter::new(element, first.image_len(), memory);
+        let mut origins = Origins::Listed { files: Vec::new(), places: Vec::new() };
+        for part in parts {
+            (0..part.len()).try_for_each(|index| writer.record(&part.image(index)?))?;
+            origins.extend(part.origins.select(&part.records));
+        }
+        let records = (0..targets.len() as u32).collect();
+        Ok(Self { store: Arc::new(writer.finish()?), records, targets, origins: Arc::new(origins), ..first.clone() })
     }
 
     /// Splits off `count` samples with every class represented in proportion; both parts keep the

@@ -21,6 +21,11 @@ impl Names {
         code
     }
 
+    /// Returns the number of a text that is here.
+    pub(super) fn place(&self, name: &str) -> Option<u32> {
+        self.index.get(name).copied()
+    }
+
     /// The texts by number.
     pub(super) fn list(&self) -> &[String] {
         &self.list
@@ -36,7 +41,7 @@ impl Names {
 pub(super) fn sort(names: &mut [String]) {
     let number = |name: &String| name.parse::<i64>().ok();
     if names.iter().all(|name| number(name).is_some()) {
-        names.sort_by_key(number);
+        names.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.cmp(b)));
     } else {
         names.sort_unstable();
     }

@@ -3,31 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clap::ValueEnum;
+
 use super::collect::Parts;
 use super::faults::{Faults, unusable};
-use super::table::{self, Layout};
+use super::options::DataOptions;
+use super::table;
 use super::{Dataset, folder, mnist};
 use crate::error::{Error, Result};
-use crate::repository::{DataFormat, ReadSettings};
-use crate::signature::{Column, DrawingTransform, Fit, ImageTransform, Polarity, SequenceTransform};
-
-/// Samples that take more than this are kept in a temporary file: 1 GiB.
-pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
-
-/// Options for reading and keeping data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataOptions {
-    /// The settings for reading.
-    pub reading: ReadSettings,
-    /// Bytes of samples that may lie in memory.
-    pub memory: u64,
-}
-
-impl Default for DataOptions {
-    fn default() -> Self {
-        Self { reading: ReadSettings::default(), memory: DEFAULT_DATA_MEMORY }
-    }
-}
+use crate::repository::DataFormat;
+use crate::signature::{Column, ImageTransform, SequenceTransform};
 
 /// A data set.
 #[derive(Debug)]
@@ -46,6 +31,10 @@ pub struct DataSource {
     pub sequence: Option<SequenceTransform>,
     /// The transform from a picture to a sample; `None` for anything else.
     pub image: Option<ImageTransform>,
+    /// True if the data say which samples are the test part.
+    pub is_parted: bool,
+    /// True if these are the very files that the model they are read for was trained on.
+    pub is_trained_on: bool,
     /// The column of a table that is to be learned.
     pub target: Option<String>,
     /// The format of the files.
@@ -56,7 +45,55 @@ pub struct DataSource {
     pub notes: Vec<String>,
 }
 
+/// The choice of the samples that a model is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PartChoice {
+    /// Every sample
+    All,
+    /// Those to learn from
+    Train,
+    /// Those to choose by
+    Validation,
+    /// Those to be judged by
+    Test,
+}
+
 impl DataSource {
+    /// Returns the samples that a model is judged by, and what they are: those of the part that is asked for, else the test
+    /// part, else what training on the same files held out, else all.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a part that the data do not have, and as [`Dataset::image`].
+    pub fn judged(&self, asked: Option<PartChoice>, memory: u64) -> Result<(Dataset, &'static str)> {
+        let holds_out = self.is_parted || self.is_trained_on;
+        let choice = asked.unwrap_or(if holds_out { PartChoice::Test } else { PartChoice::All });
+        let missing = |part: &str| {
+            let problem = format!("the data have no {part} part; --split all takes every sample");
+            Err(Error::Config { setting: "split".into(), problem })
+        };
+        let part = match choice {
+            PartChoice::All => {
+                let parts: Vec<&Dataset> = [Some(&self.train), self.validation.as_ref(), Some(&self.test)]
+                    .into_iter()
+                    .flatten()
+                    .filter(|part| !part.is_empty())
+                    .collect();
+                (if parts.is_empty() { self.test.clone() } else { Dataset::joined(&parts, memory)? }, "all")
+            }
+            PartChoice::Train => (self.train.clone(), "training"),
+            PartChoice::Validation => match &self.validation {
+                Some(validation) => (validation.clone(), "validation"),
+                None => return missing("validation"),
+            },
+            PartChoice::Test if !holds_out => return missing("test"),
+            PartChoice::Test => (self.test.clone(), "test"),
+        };
+        if part.0.is_empty() {
+            return missing(part.1);
+        }
+        Ok(part)
+    }
+
     /// Reads a data set in which nothing may be wrong.
     ///
     /// # Errors
@@ -71,7 +108,7 @@ impl DataSource {
     /// # Errors
     /// As [`DataSource::read`], of what concerns more than single samples.
     pub fn inspect(path: &Path, options: &DataOptions, faults: &mut Faults) -> Result<Self> {
-        let DataOptions { reading, memory } = options;
+        let reading = &options.reading;
         if reading.image_size.is_some_and(|size| size.iter().any(|side| !(1..=4096).contains(side))) {
             return Err(Error::Config { setting: "image-size".into(), problem: "sides must be from 1 to 4096".into() });
         }
@@ -81,38 +118,54 @@ impl DataSource {
         let format = reading.format.map_or_else(|| detect(path), Ok)?;
         match format {
             DataFormat::Idx => {
-                let (parts, sha256) = mnist::read(path, *memory, faults)?;
-                let (width, height) = (parts.train.width as u32, parts.train.height as u32);
-                Ok(Self::of(parts, format, sha256, Some(drawing(width, height).into())))
+                let mnist::Read { parts, transform, sha256 } = mnist::read(path, options, faults)?;
+                Ok(Self::of(parts, format, sha256, Some(transform.into())))
             }
             DataFormat::Images => {
-                let folder::Read { parts, transform, sha256 } = folder::read(path, reading, *memory, faults)?;
+                let folder::Read { parts, transform, sha256 } = folder::read(path, options, faults)?;
                 let sha256 = BTreeMap::from([("*".to_owned(), sha256)]);
                 Ok(Self::of(parts, format, sha256, Some(transform.into())))
             }
             DataFormat::Csv | DataFormat::Parquet | DataFormat::Jsonl => {
-                let table::Read { parts, layout, columns, sequence, target, sha256 } =
-                    table::read(path, format, reading, *memory, faults)?;
-                let image = match layout {
-                    Layout::Columns(_) | Layout::Sequences(_) => None,
-                    Layout::Pixels { side, .. } => Some(drawing(side as u32, side as u32).into()),
-                    Layout::Pictures { width, height, .. } => Some(super::picture::transform(width, height).into()),
-                };
-                Ok(Self { columns, sequence, target: Some(target), ..Self::of(parts, format, sha256, image) })
+                let table::Read { parts, image, columns, sequence, target, sha256 } =
+                    table::read(path, format, options, faults)?;
+                let mut source = Self { columns, sequence, target, ..Self::of(parts, format, sha256, image) };
+                if reading.format.is_none() && source.image.is_none() && is_beside_folders(path, format) {
+                    source.notes.push(
+                        "a table is read although there are folders beside it; --format images reads these as pictures by class"
+                            .into(),
+                    );
+                }
+                Ok(source)
             }
         }
     }
 
     fn of(parts: Parts, format: DataFormat, sha256: BTreeMap<String, String>, image: Option<ImageTransform>) -> Self {
-        let Parts { train, validation, test, labels, notes } = parts;
-        let (columns, sequence, target) = (Vec::new(), None, None);
-        Self { train, validation, test, labels, columns, sequence, image, target, format, sha256, notes }
+        let Parts { train, validation, test, labels, is_parted, notes } = parts;
+        let (columns, sequence, target, is_trained_on) = (Vec::new(), None, None, false);
+        Self {
+            train,
+            validation,
+            test,
+            labels,
+            columns,
+            sequence,
+            image,
+            is_parted,
+            is_trained_on,
+            target,
+            format,
+            sha256,
+            notes,
+        }
     }
 }
 
-/// Returns the transform of pictures for data that come as pixels: the one that made MNIST.
-fn drawing(width: u32, height: u32) -> DrawingTransform {
-    DrawingTransform { width, height, polarity: Polarity::LightOnDark, fit: Fit::CentreOfMass }
+/// Returns true if the tables at a path lie beside folders.
+fn is_beside_folders(path: &Path, format: DataFormat) -> bool {
+    let is_here = |table: &std::path::PathBuf| table.parent() == Some(path);
+    path.is_dir() && folder::is_here(path) && table::files(path, format).iter().any(is_here)
 }
 
 /// Returns the format of the files at a path.
@@ -132,15 +185,11 @@ fn detect(path: &Path) -> Result<DataFormat> {
             return Ok(DataFormat::Images);
         }
     } else {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-        match extension.as_deref() {
-            Some("csv" | "tsv") => return Ok(DataFormat::Csv),
-            Some("parquet") => return Ok(DataFormat::Parquet),
-            Some("jsonl" | "ndjson") => return Ok(DataFormat::Jsonl),
-            _ => {}
+        if let Some(format) = table::format_of(path) {
+            return Ok(format);
         }
     }
     let expected = "expected four IDX files, a folder of image files (PNG, JPEG, WebP, GIF, BMP, TIFF) for each class, or a CSV, \
-                    TSV, Parquet or JSON Lines file";
+                    TSV, Parquet or JSON Lines file, as it is or packed (.gz, .zst)";
     Err(unusable(path.display(), format!("is no data set that is known: {expected}; --format says what it is")))
 }

@@ -127,6 +127,15 @@ impl StoreWriter {
         self.write(pixels)
     }
 
+    /// Adds the bytes of a record as another store of these elements has them.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::pixels`].
+    pub(super) fn record(&mut self, bytes: &[u8]) -> Result<()> {
+        debug_assert_eq!(bytes.len(), self.record);
+        self.write(bytes)
+    }
+
     /// Adds a record of floats.
     ///
     /// # Errors

@@ -6,10 +6,11 @@ use crate::layers::Encoding;
 
 impl Writer<'_> {
     /// `[N, columns]` → the numbers that [`LayerSpec::Encode`](crate::layers::LayerSpec::Encode) says, in the
-    /// same order: numbers, what is missing, categories.
+    /// same order: numbers, what is missing, moments, categories.
     pub(super) fn encode(&mut self, columns: &[Encoding], value: &str, output: &str) {
         let (mut numbers, mut means, mut deviations) = (Vec::new(), Vec::new(), Vec::new());
         let (mut told, mut sources, mut categories) = (Vec::new(), Vec::new(), Vec::new());
+        let mut moments = Vec::new();
         for (index, column) in columns.iter().enumerate() {
             match column {
                 Encoding::Standard { mean, deviation, tells_missing } => {
@@ -17,6 +18,9 @@ impl Writer<'_> {
                     means.push(*mean);
                     deviations.push(*deviation);
                     told.extend(tells_missing.then_some(index as i64));
+                }
+                Encoding::Moment { mean, deviation, periods } => {
+                    moments.push((index as i64, *mean, *deviation, periods.as_slice()));
                 }
                 Encoding::OneHot { categories: count } => {
                     sources.extend(std::iter::repeat_n(index as i64, *count));
@@ -45,6 +49,11 @@ impl Writer<'_> {
             self.graph.node("Cast", &[&is_missing], &tells, vec![integer("to", FLOAT)]);
             parts.push(tells);
         }
+        for (place, (column, mean, deviation, periods)) in moments.into_iter().enumerate() {
+            let name = format!("{output}.moment{place}");
+            self.moment(value, column, (mean, deviation), periods, &name);
+            parts.push(name);
+        }
         if !sources.is_empty() {
             let [picked, all, is_it, one_hot] =
                 ["texts", "categories", "is_category", "one_hot"].map(|part| format!("{output}.{part}"));
@@ -53,6 +62,47 @@ impl Writer<'_> {
             self.graph.node("Equal", &[&picked, &all], &is_it, Vec::new());
             self.graph.node("Cast", &[&is_it], &one_hot, vec![integer("to", FLOAT)]);
             parts.push(one_hot);
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        self.graph.node("Concat", &parts, output, vec![integer("axis", 1)]);
+    }
+
+    /// A column of dates or times in days as its distance from the mean, whether it is missing, and its phases.
+    fn moment(&mut self, value: &str, column: i64, (mean, deviation): (f32, f32), periods: &[f32], output: &str) {
+        let part = |part: &str| format!("{output}.{part}");
+        let [picked, is_missing, tells] = ["days", "missing", "tells"].map(part);
+        let [mean_name, deviation_name, known, centred, scaled] =
+            ["mean", "deviation", "known", "centred", "scaled"].map(part);
+        self.pick(value, &[column], &picked);
+        self.graph.constant(&mean_name, &[1, 1], &[mean]);
+        self.graph.constant(&deviation_name, &[1, 1], &[deviation]);
+        self.graph.node("IsNaN", &[&picked], &is_missing, Vec::new());
+        self.graph.node("Cast", &[&is_missing], &tells, vec![integer("to", FLOAT)]);
+        self.graph.node("Where", &[&is_missing, &mean_name, &picked], &known, Vec::new());
+        self.graph.node("Sub", &[&known, &mean_name], &centred, Vec::new());
+        self.graph.node("Div", &[&centred, &deviation_name], &scaled, Vec::new());
+        let mut parts = vec![scaled, tells];
+        if !periods.is_empty() {
+            let [present, one] = ["present", "one"].map(part);
+            self.graph.constant(&one, &[1, 1], &[1.0]);
+            self.graph.node("Sub", &[&one, &parts[1]], &present, Vec::new());
+            for (place, period) in periods.iter().enumerate() {
+                let of = |name: &str| part(&format!("period{place}.{name}"));
+                let [length, tau, turns, whole, share, phase] =
+                    ["length", "tau", "turns", "whole", "share", "phase"].map(of);
+                self.graph.constant(&length, &[1, 1], &[*period]);
+                self.graph.constant(&tau, &[1, 1], &[std::f32::consts::TAU]);
+                self.graph.node("Div", &[&known, &length], &turns, Vec::new());
+                self.graph.node("Floor", &[&turns], &whole, Vec::new());
+                self.graph.node("Sub", &[&turns, &whole], &share, Vec::new());
+                self.graph.node("Mul", &[&share, &tau], &phase, Vec::new());
+                for operator in ["Sin", "Cos"] {
+                    let [wave, kept] = ["", ".kept"].map(|end| of(&format!("{}{end}", operator.to_lowercase())));
+                    self.graph.node(operator, &[&phase], &wave, Vec::new());
+                    self.graph.node("Mul", &[&wave, &present], &kept, Vec::new());
+                    parts.push(kept);
+                }
+            }
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         self.graph.node("Concat", &parts, output, vec![integer("axis", 1)]);

@@ -45,7 +45,7 @@ fn standardize<'s>(mean: &[f32], deviation: &[f32], samples: Cow<'s, [f32]>) -> 
     samples.into()
 }
 
-/// Numbers first, then which of them are missing, then categories: each in the order of the columns.
+/// Numbers first, then which of them are missing, then moments, then categories: each in the order of the columns.
 fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
     let width: usize = columns.iter().map(Encoding::width).sum();
     let mut encoded = Vec::with_capacity(samples.len() / columns.len().max(1) * width);
@@ -61,12 +61,32 @@ fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
             }
         }
         for (element, column) in row.iter().zip(columns) {
+            if let Encoding::Moment { mean, deviation, periods } = column {
+                encode_moment(*element, (*mean, *deviation), periods, &mut encoded);
+            }
+        }
+        for (element, column) in row.iter().zip(columns) {
             if let Encoding::OneHot { categories } = column {
                 encoded.extend((0..*categories).map(|category| if *element == category as f32 { 1.0 } else { 0.0 }));
             }
         }
     }
     encoded
+}
+
+/// Appends what stands for a date or time, computed as the exported graph does it.
+fn encode_moment(days: f32, (mean, deviation): (f32, f32), periods: &[f32], to: &mut Vec<f32>) {
+    if days.is_nan() {
+        to.extend([0.0, 1.0]);
+        to.extend(periods.iter().flat_map(|_| [0.0, 0.0]));
+        return;
+    }
+    to.extend([(days - mean) / deviation, 0.0]);
+    for period in periods {
+        let turns = days / period;
+        let phase = (turns - turns.floor()) * std::f32::consts::TAU;
+        to.extend([phase.sin(), phase.cos()]);
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +98,16 @@ mod tests {
         let samples = [1.0, f32::NAN, 3.0, 30.0, f32::NAN, 10.0];
         let standardized = standardize(&[1.0, 20.0], &[2.0, 10.0], samples.as_slice().into());
         assert_eq!(*standardized, [0.0, 0.0, 1.0, 1.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    fn a_moment_is_its_distance_and_its_phases() {
+        let columns = [Encoding::Moment { mean: 7.0, deviation: 7.0, periods: vec![7.0, 1.0] }];
+        let encoded = encode(&columns, &[14.0, 1.75, f32::NAN]);
+        let near = |found: &[f32], expected: [f32; 6]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(near(&encoded[..6], [1.0, 0.0, 0.0, 1.0, 0.0, 1.0]), "{encoded:?}");
+        assert!(near(&encoded[6..12], [-0.75, 0.0, 1.0, 0.0, -1.0, 0.0]), "{encoded:?}");
+        assert_eq!(encoded[12..], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::repository::{ReadSettings, parse_size};
+use crate::ids::quote;
+use crate::repository::{ReadSettings, parse_character, parse_size};
 use crate::trainer::dataset::DataOptions;
 
 /// The settings.
@@ -16,6 +17,27 @@ pub(super) struct Reading {
     target: String,
     /// Auto, classification or regression.
     task: String,
+    /// Auto, as_is or drawing.
+    #[serde(default)]
+    transform: String,
+    /// The character between cells.
+    #[serde(default)]
+    separator: String,
+    /// A point or a comma.
+    #[serde(default)]
+    decimal: String,
+    /// Yes or no.
+    #[serde(default)]
+    header: String,
+    /// The encoding of text files.
+    #[serde(default)]
+    encoding: String,
+    /// Further words for a missing value, with commas between.
+    #[serde(default)]
+    missing: String,
+    /// Columns that are learned from although they seem to count the rows, with commas between.
+    #[serde(default)]
+    keep: String,
     /// Columns that are left out, with commas between.
     ignore: String,
     /// Height and width that pictures are brought to, as 28x28.
@@ -35,13 +57,37 @@ pub(super) struct Reading {
 impl Reading {
     /// The options in words.
     pub(super) fn of(options: &DataOptions) -> Self {
-        let ReadSettings { format, target, task, image_size, ignore, sequence, steps, vocabulary, tokens } =
-            &options.reading;
+        let ReadSettings {
+            format,
+            target,
+            task,
+            image_size,
+            transform,
+            separator,
+            decimal,
+            header,
+            encoding,
+            missing,
+            keep,
+            ignore,
+            sequence,
+            steps,
+            vocabulary,
+            tokens,
+        } = &options.reading;
+        let character = |character: &Option<char>| character.map(String::from).unwrap_or_default();
         Self {
+            transform: word(transform),
+            separator: character(separator),
+            decimal: character(decimal),
+            header: header.map_or("", |header| if header { "yes" } else { "no" }).to_owned(),
+            encoding: encoding.clone().unwrap_or_default(),
+            missing: missing.join(","),
+            keep: keep.join(","),
             sequence: sequence.clone().unwrap_or_default(),
             steps: steps.unwrap_or(0),
             vocabulary: vocabulary.unwrap_or(0),
-            tokens: word(tokens),
+            tokens: tokens.map_or_else(String::new, word),
             format: format.map_or_else(String::new, word),
             target: target.clone().unwrap_or_default(),
             task: word(task),
@@ -58,7 +104,9 @@ impl Reading {
     pub(super) fn options(&self) -> Result<DataOptions> {
         let said = |name: &String| (!name.is_empty()).then(|| name.clone());
         let number = |number: usize| (number > 0).then_some(number);
-        let ignore: Vec<String> = self.ignore.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let list = |words: &str| -> Vec<String> {
+            words.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        };
         let size = |text: &str| {
             parse_size(text).map_err(|problem| Error::Config { setting: "reading.image_size".into(), problem })
         };
@@ -69,14 +117,40 @@ impl Reading {
             target: said(&self.target),
             task: read("reading.task", &self.task)?,
             image_size,
-            ignore,
+            transform: choice("reading.transform", &self.transform)?.unwrap_or_default(),
+            separator: character("reading.separator", &self.separator)?,
+            decimal: character("reading.decimal", &self.decimal)?,
+            header: yes_or_no("reading.header", &self.header)?,
+            encoding: said(&self.encoding),
+            missing: list(&self.missing),
+            keep: list(&self.keep),
+            ignore: list(&self.ignore),
             sequence: said(&self.sequence),
             steps: number(self.steps),
             vocabulary: number(self.vocabulary),
-            tokens: read("reading.tokens", &self.tokens)?,
+            tokens: choice("reading.tokens", &self.tokens)?,
         };
-        Ok(DataOptions { reading, memory: self.memory })
+        Ok(DataOptions { reading, memory: self.memory, expected: None })
     }
+}
+
+/// Returns the one character of a setting; `tab` is one, too.
+fn character(setting: &str, text: &str) -> Result<Option<char>> {
+    parse_character(text).map_err(|problem| Error::Config { setting: setting.into(), problem })
+}
+
+fn yes_or_no(setting: &str, text: &str) -> Result<Option<bool>> {
+    match text {
+        "" => Ok(None),
+        "yes" => Ok(Some(true)),
+        "no" => Ok(Some(false)),
+        _ => Err(Error::Config { setting: setting.into(), problem: format!("must be yes or no, got {}", quote(text)) }),
+    }
+}
+
+/// Returns the value that a word stands for; an empty one stands for none.
+fn choice<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<Option<T>> {
+    if word.is_empty() { Ok(None) } else { read(setting, word).map(Some) }
 }
 
 /// The word that a value is written as.
@@ -92,7 +166,7 @@ fn read<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::{DataFormat, TaskChoice};
+    use crate::repository::{DataFormat, PictureChoice, TaskChoice};
     use crate::signature::TokenSplit;
 
     #[test]
@@ -102,13 +176,20 @@ mod tests {
             target: Some("price".into()),
             task: TaskChoice::Regression,
             image_size: Some([28, 32]),
+            transform: PictureChoice::Drawing,
+            separator: Some('\t'),
+            decimal: Some(','),
+            header: Some(false),
+            encoding: Some("windows-1252".into()),
+            missing: vec!["-9".into(), "n.a.".into()],
+            keep: vec!["row".into()],
             ignore: vec!["id".into(), "name".into()],
             sequence: Some("text".into()),
             steps: Some(64),
             vocabulary: Some(500),
-            tokens: TokenSplit::Characters,
+            tokens: Some(TokenSplit::Characters),
         };
-        for options in [DataOptions { reading, memory: 5 }, DataOptions::default()] {
+        for options in [DataOptions { reading, memory: 5, expected: None }, DataOptions::default()] {
             assert_eq!(Reading::of(&options).options().unwrap(), options);
         }
         let refused = |change: fn(&mut Reading)| {

@@ -65,7 +65,7 @@ pub(in crate::trainer) fn of_inputs(data: &ReferenceData, transform: &Transform)
 fn column_reference(column: &Column, values: &[f64]) -> ColumnReference {
     let name = column.name.clone();
     match &column.kind {
-        ColumnKind::Number => {
+        ColumnKind::Number | ColumnKind::Shifted { .. } | ColumnKind::Moment { .. } => {
             let Histogram { edges, mut counts } = Histogram::by_quantiles(values.iter().copied(), BINS);
             counts.push(values.iter().filter(|value| !value.is_finite()).count() as u64);
             ColumnReference { name, edges: Some(edges), counts }

@@ -29,6 +29,12 @@ impl Watch for Quiet {
     fn epoch(&mut self, _: &EpochReport) -> Result<()> {
         Ok(())
     }
+
+    /// What is published loads.
+    fn staged(&mut self, folder: &Path) -> Result<()> {
+        let config = weir::config::ServeOptions::default().resolve()?;
+        weir::serving::rehearse(folder, &"mine".parse()?, &config.serving)
+    }
 }
 
 /// A folder with data, models and runs of a preset.

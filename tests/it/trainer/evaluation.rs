@@ -132,7 +132,7 @@ fn a_calibrated_version_answers_the_same_and_is_less_sure() {
     let data = DataSource::read(folder_of_data.path(), &DataOptions::default()).unwrap();
     let models = root.path().join("models");
     let folder = |version: u64| models.join(format!("mnist-mlp/{version}"));
-    let outcome = calibrate(&folder(1), &data, "small", Some(&models)).unwrap();
+    let outcome = calibrate(&folder(1), &data, "small", Some(&models), &mut |_| Ok(())).unwrap();
     assert_eq!(outcome.published.as_ref().unwrap(), &(Version(2), folder(2)));
     assert!(outcome.gain() > 0.01 && outcome.temperature > 1.1 && outcome.p_value < 0.05, "{outcome:?}");
     assert_eq!(outcome.test[0].summary.accuracy, outcome.test[1].summary.accuracy);
@@ -152,13 +152,13 @@ fn a_calibrated_version_answers_the_same_and_is_less_sure() {
 
     // A copy is calibrated as what its folder is called.
     copy_folder(&folder(1), &models.join("digits/5"));
-    let copied = calibrate(&models.join("digits/5"), &data, "small", Some(&models)).unwrap();
+    let copied = calibrate(&models.join("digits/5"), &data, "small", Some(&models), &mut |_| Ok(())).unwrap();
     assert_eq!((copied.from_version, copied.published), (Version(5), Some((Version(6), models.join("digits/6")))));
     let manifest = VersionFiles::read(&models.join("digits/6"), 1 << 30).unwrap().manifest.unwrap();
     assert_eq!((manifest.model.as_str(), manifest.version), ("digits", Version(6)));
 
     // What is calibrated already has nothing to gain.
-    let again = calibrate(&folder(2), &data, "small", Some(&models)).unwrap_err();
+    let again = calibrate(&folder(2), &data, "small", Some(&models), &mut |_| Ok(())).unwrap_err();
     assert!(matches!(&again, Error::GateMissed(why) if why.contains("calibrated as it is")), "{again}");
     let models = models.display().to_string();
     let (code, said) = refused(&models, folder_of_data.path(), &["calibrate", "mnist-mlp"]);
@@ -181,7 +181,7 @@ async fn a_calibrated_version_serves_its_golden_examples_and_its_probe_set() {
     let (root, folder_of_data) = overconfident();
     let models = root.path().join("models");
     let data = DataSource::read(folder_of_data.path(), &DataOptions::default()).unwrap();
-    calibrate(&models.join("mnist-mlp/1"), &data, "small", Some(&models)).unwrap();
+    calibrate(&models.join("mnist-mlp/1"), &data, "small", Some(&models), &mut |_| Ok(())).unwrap();
     let app = TestApp::with(&models, |_| {}).await;
     app.wait_for("mnist-mlp", 2, State::Available).await;
     let answer = app.post("/models/mnist-mlp/versions/2/predict", "image/png", png_of_test_image(0)).await;

@@ -202,7 +202,7 @@ async fn text_is_trained_from_a_table_and_served_as_it_was_split() {
         shown["versions"][0]["transform"]["sequence"],
         json!({"steps": steps, "kind": "tokens", "split": "words"})
     );
-    let outcome = calibrate(&folder, &data, "answers.csv", None).unwrap();
+    let outcome = calibrate(&folder, &data, "answers.csv", None, &mut |_| Ok(())).unwrap();
     assert!(outcome.temperature > 0.0 && outcome.published.is_none());
 }
 

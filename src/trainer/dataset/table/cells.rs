@@ -9,8 +9,32 @@ use crate::transform::Parsed;
 /// Takes rows, counted from 1, and their faults.
 pub(super) type TakeRow<'t> = dyn FnMut(u32, &[Cell<'_>], &mut Faults) -> Result<()> + 't;
 
-/// Texts for a missing value.
-const MISSING: [&str; 9] = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"];
+/// Texts for a missing value: those of pandas, and a question mark.
+const MISSING: [&str; 19] = [
+    "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+];
+
+/// The length of the longest of them.
+const LONGEST_MISSING: usize = 8;
+
+/// Signs that tables write for a missing number.
+const DASHES: [&str; 7] = ["-", "--", "---", "–", "—", ".", "−"];
+
+/// Returns true if a text says that there is no value.
+fn is_missing(text: &str) -> bool {
+    let Some(first) = text.as_bytes().first() else { return true };
+    match first {
+        b'0'..=b'9' | b'-' if text.len() < 4 => false,
+        b'#' | b'-' | b'1' | b'<' | b'N' | b'n' | b'?' => text.len() <= LONGEST_MISSING && MISSING.contains(&text),
+        _ => false,
+    }
+}
+
+/// Returns true for a sign that stands for a missing number, and may be a text.
+pub(super) fn is_dash(text: &str) -> bool {
+    text.len() <= 3 && DASHES.contains(&text)
+}
 
 /// One cell of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +45,8 @@ pub(super) enum Cell<'a> {
     Number(f64),
     /// Text, which may be a number.
     Text(&'a str),
+    /// A date or time, in days since 1970.
+    Days(f64),
     /// The bytes of a file.
     Bytes(&'a [u8]),
     /// A list, or what is wrong with it.
@@ -30,10 +56,10 @@ pub(super) enum Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// A cell of a text file.
-    pub(super) fn of_text(text: &'a str) -> Self {
+    /// A cell of a text file; `missing` are further words for a missing value.
+    pub(super) fn of_text(text: &'a str, missing: &[String]) -> Self {
         let text = text.trim();
-        if MISSING.contains(&text) { Self::Missing } else { Self::Text(text) }
+        if is_missing(text) || missing.iter().any(|word| word == text) { Self::Missing } else { Self::Text(text) }
     }
 
     /// A number that may be missing.
@@ -53,7 +79,7 @@ impl<'a> Cell<'a> {
     /// The text that it is or would be written as.
     pub(super) fn text(&self) -> Option<Cow<'a, str>> {
         match self {
-            Self::Number(number) => Some(Cow::Owned(number.to_string())),
+            Self::Number(number) | Self::Days(number) => Some(Cow::Owned(number.to_string())),
             Self::Text(text) => Some(Cow::Borrowed(text)),
             _ => None,
         }
@@ -64,6 +90,7 @@ impl<'a> Cell<'a> {
         match self {
             Self::Missing => "nothing".into(),
             Self::Number(number) => number.to_string(),
+            Self::Days(days) => format!("a date, {days} days after 1970"),
             Self::Text(text) => crate::ids::quote(text),
             Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Self::List(list) => match list.as_ref() {
@@ -81,12 +108,16 @@ mod tests {
 
     #[test]
     fn what_says_nothing_is_missing_and_the_rest_is_number_or_text() {
-        assert_eq!(Cell::of_text("  "), Cell::Missing);
-        assert_eq!(Cell::of_text("NaN"), Cell::Missing);
+        for text in ["  ", "NaN", "-1.#QNAN", " <NA>", "?", "#N/A N/A", "n/a", "-9", "n.a."] {
+            assert_eq!(Cell::of_text(text, &["-9".to_owned(), "n.a.".to_owned()]), Cell::Missing, "{text}");
+        }
+        for text in ["-9", "1", "-", "N", "nope", "Nancy", "1.#INF"] {
+            assert_eq!(Cell::of_text(text, &[]), Cell::Text(text));
+        }
         assert_eq!(Cell::of_number(f64::NAN), Cell::Missing);
-        assert_eq!(Cell::of_text(" 4.5").number(), Some(4.5));
-        assert_eq!(Cell::of_text("inf").number(), Some(f64::INFINITY));
-        assert_eq!(Cell::of_text("red").number(), None);
+        assert_eq!(Cell::of_text(" 4.5", &[]).number(), Some(4.5));
+        assert_eq!(Cell::of_text("inf", &[]).number(), Some(f64::INFINITY));
+        assert_eq!(Cell::of_text("red", &[]).number(), None);
         assert_eq!(Cell::of_number(3.0).text().as_deref(), Some("3"));
     }
 }

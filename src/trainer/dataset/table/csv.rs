@@ -1,96 +1,280 @@
-//! Comma- or tab-separated values (RFC 4180), with or without a header.
+//! Values separated by commas, semicolons, tabs or bars (RFC 4180 but for the separator), with or without a header.
 
-use std::fs::File;
+use std::cell::Cell as Counter;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use csv::{ByteRecord, ReaderBuilder, Trim};
+use csv::{ByteRecord, ReaderBuilder};
 
 use super::cells::{Cell, TakeRow};
-use crate::error::Result;
+use super::dialect::{Dialect, Said, separator_name};
+use super::text::{open, unpacked_name};
+use crate::error::{Error, Result};
+use crate::repository::ReadSettings;
 use crate::trainer::dataset::faults::{Faults, unusable};
+
+/// Bytes by which it is found out how a file is written.
+const HEAD: u64 = 1 << 18;
+
+/// Records of a file that are looked at again for their quotes, at most.
+const MOST_CHECKS: usize = 20;
 
 /// A file of which the header was read.
 #[derive(Debug)]
 pub(super) struct CsvFile {
     path: PathBuf,
-    delimiter: u8,
     pub(super) columns: Vec<String>,
-    has_header: bool,
+    /// Notes on what was found out.
+    pub(super) notes: Vec<String>,
+    separator: u8,
+    /// Records before the first row of data.
+    before: usize,
+    encoding: Option<String>,
+    missing: Vec<String>,
 }
 
 impl CsvFile {
-    /// Reads the header. A first row of numbers alone is none: columns are then called `column0` and so on.
+    /// Finds out how the file is written, and reads its header. Without one, columns are called `column0` and so on.
     ///
     /// # Errors
-    /// [`crate::error::Error::Data`] when the file is empty or its header cannot be used.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let is_tsv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
-        let mut file = Self {
-            path: path.into(),
-            delimiter: if is_tsv { b'\t' } else { b',' },
-            columns: Vec::new(),
-            has_header: true,
-        };
-        let mut first = ByteRecord::new();
+    /// [`Error::Data`] when the file is empty or its header cannot be used, [`Error::Config`] for a separator that none
+    /// can be.
+    pub(super) fn open(path: &Path, settings: &ReadSettings) -> Result<Self> {
         let broken = |problem: String| unusable(path.display(), problem);
-        let found = file.reader(false)?.read_byte_record(&mut first).map_err(|error| broken(error.to_string()))?;
-        if !found || first.iter().all(<[u8]>::is_empty) {
-            return Err(broken("is empty".into()));
+        let separator = settings.separator.map(|separator| {
+            u8::try_from(separator)
+                .ok()
+                .filter(|separator| separator.is_ascii() && !b"\"\r\n".contains(separator))
+                .ok_or_else(|| {
+                    let problem = format!("must be an ASCII character but a quote or a line end, got {separator:?}");
+                    Error::Config { setting: "separator".into(), problem }
+                })
+        });
+        let separator = separator.transpose()?;
+        let said = Said { separator, header: settings.header, is_tsv: unpacked_name(path).ends_with(".tsv") };
+        let mut head = Vec::new();
+        let mut text = open(path, settings.encoding.as_deref())?;
+        text.by_ref().take(HEAD).read_to_end(&mut head).map_err(|error| broken(error.to_string()))?;
+        if head.len() as u64 == HEAD {
+            let whole = head.iter().rposition(|byte| *byte == b'\n').unwrap_or(head.len());
+            head.truncate(whole);
         }
-        for field in &first {
-            let name = std::str::from_utf8(field).map_err(|_| broken("has a header that is not UTF-8".into()))?;
-            file.columns.push(name.trim_start_matches('\u{feff}').trim().to_owned());
-        }
-        if file.columns.iter().all(|name| name.parse::<f64>().is_ok()) {
-            file.has_header = false;
-            file.columns = (0..file.columns.len()).map(|index| format!("column{index}")).collect();
-        }
-        if let Some(index) = file.columns.iter().position(String::is_empty) {
-            // As pandas writes its index.
-            file.columns[index] = format!("column{index}");
-        }
-        let mut sorted = file.columns.clone();
-        sorted.sort_unstable();
-        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(broken(format!("has two columns called {}", crate::ids::quote(&pair[0])))),
-            None => Ok(file),
-        }
-    }
-
-    fn reader(&self, has_header: bool) -> Result<csv::Reader<File>> {
-        let open = ReaderBuilder::new()
-            .delimiter(self.delimiter)
-            .has_headers(has_header)
-            .flexible(true)
-            .trim(Trim::All)
-            .buffer_capacity(1 << 18)
-            .from_path(&self.path);
-        open.map_err(|error| unusable(self.path.display(), error))
+        let found = Dialect::of(&head, said).ok_or_else(|| broken("is empty".into()))?;
+        let columns = names(&found).map_err(broken)?;
+        Ok(Self {
+            path: path.into(),
+            columns,
+            notes: found.notes,
+            separator: found.separator,
+            before: found.before + usize::from(found.has_header),
+            encoding: settings.encoding.clone(),
+            missing: settings.missing.clone(),
+        })
     }
 
     /// Calls `take` with each row that can be used, counted from 1.
     ///
     /// # Errors
-    /// What `take` and `faults` return, and [`crate::error::Error::Data`] when the file cannot be read on.
+    /// What `take` and `faults` return, and [`Error::Data`] when the file cannot be read on, or a quote is never closed.
     pub(super) fn each(&self, faults: &mut Faults, take: &mut TakeRow<'_>) -> Result<()> {
         let file = self.path.display().to_string();
-        let mut reader = self.reader(self.has_header)?;
-        let (mut record, mut row) = (ByteRecord::new(), 0u32);
+        let quotes = Rc::new(Counter::new(0));
+        let text = Counted { inner: open(&self.path, self.encoding.as_deref())?, quotes: quotes.clone() };
+        let mut reader = ReaderBuilder::new()
+            .delimiter(self.separator)
+            .has_headers(false)
+            .flexible(true)
+            .buffer_capacity(1 << 18)
+            .from_reader(text);
+        let mut record = ByteRecord::new();
+        // The place of the last record: byte, line, row.
+        let (mut last, mut row, mut before, mut checks) = ((0, 1, 0), 0u32, self.before, 0);
         loop {
-            let found = reader.read_byte_record(&mut record).map_err(|error| unusable(&file, error))?;
-            if !found {
+            let start = reader.position().clone();
+            if !reader.read_byte_record(&mut record).map_err(|error| unusable(&file, reason(&error)))? {
+                let spans = reader.position().line() > last.1 + 1;
+                if quotes.get() % 2 == 1 || spans {
+                    self.refuse_open_quote(last)?;
+                }
                 return Ok(());
             }
-            row += 1;
-            if record.len() != self.columns.len() {
-                let problem = format!("has {} fields, the header {}", record.len(), self.columns.len());
-                faults.report(&file, Some(u64::from(row)), problem)?;
+            if before > 0 {
+                before -= 1;
                 continue;
             }
-            let cell =
-                |field| std::str::from_utf8(field).map_or(Cell::Broken("bytes that are not UTF-8"), Cell::of_text);
+            row += 1;
+            let place = record.position().unwrap_or(&start);
+            last = (place.byte(), place.line(), row);
+            if record.len() != self.columns.len() {
+                let lines = reader.position().line().saturating_sub(last.1);
+                faults.report(&file, Some(u64::from(row)), self.misfit(&record, lines))?;
+                continue;
+            }
+            if self.may_swallow(&record, reader.position().line() - last.1) && checks < MOST_CHECKS {
+                checks += 1;
+                let end = reader.position().byte();
+                self.report_swallowed(&file, last, end, faults)?;
+            }
+            let cell = |field| match std::str::from_utf8(field) {
+                Ok(text) => Cell::of_text(text, &self.missing),
+                Err(_) => Cell::Broken("bytes that are not UTF-8; --encoding says what they are, as latin1"),
+            };
             let cells: Vec<Cell<'_>> = record.iter().map(cell).collect();
             take(row, &cells, faults)?;
         }
+    }
+
+    /// Returns true if a record has a field of several lines with a quote in it, as one has that is not closed where it
+    /// should be.
+    fn may_swallow(&self, record: &ByteRecord, lines: u64) -> bool {
+        lines > 1 && record.iter().any(|field| field.contains(&b'\n') && field.contains(&b'"'))
+    }
+
+    /// Reports a record in whose field a quote is closed before the field ends: rows may be inside it.
+    fn report_swallowed(
+        &self,
+        file: &str,
+        (begin, line, row): (u64, u64, u32),
+        end: u64,
+        faults: &mut Faults,
+    ) -> Result<()> {
+        let broken = |error: io::Error| unusable(file, error);
+        let mut text = open(&self.path, self.encoding.as_deref())?;
+        io::copy(&mut text.by_ref().take(begin), &mut io::sink()).map_err(broken)?;
+        let (_, is_misquoted) = quoting(text.take(end - begin), self.separator).map_err(broken)?;
+        if is_misquoted {
+            let problem = format!(
+                "a quote that is opened in line {line} or below ends lines later and inside a field; rows may be swallowed"
+            );
+            faults.report(file, Some(u64::from(row)), problem)?;
+        }
+        Ok(())
+    }
+
+    /// Returns what is wrong with a row of another length than the header.
+    fn misfit(&self, record: &ByteRecord, lines: u64) -> String {
+        let mut problem = format!("has {} fields, the header {}", record.len(), self.columns.len());
+        if lines > 1 {
+            problem.push_str(&format!("; it goes over {lines} lines, so a quote may be open"));
+        } else if self.columns.len() == 1 || record.len() == 1 {
+            problem.push_str(&format!("; fields end at {}, --separator says another", separator_name(self.separator)));
+        }
+        problem
+    }
+
+    /// Checks that the last record ends by itself and not with the file.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the row in which a quote is opened.
+    fn refuse_open_quote(&self, (byte, line, row): (u64, u64, u32)) -> Result<()> {
+        let broken = |error: io::Error| unusable(self.path.display(), error);
+        let mut text = open(&self.path, self.encoding.as_deref())?;
+        io::copy(&mut text.by_ref().take(byte), &mut io::sink()).map_err(broken)?;
+        let (is_left_open, _) = quoting(text, self.separator).map_err(broken)?;
+        if is_left_open {
+            let problem = format!("row {row}: a quote is opened in line {line} or below and never closed");
+            return Err(unusable(self.path.display(), problem));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the names of the columns, as pandas would call those without one.
+fn names(found: &Dialect) -> std::result::Result<Vec<String>, String> {
+    if !found.has_header {
+        return Ok((0..found.first.len()).map(|index| format!("column{index}")).collect());
+    }
+    let name = |(index, field): (usize, &[u8])| {
+        let problem = "has a header that is not UTF-8; --encoding says what it is, as latin1";
+        let name = std::str::from_utf8(field).map_err(|_| problem.to_owned())?.trim();
+        Ok(if name.is_empty() { format!("Unnamed: {index}") } else { name.to_owned() })
+    };
+    let names: Vec<String> = found.first.iter().enumerate().map(name).collect::<std::result::Result<_, String>>()?;
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("has two columns called {}", crate::ids::quote(&pair[0]))),
+        None => Ok(names),
+    }
+}
+
+/// Returns the reason why a file cannot be read on.
+fn reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// Returns true if a text ends inside a quoted field, and true if a quoted field goes on behind its closing quote, as the
+/// reader of records takes quotes: one inside a field that does not begin with it is text.
+fn quoting(text: impl Read, separator: u8) -> io::Result<(bool, bool)> {
+    enum Place {
+        Begin,
+        Plain,
+        Quoted,
+        Closed,
+    }
+    let (mut place, mut goes_on) = (Place::Begin, false);
+    for byte in io::BufReader::new(text).bytes() {
+        let byte = byte?;
+        let is_end = byte == separator || byte == b'\n' || byte == b'\r';
+        place = match place {
+            Place::Quoted if byte == b'"' => Place::Closed,
+            Place::Quoted => Place::Quoted,
+            Place::Closed if byte == b'"' => Place::Quoted,
+            Place::Begin if byte == b'"' => Place::Quoted,
+            _ if is_end => Place::Begin,
+            Place::Closed => {
+                goes_on = true;
+                Place::Plain
+            }
+            _ => Place::Plain,
+        };
+    }
+    Ok((matches!(place, Place::Quoted), goes_on))
+}
+
+/// Counts the quotes that pass.
+struct Counted<R> {
+    inner: R,
+    quotes: Rc<Counter<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(to)?;
+        let quotes: usize = to[..read].chunks(255).map(quotes_in).sum();
+        self.quotes.set(self.quotes.get() + quotes as u64);
+        Ok(read)
+    }
+}
+
+/// Returns the number of quotes in at most 255 bytes; a count that fits a byte is one for vectors.
+fn quotes_in(bytes: &[u8]) -> usize {
+    usize::from(bytes.iter().fold(0u8, |count, byte| count + u8::from(*byte == b'"')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_is_open_only_where_a_field_begins_with_it() {
+        for (text, is_open) in [
+            ("a,b\n", false),
+            ("\"a\",b\n", false),
+            ("a,\"b\n", true),
+            ("5\" pipe,b\n", false),
+            ("a,\"b\"\"\n", true),
+            ("a,\"b\"\"\"\n", false),
+            ("\"a\nb\",c", false),
+            ("\"a\nb\",\"", true),
+        ] {
+            assert_eq!(quoting(text.as_bytes(), b',').unwrap().0, is_open, "{text}");
+        }
+        assert!(quoting(&b"\"a\nb,\"c\"\n"[..], b',').unwrap().1 && !quoting(&b"\"a\"\"\n\",c"[..], b',').unwrap().1);
+        assert_eq!(quotes_in(&[b'"'; 255]), 255);
     }
 }

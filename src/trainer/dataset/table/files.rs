@@ -1,5 +1,6 @@
 //! The files of a table: which there are, what each is for, and their rows.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,9 @@ use super::cells::TakeRow;
 use super::csv::CsvFile;
 use super::jsonl::JsonLinesFile;
 use super::parquet::ParquetFile;
+use super::text::unpacked_name;
 use crate::error::Result;
-use crate::repository::DataFormat;
+use crate::repository::{DataFormat, ReadSettings};
 use crate::trainer::dataset::collect::Split;
 use crate::trainer::dataset::faults::{Faults, unusable};
 
@@ -41,6 +43,14 @@ impl Table {
         }
     }
 
+    /// Returns notes on what was found out about the file.
+    pub(super) fn notes(&self) -> &[String] {
+        match self {
+            Self::Csv(file) => &file.notes,
+            Self::Parquet(_) | Self::JsonLines(_) => &[],
+        }
+    }
+
     pub(super) fn class_names(&self, column: &str) -> Vec<String> {
         match self {
             Self::Csv(_) | Self::JsonLines(_) => Vec::new(),
@@ -57,17 +67,23 @@ pub(super) struct TableFile {
     pub(super) split: Split,
 }
 
+/// Returns the format of a table by its name: `.csv`, `.jsonl` and so on, packed (`.csv.gz`, `.jsonl.zst`) or not.
+pub(in crate::trainer::dataset) fn format_of(path: &Path) -> Option<DataFormat> {
+    let name = unpacked_name(path);
+    if name.starts_with(['.', '_']) {
+        return None;
+    }
+    match name.rsplit_once('.')?.1 {
+        "csv" | "tsv" => Some(DataFormat::Csv),
+        "parquet" => Some(DataFormat::Parquet),
+        "jsonl" | "ndjson" => Some(DataFormat::Jsonl),
+        _ => None,
+    }
+}
+
 /// The tables in a folder or its folder `data`, or the one that is the path itself, sorted.
 pub(in crate::trainer::dataset) fn files(path: &Path, format: DataFormat) -> Vec<PathBuf> {
-    let is_table = |path: &Path| {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-        match format {
-            DataFormat::Csv => matches!(extension.as_deref(), Some("csv" | "tsv")),
-            DataFormat::Parquet => matches!(extension.as_deref(), Some("parquet")),
-            DataFormat::Jsonl => matches!(extension.as_deref(), Some("jsonl" | "ndjson")),
-            DataFormat::Idx | DataFormat::Images => false,
-        }
-    };
+    let is_table = |path: &Path| format_of(path) == Some(format);
     if path.is_file() {
         return vec![path.to_owned()];
     }
@@ -82,16 +98,17 @@ pub(in crate::trainer::dataset) fn files(path: &Path, format: DataFormat) -> Vec
     Vec::new()
 }
 
-/// Opens all files and says what each is for: by the first word of its name if there are several.
-pub(super) fn open(path: &Path, format: DataFormat) -> Result<Vec<TableFile>> {
+/// Opens all files and says what each is for: by the first word of its name if there are several. The files `part-…`
+/// of a folder, as Spark writes them, are one table.
+pub(super) fn open(path: &Path, format: DataFormat, settings: &ReadSettings) -> Result<Vec<TableFile>> {
     let paths = files(path, format);
     if paths.is_empty() {
         return Err(unusable(path.display(), "holds no table of this format"));
     }
-    let is_alone = paths.len() == 1;
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let is_alone = paths.len() == 1 || paths.iter().all(|path| stem(path).starts_with("part-"));
     let open = |path: PathBuf| {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let split = Split::named(stem.split(['-', '_', '.']).next().unwrap_or_default());
+        let split = Split::named(stem(&path).split(['-', '_', '.']).next().unwrap_or_default());
         let split = if is_alone { Some(Split::Train) } else { split };
         let split = split.ok_or_else(|| {
             unusable(
@@ -100,9 +117,9 @@ pub(super) fn open(path: &Path, format: DataFormat) -> Result<Vec<TableFile>> {
             )
         })?;
         let table = match format {
-            DataFormat::Parquet => Table::Parquet(ParquetFile::open(&path)?),
-            DataFormat::Jsonl => Table::JsonLines(JsonLinesFile::open(&path)?),
-            DataFormat::Csv | DataFormat::Idx | DataFormat::Images => Table::Csv(CsvFile::open(&path)?),
+            DataFormat::Parquet => Table::Parquet(ParquetFile::open(&path, settings)?),
+            DataFormat::Jsonl => Table::JsonLines(JsonLinesFile::open(&path, settings)?),
+            DataFormat::Csv | DataFormat::Idx | DataFormat::Images => Table::Csv(CsvFile::open(&path, settings)?),
         };
         Ok(TableFile { path, table, split })
     };
@@ -128,9 +145,13 @@ pub(super) fn open(path: &Path, format: DataFormat) -> Result<Vec<TableFile>> {
 
 /// Files of objects have the keys of all of them: what is in one only is missing in the others.
 fn share_keys(files: &mut [TableFile]) {
-    let mut all: Vec<String> = files.iter().flat_map(|file| file.table.columns().iter().cloned()).collect();
-    all.sort_unstable();
-    all.dedup();
+    let mut all: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
+    for name in files.iter().flat_map(|file| file.table.columns()) {
+        if known.insert(name.clone()) {
+            all.push(name.clone());
+        }
+    }
     for file in files {
         if let Table::JsonLines(file) = &mut file.table {
             file.columns.clone_from(&all);

@@ -6,16 +6,21 @@
 
 mod cells;
 mod csv;
+mod dialect;
 mod files;
 mod infer;
 mod jsonl;
+mod layout;
+mod look;
+mod numbers;
 mod parquet;
 mod read;
 mod recode;
+mod seen;
 mod sequences;
 mod steps;
+mod text;
 
-pub(super) use files::files;
-pub(super) use infer::Layout;
+pub(super) use files::{files, format_of};
 pub(super) use read::{Read, read};
 pub use recode::{recoded, seen_vocabulary};

@@ -4,13 +4,17 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use parquet::basic::{ConvertedType, Repetition};
+use parquet::data_type::Decimal;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, List, Row};
+use parquet::schema::types::Type;
 
 use super::cells::{Cell, TakeRow};
 use crate::error::Result;
+use crate::repository::ReadSettings;
 use crate::trainer::dataset::faults::{Faults, unusable};
-use crate::transform::{Parsed, SequenceBuilder};
+use crate::transform::{Parsed, SequenceBuilder, media_type};
 
 /// The key under which Hugging Face describes the columns.
 const FEATURES: &str = "huggingface";
@@ -19,7 +23,9 @@ const FEATURES: &str = "huggingface";
 #[derive(Debug)]
 pub(super) struct ParquetFile {
     path: PathBuf,
+    /// The columns; those of a struct are called after it, a point and themselves.
     pub(super) columns: Vec<String>,
+    missing: Vec<String>,
     features: Option<serde_json::Value>,
 }
 
@@ -28,17 +34,18 @@ impl ParquetFile {
     ///
     /// # Errors
     /// [`crate::error::Error::Data`] when the file is damaged or has no columns.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, settings: &ReadSettings) -> Result<Self> {
         let reader = reader(path)?;
         let metadata = reader.metadata().file_metadata();
-        let columns: Vec<String> = metadata.schema().get_fields().iter().map(|field| field.name().to_owned()).collect();
+        let mut columns = Vec::new();
+        metadata.schema().get_fields().iter().for_each(|field| name_columns("", field, &mut columns));
         if columns.is_empty() {
             return Err(unusable(path.display(), "has no columns"));
         }
         let entry =
             metadata.key_value_metadata().and_then(|entries| entries.iter().find(|entry| entry.key == FEATURES));
         let features = entry.and_then(|entry| serde_json::from_str(entry.value.as_deref()?).ok());
-        Ok(Self { path: path.into(), columns, features })
+        Ok(Self { path: path.into(), columns, missing: settings.missing.clone(), features })
     }
 
     /// The names of the classes that a column's whole numbers stand for, if the file says so.
@@ -56,11 +63,15 @@ impl ParquetFile {
         let reader = reader(&self.path)?;
         let damaged = |row: u32, error| unusable(self.path.display(), format!("row {row}: cannot be read: {error}"));
         let rows = reader.get_row_iter(None).map_err(|error| damaged(1, error))?;
+        let kinds = reader.metadata().file_metadata().schema().get_fields().to_vec();
         let mut number = 0;
         for row in rows {
             number += 1;
             let row: Row = row.map_err(|error| damaged(number, error))?;
-            let cells: Vec<Cell<'_>> = row.get_column_iter().map(|(_, field)| cell(field)).collect();
+            let mut cells = Vec::with_capacity(self.columns.len());
+            for ((_, field), kind) in row.get_column_iter().zip(&kinds) {
+                add(field, kind, &self.missing, &mut cells);
+            }
             take(number, &cells, faults)?;
         }
         Ok(())
@@ -73,18 +84,73 @@ fn reader(path: &Path) -> Result<SerializedFileReader<File>> {
         .map_err(|error| unusable(path.display(), format!("is no whole Parquet file: {error}")))
 }
 
-fn cell(field: &Field) -> Cell<'_> {
+/// Returns true for a struct that is a table of its own, and no picture of Hugging Face.
+fn is_struct(kind: &Type) -> bool {
+    let info = kind.get_basic_info();
+    let is_list_or_map = info.logical_type_ref().is_some() || info.converted_type() != ConvertedType::NONE;
+    kind.is_group()
+        && !is_list_or_map
+        && (info.has_repetition() && info.repetition() != Repetition::REPEATED)
+        && !kind.get_fields().iter().any(|field| field.name() == "bytes")
+}
+
+/// Adds the name of a column, or those of a struct.
+fn name_columns(before: &str, kind: &Type, names: &mut Vec<String>) {
+    let name = format!("{before}{}", kind.name());
+    if is_struct(kind) {
+        kind.get_fields().iter().for_each(|field| name_columns(&format!("{name}."), field, names));
+    } else {
+        names.push(name);
+    }
+}
+
+/// Adds the cell of a column, or those of a struct.
+fn add<'f>(field: &'f Field, kind: &Type, missing: &[String], cells: &mut Vec<Cell<'f>>) {
+    match field {
+        _ if !is_struct(kind) => cells.push(match cell(field, missing) {
+            Cell::Number(number) if missing.iter().any(|word| word.parse() == Ok(number)) => Cell::Missing,
+            cell => cell,
+        }),
+        Field::Group(row) => {
+            row.get_column_iter()
+                .zip(kind.get_fields())
+                .for_each(|((_, field), kind)| add(field, kind, missing, cells));
+        }
+        _ => {
+            let mut names = Vec::new();
+            name_columns("", kind, &mut names);
+            cells.extend(names.iter().map(|_| Cell::Missing));
+        }
+    }
+}
+
+/// Returns the number that a decimal is, as near as a float can be.
+fn decimal(decimal: &Decimal) -> Cell<'static> {
+    // Two's complement, the highest byte first, of up to 16 bytes in practice.
+    let bytes = decimal.data();
+    if bytes.len() > 16 {
+        return Cell::Broken("a decimal of more than 38 digits");
+    }
+    let sign = if bytes.first().is_some_and(|byte| *byte >= 0x80) { -1i128 } else { 0 };
+    let whole = bytes.iter().fold(sign, |number, byte| number << 8 | i128::from(*byte));
+    // Through its digits, which are rounded once.
+    format!("{whole}e-{}", decimal.scale()).parse().map_or(Cell::Broken("a decimal"), Cell::Number)
+}
+
+fn cell<'f>(field: &'f Field, missing: &[String]) -> Cell<'f> {
     match field {
         Field::Null => Cell::Missing,
         Field::Bool(true) => Cell::Text("true"),
         Field::Bool(false) => Cell::Text("false"),
         Field::Byte(number) => Cell::Number(f64::from(*number)),
         Field::Short(number) => Cell::Number(f64::from(*number)),
-        Field::Int(number) | Field::Date(number) | Field::TimeMillis(number) => Cell::Number(f64::from(*number)),
-        Field::Long(number)
-        | Field::TimestampMillis(number)
-        | Field::TimestampMicros(number)
-        | Field::TimeMicros(number) => Cell::Number(*number as f64),
+        Field::Int(number) => Cell::Number(f64::from(*number)),
+        Field::Long(number) => Cell::Number(*number as f64),
+        Field::Date(days) => Cell::Days(f64::from(*days)),
+        Field::TimestampMillis(number) => Cell::Days(*number as f64 / 86_400e3),
+        Field::TimestampMicros(number) => Cell::Days(*number as f64 / 86_400e6),
+        Field::TimeMillis(number) => Cell::Days(f64::from(*number) / 86_400e3),
+        Field::TimeMicros(number) => Cell::Days(*number as f64 / 86_400e6),
         Field::UByte(number) => Cell::Number(f64::from(*number)),
         Field::UShort(number) => Cell::Number(f64::from(*number)),
         Field::UInt(number) => Cell::Number(f64::from(*number)),
@@ -92,15 +158,20 @@ fn cell(field: &Field) -> Cell<'_> {
         Field::Float16(number) => Cell::of_number(f64::from(*number)),
         Field::Float(number) => Cell::of_number(f64::from(*number)),
         Field::Double(number) => Cell::of_number(*number),
-        Field::Str(text) => Cell::of_text(text),
-        Field::Bytes(bytes) => Cell::Bytes(bytes.data()),
+        Field::Str(text) => Cell::of_text(text, missing),
+        Field::Decimal(number) => decimal(number),
+        // Some writers do not say that bytes are texts.
+        Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
+            Ok(text) if media_type(bytes.data()).is_none() => Cell::of_text(text, missing),
+            _ => Cell::Bytes(bytes.data()),
+        },
         Field::Group(row) => match row.get_column_iter().find(|(name, _)| *name == "bytes") {
             Some((_, Field::Bytes(bytes))) => Cell::Bytes(bytes.data()),
             Some((_, Field::Null)) => Cell::Broken("a picture without bytes"),
             _ => Cell::Broken("a struct without bytes"),
         },
         Field::ListInternal(list) => Cell::List(Cow::Owned(sequence(list))),
-        _ => Cell::Broken("a map or a decimal"),
+        _ => Cell::Broken("a map"),
     }
 }
 
@@ -108,9 +179,9 @@ fn cell(field: &Field) -> Cell<'_> {
 fn sequence(list: &List) -> Parsed {
     let mut steps = SequenceBuilder::default();
     for step in list.elements() {
-        match (step, cell(step)) {
+        match (step, cell(step, &[])) {
             (Field::ListInternal(numbers), _) => {
-                let number = |field| match cell(field) {
+                let number = |field| match cell(field, &[]) {
                     Cell::Missing => Ok(f32::NAN),
                     other => {
                         let number = other.number().map(|number| number as f32).filter(|number| number.is_finite());

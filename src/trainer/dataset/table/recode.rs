@@ -25,6 +25,8 @@ pub fn seen_vocabulary(data: &Dataset, columns: &[Column]) -> Result<Vec<Column>
     let seen = |(column, is_seen): (&Column, Vec<bool>)| {
         let kind = match &column.kind {
             ColumnKind::Number => ColumnKind::Number,
+            ColumnKind::Shifted { origin } => ColumnKind::Shifted { origin: *origin },
+            ColumnKind::Moment { order, origin } => ColumnKind::Moment { order: *order, origin: *origin },
             ColumnKind::Category { values } => {
                 let values = values.iter().zip(is_seen).filter(|(_, is_seen)| *is_seen);
                 let mut values: Vec<String> = values.map(|(value, _)| value.clone()).collect();
@@ -51,6 +53,7 @@ pub fn recoded(data: &Dataset, from: &[Column], to: &[Column], memory: u64) -> R
         let index = index.ok_or_else(|| misfit(format!("has no column {name}, which the model takes")))?;
         let codes = match (&from[index].kind, &column.kind) {
             (ColumnKind::Number, ColumnKind::Number) => None,
+            (ColumnKind::Moment { .. } | ColumnKind::Shifted { .. }, _) if from[index].kind == column.kind => None,
             (ColumnKind::Category { values: from }, ColumnKind::Category { values: to }) => {
                 let places: HashMap<&String, usize> =
                     to.iter().enumerate().map(|(place, value)| (value, place)).collect();
@@ -59,6 +62,10 @@ pub fn recoded(data: &Dataset, from: &[Column], to: &[Column], memory: u64) -> R
             // A column of categories that are all numbers here, such as "1" and "2".
             (ColumnKind::Number, ColumnKind::Category { .. }) => {
                 return Err(misfit(format!("holds numbers in column {name}, the model takes texts there")));
+            }
+            (ColumnKind::Moment { .. } | ColumnKind::Shifted { .. }, _)
+            | (_, ColumnKind::Moment { .. } | ColumnKind::Shifted { .. }) => {
+                return Err(misfit(format!("holds something else in column {name} than the model takes there")));
             }
             (ColumnKind::Category { .. }, ColumnKind::Number) => {
                 return Err(misfit(format!("holds texts in column {name}, the model takes numbers there")));

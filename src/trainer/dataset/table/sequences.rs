@@ -78,42 +78,61 @@ impl StepKind {
 #[derive(Debug)]
 pub(super) struct SeenSequences {
     column: usize,
-    split: TokenSplit,
+    /// The way to split texts, if somebody says it.
+    said: Option<TokenSplit>,
     most: usize,
     kind: Option<StepKind>,
-    longest: usize,
     count: u64,
-    cut: u64,
+    /// The steps of the longest, and how many are cut: of texts in words, and in characters.
+    longest: [usize; 2],
+    cut: [u64; 2],
+    /// Characters of scripts that put no spaces between words, and all visible characters.
+    characters: [u64; 2],
 }
 
 impl SeenSequences {
     pub(super) fn new(column: usize, settings: &ReadSettings) -> Self {
         let most = settings.steps.unwrap_or(DEFAULT_STEPS);
-        Self { column, split: settings.tokens, most, kind: None, longest: 0, count: 0, cut: 0 }
+        let (longest, cut, characters) = ([0; 2], [0; 2], [0; 2]);
+        Self { column, said: settings.tokens, most, kind: None, count: 0, longest, cut, characters }
     }
 
-    pub(super) fn add(&mut self, cell: &Cell<'_>) {
+    /// Looks at the sequence of a row.
+    pub(super) fn add_of(&mut self, cells: &[Cell<'_>]) {
+        self.add(&cells[self.column]);
+    }
+
+    fn add(&mut self, cell: &Cell<'_>) {
         let Some((kind, steps)) = self.look(cell) else { return };
         if *self.kind.get_or_insert(kind) != kind {
             return;
         }
         self.count += 1;
-        self.cut += u64::from(steps > self.most);
-        self.longest = self.longest.max(steps);
+        for ((steps, longest), cut) in steps.into_iter().zip(&mut self.longest).zip(&mut self.cut) {
+            *cut += u64::from(steps > self.most);
+            *longest = (*longest).max(steps);
+        }
+        if let Cell::Text(text) = cell {
+            self.characters[0] += text.chars().filter(|character| is_spaceless(*character)).count() as u64;
+            self.characters[1] += text.chars().filter(|character| !character.is_whitespace()).count() as u64;
+        }
     }
 
-    fn look(&self, cell: &Cell<'_>) -> Option<(StepKind, usize)> {
+    fn look(&self, cell: &Cell<'_>) -> Option<(StepKind, [usize; 2])> {
         Some(match cell {
             Cell::Text(text) => {
-                let mut steps = 0;
-                split(text, self.split, |_| steps += 1);
-                (StepKind::Tokens { split: Some(self.split) }, steps)
+                let steps = [TokenSplit::Words, TokenSplit::Characters].map(|how| {
+                    let mut steps = 0;
+                    split(text, how, |_| steps += 1);
+                    steps
+                });
+                (StepKind::Tokens { split: Some(TokenSplit::Words) }, steps)
             }
             Cell::List(list) => match list.as_ref().as_ref().ok()? {
                 Sequence::Numbers { channels, elements } => {
-                    (StepKind::Numbers { channels: *channels }, elements.len() / channels)
+                    (StepKind::Numbers { channels: *channels }, [elements.len() / channels; 2])
                 }
-                Sequence::Tokens(tokens) => (StepKind::Tokens { split: None }, tokens.len()),
+                Sequence::Tokens(tokens) => (StepKind::Tokens { split: None }, [tokens.len(); 2]),
                 Sequence::Text(_) => return None,
             },
             _ => return None,
@@ -122,15 +141,37 @@ impl SeenSequences {
 
     /// Returns the form of the column; `None` if it holds no sequences.
     pub(super) fn layout(&self, notes: &mut Vec<String>) -> Option<SequenceLayout> {
-        if self.cut > 0 {
+        let mut kind = self.kind?;
+        let mut place = 0;
+        if let StepKind::Tokens { split: Some(split) } = &mut kind {
+            let is_spaceless = self.characters[0] * 2 > self.characters[1];
+            *split = self.said.unwrap_or(if is_spaceless { TokenSplit::Characters } else { TokenSplit::Words });
+            place = usize::from(*split == TokenSplit::Characters);
+            if is_spaceless && self.said.is_none() {
+                notes.push(
+                    "every character is a token, as most are of scripts without spaces between words; --tokens words splits \
+                     at spaces and signs"
+                        .into(),
+                );
+            }
+        }
+        if self.cut[place] > 0 {
             notes.push(format!(
                 "{} of {} sequences are longer than {} steps, of which the last ones are kept; --steps keeps more",
-                self.cut, self.count, self.most
+                self.cut[place], self.count, self.most
             ));
         }
-        let (kind, steps) = (self.kind?, self.longest.min(self.most));
+        let steps = self.longest[place].min(self.most);
         (steps > 0).then_some(SequenceLayout { column: self.column, kind, steps })
     }
+}
+
+/// Returns true for a character of a script that puts no spaces between words: Chinese, Japanese, Thai, Lao, Burmese,
+/// Khmer.
+fn is_spaceless(character: char) -> bool {
+    matches!(character,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
+        | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Makes the elements of samples, with a number for every token that there is; which of them a model tells apart
@@ -247,6 +288,22 @@ mod tests {
     }
 
     #[test]
+    fn texts_without_spaces_are_split_into_characters() {
+        let split = |text: &str, tokens| {
+            let settings = ReadSettings { tokens, ..ReadSettings::default() };
+            let mut notes = Vec::new();
+            let mut seen = SeenSequences::new(0, &settings);
+            seen.add(&Cell::Text(text));
+            let layout = seen.layout(&mut notes).unwrap();
+            (layout.kind, layout.steps, notes.len())
+        };
+        let tokens = |split| StepKind::Tokens { split: Some(split) };
+        assert_eq!(split("今天很好", None), (tokens(TokenSplit::Characters), 4, 1));
+        assert_eq!(split("今天很好", Some(TokenSplit::Words)), (tokens(TokenSplit::Words), 1, 0));
+        assert_eq!(split("a fine day 好", None), (tokens(TokenSplit::Words), 4, 0));
+    }
+
+    #[test]
     fn columns_that_cannot_be_are_refused() {
         let names = ["sequence", "label"].map(str::to_owned);
         let found = |settings: ReadSettings, guess| column(&names, &settings, guess).map_err(|error| error.to_string());
@@ -271,7 +328,7 @@ mod tests {
         #[test]
         fn a_text_is_read_as_it_will_be_served(texts in prop::collection::vec("[a-cA-C' .,é]{1,30}", 1..8), steps in 1usize..9, by_character: bool) {
             let tokens = if by_character { TokenSplit::Characters } else { TokenSplit::Words };
-            let settings = ReadSettings { steps: Some(steps), tokens, ..ReadSettings::default() };
+            let settings = ReadSettings { steps: Some(steps), tokens: Some(tokens), ..ReadSettings::default() };
             let cells: Vec<Cell<'_>> = texts.iter().map(|text| Cell::Text(text)).collect();
             let Some(layout) = layout(&cells, &settings) else { return Ok(()) };
             let mut reader = SequenceReader::new(&layout);
