@@ -63,7 +63,7 @@ impl Guess {
         for line in &self.lines {
             if line.table != table {
                 table = line.table;
-                text.push_str(&format!("\n[{table}]\n"));
+                text.push_str(&if table.is_empty() { "\n".to_owned() } else { format!("\n[{table}]\n") });
             }
             text.push_str(&format!("# {}\n", line.why));
             if !line.text.is_empty() {
@@ -167,13 +167,23 @@ impl Guess {
         }
         let scored: Vec<&TensorSpec> =
             graph.outputs.iter().filter(|output| scored_classes(output).is_some_and(|classes| classes > 1)).collect();
-        let [output] = scored.as_slice() else {
-            let outputs: Vec<String> =
-                graph.outputs.iter().map(|output| format!("{} {}", quote(&output.name), output.shape_text())).collect();
-            let why =
-                format!("no single output holds scores of classes, so answers are tensors: {}", outputs.join(", "));
-            return self.add("", "", why);
+        // Of logits and what is made of them, the latter is meant.
+        let is_final = |output: &&&TensorSpec| matches!(facts.closing_of(&output.name), Some("Sigmoid" | "Softmax"));
+        let mut finals = scored.iter().filter(is_final);
+        let output = match (scored.as_slice(), finals.next(), finals.next()) {
+            ([only], ..) | (_, Some(only), None) => only,
+            _ => {
+                let outputs = graph.outputs.iter();
+                let outputs: Vec<String> =
+                    outputs.map(|output| format!("{} {}", quote(&output.name), output.shape_text())).collect();
+                let kind = if scored.is_empty() { "no output holds" } else { "several outputs hold" };
+                let why = format!("{kind} scores of classes, so answers are tensors: {}", outputs.join(", "));
+                return self.add("", "", why);
+            }
         };
+        if scored.len() > 1 {
+            self.add(TABLE, format!("output = {:?}", output.name), "one of several outputs, and the last of its kind");
+        }
         match facts.closing_of(&output.name) {
             Some("Sigmoid") => {
                 self.add(TABLE, "kind = \"labels\"", "the output is of a Sigmoid: each label by itself");
@@ -343,6 +353,17 @@ mod tests {
             let told = named(outputs);
             assert_eq!(told.split("; ").find(|line| line.starts_with("answer")), kind.as_deref(), "{told}");
         }
+    }
+
+    #[test]
+    fn of_several_outputs_the_final_one_is_taken_and_else_none() {
+        let both = graph(&["N", "1", "28", "28"], &[&["N", "10"], &["N", "10"]]);
+        let facts = GraphFacts { closing: vec![("y1".into(), "Softmax".into())], ..GraphFacts::default() };
+        assert!(short(&both, &facts).ends_with("answer.output = \"y1\"; answer.kind = \"classes\""));
+        let text = Guess::of(&both, &GraphFacts::default()).unwrap().toml();
+        assert!(text.contains("# several outputs hold scores"), "{text}");
+        let tables: Tables = toml::from_str(&text).unwrap();
+        assert!(tables.image.is_some() && tables.answer.is_none());
     }
 
     #[test]
