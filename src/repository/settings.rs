@@ -282,8 +282,14 @@ mod tests {
     #[test]
     fn the_tables_for_pictures_in_the_documents_are_read() {
         let document = include_str!("../../docs/pictures.md");
-        let examples = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
-        let settings = parse(&examples.collect::<String>()).unwrap();
+        let examples: Vec<&str> =
+            document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(examples.len() >= 3);
+        for example in &examples {
+            assert_eq!(parse(example).unwrap().problem(), None, "{example}");
+        }
+        // A whole picture model: the transform, and the answer after it.
+        let settings = parse(&examples[..2].concat()).unwrap();
         assert_eq!(settings.problem(), None);
         let size = ImageSpec { width: Some(224), height: Some(224), ..settings.image.clone().unwrap() };
         let preset = ImageSpec { preset: size.preset, ..ImageSpec::default() };

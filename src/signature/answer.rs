@@ -171,7 +171,7 @@ mod tests {
         let (scores, wide) = (output("y", DType::Float32, &[10, 1, 1]), output("f", DType::Float32, &[7, 7]));
         assert_eq!(answer.output(&graph(&[wide.clone(), scores.clone()]), 0), Ok(1));
         assert_eq!(answer.output(&graph(&[wide.clone(), scores.clone()]), 10), Ok(1));
-        assert!(answer.output(&graph(&[wide.clone()]), 0).unwrap_err().contains("\"f\" [N, 7, 7]"));
+        assert!(answer.output(&graph(std::slice::from_ref(&wide)), 0).unwrap_err().contains("\"f\" [N, 7, 7]"));
         let two = graph(&[scores, output("features", DType::Float16, &[512])]);
         assert!(answer.output(&two, 0).unwrap_err().contains("several"));
         assert_eq!(answer.output(&two, 512), Ok(1));

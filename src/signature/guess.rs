@@ -170,17 +170,15 @@ impl Guess {
         // Of logits and what is made of them, the latter is meant.
         let is_final = |output: &&&TensorSpec| matches!(facts.closing_of(&output.name), Some("Sigmoid" | "Softmax"));
         let mut finals = scored.iter().filter(is_final);
-        let output = match (scored.as_slice(), finals.next(), finals.next()) {
-            ([only], ..) | (_, Some(only), None) => only,
-            _ => {
-                let outputs = graph.outputs.iter();
-                let outputs: Vec<String> =
-                    outputs.map(|output| format!("{} {}", quote(&output.name), output.shape_text())).collect();
-                let kind = if scored.is_empty() { "no output holds" } else { "several outputs hold" };
-                let why = format!("{kind} scores of classes, so answers are tensors: {}", outputs.join(", "));
-                return self.add("", "", why);
-            }
+        let (([only], ..) | (_, Some(only), None)) = (scored.as_slice(), finals.next(), finals.next()) else {
+            let outputs = graph.outputs.iter();
+            let outputs: Vec<String> =
+                outputs.map(|output| format!("{} {}", quote(&output.name), output.shape_text())).collect();
+            let kind = if scored.is_empty() { "no output holds" } else { "several outputs hold" };
+            let why = format!("{kind} scores of classes, so answers are tensors: {}", outputs.join(", "));
+            return self.add("", "", why);
         };
+        let output = *only;
         if scored.len() > 1 {
             self.add(TABLE, format!("output = {:?}", output.name), "one of several outputs, and the last of its kind");
         }

@@ -41,7 +41,7 @@ struct Group {
 
 /// A file in the making.
 enum Format {
-    Csv(csv::Writer<BufWriter<File>>),
+    Csv(Box<csv::Writer<BufWriter<File>>>),
     Jsonl(BufWriter<File>),
     Parquet(Box<SerializedFileWriter<File>>, Group),
 }
@@ -72,7 +72,7 @@ impl TableWriter {
                 let mut writer = csv::Writer::from_writer(BufWriter::new(file));
                 let names = names(is_classifier, &classes);
                 writer.write_record(&names).map_err(|error| failed(place, error))?;
-                Format::Csv(writer)
+                Format::Csv(Box::new(writer))
             }
             Some("jsonl" | "ndjson") => Format::Jsonl(BufWriter::new(file)),
             Some("parquet") => {

@@ -76,12 +76,12 @@ fn a_run_that_hangs_is_ended_and_one_that_does_not_end_costs_its_thread() {
     let (pool, metrics, lane) = pool(Duration::from_millis(20));
     let (_obeys, said) = submit(&pool, lane, Until::BrakeIsPulled);
     assert_eq!((said.recv(), said.recv()), (Ok("begins"), Ok("ends")));
-    assert_eq!(metrics.hung.get() as u64, 0);
+    assert_eq!(metrics.hung.get(), 0);
     let (end, until) = unbounded();
     let (_hangs, said) = submit(&pool, lane, Until::Sent(until));
     let (_waits, next) = submit(&pool, lane, Until::BrakeIsPulled);
     assert_eq!((said.recv(), next.recv()), (Ok("begins"), Ok("begins")), "another thread runs the next");
-    assert_eq!(metrics.hung.get() as u64, 1);
+    assert_eq!(metrics.hung.get(), 1);
     drop(end);
     assert_eq!(said.recv(), Ok("ends"));
     assert!(pool.close(LONG));

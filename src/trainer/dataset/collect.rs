@@ -223,11 +223,15 @@ impl Collector {
         if train.is_spilled() {
             notes.push("the samples take more than --data-memory and lie in a temporary file".into());
         }
-        let titled = |name: String| title(&name, titles).cloned().unwrap_or(name);
-        let labels = if model.is_some() { labels } else { labels.into_iter().map(titled).collect() };
+        let labels = if model.is_some() { labels } else { titled(labels, titles) };
         let validation = (!validation.is_empty()).then_some(validation);
         Ok(Parts { train, validation, test, labels, is_parted, notes })
     }
+}
+
+/// Returns the labels by the titles that they have.
+fn titled(labels: Vec<String>, titles: &[String]) -> Vec<String> {
+    labels.into_iter().map(|name| title(&name, titles).cloned().unwrap_or(name)).collect()
 }
 
 /// Checks that there is something to learn, and something to judge by.

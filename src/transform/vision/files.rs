@@ -65,6 +65,7 @@ fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the files are those that the tests made")]
 mod tests {
     use super::*;
 

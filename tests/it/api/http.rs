@@ -426,6 +426,9 @@ async fn no_client_can_make_a_metric_series() {
         text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
     };
     app.assert_unharmed().await;
+    // The first answer of a version begins its series of drift, once the monitor has seen it.
+    until("a record", || app.maybe_metric("weir_drift_learning_windows{model=\"mnist-mlp\",version=\"1\"}").is_some())
+        .await;
     let before = series(&text(&app));
     for index in 0..2000u32 {
         let random = index.wrapping_mul(2_654_435_761);

@@ -223,16 +223,16 @@ fn folders_of_pictures_hold_every_format_whatever_the_names() {
     std::fs::create_dir_all(&digits).unwrap();
     std::fs::create_dir_all(&other).unwrap();
     for (place, (_, file)) in lossless().into_iter().enumerate() {
-        let extension = ["bmp", "WEBP", "gif", "dib", ""][place];
+        let extension = ["bmp", "tif", "WEBP", "gif", "dib", ""][place];
         std::fs::write(digits.join(format!("{place}.{extension}")), file).unwrap();
     }
-    for place in 0..5 {
+    for place in 0..6 {
         std::fs::write(other.join(format!("{place}.png")), png_of_test_image(1)).unwrap();
     }
     let data = DataSource::read(&root.path().join("digits"), &DataOptions::default()).unwrap();
     let held_out = data.validation.as_ref().map_or(0, |part| part.len());
     let all = data.train.len() + held_out + data.test.len();
-    assert_eq!((all, data.train.width, data.train.height), (10, 28, 28));
+    assert_eq!((all, data.train.width, data.train.height), (12, 28, 28));
     let classes: Vec<_> = data.train.labels().iter().map(|label| data.labels[*label as usize].clone()).collect();
     for (index, class) in classes.iter().enumerate() {
         assert_eq!(data.train.image(index).unwrap() == seven(), class == "seven", "{index}");

@@ -362,7 +362,7 @@ async fn a_bad_image_in_a_batch_is_named() {
         };
         [files.iter().flat_map(part).collect::<Vec<_>>(), b"--b--\r\n".to_vec()].concat()
     };
-    for (bad, status) in [(&good[..good.len() / 2], 422), (b"II*\0", 415), (&huge, 413), (b"", 422)] {
+    for (bad, status) in [(&good[..good.len() / 2], 422), (b"8BPS\0\x01", 415), (&huge, 413), (b"", 422)] {
         let files = [&good[..], &good, bad];
         let encoded: Vec<_> = files.iter().map(|file| STANDARD.encode(file)).collect();
         for answer in [

@@ -1,5 +1,7 @@
 //! Answers of vision models: boxes, class maps, vectors and pictures in the pixels of what was sent.
 
+#![expect(clippy::disallowed_methods, reason = "the files are those that Weir made of small pictures")]
+
 use axum::body::Body;
 use axum::http::Request;
 use base64::Engine as _;

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use half::{bf16, f16};
 use serde_json::json;
+use weir::app::StopReason;
 use weir::engine::{EngineKind, Engines, Plan};
 use weir::signature::{Batching, DType};
 use weir::tensor::{Data, Tensor};
@@ -317,6 +318,8 @@ async fn where_the_engines_disagree_the_reference_answers_from_the_first_request
         assert_eq!(least(&answer), Some(i32::MIN as f32), "{start}: {answer}");
         let version = app.get("/models/m").await.json()["versions"][0].clone();
         assert_eq!(version["tuning"]["engine"], "onnxruntime", "{start}: {version}");
+        // The next one takes over its state.
+        app.stop(StopReason::Interrupt).await;
     }
     let alone = TestApp::with(models.path(), |options| options.engine = Some(weir::config::EngineChoice::Tract)).await;
     let answer = alone.post_json("/predict", &json!({"instances": [[0.5]]})).await.json();

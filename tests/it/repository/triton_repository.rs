@@ -124,12 +124,15 @@ async fn dims_without_the_batch_are_those_of_a_batched_model() {
     let app = serving(&half_plus_two(), config).await;
     let tuning = app.get("/models/m").await.json()["versions"][0]["tuning"].clone();
     assert_eq!((&tuning["max_batch"], &tuning["gather"]), (&json!(4), &json!(false)));
-    // Without `dynamic_batching` requests are neither joined nor cut; Triton refuses one of more samples.
-    let many: Vec<[f64; 1]> = (0..11).map(|number| [f64::from(number)]).collect();
-    let answer = app.post_json("/models/m/predict", &json!({"instances": many})).await.json();
-    assert_eq!(answer["predictions"][10]["outputs"]["y"], json!([7.0]));
-    assert_eq!(app.metric("weir_inference_batch_size_sum{model=\"m\",version=\"1\"}"), 11.0);
+    // Without `dynamic_batching` requests are neither joined nor cut, and one of more samples is refused as in Triton.
+    let most: Vec<[f64; 1]> = (0..4).map(|number| [f64::from(number)]).collect();
+    let answer = app.post_json("/models/m/predict", &json!({"instances": most})).await.json();
+    assert_eq!(answer["predictions"][3]["outputs"]["y"], json!([3.5]));
+    assert_eq!(app.metric("weir_inference_batch_size_sum{model=\"m\",version=\"1\"}"), 4.0);
     assert_eq!(app.metric("weir_inference_batch_size_count{model=\"m\",version=\"1\"}"), 1.0);
+    let more = json!({"instances": ([most.as_slice(), &[[4.0]]].concat())});
+    let detail = app.post_json("/models/m/predict", &more).await.assert_problem(422);
+    assert!(detail.contains("at most 4 samples") && detail.contains("max_batch_size"), "{detail}");
 }
 
 #[tokio::test]

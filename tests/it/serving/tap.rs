@@ -36,7 +36,8 @@ struct Keeper(Mutex<BTreeMap<String, Vec<Seen>>>);
 impl Observer for Keeper {
     fn finished(&self, prediction: &Finished<'_>) {
         assert_eq!(prediction.part, Part::Model);
-        assert!(prediction.total >= prediction.stages.infer);
+        // The pieces of a request that is cut run side by side, and their times add up.
+        assert!(prediction.samples > 1 || prediction.total >= prediction.stages.infer);
         let elements = prediction.inputs.zip(prediction.outputs).map(|(inputs, outputs)| {
             let of = |tensors: &[weir::tensor::Tensor]| tensors.iter().map(|tensor| tensor.data().len()).sum();
             (of(inputs), of(outputs))

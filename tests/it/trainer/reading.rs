@@ -247,7 +247,7 @@ fn packed_and_differently_encoded_files_are_read_alike() {
 #[test]
 fn json_lines_keep_their_order_and_nan_is_missing() {
     let line = |index: usize| {
-        let a = if index % 5 == 0 { "NaN".to_owned() } else { noise(index)[0].to_string() };
+        let a = if index.is_multiple_of(5) { "NaN".to_owned() } else { noise(index)[0].to_string() };
         format!(
             "{{\"age\": {}, \"income\": {a}, \"bought\": \"{}\", \"city\": \"{}\"}}",
             index * 7 % 50,
