@@ -16,7 +16,7 @@ with_onnxruntime=false
 if [ "${1:-}" = --onnxruntime ]; then with_onnxruntime=true; shift; fi
 context=$(cd "${1:-$here/../..}" && pwd)
 image=${WEIR_IMAGE:-weir:test}
-max_mb=${WEIR_IMAGE_MAX_MB:-50}
+max_mb=${WEIR_IMAGE_MAX_MB:-56}
 max_onnxruntime_mb=${WEIR_ONNXRUNTIME_IMAGE_MAX_MB:-115}
 container=weir-test-$$
 work=$(mktemp -d)
