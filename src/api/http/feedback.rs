@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
-use super::feedback_types::{FeedbackAnswer, FeedbackBody, FeedbackCounts, FeedbackFailure};
+use super::feedback_types::{FeedbackAnswer, FeedbackBody, FeedbackCounts, FeedbackFailure, FeedbackOutcome};
 use crate::api::access::{Action, Caller};
 use crate::api::body::read_body;
 use crate::api::error::ApiError;
@@ -34,7 +34,7 @@ const NDJSON: &str = "application/x-ndjson";
         (FeedbackBody = "application/json"), (String = "application/x-ndjson")
     )),
     responses(
-        (status = 200, description = "What became of it; of many pieces the counts", body = FeedbackAnswer),
+        (status = 200, description = "What became of it; of many pieces the counts", body = FeedbackOutcome),
         (status = 202, description = "No such prediction has been seen yet; it is kept for a day", body = FeedbackAnswer),
         FeedbackFailure
     )
@@ -54,17 +54,17 @@ pub(super) async fn send(
     // What was answered before this must be known before it is judged.
     watch.monitor.flush().await?;
     if is_lines {
-        return Ok(Json(of_lines(watch, &body.bytes).await?).into_response());
+        return Ok(Json(FeedbackOutcome::Many(of_lines(watch, &body.bytes).await?)).into_response());
     }
     let value: serde_json::Value = serde_json::from_slice(&body.bytes).map_err(|error| malformed(&error))?;
     if let serde_json::Value::Array(pieces) = value {
-        return Ok(Json(of_array(watch, pieces).await?).into_response());
+        return Ok(Json(FeedbackOutcome::Many(of_array(watch, pieces).await?)).into_response());
     }
     let piece = serde_json::from_value::<FeedbackBody>(value).map_err(|error| malformed(&error))?.parse()?;
     let verdict = watch.store.feedback(vec![piece]).await?.pop().ok_or(Error::Cancelled)?;
     let (answer, is_held) = FeedbackAnswer::of(verdict)?;
     let status = if is_held { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(answer)).into_response())
+    Ok((status, Json(FeedbackOutcome::One(answer))).into_response())
 }
 
 async fn of_lines(watch: &Watch, body: &[u8]) -> Result<FeedbackCounts> {

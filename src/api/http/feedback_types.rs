@@ -79,6 +79,16 @@ pub(super) struct FeedbackAnswer {
     until: Option<String>,
 }
 
+/// What became of one piece of feedback, or of many.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum FeedbackOutcome {
+    /// Of one.
+    One(FeedbackAnswer),
+    /// Of an array or of lines.
+    Many(FeedbackCounts),
+}
+
 /// What became of many pieces of feedback.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct FeedbackCounts {
