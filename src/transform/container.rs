@@ -144,7 +144,8 @@ pub(super) fn whole_png(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     Ok(Cow::Owned(whole))
 }
 
-fn push_chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+/// Appends a chunk of a PNG file, with its length and its checksum.
+pub(super) fn push_chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
     file.extend((data.len() as u32).to_be_bytes());
     let start = file.len();
     file.extend(kind);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ModelName, RequestId, quote};
 use crate::store::{Content, Feedback, Joined, Origin, Verdict};
 
-/// What was right about one sample: exactly one of `label`, `correct`, `value` and `retract`.
+/// The truth about one sample: exactly one of `label`, `correct`, `value` and `retract`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FeedbackBody {
@@ -29,7 +29,7 @@ pub(super) struct FeedbackBody {
     /// Takes back what this source and annotator said of the sample.
     #[serde(default)]
     retract: bool,
-    /// How far this is to be trusted; where labels disagree, the more trusted ones decide. Default: user.
+    /// The trust that this deserves; where labels disagree, the more trusted ones decide. Default: user.
     #[serde(default)]
     source: Origin,
     /// Whose label it is, at most 128 bytes; kept as a hash. A newer label of the same source and annotator replaces the
@@ -54,7 +54,7 @@ pub(super) enum LabelBody {
     Text(String),
 }
 
-/// What became of a piece of feedback.
+/// The fate of a piece of feedback.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FeedbackAnswer {
     /// `joined`: it counts. `duplicate`: it was said before. `superseded`: the same party has said something newer.
@@ -79,7 +79,7 @@ pub(super) struct FeedbackAnswer {
     until: Option<String>,
 }
 
-/// What became of one piece of feedback, or of many.
+/// The fate of one piece of feedback, or of many.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum FeedbackOutcome {
@@ -89,7 +89,7 @@ pub(super) enum FeedbackOutcome {
     Many(FeedbackCounts),
 }
 
-/// What became of many pieces of feedback.
+/// The fates of many pieces of feedback, counted.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct FeedbackCounts {
     /// Pieces that count.

@@ -93,7 +93,7 @@ pub(super) struct ServingInfo {
     /// The settings of `model.toml` as they were completed, for a version without a manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     declared: Option<Declared>,
-    /// How the outputs of a vision model are read, and what of that was guessed.
+    /// The reading of a vision model's outputs, and what of that was guessed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "layout yolov8 (guessed from the shape [N, 84, 8400]) of \"output0\"")]
     answer: Option<String>,

@@ -63,6 +63,9 @@ impl Pace {
     }
 }
 
+/// A plan with the sizes that it bears, or why there is none.
+type Made = std::result::Result<(Arc<TypedRunnableModel>, Limits), String>;
+
 /// The findings about a shape.
 #[derive(Debug)]
 struct Known {
@@ -76,8 +79,8 @@ struct Known {
     suits_base: AtomicBool,
     by_base: Pace,
     by_plan: Pace,
-    /// The plan, or why there is none.
-    plan: OnceLock<std::result::Result<Arc<TypedRunnableModel>, String>>,
+    /// The plan with the sizes that it bears, or why there is none.
+    plan: OnceLock<Made>,
 }
 
 impl Known {
@@ -176,13 +179,15 @@ impl ShapePlans {
         let mut kept = self.lock();
         let place = kept.iter().position(|known| known.key == key);
         let known = place.and_then(|place| kept.remove(place)).unwrap_or_else(|| {
-            let bears = self.base.as_ref().is_some_and(|(_, limits)| limits.check(shapes).is_ok());
+            let shapes = self.planned_shapes(shapes, any_batch);
+            let of_one: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+            let bears = self.base.as_ref().is_some_and(|(_, limits)| limits.check(&of_one).is_ok());
             Arc::new(Known {
                 key,
-                shapes: shapes.iter().map(|shape| shape.to_vec()).collect(),
                 values,
                 any_batch,
                 suits_base: AtomicBool::new(bears && shapes.len() == self.source.inputs.len()),
+                shapes,
                 by_base: Pace::default(),
                 by_plan: Pace::default(),
                 plan: OnceLock::new(),
@@ -195,7 +200,18 @@ impl ShapePlans {
         known
     }
 
-    fn plan<'k>(&self, known: &'k Known) -> &'k std::result::Result<Arc<TypedRunnableModel>, String> {
+    /// Returns the shapes that a plan is made for. One for any number of samples is judged by one sample: what more of
+    /// them would take is the fault of the request that brings them, and no other's.
+    fn planned_shapes(&self, shapes: &[&[usize]], any_batch: bool) -> Vec<Vec<usize>> {
+        let mut shapes: Vec<Vec<usize>> = shapes.iter().map(|shape| shape.to_vec()).collect();
+        for (shape, spec) in shapes.iter_mut().zip(&self.source.inputs).filter(|_| any_batch) {
+            let sizes = shape.iter_mut().zip(&spec.shape).filter(|(_, dim)| dim.is_batch());
+            sizes.for_each(|(size, _)| *size = 1);
+        }
+        shapes
+    }
+
+    fn plan<'k>(&self, known: &'k Known) -> &'k Made {
         known.plan.get_or_init(|| {
             let begun = Instant::now();
             let plan = contain(|| self.make(known)).and_then(|plan| plan);
@@ -205,12 +221,13 @@ impl ShapePlans {
         })
     }
 
-    fn make(&self, known: &Known) -> std::result::Result<Arc<TypedRunnableModel>, String> {
+    fn make(&self, known: &Known) -> Made {
         let said = |error: TractError| format!("{error:#}");
         let shapes: Vec<&[usize]> = known.shapes.iter().map(Vec::as_slice).collect();
         let graph = self.source.typed(Some(&shapes), &known.values, known.any_batch).map_err(said)?;
-        Limits::of(&graph, self.source.bounds).map_err(said)?.check(&except(&known.values, shapes))?;
-        optimise(graph).map_err(said)
+        let limits = Limits::of(&graph, self.source.bounds).map_err(said)?;
+        limits.check(&except(&known.values, shapes))?;
+        Ok((optimise(graph).map_err(said)?, limits))
     }
 
     /// Makes a plan for a shape in the background, if it is worth one and no other is being made.
@@ -243,6 +260,9 @@ impl ShapePlans {
 struct Held {
     known: Arc<Known>,
     worker: Option<Worker>,
+    /// The most samples that were found within the limits of the plan for any sizes, and of its own.
+    within_base: usize,
+    within_plan: usize,
 }
 
 /// One thread's working memory for [`ShapePlans`].
@@ -265,6 +285,11 @@ impl ShapeSession {
         let samples = shapes.first().and_then(|shape| shape.first()).copied().unwrap_or(1);
         let mut base_failed = false;
         if let Some(base) = self.base.as_mut().filter(|_| known.prefers_base()) {
+            let held = &mut self.held[place];
+            if let Some((_, limits)) = self.plans.base.as_ref().filter(|_| samples > held.within_base) {
+                limits.check_tensors(shapes).map_err(Error::InvalidInput)?;
+                held.within_base = samples;
+            }
             let begun = Instant::now();
             match base.run(inputs.clone(), shapes) {
                 Ok(outputs) => {
@@ -277,9 +302,11 @@ impl ShapeSession {
                 Err(_) => base_failed = true,
             }
         }
+        self.prepare(place, shapes, samples)?;
         let outputs = match self.run_planned(place, inputs.clone(), samples) {
             Err(_) if any_batch => {
                 let place = self.place(&inputs, shapes, false);
+                self.prepare(place, shapes, samples)?;
                 let outputs = self.run_planned(place, inputs, samples);
                 if outputs.is_ok() {
                     self.plans.any_batch.store(false, Ordering::Relaxed);
@@ -294,18 +321,32 @@ impl ShapeSession {
         outputs
     }
 
-    fn run_planned(&mut self, place: usize, inputs: TVec<TValue>, samples: usize) -> Result<TVec<TValue>> {
+    /// Makes the plan of a shape unless there is one, and refuses more samples than it bears. Why no plan can be made is
+    /// said when it is to run.
+    fn prepare(&mut self, place: usize, shapes: &[&[usize]], samples: usize) -> Result<()> {
         let Self { plans, held, .. } = self;
-        let Held { known, worker } = &mut held[place];
+        let Held { known, within_plan, .. } = &mut held[place];
         if known.plan.get().is_some() {
             plans.hits.fetch_add(1, Ordering::Relaxed);
         } else {
             plans.waited.fetch_add(1, Ordering::Relaxed);
         }
+        let Ok((_, limits)) = plans.plan(known) else { return Ok(()) };
+        if samples > *within_plan {
+            let shapes = except(&known.values, shapes.iter().copied());
+            limits.check_tensors(&shapes).map_err(Error::InvalidInput)?;
+            *within_plan = samples;
+        }
+        Ok(())
+    }
+
+    fn run_planned(&mut self, place: usize, inputs: TVec<TValue>, samples: usize) -> Result<TVec<TValue>> {
+        let Self { plans, held, .. } = self;
+        let Held { known, worker, .. } = &mut held[place];
         let refuse = |said: &str| {
             Error::InvalidInput(format!("the model does not take inputs of these sizes: {}", faults::words(said)))
         };
-        let plan = plans.plan(known).as_ref().map_err(|said| refuse(said))?;
+        let (plan, _) = plans.plan(known).as_ref().map_err(|said| refuse(said))?;
         let worker = match worker {
             Some(worker) => worker,
             None => worker.insert(Worker::new(plan.clone()).map_err(|error| faults::running(&format!("{error:#}")))?),
@@ -327,7 +368,7 @@ impl ShapeSession {
             self.held.remove(0);
         }
         let known = self.plans.known(key, shapes, values, any_batch);
-        self.held.push(Held { known, worker: None });
+        self.held.push(Held { known, worker: None, within_base: 0, within_plan: 0 });
         self.held.len() - 1
     }
 }

@@ -10,6 +10,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use super::palette;
 use super::segmentation::{ClassMap, NO_CLASS};
 use crate::error::{Error, Result};
+use crate::transform::container::push_chunk;
 use crate::transform::raster::Raster;
 
 impl Raster {
@@ -46,22 +47,13 @@ impl ClassMap {
             packed.write_all(&[0]).and_then(|()| packed.write_all(row)).map_err(failed)?;
         }
         let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
-        chunk(&mut file, b"IHDR", &header);
-        chunk(&mut file, b"PLTE", palette::of_mask().as_flattened());
-        chunk(&mut file, b"tRNS", &alpha);
-        chunk(&mut file, b"IDAT", &packed.finish().map_err(failed)?);
-        chunk(&mut file, b"IEND", &[]);
+        push_chunk(&mut file, b"IHDR", &header);
+        push_chunk(&mut file, b"PLTE", palette::of_mask().as_flattened());
+        push_chunk(&mut file, b"tRNS", &alpha);
+        push_chunk(&mut file, b"IDAT", &packed.finish().map_err(failed)?);
+        push_chunk(&mut file, b"IEND", &[]);
         Ok(file)
     }
-}
-
-fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
-    file.extend((data.len() as u32).to_be_bytes());
-    let start = file.len();
-    file.extend(kind);
-    file.extend(data);
-    let sum = crc32fast::hash(&file[start..]);
-    file.extend(sum.to_be_bytes());
 }
 
 #[cfg(test)]

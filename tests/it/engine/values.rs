@@ -271,3 +271,24 @@ fn an_old_graph_whose_checks_cannot_be_written_is_refused() {
     let error = Engines::new(Some(library)).load(EngineKind::OnnxRuntime, &onnx).unwrap_err().to_string();
     assert!(error.contains("convert it to version 7"), "{error}");
 }
+
+#[test]
+fn more_samples_of_a_known_shape_are_held_to_the_limit_and_spoil_it_for_nobody() {
+    // y = x, 1,000 times; L is open, so the plans are found by shape.
+    let tile = node("Tile", &["x", "times"], "y");
+    let inputs: [Edge<'_>; 1] = [("x", FLOAT, Some(&["N", "L"]))];
+    let onnx = model(&inputs, &[("y", FLOAT, None)], vec![tile], vec![integers("times", &[2], &[1, 1000])], 13);
+    let plan = Engines::default().with_bounds(Bounds { tensor_bytes: LIMIT }).load(EngineKind::Tract, &onnx).unwrap();
+    for order in [[1, 100, 1], [100, 1, 100]] {
+        let mut session = plan.session().unwrap();
+        for samples in order {
+            match session.run(&[filled(&[samples, 8])]) {
+                Ok(outputs) => assert_eq!((samples, outputs[0].shape()), (1, &[1, 8000][..])),
+                Err(error) => {
+                    assert_eq!((samples, error.kind()), (100, Kind::InvalidInput), "{error:?}");
+                    assert!(error.to_string().contains("max-tensor-bytes"), "{error}");
+                }
+            }
+        }
+    }
+}

@@ -201,7 +201,7 @@ impl SequenceReader {
     /// Appends the elements of a cell's sequence.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault.
     pub(super) fn read(&mut self, name: &str, cell: &Cell<'_>, to: &mut Vec<f32>) -> std::result::Result<(), String> {
         let refuse =
             || Err(format!("column {name} must be {}, as the first one is, got {}", self.kind.words(), cell.words()));
