@@ -1,7 +1,7 @@
 # Weir in a static image: one program and its models on nothing else.
 #
 #   docker build -t weir .
-#   docker run --rm -p 127.0.0.1:8080:8080 --read-only --cap-drop ALL weir
+#   docker run --rm -p 127.0.0.1:8080:8080 --read-only --cap-drop ALL -v weir-state:/state weir
 #
 # With a second engine, ONNX Runtime, on glibc and nothing else:
 #
