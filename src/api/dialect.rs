@@ -1,6 +1,6 @@
 //! The wire formats that paths belong to, and how each says that something is wrong.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
@@ -38,11 +38,12 @@ struct TorchServeError<'a> {
 }
 
 impl Dialect {
-    /// The dialect that a path, matched or not, belongs to.
-    pub(super) fn of(path: &str) -> Self {
+    /// The dialect that a request belongs to by its method and its path, matched or not.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
         match path.split('/').nth(1) {
             Some("v2") => Self::Oip,
             Some("v1") => Self::TfServing,
+            Some("predictions") if names_a_record(method, path) => Self::Weir,
             Some("predictions" | "explanations" | "ping") => Self::TorchServe,
             _ => Self::Weir,
         }
@@ -50,10 +51,11 @@ impl Dialect {
 
     /// Returns the protocol that a request to a path is counted under; `is_routed` says that a route has
     /// the path.
-    pub(super) fn protocol(path: &str, is_routed: bool) -> Protocol {
-        match Self::of(path) {
+    pub(super) fn protocol(method: &Method, path: &str, is_routed: bool) -> Protocol {
+        let asks = path.starts_with("/predict") && !path.starts_with("/predictions");
+        match Self::of(method, path) {
             _ if !is_routed => Protocol::Operations,
-            Self::Weir if !(path.starts_with("/predict") || path.starts_with("/models")) => Protocol::Operations,
+            Self::Weir if !(asks || path.starts_with("/models")) => Protocol::Operations,
             dialect => dialect.as_protocol(),
         }
     }
@@ -113,6 +115,12 @@ impl Dialect {
     }
 }
 
+/// Returns true if a request is about what is kept of a prediction: its path is otherwise one of TorchServe's.
+fn names_a_record(method: &Method, path: &str) -> bool {
+    let is_one = path.split('/').skip(2).count() == 1;
+    is_one && [Method::GET, Method::HEAD, Method::DELETE].contains(method)
+}
+
 fn with_indent(indent: &[u8], value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut json = Vec::new();
     let formatter = PrettyFormatter::with_indent(indent);
@@ -140,6 +148,13 @@ mod tests {
     #[test]
     fn the_first_segment_of_a_path_says_its_dialect() {
         for (path, dialect) in [
+            ("/predictions/id", Dialect::Weir),
+            ("/predictions/m/1", Dialect::TorchServe),
+            ("/predictions", Dialect::TorchServe),
+        ] {
+            assert_eq!(Dialect::of(&Method::DELETE, path), dialect, "{path}");
+        }
+        for (path, dialect) in [
             ("/v2", Dialect::Oip),
             ("/v2/models/m/infer", Dialect::Oip),
             ("/v1/models/m:predict", Dialect::TfServing),
@@ -150,7 +165,7 @@ mod tests {
             ("/", Dialect::Weir),
             ("", Dialect::Weir),
         ] {
-            assert_eq!(Dialect::of(path), dialect, "{path}");
+            assert_eq!(Dialect::of(&Method::POST, path), dialect, "{path}");
         }
     }
 

@@ -110,7 +110,7 @@ pub(super) fn blocks(mut rows: Vec<Row>) -> Vec<Block> {
 
 impl Block {
     /// Makes a block of sorted rows, of which there is at least one.
-    fn of(rows: &[Row]) -> Self {
+    pub(super) fn of(rows: &[Row]) -> Self {
         let mut data = vec![FORMAT];
         rows.iter().for_each(|row| write(row, &mut data));
         let ats = || rows.iter().map(|row| row.at);
@@ -125,7 +125,8 @@ impl Block {
     }
 }
 
-fn write(row: &Row, out: &mut Vec<u8>) {
+/// Appends the bytes of a row.
+pub(super) fn write(row: &Row, out: &mut Vec<u8>) {
     out.extend_from_slice(row.id.as_bytes());
     out.extend_from_slice(&row.item.to_le_bytes());
     out.extend_from_slice(&row.key.to_le_bytes());
@@ -171,12 +172,17 @@ fn write(row: &Row, out: &mut Vec<u8>) {
 pub(super) fn read(data: &[u8]) -> Result<Vec<Row>> {
     let damaged = || Error::internal("a block of predictions is damaged", "its bytes are no rows");
     let Some((&FORMAT, rest)) = data.split_first() else { return Err(damaged()) };
-    let mut cursor = Cursor(rest);
+    rows(rest).ok_or_else(damaged)
+}
+
+/// Reads rows that follow each other; `None` for bytes that are no rows.
+pub(super) fn rows(bytes: &[u8]) -> Option<Vec<Row>> {
+    let mut cursor = Cursor(bytes);
     let mut rows = Vec::new();
     while !cursor.0.is_empty() {
-        rows.push(cursor.row().ok_or_else(damaged)?);
+        rows.push(cursor.row()?);
     }
-    Ok(rows)
+    Some(rows)
 }
 
 struct Cursor<'a>(&'a [u8]);

@@ -93,7 +93,8 @@ impl Connection {
                 "its schema is of version {version}, and this weir knows {} at most; use a newer weir",
                 schema::VERSION
             ))),
-            Some(_) => Ok(()),
+            Some(schema::VERSION) => Ok(()),
+            Some(_) => self.execute("UPDATE weir_schema SET version = ?1", &[schema::VERSION.into()]).map(drop),
             None => self.execute("INSERT INTO weir_schema (version) VALUES (?1)", &[schema::VERSION.into()]).map(drop),
         }
     }
@@ -124,6 +125,24 @@ impl Connection {
             (Self::Sqlite(connection), false) => Ok(connection.execute_batch("PRAGMA synchronous = NORMAL")?),
             (Self::Postgres { client, .. }, true) => Ok(client.batch_execute("SET synchronous_commit = on")?),
             (Self::Postgres { client, .. }, false) => Ok(client.batch_execute("SET synchronous_commit = off")?),
+        }
+    }
+
+    /// Says whether what is deleted from now on is overwritten in the file.
+    pub(super) fn set_overwriting(&mut self, overwriting: bool) -> Outcome<()> {
+        match (self, overwriting) {
+            (Self::Sqlite(connection), true) => Ok(connection.execute_batch("PRAGMA secure_delete = ON")?),
+            (Self::Sqlite(connection), false) => Ok(connection.execute_batch("PRAGMA secure_delete = OFF")?),
+            // It removes what is deleted when it next vacuums the table.
+            (Self::Postgres { .. }, _) => Ok(()),
+        }
+    }
+
+    /// Brings the log of changes into the file and empties it.
+    pub(super) fn checkpoint(&mut self) -> Outcome<()> {
+        match self {
+            Self::Sqlite(connection) => Ok(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?),
+            Self::Postgres { .. } => Ok(()),
         }
     }
 

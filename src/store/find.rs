@@ -22,46 +22,67 @@ const CLOCK_SKEW_MS: u64 = 60_000;
 /// The blocks that stay read within a transaction.
 const MAX_BLOCKS: usize = 64;
 
+/// What an identifier stands for.
+pub(super) enum Located {
+    /// A request: its rows, of which there is at least one.
+    Rows(Vec<Row>),
+    /// Nothing that has been seen.
+    Unseen,
+    /// Nothing that can be used.
+    Refused(Error),
+}
+
 impl Joining<'_> {
     /// Finds what a piece of feedback is about.
     pub(super) fn find(&mut self, feedback: &Feedback) -> Outcome<Target> {
-        let id = Uuid::parse_str(&feedback.request_id).ok().filter(|id| id.get_version_num() == 7);
+        match self.locate(&feedback.request_id, feedback.model.as_deref())? {
+            Located::Rows(rows) => self.choose(rows, feedback),
+            Located::Unseen => Ok(Target::Unseen),
+            Located::Refused(error) => Ok(Target::Refused(error)),
+        }
+    }
+
+    /// Finds the request that an identifier stands for: the server's own, or the newest under one of a client's.
+    pub(super) fn locate(&mut self, request_id: &str, model: Option<&str>) -> Outcome<Located> {
+        let id = server_id(request_id);
         if let Some(id) = id {
             let rows = self.rows_of(id)?;
             if !rows.is_empty() {
-                return self.choose(rows, feedback);
+                return Ok(Located::Rows(rows));
             }
         }
         let clients = self.connection.query(
             "SELECT id FROM client_id WHERE client = ?1 ORDER BY at DESC, id DESC LIMIT ?2",
-            &[feedback.request_id.as_str().into(), MAX_SAME_CLIENT.into()],
+            &[request_id.into(), MAX_SAME_CLIENT.into()],
         )?;
         if !clients.is_empty() {
-            return self.find_client(&clients, feedback);
+            return self.locate_client(&clients, model);
+        }
+        if self.is_erased(request_id)? {
+            return Ok(Located::Refused(Error::Gone(format!("the prediction {request_id} was erased on request"))));
         }
         match id {
-            Some(id) if self.is_past(id)? => Ok(Target::Refused(Error::Gone(format!(
-                "the prediction {} is no longer kept; how long predictions are kept is a setting of the server",
-                feedback.request_id
+            Some(id) if self.is_past(id)? => Ok(Located::Refused(Error::Gone(format!(
+                "the prediction {request_id} is no longer kept; how long predictions are kept is a setting of the server"
             )))),
-            _ => Ok(Target::Unseen),
+            _ => Ok(Located::Unseen),
         }
     }
 
     /// Finds the newest answer under an identifier of a client's own.
-    fn find_client(&mut self, clients: &[Fields], feedback: &Feedback) -> Outcome<Target> {
+    fn locate_client(&mut self, clients: &[Fields], model: Option<&str>) -> Outcome<Located> {
         let mut newest: Option<(Vec<Row>, Arc<KnownVersion>)> = None;
         for client in clients {
             let id = Uuid::from_slice(client.bytes(0)).unwrap_or_default();
             let rows = self.rows_of(id)?;
             let Some(first) = rows.first() else { continue };
             let version = self.version(first.key)?;
-            if feedback.model.as_ref().is_some_and(|model| *model != version.model) {
+            if model.is_some_and(|model| model != version.model) {
                 continue;
             }
             match &newest {
                 Some((_, other)) if other.model != version.model => {
-                    return Ok(Target::Refused(Error::Conflict(format!(
+                    return Ok(Located::Refused(Error::Conflict(format!(
                         "the identifier was used for the models \"{}\" and \"{}\"; name the one that is meant as \"model\"",
                         other.model, version.model
                     ))));
@@ -71,8 +92,8 @@ impl Joining<'_> {
             }
         }
         match newest {
-            Some((rows, _)) => self.choose(rows, feedback),
-            None => Ok(Target::Refused(Error::Gone(
+            Some((rows, _)) => Ok(Located::Rows(rows)),
+            None => Ok(Located::Refused(Error::Gone(
                 "the predictions under this identifier are no longer kept, or were of another model".into(),
             ))),
         }
@@ -101,21 +122,26 @@ impl Joining<'_> {
     }
 
     /// Returns all rows of a request.
-    fn rows_of(&mut self, id: Uuid) -> Outcome<Vec<Row>> {
-        let earliest = least_id(milliseconds(id).saturating_sub(MAX_SPAN_MS + 1));
-        let blocks = self.connection.query(
-            "SELECT block FROM prediction WHERE first_id <= ?1 AND first_id >= ?2 AND last_id >= ?1 ORDER BY block",
-            &[id.into(), earliest.into()],
-        )?;
+    pub(super) fn rows_of(&mut self, id: Uuid) -> Outcome<Vec<Row>> {
         let mut rows = Vec::new();
-        for block in blocks {
-            let block = self.block(block.int(0))?;
+        for number in self.blocks_around(id)? {
+            let block = self.block(number)?;
             rows.extend(block.iter().filter(|row| row.id == id).cloned());
         }
         Ok(rows)
     }
 
-    fn block(&mut self, number: i64) -> Outcome<Rc<Vec<Row>>> {
+    /// Returns the numbers of the blocks that may hold an identifier.
+    pub(super) fn blocks_around(&mut self, id: Uuid) -> Outcome<Vec<i64>> {
+        let earliest = least_id(milliseconds(id).saturating_sub(MAX_SPAN_MS + 1));
+        let blocks = self.connection.query(
+            "SELECT block FROM prediction WHERE first_id <= ?1 AND first_id >= ?2 AND last_id >= ?1 ORDER BY block",
+            &[id.into(), earliest.into()],
+        )?;
+        Ok(blocks.iter().map(|block| block.int(0)).collect())
+    }
+
+    pub(super) fn block(&mut self, number: i64) -> Outcome<Rc<Vec<Row>>> {
         if let Some(block) = self.blocks.get(&number) {
             return Ok(block.clone());
         }
@@ -150,4 +176,9 @@ impl Joining<'_> {
         let oldest = oldest.first().and_then(|row| Uuid::from_slice(row.bytes(0)).ok()).map_or(now, milliseconds);
         Ok(milliseconds(id) + CLOCK_SKEW_MS < oldest)
     }
+}
+
+/// Returns the identifier that a text is, if a server may have made it.
+pub(super) fn server_id(text: &str) -> Option<Uuid> {
+    Uuid::parse_str(text).ok().filter(|id| id.get_version_num() == 7)
 }

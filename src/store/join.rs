@@ -246,7 +246,7 @@ impl<'a> Joining<'a> {
             let place: [Value; 3] = [row.id.into(), row.item.into(), key.into()];
             if let Some(old) = self.connection.query(READ_OUTCOME, &place)?.first() {
                 let (figures, source, delay) = figures_of(old);
-                self.changes.at((key, bucket, source)).add(&figures, delay, -1);
+                self.changes.at((key, old.int(9).div_euclid(BUCKET_US), source)).add(&figures, delay, -1);
                 if decided.is_none() {
                     self.connection.execute("DELETE FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3", &place)?;
                 }
@@ -276,16 +276,17 @@ impl<'a> Joining<'a> {
 }
 
 const READ_OUTCOME: &str = "SELECT source, delay_us, truth, predicted, correct, confidence_nano, loss_nano, brier_nano, \
-    error FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3";
+    error, at FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3";
 
 const WRITE_OUTCOME: &str = "INSERT INTO outcome (id, item, key, at, seq, source, truth, predicted, correct, \
     confidence_nano, loss_nano, brier_nano, error, delay_us) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id, item, key) DO UPDATE SET \
-    seq = excluded.seq, source = excluded.source, truth = excluded.truth, predicted = excluded.predicted, \
+    at = excluded.at, seq = excluded.seq, source = excluded.source, truth = excluded.truth, predicted = excluded.predicted, \
     correct = excluded.correct, confidence_nano = excluded.confidence_nano, loss_nano = excluded.loss_nano, \
     brier_nano = excluded.brier_nano, error = excluded.error, delay_us = excluded.delay_us";
 
-fn figures_of(row: &Fields) -> (Figures, i64, i64) {
+/// Reads the source, the delay and the figures of an outcome from its first columns.
+pub(super) fn figures_of(row: &Fields) -> (Figures, i64, i64) {
     let figures = Figures {
         truth: row.maybe_int(2),
         predicted: row.maybe_int(3),

@@ -9,6 +9,7 @@
 mod audit;
 mod block;
 mod database;
+mod erase;
 mod fault;
 mod feedback;
 mod find;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use audit::{Audit, AuditEntry};
 pub use block::{Kept, Row};
+pub use erase::{Erased, KeptFeedback, KeptOutcome, KeptPrediction, PredictionQuery};
 pub use feedback::{Content, Feedback, Joined, Origin, Verdict};
 pub use quality::{Confusion, QualityQuery, Sums, VersionQuality, Window};
 pub use settings::{Logged, StoreSettings};

@@ -71,6 +71,10 @@ pub(super) fn sweep(connection: &mut Connection, settings: &StoreSettings, now: 
         &old,
     )?;
     let bucket: [Value; 1] = [labels.div_euclid(BUCKET_US).into()];
+    connection.execute(
+        "DELETE FROM erased WHERE digest IN (SELECT digest FROM erased WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        &old,
+    )?;
     let mut removed = 0;
     for statement in [
         "DELETE FROM quality WHERE bucket < ?1",

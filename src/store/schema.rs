@@ -1,9 +1,10 @@
 //! The tables, in words that both databases understand.
 
 /// The version of the schema. A database of a later one is refused.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
-/// The statements that make the tables of version 1. `{serial}`, `{bytes}`, `{int}`, `{real}` and `{strict}` stand for
+/// The statements that make the tables. None of them changes a table that is there, so that running all of them again
+/// makes an older schema a newer one. `{serial}`, `{bytes}`, `{int}`, `{real}` and `{strict}` stand for
 /// what each database calls them.
 pub(super) const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS weir_schema (version {int} NOT NULL){strict}",
@@ -28,6 +29,9 @@ pub(super) const TABLES: &[&str] = &[
         received {int} NOT NULL, state {int} NOT NULL){strict}",
     "CREATE INDEX IF NOT EXISTS feedback_sample ON feedback (id, item)",
     "CREATE INDEX IF NOT EXISTS feedback_held ON feedback (seq) WHERE state = 2",
+    "CREATE INDEX IF NOT EXISTS feedback_target ON feedback (target)",
+    // What was erased on request, by a hash of the identifier; since version 2.
+    "CREATE TABLE IF NOT EXISTS erased (digest {bytes} NOT NULL PRIMARY KEY, at {int} NOT NULL){strict}",
     // What is true of a sample as all its labels together have it, and what follows for the version.
     "CREATE TABLE IF NOT EXISTS outcome (
         id {bytes} NOT NULL, item {int} NOT NULL, key {int} NOT NULL, at {int} NOT NULL, seq {int} NOT NULL,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::block::blocks;
 use super::database::{Connection, Place, Value};
+use super::erase::{Erased, KeptPrediction, PredictionQuery};
 use super::fault::{Fault, Outcome, set_aside};
 use super::feedback::{Feedback, Verdict};
 use super::join::Joining;
@@ -13,6 +14,7 @@ use super::quality::{BUCKET_US, QualityQuery, VersionQuality, answer};
 use super::retention;
 use super::settings::{Logged, StoreSettings};
 use super::version::KnownVersion;
+use crate::error::Result;
 use crate::metrics::StoreMetrics;
 
 /// The time between two attempts to open the database.
@@ -85,6 +87,44 @@ impl Session {
             Err(_) => self.metrics.dropped(count),
         }
         done
+    }
+
+    /// Returns a prediction with what was said about it.
+    pub(super) fn show(&mut self, query: &PredictionQuery) -> Outcome<Result<Vec<KeptPrediction>>> {
+        let mut connection = self.open()?;
+        let found = Joining::new(&mut connection, &mut self.versions, now_us(), self.held).show(query);
+        self.connection = Some(connection);
+        self.judge(found)
+    }
+
+    /// Erases a prediction and what was said about it, and overwrites it on disk.
+    pub(super) fn erase(&mut self, query: &PredictionQuery) -> Outcome<Result<Erased>> {
+        self.set_overwriting(true)?;
+        let done = self.in_transaction(true, |session, connection| {
+            let mut joining = Joining::new(connection, &mut session.versions, now_us(), session.held);
+            let erased = joining.erase(query)?;
+            let held = joining.held;
+            let mut changes = joining.changes;
+            changes.write(connection)?;
+            session.held = held;
+            Ok(erased)
+        });
+        self.metrics.held.set(self.held);
+        let overwritten = self.set_overwriting(false).and_then(|()| match &mut self.connection {
+            Some(connection) => connection.checkpoint(),
+            None => Ok(()),
+        });
+        if let Err(fault) = overwritten {
+            tracing::warn!(%fault, "what was erased may be in the store's log of changes for a while");
+        }
+        done
+    }
+
+    fn set_overwriting(&mut self, overwriting: bool) -> Outcome<()> {
+        let mut connection = self.open()?;
+        let set = connection.set_overwriting(overwriting);
+        self.connection = Some(connection);
+        self.judge(set)
     }
 
     /// Answers a question for figures.

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use tokio::sync::{oneshot, watch};
 
 use super::database::Place;
+use super::erase::{Erased, KeptPrediction, PredictionQuery};
 use super::fault::{Fault, Outcome};
 use super::feedback::{Feedback, Verdict};
 use super::lock::FolderLock;
@@ -39,6 +40,8 @@ enum Command {
     Log(Vec<Logged>),
     Feedback(Vec<Feedback>, Reply<Vec<Verdict>>),
     Quality(QualityQuery, Reply<Vec<VersionQuality>>),
+    Show(PredictionQuery, Reply<Vec<KeptPrediction>>),
+    Erase(PredictionQuery, Reply<Erased>),
     Close,
 }
 
@@ -106,6 +109,24 @@ impl Store {
         self.ask(|reply| Command::Quality(query, reply)).await
     }
 
+    /// Returns the samples of a prediction with what was said about them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when no such prediction has been seen, [`Error::Gone`] when it is no longer kept or was erased,
+    /// [`Error::Conflict`] when the identifier means several models; and as [`Store::feedback`].
+    pub async fn prediction(&self, query: PredictionQuery) -> Result<Vec<KeptPrediction>> {
+        self.ask(|reply| Command::Show(query, reply)).await
+    }
+
+    /// Erases everything about a prediction, or about all predictions under an identifier of a caller's own; its figures
+    /// leave the sums.
+    ///
+    /// # Errors
+    /// As [`Store::prediction`], but for the conflict.
+    pub async fn erase(&self, query: PredictionQuery) -> Result<Erased> {
+        self.ask(|reply| Command::Erase(query, reply)).await
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(command(reply)) {
@@ -146,12 +167,19 @@ struct Writer {
     revised: watch::Sender<u64>,
 }
 
+/// A command that is carried out by itself, after those that are committed together.
+enum Question {
+    Quality(QualityQuery, Reply<Vec<VersionQuality>>),
+    Show(PredictionQuery, Reply<Vec<KeptPrediction>>),
+    Erase(PredictionQuery, Reply<Erased>),
+}
+
 /// Commands that are carried out together.
 #[derive(Default)]
 struct Group {
     samples: Vec<Logged>,
     feedback: Vec<(Vec<Feedback>, Reply<Vec<Verdict>>)>,
-    questions: Vec<(QualityQuery, Reply<Vec<VersionQuality>>)>,
+    questions: Vec<Question>,
     is_last: bool,
 }
 
@@ -202,9 +230,23 @@ impl Writer {
             let left = self.waiting.fetch_sub(count, Ordering::Relaxed).saturating_sub(count);
             self.session.metrics.queue.set(left as i64);
         }
-        for (question, reply) in questions {
-            let found: Outcome<_> = self.session.read(&question);
-            answer(reply, found.map_err(|fault: Fault| fault.for_client()));
+        for question in questions {
+            self.settle(question);
+        }
+    }
+
+    fn settle(&mut self, question: Question) {
+        match question {
+            Question::Quality(query, reply) => {
+                let found = self.session.read(&query);
+                answer(reply, found.map_err(|fault| fault.for_client()));
+            }
+            Question::Show(query, reply) => answer(reply, flat(self.session.show(&query))),
+            Question::Erase(query, reply) => {
+                let erased = flat(self.session.erase(&query));
+                self.tell(erased.is_ok());
+                answer(reply, erased);
+            }
         }
     }
 
@@ -220,6 +262,10 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     drop(reply.send(value));
 }
 
+fn flat<T>(outcome: Outcome<Result<T>>) -> Result<T> {
+    outcome.unwrap_or_else(|fault: Fault| Err(fault.for_client()))
+}
+
 impl Group {
     fn len(&self) -> usize {
         self.feedback.iter().map(|(pieces, _)| pieces.len()).sum::<usize>()
@@ -231,7 +277,9 @@ impl Group {
         match command {
             Command::Log(mut samples) => self.samples.append(&mut samples),
             Command::Feedback(pieces, reply) => self.feedback.push((pieces, reply)),
-            Command::Quality(query, reply) => self.questions.push((query, reply)),
+            Command::Quality(query, reply) => self.questions.push(Question::Quality(query, reply)),
+            Command::Show(query, reply) => self.questions.push(Question::Show(query, reply)),
+            Command::Erase(query, reply) => self.questions.push(Question::Erase(query, reply)),
             Command::Close => self.is_last = true,
         }
     }

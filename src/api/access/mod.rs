@@ -24,6 +24,8 @@ pub(super) enum Action {
     ChangeSettings,
     /// Say what was right about a prediction.
     SendFeedback,
+    /// See what is kept about a prediction, or erase it.
+    UsePredictions,
     /// Register shared memory of this machine, list it, or name it in a request.
     UseSharedMemory,
 }
@@ -50,6 +52,7 @@ impl Access {
                 permit(self.admin, "the admin API", "--admin", caller)
             }
             Action::SendFeedback => permit(self.feedback, "feedback", "--feedback", caller),
+            Action::UsePredictions => permit(self.feedback, "the record of predictions", "--feedback", caller),
         }
     }
 }

@@ -17,6 +17,7 @@ mod predict;
 mod predict_body;
 mod predict_input;
 mod predict_types;
+mod predictions;
 mod quality;
 mod service;
 mod tfs;
@@ -68,6 +69,7 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(drift::show))
         .routes(routes!(quality::show))
         .routes(routes!(feedback::send))
+        .routes(routes!(predictions::show, predictions::erase))
         .routes(routes!(admin::promote))
         .routes(routes!(admin::rollback))
         .routes(routes!(admin::load))

@@ -56,11 +56,12 @@ impl HttpApi {
         // Counted by its route and never by the raw path, which the client chooses.
         let protocol = match dialect {
             Some(dialect) => dialect.as_protocol(),
-            None => Dialect::protocol(path, response.extensions().get::<Unrouted>().is_none()),
+            None => Dialect::protocol(&method, path, response.extensions().get::<Unrouted>().is_none()),
         };
         if response.status().as_u16() >= 400 {
             let asked = format!("{} {}", printable(method.as_str(), 16), printable(path, MAX_PATH_CHARS));
-            response = error::finish(response, dialect.unwrap_or_else(|| Dialect::of(path)), &asked, exchange.id());
+            response =
+                error::finish(response, dialect.unwrap_or_else(|| Dialect::of(&method, path)), &asked, exchange.id());
             if method == Method::HEAD {
                 *response.body_mut() = Body::empty();
             }

@@ -138,7 +138,8 @@ async fn wrong_requests_are_answered_in_torchserves_shape() {
     let deep = "[".repeat(250_000);
     error(&post(path, JSON, deep.as_bytes()).await, 400, bad);
     error(&post(path, "", &vec![0; 11 << 20]).await, 413, bad);
-    error(&app.get(path).await, 405, "MethodNotAllowedException");
+    error(&app.get("/predictions/mnist-mlp/1.0").await, 405, "MethodNotAllowedException");
+    app.get(path).await.assert_problem(404);
     let text = error(&post("/explanations/mnist-mlp", "", b"x").await, 501, "NotImplementedException");
     assert!(text.contains("no explanations"), "{text}");
     error(&app.get("/predictions").await, 404, missing);

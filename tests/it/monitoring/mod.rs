@@ -3,6 +3,7 @@
 mod drift;
 mod durability;
 mod feedback;
+mod predictions;
 mod records;
 
 /// A database for tests.

@@ -34,9 +34,10 @@ type Answer = std::result::Result<Response, ApiError>;
 
 /// The routes of the inference API.
 pub(super) fn routes() -> Router<ApiState> {
+    // A path that other methods share has one name for its parts: there it is the identifier of a prediction.
     Router::new()
-        .route("/predictions/{model}", post(predict_model).put(predict_model))
-        .route("/predictions/{model}/{version}", post(predict_version).put(predict_version))
+        .route("/predictions/{id}", post(predict_model).put(predict_model))
+        .route("/predictions/{id}/{version}", post(predict_version).put(predict_version))
         .route("/explanations/{model}", any(explain))
         .route("/explanations/{model}/{version}", any(explain))
         .route("/ping", get(ping))
