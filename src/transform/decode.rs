@@ -14,6 +14,7 @@ use super::jpeg;
 use super::luma::Luma;
 use super::raster::Raster;
 use super::small_png;
+use super::tiff_palette::{PaletteDecoder, Paletted};
 use crate::error::{Error, Result};
 
 /// The limits above which an image is refused.
@@ -117,7 +118,13 @@ impl<'a> Opened<'a> {
                 Box::new(GifDecoder::new(Cursor::new(file)).map_err(failed)?)
             }
             Format::Bmp => Box::new(BmpDecoder::new(Cursor::new(file)).map_err(failed)?),
-            Format::Tiff => Box::new(tiff(file, max_pixels).map_err(failed)?),
+            Format::Tiff => match Paletted::of(file) {
+                None => Box::new(tiff(file, max_pixels).map_err(failed)?),
+                Some(Paletted { file, colours }) => {
+                    let levels = tiff(file, max_pixels).map_err(failed)?;
+                    Box::new(PaletteDecoder { levels, colours })
+                }
+            },
         };
         let (width, height) = decoder.dimensions();
         if pixels_of((width, height)) > max_pixels {
@@ -177,7 +184,7 @@ impl<'a> Opened<'a> {
 }
 
 /// Opens a TIFF file, whose decoder may allocate what its pixels take, and as much again.
-fn tiff(file: &[u8], max_pixels: u64) -> std::result::Result<TiffDecoder<Cursor<&[u8]>>, ImageError> {
+fn tiff<F: AsRef<[u8]>>(file: F, max_pixels: u64) -> std::result::Result<TiffDecoder<Cursor<F>>, ImageError> {
     let mut decoder = TiffDecoder::new(Cursor::new(file))?;
     let pixels = pixels_of(decoder.dimensions()).min(max_pixels);
     let mut allowed = Limits::no_limits();

@@ -43,7 +43,7 @@ impl Placement {
     }
 
     fn padded(picture: [u32; 2], input: [u32; 2]) -> Self {
-        let ratio = (f64::from(input[0]) / f64::from(picture[0])).min(f64::from(input[1]) / f64::from(picture[1]));
+        let ratio = padded_ratio(picture, input);
         let side = |axis: usize| {
             let scaled = (f64::from(picture[axis]) * ratio).round_ties_even() as u64;
             scaled.clamp(1, u64::from(input[axis]))
@@ -94,6 +94,11 @@ impl Placement {
     }
 }
 
+/// Returns the ratio by which a picture is scaled until it fits.
+fn padded_ratio(picture: [u32; 2], input: [u32; 2]) -> f64 {
+    (f64::from(input[0]) / f64::from(picture[0])).min(f64::from(input[1]) / f64::from(picture[1]))
+}
+
 /// Brings a picture to the size and the channels of a model, and says where it lies there. A grey one stays so for a
 /// model of colours.
 ///
@@ -126,7 +131,14 @@ pub(super) fn frame(picture: Raster, transform: &PictureTransform) -> Result<(Ra
         PictureFit::Letterbox { .. } | PictureFit::Stretch | PictureFit::Crop { .. } => part,
     };
     let Placement { resized, corner } = placement;
-    Ok((framed, Geometry::placed(size, input, resized, corner)))
+    let geometry = Geometry::placed(size, input, resized, corner);
+    Ok((
+        framed,
+        match transform.fit {
+            PictureFit::Letterbox { .. } => geometry.with_ratio(padded_ratio(size, input)),
+            PictureFit::Stretch | PictureFit::Crop { .. } => geometry,
+        },
+    ))
 }
 
 /// Puts a picture into a larger one of a plain colour.

@@ -83,6 +83,8 @@ pub struct Geometry {
     scale: [f64; 2],
     /// The picture's top left corner in the input; negative where it is cropped.
     offset: [f64; 2],
+    /// The scale of both axes before the sizes were rounded, if the picture was to keep its ratio.
+    ratio: Option<f64>,
 }
 
 impl Geometry {
@@ -106,7 +108,20 @@ impl Geometry {
         let size = |size: f64| if size > 0.0 { size } else { 1.0 };
         let scale = [size(onto.width()) / size(from.width()), size(onto.height()) / size(from.height())];
         let offset = [onto.left - from.left * scale[0], onto.top - from.top * scale[1]];
-        Self { picture: picture.map(|size| size.max(1)), input: input.map(|size| size.max(1)), scale, offset }
+        let [picture, input] = [picture, input].map(|sizes| sizes.map(|size| size.max(1)));
+        Self { picture, input, scale, offset, ratio: None }
+    }
+
+    /// Takes note that the picture was to be scaled by this ratio, before its sizes were rounded to whole pixels.
+    #[must_use]
+    pub fn with_ratio(self, ratio: f64) -> Self {
+        Self { ratio: Some(ratio), ..self }
+    }
+
+    /// Returns the map by the ratio before rounding, as Ultralytics' `scale_boxes` has it; this one if there is none.
+    #[must_use]
+    pub fn before_rounding(&self) -> Self {
+        self.ratio.map_or(*self, |ratio| Self { scale: [ratio; 2], ..*self })
     }
 
     /// Returns the width and height of the picture.
@@ -177,6 +192,18 @@ mod tests {
         let clipped = geometry.to_picture(Rect::new(-64.0, 0.0, 32.0, 192.0));
         assert!(is_near(clipped, Rect::new(0.0, 0.0, 10.0, 10.0)), "{clipped:?}");
         assert_eq!(geometry.to_picture(Rect::new(0.0, 0.0, 640.0, 100.0)).area(), 0.0);
+    }
+
+    #[test]
+    fn the_ratio_before_rounding_is_used_where_it_is_asked_for() {
+        // 97 × 0.64 is 62.08, rounded to 62, with a bar of 289.
+        let rounded = Geometry::placed([97, 1000], [640, 640], [62, 640], [289, 0]);
+        assert_eq!(rounded.before_rounding(), rounded);
+        let noted = rounded.with_ratio(0.64);
+        assert_eq!(noted.to_picture(Rect::of_size([640, 640])), rounded.to_picture(Rect::of_size([640, 640])));
+        let box_of = |geometry: &Geometry| geometry.to_picture(Rect::new(300.0, 64.0, 332.0, 128.0));
+        assert!(is_near(box_of(&noted.before_rounding()), Rect::new(17.1875, 100.0, 67.1875, 200.0)));
+        assert!(!is_near(box_of(&noted), box_of(&noted.before_rounding())));
     }
 
     #[test]

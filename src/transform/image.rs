@@ -15,8 +15,9 @@ use super::elements;
 use super::frame::frame;
 use super::geometry::Geometry;
 use super::luma::{Crop, Luma};
+use super::raster::Raster;
 use crate::error::{Error, Result};
-use crate::signature::{DrawingTransform, Fit, ImageTransform, Polarity};
+use crate::signature::{DrawingTransform, Fit, ImageTransform, PictureTransform, Polarity};
 use crate::tensor::Data;
 
 /// The polarity of a picture as stated by the caller.
@@ -80,6 +81,32 @@ pub fn append_image(
             Ok(ImageFacts { inverted: None, geometry: Some(geometry) })
         }
     }
+}
+
+/// Appends the levels of a picture file, 0 to 255, brought to the size and colours of a model, channel by channel;
+/// [`LevelTables`] makes elements of them. Returns true if the file has pixels that are not grey.
+///
+/// # Errors
+/// As [`append_image`].
+///
+/// [`LevelTables`]: super::LevelTables
+pub fn append_levels(file: &[u8], transform: &PictureTransform, limits: ImageLimits, to: &mut Vec<u8>) -> Result<bool> {
+    let picture = decode_picture(file, limits, transform.background)?;
+    let has_colour = picture.has_colour();
+    let (picture, _) = frame(picture, transform)?;
+    elements::append_levels(&picture, transform, to);
+    Ok(has_colour)
+}
+
+/// Appends the levels of a grey picture in memory, as [`append_levels`] does with a file of it.
+///
+/// # Errors
+/// As [`append_image`].
+pub fn append_grey_levels(picture: Luma, transform: &PictureTransform, to: &mut Vec<u8>) -> Result<()> {
+    let Luma { width, height, pixels } = picture;
+    let (picture, _) = frame(Raster { width, height, channels: 1, pixels }, transform)?;
+    elements::append_levels(&picture, transform, to);
+    Ok(())
 }
 
 /// Converts a drawing to the size and polarity of a model.

@@ -26,15 +26,17 @@ mod raster;
 mod resample;
 mod sequence;
 mod small_png;
+mod tiff_palette;
 mod tokens;
 pub mod vision;
 
 pub use container::{ACCEPTED, media_type};
 pub use decode::{ImageLimits, decode, decode_picture, pixels_at_most, size};
+pub use elements::LevelTables;
 pub use encoder::SequenceEncoder;
 pub use foreign::foreign_kind;
 pub use geometry::{Geometry, Rect};
-pub use image::{ImageFacts, PolarityChoice, Prepared, append_image, prepare};
+pub use image::{ImageFacts, PolarityChoice, Prepared, append_grey_levels, append_image, append_levels, prepare};
 pub use luma::Luma;
 pub use moment::days;
 pub use output::{Classification, ScoredClass, Squash, classify};

@@ -43,6 +43,12 @@ impl Raster {
         Ok(Self { width, height, channels, pixels })
     }
 
+    /// Returns true if a pixel is not grey.
+    pub(super) fn has_colour(&self) -> bool {
+        let (pixels, _) = self.pixels.as_chunks::<3>();
+        self.channels == 3 && pixels.iter().any(|[red, green, blue]| red != green || green != blue)
+    }
+
     /// Returns the picture in grey.
     pub(super) fn into_grey(self) -> Self {
         if self.channels == 1 {

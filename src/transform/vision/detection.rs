@@ -3,8 +3,9 @@
 //! Each layout is decoded as its authors publish it: YOLOv5's `non_max_suppression` (utils/general.py), Ultralytics'
 //! `non_max_suppression` (utils/nms.py) for YOLOv8, YOLO11 and the end-to-end heads of YOLOv10 and YOLO26, torchvision's
 //! `SSD.postprocess_detections`, the signature of TensorFlow's Object Detection API, and
-//! `post_process_object_detection` of DETR and RT-DETR in Hugging Face's transformers. Boxes are mapped by the scale that the picture
-//! really had, which may differ by a part of a pixel from a ratio before rounding.
+//! `post_process_object_detection` of DETR and RT-DETR in Hugging Face's transformers. Boxes of the YOLO layouts are mapped by the ratio
+//! before the padded picture's sizes were rounded, as Ultralytics' `scale_boxes` does; all others by the scale that the
+//! picture really had. The two differ by less than a pixel of the input.
 
 use super::detector::{Detector, Thresholds};
 use super::outputs::{Fault, SampleOutput};
@@ -60,6 +61,14 @@ impl Detector {
             iou: self.suppress.then_some(thresholds.iou),
             across_classes: self.across_classes,
             most: thresholds.most.min(most),
+        };
+        let geometry = match self.layout {
+            DetectionLayout::YoloV5 | DetectionLayout::YoloV8 | DetectionLayout::YoloV10 => geometry.before_rounding(),
+            DetectionLayout::Ssd
+            | DetectionLayout::Tensorflow
+            | DetectionLayout::Torchvision
+            | DetectionLayout::Detr
+            | DetectionLayout::RtDetr => *geometry,
         };
         let found = suppress(candidates, rule).into_iter().map(|Candidate { rect, class, confidence }| Found {
             rect: geometry.to_picture(rect),
