@@ -83,6 +83,12 @@ pub enum LayerSpec {
     },
     /// `[channels, height, width]` → `[channels]`, the mean of each.
     GlobalAveragePool,
+    /// Adds the output of the layer that is `back` layers before this one, which has the same shape: a residual
+    /// connection (He et al. 2016).
+    Add {
+        /// 2 is the layer before the last one.
+        back: usize,
+    },
     /// `[channels·height·width]` → `[channels, height, width]`, the inverse of a flatten.
     Unflatten {
         /// The number of channels.

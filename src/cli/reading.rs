@@ -4,7 +4,9 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::Value;
 
-use crate::repository::{DataFormat, PictureChoice, ReadSettings, TaskChoice, parse_character, parse_size};
+use crate::repository::{
+    ColourChoice, DataFormat, FitChoice, PictureChoice, ReadSettings, TaskChoice, parse_character, parse_size,
+};
 use crate::signature::TokenSplit;
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
 
@@ -20,10 +22,17 @@ pub(super) struct ReadingArgs {
     /// Task to train for [default: auto]
     #[arg(long, value_name = "TASK", help_heading = "Data")]
     task: Option<TaskChoice>,
-    /// Transform of pictures: drawing exchanges black and white where a picture seems dark on bright, and serving then
-    /// does the same; as-is never does [default: drawing for the presets called mnist-…, as-is for all others]
+    /// Transform of pictures, in training as in serving: drawing exchanges black and white where a picture seems dark on
+    /// bright; as-is makes grey pixels of any; photo keeps colours [default: drawing for the presets called mnist-…, photo
+    /// for cnn and cnn-tiny and where --colour or --image-fit is given, as-is for all others]
     #[arg(long, value_name = "TRANSFORM", help_heading = "Data")]
     transform: Option<PictureChoice>,
+    /// Colours of photos [default: auto]
+    #[arg(long, visible_alias = "color", value_name = "COLOUR", help_heading = "Data")]
+    colour: Option<ColourChoice>,
+    /// How photos are brought to one size [default: stretch where all have the same aspect ratio, else crop]
+    #[arg(long, value_name = "FIT", help_heading = "Data")]
+    image_fit: Option<FitChoice>,
     /// Character between the cells of a CSV file: one character, or tab [default: , ; tab or |, whichever fits]
     #[arg(long, value_name = "CHARACTER", value_parser = separator, help_heading = "Data")]
     separator: Option<char>,
@@ -59,7 +68,8 @@ pub(super) struct ReadingArgs {
     /// Rule for splitting text into tokens [default: words, or characters where texts have no spaces, as Chinese]
     #[arg(long, value_name = "RULE", help_heading = "Data")]
     tokens: Option<TokenSplit>,
-    /// Height and width that images are resized to, as 28x28 [default: the most common size]
+    /// Height and width that images are resized to, as 28x28 [default: the most common size; of photos at most 128 pixels
+    /// on the shorter side]
     #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
     image_size: Option<[u32; 2]>,
     /// Memory for samples: bytes, or as 512M, 2G; larger data sets are kept in a temporary file [default: 1G]
@@ -81,6 +91,8 @@ impl ReadingArgs {
             task: self.task.unwrap_or_default(),
             image_size: self.image_size,
             transform: self.transform.unwrap_or_default(),
+            colour: self.colour.unwrap_or_default(),
+            image_fit: self.image_fit,
             separator: self.separator,
             decimal: self.decimal,
             header: self.header,
@@ -108,6 +120,8 @@ impl ReadingArgs {
         add("--task", "task", self.task.as_ref().and_then(name));
         let list = |words: &[String]| (!words.is_empty()).then(|| Value::String(words.join(",")));
         add("--transform", "transform", self.transform.map(|transform| word(&transform)));
+        add("--colour", "colour", self.colour.as_ref().and_then(name));
+        add("--image-fit", "image_fit", self.image_fit.as_ref().and_then(name));
         add("--separator", "separator", self.separator.map(|mark| Value::String(mark.into())));
         add("--decimal", "decimal", self.decimal.map(|mark| Value::String(mark.into())));
         add("--header", "header", self.header.map(|header| if header { "yes" } else { "no" }.into()));
@@ -139,6 +153,7 @@ fn word(transform: &PictureChoice) -> Value {
         PictureChoice::Auto => "auto",
         PictureChoice::AsIs => "as_is",
         PictureChoice::Drawing => "drawing",
+        PictureChoice::Photo => "photo",
     }
     .into()
 }

@@ -90,11 +90,15 @@ pub(super) struct RecipeArgs {
     /// Mixup: mix every sample with another, in shares drawn from Beta(ALPHA, ALPHA), as 0.2
     #[arg(long, value_name = "ALPHA")]
     mixup: Option<f64>,
+    /// CutMix: replace a rectangle of every image by that of another, of a share drawn from Beta(ALPHA, ALPHA), as 1
+    #[arg(long, value_name = "ALPHA")]
+    cutmix: Option<f64>,
     /// Class weights in the loss: none, balanced (every class has the same total), or a number for each class
     #[arg(long, value_name = "WEIGHTS")]
     class_weights: Option<String>,
     /// Randomly rotate training images by up to DEGREES, shift them by up to PIXELS and scale them by up to PART;
-    /// "none" turns augmentation off. --set reaches further settings, such as augment.shear_degrees
+    /// "none" turns augmentation off. --set reaches further settings: augment.shear_degrees, elastic_alpha, and of photos
+    /// augment.flip_probability, crop_area (random resized crops), jitter (colours), erase_probability
     #[arg(long, value_name = "DEGREES,PIXELS,PART", value_parser = augment)]
     augment: Option<Moves>,
 }
@@ -181,6 +185,7 @@ impl RecipeArgs {
         add("--class-weights", "class_weights", self.class_weights.clone().map(Value::String));
         add("--label-smoothing", "label_smoothing", self.label_smoothing.map(Value::Float));
         add("--mixup", "mixup", self.mixup.map(Value::Float));
+        add("--cutmix", "cutmix", self.cutmix.map(Value::Float));
         if let Some(time) = &self.time {
             let time = parse_span(time).map_err(|problem| Error::Config { setting: "--time".into(), problem })?;
             add("--time", "time_seconds", Some(Value::Float(time.as_secs_f64())));
@@ -189,7 +194,9 @@ impl RecipeArgs {
             let mut amounts: Vec<(&str, f64)> =
                 ["rotate_degrees", "shift_pixels", "scale"].into_iter().zip(moves.unwrap_or_default()).collect();
             if moves.is_none() {
-                amounts.extend(["shear_degrees", "elastic_alpha", "erase_probability"].map(|name| (name, 0.0)));
+                let others =
+                    ["shear_degrees", "elastic_alpha", "erase_probability", "flip_probability", "crop_area", "jitter"];
+                amounts.extend(others.map(|name| (name, 0.0)));
             }
             let amounts: Table = amounts.into_iter().map(|(name, amount)| (name.into(), amount.into())).collect();
             add("--augment", "augment", Some(Value::Table(amounts)));

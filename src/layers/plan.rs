@@ -40,6 +40,7 @@ impl LayerSpec {
             Self::MaxPool { .. } => "max_pool",
             Self::AveragePool { .. } => "average_pool",
             Self::GlobalAveragePool => "global_average_pool",
+            Self::Add { .. } => "add",
             Self::Unflatten { .. } => "unflatten",
             Self::PixelShuffle { .. } => "pixel_shuffle",
             Self::Rows => "rows",
@@ -91,6 +92,7 @@ impl LayerSpec {
                 Cost::free(&[channels, height, width])
             }
             Self::GlobalAveragePool => Cost::free(&[maps(input)?[0]]),
+            Self::Add { .. } => Cost::free(&maps(input)?),
             Self::Unflatten { channels, height, width } => unflatten(input, [*channels, *height, *width]),
             Self::PixelShuffle { factor } => pixel_shuffle(input, *factor),
             Self::Rows => match maps(input)? {
@@ -219,6 +221,19 @@ fn embedding(input: &[usize], tokens: usize, units: usize) -> Fitted {
     Cost::new(&[steps, units], tokens * units, 0)
 }
 
+/// Checks that the output of the layer so many layers back has the shape that is added to.
+fn check_added(back: usize, planned: &[PlannedLayer], shape: &[usize]) -> std::result::Result<(), String> {
+    let source = planned.len().checked_sub(back).filter(|_| back >= 2);
+    let Some(source) = source.and_then(|source| planned.get(source)) else {
+        return Err(format!("back must be from 2 to {}, the layers before it, got {back}", planned.len()));
+    };
+    if source.output != shape {
+        let name = source.spec.name();
+        return Err(format!("cannot add {:?}, the output of {name} {back} layers back, to {shape:?}", source.output));
+    }
+    Ok(())
+}
+
 /// Returns how many windows of `size` pixels, `stride` apart, fit into each axis.
 fn windows(axes: [usize; 2], size: usize, stride: usize) -> std::result::Result<[usize; 2], String> {
     if size == 0 || stride == 0 || axes.iter().any(|axis| *axis < size || *axis > LARGEST) {
@@ -240,6 +255,9 @@ impl Architecture {
             let refuse = |problem| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
             if index > 0 && spec.is_first() {
                 return Err(refuse("takes samples as they are sent, so it must be the first layer".into()));
+            }
+            if let LayerSpec::Add { back } = spec {
+                check_added(*back, &planned, &shape).map_err(refuse)?;
             }
             let Cost { output, parameters, multiply_adds } = spec.on(&shape).map_err(refuse)?;
             planned.push(PlannedLayer {
@@ -417,6 +435,26 @@ mod tests {
         ] {
             let refused = plan(input, layer.clone()).unwrap_err();
             assert!(refused.contains(hint), "{layer:?} on {input:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_added_is_there_and_has_the_same_shape() {
+        let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 1, groups: 1, bias: false };
+        let network = |back, channels| Architecture {
+            input: vec![3, 8, 8],
+            layers: vec![conv(4), LayerSpec::Relu, conv(channels), LayerSpec::Add { back }],
+        };
+        assert_eq!(network(2, 4).output().unwrap(), [4, 8, 8]);
+        assert_eq!(network(3, 4).plan().unwrap()[3].parameters, 0);
+        for (back, channels, hint) in [
+            (0, 4, "from 2 to 3"),
+            (1, 4, "from 2 to 3"),
+            (4, 4, "from 2 to 3"),
+            (2, 5, "cannot add [4, 8, 8], the output of relu 2 layers back, to [5, 8, 8]"),
+        ] {
+            let refused = network(back, channels).plan().unwrap_err().to_string();
+            assert!(refused.contains("layers[3] (add)") && refused.contains(hint), "{refused}");
         }
     }
 

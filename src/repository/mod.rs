@@ -38,7 +38,9 @@ pub use manifest::{
 pub use names::{CARD_FILE, MODEL_FILE, PROBE_FILE, REFERENCE_FILE};
 pub use overrides::{Choice, Overrides};
 pub use publish::{Check, Publication, publish, publish_reference};
-pub use reading::{DataFormat, PictureChoice, ReadSettings, TaskChoice, parse_character, parse_size};
+pub use reading::{
+    ColourChoice, DataFormat, FitChoice, PictureChoice, ReadSettings, TaskChoice, parse_character, parse_size,
+};
 pub use settings::{ModelSettings, SETTINGS_FILE};
 pub use source::{Looked, Origin, Source};
 pub use storage::{Files, Storage};

@@ -48,6 +48,35 @@ pub enum PictureChoice {
     AsIs,
     /// Drawings: black and white are exchanged in those that seem dark on bright
     Drawing,
+    /// Photos: colours are kept, and sizes are met by scaling and cropping
+    Photo,
+}
+
+/// The colours of photos that are learned from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ColourChoice {
+    /// Red, green and blue, unless no photo has a pixel that is not grey
+    #[default]
+    Auto,
+    /// Red, green and blue
+    Rgb,
+    /// One channel of grey (ITU-R BT.601)
+    #[serde(alias = "gray")]
+    #[value(alias = "gray")]
+    Grey,
+}
+
+/// The rule by which photos are brought to one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FitChoice {
+    /// Scale both axes, ignoring the aspect ratio
+    Stretch,
+    /// Scale until the photo covers the size, and take the middle
+    Crop,
+    /// Scale until the photo fits, and pad around it in black
+    Letterbox,
 }
 
 /// Settings for reading a data set. A setting that is left out is found out from the data.
@@ -69,6 +98,12 @@ pub struct ReadSettings {
     /// The transform of pictures.
     #[serde(default, skip_serializing_if = "is_default")]
     pub transform: PictureChoice,
+    /// The colours of photos.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub colour: ColourChoice,
+    /// The rule by which photos are brought to one size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_fit: Option<FitChoice>,
     /// The character between the cells of a text file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,

@@ -10,8 +10,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::augment::Augment;
 use super::augment::mixup::{self, add_target};
+use super::augment::{Augment, Patch};
 use super::dataset::Dataset;
 use super::random::keyed_rng;
 use crate::error::Result;
@@ -62,6 +62,8 @@ pub struct BatchPlan {
     pub augment: Augment,
     /// The α of the Beta distribution that samples are mixed by; 0 mixes none.
     pub mixup: f64,
+    /// The α of the Beta distribution that rectangles are exchanged by; 0 exchanges none.
+    pub cutmix: f64,
     /// The part of each target that is spread over all classes.
     pub label_smoothing: f32,
     /// Standard normal numbers for each sample of an autoencoder, whose pixels are then drawn 0 or 255.
@@ -88,20 +90,20 @@ impl BatchPlan {
     pub fn batch(&self, data: &Dataset, order: &[usize], step: usize) -> Result<Batch> {
         let chosen = &order[step * self.batch_size..order.len().min((step + 1) * self.batch_size)];
         let mut pixels = Vec::with_capacity(chosen.len() * data.image_len());
-        let soft = self.mixup > 0.0 || self.label_smoothing > 0.0;
+        let soft = self.mixup > 0.0 || self.cutmix > 0.0 || self.label_smoothing > 0.0;
         let mut targets = vec![0.0; if soft { chosen.len() * data.classes } else { 0 }];
         for (row, &index) in chosen.iter().enumerate() {
             self.append(data, index, &mut pixels)?;
             let mut weight = 1.0;
-            let partner = self.partner(data.len(), index);
-            if let Some((partner, first)) = partner {
+            let partner = self.partner(data, index);
+            if let Some(Partner { index: partner, weight: first, patch }) = partner {
                 weight = first;
-                self.mix(data, partner, weight, &mut pixels)?;
+                self.mix(data, partner, (weight, patch), &mut pixels)?;
             }
             if soft {
                 let targets = &mut targets[row * data.classes..][..data.classes];
                 add_target(targets, data.labels()[index] as usize, weight, self.label_smoothing);
-                if let Some((partner, weight)) = partner {
+                if let Some(Partner { index: partner, weight, .. }) = partner {
                     add_target(targets, data.labels()[partner] as usize, 1.0 - weight, self.label_smoothing);
                 }
             }
@@ -146,26 +148,45 @@ impl BatchPlan {
             return data.append(index, pixels);
         }
         let mut rng = keyed_rng(self.seed, "augment", self.epoch as u64, index as u64);
-        self.augment.append(&data.image(index)?, data.width, &mut rng, pixels);
+        self.augment.append(&data.image(index)?, [data.channels, data.width], &mut rng, pixels);
         Ok(())
     }
 
-    /// Returns the sample that this epoch mixes with this one, and the weight that this one keeps; keyed by the sample.
-    fn partner(&self, samples: usize, index: usize) -> Option<(usize, f32)> {
-        if self.mixup == 0.0 {
+    /// Returns the sample that this epoch mixes with this one, and how; keyed by the sample.
+    fn partner(&self, data: &Dataset, index: usize) -> Option<Partner> {
+        if self.mixup == 0.0 && self.cutmix == 0.0 {
             return None;
         }
         let mut rng = keyed_rng(self.seed, "mixup", self.epoch as u64, index as u64);
-        Some((rng.random_range(0..samples), mixup::weight(&mut rng, self.mixup)))
+        let partner = rng.random_range(0..data.len());
+        let cuts = self.cutmix > 0.0 && (self.mixup == 0.0 || rng.random::<bool>());
+        if !cuts {
+            return Some(Partner { index: partner, weight: mixup::weight(&mut rng, self.mixup), patch: None });
+        }
+        let weight = mixup::weight(&mut rng, self.cutmix);
+        let patch = Patch::drawn(&mut rng, [data.width, data.height], 1.0 - weight);
+        Some(Partner { index: partner, weight: 1.0 - patch.share([data.width, data.height]), patch: Some(patch) })
     }
 
-    /// Mixes the last image with another one, of which it keeps `weight`.
-    fn mix(&self, data: &Dataset, partner: usize, weight: f32, pixels: &mut Vec<f32>) -> Result<()> {
+    /// Mixes the last image with another one, of which it keeps `weight`, or replaces a rectangle of it.
+    fn mix(
+        &self,
+        data: &Dataset,
+        partner: usize,
+        (weight, patch): (f32, Option<Patch>),
+        pixels: &mut Vec<f32>,
+    ) -> Result<()> {
         let end = pixels.len();
         self.append(data, partner, pixels)?;
         let (first, second) = pixels.split_at_mut(end);
-        for (pixel, other) in first[end - data.image_len()..].iter_mut().zip(second) {
-            *pixel = weight * *pixel + (1.0 - weight) * *other;
+        let first = &mut first[end - data.image_len()..];
+        match patch {
+            None => {
+                for (pixel, other) in first.iter_mut().zip(second) {
+                    *pixel = weight * *pixel + (1.0 - weight) * *other;
+                }
+            }
+            Some(patch) => patch.copy(second, first, [data.width, data.height]),
         }
         pixels.truncate(end);
         Ok(())
@@ -190,6 +211,16 @@ impl BatchPlan {
         });
         (receiver, producer)
     }
+}
+
+/// A sample that is mixed into another one.
+#[derive(Debug, Clone, Copy)]
+struct Partner {
+    index: usize,
+    /// The part of the other one that stays.
+    weight: f32,
+    /// The rectangle that it replaces; none if all of both is mixed.
+    patch: Option<Patch>,
 }
 
 /// Draws each pixel of an image: 255 with the probability that its grey value is of 255, else 0. So a grey
@@ -224,6 +255,7 @@ mod tests {
             dropout: vec![(1000, 0.2)],
             augment: Augment::NONE,
             mixup: 0.0,
+            cutmix: 0.0,
             label_smoothing: 0.0,
             noise: None,
         }
@@ -255,13 +287,37 @@ mod tests {
         let order: Vec<usize> = (0..10).collect();
         let batch = mixed.batch(&data, &order, 0).unwrap();
         for index in order {
-            let (partner, weight) = mixed.partner(10, index).unwrap();
+            let Partner { index: partner, weight, .. } = mixed.partner(&data, index).unwrap();
             for at in 0..2 {
                 let [one, other] = [index, partner].map(|index| f32::from(data.image(index).unwrap()[at]));
                 let expected = weight * one + (1.0 - weight) * other;
                 assert!((batch.inputs[index * 2 + at] - expected).abs() < 1e-5);
             }
         }
+    }
+
+    #[test]
+    fn a_rectangle_is_replaced_and_the_target_with_it() {
+        let pixels: Vec<u8> = (0..10u8).flat_map(|index| [index * 20; 3 * 8 * 6]).collect();
+        let data = Dataset::pictures([3, 6, 8], pixels, (0..10).collect(), 10);
+        let cut = BatchPlan { cutmix: 1.0, batch_size: 10, ..plan(0) };
+        let batch = cut.batch(&data, &(0..10).collect::<Vec<_>>(), 0).unwrap();
+        let mut replaced = 0;
+        for index in 0..10 {
+            let partner = cut.partner(&data, index).unwrap();
+            let image = &batch.inputs[index * 144..][..144];
+            let kept = image.iter().filter(|level| **level == index as f32 * 20.0).count();
+            assert!(image.iter().all(|level| [index, partner.index].contains(&(*level as usize / 20))));
+            if partner.index != index {
+                assert!((kept as f32 / 144.0 - partner.weight).abs() < 1e-6, "{kept} {}", partner.weight);
+                assert!((batch.targets[index * 10 + index] - partner.weight).abs() < 1e-6);
+                replaced += usize::from(kept < 144);
+            }
+        }
+        assert!(replaced >= 5, "{replaced}");
+        let both = BatchPlan { mixup: 0.5, ..cut };
+        let patches = (0..10).filter(|index| both.partner(&data, *index).unwrap().patch.is_some()).count();
+        assert!((1..10).contains(&patches), "{patches}");
     }
 
     #[test]

@@ -13,7 +13,22 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Internal`] when the encoder fails, [`Error::Io`] as [`Dataset::image`].
 pub(super) fn png(data: &Dataset, index: usize) -> Result<Vec<u8>> {
-    encode(&data.image(index)?, data.width, data.height, ExtendedColorType::L8)
+    let color = if data.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    encode(&pixels(data, index)?, data.width, data.height, color)
+}
+
+/// The pixels of one image, row by row, each of one level or of red, green and blue.
+///
+/// # Errors
+/// As [`Dataset::image`].
+pub(super) fn pixels(data: &Dataset, index: usize) -> Result<Vec<u8>> {
+    let planes = data.image(index)?;
+    let plane = data.width * data.height;
+    let mut order: Vec<usize> = (0..data.channels).collect();
+    if data.is_bgr() {
+        order.reverse();
+    }
+    Ok((0..plane).flat_map(|at| order.iter().map(move |channel| channel * plane + at)).map(|at| planes[at]).collect())
 }
 
 /// Pixels, row by row.

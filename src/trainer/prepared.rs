@@ -2,7 +2,7 @@
 
 use super::custom_network::around;
 use super::dataset::{DataSource, Dataset, SampleKind, Targets, fitted, recoded, refitted, seen_vocabulary};
-use super::presets::Family;
+use super::presets::{Family, Sizes};
 use super::request::TrainRequest;
 use super::sequential::{front, on_sequence};
 use super::tabular::{Moments, encodings, on_table};
@@ -51,26 +51,14 @@ impl PreparedData {
     pub(super) fn prepare(request: &TrainRequest) -> Result<Self> {
         let options = &request.task;
         let mut source = DataSource::read(&request.data, &request.reading())?;
-        let (mut train, mut validation) = match &source.validation {
-            Some(validation) => (source.train.clone(), validation.clone()),
-            None => {
-                let most = source.train.len() / DEFAULT_PART;
-                let count = if options.caps_validation { request.validation.min(most) } else { request.validation };
-                source.train.split_off(count, request.fit.seed)?
-            }
-        };
-        if request.train_samples > train.len() {
-            let problem = format!("there are {} to train on, got {}", train.len(), request.train_samples);
-            return Err(Error::Config { setting: "train-samples".into(), problem });
-        }
-        if request.train_samples > 0 {
-            train = train.select(&train.sample(request.train_samples, request.fit.seed));
-        }
+        let (mut train, mut validation) = split(request, &source)?;
         let mut test = source.test.clone();
         let outputs = train.classes;
+        let Dataset { channels, height, width, .. } = train;
+        let sizes = Sizes { channels, height, width, outputs, samples: train.len() };
         let mut architecture = match options.layers.as_slice() {
-            [] => (request.preset.architecture)(train.height, train.width, outputs),
-            body => around(body, train.height, train.width, outputs)?,
+            [] => (request.preset.architecture)(&sizes),
+            body => around(body, [channels, height, width], outputs)?,
         };
         let (mut columns, mut sequence) = (Vec::new(), None);
         if let Some(of_data) = &source.sequence {
@@ -122,6 +110,27 @@ impl PreparedData {
     }
 }
 
+/// Returns the samples to learn from and those to choose by.
+fn split(request: &TrainRequest, source: &DataSource) -> Result<(Dataset, Dataset)> {
+    let (mut train, validation) = match &source.validation {
+        Some(validation) => (source.train.clone(), validation.clone()),
+        None => {
+            let most = source.train.len() / DEFAULT_PART;
+            let is_capped = request.task.caps_validation;
+            let count = if is_capped { request.validation.min(most) } else { request.validation };
+            source.train.split_off(count, request.fit.seed)?
+        }
+    };
+    if request.train_samples > train.len() {
+        let problem = format!("there are {} to train on, got {}", train.len(), request.train_samples);
+        return Err(Error::Config { setting: "train-samples".into(), problem });
+    }
+    if request.train_samples > 0 {
+        train = train.select(&train.sample(request.train_samples, request.fit.seed));
+    }
+    Ok((train, validation))
+}
+
 /// Returns the task: that of an autoencoder, or else what the data say.
 fn task(request: &TrainRequest, train: &Dataset) -> Task {
     match (request.preset.family, train.targets()) {
@@ -138,18 +147,25 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset, task: Task) -> Result
     if !train.is_images() && !regime.augment.is_none() {
         return refuse("augment", "moves images, which the data are not, so give --augment none");
     }
+    if !train.is_images() && regime.cutmix > 0.0 {
+        return refuse("cutmix", "exchanges rectangles of images, which the data are not");
+    }
     if train.kind == SampleKind::Sequences && regime.mixup > 0.0 {
         return refuse("mixup", "mixes samples number by number, which sequences are not made for");
     }
     let is_autoencoder = task == Task::Reconstruction;
-    if task != Task::Classification && (regime.mixup > 0.0 || regime.label_smoothing > 0.0) {
-        return refuse("mixup and label-smoothing", "are for classes, and no classes are to be learned");
+    let mixes = regime.mixup > 0.0 || regime.cutmix > 0.0;
+    if task != Task::Classification && (mixes || regime.label_smoothing > 0.0) {
+        return refuse("mixup, cutmix and label-smoothing", "are for classes, and no classes are to be learned");
     }
     if is_autoencoder && !request.task.layers.is_empty() {
         return refuse("layers", "are those of one network, and an autoencoder is two; choose another preset");
     }
     if is_autoencoder && (!train.is_images() || !train.values().is_empty()) {
         return refuse("preset", "an autoencoder learns images, which the data are not");
+    }
+    if is_autoencoder && train.channels > 1 {
+        return refuse("colour", "an autoencoder learns grey images; give --colour grey");
     }
     Ok(())
 }

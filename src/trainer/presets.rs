@@ -1,8 +1,10 @@
 //! Named recipes.
 
 mod autoencoder;
+mod residual;
 
 use self::autoencoder::{decoder, encoder};
+use self::residual::{photo_cnn, photo_tiny};
 use super::augment::Augment;
 use super::regime::Regime;
 use super::schedule::Schedule;
@@ -16,8 +18,8 @@ pub struct Preset {
     pub name: &'static str,
     /// One sentence about it.
     pub description: &'static str,
-    /// The network for images of this size and number of classes.
-    pub architecture: fn(height: usize, width: usize, classes: usize) -> Architecture,
+    /// The network for samples of these sizes.
+    pub architecture: fn(&Sizes) -> Architecture,
     /// The kind of network.
     pub family: Family,
     /// Passes over the training data.
@@ -30,6 +32,28 @@ pub struct Preset {
     pub validation: usize,
     /// Everything beyond plain training.
     pub regime: Regime,
+}
+
+/// The sizes that a network is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Channels of an image; 1 for anything else.
+    pub channels: usize,
+    /// Rows of an image.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// The numbers that the network gives: one for each class.
+    pub outputs: usize,
+    /// Samples to learn from.
+    pub samples: usize,
+}
+
+impl Sizes {
+    /// Returns the shape of a sample.
+    pub(super) fn input(&self) -> Vec<usize> {
+        vec![self.channels, self.height, self.width]
+    }
 }
 
 /// The networks of a preset.
@@ -51,6 +75,15 @@ const CAREFUL: Regime = Regime {
     keep_best: true,
     schedule: Schedule::Cosine { warmup: 0.2 },
     augment: Augment::moves(10.0, 2.0, 0.1),
+    ..PLAIN
+};
+
+/// For photos: what they show is as likely the other way round, a bit aside, or partly hidden.
+const PHOTOS: Regime = Regime {
+    keep_best: true,
+    schedule: Schedule::Cosine { warmup: 0.2 },
+    label_smoothing: 0.05,
+    augment: Augment { flip_probability: 0.5, ..Augment::moves(0.0, 1.0, 0.0) },
     ..PLAIN
 };
 
@@ -91,6 +124,28 @@ pub const PRESETS: &[Preset] = &[
         learning_rate: 1e-3,
         validation: 1000,
         regime: Regime { keep_best: true, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+    },
+    Preset {
+        name: "cnn",
+        description: "A small residual network for photos of 16 to 512 pixels, in colour or grey",
+        architecture: photo_cnn,
+        family: Family::Network,
+        epochs: 10,
+        batch_size: 64,
+        learning_rate: 4e-3,
+        validation: 2000,
+        regime: PHOTOS,
+    },
+    Preset {
+        name: "cnn-tiny",
+        description: "The same with a sixth of the arithmetic",
+        architecture: photo_tiny,
+        family: Family::Network,
+        epochs: 10,
+        batch_size: 64,
+        learning_rate: 6e-3,
+        validation: 2000,
+        regime: PHOTOS,
     },
     Preset {
         name: "lstm",
@@ -197,23 +252,23 @@ pub fn preset(name: &str) -> Result<&'static Preset> {
     })
 }
 
-fn mlp(height: usize, width: usize, classes: usize) -> Architecture {
+fn mlp(sizes: &Sizes) -> Architecture {
     Architecture {
-        input: vec![1, height, width],
+        input: sizes.input(),
         layers: vec![
             LayerSpec::Rescale { scale: 1.0 / 255.0 },
             LayerSpec::Flatten,
             LayerSpec::Dense { units: 128 },
             LayerSpec::Relu,
             LayerSpec::Dropout { rate: 0.2 },
-            LayerSpec::Dense { units: classes },
+            LayerSpec::Dense { units: sizes.outputs },
         ],
     }
 }
 
-fn dense(height: usize, width: usize, outputs: usize) -> Architecture {
+fn dense(sizes: &Sizes) -> Architecture {
     Architecture {
-        input: vec![1, height, width],
+        input: sizes.input(),
         layers: vec![
             LayerSpec::Rescale { scale: 1.0 / 255.0 },
             LayerSpec::Flatten,
@@ -222,7 +277,7 @@ fn dense(height: usize, width: usize, outputs: usize) -> Architecture {
             LayerSpec::Dropout { rate: 0.1 },
             LayerSpec::Dense { units: 64 },
             LayerSpec::Relu,
-            LayerSpec::Dense { units: outputs },
+            LayerSpec::Dense { units: sizes.outputs },
         ],
     }
 }
@@ -236,11 +291,10 @@ fn maps(channels: usize, norm: LayerSpec) -> [LayerSpec; 3] {
 
 /// Two layers, pooling, two layers, pooling, one layer, and the mean of each map.
 fn stacked(
-    input: [usize; 3],
+    sizes: &Sizes,
     [first, second, third]: [usize; 3],
     norm: fn(channels: usize) -> LayerSpec,
     dropout: f32,
-    classes: usize,
 ) -> Architecture {
     let mut layers = vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }];
     for channels in [first, second] {
@@ -253,20 +307,20 @@ fn stacked(
     if dropout > 0.0 {
         layers.push(LayerSpec::Dropout { rate: dropout });
     }
-    layers.push(LayerSpec::Dense { units: classes });
-    Architecture { input: input.to_vec(), layers }
+    layers.push(LayerSpec::Dense { units: sizes.outputs });
+    Architecture { input: sizes.input(), layers }
 }
 
-fn cnn(height: usize, width: usize, classes: usize) -> Architecture {
-    stacked([1, height, width], [16, 32, 64], |_| LayerSpec::BatchNorm, 0.2, classes)
+fn cnn(sizes: &Sizes) -> Architecture {
+    stacked(sizes, [16, 32, 64], |_| LayerSpec::BatchNorm, 0.2)
 }
 
-fn tiny(height: usize, width: usize, classes: usize) -> Architecture {
-    stacked([1, height, width], [8, 16, 24], |_| LayerSpec::BatchNorm, 0.0, classes)
+fn tiny(sizes: &Sizes) -> Architecture {
+    stacked(sizes, [8, 16, 24], |_| LayerSpec::BatchNorm, 0.0)
 }
 
-fn groupnorm(height: usize, width: usize, classes: usize) -> Architecture {
-    stacked([1, height, width], [8, 16, 24], |channels| LayerSpec::GroupNorm { groups: channels / 4 }, 0.0, classes)
+fn groupnorm(sizes: &Sizes) -> Architecture {
+    stacked(sizes, [8, 16, 24], |channels| LayerSpec::GroupNorm { groups: channels / 4 }, 0.0)
 }
 
 /// A convolution that is parted in two (Howard et al. 2017, "MobileNets"): 3 × 3 kernels for each channel by
@@ -285,43 +339,43 @@ fn separable(inputs: usize, channels: usize, stride: usize) -> [LayerSpec; 6] {
     [by_channel, norm.clone(), relu.clone(), over_channels, norm, relu]
 }
 
-fn mobile(height: usize, width: usize, classes: usize) -> Architecture {
+fn mobile(sizes: &Sizes) -> Architecture {
     let first = LayerSpec::Conv2d { channels: 16, kernel: 3, stride: 2, padding: 1, groups: 1, bias: false };
     let mut layers = vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }, first, LayerSpec::BatchNorm, LayerSpec::Relu];
     for (inputs, channels, stride) in [(16, 32, 1), (32, 64, 2), (64, 64, 1)] {
         layers.extend(separable(inputs, channels, stride));
     }
-    layers.extend([LayerSpec::GlobalAveragePool, LayerSpec::Dense { units: classes }]);
-    Architecture { input: vec![1, height, width], layers }
+    layers.extend([LayerSpec::GlobalAveragePool, LayerSpec::Dense { units: sizes.outputs }]);
+    Architecture { input: sizes.input(), layers }
 }
 
 /// A recurrent layer over the rows of an image, and a dense one; with dropout between them, if there is any.
-fn row_by_row(input: [usize; 2], cell: LayerSpec, dropout: f32, outputs: usize) -> Architecture {
+fn row_by_row(sizes: &Sizes, cell: LayerSpec, dropout: f32) -> Architecture {
     let mut layers = vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }, LayerSpec::Rows, cell];
     if dropout > 0.0 {
         layers.push(LayerSpec::Dropout { rate: dropout });
     }
-    layers.push(LayerSpec::Dense { units: outputs });
-    Architecture { input: vec![1, input[0], input[1]], layers }
+    layers.push(LayerSpec::Dense { units: sizes.outputs });
+    Architecture { input: sizes.input(), layers }
 }
 
-fn lstm(height: usize, width: usize, classes: usize) -> Architecture {
-    row_by_row([height, width], LayerSpec::Lstm { units: 128 }, 0.0, classes)
+fn lstm(sizes: &Sizes) -> Architecture {
+    row_by_row(sizes, LayerSpec::Lstm { units: 128 }, 0.0)
 }
 
-fn small_lstm(height: usize, width: usize, outputs: usize) -> Architecture {
-    row_by_row([height, width], LayerSpec::Lstm { units: 64 }, 0.2, outputs)
+fn small_lstm(sizes: &Sizes) -> Architecture {
+    row_by_row(sizes, LayerSpec::Lstm { units: 64 }, 0.2)
 }
 
-fn small_gru(height: usize, width: usize, outputs: usize) -> Architecture {
-    row_by_row([height, width], LayerSpec::Gru { units: 64 }, 0.2, outputs)
+fn small_gru(sizes: &Sizes) -> Architecture {
+    row_by_row(sizes, LayerSpec::Gru { units: 64 }, 0.2)
 }
 
-fn convnet(height: usize, width: usize, classes: usize) -> Architecture {
+fn convnet(sizes: &Sizes) -> Architecture {
     let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 0, groups: 1, bias: true };
     let pool = LayerSpec::MaxPool { size: 2, stride: 2 };
     Architecture {
-        input: vec![1, height, width],
+        input: sizes.input(),
         layers: vec![
             LayerSpec::Rescale { scale: 1.0 / 255.0 },
             conv(32),
@@ -333,7 +387,7 @@ fn convnet(height: usize, width: usize, classes: usize) -> Architecture {
             LayerSpec::Flatten,
             LayerSpec::Dense { units: 128 },
             LayerSpec::Relu,
-            LayerSpec::Dense { units: classes },
+            LayerSpec::Dense { units: sizes.outputs },
         ],
     }
 }

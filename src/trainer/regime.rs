@@ -31,6 +31,9 @@ pub struct Regime {
     /// The α of the Beta distribution by which two samples and their targets are mixed (Zhang et al. 2018);
     /// 0 mixes none.
     pub mixup: f64,
+    /// The α of the Beta distribution by which a rectangle of an image and its part of the target are replaced by those of
+    /// another (Yun et al. 2019); 0 replaces none. With mixup every sample gets one of the two.
+    pub cutmix: f64,
     /// The schedule of the learning rate.
     pub schedule: Schedule,
     /// The augmentation of training images.
@@ -49,6 +52,9 @@ impl std::fmt::Display for Regime {
         }
         if self.mixup > 0.0 {
             write!(f, ", samples mixed by Beta({0}, {0})", self.mixup)?;
+        }
+        if self.cutmix > 0.0 {
+            write!(f, ", rectangles exchanged by Beta({0}, {0})", self.cutmix)?;
         }
         if self.ema_decay > 0.0 {
             write!(f, ", weights averaged with decay {}", self.ema_decay)?;
@@ -69,6 +75,7 @@ impl Regime {
         ema_decay: 0.0,
         label_smoothing: 0.0,
         mixup: 0.0,
+        cutmix: 0.0,
         schedule: Schedule::Constant,
         augment: Augment::NONE,
     };
@@ -106,8 +113,11 @@ impl Regime {
             .or_else(|| part("ema_decay", self.ema_decay))
             .or_else(|| part("label_smoothing", f64::from(self.label_smoothing)))
             .or_else(|| {
-                let fits = self.mixup == 0.0 || (0.05..=1.0).contains(&self.mixup);
-                within("mixup", self.mixup, fits, "0 or in [0.05, 1]")
+                let mut alphas = [("mixup", self.mixup), ("cutmix", self.cutmix)].into_iter();
+                alphas.find_map(|(name, alpha)| {
+                    let fits = alpha == 0.0 || (0.05..=1.0).contains(&alpha);
+                    within(name, alpha, fits, "0 or in [0.05, 1]")
+                })
             })
     }
 }
@@ -140,6 +150,7 @@ mod tests {
             ("ema_decay", Regime { ema_decay: 1.0, ..Regime::PLAIN }),
             ("label_smoothing", Regime { label_smoothing: 1.0, ..Regime::PLAIN }),
             ("mixup", Regime { mixup: 1e-3, ..Regime::PLAIN }),
+            ("cutmix", Regime { cutmix: 2.0, ..Regime::PLAIN }),
         ] {
             assert!(regime.problem().is_some_and(|problem| problem.contains(name)), "{regime:?}");
         }

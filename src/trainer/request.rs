@@ -10,7 +10,7 @@ use super::weights::ClassWeights;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
-use crate::repository::PictureChoice;
+use crate::repository::{ColourChoice, PictureChoice};
 
 /// The settings of a training run.
 #[derive(Debug, Clone)]
@@ -82,13 +82,19 @@ impl TrainRequest {
         self.data.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
     }
 
-    /// Returns the options for reading the data: pictures are drawings for the presets of MNIST, and for no others unless
-    /// the request says so.
+    /// Returns the options for reading the data: pictures are drawings for the presets of MNIST, photos for those that are
+    /// made for photos and where colours are asked for, and grey as they are for all others, unless the request says more.
     pub(super) fn reading(&self) -> DataOptions {
         let mut options = self.task.data.clone();
-        if options.reading.transform == PictureChoice::Auto {
-            let is_of_drawings = self.preset.name.starts_with("mnist-");
-            options.reading.transform = if is_of_drawings { PictureChoice::Drawing } else { PictureChoice::AsIs };
+        let reading = &mut options.reading;
+        if reading.transform == PictureChoice::Auto {
+            let asks_for_photos = reading.colour != ColourChoice::Auto || reading.image_fit.is_some();
+            reading.transform = match self.preset.name {
+                "cnn" | "cnn-tiny" => PictureChoice::Photo,
+                name if name.starts_with("mnist-") => PictureChoice::Drawing,
+                _ if asks_for_photos => PictureChoice::Photo,
+                _ => PictureChoice::AsIs,
+            };
         }
         options
     }

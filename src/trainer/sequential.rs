@@ -61,12 +61,13 @@ pub(super) fn on_sequence(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::presets::PRESETS;
+    use crate::trainer::presets::{PRESETS, Sizes};
 
     #[test]
     fn only_recurrent_networks_take_sequences() {
         for preset in PRESETS {
-            let network = (preset.architecture)(28, 28, 3);
+            let network =
+                (preset.architecture)(&Sizes { channels: 1, height: 28, width: 28, outputs: 3, samples: 100 });
             let front = LayerSpec::Embedding { tokens: 50, units: 8 };
             let taken = on_sequence(preset.name, network, vec![12], front);
             match preset.name {

@@ -120,7 +120,10 @@ mod tests {
     #[test]
     fn a_network_that_needs_images_takes_no_table() {
         let columns = vec![Encoding::OneHot { categories: 2 }];
-        let network = |name: &str| (super::super::presets::preset(name).unwrap().architecture)(1, 2, 3);
+        let network = |name: &str| {
+            let sizes = super::super::presets::Sizes { channels: 1, height: 1, width: 2, outputs: 3, samples: 100 };
+            (super::super::presets::preset(name).unwrap().architecture)(&sizes)
+        };
         let dense = on_table("mnist-mlp", network("mnist-mlp"), columns.clone()).unwrap();
         assert_eq!((dense.input.as_slice(), dense.output().unwrap().as_slice()), (&[1][..], &[3][..]));
         assert!(on_table("mnist-lstm", network("mnist-lstm"), columns).is_err());

@@ -13,18 +13,21 @@ const FLATTEST: f32 = 0.3;
 /// Tries to find a rectangle that fits; after them the image stays.
 const TRIES: usize = 20;
 
-/// Fills a rectangle of at most this part of the image, `width` values a row, with values from 0 to 255.
-pub(super) fn erase(rng: &mut ChaCha8Rng, image: &mut [f32], width: usize, largest_area: f32) {
-    let height = image.len() / width;
+/// Fills a rectangle of at most this part of the image, `width` values a row, with values from 0 to 255; the same one in
+/// each of the channels.
+pub(super) fn erase(rng: &mut ChaCha8Rng, image: &mut [f32], [channels, width]: [usize; 2], largest_area: f32) {
+    let plane = image.len() / channels;
+    let height = plane / width;
     for _ in 0..TRIES {
-        let area = rng.random_range(SMALLEST_AREA..=largest_area) * image.len() as f32;
+        let area = rng.random_range(SMALLEST_AREA..=largest_area) * plane as f32;
         let ratio = rng.random_range(FLATTEST..=1.0 / FLATTEST);
         let (tall, wide) = ((area * ratio).sqrt().round() as usize, (area / ratio).sqrt().round() as usize);
         if tall == 0 || wide == 0 || tall > height || wide > width {
             continue;
         }
         let (top, left) = (rng.random_range(0..=height - tall), rng.random_range(0..=width - wide));
-        for row in image.chunks_exact_mut(width).skip(top).take(tall) {
+        let rows = image.chunks_exact_mut(plane).flat_map(|plane| plane.chunks_exact_mut(width).skip(top).take(tall));
+        for row in rows {
             row[left..left + wide].iter_mut().for_each(|pixel| *pixel = rng.random_range(0.0f32..=255.0).floor());
         }
         return;
@@ -44,7 +47,7 @@ mod tests {
             (width, height) in (1usize..40, 1usize..40), largest in SMALLEST_AREA..0.9f32, index: u64,
         ) {
             let mut image = vec![-1.0f32; width * height];
-            erase(&mut keyed_rng(0, "augment", 0, index), &mut image, width, largest);
+            erase(&mut keyed_rng(0, "augment", 0, index), &mut image, [1, width], largest);
             let erased: Vec<usize> = (0..image.len()).filter(|&at| image[at] >= 0.0).collect();
             let span = |places: Vec<usize>| places.iter().max().zip(places.iter().min()).map_or(0, |(most, least)| most - least + 1);
             let tall = span(erased.iter().map(|at| at / width).collect());

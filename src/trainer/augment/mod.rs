@@ -1,12 +1,18 @@
 //! Training images, moved and changed a little at random, so that a network sees each differently in every epoch.
 
+mod crop;
 mod elastic;
 mod erase;
+mod jitter;
 pub(super) mod mixup;
+mod patch;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+use self::crop::Part;
+pub(super) use self::patch::Patch;
 
 /// The limits by which an image is moved; every amount is drawn evenly, in both directions. Zero is off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -28,6 +34,12 @@ pub struct Augment {
     pub erase_probability: f32,
     /// The largest part of an image that becomes noise.
     pub erase_area: f32,
+    /// The probability that left and right are exchanged; 0.5 for photos.
+    pub flip_probability: f32,
+    /// The smallest part of an image's area that is cut out and shown in its place; 1 and 0 cut nothing.
+    pub crop_area: f32,
+    /// The largest change of brightness, contrast and saturation, each as a part of it.
+    pub jitter: f32,
 }
 
 impl Default for Augment {
@@ -47,6 +59,9 @@ impl Augment {
         elastic_sigma: 5.0,
         erase_probability: 0.0,
         erase_area: 0.4,
+        flip_probability: 0.0,
+        crop_area: 0.0,
+        jitter: 0.0,
     };
 
     /// Turns, shifts and changes of size.
@@ -58,6 +73,12 @@ impl Augment {
     pub(super) fn is_none(&self) -> bool {
         let Self { rotate_degrees, shift_pixels, scale, shear_degrees, elastic_alpha, erase_probability, .. } = *self;
         [rotate_degrees, shift_pixels, scale, shear_degrees, elastic_alpha, erase_probability] == [0.0; 6]
+            && [self.flip_probability, self.jitter] == [0.0; 2]
+            && !self.crops()
+    }
+
+    fn crops(&self) -> bool {
+        self.crop_area > 0.0 && self.crop_area < 1.0
     }
 
     /// Returns the first problem of the settings, if there is one.
@@ -70,6 +91,14 @@ impl Augment {
             ("elastic_alpha", self.elastic_alpha, (0.0..=1e3).contains(&self.elastic_alpha), "in [0, 1000]"),
             ("elastic_sigma", self.elastic_sigma, (0.5..=50.0).contains(&self.elastic_sigma), "in [0.5, 50]"),
             ("erase_probability", self.erase_probability, (0.0..=1.0).contains(&self.erase_probability), "in [0, 1]"),
+            ("flip_probability", self.flip_probability, (0.0..=1.0).contains(&self.flip_probability), "in [0, 1]"),
+            (
+                "crop_area",
+                self.crop_area,
+                self.crop_area == 0.0 || (0.01..=1.0).contains(&self.crop_area),
+                "0 or in [0.01, 1]",
+            ),
+            ("jitter", self.jitter, (0.0..1.0).contains(&self.jitter), "in [0, 1)"),
             (
                 "erase_area",
                 self.erase_area,
@@ -81,37 +110,71 @@ impl Augment {
         wrong.map(|(name, value, _, range)| format!("augment.{name} must be {range}, got {value}"))
     }
 
-    /// Appends the image, `width` pixels a row, turned, slanted, scaled, shifted and distorted around its centre,
-    /// with bilinear interpolation and zeros for what was not on it, and with a part of it erased.
-    pub(super) fn append(&self, image: &[u8], width: usize, rng: &mut ChaCha8Rng, to: &mut Vec<f32>) {
+    /// Appends the image, channel by channel and `width` pixels a row, turned, slanted, scaled, shifted and distorted
+    /// around its centre, with bilinear interpolation and zeros for what was not on it; a part of it instead of all, its
+    /// colours changed, and with a part of it erased.
+    pub(super) fn append(&self, image: &[u8], [channels, width]: [usize; 2], rng: &mut ChaCha8Rng, to: &mut Vec<f32>) {
+        let size = (width, image.len() / channels / width);
+        let moves = self.draw(rng, size);
+        let begin = to.len();
+        for plane in image.chunks_exact(size.0 * size.1) {
+            for y in 0..size.1 {
+                to.extend((0..width).map(|x| bilinear(plane, size, moves.origin(x, y, size))));
+            }
+        }
+        if self.jitter > 0.0 {
+            jitter::jitter(rng, &mut to[begin..], channels, self.jitter);
+        }
+        if self.erase_probability > 0.0 && rng.random::<f32>() < self.erase_probability {
+            erase::erase(rng, &mut to[begin..], [channels, width], self.erase_area);
+        }
+    }
+
+    /// Draws how one image is moved.
+    fn draw(&self, rng: &mut ChaCha8Rng, size: (usize, usize)) -> Moves {
         let mut draw = |most: f32| if most > 0.0 { rng.random_range(-most..=most) } else { 0.0 };
         let angle = draw(self.rotate_degrees).to_radians();
         let scale = 1.0 + draw(self.scale);
         let (right, down) = (draw(self.shift_pixels), draw(self.shift_pixels));
         let slant = draw(self.shear_degrees).to_radians().tan();
+        let elastic = (self.elastic_alpha > 0.0)
+            .then(|| elastic::displacements(rng, size, self.elastic_alpha, self.elastic_sigma));
+        let flips = self.flip_probability > 0.0 && rng.random::<f32>() < self.flip_probability;
+        let part = if self.crops() { Part::drawn(rng, size, self.crop_area) } else { Part::whole(size) };
         // Where the pixels of the new image come from, which is the way back.
         let (cos, sin) = (angle.cos() / scale, angle.sin() / scale);
-        let height = image.len() / width;
-        let elastic = (self.elastic_alpha > 0.0)
-            .then(|| elastic::displacements(rng, (width, height), self.elastic_alpha, self.elastic_sigma));
+        Moves { cos, sin, right, down, slant, elastic, flips, part }
+    }
+}
+
+/// The moves of one image.
+struct Moves {
+    cos: f32,
+    sin: f32,
+    right: f32,
+    down: f32,
+    slant: f32,
+    elastic: Option<[Vec<f32>; 2]>,
+    flips: bool,
+    part: Part,
+}
+
+impl Moves {
+    /// Returns the place in the image that a pixel of the new one shows.
+    fn origin(&self, x: usize, y: usize, (width, height): (usize, usize)) -> (f32, f32) {
         let (centre_x, centre_y) = ((width - 1) as f32 / 2.0, (height - 1) as f32 / 2.0);
-        let begin = to.len();
-        for y in 0..height {
-            let from_y = y as f32 - centre_y - down;
-            for x in 0..width {
-                let from_x = x as f32 - centre_x - right;
-                let (across, along) = (cos * from_x + sin * from_y, cos * from_y - sin * from_x);
-                let mut place = (across - slant * along + centre_x, along + centre_y);
-                if let Some([by_x, by_y]) = &elastic {
-                    place.0 += by_x[y * width + x];
-                    place.1 += by_y[y * width + x];
-                }
-                to.push(bilinear(image, (width, height), place));
-            }
+        let from_x = x as f32 - centre_x - self.right;
+        let from_y = y as f32 - centre_y - self.down;
+        let (across, along) = (self.cos * from_x + self.sin * from_y, self.cos * from_y - self.sin * from_x);
+        let mut place = (across - self.slant * along + centre_x, along + centre_y);
+        if let Some([by_x, by_y]) = &self.elastic {
+            place.0 += by_x[y * width + x];
+            place.1 += by_y[y * width + x];
         }
-        if self.erase_probability > 0.0 && rng.random::<f32>() < self.erase_probability {
-            erase::erase(rng, &mut to[begin..], width, self.erase_area);
+        if self.flips {
+            place.0 = (width - 1) as f32 - place.0;
         }
+        self.part.point(place, (width, height))
     }
 }
 
@@ -130,6 +193,15 @@ impl std::fmt::Display for Augment {
         }
         if *erase_probability > 0.0 {
             write!(f, ", partly erased with probability {erase_probability}")?;
+        }
+        if self.flip_probability > 0.0 {
+            write!(f, ", mirrored with probability {}", self.flip_probability)?;
+        }
+        if self.crops() {
+            write!(f, ", cut to {:.0} % or more", self.crop_area * 100.0)?;
+        }
+        if self.jitter > 0.0 {
+            write!(f, ", colours changed by up to {:.0} %", self.jitter * 100.0)?;
         }
         Ok(())
     }
@@ -161,7 +233,7 @@ mod tests {
 
     fn moved(augment: Augment, image: &[u8], width: usize, index: u64) -> Vec<f32> {
         let mut to = Vec::new();
-        augment.append(image, width, &mut keyed_rng(3, "augment", 1, index), &mut to);
+        augment.append(image, [1, width], &mut keyed_rng(3, "augment", 1, index), &mut to);
         to
     }
 
@@ -189,6 +261,27 @@ mod tests {
         }
         assert!((ink / (64.0 * 200.0) - 1.0).abs() < 0.03, "{ink}");
         assert!((centre - 13.5).abs() < 0.3, "{centre}");
+    }
+
+    #[test]
+    fn a_mirrored_image_shows_the_same_in_every_channel() {
+        let image: Vec<u8> = (0..36).map(|i| i * 7).collect();
+        let augment = Augment { flip_probability: 0.5, ..Augment::NONE };
+        let mut mirrored = 0;
+        for index in 0..40 {
+            let mut to = Vec::new();
+            augment.append(&image, [3, 4], &mut keyed_rng(3, "augment", 1, index), &mut to);
+            let is_mirrored = to[0] != f32::from(image[0]);
+            for (row, rows) in to.chunks_exact(4).zip(image.chunks_exact(4)) {
+                let mut row: Vec<u8> = row.iter().map(|value| *value as u8).collect();
+                if is_mirrored {
+                    row.reverse();
+                }
+                assert_eq!(row, rows);
+            }
+            mirrored += usize::from(is_mirrored);
+        }
+        assert!((10..30).contains(&mirrored), "{mirrored}");
     }
 
     #[test]
@@ -223,6 +316,9 @@ mod tests {
             ("elastic_sigma", Augment { elastic_sigma: 0.0, ..Augment::NONE }),
             ("erase_probability", Augment { erase_probability: 1.1, ..Augment::NONE }),
             ("erase_area", Augment { erase_area: 0.01, ..Augment::NONE }),
+            ("flip_probability", Augment { flip_probability: -0.1, ..Augment::NONE }),
+            ("crop_area", Augment { crop_area: 1.5, ..Augment::NONE }),
+            ("jitter", Augment { jitter: 1.0, ..Augment::NONE }),
         ] {
             assert!(wrong.problem().is_some_and(|problem| problem.contains(name)), "{wrong:?}");
         }
@@ -237,12 +333,19 @@ mod tests {
             (rotate_degrees, shift_pixels, scale) in (0f32..180.0, 0f32..40.0, 0f32..0.9),
             (shear_degrees, elastic_alpha, elastic_sigma) in (0f32..80.0, 0f32..100.0, 0.5f32..8.0),
             (erase_probability, erase_area) in (0f32..1.0, 0.03f32..0.9),
+            (flip_probability, crop_area, jitter) in (0f32..1.0, 0.01f32..1.0, 0f32..0.9), channels in prop::sample::select(vec![1usize, 3]),
         ) {
             let augment = Augment {
                 rotate_degrees, shift_pixels, scale, shear_degrees, elastic_alpha, elastic_sigma, erase_probability, erase_area,
+                flip_probability, crop_area, jitter,
             };
             prop_assert_eq!(augment.problem(), None);
-            let image: Vec<u8> = (0..width * height).map(|i| (i * 37 % 256) as u8).collect();
+            let image: Vec<u8> = (0..channels * width * height).map(|i| (i * 37 % 256) as u8).collect();
+            let moved = |augment: Augment, image: &[u8], width: usize, index: u64| {
+                let mut to = Vec::new();
+                augment.append(image, [channels, width], &mut keyed_rng(3, "augment", 1, index), &mut to);
+                to
+            };
             let changed = moved(augment, &image, width, 0);
             prop_assert_eq!(changed.len(), image.len());
             prop_assert!(changed.iter().all(|pixel| (0.0..=255.0).contains(pixel)));

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::faults::{Faults, unusable};
 use super::names::{self, Names};
-use super::store::{Store, StoreWriter};
+use super::store::StoreWriter;
 use super::{DataOptions, Dataset, MAX_CLASSES, SampleKind, Targets};
 use crate::error::Result;
+use crate::transform::LevelTables;
 
 /// The part of the data that is held out for the test when none is marked so.
 const TEST_PART: f64 = 0.1;
@@ -104,7 +105,10 @@ pub(super) enum Target<'a> {
 pub(super) struct Collector {
     pub(super) writer: StoreWriter,
     kind: SampleKind,
-    size: [usize; 2],
+    /// Channels, rows and columns.
+    shape: [usize; 3],
+    /// The elements of the levels of pictures; none if the levels are the elements.
+    levels: Option<Arc<LevelTables>>,
     splits: Vec<Split>,
     names: Names,
     codes: Vec<u32>,
@@ -127,12 +131,13 @@ pub(super) struct Parts {
 }
 
 impl Collector {
-    /// None yet, of height and width.
-    pub(super) fn new(writer: StoreWriter, kind: SampleKind, size: [usize; 2]) -> Self {
+    /// None yet, of so many channels, rows and columns.
+    pub(super) fn new(writer: StoreWriter, kind: SampleKind, shape: [usize; 3]) -> Self {
         Self {
             writer,
             kind,
-            size,
+            shape,
+            levels: None,
             splits: Vec::new(),
             names: Names::default(),
             codes: Vec::new(),
@@ -145,6 +150,21 @@ impl Collector {
     /// The samples to come are of this file.
     pub(super) fn file(&mut self, file: String) {
         self.files.push(file);
+    }
+
+    /// Keeps the first channel of every picture alone.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Io`] when a temporary file is needed and cannot be used.
+    pub(super) fn keep_first_channel(&mut self) -> Result<()> {
+        let [_, height, width] = self.shape;
+        self.shape = [1, height, width];
+        self.writer.narrow(self.splits.len(), height * width)
+    }
+
+    /// The levels of pictures are to be made elements by these tables.
+    pub(super) fn levels(&mut self, levels: Option<LevelTables>) {
+        self.levels = levels.map(Arc::new);
     }
 
     /// Takes note of the sample that was just written.
@@ -176,7 +196,7 @@ impl Collector {
     ) -> Result<Parts> {
         let model = options.expected_labels();
         let is_whole = options.expected.as_ref().is_some_and(|expected| !expected.needs_target);
-        let [height, width] = self.size;
+        let [channels, height, width] = self.shape;
         let is_regression = self.codes.is_empty() && !self.values.is_empty();
         let origins = Origins::Listed { files: self.files, places: self.places };
         let mut notes = Vec::new();
@@ -186,14 +206,15 @@ impl Collector {
             Some([]) => classes(&self.codes, &self.names, &self.splits, None),
             Some(labels) => (of_model(&self.codes, &self.names, labels, titles), labels.to_vec()),
         };
-        let store: Arc<Store> = Arc::new(self.writer.finish()?);
         let all = Dataset {
             kind: self.kind,
             width,
             height,
+            channels,
             classes: if is_regression { 1 } else { labels.len() },
             class_weights: Vec::new(),
-            store,
+            store: Arc::new(self.writer.finish()?),
+            levels: self.levels,
             records: (0..self.splits.len() as u32).collect(),
             targets,
             origins: Arc::new(origins),
@@ -210,12 +231,11 @@ impl Collector {
         }
         let (train, test) = match is_parted || is_whole {
             true => (train, test),
-            false => match carve(&train, what, &mut notes) {
-                Ok(carved) => carved,
-                // What is there is judged as a whole.
-                Err(_) if model.is_some() => (train.clone(), train.select(&[])),
-                Err(error) => return Err(error),
-            },
+            // What is there is judged as a whole.
+            false => carve(&train, what, &mut notes).or_else(|error| match model {
+                Some(_) => Ok((train.clone(), train.select(&[]))),
+                None => Err(error),
+            })?,
         };
         if model.is_some() {
             notes.clear();

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 
 use super::collect::{Collector, Parts, Split, Target};
 use super::faults::{Faults, unusable};
-use super::picture::{self, Inverted};
+use super::picture::{self, Chosen, Pictures};
 use super::store::{Element, StoreWriter};
 use super::{DataOptions, SampleKind};
 use crate::error::Result;
-use crate::repository::sha256_hex;
-use crate::signature::{DrawingTransform, Fit};
+use crate::repository::{PictureChoice, sha256_hex};
+use crate::signature::{Fit, ImageTransform};
 use crate::transform::{ACCEPTED, foreign_kind, media_type};
 
 /// Pictures that are decoded at a time, on all threads.
@@ -32,7 +32,7 @@ struct Picture {
 /// The result of reading.
 pub(super) struct Read {
     pub(super) parts: Parts,
-    pub(super) transform: DrawingTransform,
+    pub(super) transform: ImageTransform,
     /// The SHA-256 of the list of all files with theirs.
     pub(super) sha256: String,
 }
@@ -51,33 +51,30 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
             "holds no image files (PNG, JPEG, WebP, GIF, BMP or TIFF) in a folder for each class",
         ));
     }
-    let (width, height) = match options.reading.image_size {
-        Some([height, width]) => (width, height),
-        None => {
-            let size = |picture: &Picture| picture::size(&fs::read(&picture.path).ok()?);
-            let sizes: Vec<_> = pictures.par_iter().filter_map(size).collect();
-            let size = picture::commonest(sizes.into_iter());
-            size.ok_or_else(|| unusable(pictures[0].path.display(), "is damaged, as are all the other pictures"))?
-        }
-    };
-    let transform = picture::transform(options, [height, width], Fit::Stretch);
-    let size = [height as usize, width as usize];
-    let writer = StoreWriter::new(Element::Pixel, size[0] * size[1], options.memory);
-    let mut collector = Collector::new(writer, SampleKind::Images, size);
-    let (mut sums, mut inverted) = (String::new(), Inverted::default());
+    let is_settled = options.reading.image_size.is_some()
+        && (options.reading.transform != PictureChoice::Photo || options.expected.is_some());
+    let size = |picture: &Picture| picture::size(&fs::read(&picture.path).ok()?);
+    let sizes = if is_settled { Vec::new() } else { pictures.par_iter().filter_map(size).collect() };
+    let chosen = Chosen::of(&sizes, &options.reading);
+    let Chosen { size, fit, note } =
+        chosen.ok_or_else(|| unusable(pictures[0].path.display(), "is damaged, as are all the other pictures"))?;
+    let mut all = Pictures::new(options, size, Fit::Stretch, fit)?;
+    let writer = StoreWriter::new(Element::Pixel, all.shape().iter().product(), options.memory);
+    let mut collector = Collector::new(writer, SampleKind::Images, all.shape());
+    let mut sums = String::new();
     for some in pictures.chunks(AT_ONCE) {
         let read = |picture: &Picture| {
             let file = fs::read(&picture.path).map_err(|error| format!("cannot be read: {error}"))?;
-            Ok((picture::pixels(&file, &transform)?, sha256_hex(&file)))
+            Ok((all.read(&file)?, sha256_hex(&file)))
         };
         let read: Vec<std::result::Result<_, String>> = some.par_iter().map(read).collect();
         for (picture, read) in some.iter().zip(read) {
             let file = picture.path.display().to_string();
             match read {
-                Ok((prepared, sum)) => {
+                Ok((pixels, sum)) => {
                     let name = picture.path.strip_prefix(folder).unwrap_or(&picture.path);
                     sums.push_str(&format!("{sum}  {}\n", name.display()));
-                    collector.writer.pixels(&inverted.counted(prepared))?;
+                    collector.writer.pixels(&all.counted(pixels))?;
                     collector.file(file);
                     collector.sample(picture.split, 0, &Target::Class(&picture.class));
                 }
@@ -85,15 +82,11 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
             }
         }
     }
+    all.settle(&mut collector)?;
     let mut parts = collector.finish(&what, options, &[], faults)?;
-    if options.reading.image_size.is_none() {
-        notes.push(format!(
-            "pictures are brought to the commonest size, {height}x{width}; --image-size HxW says another"
-        ));
-    }
-    notes.extend(inverted.note(&transform, options.reading.transform));
+    notes.extend(note.into_iter().chain(all.note()));
     parts.notes.splice(0..0, notes);
-    Ok(Read { parts, transform, sha256: sha256_hex(sums.as_bytes()) })
+    Ok(Read { parts, transform: all.transform(), sha256: sha256_hex(sums.as_bytes()) })
 }
 
 /// Returns true if there are folders that can be classes or parts.

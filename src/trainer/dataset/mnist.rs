@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::collect::{Origins, Parts};
 use super::faults::{Faults, unusable};
 use super::idx::{self, Idx};
-use super::picture::{self, Inverted};
+use super::picture::Pictures;
 use super::store::{Element, Store};
 use super::{DataOptions, Dataset, SampleKind, Targets};
 use crate::error::Result;
-use crate::repository::sha256_hex;
-use crate::signature::{DrawingTransform, Fit, Polarity};
+use crate::repository::{ColourChoice, FitChoice, sha256_hex};
+use crate::signature::{Fit, ImageTransform};
 
 /// Checksums of the files beside them, in the format of `sha256sum`.
 const CHECKSUMS: &str = "SHA256SUMS";
@@ -25,7 +25,7 @@ const STEMS: [&str; 4] =
 /// The result of reading.
 pub(super) struct Read {
     pub(super) parts: Parts,
-    pub(super) transform: DrawingTransform,
+    pub(super) transform: ImageTransform,
     /// The SHA-256 of each file by its name.
     pub(super) sha256: BTreeMap<String, String>,
 }
@@ -43,11 +43,42 @@ pub(super) fn is_here(folder: &Path) -> bool {
 /// [`crate::error::Error::Data`] naming the file and what is wrong with it.
 pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) -> Result<Read> {
     let expected = checksums(folder)?;
-    let mut sha256 = BTreeMap::new();
-    let mut inverted = Inverted::default();
-    let mut part = |images: &str, labels: &str| {
-        let (image_file, images) = read_idx(folder, images, 3, &expected, &mut sha256)?;
-        let (label_file, labels) = read_idx(folder, labels, 1, &expected, &mut sha256)?;
+    let mut reader = Reader { folder, options, expected, sha256: BTreeMap::new(), pictures: None };
+    let (label_file, mut train) = reader.part(STEMS[0], STEMS[1])?;
+    let (test_label_file, mut test) = reader.part(STEMS[2], STEMS[3])?;
+    let classes = match &options.expected {
+        None => check_classes(&label_file, train.labels())?,
+        // A model tells what classes there are.
+        Some(_) => train.labels().iter().chain(test.labels()).max().map_or(0, |greatest| *greatest as usize + 1),
+    };
+    (train.classes, test.classes) = (classes, classes);
+    test = of_known(test, classes, &test_label_file, faults)?;
+    let labels = (0..classes).map(|class| class.to_string()).collect();
+    let Reader { sha256, pictures, .. } = reader;
+    let pictures = match pictures {
+        Some((_, pictures)) => pictures,
+        None => grey(options, [train.height, train.width])?,
+    };
+    let notes = pictures.note().into_iter().collect();
+    let parts = Parts { train, validation: None, test, labels, is_parted: true, notes };
+    Ok(Read { parts, transform: pictures.transform(), sha256 })
+}
+
+/// Reads the four files.
+struct Reader<'a> {
+    folder: &'a Path,
+    options: &'a DataOptions,
+    expected: BTreeMap<String, String>,
+    sha256: BTreeMap<String, String>,
+    /// Height and width of the pictures of the first part, and what makes pixels of all.
+    pictures: Option<([usize; 2], Pictures)>,
+}
+
+impl Reader<'_> {
+    /// Reads one part: its label file and samples.
+    fn part(&mut self, images: &str, labels: &str) -> Result<(String, Dataset)> {
+        let (image_file, images) = read_idx(self.folder, images, 3, &self.expected, &mut self.sha256)?;
+        let (label_file, labels) = read_idx(self.folder, labels, 1, &self.expected, &mut self.sha256)?;
         let [count, height, width] = images.dims[..] else {
             return Err(unusable(&image_file, "must have 3 dimensions"));
         };
@@ -58,63 +89,72 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
         if count == 0 || height * width == 0 {
             return Err(unusable(&image_file, "holds no images"));
         }
-        let transform = picture::transform(options, [height as u32, width as u32], Fit::CentreOfMass);
-        let pixels = drawn(images.data, &transform, &mut inverted)?;
+        let (size, pictures) = match &mut self.pictures {
+            Some(first) => first,
+            none => none.insert(([height, width], grey(self.options, [height, width])?)),
+        };
+        if *size != [height, width] {
+            return Err(unusable(&label_file, "belongs to images of another size than the training images"));
+        }
+        let pixels = drawn(&images.data, *size, pictures)?;
+        let [channels, height, width] = pictures.shape();
+        let record = channels * height * width;
         let dataset = Dataset {
             kind: SampleKind::Images,
             width,
             height,
+            channels,
             classes: 0,
             class_weights: Vec::new(),
-            store: Arc::new(Store::keep(Element::Pixel, height * width, pixels, options.memory)?),
+            store: Arc::new(Store::keep(Element::Pixel, record, pixels, self.options.memory)?),
+            levels: pictures.levels().map(Arc::new),
             records: (0..count as u32).collect(),
             targets: Targets::Classes(labels.data.into_iter().map(u32::from).collect()),
             origins: Arc::new(Origins::Rows(image_file)),
         };
         Ok((label_file, dataset))
-    };
-    let (label_file, mut train) = part(STEMS[0], STEMS[1])?;
-    let (test_label_file, mut test) = part(STEMS[2], STEMS[3])?;
-    let classes = match &options.expected {
-        None => check_classes(&label_file, train.labels())?,
-        // A model tells what classes there are.
-        Some(_) => train.labels().iter().chain(test.labels()).max().map_or(0, |greatest| *greatest as usize + 1),
-    };
-    (train.classes, test.classes) = (classes, classes);
+    }
+}
+
+/// Returns the test samples whose class is among those of the training samples; the others are reported.
+fn of_known(test: Dataset, classes: usize, file: &str, faults: &mut Faults) -> Result<Dataset> {
     let mut known = Vec::with_capacity(test.len());
     for (row, label) in test.labels().iter().enumerate() {
         if *label as usize >= classes {
             let problem = format!("label {label} in row {row}; the training labels stop at {}", classes - 1);
-            faults.report(&test_label_file, None, problem)?;
+            faults.report(file, None, problem)?;
         } else {
             known.push(row);
         }
     }
-    if known.len() < test.len() {
-        test = test.select(&known);
+    Ok(if known.len() < test.len() { test.select(&known) } else { test })
+}
+
+/// Returns what makes pixels of pictures that are grey, as levels in IDX files are.
+///
+/// # Errors
+/// As [`Pictures::new`].
+fn grey(options: &DataOptions, size: [usize; 2]) -> Result<Pictures> {
+    let mut options = options.clone();
+    options.reading.image_size = None;
+    if options.reading.colour == ColourChoice::Auto {
+        options.reading.colour = ColourChoice::Grey;
     }
-    if (train.width, train.height) != (test.width, test.height) {
-        return Err(unusable(&test_label_file, "belongs to images of another size than the training images"));
-    }
-    let labels = (0..classes).map(|class| class.to_string()).collect();
-    let transform = picture::transform(options, [train.height as u32, train.width as u32], Fit::CentreOfMass);
-    let notes = inverted.note(&transform, options.reading.transform).into_iter().collect();
-    Ok(Read { parts: Parts { train, validation: None, test, labels, is_parted: true, notes }, transform, sha256 })
+    let fit = options.reading.image_fit.unwrap_or(FitChoice::Stretch);
+    Pictures::new(&options, size.map(|side| side as u32), Fit::CentreOfMass, fit)
 }
 
 /// Returns the pixels of all pictures as serving would take them.
 ///
 /// # Errors
-/// As [`picture::drawn`].
-fn drawn(mut pixels: Vec<u8>, transform: &DrawingTransform, inverted: &mut Inverted) -> Result<Vec<u8>> {
-    if transform.polarity == Polarity::AsIs {
-        return Ok(pixels);
+/// As [`Pictures::drawn`].
+fn drawn(pixels: &[u8], [height, width]: [usize; 2], pictures: &mut Pictures) -> Result<Vec<u8>> {
+    let mut all = Vec::with_capacity(pixels.len());
+    for picture in pixels.chunks_exact(height * width) {
+        let picture = pictures.drawn(picture.to_vec(), [height, width])?;
+        all.extend(pictures.counted(picture));
     }
-    for picture in pixels.chunks_exact_mut(transform.width as usize * transform.height as usize) {
-        let prepared = picture::drawn(picture.to_vec(), transform)?;
-        picture.copy_from_slice(&inverted.counted(prepared));
-    }
-    Ok(pixels)
+    Ok(all)
 }
 
 /// The number of classes: one more than the greatest label, each of which must occur.

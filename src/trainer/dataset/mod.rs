@@ -32,6 +32,7 @@ use self::collect::Origins;
 use self::store::{Element, Store, StoreWriter};
 use self::stratified::stratified;
 use crate::error::{Error, Result};
+use crate::transform::LevelTables;
 
 /// More classes than this are refused: the confusion matrix of an evaluation has their square.
 pub const MAX_CLASSES: usize = 1000;
@@ -79,7 +80,7 @@ impl Targets {
 /// The kind of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleKind {
-    /// Grey images.
+    /// Images, grey or in colour.
     Images,
     /// Rows of a table.
     Rows,
@@ -107,7 +108,7 @@ impl SampleKind {
     }
 }
 
-/// Grey images of one size, rows of a table or sequences, with their classes or values.
+/// Images of one size, rows of a table or sequences, with their classes or values.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// The kind of the samples.
@@ -116,11 +117,15 @@ pub struct Dataset {
     pub width: usize,
     /// Rows of an image; 1 for a table; steps of a sequence.
     pub height: usize,
+    /// The channels of an image, 1 or 3, which lie one after the other; 1 for anything else.
+    pub channels: usize,
     /// The number of classes; 1 when numbers are to be learned.
     pub classes: usize,
     /// The weight of each class in the loss; empty when all weigh 1.
     pub class_weights: Vec<f32>,
     store: Arc<Store>,
+    /// The elements of the levels of images; none if the levels are the elements.
+    levels: Option<Arc<LevelTables>>,
     /// The record of each sample.
     records: Vec<u32>,
     targets: Targets,
@@ -128,18 +133,28 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Images in memory: the pixels of all, row by row, 0 to 255, and the class of each.
+    /// Grey images in memory: the pixels of all, row by row, 0 to 255, and the class of each.
     ///
     /// # Panics
     /// When there is another number of pixels than `labels` and the size say.
     pub fn images(width: usize, height: usize, pixels: Vec<u8>, labels: Vec<u32>, classes: usize) -> Self {
-        assert_eq!(pixels.len(), width * height * labels.len(), "one image for each label");
+        Self::pictures([1, height, width], pixels, labels, classes)
+    }
+
+    /// Images in memory of so many channels, rows and columns, channel by channel, and the class of each.
+    ///
+    /// # Panics
+    /// When there is another number of pixels than `labels` and the shape say.
+    pub fn pictures(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<u32>, classes: usize) -> Self {
+        let [channels, height, width] = shape;
+        let record = channels * height * width;
+        assert_eq!(pixels.len(), record * labels.len(), "one image for each label");
         let records = (0..labels.len() as u32).collect();
-        let store = Arc::new(Store::in_memory(Element::Pixel, width * height, pixels));
+        let store = Arc::new(Store::in_memory(Element::Pixel, record, pixels));
         let (class_weights, targets) = (Vec::new(), Targets::Classes(labels));
         let origins = Arc::new(Origins::Rows("memory".into()));
-        let kind = SampleKind::Images;
-        Self { kind, width, height, classes, class_weights, store, records, targets, origins }
+        let (kind, levels) = (SampleKind::Images, None);
+        Self { kind, width, height, channels, classes, class_weights, store, levels, records, targets, origins }
     }
 
     /// Returns the number of samples.
@@ -154,12 +169,17 @@ impl Dataset {
 
     /// Elements of one sample: the pixels of an image, the columns of a row, the numbers of all steps.
     pub fn image_len(&self) -> usize {
-        self.width * self.height
+        self.channels * self.width * self.height
     }
 
     /// Returns true if the samples are images.
     pub fn is_images(&self) -> bool {
         self.kind == SampleKind::Images
+    }
+
+    /// Returns true if the channels of the images are blue, green and red.
+    pub(super) fn is_bgr(&self) -> bool {
+        self.levels.as_ref().is_some_and(|levels| levels.is_bgr())
     }
 
     /// Returns true if the samples did not fit into memory and are in a temporary file.
@@ -202,7 +222,7 @@ impl Dataset {
         self.origins.of(self.records[index])
     }
 
-    /// Appends the elements of one sample as floats, pixels from 0 to 255.
+    /// Appends the elements of one sample as floats, as serving would make them of the same picture or row.
     ///
     /// # Errors
     /// As [`Dataset::image`].
@@ -210,7 +230,11 @@ impl Dataset {
     /// # Panics
     /// As [`Dataset::image`].
     pub fn append(&self, index: usize, to: &mut Vec<f32>) -> Result<()> {
-        self.store.append(self.records[index] as usize, to)
+        match &self.levels {
+            Some(levels) => levels.append(&self.image(index)?, to),
+            None => self.store.append(self.records[index] as usize, to)?,
+        }
+        Ok(())
     }
 
     /// The elements of consecutive samples.
@@ -236,6 +260,7 @@ impl Dataset {
         Self {
             class_weights: self.class_weights.clone(),
             store: self.store.clone(),
+            levels: self.levels.clone(),
             records: indices.iter().map(|&index| self.records[index]).collect(),
             targets: self.targets.select(indices),
             origins: self.origins.clone(),
@@ -377,7 +402,7 @@ mod tests {
             let (memory, spilled) = (memory.split_off(samples / 4, seed).unwrap().0, spilled.split_off(samples / 4, seed).unwrap().0);
             let augment = if moved { Augment::moves(5.0, 1.0, 0.1) } else { Augment::NONE };
             let plan = BatchPlan {
-                seed, epoch, batch_size, dropout: vec![(2, 0.5)], augment, mixup: 0.0, label_smoothing: 0.0, noise: None,
+                seed, epoch, batch_size, dropout: vec![(2, 0.5)], augment, mixup: 0.0, cutmix: 0.0, label_smoothing: 0.0, noise: None,
             };
             let order = plan.order(memory.len());
             for step in 0..plan.steps(memory.len()) {

@@ -119,12 +119,12 @@ impl DataSource {
         match format {
             DataFormat::Idx => {
                 let mnist::Read { parts, transform, sha256 } = mnist::read(path, options, faults)?;
-                Ok(Self::of(parts, format, sha256, Some(transform.into())))
+                Ok(Self::of(parts, format, sha256, Some(transform)))
             }
             DataFormat::Images => {
                 let folder::Read { parts, transform, sha256 } = folder::read(path, options, faults)?;
                 let sha256 = BTreeMap::from([("*".to_owned(), sha256)]);
-                Ok(Self::of(parts, format, sha256, Some(transform.into())))
+                Ok(Self::of(parts, format, sha256, Some(transform)))
             }
             DataFormat::Csv | DataFormat::Parquet | DataFormat::Jsonl => {
                 let table::Read { parts, image, columns, sequence, target, sha256 } =

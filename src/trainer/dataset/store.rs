@@ -148,6 +148,17 @@ impl StoreWriter {
         self.spill_if_full()
     }
 
+    /// Keeps the first `elements` of each record alone, of which there are so many.
+    ///
+    /// # Errors
+    /// As [`StoreWriter::pixels`], and as [`Store::record`].
+    pub(super) fn narrow(&mut self, records: usize, elements: usize) -> Result<()> {
+        let record = elements * self.element.bytes();
+        let narrow = Self { element: self.element, record, limit: self.limit, memory: Vec::new(), file: None };
+        let wide = std::mem::replace(self, narrow).finish()?;
+        (0..records).try_for_each(|index| self.write(&wide.record(index)?[..record]))
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.memory.extend_from_slice(bytes);
         self.spill_if_full()

@@ -6,6 +6,8 @@ mod graph;
 mod sequences;
 mod shared;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
 
 pub(super) use self::graph::{Graph, float_value, integer};
@@ -88,6 +90,8 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
         statistics: network.statistics(),
         value: input.to_owned(),
         scale: 1.0,
+        sources: sources(network.layers()),
+        values: BTreeMap::new(),
     };
     let layers: Vec<(usize, &PlannedLayer)> = network
         .layers()
@@ -98,6 +102,7 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
     let mut rest = layers.as_slice();
     while let [(index, layer), after @ ..] = rest {
         let is_folded = matches!(layer.spec, LayerSpec::Conv2d { .. })
+            && !writer.sources.contains(index)
             && matches!(after, [(_, next), ..] if matches!(next.spec, LayerSpec::BatchNorm));
         rest = if is_folded { &after[1..] } else { after };
         let name = match rest {
@@ -105,7 +110,9 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
             [_] if is_regression(network) => STANDARDIZED.to_owned(),
             _ => format!("{prefix}{}_{index}", layer.spec.name()),
         };
-        writer.layer(layer, is_folded, rest, &name);
+        writer.layer((*index, layer), is_folded, rest, &name);
+        // A layer that was folded in has the same value.
+        writer.values.insert(index + usize::from(is_folded), writer.value.clone());
     }
 }
 
@@ -118,6 +125,27 @@ struct Writer<'a> {
     value: String,
     /// A factor that the next layer's weights take in.
     scale: f32,
+    /// The layers whose outputs are added later.
+    sources: BTreeSet<usize>,
+    /// The names of the outputs of the layers so far.
+    values: BTreeMap<usize, String>,
+}
+
+/// Returns the layers whose outputs others add; for dropout, which is not exported, what is before it.
+fn sources(layers: &[PlannedLayer]) -> BTreeSet<usize> {
+    let source = |(index, layer): (usize, &PlannedLayer)| {
+        let LayerSpec::Add { back } = layer.spec else { return None };
+        Some(exported(layers, index.saturating_sub(back)))
+    };
+    layers.iter().enumerate().filter_map(source).collect()
+}
+
+/// Returns the layer whose output a layer's is in the graph: its own, but for dropout.
+fn exported(layers: &[PlannedLayer], mut index: usize) -> usize {
+    while index > 0 && matches!(layers[index].spec, LayerSpec::Dropout { .. }) {
+        index -= 1;
+    }
+    index
 }
 
 impl<'a> Writer<'a> {
@@ -156,10 +184,16 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes a layer, with the batch normalisation after it if that is `folded`.
-    fn layer(&mut self, layer: &PlannedLayer, folded: bool, rest: &[(usize, &PlannedLayer)], output: &str) {
+    fn layer(
+        &mut self,
+        (index, layer): (usize, &PlannedLayer),
+        folded: bool,
+        rest: &[(usize, &PlannedLayer)],
+        output: &str,
+    ) {
         let value = self.value.clone();
         match &layer.spec {
-            LayerSpec::Rescale { scale } if is_before_weights(rest) => {
+            LayerSpec::Rescale { scale } if is_before_weights(rest) && !self.sources.contains(&index) => {
                 self.scale *= scale;
                 return;
             }
@@ -175,17 +209,14 @@ impl<'a> Writer<'a> {
                 self.constant(bias);
                 self.graph.node("Gemm", &[&value, &weight.name, &bias.name], output, Vec::new());
             }
+            LayerSpec::Add { back } => self.add(&value, index.saturating_sub(*back), output),
             LayerSpec::Unflatten { .. } => self.reshape(&value, &layer.output, output),
             LayerSpec::PixelShuffle { factor } => {
                 let attributes = vec![integer("blocksize", *factor as i64), text("mode", "CRD")];
                 self.graph.node("DepthToSpace", &[&value], output, attributes);
             }
             LayerSpec::Relu => self.graph.node("Relu", &[&value], output, Vec::new()),
-            LayerSpec::Silu => {
-                let share = format!("{output}.share");
-                self.graph.node("Sigmoid", &[&value], &share, Vec::new());
-                self.graph.node("Mul", &[&value, &share], output, Vec::new());
-            }
+            LayerSpec::Silu => self.silu(&value, output),
             LayerSpec::Dropout { .. } => return,
             LayerSpec::Conv2d { .. } => self.convolution(&value, &layer.spec, folded, output),
             LayerSpec::BatchNorm => self.batch_norm(&value, output),
@@ -195,11 +226,7 @@ impl<'a> Writer<'a> {
                 let attributes = vec![integers("kernel_shape", &[*size; 2]), integers("strides", &[*stride; 2])];
                 self.graph.node(if is_max { "MaxPool" } else { "AveragePool" }, &[&value], output, attributes);
             }
-            LayerSpec::Rows => {
-                let axes = format!("{output}.axes");
-                self.graph.integers_constant(&axes, &[1]);
-                self.graph.node("Squeeze", &[&value, &axes], output, Vec::new());
-            }
+            LayerSpec::Rows => self.rows(&value, output),
             LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
                 self.recurrent(&value, *units, matches!(layer.spec, LayerSpec::Lstm { .. }), output);
             }
@@ -214,6 +241,24 @@ impl<'a> Writer<'a> {
             }
         }
         output.clone_into(&mut self.value);
+    }
+
+    /// Adds the output of a layer before; what was checked when the network was made is there.
+    fn add(&mut self, value: &str, source: usize, output: &str) {
+        let other = self.values.range(..=source).next_back().map_or(value, |(_, name)| name.as_str());
+        self.graph.node("Add", &[value, other], output, Vec::new());
+    }
+
+    fn rows(&mut self, value: &str, output: &str) {
+        let axes = format!("{output}.axes");
+        self.graph.integers_constant(&axes, &[1]);
+        self.graph.node("Squeeze", &[value, &axes], output, Vec::new());
+    }
+
+    fn silu(&mut self, value: &str, output: &str) {
+        let share = format!("{output}.share");
+        self.graph.node("Sigmoid", &[value], &share, Vec::new());
+        self.graph.node("Mul", &[value, &share], output, Vec::new());
     }
 
     /// Each group as one channel of an instance normalisation, then a factor and an offset for each channel. The

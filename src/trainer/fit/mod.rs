@@ -158,6 +158,7 @@ impl FitSettings {
             dropout: learner.networks().into_iter().flat_map(Network::dropout).collect(),
             augment: self.regime.augment,
             mixup: self.regime.mixup,
+            cutmix: self.regime.cutmix,
             label_smoothing: self.regime.label_smoothing,
             noise: learner.noise(),
         }

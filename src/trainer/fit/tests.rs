@@ -142,6 +142,7 @@ fn regimes() -> impl Strategy<Value = Regime> {
                 ema_decay: or_off(averages, 0.9),
                 label_smoothing: or_off(smooth, 0.1) as f32,
                 mixup: or_off(mix, 0.3),
+                cutmix: or_off(mix && smooth, 0.5),
                 augment: if augment { moved } else { Augment::NONE },
                 schedule,
                 ..Regime::PLAIN

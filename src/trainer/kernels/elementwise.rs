@@ -15,6 +15,16 @@ pub(crate) fn relu(input: &[f32], output: &mut Vec<f32>) {
     output.extend(input.iter().map(|value| if *value < 0.0 { 0.0 } else { *value }));
 }
 
+/// Sums, `max(x, 0)` of them with `relu`.
+pub(crate) fn sum(one: &[f32], other: &[f32], relu: bool, output: &mut Vec<f32>) {
+    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    output.clear();
+    output.extend(one.iter().zip(other).map(|(one, other)| {
+        let sum = one + other;
+        if sum < floor { floor } else { sum }
+    }));
+}
+
 /// Products with a mask.
 pub(crate) fn mask(input: &[f32], factors: &[f32], output: &mut Vec<f32>) {
     output.clear();

@@ -22,7 +22,7 @@ mod shuffle;
 pub(super) use bernoulli::{bernoulli_back, bernoulli_log_likelihood};
 pub(super) use block::{Block, pack, unpack};
 pub(super) use convolution::{Convolution, PackedConvolution};
-pub(super) use elementwise::{add_plane_sums, mask, relu, relu_back, rescale, silu, silu_back};
+pub(super) use elementwise::{add_plane_sums, mask, relu, relu_back, rescale, silu, silu_back, sum};
 pub(super) use group_norm::GroupNorm;
 pub(super) use norm::{BlockMoments, EPSILON as NORM_EPSILON, Moments, Norm};
 pub(super) use pooling::{Pooling, global_average, global_average_back};

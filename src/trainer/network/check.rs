@@ -166,6 +166,70 @@ fn gradients_on_maps_agree_with_finite_differences() {
     assert!(sound.count() >= 3);
 }
 
+/// Two residual connections, one of which begins at a normalisation whose Relu comes after, and one within the other.
+fn residual() -> Architecture {
+    let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 1, groups: 1, bias: false };
+    Architecture {
+        input: vec![2, 4, 5],
+        layers: vec![
+            LayerSpec::Rescale { scale: 0.5 },
+            conv(3),
+            LayerSpec::BatchNorm,
+            LayerSpec::Silu,
+            conv(3),
+            LayerSpec::BatchNorm,
+            LayerSpec::Add { back: 3 },
+            LayerSpec::Relu,
+            conv(3),
+            LayerSpec::Add { back: 2 },
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Add { back: 7 },
+            LayerSpec::GlobalAveragePool,
+            LayerSpec::Dense { units: 3 },
+        ],
+    }
+}
+
+#[test]
+fn gradients_of_residual_connections_agree_with_finite_differences() {
+    let mut smooth = residual();
+    smooth.layers[7] = LayerSpec::Silu;
+    for rows in [5, crate::simd::lanes() + 3] {
+        let (wrong, checked) = unconfirmed(&smooth, rows, 3);
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(checked, smooth.parameters().unwrap());
+    }
+    let mut of_the_input = smooth;
+    of_the_input
+        .layers
+        .insert(4, LayerSpec::Conv2d { channels: 2, kernel: 1, stride: 1, padding: 0, groups: 1, bias: true });
+    of_the_input.layers.insert(5, LayerSpec::Add { back: 5 });
+    of_the_input.layers[8] = LayerSpec::Add { back: 5 };
+    let (wrong, _) = unconfirmed(&of_the_input, 5, 3);
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn a_residual_network_learns_what_it_answers() {
+    // The running statistics after many equal batches are the batch's, so both ways give the same.
+    let mut network = Network::new(&residual(), 3).unwrap();
+    let batch = batch_for(&network, crate::simd::lanes() + 3);
+    let mut logits = Vec::new();
+    for _ in 0..200 {
+        let masks = network.dropout().iter().map(|(elements, _)| vec![1.0; elements * batch.rows()]).collect();
+        let input = PassInput { values: batch.inputs.clone(), rows: batch.rows(), masks };
+        let keep = |outputs: &mut [f32]| {
+            logits = outputs.to_vec();
+            Ok(())
+        };
+        network.pass_through(input, false, keep).unwrap();
+    }
+    let found = network.logits(&batch.inputs).unwrap();
+    for (one, other) in logits.iter().zip(&found) {
+        assert!((one - other).abs() < 0.02 * (1.0 + one.abs()), "{one} {other}");
+    }
+}
+
 #[test]
 fn dense_layers_may_be_before_maps_and_not_among_them() {
     let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 1, padding: 1, groups: 1, bias: false };

@@ -113,6 +113,7 @@ fn steps<'a>(layers: &[PlannedLayer], parameters: &'a [Parameter], masks: &'a [V
         | LayerSpec::MaxPool { .. }
         | LayerSpec::AveragePool { .. }
         | LayerSpec::GlobalAveragePool
+        | LayerSpec::Add { .. }
         | LayerSpec::PixelShuffle { .. }
         | LayerSpec::Rows
         | LayerSpec::Lstm { .. }

@@ -24,6 +24,7 @@ pub(super) fn encoded<'s>(layers: &[PlannedLayer], samples: impl Into<Cow<'s, [f
         | LayerSpec::MaxPool { .. }
         | LayerSpec::AveragePool { .. }
         | LayerSpec::GlobalAveragePool
+        | LayerSpec::Add { .. }
         | LayerSpec::Unflatten { .. }
         | LayerSpec::PixelShuffle { .. }
         | LayerSpec::Rows

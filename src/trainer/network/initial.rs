@@ -48,6 +48,7 @@ impl Initial {
                 self.per_channel(layer, [("scale", 1.0), ("offset", 0.0)])
             }
             LayerSpec::Rescale { .. }
+            | LayerSpec::Add { .. }
             | LayerSpec::Flatten
             | LayerSpec::Relu
             | LayerSpec::Silu

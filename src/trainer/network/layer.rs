@@ -45,6 +45,12 @@ pub(super) enum Layer {
         pixels: usize,
     },
     Shuffle(Shuffle),
+    /// Adds an earlier value to its input.
+    Add {
+        /// The place of that value among those of the block: that of the layer which takes it.
+        source: usize,
+        relu: bool,
+    },
     /// Gives what all its steps keep; the state after the last of them is the next layer's.
     Recurrent {
         shape: Recurrent,
@@ -64,8 +70,31 @@ pub(super) struct WayBack {
     /// Room for the gradient of what it took.
     pub(super) back: Vec<f32>,
     pub(super) scratch: Vec<f32>,
+    /// By layer: what further layers, which take the same value, say of its gradient; empty if there are none.
+    pub(super) skipped: Vec<Vec<f32>>,
     /// Of each parameter, summed over the block's samples.
     pub(super) gradients: Vec<Vec<f32>>,
+}
+
+impl WayBack {
+    /// Keeps the gradient of a sum for the value that was added, until the layer comes that takes it.
+    pub(super) fn skip(&mut self, source: usize) {
+        let kept = &mut self.skipped[source];
+        if kept.is_empty() {
+            kept.extend_from_slice(&self.upper);
+        } else {
+            kept.iter_mut().zip(&self.upper).for_each(|(kept, more)| *kept += more);
+        }
+    }
+
+    /// Adds what was kept for the value that a layer takes.
+    pub(super) fn join(&mut self, at: usize) {
+        let kept = &mut self.skipped[at];
+        if !kept.is_empty() {
+            self.upper.iter_mut().zip(&*kept).for_each(|(upper, more)| *upper += more);
+            kept.clear();
+        }
+    }
 }
 
 /// A layer's parameters as its kernels take them.
@@ -76,21 +105,42 @@ pub(super) enum Packed {
     Recurrent(Box<PackedRecurrent>),
 }
 
+/// Returns the number of channels of a shape, and height and width of each.
+fn maps(shape: &[usize]) -> (usize, [usize; 2]) {
+    match *shape {
+        [channels, height, width] => (channels, [height, width]),
+        _ => (shape.iter().product(), [1, 1]),
+    }
+}
+
+/// Returns the place, in the description, of the layer that takes the value which a layer adds.
+fn source(layer: &LayerSpec, at: usize) -> Result<Option<usize>, (usize, String)> {
+    let LayerSpec::Add { back } = layer else { return Ok(None) };
+    let source = (at + 1).checked_sub(*back);
+    let problem = || format!("adds the output of a layer {back} layers back, which is not on feature maps");
+    source.map(Some).ok_or_else(|| (at, problem()))
+}
+
 impl Layer {
     /// The layers of a description, a Relu being part of what is before it where that can do it. The network has so
     /// many parameters `before` them.
-    pub(super) fn chain(planned: &[PlannedLayer], before: usize) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// A message, with the place of a layer that adds what is not among these.
+    pub(super) fn chain(planned: &[PlannedLayer], before: usize) -> Result<Vec<Self>, (usize, String)> {
         let mut layers: Vec<Self> = Vec::with_capacity(planned.len());
         let (mut parameters, mut norms, mut dropouts) = (before, 0, 0);
-        for layer in planned {
-            let maps = |shape: &[usize]| match *shape {
-                [channels, height, width] => (channels, [height, width]),
-                _ => (shape.iter().product(), [1, 1]),
-            };
+        let sources: Vec<Option<usize>> =
+            planned.iter().enumerate().map(|(at, layer)| source(&layer.spec, at)).collect::<Result<_, _>>()?;
+        // The place of the value that is there before each layer of the description.
+        let mut places = Vec::with_capacity(planned.len() + 1);
+        for (at, layer) in planned.iter().enumerate() {
+            places.push(layers.len());
+            let is_added_later = sources.contains(&Some(at));
             let ((inputs, from), (outputs, to)) = (maps(&layer.input), maps(&layer.output));
             let next = match layer.spec {
                 LayerSpec::Rescale { scale } => Self::Rescale(scale),
-                LayerSpec::Relu if layers.last_mut().is_some_and(Self::absorb_relu) => continue,
+                LayerSpec::Relu if !is_added_later && layers.last_mut().is_some_and(Self::absorb_relu) => continue,
                 LayerSpec::Relu => Self::Relu,
                 LayerSpec::Silu => Self::Silu,
                 LayerSpec::Dropout { .. } => {
@@ -116,33 +166,37 @@ impl Layer {
                 LayerSpec::AveragePool { size, stride } => Self::AveragePool(Pooling { size, stride, from, to }),
                 LayerSpec::GlobalAveragePool => Self::GlobalAverage { pixels: from[0] * from[1] },
                 LayerSpec::PixelShuffle { factor } => Self::Shuffle(Shuffle { factor, from }),
-                LayerSpec::Flatten | LayerSpec::Unflatten { .. } => Self::Flatten,
-                // These are never among ours.
-                LayerSpec::Dense { .. } => Self::Flatten,
-                LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. } => Self::Flatten,
-                // Done to samples before they are brought into blocks, and while they are.
-                LayerSpec::Standardize { .. } | LayerSpec::Embedding { .. } => Self::Flatten,
-                LayerSpec::Rows => Self::Flatten,
-                LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
-                    let cell = if matches!(layer.spec, LayerSpec::Lstm { .. }) { Cell::Lstm } else { Cell::Gru };
-                    let shape = Recurrent { cell, steps: layer.input[0], inputs: layer.input[1], units };
-                    Self::Recurrent { shape, weight: parameters }
+                LayerSpec::Add { .. } => {
+                    let source = sources[at].and_then(|source| places.get(source)).copied().unwrap_or_default();
+                    Self::Add { source, relu: false }
                 }
+                LayerSpec::Flatten | LayerSpec::Unflatten { .. } | LayerSpec::Rows => Self::Flatten,
+                // Never among ours, or done to samples before they are brought into blocks, and while they are.
+                LayerSpec::Dense { .. } | LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. } => Self::Flatten,
+                LayerSpec::Standardize { .. } | LayerSpec::Embedding { .. } => Self::Flatten,
+                LayerSpec::Lstm { units } => Self::recurrent(layer, Cell::Lstm, units, parameters),
+                LayerSpec::Gru { units } => Self::recurrent(layer, Cell::Gru, units, parameters),
             };
             parameters += next.parameters();
             let last_state = if let Self::Recurrent { shape, .. } = &next { Some(shape.clone()) } else { None };
             layers.push(next);
             layers.extend(last_state.map(Self::LastState));
         }
-        layers
+        Ok(layers)
+    }
+
+    fn recurrent(layer: &PlannedLayer, cell: Cell, units: usize, weight: usize) -> Self {
+        let shape = Recurrent { cell, steps: layer.input[0], inputs: layer.input[1], units };
+        Self::Recurrent { shape, weight }
     }
 
     /// Makes the Relu behind a layer part of it; false if the layer cannot do that, or has one.
     fn absorb_relu(&mut self) -> bool {
         match self {
-            Self::Convolution { relu, .. } | Self::Norm { relu, .. } | Self::GroupNorm { relu, .. } => {
-                !std::mem::replace(relu, true)
-            }
+            Self::Convolution { relu, .. }
+            | Self::Norm { relu, .. }
+            | Self::GroupNorm { relu, .. }
+            | Self::Add { relu, .. } => !std::mem::replace(relu, true),
             Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => false,
             Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) | Self::Recurrent { .. } => false,
             Self::LastState(_) | Self::Flatten => false,
@@ -156,7 +210,7 @@ impl Layer {
             Self::Norm { .. } | Self::GroupNorm { .. } => 2,
             Self::Recurrent { .. } => 3,
             Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => 0,
-            Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) => 0,
+            Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) | Self::Add { .. } => 0,
             Self::LastState(_) | Self::Flatten => 0,
         }
     }
@@ -172,7 +226,7 @@ impl Layer {
                 Packed::Recurrent(Box::new(shape.pack(inputs, state, bias, backward)))
             }
             Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => Packed::Nothing,
-            Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) => Packed::Nothing,
+            Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) | Self::Add { .. } => Packed::Nothing,
             Self::Norm { .. } | Self::GroupNorm { .. } | Self::LastState(_) | Self::Flatten => Packed::Nothing,
         }
     }
@@ -204,8 +258,10 @@ impl Layer {
             (Self::AveragePool(pooling), _) => pooling.average(input, output),
             (Self::GlobalAverage { pixels }, _) => global_average(input, *pixels, output),
             (Self::Shuffle(shuffle), _) => shuffle.forward(input, output),
-            // The network does batch norms and dropout itself; what is left changes no number.
-            (Self::Norm { .. } | Self::Dropout { .. } | Self::Flatten, _) => input.clone_into(output),
+            // The network does batch norms, dropout and sums itself; what is left changes no number.
+            (Self::Norm { .. } | Self::Dropout { .. } | Self::Add { .. } | Self::Flatten, _) => {
+                input.clone_into(output)
+            }
             (Self::Convolution { .. }, Packed::Nothing | Packed::Recurrent(_))
             | (Self::Recurrent { .. }, Packed::Nothing | Packed::Convolution(_)) => input.clone_into(output),
         }
@@ -234,7 +290,7 @@ impl Layer {
         way: &mut WayBack,
         further: bool,
     ) {
-        let WayBack { upper, back, scratch, gradients } = way;
+        let WayBack { upper, back, scratch, gradients, .. } = way;
         match (self, packed) {
             (Self::Convolution { shape, weight, bias, relu }, Packed::Convolution(packed)) => {
                 if *relu {
@@ -271,7 +327,9 @@ impl Layer {
             (Self::AveragePool(pooling), _) => pooling.average_back(upper, back),
             (Self::GlobalAverage { pixels }, _) => global_average_back(upper, *pixels, back),
             (Self::Shuffle(shuffle), _) => shuffle.backward(upper, back),
+            (Self::Add { relu: true, .. }, _) => return relu_back(output, upper),
             (Self::LastState(_) | Self::Norm { .. } | Self::Dropout { .. } | Self::Flatten, _)
+            | (Self::Add { relu: false, .. }, _)
             | (Self::Convolution { .. }, Packed::Nothing | Packed::Recurrent(_))
             | (Self::Recurrent { .. }, Packed::Nothing | Packed::Convolution(_)) => return,
         }

@@ -13,7 +13,7 @@ use super::{Gradients, Parameter};
 use crate::error::{Error, Result};
 use crate::layers::{LayerSpec, PlannedLayer};
 use crate::simd::lanes;
-use crate::trainer::kernels::{Block, BlockMoments, Moments, mask, pack, unpack};
+use crate::trainer::kernels::{Block, BlockMoments, Moments, mask, pack, sum, unpack};
 
 /// The layers on feature maps.
 #[derive(Debug, Clone)]
@@ -74,7 +74,10 @@ impl Maps {
         let covered = start..last + 1 + behind;
         let embedding = Embedding::of(planned);
         let looked_up = usize::from(embedding.is_some());
-        let layers = Layer::chain(&planned[start + looked_up..covered.end], looked_up);
+        let layers = Layer::chain(&planned[start + looked_up..covered.end], looked_up).map_err(|(at, problem)| {
+            let setting = format!("layers[{}] (add)", start + looked_up + at);
+            Error::Config { setting, problem }
+        })?;
         let before = 2 * planned[..start].iter().filter(|layer| has_weights(layer)).count();
         let parameters = looked_up + layers.iter().map(Layer::parameters).sum::<usize>();
         let first_trained = layers.iter().position(|layer| layer.parameters() > 0).unwrap_or(layers.len());
@@ -115,10 +118,19 @@ impl Maps {
                 rows.par_chunks(self.input * lanes()).map(block).collect()
             }
         };
+        let added =
+            |at: usize| self.layers.iter().any(|layer| matches!(layer, Layer::Add { source, .. } if *source == at));
         blocks.par_iter_mut().for_each(|block| {
-            let (mut output, mut scratch) = (Vec::new(), Vec::new());
-            for (layer, packed) in self.layers.iter().zip(&packed) {
+            let (mut output, mut scratch, mut kept) = (Vec::new(), Vec::new(), Vec::<(usize, Vec<f32>)>::new());
+            for (at, (layer, packed)) in self.layers.iter().zip(&packed).enumerate() {
+                if added(at) {
+                    kept.push((at, block.values.clone()));
+                }
                 match layer {
+                    Layer::Add { source, relu } => {
+                        let Some((_, other)) = kept.iter().find(|(at, _)| at == source) else { continue };
+                        sum(&block.values, other, *relu, &mut output);
+                    }
                     Layer::Dropout { .. } => continue,
                     Layer::Norm { index, .. } => {
                         layer.normalise(parameters, &moments[*index], &block.values, &mut output);
@@ -173,6 +185,7 @@ impl Maps {
                     let (input, output) = (&before[at], &mut after[0]);
                     match &self.layers[at] {
                         Layer::Dropout { index } => mask(input, &masks[*index].values, output),
+                        Layer::Add { source, relu } => sum(input, &before[*source], *relu, output),
                         layer @ Layer::Norm { index, .. } => {
                             layer.normalise(parameters, &moments[*index], input, output);
                         }
@@ -233,7 +246,7 @@ impl Maps {
             let first = run.start + usize::from(norm.is_some());
             blocks.par_iter_mut().for_each(|block| {
                 for at in (first.max(self.last_back)..run.end).rev() {
-                    block.pass_back(&self.layers[at], (parameters, &packed[at]), at, self.goes_further(at));
+                    self.pass_back(block, (parameters, &packed[at]), at);
                 }
             });
             let Some((layer, moments, scale, offset)) = norm else { continue };
@@ -249,6 +262,7 @@ impl Maps {
                 blocks.par_iter_mut().for_each(|block| {
                     let BlockTape { samples, values, way, .. } = block;
                     layer.norm_back(parameters, moments, &sums, (&values[run.start], *samples), &mut way.upper);
+                    way.join(run.start);
                 });
             }
         }
@@ -265,6 +279,20 @@ impl Maps {
         });
         let input = self.has_front().then(|| unpack(blocks.iter().map(|block| (&block.way.upper[..], block.samples))));
         Gradients { parameters: gradients, input }
+    }
+
+    /// Replaces the gradient of a layer's output by that of its input.
+    fn pass_back(&self, block: &mut BlockTape, of_layer: (&[Parameter], &Packed), at: usize) {
+        let further = self.goes_further(at);
+        block.pass_back(&self.layers[at], of_layer, at, further);
+        if let Layer::Add { source, .. } = &self.layers[at]
+            && self.goes_further(*source)
+        {
+            block.way.skip(*source);
+        }
+        if further {
+            block.way.join(at);
+        }
     }
 
     /// Moves the running statistics towards those of the batch.
@@ -291,6 +319,8 @@ impl BlockTape {
         let mut first = Block { values: std::mem::take(&mut self.way.upper), samples: 0 };
         first.fill(upper, elements);
         self.way.upper = first.values;
+        self.way.skipped.resize_with(self.values.len(), Vec::new);
+        self.way.skipped.iter_mut().for_each(Vec::clear);
         self.way.gradients.resize_with(looked_up + parameters.len(), Vec::new);
         for (gradient, parameter) in self.way.gradients[looked_up..].iter_mut().zip(parameters) {
             gradient.clear();

@@ -1,14 +1,15 @@
 //! The two networks of `mnist-vae`.
 
+use super::Sizes;
 use crate::layers::{Architecture, LayerSpec};
 
 /// Numbers of a code of `mnist-vae`; training leaves about half of them unused.
 const LATENT: usize = 40;
 
-pub(super) fn encoder(height: usize, width: usize, _classes: usize) -> Architecture {
+pub(super) fn encoder(sizes: &Sizes) -> Architecture {
     let conv = |channels| LayerSpec::Conv2d { channels, kernel: 3, stride: 2, padding: 1, groups: 1, bias: true };
     Architecture {
-        input: vec![1, height, width],
+        input: sizes.input(),
         layers: vec![
             LayerSpec::Rescale { scale: 1.0 / 255.0 },
             conv(16),

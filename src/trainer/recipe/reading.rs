@@ -17,9 +17,15 @@ pub(super) struct Reading {
     target: String,
     /// Auto, classification or regression.
     task: String,
-    /// Auto, as_is or drawing.
+    /// Auto, as_is, drawing or photo.
     #[serde(default)]
     transform: String,
+    /// Auto, rgb or grey.
+    #[serde(default)]
+    colour: String,
+    /// Stretch, crop or letterbox.
+    #[serde(default)]
+    image_fit: String,
     /// The character between cells.
     #[serde(default)]
     separator: String,
@@ -63,6 +69,8 @@ impl Reading {
             task,
             image_size,
             transform,
+            colour,
+            image_fit,
             separator,
             decimal,
             header,
@@ -78,6 +86,8 @@ impl Reading {
         let character = |character: &Option<char>| character.map(String::from).unwrap_or_default();
         Self {
             transform: word(transform),
+            colour: word(colour),
+            image_fit: image_fit.map_or_else(String::new, word),
             separator: character(separator),
             decimal: character(decimal),
             header: header.map_or("", |header| if header { "yes" } else { "no" }).to_owned(),
@@ -118,6 +128,8 @@ impl Reading {
             task: read("reading.task", &self.task)?,
             image_size,
             transform: choice("reading.transform", &self.transform)?.unwrap_or_default(),
+            colour: choice("reading.colour", &self.colour)?.unwrap_or_default(),
+            image_fit: choice("reading.image_fit", &self.image_fit)?,
             separator: character("reading.separator", &self.separator)?,
             decimal: character("reading.decimal", &self.decimal)?,
             header: yes_or_no("reading.header", &self.header)?,
@@ -166,7 +178,7 @@ fn read<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::{DataFormat, PictureChoice, TaskChoice};
+    use crate::repository::{ColourChoice, DataFormat, FitChoice, PictureChoice, TaskChoice};
     use crate::signature::TokenSplit;
 
     #[test]
@@ -177,6 +189,8 @@ mod tests {
             task: TaskChoice::Regression,
             image_size: Some([28, 32]),
             transform: PictureChoice::Drawing,
+            colour: ColourChoice::Grey,
+            image_fit: Some(FitChoice::Letterbox),
             separator: Some('\t'),
             decimal: Some(','),
             header: Some(false),

@@ -8,7 +8,7 @@ use weir::layers::{Architecture, LayerSpec};
 use weir::tensor::Tensor;
 use weir::trainer::{
     Classifier, DataOptions, DataSource, EpochReport, Family, FitSettings, FitState, Network, Optimizer, PRESETS,
-    RunDir, StepReport, TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
+    RunDir, Sizes, StepReport, TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
 };
 
 use crate::engine::onnxruntime;
@@ -101,7 +101,13 @@ fn every_family_is_served_as_it_was_trained_in_both_engines() {
     let data = DataSource::read(small_data(600, 100).path(), &DataOptions::default()).unwrap();
     let engines = Engines::new(onnxruntime());
     let classifiers = PRESETS.iter().filter(|preset| matches!(preset.family, Family::Network));
-    let presets = classifiers.map(|preset| (preset.name, (preset.architecture)(28, 28, 10), settings(preset)));
+    let presets = classifiers.map(|preset| {
+        (
+            preset.name,
+            (preset.architecture)(&Sizes { channels: 1, height: 28, width: 28, outputs: 10, samples: 1000 }),
+            settings(preset),
+        )
+    });
     let cells = [LayerSpec::Gru { units: 20 }, LayerSpec::Lstm { units: 7 }].map(|cell| Architecture {
         input: vec![1, 28, 28],
         layers: vec![

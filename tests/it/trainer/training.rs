@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use weir::error::{Error, Result};
 use weir::repository::VersionFiles;
 use weir::trainer::{
-    Classifier, DataOptions, DataSource, EpochReport, FitSettings, FitState, Optimizer, Regime, RunDir, StepReport,
-    TaskOptions, TrainOutcome, TrainRequest, Watch, fit, preset, train,
+    Classifier, DataOptions, DataSource, EpochReport, FitSettings, FitState, Optimizer, Regime, RunDir, Sizes,
+    StepReport, TaskOptions, TrainOutcome, TrainRequest, Watch, fit, preset, train,
 };
 
 use crate::fixtures::{mnist, small_data, write_idx};
@@ -227,7 +227,11 @@ fn a_checkpoint_of_another_network_or_a_damaged_one_is_refused() {
 fn learning_happens() {
     let data = DataSource::read(small_data(2000, 100).path(), &DataOptions::default()).unwrap();
     let preset = preset("mnist-mlp").unwrap();
-    let network = Classifier::new(&(preset.architecture)(28, 28, 10), 0).unwrap();
+    let network = Classifier::new(
+        &(preset.architecture)(&Sizes { channels: 1, height: 28, width: 28, outputs: 10, samples: 1000 }),
+        0,
+    )
+    .unwrap();
     let settings =
         FitSettings { epochs: 3, batch_size: 32, seed: 0, optimizer: Optimizer::adam(1e-3), regime: Regime::default() };
     let mut state = FitState::new(network, &settings);

@@ -7,10 +7,12 @@ use super::numbers::Style;
 use super::seen::{MAX_CATEGORIES, Seen};
 use super::sequences::SequenceLayout;
 use crate::error::Result;
+use crate::repository::{FitChoice, ReadSettings};
 use crate::signature::{ColumnKind, DateOrder};
+use crate::trainer::dataset::Expected;
 use crate::trainer::dataset::faults::unusable;
 use crate::trainer::dataset::names::listed;
-use crate::trainer::dataset::{Expected, picture};
+use crate::trainer::dataset::picture::Chosen;
 
 /// From this side on, a square of nameless columns of whole numbers from 0 to 255 is a picture.
 const SURE_SIDE: usize = 14;
@@ -23,7 +25,7 @@ pub(super) enum Layout {
     /// A column for each pixel of a picture of this height and width.
     Pixels { columns: Vec<usize>, size: [u32; 2] },
     /// A column with a picture's file, or its name in this folder; all are brought to this height and width.
-    Pictures { column: usize, folder: Option<PathBuf>, size: [u32; 2] },
+    Pictures { column: usize, folder: Option<PathBuf>, size: [u32; 2], fit: FitChoice },
     /// A column with a sequence.
     Sequences(SequenceLayout),
 }
@@ -177,21 +179,16 @@ impl Look<'_> {
             (None, Some((column, folder))) => (column, Some(folder)),
             (None, None) => return None,
         };
-        let commonest = || picture::commonest(self.sizes.iter().copied()).map(|(width, height)| [height, width]);
-        let size = asked.or_else(commonest)?;
+        let settings = ReadSettings { image_size: asked, ..self.settings.clone() };
+        let Chosen { size, fit, note } = Chosen::of(&self.sizes, &settings)?;
         let others: Vec<String> =
             self.features.iter().filter(|index| **index != column).map(|index| self.columns[*index].clone()).collect();
         let how = if folder.is_some() { "pictures are the files that column" } else { "pictures are in column" };
         let names = if folder.is_some() { " names" } else { "" };
         let left_out = if others.is_empty() { String::new() } else { format!("; left out: {}", listed(&others)) };
         self.notes.push(format!("{how} {}{names}{left_out}", self.columns[column]));
-        if asked.is_none() {
-            let [height, width] = size;
-            self.notes.push(format!(
-                "pictures are brought to the commonest size, {height}x{width}; --image-size HxW says another"
-            ));
-        }
-        Some(Layout::Pictures { column, folder, size })
+        self.notes.extend(note);
+        Some(Layout::Pictures { column, folder, size, fit })
     }
 }
 

@@ -8,7 +8,7 @@ use super::files::TableFile;
 use super::seen::Seen;
 use super::sequences::SeenSequences;
 use crate::error::{Error, Result};
-use crate::repository::ReadSettings;
+use crate::repository::{PictureChoice, ReadSettings};
 use crate::trainer::dataset::collect::Split;
 use crate::trainer::dataset::faults::{Faults, unusable};
 use crate::trainer::dataset::picture;
@@ -70,7 +70,7 @@ impl Look<'_> {
                 }
                 if let Some((column, folder)) = &self.named
                     && let Cell::Text(name) = cells[*column]
-                    && self.settings.image_size.is_none()
+                    && (self.settings.image_size.is_none() || self.settings.transform == PictureChoice::Photo)
                 {
                     self.sizes.extend(fs::read(folder.join(name)).ok().and_then(|file| picture::size(&file)));
                 }

@@ -18,6 +18,7 @@ use crate::trainer::dataset::DataOptions;
 use crate::trainer::dataset::collect::Parts;
 use crate::trainer::dataset::faults::{Faults, unusable};
 use crate::trainer::dataset::names::Names;
+use crate::trainer::dataset::picture::Pictures;
 
 /// The result of reading.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub(in crate::trainer::dataset) fn read(
     let files = open(path, format, &options.reading)?;
     let schema = schema(&files, options)?;
     let columns = files[0].table.columns();
-    let mut reader = Reader::new(&schema, columns, options);
+    let mut reader = Reader::new(&schema, columns, options)?;
     let mut sha256 = BTreeMap::new();
     for file in &files {
         let name = file.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -63,7 +64,7 @@ pub(in crate::trainer::dataset) fn read(
         })?;
     }
     let mut notes = reader.notes();
-    let Reader { collector, names, sequences, transform, inverted, sums, .. } = reader;
+    let Reader { mut collector, names, sequences, mut pictures, sums, .. } = reader;
     if let Layout::Columns(kept) = &schema.layout
         && options.expected.is_none()
         && let Some((kept, names)) = kept.iter().zip(&names).find(|(_, names)| names.len() > MAX_CATEGORIES)
@@ -78,17 +79,16 @@ pub(in crate::trainer::dataset) fn read(
     }
     let target = schema.target.map(|(target, _)| columns[target].clone());
     let titles = target.as_ref().map(|target| files[0].table.class_names(target)).unwrap_or_default();
+    pictures.as_mut().map(|pictures| pictures.settle(&mut collector)).transpose()?;
     let mut parts = collector.finish(&path.display().to_string(), options, &titles, faults)?;
-    if let Some(transform) = &transform {
-        notes.extend(inverted.note(transform, options.reading.transform));
-    }
+    notes.extend(pictures.as_ref().and_then(Pictures::note));
     if !sums.is_empty() {
         sha256.insert("*".into(), sha256_hex(sums.as_bytes()));
     }
     let columns = columns_of(&schema, columns, &names, options);
     parts.notes.splice(0..0, schema.notes.into_iter().chain(notes));
     let sequence = sequences.map(SequenceReader::finish);
-    Ok(Read { parts, image: transform.map(Into::into), columns, sequence, target, sha256 })
+    Ok(Read { parts, image: pictures.map(Pictures::transform), columns, sequence, target, sha256 })
 }
 
 /// Returns the columns of the samples: those of the model that they are for, or else what was met.

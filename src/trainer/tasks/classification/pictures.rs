@@ -7,7 +7,7 @@ use super::report::ClassificationReport;
 use crate::error::Result;
 use crate::report::{Color, Theme};
 use crate::trainer::dataset::Dataset;
-use crate::trainer::images::encode;
+use crate::trainer::images::{encode, pixels};
 
 /// Red, green and blue.
 type Rgb = [u8; 3];
@@ -147,9 +147,14 @@ pub(super) fn mistakes(report: &ClassificationReport, data: &Dataset) -> Result<
     let mut picture = Picture::new(tile.0 * COLUMNS.min(report.mistakes.len()), tile.1 * rows);
     for (place, mistake) in report.mistakes.iter().enumerate() {
         let corner = (place % COLUMNS * tile.0 + 3, place / COLUMNS * tile.1 + 3);
-        for (index, grey) in data.image(mistake.index)?.iter().enumerate() {
+        let pixels = pixels(data, mistake.index)?;
+        for (index, pixel) in pixels.chunks_exact(data.channels).enumerate() {
             let at = (corner.0 + index % data.width * zoom, corner.1 + index / data.width * zoom);
-            picture.fill(at, (zoom, zoom), [*grey; 3]);
+            picture.fill(
+                at,
+                (zoom, zoom),
+                if let &[red, green, blue] = pixel { [red, green, blue] } else { [pixel[0]; 3] },
+            );
         }
         let caption = (corner.0 + data.width * zoom / 2, corner.1 + data.height * zoom + 3 + DIGIT_HEIGHT / 2);
         picture.write(caption, &format!("{}>{}", mistake.truth, mistake.predicted), INK);

@@ -3,11 +3,11 @@
 use std::fs;
 
 use crate::error::Result;
-use crate::repository::sha256_hex;
-use crate::signature::{DateOrder, DrawingTransform, Fit, Polarity};
+use crate::repository::{FitChoice, sha256_hex};
+use crate::signature::{DateOrder, Fit};
 use crate::trainer::dataset::collect::{Collector, Split, Target};
 use crate::trainer::dataset::names::Names;
-use crate::trainer::dataset::picture::{self, Inverted};
+use crate::trainer::dataset::picture::Pictures;
 use crate::trainer::dataset::store::{Element, StoreWriter};
 use crate::trainer::dataset::table::cells::{Cell, is_dash};
 use crate::trainer::dataset::table::infer::{Learned, Schema};
@@ -31,8 +31,7 @@ pub(super) struct Reader<'a> {
     /// By kept column: a text that the model does not know.
     unknown: Vec<Option<String>>,
     pub(super) sequences: Option<SequenceReader>,
-    pub(super) transform: Option<DrawingTransform>,
-    pub(super) inverted: Inverted,
+    pub(super) pictures: Option<Pictures>,
     /// The SHA-256 of each picture file.
     pub(super) sums: String,
     /// True if every row is a sample, whatever it may be learned for.
@@ -47,17 +46,26 @@ enum TargetCell {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(schema: &'a Schema, columns: &'a [String], options: &DataOptions) -> Self {
-        let (mut transform, mut sequences) = (None, None);
-        let (kind, [height, width]) = match &schema.layout {
-            Layout::Columns(kept) => (SampleKind::Rows, [1, kept.len()]),
-            Layout::Pixels { size, .. } | Layout::Pictures { size, .. } => {
-                let is_pixels = matches!(schema.layout, Layout::Pixels { .. });
-                let drawn = if is_pixels { Fit::CentreOfMass } else { Fit::Stretch };
-                transform = Some(picture::transform(options, *size, drawn));
-                (SampleKind::Images, size.map(|side| side as usize))
+    /// Prepares for the rows of a table.
+    ///
+    /// # Errors
+    /// As [`Pictures::new`].
+    pub(super) fn new(schema: &'a Schema, columns: &'a [String], options: &DataOptions) -> Result<Self> {
+        let (mut pictures, mut sequences) = (None, None);
+        let (kind, shape) = match &schema.layout {
+            Layout::Columns(kept) => (SampleKind::Rows, [1, 1, kept.len()]),
+            Layout::Pixels { size, .. } => {
+                let made = Pictures::new(options, *size, Fit::CentreOfMass, FitChoice::Stretch)?;
+                (SampleKind::Images, pictures.insert(made).shape())
             }
-            Layout::Sequences(layout) => (SampleKind::Sequences, sequences.insert(SequenceReader::new(layout)).size()),
+            Layout::Pictures { size, fit, .. } => {
+                let made = Pictures::new(options, *size, Fit::Stretch, *fit)?;
+                (SampleKind::Images, pictures.insert(made).shape())
+            }
+            Layout::Sequences(layout) => {
+                let [steps, channels] = sequences.insert(SequenceReader::new(layout)).size();
+                (SampleKind::Sequences, [1, steps, channels])
+            }
         };
         let element = if kind == SampleKind::Images { Element::Pixel } else { Element::Float };
         let kept = if let Layout::Columns(kept) = &schema.layout { kept.len() } else { 0 };
@@ -70,22 +78,21 @@ impl<'a> Reader<'a> {
             }
             known = Some(names.iter().map(|names| (names.len(), 0)).collect());
         }
-        let writer = StoreWriter::new(element, height * width, options.memory);
-        Self {
+        let writer = StoreWriter::new(element, shape.iter().product(), options.memory);
+        Ok(Self {
             schema,
             columns,
-            collector: Collector::new(writer, kind, [height, width]),
+            collector: Collector::new(writer, kind, shape),
             names,
             known,
             unknown: vec![None; kept],
             sequences,
-            transform,
-            inverted: Inverted::default(),
+            pictures,
             sums: String::new(),
             has_no_target: expected.is_some_and(|expected| !expected.needs_target),
             floats: Vec::new(),
             pixels: Vec::new(),
-        }
+        })
     }
 
     /// Keeps a row, or says what is wrong with it.
@@ -196,10 +203,10 @@ impl<'a> Reader<'a> {
                 if folder.is_some() {
                     self.sums.push_str(&format!("{}\n", sha256_hex(&file)));
                 }
-                let Some(transform) = &self.transform else { return Ok(()) };
-                let prepared = picture::pixels(&file, transform);
-                let prepared = prepared.map_err(|problem| format!("column {}: {problem}", self.columns[*column]))?;
-                self.pixels = self.inverted.counted(prepared);
+                let Some(pictures) = &mut self.pictures else { return Ok(()) };
+                let picture = pictures.read(&file);
+                let picture = picture.map_err(|problem| format!("column {}: {problem}", self.columns[*column]))?;
+                self.pixels = pictures.counted(picture);
                 Ok(())
             }
         }
@@ -237,9 +244,10 @@ impl<'a> Reader<'a> {
             let number = cells[index].number().filter(|number| (0.0..=255.0).contains(number));
             pixels.push(number.ok_or_else(|| self.refuse(index, cells, "a pixel from 0 to 255"))? as u8);
         }
-        if let Some(transform) = self.transform.as_ref().filter(|transform| transform.polarity != Polarity::AsIs) {
-            let prepared = picture::drawn(pixels, transform).map_err(|error| error.to_string())?;
-            pixels = self.inverted.counted(prepared);
+        if let Some(pictures) = &mut self.pictures {
+            let size = [pictures.shape()[1], pictures.shape()[2]];
+            let picture = pictures.drawn(pixels, size).map_err(|error| error.to_string())?;
+            pixels = pictures.counted(picture);
         }
         self.pixels = pixels;
         Ok(())

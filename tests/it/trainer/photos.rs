@@ -1,0 +1,240 @@
+//! Photos: colour is kept, training and serving make the same tensor of a file, and what is published answers to it as
+//! the evaluation did.
+
+use std::io::Cursor;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ImageFormat, RgbImage};
+use weir::repository::{ColourChoice, FitChoice, PictureChoice, ReadSettings, VersionFiles};
+use weir::signature::{Colour, ImageTransform};
+use weir::tensor::Data;
+use weir::trainer::{
+    Augment, DataOptions, DataSource, Regime, TaskOptions, TaskReport, evaluate_version, preset, read_for,
+};
+use weir::transform::{ImageLimits, PolarityChoice, append_image};
+
+use super::data::Workshop;
+use crate::fixtures::{mnist, small_data};
+use crate::support::TestApp;
+
+const LIMITS: ImageLimits = ImageLimits { max_pixels: 1 << 22 };
+
+/// Numbers that seem random, from 0 to 255.
+fn noise(seed: usize) -> impl FnMut() -> u8 {
+    let mut state = seed as u64 * 7919 + 12345;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    }
+}
+
+/// A picture of noise whose tint is red or blue, at the same luma.
+fn tinted(red: bool, [width, height]: [u32; 2], seed: usize) -> RgbImage {
+    let mut noise = noise(seed);
+    RgbImage::from_fn(width, height, |_, _| {
+        let luma = f32::from(noise()) / 4.0 + 90.0;
+        let tint = if red { [60.0, -30.56, 0.0] } else { [0.0, -11.65, 60.0] };
+        image::Rgb(tint.map(|tint| (luma + tint).round() as u8))
+    })
+}
+
+fn file(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    if format == ImageFormat::Jpeg {
+        JpegEncoder::new_with_quality(&mut file, 95).encode_image(picture).unwrap();
+    } else {
+        DynamicImage::ImageRgb8(picture.clone()).write_to(&mut file, format).unwrap();
+    }
+    file.into_inner()
+}
+
+/// Photos of two classes, which only their colours tell, in several sizes and formats.
+fn write_tinted(shop: &Workshop, count: usize) {
+    for index in 0..count {
+        let (format, ending) = [(ImageFormat::Jpeg, "jpg"), (ImageFormat::Png, "png")][index / 2 % 2];
+        let size = [[16, 16], [20, 16], [16, 24]][index % 3];
+        let class = ["blue", "red"][index % 2];
+        shop.write(&format!("tints/{class}/{index}.{ending}"), file(&tinted(index % 2 == 1, size, index), format));
+    }
+}
+
+fn with(change: impl FnOnce(&mut ReadSettings)) -> TaskOptions {
+    let mut reading = ReadSettings::default();
+    change(&mut reading);
+    TaskOptions { data: DataOptions { reading, ..DataOptions::default() }, ..TaskOptions::default() }
+}
+
+fn accuracy(report: &TaskReport) -> f64 {
+    let TaskReport::Classification(report) = report else { panic!("classes are learned") };
+    report.full.evaluation.summary.accuracy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_colour_tells_is_learned_and_a_posted_photo_is_answered_as_the_evaluation_did() {
+    let shop = Workshop::of("cnn-tiny");
+    write_tinted(&shop, 240);
+    let outcome = shop.train("tints", 5, TaskOptions::default()).unwrap();
+    assert!(accuracy(&outcome.report) > 0.99, "{}", accuracy(&outcome.report));
+    let (_, folder) = outcome.published.unwrap();
+    let manifest = VersionFiles::read(&folder, 1 << 30).unwrap().manifest.unwrap();
+    let Some(ImageTransform::Picture(transform)) = &manifest.transform.image else { panic!("photos") };
+    assert_eq!((transform.colour, transform.width, transform.height), (Colour::Rgb, 16, 16));
+    assert_eq!(manifest.signature.inputs[0].sample_shape().unwrap(), [3, 16, 16]);
+    let page = std::fs::read_to_string(outcome.run.join("report.html")).unwrap();
+    assert!(page.contains("<html"), "there is a report");
+
+    let data = read_for(&folder, &shop.path("tints"), DataOptions::default()).unwrap();
+    let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
+    let app = TestApp::with(&shop.path("models"), |_| {}).await;
+    for index in 0..data.test.len() {
+        let (path, _) = data.test.origin(index);
+        let kind = if path.ends_with("jpg") { "image/jpeg" } else { "image/png" };
+        let answer = app.post("/models/mine/predict", kind, std::fs::read(path).unwrap()).await;
+        let best = &answer.json()["predictions"][0];
+        let expected = evaluated.predictions.iter().nth(index).unwrap().1;
+        let class = best["class"].as_u64().unwrap() as usize;
+        assert!((best["confidence"].as_f64().unwrap() - f64::from(expected[class])).abs() < 1e-5, "{path}: {best}");
+        assert!(expected.iter().all(|other| *other <= expected[class]), "{path}");
+    }
+
+    let grey = shop.train("tints", 5, with(|reading| reading.colour = ColourChoice::Grey)).unwrap();
+    assert!((0.2..0.8).contains(&accuracy(&grey.report)), "grey is chance: {}", accuracy(&grey.report));
+}
+
+#[test]
+fn training_and_serving_make_the_same_tensor_of_every_format() {
+    let formats = [
+        (ImageFormat::Png, "png"),
+        (ImageFormat::Jpeg, "jpg"),
+        (ImageFormat::WebP, "webp"),
+        (ImageFormat::Gif, "gif"),
+        (ImageFormat::Bmp, "bmp"),
+        (ImageFormat::Tiff, "tiff"),
+    ];
+    let shop = Workshop::of("cnn");
+    let mut csv = "path,label\n".to_owned();
+    for (place, (format, ending)) in formats.into_iter().enumerate() {
+        for index in 0..4 {
+            let seed = place * 4 + index;
+            let size = [[31, 17], [64, 48], [16, 40], [25, 25]][index];
+            let name = format!("{}/{seed}.{ending}", ["a", "b"][index % 2]);
+            shop.write(&format!("photos/{name}"), file(&tinted(index % 2 == 0, size, seed), format));
+            csv.push_str(&format!("{name},{}\n", ["a", "b"][index % 2]));
+        }
+    }
+    for (colour, fit) in [
+        (ColourChoice::Auto, FitChoice::Crop),
+        (ColourChoice::Grey, FitChoice::Stretch),
+        (ColourChoice::Rgb, FitChoice::Letterbox),
+    ] {
+        let mut options = with(|reading| {
+            reading.transform = PictureChoice::Photo;
+            (reading.colour, reading.image_fit) = (colour, Some(fit));
+        });
+        for memory in [1 << 30, 0] {
+            options.data.memory = memory;
+            let source = DataSource::read(&shop.path("photos"), &options.data).unwrap();
+            assert_eq!(source.train.is_spilled(), memory == 0);
+            same_tensors(&source);
+        }
+    }
+    shop.write("photos/list.csv", csv);
+    let options = with(|reading| reading.transform = PictureChoice::Photo).data;
+    let source = DataSource::read(&shop.path("photos/list.csv"), &options).unwrap();
+    let folders = shop.path("photos");
+    let image = source.image.clone().unwrap();
+    for index in 0..source.train.len() {
+        let row = source.train.origin(index).1.unwrap() as usize;
+        let listed = std::fs::read_to_string(folders.join("list.csv")).unwrap();
+        let name = listed.lines().nth(row).unwrap().split(',').next().unwrap().to_owned();
+        let served = served(&std::fs::read(folders.join(&name)).unwrap(), &image);
+        assert_eq!(source.train.inputs(index..index + 1).unwrap(), served, "{name}");
+    }
+}
+
+/// What serving makes of a file.
+fn served(file: &[u8], image: &ImageTransform) -> Vec<f32> {
+    let mut data = Data::Float32(Vec::new());
+    append_image(file, image, LIMITS, PolarityChoice::Auto, &mut data).unwrap();
+    let Data::Float32(elements) = data else { panic!("32-bit floats") };
+    elements
+}
+
+fn same_tensors(source: &DataSource) {
+    let image = source.image.as_ref().unwrap();
+    for part in [&source.train, &source.test] {
+        for index in 0..part.len() {
+            let (path, _) = part.origin(index);
+            let served = served(&std::fs::read(path).unwrap(), image);
+            assert_eq!(part.inputs(index..index + 1).unwrap(), served, "{path}");
+        }
+    }
+}
+
+#[test]
+fn photos_without_colour_are_grey_and_it_is_said() {
+    let shop = Workshop::of("cnn");
+    for index in 0..12 {
+        let mut noise = noise(index);
+        let grey = RgbImage::from_fn(18, 16, |_, _| image::Rgb([noise(); 3]));
+        let (format, ending) = [(ImageFormat::Jpeg, "jpg"), (ImageFormat::Png, "png")][index % 2];
+        shop.write(&format!("grey/{}/{index}.{ending}", ["a", "b"][index / 2 % 2]), file(&grey, format));
+    }
+    let options = with(|reading| reading.transform = PictureChoice::Photo).data;
+    for memory in [1 << 30, 100] {
+        let source = DataSource::read(&shop.path("grey"), &DataOptions { memory, ..options.clone() }).unwrap();
+        assert_eq!((source.train.channels, source.train.width, source.train.height), (1, 18, 16));
+        assert!(source.notes.iter().any(|note| note.contains("no photo has colour")), "{:?}", source.notes);
+        same_tensors(&source);
+    }
+    let options = with(|reading| {
+        (reading.transform, reading.colour) = (PictureChoice::Photo, ColourChoice::Rgb);
+    });
+    assert_eq!(DataSource::read(&shop.path("grey"), &options.data).unwrap().train.channels, 3);
+}
+
+#[test]
+fn idx_files_are_photos_too_and_drawings_stay_drawings() {
+    let folder = small_data(60, 20);
+    let options = with(|reading| reading.transform = PictureChoice::Photo).data;
+    let source = DataSource::read(folder.path(), &options).unwrap();
+    assert!(matches!(&source.image, Some(ImageTransform::Picture(picture)) if picture.colour == Colour::Grey));
+    assert_eq!(source.train.inputs(0..60).unwrap(), mnist().train.inputs(0..60).unwrap());
+    let shop = Workshop::of("mnist-cnn");
+    std::fs::create_dir(shop.path("digits")).unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, shop.path("digits").join(path.file_name().unwrap())).unwrap();
+    }
+    let refused = shop.train("digits", 1, with(|reading| reading.colour = ColourChoice::Rgb)).unwrap_err().to_string();
+    assert!(refused.contains("colour") && refused.contains("--transform photo"), "{refused}");
+}
+
+#[test]
+fn augmentations_of_photos_leave_the_evaluation_alone() {
+    let shop = Workshop::of("cnn-tiny");
+    write_tinted(&shop, 60);
+    let regime = |augment, cutmix| Regime { augment, cutmix, ..preset("cnn-tiny").unwrap().regime };
+    let strong = Augment {
+        flip_probability: 0.5,
+        crop_area: 0.4,
+        jitter: 0.3,
+        erase_probability: 0.5,
+        ..Augment::moves(5.0, 1.0, 0.1)
+    };
+    let bytes = |augment, cutmix| {
+        let mut request = shop.request("tints", 1, TaskOptions::default());
+        request.fit.regime = regime(augment, cutmix);
+        let run = weir::trainer::RunDir::create(&shop.path("runs"), "cnn-tiny", None).unwrap();
+        let outcome = weir::trainer::train(&request, &run, false, &mut |_, _| {}, &mut super::data::Quiet).unwrap();
+        let folder = outcome.published.unwrap().1;
+        let data = read_for(&folder, &shop.path("tints"), DataOptions::default()).unwrap();
+        let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
+        let TaskReport::Classification(report) = outcome.report else { panic!("classes are learned") };
+        assert_eq!(evaluated.predictions.evaluate(), report.full.evaluation);
+        std::fs::read(folder.join("model.onnx")).unwrap()
+    };
+    let seeded = bytes(strong, 1.0);
+    assert_eq!(seeded, bytes(strong, 1.0), "the same seed gives the same model");
+    assert_ne!(seeded, bytes(Augment::NONE, 0.0));
+}
