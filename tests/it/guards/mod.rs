@@ -1,5 +1,6 @@
 //! Rules that the source code itself must keep.
 
+mod deployment;
 mod functions;
 mod layer_kinds;
 mod layers;
