@@ -14,7 +14,9 @@ use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::monitoring::{DriftReports, DriftWatch, Log, Monitor, keep_gauges};
+use crate::monitoring::{
+    Alarms, DriftReports, DriftWatch, Events, LiveFigures, Log, Monitor, Overseen, keep_gauges, oversee,
+};
 use crate::serving::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, Tuner, TuningStore,
     run_probes,
@@ -34,6 +36,7 @@ pub struct App {
     predictor: Arc<Predictor>,
     manager: Arc<Manager>,
     watch: Option<Watch>,
+    overseen: Overseen,
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
@@ -102,10 +105,7 @@ impl App {
         let watch = config.monitoring.enabled.then(start).transpose()?;
         let serving = &config.serving;
         let load = LoadSettings {
-            // Compute threads, the runtime's workers (one a core) and the load threads.
-            threads: serving.threads
-                + std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-                + config.lifecycle.load_threads.max(config.lifecycle.start_threads),
+            threads: threads(&config),
             max_model_bytes: serving.max_model_bytes,
             image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
             scheduling: serving.scheduling.clone(),
@@ -122,6 +122,7 @@ impl App {
             metrics: metrics.clone(),
             predictor: predictor.clone(),
         }));
+        let overseen = overseen(&config, &metrics, &drift, &predictor);
         let parts = ApiParts {
             predictor: predictor.clone(),
             manager: manager.clone(),
@@ -130,9 +131,11 @@ impl App {
             watch: watch.clone(),
             log,
             drift,
+            alarms: overseen.alarms.clone(),
+            events: overseen.events.clone(),
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, watch, state, stopping })
+        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, watch, overseen, state, stopping })
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -182,10 +185,12 @@ impl App {
         let replay = |interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone()));
         let keep = |watch: &Watch| {
             let (predictor, store) = (self.predictor.clone(), watch.store.clone());
-            tokio::spawn(keep_gauges(predictor, store, closed.clone()))
+            let told = (self.overseen.figures.clone(), self.overseen.events.clone());
+            tokio::spawn(keep_gauges(predictor, store, told, closed.clone()))
         };
+        let oversee = tokio::spawn(oversee(self.overseen.clone(), closed.clone()));
         let probes = self.config.serving.probe_interval.map(replay);
-        probes.into_iter().chain(self.watch.as_ref().map(keep)).collect()
+        probes.into_iter().chain(self.watch.as_ref().map(keep)).chain([oversee]).collect()
     }
 
     /// Accepts and answers until `stop` resolves; then readiness turns false, the grace time passes,
@@ -246,6 +251,27 @@ impl App {
         }
         self.manager.close();
         Ok(shutdown)
+    }
+}
+
+/// Returns the number of threads that run models: compute threads, the runtime's workers (one a core) and load threads.
+fn threads(config: &ServeConfig) -> usize {
+    config.serving.threads
+        + std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        + config.lifecycle.load_threads.max(config.lifecycle.start_threads)
+}
+
+/// Puts together what is looked at for alarms and events.
+fn overseen(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predictor: &Arc<Predictor>) -> Overseen {
+    let events = Arc::new(Events::default());
+    Overseen {
+        predictor: predictor.clone(),
+        drift: drift.clone(),
+        figures: LiveFigures::default(),
+        store: metrics.store.clone(),
+        alarms: Arc::new(Alarms::open(&config.lifecycle.state_dir, metrics.alarms.clone(), events.clone())),
+        events,
+        settings: config.monitoring.alarms,
     }
 }
 

@@ -236,6 +236,11 @@ QUALITY = dashboard("weir-quality", "Weir: quality and drift", [
               (of_model("weir_model_estimated_accuracy_high"), VERSION + " high"),
               (of_model("weir_model_estimate_valid"), VERSION + " holds (1)"), unit="percentunit", high=1),
     ]),
+    ("Alarms", [
+        Panel("Open alarms", (f"sum by (kind, state) (weir_alarms{{{INSTANCE}}}) > 0", "{{kind}} {{state}}"),
+              kind="state-timeline", width=24, steps=[(1, "red")],
+              help="As GET /alarms has them; acknowledged ones are known to somebody."),
+    ]),
     ("Store", [
         Panel("Samples for the store",
               (f"sum by (outcome) (rate(weir_prediction_log_records_total{{{INSTANCE}}}{RATE}))", "{{outcome}}")),

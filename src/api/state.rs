@@ -12,7 +12,7 @@ use super::traces::Traces;
 use crate::config::{CompatMetrics, HttpConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::monitoring::{DriftReports, Monitor};
+use crate::monitoring::{Alarms, DriftReports, Events, Monitor};
 use crate::serving::{Manager, Predictor};
 use crate::store::{Audit, Store};
 use crate::telemetry::LogControl;
@@ -53,6 +53,10 @@ pub struct ApiParts {
     pub log: LogControl,
     /// The reports of drift.
     pub drift: DriftReports,
+    /// The alarms.
+    pub alarms: Arc<Alarms>,
+    /// What happens, for those who listen.
+    pub events: Arc<Events>,
 }
 
 /// What is observed of predictions.
@@ -149,6 +153,16 @@ impl ApiState {
     /// The reports of drift.
     pub fn drift(&self) -> &DriftReports {
         &self.0.parts.drift
+    }
+
+    /// The alarms.
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        &self.0.parts.alarms
+    }
+
+    /// What happens, for those who listen.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.0.parts.events
     }
 
     /// The owner of versions.

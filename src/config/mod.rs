@@ -163,6 +163,21 @@ pub struct MonitoringConfig {
     pub keep_predictions_bytes: u64,
     /// The time for which feedback, and what follows from it, is kept.
     pub keep_feedback: Duration,
+    /// When to alarm.
+    pub alarms: AlarmSettings,
+}
+
+/// Settings of alarms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AlarmSettings {
+    /// The time for which a condition must hold before some alarms are raised, and be gone before any is cleared.
+    pub hold: Duration,
+    /// The fall of the accuracy below that on held-out data, 0 to 1, that raises an alarm.
+    pub accuracy_drop: f64,
+    /// The labels without which the accuracy raises none.
+    pub min_labels: u64,
+    /// The time without labels that raises an alarm where there were some; `None` for never.
+    pub label_gap: Option<Duration>,
 }
 
 /// Settings of watching for changes of the traffic.

@@ -139,6 +139,15 @@ settings! {
     keep_predictions_bytes: u64, "WEIR_KEEP_PREDICTIONS_BYTES", "BYTES", default "2147483648" => 2 << 30;
     /// Days for which feedback and the figures that follow from it are kept
     keep_feedback_days: f64, "WEIR_KEEP_FEEDBACK_DAYS", "DAYS", default "400" => 400.0;
+    /// Seconds for which a condition must hold before it raises an alarm on accuracy or its estimate, and be gone before
+    /// any alarm is cleared
+    alarm_hold_seconds: f64, "WEIR_ALARM_HOLD_SECONDS", "S", default "60" => 60.0;
+    /// Fall of the live accuracy below that on test data, 0 to 1, that raises an alarm; half of it clears the alarm
+    alarm_accuracy_drop: f64, "WEIR_ALARM_ACCURACY_DROP", "SHARE", default "0.02" => 0.02;
+    /// Labels of the last day without which the live accuracy raises no alarm
+    alarm_min_labels: u64, "WEIR_ALARM_MIN_LABELS", "N", default "200" => 200;
+    /// Hours without a label that raise an alarm, where labels came before and answers are given; 0 for never
+    alarm_label_gap_hours: f64, "WEIR_ALARM_LABEL_GAP_HOURS", "HOURS", default "24" => 24.0;
 
     in "Connections";
     /// Most connections at the same time; more wait in the system's backlog

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::options::{ServeOptions, ServeValues, cores};
 use super::{
-    CheckConfig, Control, DriftSettings, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig,
+    AlarmSettings, CheckConfig, Control, DriftSettings, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig,
     MonitoringConfig, SchedulingSettings, ServingConfig,
 };
 use crate::error::Result;
@@ -152,6 +152,24 @@ fn monitoring(values: &ServeValues) -> Result<MonitoringConfig> {
         keep_predictions: values.keep_predictions_days.days()?,
         keep_predictions_bytes: values.keep_predictions_bytes.value,
         keep_feedback: values.keep_feedback_days.days()?,
+        alarms: alarms(values)?,
+    })
+}
+
+fn alarms(values: &ServeValues) -> Result<AlarmSettings> {
+    const YEAR: f64 = 24.0 * 366.0;
+    let (drop, gap) = (&values.alarm_accuracy_drop, &values.alarm_label_gap_hours);
+    if !(drop.value > 0.0 && drop.value < 1.0) {
+        return Err(drop.refuse(format!("must be a share above 0 and below 1, got {}", drop.value)));
+    }
+    if !(0.0..=YEAR).contains(&gap.value) {
+        return Err(gap.refuse(format!("must be from 0 to {YEAR} hours, got {}", gap.value)));
+    }
+    Ok(AlarmSettings {
+        hold: values.alarm_hold_seconds.zero_or_seconds()?,
+        accuracy_drop: drop.value,
+        min_labels: values.alarm_min_labels.value,
+        label_gap: Some(Duration::from_secs_f64(gap.value * 3600.0)).filter(|gap| !gap.is_zero()),
     })
 }
 
@@ -195,6 +213,9 @@ mod tests {
             (ServeOptions { drift_window: Some(99), ..none() }, "drift-window"),
             (ServeOptions { drift_run_length: Some(f64::NAN), ..none() }, "drift-run-length"),
             (ServeOptions { drift_learn_samples: Some(499), ..none() }, "drift-learn-samples"),
+            (ServeOptions { alarm_hold_seconds: Some(-1.0), ..none() }, "alarm-hold-seconds"),
+            (ServeOptions { alarm_accuracy_drop: Some(0.0), ..none() }, "alarm-accuracy-drop"),
+            (ServeOptions { alarm_label_gap_hours: Some(f64::NAN), ..none() }, "alarm-label-gap-hours"),
         ] {
             assert!(options.resolve().unwrap_err().to_string().contains(name), "{name}");
         }

@@ -2,8 +2,9 @@
 //! recording is an atomic addition and never a label look-up.
 //!
 //! Units are base units. Labels have closed sets of names: `model`, `version`, `stage`, `outcome`, `protocol`,
-//! `source`, `stream`.
+//! `source`, `stream`, `kind`, `state`.
 
+mod alarms;
 mod cache;
 mod drift;
 mod grpc;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prometheus::core::Collector;
 use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+pub use alarms::AlarmMetrics;
 pub use cache::CacheMetrics;
 pub use drift::{DriftFamilies, DriftFigures, DriftMetrics, StreamFigures};
 pub use grpc::{GrpcMetrics, code_name};
@@ -26,7 +28,7 @@ pub use http::{HttpMetrics, Protocol};
 pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use pool::PoolMetrics;
 pub use serving::{FeedbackGauges, Outcome, RecordMetrics, ServableMetrics, Source, Stage, Stages};
-pub use store::StoreMetrics;
+pub use store::{StoreCounts, StoreFailures, StoreMetrics};
 pub use training::TrainingMetrics;
 
 use crate::error::{Error, Result};
@@ -58,6 +60,8 @@ pub struct Metrics {
     pub drift: DriftFamilies,
     /// The store of predictions and feedback.
     pub store: StoreMetrics,
+    /// Alarms that are open.
+    pub alarms: AlarmMetrics,
     serving: serving::ServingFamilies,
 }
 
@@ -76,9 +80,10 @@ impl Metrics {
         let drift = DriftFamilies::register(&registry, serving.accuracy())?;
         let lifecycle = LifecycleMetrics::register(&registry)?;
         let store = StoreMetrics::register(&registry)?;
+        let alarms = AlarmMetrics::register(&registry)?;
         register_process(&registry)?;
         let exports_grpc = AtomicBool::new(false);
-        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, drift, store, serving })
+        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, drift, store, alarms, serving })
     }
 
     /// Exports the metrics of gRPC from now on: the server speaks it.

@@ -30,6 +30,39 @@ pub struct StoreMetrics {
     pub bytes: IntGauge,
 }
 
+/// What the store did since the start of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreCounts {
+    /// Samples that were written.
+    pub written: u64,
+    /// Samples that were dropped.
+    pub dropped: u64,
+    /// Pieces of feedback that were joined to a prediction.
+    pub joined: u64,
+    /// Failures.
+    pub failures: StoreFailures,
+}
+
+/// Failures of the store by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreFailures([u64; FAILURES.len()]);
+
+impl StoreFailures {
+    /// Returns the kind of which there are more than there were before.
+    pub fn since(&self, before: &Self) -> Option<&'static str> {
+        let rose = self.0.iter().zip(&before.0).position(|(now, then)| now > then)?;
+        FAILURES.get(rose).copied()
+    }
+
+    /// Makes counts in which only one kind has failures.
+    #[cfg(test)]
+    pub fn of(kind: &str, count: u64) -> Self {
+        let mut counts = Self::default();
+        counts.0.iter_mut().zip(FAILURES).filter(|(_, name)| **name == kind).for_each(|(place, _)| *place = count);
+        counts
+    }
+}
+
 impl StoreMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self> {
         // Every series is there from the beginning, so that the first event is a rise.
@@ -60,6 +93,21 @@ impl StoreMetrics {
             )?,
             bytes: gauge("weir_store_bytes", "Bytes of the predictions that are kept.")?,
         })
+    }
+
+    /// Returns what was counted so far.
+    pub fn counts(&self) -> StoreCounts {
+        let of = |family: &IntCounterVec, label: &str| {
+            family.get_metric_with_label_values(&[label]).map_or(0, |one| one.get())
+        };
+        let mut failures = StoreFailures::default();
+        failures.0.iter_mut().zip(FAILURES).for_each(|(count, kind)| *count = of(&self.errors, kind));
+        StoreCounts {
+            written: of(&self.records, "written"),
+            dropped: of(&self.records, "dropped"),
+            joined: of(&self.feedback, "joined"),
+            failures,
+        }
     }
 
     /// Counts samples that were written.

@@ -87,6 +87,24 @@ pub struct ErrorFigures {
 }
 
 impl FeedbackQuality {
+    /// Figures of a version of which nothing is known.
+    #[cfg(test)]
+    pub(super) fn empty(version: u64) -> Self {
+        Self {
+            version,
+            samples: 0,
+            answered: None,
+            coverage: None,
+            mean_label_delay_seconds: None,
+            accuracy: None,
+            loss: None,
+            confusion: None,
+            classes: None,
+            errors: None,
+            since: None,
+        }
+    }
+
     /// Returns the figures that follow from sums.
     pub fn of(quality: &VersionQuality) -> Self {
         let sums = &quality.sums;

@@ -1,13 +1,17 @@
-//! Keeps the gauges of live quality in line with the store.
+//! Keeps the gauges of live quality in line with the store, and tells those who listen of changes.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::watch;
 
+use super::events::{EventKind, Events};
 use super::figures::FeedbackQuality;
 use crate::error::Result;
-use crate::serving::{Predictor, Servable};
+use crate::ids::{ModelName, Version};
+use crate::serving::{Identity, Predictor, Servable};
 use crate::store::{QualityQuery, Store, Window};
 
 /// The least time between two updates.
@@ -19,17 +23,102 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// The hours before this one whose predictions the gauges are about.
 pub const GAUGE_HOURS: u32 = 24;
 
-/// Updates the gauges of every version that serves whenever labels came, until `stop` turns true.
-pub async fn keep_gauges(predictor: Arc<Predictor>, store: Arc<Store>, mut stop: watch::Receiver<bool>) {
+/// The figures behind the gauges: those of the last day, of versions that serve and have labels.
+#[derive(Debug, Clone, Default)]
+pub struct LiveFigures(Arc<Mutex<Known>>);
+
+type Known = BTreeMap<(ModelName, Version), FeedbackQuality>;
+
+impl LiveFigures {
+    /// Returns the figures of a version.
+    pub fn of(&self, identity: &Identity) -> Option<FeedbackQuality> {
+        self.lock().get(&(identity.model.clone(), identity.version)).cloned()
+    }
+
+    /// Enters what is known of a version; returns true if that is news.
+    fn set(&self, servable: &Servable, figures: Option<&FeedbackQuality>) -> bool {
+        let key = (servable.name.clone(), servable.version);
+        let mut known = self.lock();
+        if known.get(&key) == figures {
+            return false;
+        }
+        match figures {
+            Some(figures) => drop(known.insert(key, figures.clone())),
+            None => drop(known.remove(&key)),
+        }
+        true
+    }
+
+    fn retain(&self, servables: &[Arc<Servable>]) {
+        let serves = |(name, version): &(ModelName, Version)| {
+            servables.iter().any(|servable| servable.name == *name && servable.version == *version)
+        };
+        self.lock().retain(|key, _| serves(key));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Live figures as an event has them.
+#[derive(Debug, Serialize)]
+struct QualityNews<'a> {
+    model: &'a str,
+    version: u64,
+    hours: u32,
+    samples: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    low: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    high: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f64>,
+}
+
+fn tell(events: &Events, servable: &Servable, figures: &FeedbackQuality) {
+    let accuracy = figures.accuracy;
+    let news = QualityNews {
+        model: servable.name.as_str(),
+        version: servable.version.0,
+        hours: GAUGE_HOURS,
+        samples: figures.samples,
+        coverage: figures.coverage,
+        accuracy: accuracy.map(|accuracy| accuracy.value),
+        low: accuracy.map(|accuracy| accuracy.low),
+        high: accuracy.map(|accuracy| accuracy.high),
+        loss: figures.loss.map(|loss| loss.value),
+    };
+    events.publish(EventKind::Quality, Some(servable.name.as_str()), &news);
+}
+
+/// Updates gauges and figures of every version that serves whenever labels came, until `stop` turns true.
+pub async fn keep_gauges(
+    predictor: Arc<Predictor>,
+    store: Arc<Store>,
+    (figures, events): (LiveFigures, Arc<Events>),
+    mut stop: watch::Receiver<bool>,
+) {
     let mut revision = store.revision();
     loop {
         let servables: Vec<Arc<Servable>> = predictor.catalog().servables().cloned().collect();
-        for servable in servables {
-            if let Err(error) = update(&servable, &store).await {
+        for servable in &servables {
+            match update(servable, &store).await {
+                Ok(found) => {
+                    let is_news = figures.set(servable, found.as_ref());
+                    if let Some(found) = found.filter(|_| is_news) {
+                        tell(&events, servable, &found);
+                    }
+                }
                 // The store logs what is wrong with it.
-                tracing::debug!(model = servable.name.as_str(), %error, "live quality is not known");
+                Err(error) => tracing::debug!(model = servable.name.as_str(), %error, "live quality is not known"),
             }
         }
+        figures.retain(&servables);
         let next = async {
             tokio::time::sleep(PAUSE).await;
             // A store that is gone changes no more.
@@ -42,7 +131,8 @@ pub async fn keep_gauges(predictor: Arc<Predictor>, store: Arc<Store>, mut stop:
     }
 }
 
-async fn update(servable: &Servable, store: &Store) -> Result<()> {
+/// Sets the gauges of a version and returns the figures behind them.
+async fn update(servable: &Servable, store: &Store) -> Result<Option<FeedbackQuality>> {
     let query = QualityQuery {
         model: servable.name.to_string(),
         version: Some(servable.version.0),
@@ -54,7 +144,7 @@ async fn update(servable: &Servable, store: &Store) -> Result<()> {
     // Figures of other files under the same number are not those of this version.
     let own = found.iter().find(|quality| quality.version.digest == servable.identity.digest);
     let figures = own.map(FeedbackQuality::of).filter(|figures| figures.samples > 0);
-    servable.metrics().set_feedback(figures.map(|figures| crate::metrics::FeedbackGauges {
+    servable.metrics().set_feedback(figures.as_ref().map(|figures| crate::metrics::FeedbackGauges {
         samples: figures.samples,
         accuracy: figures.accuracy.map(|accuracy| [accuracy.value, accuracy.low, accuracy.high]),
         calibration_error: figures.accuracy.and_then(|accuracy| accuracy.expected_calibration_error),
@@ -62,5 +152,5 @@ async fn update(servable: &Servable, store: &Store) -> Result<()> {
             figures.loss.map(|loss| loss.value).or(figures.errors.map(|errors| errors.root_mean_squared_error.powi(2))),
         coverage: figures.coverage,
     }));
-    Ok(())
+    Ok(figures)
 }

@@ -20,6 +20,7 @@ mod retention;
 mod schema;
 mod session;
 mod settings;
+mod state_file;
 mod truth;
 mod version;
 mod writer;
@@ -30,5 +31,6 @@ pub use erase::{Erased, KeptFeedback, KeptOutcome, KeptPrediction, PredictionQue
 pub use feedback::{Content, Feedback, Joined, Origin, Verdict};
 pub use quality::{Confusion, QualityQuery, Sums, VersionQuality, Window};
 pub use settings::{Logged, StoreSettings};
+pub use state_file::StateFile;
 pub use version::{Answers, KnownVersion};
 pub use writer::Store;

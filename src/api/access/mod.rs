@@ -22,6 +22,8 @@ pub(super) enum Action {
     ReadAudit,
     /// Change what is traced or logged.
     ChangeSettings,
+    /// Say that an alarm is known.
+    AcknowledgeAlarms,
     /// Say what was right about a prediction.
     SendFeedback,
     /// See what is kept about a prediction, or erase it.
@@ -48,9 +50,11 @@ impl Access {
     /// [`Error::Forbidden`] with the reason and the setting that decides.
     pub(super) fn permit(self, caller: Caller, action: Action) -> Result<()> {
         match action {
-            Action::ChangeModels | Action::ReadAudit | Action::ChangeSettings | Action::UseSharedMemory => {
-                permit(self.admin, "the admin API", "--admin", caller)
-            }
+            Action::ChangeModels
+            | Action::ReadAudit
+            | Action::ChangeSettings
+            | Action::AcknowledgeAlarms
+            | Action::UseSharedMemory => permit(self.admin, "the admin API", "--admin", caller),
             Action::SendFeedback => permit(self.feedback, "feedback", "--feedback", caller),
             Action::UsePredictions => permit(self.feedback, "the record of predictions", "--feedback", caller),
         }

@@ -1,8 +1,10 @@
 //! Weir's own HTTP API: the routes, and the OpenAPI document that is made from the very same list.
 
 mod admin;
+mod alarms;
 mod docs;
 mod drift;
+mod events;
 mod extract;
 mod feedback;
 mod feedback_types;
@@ -70,6 +72,9 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(quality::show))
         .routes(routes!(feedback::send))
         .routes(routes!(predictions::show, predictions::erase))
+        .routes(routes!(alarms::list))
+        .routes(routes!(alarms::acknowledge))
+        .routes(routes!(events::listen))
         .routes(routes!(admin::promote))
         .routes(routes!(admin::rollback))
         .routes(routes!(admin::load))

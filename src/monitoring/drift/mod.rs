@@ -63,6 +63,11 @@ impl DriftReports {
         }
     }
 
+    /// Returns the report of a version that was asked since it loaded.
+    pub(in crate::monitoring) fn found(&self, identity: &Identity) -> Option<Arc<DriftReport>> {
+        self.lock().get(&(identity.model.clone(), identity.version)).cloned()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<DriftReport>>> {
         self.by_version.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,6 @@
 //! What the server observes of its predictions, keeps, and is told about them.
 
+mod alarms;
 mod drift;
 mod durability;
 mod feedback;
