@@ -10,7 +10,7 @@ use super::paint::{Paint, bar};
 use super::progress::grouped;
 use super::reading::ReadingArgs;
 use crate::error::{Error, Result};
-use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, Split, inspect};
+use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, PictureFigures, Split, inspect};
 
 /// Exit code of an inspection that found unusable data.
 const UNUSABLE: u8 = 3;
@@ -35,6 +35,7 @@ enum Command {
   weir data inspect data/mnist
   weir data inspect people.csv --target income --json
   weir data inspect messages.csv --sequence text
+  weir data inspect photos/ --transform photo --sheet sheet.png
 
 Exit codes: 0 all of it can be used, 2 wrong usage, 3 some of it cannot be used.")]
     Inspect(InspectArgs),
@@ -50,6 +51,9 @@ struct InspectArgs {
     /// Faults of single files and rows that are listed; all are counted
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_faults: usize,
+    /// Draw some pictures of each class into this PNG file, a class in a row
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -58,6 +62,13 @@ struct InspectArgs {
 pub(super) fn run(args: &DataArgs) -> Result<ExitCode> {
     let Command::Inspect(args) = &args.command;
     let found = inspect(&args.path, &args.reading.options(), args.max_faults)?;
+    if let Some(file) = &args.sheet {
+        let sheet = found.contact_sheet.as_ref().ok_or_else(|| Error::Config {
+            setting: "--sheet".into(),
+            problem: "draws pictures, which the data are not".into(),
+        })?;
+        std::fs::write(file, sheet).map_err(Error::io("write", file))?;
+    }
     if args.json {
         let json = serde_json::to_string_pretty(&found)
             .map_err(|error| Error::internal("the inspection could not be written", error))?;
@@ -83,7 +94,10 @@ fn text(path: &str, found: &Inspection, paint: Paint) -> String {
             row("samples", what);
             row("lengths", sequences.lengths.words());
         }
-        (None, [height, width]) => row("samples", format!("pictures of {height} × {width} grey pixels")),
+        (None, [height, width]) if found.pixels.is_some() => {
+            row("samples", format!("pictures of {height} × {width} grey pixels"));
+        }
+        (None, [height, width, _]) => row("samples", format!("pictures of {height} × {width} pixels in colour")),
         (None, shape) => row("samples", format!("rows of {} columns", shape[0])),
     }
     if let Some(tokens) = found.sequences.as_ref().and_then(|sequences| sequences.tokens.as_ref()) {
@@ -107,6 +121,7 @@ fn text(path: &str, found: &Inspection, paint: Paint) -> String {
             None => what,
         },
     );
+    pictures(found).into_iter().for_each(|(name, what)| row(name, what));
     if let Some(pixels) = &found.pixels {
         row("pixels", figures(pixels));
     }
@@ -122,6 +137,23 @@ fn text(path: &str, found: &Inspection, paint: Paint) -> String {
     text.push_str(&duplicates(found, paint));
     text.push_str(&faults(found, paint));
     text
+}
+
+/// Rows about the files of pictures.
+fn pictures(found: &Inspection) -> Vec<(&'static str, String)> {
+    let Some(pictures) = &found.pictures else { return Vec::new() };
+    let sizes = (!pictures.sizes.is_empty()).then(|| ("sizes", sizes(pictures)));
+    let all = grouped(pictures.pictures as usize);
+    let colour = pictures.coloured.map(|count| ("colour", format!("in {} of {all}", grouped(count as usize))));
+    sizes.into_iter().chain(colour).collect()
+}
+
+/// The most frequent heights and widths with their counts.
+fn sizes(pictures: &PictureFigures) -> String {
+    let size = |([height, width], count): &([u32; 2], u64)| format!("{height}x{width} {}", grouped(*count as usize));
+    let shown: Vec<String> = pictures.sizes.iter().map(size).collect();
+    let more = pictures.different_sizes - shown.len();
+    format!("{}{}", shown.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() })
 }
 
 /// A row for each class, a column for each part.
@@ -199,10 +231,19 @@ fn duplicates(found: &Inspection, paint: Paint) -> String {
         count(duplicates.within),
         count(duplicates.contradicting)
     );
-    for Duplicate { first, again, contradicts } in &duplicates.examples {
-        let otherwise = if *contradicts { paint.red(", otherwise") } else { String::new() };
-        let ([a, b], [at, again]) = ([first.0.name(), again.0.name()], [&first.1, &again.1]);
-        text.push_str(&format!("{:<12} {a} {at} = {b} {again}{otherwise}\n", ""));
+    let examples = |examples: &[Duplicate], sign: &str, text: &mut String| {
+        for Duplicate { first, again, contradicts } in examples {
+            let otherwise = if *contradicts { paint.red(", otherwise") } else { String::new() };
+            let ([a, b], [at, again]) = ([first.0.name(), again.0.name()], [&first.1, &again.1]);
+            text.push_str(&format!("{:<12} {a} {at} {sign} {b} {again}{otherwise}\n", ""));
+        }
+    };
+    examples(&duplicates.examples, "=", &mut text);
+    if found.pixels.is_some() {
+        let near = format!("{} across parts", count(duplicates.nearly_across));
+        let near = if duplicates.nearly_across > 0 { paint.red(&near) } else { near };
+        text.push_str(&format!("{:<12} {near}\n", "nearly same"));
+        examples(&duplicates.near_examples, "≈", &mut text);
     }
     text
 }

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::progress::TrainingProgress;
 use super::recipe::{PlaceArgs, RecipeArgs, path_setting};
+use super::target::Target;
 use crate::api;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
@@ -27,6 +28,8 @@ use crate::trainer::{
   weir train mnist-mlp --seed 7 --epochs 10 --metrics-listen 127.0.0.1:9464
   weir train mnist-cnn --optimizer sgd --learning-rate 0.1 --schedule one_cycle --label-smoothing 0.05
   weir train mnist-mlp --print-config > run.toml; weir train --config run.toml --set schedule=cosine
+  weir train cnn --data photos/ --set augment.crop_area=0.5
+  weir train head --backbone mnist-cnn --data few/ --model mine
   weir train --resume runs/mnist-mlp/3
 
 A flag overrides --set, --set overrides --config, and --config overrides the preset. --print-config
@@ -62,6 +65,17 @@ pub(super) struct TrainArgs {
     /// Train, check and report, but publish nothing
     #[arg(long, conflicts_with = "resume")]
     no_publish: bool,
+    /// The network whose features the preset head learns from: an ONNX file, or a model of the repository, as mnist-cnn or
+    /// mnist-cnn@3
+    #[arg(long, value_name = "FILE.onnx|MODEL[@VERSION]", conflicts_with = "resume", help_heading = "Transfer")]
+    backbone: Option<String>,
+    /// The tensor of features in that network [default: the input of its last dense layer, else the output of its last
+    /// pooling]
+    #[arg(long, value_name = "TENSOR", requires = "backbone", help_heading = "Transfer")]
+    at: Option<String>,
+    /// Folder in which features are kept by their content [default: runs/.features]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume", help_heading = "Transfer")]
+    feature_cache: Option<PathBuf>,
     /// Serve Prometheus metrics of this run at http://ADDR/metrics
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
@@ -134,6 +148,18 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
 }
 
 impl TrainArgs {
+    /// Returns the path of the frozen network as a setting: that of a file, or of the folder of a version.
+    fn backbone(&self) -> Result<Option<Override>> {
+        let Some(text) = &self.backbone else { return Ok(None) };
+        let file = Path::new(text);
+        if file.is_file() || file.extension().is_some_and(|extension| extension == "onnx") {
+            return path_setting("backbone", file).map(Some);
+        }
+        let models = self.models.as_deref().unwrap_or(Path::new("models"));
+        let found = text.replacen('@', "/", 1).parse::<Target>()?.find(models)?;
+        path_setting("backbone", found.files.folder()).map(Some)
+    }
+
     fn request(&self) -> Result<TrainRequest> {
         let mut own = Vec::new();
         own.extend(self.models.as_ref().map(|models| path_setting("models", models)).transpose()?);
@@ -142,6 +168,13 @@ impl TrainArgs {
             key: "model".into(),
             value: model.as_str().into(),
         }));
+        own.extend(self.backbone()?);
+        own.extend(self.at.as_ref().map(|at| Override {
+            origin: "--at".into(),
+            key: "backbone_at".into(),
+            value: at.as_str().into(),
+        }));
+        own.extend(self.feature_cache.as_ref().map(|folder| path_setting("feature_cache", folder)).transpose()?);
         let mut switch_off = |given: bool, flag: &str, key: &str| {
             let off = || Override { origin: flag.into(), key: key.into(), value: false.into() };
             own.extend(given.then(off));

@@ -1,5 +1,6 @@
 //! The contents of a data set, and its faults.
 
+mod pictures;
 mod sequences;
 
 use std::collections::HashMap;
@@ -8,11 +9,12 @@ use std::path::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub use self::pictures::PictureFigures;
 pub use self::sequences::{Lengths, SequenceFigures, TokenFigures};
 use super::dataset::{DataOptions, DataSource, Dataset, Fault, Faults, SampleKind, Split, Targets};
 use super::tabular::Moments;
 use crate::error::Result;
-use crate::repository::DataFormat;
+use crate::repository::{DataFormat, PictureChoice};
 use crate::signature::{Column, ColumnKind};
 
 /// Duplicates that are shown as examples.
@@ -29,7 +31,7 @@ pub struct Inspection {
     /// The column of a table that is to be learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The shape of a sample: height and width of an image, the number of columns of a table, the steps of a sequence
+    /// The shape of a sample: height and width of an image, and 3 if it has colour, the number of columns of a table, the steps of a sequence
     /// and, of numbers, its channels.
     pub shape: Vec<usize>,
     /// The names of the classes; none when numbers are to be learned.
@@ -45,6 +47,12 @@ pub struct Inspection {
     /// The pixels of images, over all parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pixels: Option<Figures>,
+    /// The files of pictures, over all parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<PictureFigures>,
+    /// Some pictures of each class, as a PNG file.
+    #[serde(skip)]
+    pub contact_sheet: Option<Vec<u8>>,
     /// Samples that occur more than once.
     pub duplicates: Duplicates,
     /// The faults of single files and rows, as many as were asked for.
@@ -108,10 +116,15 @@ pub struct Duplicates {
     pub within: u64,
     /// Samples that occurred before in another part: what is trained on should not be in the test.
     pub across: u64,
-    /// Of both those with another class or number than before.
+    /// Pictures that are nearly the same as one in another part, but not quite.
+    pub nearly_across: u64,
+    /// Of those within and across parts those with another class or number than before.
     pub contradicting: u64,
     /// Some of them, those across parts first.
     pub examples: Vec<Duplicate>,
+    /// Some of those that are nearly the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near_examples: Vec<Duplicate>,
 }
 
 /// A sample that is the same as an earlier one.
@@ -132,7 +145,12 @@ pub struct Duplicate {
 /// settings that do not fit it.
 pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspection> {
     let mut faults = Faults::listed(cap);
-    let source = DataSource::inspect(path, options, &mut faults)?;
+    let mut options = options.clone();
+    if options.reading.transform == PictureChoice::Auto {
+        // What colours there are is to be seen.
+        options.reading.transform = PictureChoice::Photo;
+    }
+    let source = DataSource::inspect(path, &options, &mut faults)?;
     let mut parts = vec![(Split::Train, &source.train)];
     parts.extend(source.validation.as_ref().map(|part| (Split::Validation, part)));
     parts.push((Split::Test, &source.test));
@@ -143,8 +161,8 @@ pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspect
         Ok(elements.columns)
     };
     let (mut columns, mut pixels, mut sequences) = (Vec::new(), None, None);
-    let Dataset { kind, width, height, .. } = source.train;
-    let mut shape = vec![height, width];
+    let Dataset { kind, width, height, channels, .. } = source.train;
+    let mut shape = if channels > 1 { vec![height, width, channels] } else { vec![height, width] };
     match (kind, &source.sequence) {
         (SampleKind::Sequences, Some(transform)) => {
             shape = transform.shape();
@@ -165,6 +183,8 @@ pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspect
         columns,
         sequences,
         pixels,
+        pictures: source.pictures.as_ref().map(PictureFigures::of),
+        contact_sheet: (kind == SampleKind::Images).then(|| pictures::contact_sheet(&source.train)).transpose()?,
         duplicates: duplicates(&parts)?,
         labels: source.labels,
         fault_count: faults.count(),
@@ -296,6 +316,9 @@ fn duplicates(parts: &[(Split, &Dataset)]) -> Result<Duplicates> {
         }
     }
     found.examples.sort_by_key(|example| example.first.0 == example.again.0);
+    if parts.iter().all(|(_, part)| part.is_images()) {
+        (found.nearly_across, found.near_examples) = pictures::near_duplicates(parts)?;
+    }
     Ok(found)
 }
 

@@ -15,6 +15,7 @@ mod events;
 mod examples;
 mod export;
 mod fit;
+mod head;
 mod images;
 mod inspect;
 mod kernels;
@@ -51,8 +52,10 @@ pub use dataset::{
 pub use evaluate::{read_for, read_unlabelled, task_of};
 pub use export::to_onnx;
 pub use fit::{Checkpoint, Ending, FitSettings, FitState, fit};
+pub use head::BackboneChoice;
 pub use inspect::{
-    ColumnFigures, Duplicate, Duplicates, Figures, Inspection, Lengths, Part, SequenceFigures, TokenFigures, inspect,
+    ColumnFigures, Duplicate, Duplicates, Figures, Inspection, Lengths, Part, PictureFigures, SequenceFigures,
+    TokenFigures, inspect,
 };
 pub use learner::Learner;
 pub use lr_find::{Sweep, SweepPlan, SweepPoint, lr_find};

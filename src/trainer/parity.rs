@@ -6,6 +6,7 @@ use super::network::Network;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::Parity;
+use crate::signature::TensorSpec;
 use crate::stats::argmax;
 use crate::tensor::Tensor;
 
@@ -19,15 +20,17 @@ pub(super) const BATCH_SIZES: [usize; 3] = [1, 7, 64];
 /// many products are as exact as their largest terms.
 const TOLERANCE: f64 = 2e-4;
 
-/// Compares network and exported graph on samples.
+/// Compares network and exported graph on samples: what the graph takes of each, and what the network does, which differs
+/// where a part of the graph was never trained.
 ///
 /// # Errors
 /// [`Error::GateMissed`] when a logit differs by more than rounding explains, or an answer differs where the trainer is not
 /// undecided within as much.
-pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Parity> {
+pub(super) fn check(network: &Network, plan: &Plan, [data, of_network]: [&Dataset; 2]) -> Result<Parity> {
     let output =
         plan.signature().outputs.iter().position(|output| [LOGITS, STANDARDIZED].contains(&output.name.as_str()));
     let output = output.ok_or_else(|| Error::GateMissed(format!("the exported graph has no output \"{LOGITS}\"")))?;
+    let sample = plan.signature().inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
     let mut session = plan.session()?;
     let mut parity = Parity {
         engine: plan.engine().name().into(),
@@ -41,12 +44,15 @@ pub(super) fn check(network: &Network, plan: &Plan, data: &Dataset) -> Result<Pa
     for size in BATCH_SIZES {
         let until = parity.samples + SAMPLES.div_ceil(BATCH_SIZES.len());
         while parity.samples < until {
-            let mut pixels = Vec::with_capacity(size * data.image_len());
-            (0..size).try_for_each(|row| data.append((next + row) % data.len(), &mut pixels))?;
+            let taken = |data: &Dataset| -> Result<Vec<f32>> {
+                let mut elements = Vec::with_capacity(size * data.image_len());
+                (0..size).try_for_each(|row| data.append((next + row) % data.len(), &mut elements))?;
+                Ok(elements)
+            };
+            let trained = network.logits(&taken(of_network)?)?;
+            let shape = std::iter::once(size).chain(sample.iter().copied()).collect();
+            let served = session.run(&[Tensor::new(shape, taken(data)?)?])?;
             next += size;
-            let trained = network.logits(&pixels)?;
-            let shape = std::iter::once(size).chain(network.architecture().input.iter().copied()).collect();
-            let served = session.run(&[Tensor::new(shape, pixels)?])?;
             let classes = trained.len() / size;
             for (row, expected) in served[output].float_rows()?.zip(trained.chunks_exact(classes)) {
                 for (a, b) in row.iter().zip(expected) {

@@ -1,7 +1,10 @@
 //! Prepared data: read, split and brought into the form that the network takes.
 
+use std::sync::Arc;
+
 use super::custom_network::around;
 use super::dataset::{DataSource, Dataset, SampleKind, Targets, fitted, recoded, refitted, seen_vocabulary};
+use super::head::{Backbone, Features};
 use super::presets::{Family, Sizes};
 use super::request::TrainRequest;
 use super::sequential::{front, on_sequence};
@@ -32,6 +35,8 @@ pub struct PreparedData {
     pub source: DataSource,
     /// The network.
     pub architecture: Architecture,
+    /// What a head learns from instead of the pictures.
+    pub(super) features: Option<Features>,
     /// Mean and standard deviation of the numbers to be learned.
     scale: Option<[f64; 2]>,
 }
@@ -50,7 +55,8 @@ impl PreparedData {
     /// [`Error::Config`] for settings that do not fit them.
     pub(super) fn prepare(request: &TrainRequest) -> Result<Self> {
         let options = &request.task;
-        let mut source = DataSource::read(&request.data, &request.reading())?;
+        let backbone = options.backbone.as_ref().map(Backbone::read).transpose()?;
+        let mut source = read(request, backbone.as_ref())?;
         let (mut train, mut validation) = split(request, &source)?;
         let mut test = source.test.clone();
         let outputs = train.classes;
@@ -94,11 +100,32 @@ impl PreparedData {
             let weights: Vec<String> = weights.map(|(label, weight)| format!("{label} {weight:.3}")).collect();
             source.notes.push(format!("class weights: {}", weights.join(", ")));
         }
-        Ok(Self { train, validation, test, columns, sequence, task, source, architecture, scale })
+        let features = None;
+        let prepared = Self { train, validation, test, columns, sequence, task, source, architecture, features, scale };
+        match backbone {
+            Some(backbone) => prepared.with_head(backbone),
+            None => Ok(prepared),
+        }
+    }
+
+    /// Computes the features of the pictures, and makes the network one that takes them.
+    fn with_head(mut self, backbone: Backbone) -> Result<Self> {
+        if !self.train.is_images() || self.task != Task::Classification {
+            let problem = "a head learns classes from pictures, which the data are not".into();
+            return Err(Error::Config { setting: "backbone".into(), problem });
+        }
+        let features = Features::of(backbone, &self.train, &self.validation, &mut self.source.notes)?;
+        let layers = vec![LayerSpec::Dense { units: self.train.classes }];
+        self.architecture = Architecture { input: vec![features.width()], layers };
+        self.features = Some(features);
+        Ok(self)
     }
 
     /// Training and validation data as they are fitted: numbers to be learned have mean 0 and deviation 1.
     pub(super) fn fitted(&self) -> (Dataset, Dataset) {
+        if let Some(features) = &self.features {
+            return (features.train.clone(), features.validation.clone());
+        }
         let fitted = |data: &Dataset| match self.scale {
             Some([mean, deviation]) => {
                 let values = data.values().iter().map(|value| (value - mean) / deviation).collect();
@@ -108,6 +135,15 @@ impl PreparedData {
         };
         (fitted(&self.train), fitted(&self.validation))
     }
+}
+
+/// Reads the data, pictures by the transform of a network that is there already.
+fn read(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<DataSource> {
+    let mut options = request.reading();
+    options.image = backbone.map(|backbone| Arc::new(backbone.image.clone()));
+    let mut source = DataSource::read(&request.data, &options)?;
+    source.notes.splice(0..0, backbone.into_iter().flat_map(|backbone| backbone.notes.clone()));
+    Ok(source)
 }
 
 /// Returns the samples to learn from and those to choose by.
@@ -146,6 +182,9 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset, task: Task) -> Result
     let regime = &request.fit.regime;
     if !train.is_images() && !regime.augment.is_none() {
         return refuse("augment", "moves images, which the data are not, so give --augment none");
+    }
+    if request.task.backbone.is_some() && !(regime.augment.is_none() && regime.cutmix == 0.0) {
+        return refuse("augment and cutmix", "change pictures, whose features are computed once; leave them out");
     }
     if !train.is_images() && regime.cutmix > 0.0 {
         return refuse("cutmix", "exchanges rectangles of images, which the data are not");

@@ -148,6 +148,17 @@ pub const PRESETS: &[Preset] = &[
         regime: PHOTOS,
     },
     Preset {
+        name: "head",
+        description: "A dense layer on the features of a network that stays as it is (--backbone), for few pictures",
+        architecture: head,
+        family: Family::Network,
+        epochs: 50,
+        batch_size: 32,
+        learning_rate: 3e-3,
+        validation: 1000,
+        regime: Regime { keep_best: true, label_smoothing: 0.1, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+    },
+    Preset {
         name: "lstm",
         description: "An LSTM of 64 units for sequences of numbers, tokens or text, and for images row by row",
         architecture: small_lstm,
@@ -280,6 +291,10 @@ fn dense(sizes: &Sizes) -> Architecture {
             LayerSpec::Dense { units: sizes.outputs },
         ],
     }
+}
+
+fn head(sizes: &Sizes) -> Architecture {
+    Architecture { input: sizes.input(), layers: vec![LayerSpec::Flatten, LayerSpec::Dense { units: sizes.outputs }] }
 }
 
 /// One layer of feature maps: a convolution with 3 × 3 kernels, as in VGG (Simonyan and Zisserman 2015), a norm

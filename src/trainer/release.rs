@@ -3,6 +3,7 @@
 use super::card;
 use super::examples::probe;
 use super::fit::{Ending, FitState};
+use super::head::Features;
 use super::prepared::PreparedData;
 use super::progress::EpochReport;
 use super::request::TrainRequest;
@@ -44,7 +45,7 @@ pub(super) fn release(request: &TrainRequest, state: &FitState<Model>, data: &Pr
         manifest_schema: MANIFEST_SCHEMA,
         model,
         version: Version(0),
-        description: request.description(),
+        description: data.features.as_ref().map_or_else(|| request.description(), Features::description),
         created: now(),
         weir_version: env!("CARGO_PKG_VERSION").into(),
         signature,

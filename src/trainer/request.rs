@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use super::custom_network;
 use super::dataset::DataOptions;
 use super::fit::FitSettings;
+use super::head::BackboneChoice;
 use super::presets::Preset;
 use super::weights::ClassWeights;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
 use crate::repository::{ColourChoice, PictureChoice};
+
+/// The preset whose network is put on another.
+const HEAD: &str = "head";
 
 /// The settings of a training run.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct TaskOptions {
     pub layers: Vec<LayerSpec>,
     /// The options for reading the data.
     pub data: DataOptions,
+    /// The network that a head is put on, for the preset `head`.
+    pub backbone: Option<BackboneChoice>,
 }
 
 impl TrainRequest {
@@ -116,6 +122,16 @@ impl TrainRequest {
         }
         if self.fit.regime.patience > 0 && self.validation == 0 {
             return refuse("patience", "needs validation samples to judge epochs by; --validation is 0".into());
+        }
+        match (self.preset.name == HEAD, &self.task.backbone) {
+            (true, None) => {
+                return refuse("backbone", "the preset head needs a network, as --backbone FILE.onnx".into());
+            }
+            (false, Some(_)) => return refuse("backbone", "is for the preset head alone: weir train head".into()),
+            (true, Some(_)) if !self.task.layers.is_empty() => {
+                return refuse("layers", "are those of a network of its own; a head is one dense layer".into());
+            }
+            (true, Some(_)) | (false, None) => {}
         }
         self.model()?;
         Ok(())

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::collect::{Collector, Parts, Split, Target};
 use super::faults::{Faults, unusable};
-use super::picture::{self, Chosen, Pictures};
+use super::picture::{self, Chosen, Pictures, SeenPictures};
 use super::store::{Element, StoreWriter};
 use super::{DataOptions, SampleKind};
 use crate::error::Result;
@@ -35,6 +35,8 @@ pub(super) struct Read {
     pub(super) transform: ImageTransform,
     /// The SHA-256 of the list of all files with theirs.
     pub(super) sha256: String,
+    /// What the files are like.
+    pub(super) seen: SeenPictures,
 }
 
 /// Reads every picture, in the order of the paths.
@@ -51,11 +53,11 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
             "holds no image files (PNG, JPEG, WebP, GIF, BMP or TIFF) in a folder for each class",
         ));
     }
-    let is_settled = options.reading.image_size.is_some()
-        && (options.reading.transform != PictureChoice::Photo || options.expected.is_some());
+    let is_photo = options.reading.transform == PictureChoice::Photo;
+    let is_settled = options.known_image().is_some() || options.reading.image_size.is_some() && !is_photo;
     let size = |picture: &Picture| picture::size(&fs::read(&picture.path).ok()?);
     let sizes = if is_settled { Vec::new() } else { pictures.par_iter().filter_map(size).collect() };
-    let chosen = Chosen::of(&sizes, &options.reading);
+    let chosen = Chosen::of(&sizes, options);
     let Chosen { size, fit, note } =
         chosen.ok_or_else(|| unusable(pictures[0].path.display(), "is damaged, as are all the other pictures"))?;
     let mut all = Pictures::new(options, size, Fit::Stretch, fit)?;
@@ -86,7 +88,8 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
     let mut parts = collector.finish(&what, options, &[], faults)?;
     notes.extend(note.into_iter().chain(all.note()));
     parts.notes.splice(0..0, notes);
-    Ok(Read { parts, transform: all.transform(), sha256: sha256_hex(sums.as_bytes()) })
+    let seen = all.seen(&sizes);
+    Ok(Read { parts, transform: all.transform(), sha256: sha256_hex(sums.as_bytes()), seen })
 }
 
 /// Returns true if there are folders that can be classes or parts.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 pub use collect::Split;
 pub use faults::{Fault, Faults};
 pub use options::{DEFAULT_DATA_MEMORY, DataOptions, Expected};
+pub use picture::SeenPictures;
 pub use sequence::{fitted, refitted};
 pub use source::{DataSource, PartChoice};
 pub use table::{recoded, seen_vocabulary};
@@ -266,6 +267,20 @@ impl Dataset {
             origins: self.origins.clone(),
             ..*self
         }
+    }
+
+    /// The same pictures as another kind of samples: so many numbers each, which are in memory.
+    ///
+    /// # Panics
+    /// When there is another number of them.
+    pub(super) fn with_features(&self, width: usize, numbers: &[f32]) -> Self {
+        assert_eq!(numbers.len(), width * self.len(), "so many numbers for each sample");
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let store = Arc::new(Store::in_memory(Element::Float, 4 * width, bytes));
+        let origins = Arc::new(self.origins.select(&self.records));
+        let records = (0..self.len() as u32).collect();
+        let (kind, levels) = (SampleKind::Rows, None);
+        Self { kind, width, height: 1, channels: 1, store, levels, records, origins, ..self.clone() }
     }
 
     /// The same samples with other targets.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::repository::ReadSettings;
-use crate::signature::{Task, Transform};
+use crate::signature::{ImageTransform, Task, Transform};
 
 /// Samples that take more than this are kept in a temporary file: 1 GiB.
 pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
@@ -15,6 +15,8 @@ pub struct DataOptions {
     pub reading: ReadSettings,
     /// Bytes of samples that may lie in memory.
     pub memory: u64,
+    /// The transform of pictures, where it is known before the data are.
+    pub image: Option<Arc<ImageTransform>>,
     /// The model that the data are for; without one, what they are is found out.
     pub expected: Option<Arc<Expected>>,
 }
@@ -31,6 +33,12 @@ pub struct Expected {
 }
 
 impl DataOptions {
+    /// Returns the transform of pictures if it is known: that of the model that the data are for, or the given one.
+    pub(super) fn known_image(&self) -> Option<ImageTransform> {
+        let of_model = self.expected.as_ref().and_then(|expected| expected.transform.image.clone());
+        of_model.or_else(|| self.image.as_deref().cloned())
+    }
+
     /// Returns the classes of the model that the data are for: none of one that tells no classes apart.
     pub(super) fn expected_labels(&self) -> Option<&[String]> {
         self.expected.as_ref().map(|expected| match expected.transform.output.task() {
@@ -42,6 +50,6 @@ impl DataOptions {
 
 impl Default for DataOptions {
     fn default() -> Self {
-        Self { reading: ReadSettings::default(), memory: DEFAULT_DATA_MEMORY, expected: None }
+        Self { reading: ReadSettings::default(), memory: DEFAULT_DATA_MEMORY, image: None, expected: None }
     }
 }

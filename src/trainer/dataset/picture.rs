@@ -25,6 +25,17 @@ const SHORTER_SIDE: u32 = 128;
 const ALIKE: f64 = 0.95;
 const SAME_RATIO: f64 = 0.02;
 
+/// What was seen of the files of pictures while they were read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeenPictures {
+    /// The number of pictures of each height and width.
+    pub sizes: BTreeMap<[u32; 2], u64>,
+    /// The number of those that have a pixel that is not grey; `None` if they were read in grey.
+    pub coloured: Option<u64>,
+    /// The number of all.
+    pub count: u64,
+}
+
 /// The size that the pictures of a data set are brought to, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chosen {
@@ -37,7 +48,12 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// Chooses by what is asked for, or else by the widths and heights of the pictures; `None` without either.
-    pub(super) fn of(sizes: &[(u32, u32)], reading: &ReadSettings) -> Option<Self> {
+    pub(super) fn of(sizes: &[(u32, u32)], options: &DataOptions) -> Option<Self> {
+        let reading = &options.reading;
+        if let Some(image) = options.known_image() {
+            let size = reading.image_size.unwrap_or([image.height(), image.width()]);
+            return Some(Self { size, fit: FitChoice::Stretch, note: None });
+        }
         if reading.transform == PictureChoice::Photo {
             return Self::of_photos(sizes, reading);
         }
@@ -145,9 +161,10 @@ impl Pictures {
     /// [`Error::Config`] for colours that are asked of drawings.
     pub(super) fn new(options: &DataOptions, [height, width]: [u32; 2], drawn: Fit, fit: FitChoice) -> Result<Self> {
         let reading = &options.reading;
-        let expected = options.expected.as_ref().and_then(|expected| expected.transform.image.clone());
+        let known = options.known_image();
+        let is_known = known.is_some();
         let drawing = |polarity, fit| ImageTransform::Drawing(DrawingTransform { width, height, polarity, fit });
-        let transform = match (expected, reading.transform) {
+        let transform = match (known, reading.transform) {
             (Some(ImageTransform::Drawing(drawing)), _) => {
                 ImageTransform::Drawing(DrawingTransform { width, height, ..drawing })
             }
@@ -160,16 +177,15 @@ impl Pictures {
             (None, PictureChoice::Drawing) => drawing(Polarity::LightOnDark, drawn),
             (None, PictureChoice::AsIs | PictureChoice::Auto) => drawing(Polarity::AsIs, Fit::Stretch),
         };
-        if options.expected.is_none() && transform.drawing().is_some() {
+        if !is_known && transform.drawing().is_some() {
             let asked = [("colour", reading.colour == ColourChoice::Rgb), ("image-fit", reading.image_fit.is_some())];
             if let Some((setting, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
                 let problem = "is for photos, and these pictures are read in grey; add --transform photo".into();
                 return Err(Error::Config { setting: setting.into(), problem });
             }
         }
-        let finds_colour = options.expected.is_none()
-            && reading.transform == PictureChoice::Photo
-            && reading.colour == ColourChoice::Auto;
+        let finds_colour =
+            !is_known && reading.transform == PictureChoice::Photo && reading.colour == ColourChoice::Auto;
         let choice = reading.transform;
         Ok(Self { transform, choice, finds_colour, count: 0, inverted: 0, coloured: 0 })
     }
@@ -291,6 +307,16 @@ impl Pictures {
         }
     }
 
+    /// Returns what was seen of pictures of these widths and heights.
+    pub(super) fn seen(&self, sizes: &[(u32, u32)]) -> SeenPictures {
+        let coloured = self.transform.drawing().is_none().then_some(self.coloured as u64);
+        let mut seen = SeenPictures { coloured, count: self.count as u64, ..SeenPictures::default() };
+        for (width, height) in sizes {
+            *seen.sizes.entry([*height, *width]).or_default() += 1;
+        }
+        seen
+    }
+
     /// Returns the transform, for serving.
     pub(super) fn transform(self) -> ImageTransform {
         self.transform
@@ -349,7 +375,8 @@ mod tests {
         let chosen = |sizes: &[(u32, u32)], image_size, image_fit| {
             let reading =
                 ReadSettings { transform: PictureChoice::Photo, image_size, image_fit, ..ReadSettings::default() };
-            Chosen::of(sizes, &reading).map(|chosen| (chosen.size, chosen.fit, chosen.note.is_some()))
+            let options = DataOptions { reading, ..DataOptions::default() };
+            Chosen::of(sizes, &options).map(|chosen| (chosen.size, chosen.fit, chosen.note.is_some()))
         };
         use FitChoice::{Crop, Letterbox, Stretch};
         assert_eq!(chosen(&[], None, None), None);

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::collect::Parts;
 use super::faults::{Faults, unusable};
 use super::options::DataOptions;
+use super::picture::SeenPictures;
 use super::table;
 use super::{Dataset, folder, mnist};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub struct DataSource {
     pub sequence: Option<SequenceTransform>,
     /// The transform from a picture to a sample; `None` for anything else.
     pub image: Option<ImageTransform>,
+    /// The files of pictures; `None` of anything else, and of arrays of pixels.
+    pub pictures: Option<SeenPictures>,
     /// True if the data say which samples are the test part.
     pub is_parted: bool,
     /// True if these are the very files that the model they are read for was trained on.
@@ -122,14 +125,15 @@ impl DataSource {
                 Ok(Self::of(parts, format, sha256, Some(transform)))
             }
             DataFormat::Images => {
-                let folder::Read { parts, transform, sha256 } = folder::read(path, options, faults)?;
+                let folder::Read { parts, transform, sha256, seen } = folder::read(path, options, faults)?;
                 let sha256 = BTreeMap::from([("*".to_owned(), sha256)]);
-                Ok(Self::of(parts, format, sha256, Some(transform)))
+                Ok(Self { pictures: Some(seen), ..Self::of(parts, format, sha256, Some(transform)) })
             }
             DataFormat::Csv | DataFormat::Parquet | DataFormat::Jsonl => {
-                let table::Read { parts, image, columns, sequence, target, sha256 } =
+                let table::Read { parts, image, columns, sequence, target, sha256, seen } =
                     table::read(path, format, options, faults)?;
-                let mut source = Self { columns, sequence, target, ..Self::of(parts, format, sha256, image) };
+                let mut source =
+                    Self { columns, sequence, target, pictures: seen, ..Self::of(parts, format, sha256, image) };
                 if reading.format.is_none() && source.image.is_none() && is_beside_folders(path, format) {
                     source.notes.push(
                         "a table is read although there are folders beside it; --format images reads these as pictures by class"
@@ -152,6 +156,7 @@ impl DataSource {
             columns,
             sequence,
             image,
+            pictures: None,
             is_parted,
             is_trained_on,
             target,

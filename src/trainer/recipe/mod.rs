@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::fit::FitSettings;
+use super::head::BackboneChoice;
 use super::optimizer::Optimizer;
 use super::presets::{Preset, preset};
 use super::request::{TaskOptions, TrainRequest};
@@ -23,6 +24,9 @@ use crate::layers::LayerSpec;
 
 /// Where runs publish if nothing says otherwise.
 const MODELS: &str = "models";
+
+/// Where features are kept if nothing says otherwise.
+const FEATURES: &str = "runs/.features";
 
 /// The settings as they are written. Numbers of 0 mean off.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,10 +49,24 @@ struct Recipe {
     /// Layers instead of the preset's, but for the first and the last; none if empty.
     #[serde(default)]
     layers: Vec<LayerSpec>,
+    /// The network that a head is put on: an ONNX file or the folder of a version; empty without one.
+    #[serde(default)]
+    backbone: PathBuf,
+    /// The tensor of its features; empty for the penultimate one.
+    #[serde(default)]
+    backbone_at: String,
+    /// The folder in which features are kept.
+    #[serde(default = "features")]
+    feature_cache: PathBuf,
     /// The settings for reading the data.
     reading: reading::Reading,
     #[serde(flatten)]
     fit: FitSettings,
+}
+
+/// Returns the folder in which features are kept unless settings say another.
+fn features() -> PathBuf {
+    FEATURES.into()
 }
 
 /// One setting, as something besides the preset gives it.
@@ -328,6 +346,9 @@ impl TrainRequest {
             model: self.task.model.as_ref().map_or_else(String::new, ToString::to_string),
             class_weights: self.task.class_weights.to_string(),
             layers: self.task.layers.clone(),
+            backbone: self.task.backbone.as_ref().map_or_else(PathBuf::new, |backbone| backbone.path.clone()),
+            backbone_at: self.task.backbone.as_ref().and_then(|backbone| backbone.at.clone()).unwrap_or_default(),
+            feature_cache: self.task.backbone.as_ref().map_or_else(features, |backbone| backbone.cache.clone()),
             reading: reading::Reading::of(&self.task.data),
             models: self.models.clone().unwrap_or_else(|| MODELS.into()),
             publish: self.models.is_some(),
@@ -355,6 +376,11 @@ impl TrainRequest {
             class_weights,
             layers: recipe.layers,
             data: recipe.reading.options()?,
+            backbone: (!recipe.backbone.as_os_str().is_empty()).then(|| BackboneChoice {
+                path: recipe.backbone.clone(),
+                at: Some(recipe.backbone_at.clone()).filter(|at| !at.is_empty()),
+                cache: recipe.feature_cache.clone(),
+            }),
         };
         Ok(Self {
             preset: preset(&recipe.preset)?,

@@ -142,7 +142,7 @@ impl Reading {
             vocabulary: number(self.vocabulary),
             tokens: choice("reading.tokens", &self.tokens)?,
         };
-        Ok(DataOptions { reading, memory: self.memory, expected: None })
+        Ok(DataOptions { reading, memory: self.memory, ..DataOptions::default() })
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
             vocabulary: Some(500),
             tokens: Some(TokenSplit::Characters),
         };
-        for options in [DataOptions { reading, memory: 5, expected: None }, DataOptions::default()] {
+        for options in [DataOptions { reading, memory: 5, ..DataOptions::default() }, DataOptions::default()] {
             assert_eq!(Reading::of(&options).options().unwrap(), options);
         }
         let refused = |change: fn(&mut Reading)| {

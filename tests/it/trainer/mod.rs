@@ -8,6 +8,7 @@ mod dates;
 mod evaluating;
 mod evaluation;
 mod families;
+mod head;
 mod photos;
 mod reading;
 mod resuming;

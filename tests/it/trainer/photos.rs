@@ -11,7 +11,7 @@ use weir::tensor::Data;
 use weir::trainer::{
     Augment, DataOptions, DataSource, Regime, TaskOptions, TaskReport, evaluate_version, preset, read_for,
 };
-use weir::transform::{ImageLimits, PolarityChoice, append_image};
+use weir::transform::{ImageLimits, PolarityChoice, append_image, decode_picture};
 
 use super::data::Workshop;
 use crate::fixtures::{mnist, small_data};
@@ -49,7 +49,7 @@ fn file(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
 }
 
 /// Photos of two classes, which only their colours tell, in several sizes and formats.
-fn write_tinted(shop: &Workshop, count: usize) {
+pub(crate) fn write_tinted(shop: &Workshop, count: usize) {
     for index in 0..count {
         let (format, ending) = [(ImageFormat::Jpeg, "jpg"), (ImageFormat::Png, "png")][index / 2 % 2];
         let size = [[16, 16], [20, 16], [16, 24]][index % 3];
@@ -191,6 +191,29 @@ fn photos_without_colour_are_grey_and_it_is_said() {
         (reading.transform, reading.colour) = (PictureChoice::Photo, ColourChoice::Rgb);
     });
     assert_eq!(DataSource::read(&shop.path("grey"), &options.data).unwrap().train.channels, 3);
+}
+
+#[test]
+fn an_inspection_shows_sizes_colours_near_duplicates_and_a_sheet() {
+    let shop = Workshop::of("cnn");
+    for index in 0..24 {
+        let (part, class) = (["train", "test"][index / 12], ["blue", "red"][index % 2]);
+        // The first test picture is the first training picture, compressed.
+        let seed = if index == 12 { 0 } else { index };
+        let format = if index == 12 { ImageFormat::Jpeg } else { ImageFormat::Png };
+        let size = [[40, 32], [32, 32]][index % 2];
+        shop.write(&format!("parted/{part}/{class}/{index}.img"), file(&tinted(index % 2 == 1, size, seed), format));
+    }
+    let found = weir::trainer::inspect(&shop.path("parted"), &DataOptions::default(), 10).unwrap();
+    let pictures = found.pictures.unwrap();
+    assert_eq!((pictures.coloured, pictures.pictures, pictures.different_sizes), (Some(24), 24, 2));
+    assert_eq!(pictures.sizes, [([32, 32], 12), ([32, 40], 12)]);
+    assert_eq!((found.shape, found.duplicates.across), (vec![32, 32, 3], 0));
+    assert_eq!(found.duplicates.nearly_across, 1, "{:?}", found.duplicates.near_examples);
+    assert!(found.duplicates.near_examples[0].again.1.ends_with("12.img"));
+    let sheet = decode_picture(&found.contact_sheet.unwrap(), LIMITS, [255; 3]).unwrap();
+    assert_eq!((sheet.width, sheet.height, sheet.channels), (6 * 35 + 3, 2 * 35 + 3, 3));
+    assert!(sheet.pixels.chunks_exact(3).any(|pixel| pixel[0] != pixel[2]), "it is in colour");
 }
 
 #[test]

@@ -286,7 +286,7 @@ fn folders_inside_classes_count_and_what_systems_leave_does_not() {
         (40, 0, &vec!["across".to_owned(), "train".into()])
     );
     has_note(&found, "20 pictures lie in folders inside");
-    has_note(&found, "pictures are taken as they are");
+    has_note(&found, "no photo has colour");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct Schema {
     pub(super) layout: Layout,
     /// Notes on the decisions that were made.
     pub(super) notes: Vec<String>,
+    /// Width and height of the pictures, as far as they were looked at.
+    pub(super) sizes: Vec<(u32, u32)>,
 }
 
 /// What is learned of a column.
@@ -65,7 +67,8 @@ pub(super) fn schema(files: &[TableFile], options: &DataOptions) -> Result<Schem
     };
     let mut seen_sequences = sequence.map(|column| SeenSequences::new(column, settings));
     let seen = columns.iter().map(|_| Seen::default()).collect();
-    let mut look = Look { columns, settings, seen, features: Vec::new(), named, sizes: Vec::new(), notes };
+    let image = options.image.clone();
+    let mut look = Look { columns, settings, seen, features: Vec::new(), named, sizes: Vec::new(), notes, image };
     look.look(files, target, &mut seen_sequences)?;
     let split = look.split(target);
     let is_feature =
@@ -94,7 +97,7 @@ pub(super) fn schema(files: &[TableFile], options: &DataOptions) -> Result<Schem
         (Some(target), Some(expected)) => Some((target, look.learned_by(target, expected))),
         (Some(target), None) => Some((target, look.learned(target, &layout))),
     };
-    Ok(Schema { target: learned, split, layout, notes: look.notes })
+    Ok(Schema { target: learned, split, layout, notes: look.notes, sizes: look.sizes })
 }
 
 /// Returns the place of the column that a setting names.

@@ -9,10 +9,10 @@ use super::sequences::SequenceLayout;
 use crate::error::Result;
 use crate::repository::{FitChoice, ReadSettings};
 use crate::signature::{ColumnKind, DateOrder};
-use crate::trainer::dataset::Expected;
 use crate::trainer::dataset::faults::unusable;
 use crate::trainer::dataset::names::listed;
 use crate::trainer::dataset::picture::Chosen;
+use crate::trainer::dataset::{DataOptions, Expected};
 
 /// From this side on, a square of nameless columns of whole numbers from 0 to 255 is a picture.
 const SURE_SIDE: usize = 14;
@@ -179,8 +179,10 @@ impl Look<'_> {
             (None, Some((column, folder))) => (column, Some(folder)),
             (None, None) => return None,
         };
-        let settings = ReadSettings { image_size: asked, ..self.settings.clone() };
-        let Chosen { size, fit, note } = Chosen::of(&self.sizes, &settings)?;
+        let reading = ReadSettings { image_size: asked, ..self.settings.clone() };
+        let image = self.image.clone();
+        let options = DataOptions { reading, image, ..DataOptions::default() };
+        let Chosen { size, fit, note } = Chosen::of(&self.sizes, &options)?;
         let others: Vec<String> =
             self.features.iter().filter(|index| **index != column).map(|index| self.columns[*index].clone()).collect();
         let how = if folder.is_some() { "pictures are the files that column" } else { "pictures are in column" };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::cells::Cell;
 use super::files::TableFile;
@@ -9,6 +10,7 @@ use super::seen::Seen;
 use super::sequences::SeenSequences;
 use crate::error::{Error, Result};
 use crate::repository::{PictureChoice, ReadSettings};
+use crate::signature::ImageTransform;
 use crate::trainer::dataset::collect::Split;
 use crate::trainer::dataset::faults::{Faults, unusable};
 use crate::trainer::dataset::picture;
@@ -25,6 +27,8 @@ pub(super) struct Look<'a> {
     /// Width and height of the pictures.
     pub(super) sizes: Vec<(u32, u32)>,
     pub(super) notes: Vec<String>,
+    /// The transform of pictures, if it is known.
+    pub(super) image: Option<Arc<ImageTransform>>,
 }
 
 /// Returns the column that holds names of picture files, by the first row, and the folder in which they are.

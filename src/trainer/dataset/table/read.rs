@@ -18,7 +18,7 @@ use crate::trainer::dataset::DataOptions;
 use crate::trainer::dataset::collect::Parts;
 use crate::trainer::dataset::faults::{Faults, unusable};
 use crate::trainer::dataset::names::Names;
-use crate::trainer::dataset::picture::Pictures;
+use crate::trainer::dataset::picture::{Pictures, SeenPictures};
 
 /// The result of reading.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(in crate::trainer::dataset) struct Read {
     /// The name of the column to be learned.
     pub(in crate::trainer::dataset) target: Option<String>,
     pub(in crate::trainer::dataset) sha256: BTreeMap<String, String>,
+    /// What the files of pictures are like.
+    pub(in crate::trainer::dataset) seen: Option<SeenPictures>,
 }
 
 /// Reads tables of one format.
@@ -88,7 +90,9 @@ pub(in crate::trainer::dataset) fn read(
     let columns = columns_of(&schema, columns, &names, options);
     parts.notes.splice(0..0, schema.notes.into_iter().chain(notes));
     let sequence = sequences.map(SequenceReader::finish);
-    Ok(Read { parts, image: pictures.map(Pictures::transform), columns, sequence, target, sha256 })
+    let of_files = pictures.as_ref().filter(|_| matches!(schema.layout, Layout::Pictures { .. }));
+    let seen = of_files.map(|pictures| pictures.seen(&schema.sizes));
+    Ok(Read { parts, image: pictures.map(Pictures::transform), columns, sequence, target, sha256, seen })
 }
 
 /// Returns the columns of the samples: those of the model that they are for, or else what was met.

@@ -20,10 +20,14 @@ use crate::trainer::{parity, reference};
 /// [`Error::GateMissed`](crate::error::Error::GateMissed) when the exported graph is not what was trained.
 pub(super) fn release(classifier: &Classifier, run: &Finished<'_>) -> Result<TaskRelease> {
     let network = classifier.network();
-    let onnx = to_onnx(network, run.model.as_str())?;
+    let features = run.data.features.as_ref();
+    let onnx = match features {
+        Some(features) => features.merged(network)?,
+        None => to_onnx(network, run.model.as_str())?,
+    };
     let plan = Plan::load(&onnx)?;
     let PreparedData { train, validation, test, source, .. } = run.data;
-    let parity = parity::check(network, &plan, train)?;
+    let parity = parity::check(network, &plan, [train, features.map_or(train, |features| &features.train)])?;
     let predictions = predict(&plan, PROBABILITIES, test)?;
     let held_out = predict(&plan, PROBABILITIES, validation)?;
     let quality = Quality::Classification(ClassificationQuality {

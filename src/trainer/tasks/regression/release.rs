@@ -25,7 +25,7 @@ pub(super) fn release(regressor: &Regressor, run: &Finished<'_>) -> Result<TaskR
     let onnx = to_onnx(network, run.model.as_str())?;
     let plan = Plan::load(&onnx)?;
     let PreparedData { train, validation, test, source, .. } = run.data;
-    let parity = parity::check(network, &plan, train)?;
+    let parity = parity::check(network, &plan, [train, train])?;
     let predictions = values(&plan, VALUE, test)?;
     let quality = Quality::Regression(RegressionQuality {
         training: evaluated(&plan, train)?,
