@@ -191,6 +191,8 @@ pub struct DriftSettings {
     pub run_length: f64,
     /// The samples that a version without a reference learns one from; 0 for none.
     pub learn_samples: usize,
+    /// The samples that are looked at in a second; 0 for all.
+    pub samples_per_second: usize,
 }
 
 /// A server whose metric names are added to our own.

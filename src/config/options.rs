@@ -129,6 +129,8 @@ settings! {
     drift_run_length: f64, "WEIR_DRIFT_RUN_LENGTH", "N", default "1e9" => 1e9;
     /// Samples that a version without a reference learns one from; 0 leaves it unwatched
     drift_learn_samples: usize, "WEIR_DRIFT_LEARN_SAMPLES", "N", default "0" => 0;
+    /// Samples in which drift is looked for in a second, on the average: a random share of those that come faster; 0 for all
+    drift_samples_per_second: usize, "WEIR_DRIFT_SAMPLES_PER_SECOND", "N", default "1000" => 1000;
     /// Database for predictions and feedback: postgres://user:password@host/name, which several servers may share
     database: String, "WEIR_DATABASE", "URL", unset "SQLite, in the file weir.db of the state folder";
     /// Callers that may say what was right (POST /feedback): loopback (this machine), all or off (nobody)

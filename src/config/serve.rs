@@ -131,6 +131,7 @@ fn drift(values: &ServeValues) -> Result<DriftSettings> {
         learning_windows: values.drift_learning_windows.value,
         run_length: run_length.value,
         learn_samples: learnt.value,
+        samples_per_second: values.drift_samples_per_second.value,
     })
 }
 

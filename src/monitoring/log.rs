@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::monitor::Consumer;
 use super::record::{Answer, Record};
@@ -9,18 +10,25 @@ use crate::metrics::Outcome;
 use crate::serving::{Identity, Places};
 use crate::store::{Answers, Kept, KnownVersion, Logged, Row, Store};
 
+/// The longest that samples wait, and the most that do: each transfer wakes the store, and each block takes many.
+const PERIOD: Duration = Duration::from_millis(45);
+const MOST: usize = 4096;
+
 /// Passes every record to the store.
 #[derive(Debug)]
 pub struct Log {
     store: Arc<Store>,
     /// The versions as the store knows them, by their serial number.
     versions: HashMap<u64, Arc<KnownVersion>>,
+    /// The samples to be passed on, and when the last ones were.
+    waiting: Vec<Logged>,
+    passed: Instant,
 }
 
 impl Log {
     /// Makes a consumer that writes to a store.
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store, versions: HashMap::new() }
+        Self { store, versions: HashMap::new(), waiting: Vec::new(), passed: Instant::now() }
     }
 
     fn logged(&mut self, record: &Record) -> Logged {
@@ -40,10 +48,25 @@ impl Log {
 
 impl Consumer for Log {
     fn consume(&mut self, records: &[Record]) {
-        if !records.is_empty() {
-            let samples = records.iter().map(|record| self.logged(record)).collect();
-            self.store.log(samples);
+        self.waiting.reserve(records.len());
+        for record in records {
+            let logged = self.logged(record);
+            self.waiting.push(logged);
         }
+        if self.waiting.len() >= MOST || self.passed.elapsed() >= PERIOD {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.passed = Instant::now();
+        if !self.waiting.is_empty() {
+            self.store.log(std::mem::take(&mut self.waiting));
+        }
+    }
+
+    fn close(&mut self) {
+        self.settle();
     }
 }
 

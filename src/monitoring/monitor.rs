@@ -13,6 +13,7 @@ use super::observer::Recorder;
 use super::record::Record;
 use crate::error::{Error, Result};
 use crate::serving::Observer;
+use crate::store::stand_back;
 
 /// The records that may wait: a second and a half at 41,000 samples a second, 16 MiB when it is full. Its memory is
 /// taken as records come.
@@ -21,14 +22,23 @@ const QUEUE: usize = 65_536;
 /// The most records that a consumer sees at once.
 const BATCH: usize = 4096;
 
-/// The time between two looks at the queue. Requests wake nobody: that would cost more than a record.
+/// The longest and the shortest time between two looks at the queue. Requests wake nobody: that would cost more than a
+/// record.
 const PERIOD: Duration = Duration::from_millis(50);
+const MIN_PERIOD: Duration = Duration::from_millis(2);
+
+/// The records that a look should find. Under load it is better to look often than to hold up the requests of a core for
+/// long.
+const PIECE: usize = 256;
 
 /// Something that wants every record.
 pub trait Consumer: Debug + Send {
     /// Takes the next records, in the order in which their requests ended; none of them comes twice. It also runs, with
     /// none, when a while has passed without any.
     fn consume(&mut self, records: &[Record]);
+
+    /// Hears that somebody waits until what it has taken is where it belongs.
+    fn settle(&mut self) {}
 
     /// Hears that no record follows.
     fn close(&mut self) {}
@@ -113,14 +123,17 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        stand_back();
+        let mut period = PERIOD;
         loop {
-            match self.commands.recv_timeout(PERIOD) {
+            match self.commands.recv_timeout(period) {
                 Ok(Command::Flush(done)) => {
                     self.hand_out();
+                    self.consumers.iter_mut().for_each(|consumer| consumer.settle());
                     // Whoever asked may have left.
                     done.send(()).ok();
                 }
-                Err(RecvTimeoutError::Timeout) => self.hand_out(),
+                Err(RecvTimeoutError::Timeout) => period = next_period(period, self.hand_out()),
                 Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -129,8 +142,9 @@ impl Worker {
         self.consumers.iter_mut().for_each(|consumer| consumer.close());
     }
 
-    /// Hands out everything that is in the queue, and at least once.
-    fn hand_out(&mut self) {
+    /// Hands out everything that is in the queue, and at least once; returns how much it was.
+    fn hand_out(&mut self) -> usize {
+        let mut count = 0;
         loop {
             self.batch.clear();
             while self.batch.len() < BATCH
@@ -140,10 +154,22 @@ impl Worker {
             }
             let batch = &self.batch;
             self.consumers.retain_mut(|consumer| is_unharmed(consumer.as_mut(), batch));
+            count += batch.len();
             if batch.len() < BATCH {
-                return;
+                return count;
             }
         }
+    }
+}
+
+/// Returns the time to the next look, after one that found so many records.
+fn next_period(period: Duration, found: usize) -> Duration {
+    if found > PIECE {
+        period.mul_f64(PIECE as f64 / found as f64).max(MIN_PERIOD)
+    } else if found < PIECE / 2 {
+        (period * 2).min(PERIOD)
+    } else {
+        period
     }
 }
 
@@ -154,4 +180,19 @@ fn is_unharmed(consumer: &mut dyn Consumer, batch: &[Record]) -> bool {
         tracing::error!(?consumer, "a part of monitoring panicked; it is switched off");
     }
     unharmed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_come_as_often_as_records_do() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_period(PERIOD, 0), PERIOD);
+        assert_eq!(next_period(ms(20), 200), ms(20));
+        assert_eq!(next_period(ms(40), 1024), ms(10));
+        assert_eq!(next_period(ms(10), 40_000), MIN_PERIOD);
+        assert_eq!(next_period(ms(30), 10), PERIOD);
+    }
 }

@@ -80,13 +80,18 @@ impl Record {
         let head = Self::head(finished);
         let first = finished.inputs.and_then(<[Tensor]>::first).filter(|input| input.rows() == answers.count);
         let parts = finished.servable.identity.parts;
-        (0..answers.count).map(move |item| Self {
-            item: item as u32,
-            inverted: finished.images.get(item).and_then(|facts| facts.inverted),
-            input: first.and_then(|input| Moments::of(row(input, item)?)),
-            parts: first.and_then(|input| parts.take(row(input, item)?)),
-            answer: answers.get(item),
-            ..head.clone()
+        let mut head = Some(head);
+        (0..answers.count).map(move |item| {
+            // Most requests have one sample: nothing is copied for it.
+            let own = if item + 1 < answers.count { head.clone() } else { head.take() };
+            Self {
+                item: item as u32,
+                inverted: finished.images.get(item).and_then(|facts| facts.inverted),
+                input: first.and_then(|input| Moments::of(row(input, item)?)),
+                parts: first.and_then(|input| parts.take(row(input, item)?)),
+                answer: answers.get(item),
+                ..own.unwrap_or_else(|| Self::head(finished))
+            }
         })
     }
 

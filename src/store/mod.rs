@@ -7,6 +7,7 @@
 //! ([`Row`]), because a row of a table for each would cost more than the prediction of a small model.
 
 mod audit;
+mod background;
 mod block;
 mod database;
 mod erase;
@@ -26,6 +27,7 @@ mod version;
 mod writer;
 
 pub use audit::{Audit, AuditEntry};
+pub use background::stand_back;
 pub use block::{Kept, Row};
 pub use erase::{Erased, KeptFeedback, KeptOutcome, KeptPrediction, PredictionQuery};
 pub use feedback::{Content, Feedback, Joined, Origin, Verdict};

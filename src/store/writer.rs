@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use tokio::sync::{oneshot, watch};
 
+use super::background::stand_back;
 use super::database::Place;
 use super::erase::{Erased, KeptPrediction, PredictionQuery};
 use super::fault::{Fault, Outcome};
@@ -185,6 +186,7 @@ struct Group {
 
 impl Writer {
     fn run(mut self) {
+        stand_back();
         let mut due = Instant::now();
         loop {
             if Instant::now() >= due {

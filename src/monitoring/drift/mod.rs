@@ -3,6 +3,7 @@
 //! One consumer of records holds a detector for each version that serves, and puts a report of it where the API
 //! finds it. Versions without a reference are not watched, unless they may learn one from their first samples.
 
+mod allowance;
 mod learn;
 mod report;
 mod sample;
@@ -10,7 +11,9 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use self::allowance::Allowance;
 use self::learn::Lesson;
 pub use self::report::{DriftReport, DriftState, EstimateReport, StreamEffect, StreamReport};
 use self::version::VersionWatch;
@@ -98,12 +101,19 @@ pub struct DriftWatch {
     reports: DriftReports,
     /// By the serial number of the load.
     versions: BTreeMap<u64, Watched>,
+    allowance: Allowance,
+    published: Instant,
 }
+
+/// The longest time between two reports of traffic that goes on: making one costs as much as many samples.
+const PERIOD: Duration = Duration::from_millis(200);
 
 impl DriftWatch {
     /// Makes a consumer that puts its reports into `reports`.
     pub fn new(families: DriftFamilies, reports: DriftReports) -> Self {
-        Self { settings: reports.config.drift, families, reports, versions: BTreeMap::new() }
+        let (settings, published) = (reports.config.drift, Instant::now());
+        let allowance = Allowance::new(settings.samples_per_second);
+        Self { settings, families, reports, versions: BTreeMap::new(), allowance, published }
     }
 
     fn begin(&self, identity: &Arc<Identity>) -> Watched {
@@ -183,9 +193,24 @@ impl DriftWatch {
 
 impl Consumer for DriftWatch {
     fn consume(&mut self, records: &[Record]) {
+        let mut share = self.allowance.share(records.len(), Instant::now());
         for record in records.iter().filter(|record| record.outcome == Outcome::Success) {
-            self.take(record);
+            if share.takes() {
+                self.take(record);
+            } else if let Some(Watched { stage: Stage::Watching(watch, _), .. }) =
+                self.versions.get_mut(&record.version.serial)
+            {
+                watch.pass_over();
+            }
         }
+        self.allowance.settle(share);
+        if records.is_empty() || self.published.elapsed() >= PERIOD {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.published = Instant::now();
         self.forget();
         self.publish();
     }

@@ -49,6 +49,8 @@ pub struct DriftReport {
     pub reference_samples: usize,
     /// The samples watched since the version loaded.
     pub samples: u64,
+    /// The samples that came too fast to be looked at, since then: those that were are a random share.
+    pub passed_over: u64,
     /// The samples that effects, the anomaly share and the estimate are of, at most: the last ones.
     pub window: usize,
     /// Windows in which the dependence of samples is still learnt; no stream is more than `info` before, unless the

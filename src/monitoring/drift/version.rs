@@ -44,6 +44,8 @@ pub(super) struct VersionWatch {
     /// The beginning of the present day of records, and the samples since.
     day: Option<(i64, u64)>,
     run_length: f64,
+    /// Samples that were not looked at, because they came too fast.
+    passed_over: u64,
     /// The last state of each stream that was told.
     told: BTreeMap<String, DriftState>,
 }
@@ -71,8 +73,14 @@ impl VersionWatch {
             unusual: VecDeque::new(),
             day: None,
             run_length: settings.run_length,
+            passed_over: 0,
             told: BTreeMap::new(),
         }
+    }
+
+    /// Counts a sample that is not looked at.
+    pub(super) fn pass_over(&mut self) {
+        self.passed_over += 1;
     }
 
     pub(super) fn stream_names(&self) -> Vec<String> {
@@ -130,6 +138,7 @@ impl VersionWatch {
             source: self.reference.source.clone(),
             reference_samples: self.reference.samples,
             samples: standing.seen,
+            passed_over: self.passed_over,
             window: self.settings.window,
             learning_windows: standing.learning,
             dependence: standing.dependence,
@@ -195,7 +204,7 @@ mod tests {
     use crate::transform::{InputParts, Squash};
 
     const SETTINGS: DriftSettings =
-        DriftSettings { window: 500, learning_windows: 0, run_length: 1e9, learn_samples: 0 };
+        DriftSettings { window: 500, learning_windows: 0, run_length: 1e9, learn_samples: 0, samples_per_second: 0 };
 
     /// Numbers from 0 to 1 that look as if they were drawn.
     fn spread(place: usize) -> f64 {

@@ -98,6 +98,8 @@ async fn start(model: &'static str, learning_windows: usize) -> TestApp {
     publish_reference(&folder.join("1"), reference(model)).unwrap();
     TestApp::with_temp(models, |options| {
         options.drift_learning_windows = Some(learning_windows);
+        // However fast this machine is.
+        options.drift_samples_per_second = Some(0);
     })
     .await
 }
