@@ -15,13 +15,13 @@ use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::monitoring::{
-    Alarms, DriftReports, DriftWatch, Events, LiveFigures, Log, Monitor, Overseen, keep_gauges, oversee,
+    Alarms, Consumer, DriftReports, DriftWatch, Events, LiveFigures, Log, Monitor, Overseen, keep_gauges, oversee,
 };
 use crate::serving::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, Tuner, TuningStore,
     run_probes,
 };
-use crate::store::{Audit, Store, StoreSettings};
+use crate::store::{Audit, ReceiptKeys, Store, StoreSettings};
 use crate::telemetry::LogControl;
 use crate::transform::ImageLimits;
 
@@ -100,7 +100,7 @@ impl App {
         let settings =
             PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
-        let drift = DriftReports::new(config.monitoring.clone());
+        let drift = DriftReports::new(config.monitoring.clone(), &config.lifecycle.state_dir);
         let start = || observe(&config, &metrics, &drift, &predictor);
         let watch = config.monitoring.enabled.then(start).transpose()?;
         let serving = &config.serving;
@@ -127,7 +127,7 @@ impl App {
             predictor: predictor.clone(),
             manager: manager.clone(),
             metrics: metrics.clone(),
-            audit: Arc::new(Audit::open(&config.lifecycle.state_dir)),
+            audit: Arc::new(audit(&config, watch.as_ref())),
             watch: watch.clone(),
             log,
             drift,
@@ -275,6 +275,14 @@ fn overseen(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predi
     }
 }
 
+/// Returns the audit trail: in the store, if there is one.
+fn audit(config: &ServeConfig, watch: Option<&Watch>) -> Audit {
+    match watch {
+        Some(watch) => Audit::in_store(watch.store.clone()),
+        None => Audit::in_file(&config.lifecycle.state_dir),
+    }
+}
+
 /// Starts what observes predictions and keeps them.
 fn observe(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predictor: &Predictor) -> Result<Watch> {
     let monitoring = &config.monitoring;
@@ -287,9 +295,14 @@ fn observe(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predic
     };
     let store = Arc::new(Store::open(settings, metrics.store.clone())?);
     let drift = DriftWatch::new(metrics.drift.clone(), drift.clone());
-    let monitor = Arc::new(Monitor::start(vec![Box::new(Log::new(store.clone())), Box::new(drift)])?);
+    let receipts = match &monitoring.receipt_key_file {
+        Some(file) => ReceiptKeys::read(file, monitoring.receipts_valid)?,
+        None => ReceiptKeys::of_folder(&config.lifecycle.state_dir, monitoring.receipts_valid),
+    };
+    let consumers: Vec<Box<dyn Consumer>> = vec![Box::new(Log::new(store.clone())), Box::new(drift)];
+    let monitor = Arc::new(Monitor::start(consumers, Some(receipts.clone()))?);
     predictor.observe(monitor.observer())?;
-    Ok(Watch { monitor, store })
+    Ok(Watch { monitor, store, receipts })
 }
 
 /// Binds the addresses of a server.

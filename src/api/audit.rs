@@ -28,12 +28,8 @@ pub(super) async fn recorded<T>(audit: &Arc<Audit>, change: Change, outcome: Res
         alias: change.alias.map(|alias| alias.to_string()),
         outcome: outcome.as_ref().map_or_else(Error::without_path, |_| "done".to_owned()),
     };
-    let audit = audit.clone();
-    let written = tokio::task::spawn_blocking(move || audit.record(line)).await;
-    match written {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(error = %error, "the audit trail cannot be written"),
-        Err(error) => tracing::error!(error = %error, "the audit trail cannot be written"),
+    if let Err(error) = audit.record(line).await {
+        tracing::error!(error = %error, "the audit trail cannot be written");
     }
     outcome
 }

@@ -10,7 +10,7 @@ const TRACE_PARENT: &str = "traceparent";
 
 /// Returns the context of a request, whose [`Arrival`] is among its extensions.
 pub(super) fn request_context(protocol: Protocol, headers: &HeaderMap, extensions: &Extensions) -> RequestContext {
-    let Arrival { id, peer } = Arrival::of(extensions);
+    let Arrival { id, peer, receipt } = Arrival::of(extensions);
     let trace = headers.get(TRACE_PARENT).and_then(|value| TraceParent::parse(value.as_bytes()));
-    RequestContext { trace, ..RequestContext::new(id, protocol, Caller::Client(peer.map(Peer::ip))) }
+    RequestContext { trace, receipt, ..RequestContext::new(id, protocol, Caller::Client(peer.map(Peer::ip))) }
 }

@@ -9,6 +9,7 @@
 //! - `CatchPanicLayer` wraps every body twice more and logs what the panic hook has logged.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -20,6 +21,9 @@ use crate::ids::{RequestId, printable};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Asks for a receipt, and carries it back.
+const X_WEIR_RECEIPT: HeaderName = HeaderName::from_static("x-weir-receipt");
+
 /// The part of a path that a log line or an error repeats.
 pub(super) const MAX_PATH_CHARS: usize = 120;
 
@@ -28,6 +32,7 @@ pub(super) const MAX_PATH_CHARS: usize = 120;
 pub(super) struct Exchange {
     id: RequestId,
     start: Instant,
+    receipt: Option<Arc<OnceLock<String>>>,
 }
 
 /// The identity of a request, among its extensions.
@@ -36,6 +41,8 @@ pub(super) struct Arrival {
     pub(super) id: RequestId,
     /// Absent from requests that this process makes itself.
     pub(super) peer: Option<Peer>,
+    /// A place for the receipt, if one is asked for.
+    pub(super) receipt: Option<Arc<OnceLock<String>>>,
 }
 
 impl Exchange {
@@ -43,7 +50,8 @@ impl Exchange {
     pub(super) fn begin(headers: &HeaderMap) -> Self {
         let start = Instant::now();
         let id = headers.get(X_REQUEST_ID).and_then(|id| RequestId::from_client(id.as_bytes()));
-        Self { id: id.unwrap_or_else(RequestId::generate), start }
+        let receipt = headers.get(X_WEIR_RECEIPT).is_some_and(|asked| matches!(asked.as_bytes(), b"1" | b"true"));
+        Self { id: id.unwrap_or_else(RequestId::generate), start, receipt: receipt.then(Arc::default) }
     }
 
     pub(super) fn id(&self) -> &RequestId {
@@ -52,7 +60,7 @@ impl Exchange {
 
     /// Returns what handlers may know of it.
     pub(super) fn arrival(&self, peer: Option<Peer>) -> Arrival {
-        Arrival { id: self.id.clone(), peer }
+        Arrival { id: self.id.clone(), peer, receipt: self.receipt.clone() }
     }
 
     /// The moment at which its head had arrived.
@@ -60,11 +68,15 @@ impl Exchange {
         self.start
     }
 
-    /// Tells the caller the id.
+    /// Tells the caller the id, and gives it the receipt that it asked for.
     pub(super) fn add_id(&self, headers: &mut HeaderMap) {
         // The alphabet of ids has nothing that a header may not hold.
         if let Ok(value) = HeaderValue::from_str(self.id.as_str()) {
             headers.insert(X_REQUEST_ID, value);
+        }
+        let receipt = self.receipt.as_ref().and_then(|receipt| HeaderValue::from_str(receipt.get()?).ok());
+        if let Some(receipt) = receipt {
+            headers.insert(X_WEIR_RECEIPT, receipt);
         }
     }
 
@@ -95,7 +107,7 @@ impl Exchange {
 impl Arrival {
     /// Returns the identity of the request with these extensions.
     pub(super) fn of(extensions: &Extensions) -> Self {
-        extensions.get().cloned().unwrap_or_else(|| Self { id: RequestId::generate(), peer: None })
+        extensions.get().cloned().unwrap_or_else(|| Self { id: RequestId::generate(), peer: None, receipt: None })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::monitoring::{Alarms, DriftReports, Events, Monitor};
 use crate::serving::{Manager, Predictor};
-use crate::store::{Audit, Store};
+use crate::store::{Audit, ReceiptKeys, Store};
 use crate::telemetry::LogControl;
 
 /// Limits and other settings of the API.
@@ -66,6 +66,8 @@ pub struct Watch {
     pub monitor: Arc<Monitor>,
     /// Where records and feedback are kept.
     pub store: Arc<Store>,
+    /// The keys of receipts.
+    pub receipts: ReceiptKeys,
 }
 
 /// The stages of the way down, from wanting traffic to closing.

@@ -5,6 +5,7 @@ mod calibrate;
 mod check_model;
 mod client;
 mod data;
+mod database;
 mod describe;
 mod drift;
 mod engine;
@@ -79,6 +80,8 @@ enum Command {
     Models(models::ModelsArgs),
     /// Tell a running server what was right
     Feedback(feedback::FeedbackArgs),
+    /// Look after the database of predictions and feedback: check, export, vacuum, migrate
+    Database(database::DatabaseArgs),
     /// Measure a server, or the engine alone, under a known load
     Bench(bench::BenchArgs),
     /// Exit with 0 if a running server is ready (for containers)
@@ -112,6 +115,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Drift(args) => drift::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Feedback(args) => feedback::run(&args),
+        Command::Database(args) => database::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),

@@ -163,6 +163,10 @@ pub struct MonitoringConfig {
     pub keep_predictions_bytes: u64,
     /// The time for which feedback, and what follows from it, is kept.
     pub keep_feedback: Duration,
+    /// The file with the keys of receipts; one of the state folder otherwise.
+    pub receipt_key_file: Option<PathBuf>,
+    /// The time for which receipts are good.
+    pub receipts_valid: Duration,
     /// When to alarm.
     pub alarms: AlarmSettings,
 }

@@ -135,6 +135,11 @@ settings! {
     database: String, "WEIR_DATABASE", "URL", unset "SQLite, in the file weir.db of the state folder";
     /// Callers that may say what was right (POST /feedback): loopback (this machine), all or off (nobody)
     feedback: Callers, "WEIR_FEEDBACK", "WHO", default "loopback" => Callers::Loopback;
+    /// File with the keys of receipts (x-weir-receipt), one on each line: the first signs, all verify. Servers that take
+    /// each other's receipts share it
+    receipt_key_file: PathBuf, "WEIR_RECEIPT_KEY_FILE", "FILE", unset "one of its own, in receipt.key of the state folder";
+    /// Days for which a receipt is good
+    receipt_days: f64, "WEIR_RECEIPT_DAYS", "DAYS", default "30" => 30.0;
     /// Days for which predictions are kept
     keep_predictions_days: f64, "WEIR_KEEP_PREDICTIONS_DAYS", "DAYS", default "14" => 14.0;
     /// Bytes that the predictions may take; the oldest go first

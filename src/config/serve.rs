@@ -153,6 +153,8 @@ fn monitoring(values: &ServeValues) -> Result<MonitoringConfig> {
         keep_predictions: values.keep_predictions_days.days()?,
         keep_predictions_bytes: values.keep_predictions_bytes.value,
         keep_feedback: values.keep_feedback_days.days()?,
+        receipt_key_file: values.receipt_key_file.value.clone(),
+        receipts_valid: values.receipt_days.days()?,
         alarms: alarms(values)?,
     })
 }

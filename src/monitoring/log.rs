@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::kept::{known, row};
 use super::monitor::Consumer;
-use super::record::{Answer, Record};
-use crate::metrics::Outcome;
-use crate::serving::{Identity, Places};
-use crate::store::{Answers, Kept, KnownVersion, Logged, Row, Store};
+use super::record::Record;
+use crate::store::{KnownVersion, Logged, Store};
 
 /// The longest that samples wait, and the most that do: each transfer wakes the store, and each block takes many.
 const PERIOD: Duration = Duration::from_millis(45);
@@ -34,15 +33,7 @@ impl Log {
     fn logged(&mut self, record: &Record) -> Logged {
         let version = &record.version;
         let known = self.versions.entry(version.serial).or_insert_with(|| Arc::new(known(version))).clone();
-        let row = Row {
-            total_us: record.total_us,
-            answered: record.outcome == Outcome::Success,
-            cached: record.cached,
-            inverted: record.inverted,
-            input: record.input.map(|input| (input.mean, input.deviation)),
-            ..Row::new(record.id, record.item, record.at, kept(record))
-        };
-        Logged { version: known, client: record.client.clone(), row }
+        Logged { version: known, client: record.client.clone(), row: row(record) }
     }
 }
 
@@ -67,31 +58,5 @@ impl Consumer for Log {
 
     fn close(&mut self) {
         self.settle();
-    }
-}
-
-fn known(identity: &Identity) -> KnownVersion {
-    KnownVersion {
-        model: identity.model.to_string(),
-        version: identity.version.0,
-        digest: identity.digest,
-        labels: identity.labels.clone(),
-        answers: match identity.places {
-            Places::Classes { .. } => Answers::Classes,
-            Places::Number(_) => Answers::Numbers,
-            Places::Score(_) | Places::Outputs => Answers::Others,
-        },
-    }
-}
-
-fn kept(record: &Record) -> Kept {
-    match record.answer {
-        Answer::None => Kept::Nothing,
-        Answer::Value(value) => Kept::Value(value),
-        Answer::Score(score) => Kept::Score(score),
-        Answer::Classified { class, confidence, margin, energy, classes, .. } => {
-            let probabilities = record.probabilities().unwrap_or_default().to_vec();
-            Kept::Classified { class, confidence, margin, energy, classes, probabilities }
-        }
     }
 }

@@ -11,6 +11,7 @@ mod drift;
 mod events;
 mod figures;
 mod gauges;
+mod kept;
 mod log;
 mod monitor;
 mod observer;
@@ -21,6 +22,7 @@ pub use drift::{DriftReport, DriftReports, DriftState, DriftWatch, EstimateRepor
 pub use events::{Event, EventId, EventKind, Events, Heard, Listener, MAX_LISTENERS};
 pub use figures::{AccuracyFigures, ErrorFigures, FeedbackQuality, LossFigures};
 pub use gauges::{GAUGE_HOURS, LiveFigures, keep_gauges};
+pub use kept::known;
 pub use log::Log;
 pub use monitor::{Consumer, Monitor};
 pub use record::{Answer, MAX_PROBABILITIES, Record};

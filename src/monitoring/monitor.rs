@@ -13,6 +13,7 @@ use super::observer::Recorder;
 use super::record::Record;
 use crate::error::{Error, Result};
 use crate::serving::Observer;
+use crate::store::ReceiptKeys;
 use crate::store::stand_back;
 
 /// The records that may wait: a second and a half at 41,000 samples a second, 16 MiB when it is full. Its memory is
@@ -60,11 +61,11 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Starts the thread; the consumers live on it.
+    /// Starts the thread; the consumers live on it. With keys, callers who ask for a receipt get one.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system refuses a thread.
-    pub fn start(consumers: Vec<Box<dyn Consumer>>) -> Result<Self> {
+    pub fn start(consumers: Vec<Box<dyn Consumer>>, receipts: Option<ReceiptKeys>) -> Result<Self> {
         let (sender, records) = mpsc::channel(QUEUE);
         let (commands, received) = bounded(1024);
         let worker = Worker { records, commands: received, consumers, batch: Vec::new() };
@@ -72,7 +73,11 @@ impl Monitor {
             .name("monitor".into())
             .spawn(move || worker.run())
             .map_err(|error| Error::internal("no thread for monitoring", error))?;
-        Ok(Self { recorder: Arc::new(Recorder(sender)), commands, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            recorder: Arc::new(Recorder { records: sender, receipts }),
+            commands,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Returns what is to be installed behind the tap.

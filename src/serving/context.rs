@@ -1,6 +1,7 @@
 //! The identity and the limits of a request, whatever protocol it came by.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -141,12 +142,15 @@ pub struct RequestContext {
     pub priority: u8,
     /// The trace it belongs to.
     pub trace: Option<TraceParent>,
+    /// A place for the receipt, if the caller asks for one; an observer of the answer may put it there.
+    pub receipt: Option<Arc<OnceLock<String>>>,
 }
 
 impl RequestContext {
     /// Makes the context of a request without hints or trace.
     pub fn new(request_id: RequestId, protocol: Protocol, caller: Caller) -> Self {
-        Self { request_id, protocol, caller, deadline: None, priority: DEFAULT_PRIORITY, trace: None }
+        let (deadline, trace, receipt) = (None, None, None);
+        Self { request_id, protocol, caller, deadline, priority: DEFAULT_PRIORITY, trace, receipt }
     }
 
     /// Makes the context of a request of the server itself.

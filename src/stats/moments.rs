@@ -45,9 +45,9 @@ impl Moments {
         values[..rest.len()].copy_from_slice(rest);
         squares.iter_mut().zip(&values).for_each(|(square, value)| *square = value * value);
         for chunk in whole {
-            for lane in 0..LANES {
-                values[lane] += chunk[lane];
-                squares[lane] += chunk[lane] * chunk[lane];
+            for ((value, square), element) in values.iter_mut().zip(&mut squares).zip(chunk) {
+                *value += element;
+                *square += element * element;
             }
         }
         let counts = std::array::from_fn(|lane| (elements.len() / LANES + usize::from(lane < rest.len())) as f32);

@@ -1,22 +1,27 @@
-//! The audit trail: one JSON line for each administrative action, appended and flushed.
+//! The audit trail: an entry for each administrative action, chained by hashes, in the store; and in a file as long as the
+//! store cannot take it.
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use super::database::{Connection, Value};
+use super::fault::Outcome;
 use crate::error::{Error, Result};
 
+/// The file for entries that are not in the store.
 const FILE: &str = "audit.jsonl";
-/// The name that a full file is renamed to, in place of the one before it.
+
+/// The file that older servers renamed a full one to.
 const ROTATED: &str = "audit.1.jsonl";
-const MAX_BYTES: u64 = 8 << 20;
-/// Entries kept in memory for reading.
-const MAX_RECENT: usize = 1000;
+
+/// The name of a file whose entries are being taken into the store.
+const TAKEN: &str = "audit.taken.jsonl";
 
 /// One administrative action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,94 +44,98 @@ pub struct AuditEntry {
     pub outcome: String,
 }
 
-/// The trail: the file for keeping, the last entries for reading.
+/// The file of entries that are not in the store.
 #[derive(Debug)]
-pub struct Audit {
+pub(super) struct AuditFile {
     folder: PathBuf,
-    inner: Mutex<Inner>,
+    /// Held while the file is written or renamed.
+    lock: Mutex<()>,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    file: Option<File>,
-    recent: VecDeque<AuditEntry>,
-}
-
-impl Audit {
-    /// The trail in a folder, with what is there already. The folder is made with the first entry.
-    pub fn open(folder: &Path) -> Self {
-        let mut recent = VecDeque::new();
-        for name in [ROTATED, FILE] {
-            let text = read_tail(&folder.join(name)).unwrap_or_default();
-            // A line cut off by a crash, or by reading from the middle, is no entry.
-            let entries = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-            recent.extend(entries);
-        }
-        let surplus = recent.len().saturating_sub(MAX_RECENT);
-        recent.drain(..surplus);
-        Self { folder: folder.to_owned(), inner: Mutex::new(Inner { file: None, recent }) }
+impl AuditFile {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), lock: Mutex::new(()) }
     }
 
-    /// Appends an entry and flushes it to disk. It can be read even if that fails.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when it cannot be written.
-    pub fn record(&self, entry: AuditEntry) -> Result<()> {
-        let mut line = serde_json::to_vec(&entry)
-            .map_err(|error| Error::internal("an audit entry could not be written", error))?;
+    /// Appends an entry and flushes it to disk.
+    pub(super) fn append(&self, entry: &AuditEntry) -> Result<()> {
+        let mut line =
+            serde_json::to_vec(entry).map_err(|error| Error::internal("an audit entry could not be written", error))?;
         line.push(b'\n');
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.recent.len() >= MAX_RECENT {
-            inner.recent.pop_front();
+        let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
+        let path = self.folder.join(FILE);
+        let mut file = File::options().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
+        file.write_all(&line).and_then(|()| file.sync_data()).map_err(Error::io("write", &path))
+    }
+
+    /// Returns the entries in the file, oldest first.
+    pub(super) fn entries(&self) -> Vec<AuditEntry> {
+        let text = |name: &str| fs::read(self.folder.join(name)).unwrap_or_default();
+        let bytes = [ROTATED, TAKEN, FILE].map(text).concat();
+        // A line that a crash has cut off is no entry.
+        String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Returns true if there is something that the store should take.
+    pub(super) fn is_waiting(&self) -> bool {
+        [ROTATED, TAKEN, FILE].iter().any(|name| self.folder.join(name).exists())
+    }
+
+    /// Gives `take` all entries, and renames the files when it has taken them: they can still be read.
+    pub(super) fn hand_over(&self, take: impl FnOnce(&[AuditEntry]) -> Outcome<()>) -> Outcome<()> {
+        let path = |name: &str| self.folder.join(name);
+        {
+            let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            if !path(TAKEN).exists() {
+                // Where it cannot be renamed it is taken again next time, which does no harm.
+                fs::rename(path(FILE), path(TAKEN)).ok();
+            }
         }
-        inner.recent.push_back(entry);
-        let file = inner.file.take();
-        let file = self.append(file, &line)?;
-        inner.file = Some(file);
+        let text = |name: &str| fs::read(path(name)).unwrap_or_default();
+        let bytes = [ROTATED, TAKEN].map(text).concat();
+        let entries: Vec<AuditEntry> =
+            String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        take(&entries)?;
+        let now = jiff::Timestamp::now().as_microsecond();
+        for (name, number) in [(ROTATED, 1), (TAKEN, 2)] {
+            fs::rename(path(name), path(&format!("audit.in-the-store-{now}-{number}.jsonl"))).ok();
+        }
         Ok(())
     }
-
-    fn append(&self, file: Option<File>, line: &[u8]) -> Result<File> {
-        let path = self.folder.join(FILE);
-        let mut file = match file {
-            Some(file) => file,
-            None => self.reopen(&path)?,
-        };
-        let size = file.metadata().map_err(Error::io("read", &path))?.len();
-        if size + line.len() as u64 > MAX_BYTES {
-            fs::rename(&path, self.folder.join(ROTATED)).map_err(Error::io("rotate", &path))?;
-            file = self.reopen(&path)?;
-        }
-        file.write_all(line).and_then(|()| file.sync_data()).map_err(Error::io("write", &path))?;
-        Ok(file)
-    }
-
-    fn reopen(&self, path: &Path) -> Result<File> {
-        fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
-        File::options().create(true).append(true).open(path).map_err(Error::io("open", path))
-    }
-
-    /// The last entries, newest first.
-    pub fn last(&self, limit: usize) -> Vec<AuditEntry> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.recent.iter().rev().take(limit).cloned().collect()
-    }
 }
 
-/// The end of a file, as much as [`MAX_RECENT`] entries can take.
-fn read_tail(path: &Path) -> std::io::Result<String> {
-    const TAIL: u64 = 1 << 20;
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
-    file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// Appends an entry to the chain, unless it is there.
+pub(super) fn append(connection: &mut Connection, entry: &AuditEntry) -> Outcome<()> {
+    let text = serde_json::to_string(entry).unwrap_or_default();
+    let digest = Sha256::digest(&text);
+    let at = entry.time.parse::<jiff::Timestamp>().map_or(0, |time| time.as_microsecond());
+    let last = connection.query("SELECT hash FROM audit ORDER BY seq DESC LIMIT 1", &[])?;
+    let previous = last.first().map_or(Vec::new(), |row| row.bytes(0).to_vec());
+    let hash = link(&previous, &text);
+    connection
+        .execute(
+            "INSERT INTO audit (digest, at, entry, previous, hash) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+            &[digest.as_slice().into(), at.into(), text.as_str().into(), Value::Bytes(previous), Value::Bytes(hash)],
+        )
+        .map(drop)
+}
+
+/// Returns the last entries, newest first.
+pub(super) fn last(connection: &mut Connection, limit: usize) -> Outcome<Vec<AuditEntry>> {
+    let rows = connection.query("SELECT entry FROM audit ORDER BY seq DESC LIMIT ?1", &[Value::Int(limit as i64)])?;
+    Ok(rows.iter().filter_map(|row| serde_json::from_str(row.text(0)).ok()).collect())
+}
+
+/// Returns the hash of an entry behind another one: a change of any entry breaks the chain behind it.
+pub(super) fn link(previous: &[u8], entry: &str) -> Vec<u8> {
+    Sha256::new().chain_update(previous).chain_update(entry).finalize().to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::database::Place;
 
     fn entry(number: u64) -> AuditEntry {
         AuditEntry {
@@ -141,27 +150,29 @@ mod tests {
     }
 
     #[test]
-    fn entries_outlive_the_process_and_a_torn_line() {
+    fn the_store_takes_what_older_servers_and_full_disks_have_left_in_files() {
         let folder = tempfile::TempDir::new().unwrap();
-        let path = folder.path().join("state");
-        let audit = Audit::open(&path);
-        (1..=3).for_each(|number| audit.record(entry(number)).unwrap());
-        drop(audit);
-        let mut file = File::options().append(true).open(path.join(FILE)).unwrap();
-        file.write_all(b"{\"time\": \"20").unwrap();
-        let audit = Audit::open(&path);
-        assert_eq!(audit.last(2), [entry(3), entry(2)]);
-        assert_eq!(audit.last(100).len(), 3);
-    }
-
-    #[test]
-    fn the_trail_is_bounded() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let audit = Audit::open(folder.path());
-        let long = AuditEntry { outcome: "x".repeat(1 << 20), ..entry(0) };
-        (0..40).for_each(|_| audit.record(long.clone()).unwrap());
-        let size = |name| fs::metadata(folder.path().join(name)).unwrap().len();
-        assert!(size(FILE) <= MAX_BYTES && size(ROTATED) <= MAX_BYTES);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        let lines = |numbers: &[u64]| {
+            numbers.iter().map(|number| serde_json::to_string(&entry(*number)).unwrap() + "\n").collect::<String>()
+        };
+        fs::write(folder.path().join(ROTATED), lines(&[1, 2])).unwrap();
+        fs::write(folder.path().join(FILE), lines(&[3, 4]) + "{\"time\": \"20").unwrap();
+        let file = AuditFile::new(folder.path());
+        let mut connection = Place::Sqlite(folder.path().join("weir.db")).open().unwrap();
+        assert!(file.is_waiting());
+        assert!(file.hand_over(|_| Err(Error::Cancelled.into())).is_err(), "nothing is lost by a failure");
+        file.append(&entry(5)).unwrap();
+        assert_eq!(file.entries().len(), 5);
+        for _ in 0..2 {
+            file.hand_over(|entries| entries.iter().try_for_each(|entry| append(&mut connection, entry))).unwrap();
+        }
+        assert!(!file.is_waiting() && file.entries().is_empty());
+        let numbers = last(&mut connection, 10).unwrap().into_iter().map(|entry| entry.version.unwrap());
+        assert_eq!(numbers.collect::<Vec<_>>(), [5, 4, 3, 2, 1]);
+        append(&mut connection, &entry(5)).unwrap();
+        assert_eq!(last(&mut connection, 10).unwrap().len(), 5, "the same entry comes once");
+        let rows = connection.query("SELECT previous, entry, hash FROM audit ORDER BY seq", &[]).unwrap();
+        let is_linked = |row: &crate::store::database::Fields| link(row.bytes(0), row.text(1)) == row.bytes(2);
+        assert!(rows.iter().all(is_linked) && rows.windows(2).all(|pair| pair[0].bytes(2) == pair[1].bytes(0)));
     }
 }

@@ -48,18 +48,23 @@ pub(super) enum Connection {
 impl Place {
     /// Connects, and makes the tables that are not there.
     pub(super) fn open(&self) -> Outcome<Connection> {
-        let mut connection = match self {
-            Self::Sqlite(path) => open_sqlite(path)?,
+        let mut connection = self.connect()?;
+        connection.begin()?;
+        let made = connection.make_tables();
+        connection.end(made).map(|()| connection)
+    }
+
+    /// Connects to a database as it is.
+    pub(super) fn connect(&self) -> Outcome<Connection> {
+        match self {
+            Self::Sqlite(path) => open_sqlite(path),
             Self::Postgres(url) => {
                 let mut config: postgres::Config = url.parse()?;
                 config.connect_timeout(PATIENCE);
                 let client = config.connect(postgres::NoTls)?;
-                Connection::Postgres { client: Box::new(client), statements: HashMap::new() }
+                Ok(Connection::Postgres { client: Box::new(client), statements: HashMap::new() })
             }
-        };
-        connection.begin()?;
-        let made = connection.make_tables();
-        connection.end(made).map(|()| connection)
+        }
     }
 }
 
@@ -105,6 +110,14 @@ impl Connection {
             Self::Sqlite(_) => self.batch("BEGIN IMMEDIATE"),
             // Servers write one after the other, so that each settles a sample from what the others have settled.
             Self::Postgres { .. } => self.batch("BEGIN; SELECT pg_advisory_xact_lock(8750113)"),
+        }
+    }
+
+    /// Begins a transaction that sees one moment of the database, beside whoever writes.
+    pub(super) fn begin_reading(&mut self) -> Outcome<()> {
+        match self {
+            Self::Sqlite(_) => self.batch("BEGIN"),
+            Self::Postgres { .. } => self.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
         }
     }
 

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::receipt::Receipt;
+use super::version::KnownVersion;
 use crate::error::Error;
 
 /// What was right about one sample.
@@ -22,6 +24,17 @@ pub struct Feedback {
     pub annotator: String,
     /// When it was found out, in microseconds since 1970.
     pub labelled_at: Option<i64>,
+    /// The answer that it is about, as a receipt has it, for where no record of it is kept.
+    pub claim: Option<Box<Claim>>,
+}
+
+/// An answer as a receipt has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The receipt.
+    pub receipt: Receipt,
+    /// The version, if it serves here.
+    pub version: Option<KnownVersion>,
 }
 
 /// What is said of a sample.

@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::block::{self, MAX_SPAN_MS, Row, least_id, milliseconds};
 use super::database::Fields;
 use super::fault::Outcome;
-use super::feedback::Feedback;
+use super::feedback::{Claim, Feedback};
 use super::join::{Joining, Target};
-use super::version::{KnownVersion, of_columns};
+use super::receipt::Receipt;
+use super::version::{KnownVersion, insert, of_columns};
 use crate::error::Error;
 
 /// The most answers under one identifier of a client's own that are looked at, newest first.
@@ -37,9 +38,42 @@ impl Joining<'_> {
     pub(super) fn find(&mut self, feedback: &Feedback) -> Outcome<Target> {
         match self.locate(&feedback.request_id, feedback.model.as_deref())? {
             Located::Rows(rows) => self.choose(rows, feedback),
+            Located::Unseen | Located::Refused(Error::Gone(_)) if feedback.claim.is_some() => {
+                self.find_claimed(feedback)
+            }
             Located::Unseen => Ok(Target::Unseen),
             Located::Refused(error) => Ok(Target::Refused(error)),
         }
+    }
+
+    /// Takes what a receipt says for the record that is not kept.
+    fn find_claimed(&mut self, feedback: &Feedback) -> Outcome<Target> {
+        let Some(Claim { receipt, version }) = feedback.claim.as_deref() else { return Ok(Target::Unseen) };
+        let Some(first) = receipt.rows.first() else { return Ok(Target::Unseen) };
+        if self.is_erased(&receipt.request_id)? || self.is_erased(&first.id.to_string())? {
+            return Ok(Target::Refused(erased(&receipt.request_id)));
+        }
+        let Some(key) = self.key_of(receipt, version.as_ref())? else {
+            return Ok(Target::Refused(Error::Conflict(format!(
+                "the receipt is of model \"{}\" version {} with files that this server neither serves nor has seen: load \
+                 that version here, or send the label to a server that has it",
+                receipt.model, receipt.version
+            ))));
+        };
+        let rows = receipt.rows.iter().map(|row| Row { key, ..row.clone() }).collect();
+        self.choose(rows, feedback)
+    }
+
+    /// Returns the key of the version that gave a receipt, which is made if the version serves here.
+    fn key_of(&mut self, receipt: &Receipt, version: Option<&KnownVersion>) -> Outcome<Option<u32>> {
+        if let Some(version) = version {
+            insert(self.connection, version)?;
+        }
+        let found = self.connection.query(
+            "SELECT key FROM version_key WHERE model = ?1 AND version = ?2 AND digest = ?3",
+            &[receipt.model.as_str().into(), (receipt.version as i64).into(), receipt.digest.as_slice().into()],
+        )?;
+        Ok(found.first().and_then(|row| u32::try_from(row.int(0)).ok()))
     }
 
     /// Finds the request that an identifier stands for: the server's own, or the newest under one of a client's.
@@ -59,7 +93,7 @@ impl Joining<'_> {
             return self.locate_client(&clients, model);
         }
         if self.is_erased(request_id)? {
-            return Ok(Located::Refused(Error::Gone(format!("the prediction {request_id} was erased on request"))));
+            return Ok(Located::Refused(erased(request_id)));
         }
         match id {
             Some(id) if self.is_past(id)? => Ok(Located::Refused(Error::Gone(format!(
@@ -176,6 +210,10 @@ impl Joining<'_> {
         let oldest = oldest.first().and_then(|row| Uuid::from_slice(row.bytes(0)).ok()).map_or(now, milliseconds);
         Ok(milliseconds(id) + CLOCK_SKEW_MS < oldest)
     }
+}
+
+fn erased(request_id: &str) -> Error {
+    Error::Gone(format!("the prediction {request_id} was erased on request"))
 }
 
 /// Returns the identifier that a text is, if a server may have made it.

@@ -122,6 +122,7 @@ impl<'a> Joining<'a> {
                 source: Origin::of_code(row.int(5)),
                 annotator: row.text(6).to_owned(),
                 labelled_at: row.maybe_int(7),
+                claim: None,
             };
             let target = self.find(&feedback)?;
             if matches!(target, Target::Unseen) {

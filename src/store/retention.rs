@@ -61,20 +61,17 @@ pub(super) fn sweep(connection: &mut Connection, settings: &StoreSettings, now: 
         &[(now - HOLD_US).into(), limit.clone()],
     )?;
     let held = connection.query("SELECT COUNT(*) FROM feedback WHERE state = 2", &[])?;
-    let old = [labels.into(), limit.clone()];
-    connection.execute(
+    let old = [labels.into(), limit];
+    for statement in [
         "DELETE FROM feedback WHERE seq IN (SELECT seq FROM feedback WHERE received < ?1 ORDER BY seq LIMIT ?2)",
-        &old,
-    )?;
-    connection.execute(
-        "DELETE FROM outcome WHERE (id, item, key) IN (SELECT id, item, key FROM outcome WHERE at < ?1 ORDER BY id LIMIT ?2)",
-        &old,
-    )?;
-    let bucket: [Value; 1] = [labels.div_euclid(BUCKET_US).into()];
-    connection.execute(
+        "DELETE FROM outcome WHERE (id, item, key) IN \
+         (SELECT id, item, key FROM outcome WHERE at < ?1 ORDER BY id LIMIT ?2)",
         "DELETE FROM erased WHERE digest IN (SELECT digest FROM erased WHERE at < ?1 ORDER BY at LIMIT ?2)",
-        &old,
-    )?;
+        "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ?1 ORDER BY seq LIMIT ?2)",
+    ] {
+        connection.execute(statement, &old)?;
+    }
+    let bucket: [Value; 1] = [labels.div_euclid(BUCKET_US).into()];
     let mut removed = 0;
     for statement in [
         "DELETE FROM quality WHERE bucket < ?1",

@@ -30,6 +30,10 @@ pub(super) const TABLES: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS feedback_sample ON feedback (id, item)",
     "CREATE INDEX IF NOT EXISTS feedback_held ON feedback (seq) WHERE state = 2",
     "CREATE INDEX IF NOT EXISTS feedback_target ON feedback (target)",
+    // The audit trail: each row's hash is of its entry and of the hash before it; since version 2.
+    "CREATE TABLE IF NOT EXISTS audit (
+        seq {serial}, digest {bytes} NOT NULL UNIQUE, at {int} NOT NULL, entry TEXT NOT NULL, previous {bytes} NOT NULL,
+        hash {bytes} NOT NULL){strict}",
     // What was erased on request, by a hash of the identifier; since version 2.
     "CREATE TABLE IF NOT EXISTS erased (digest {bytes} NOT NULL PRIMARY KEY, at {int} NOT NULL){strict}",
     // What is true of a sample as all its labels together have it, and what follows for the version.
@@ -50,6 +54,21 @@ pub(super) const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS calibration (
         key {int} NOT NULL, bucket {int} NOT NULL, source {int} NOT NULL, bin {int} NOT NULL, samples {int} NOT NULL,
         correct {int} NOT NULL, confidence_nano {int} NOT NULL, PRIMARY KEY (key, bucket, source, bin)){strict}",
+];
+
+/// The tables.
+pub(super) const NAMES: &[&str] = &[
+    "version_key",
+    "prediction",
+    "client_id",
+    "traffic",
+    "feedback",
+    "erased",
+    "audit",
+    "outcome",
+    "quality",
+    "confusion",
+    "calibration",
 ];
 
 /// Puts the words of a database into a statement.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::audit::{self, AuditEntry, AuditFile};
 use super::block::blocks;
 use super::database::{Connection, Place, Value};
 use super::erase::{Erased, KeptPrediction, PredictionQuery};
@@ -13,7 +14,7 @@ use super::join::Joining;
 use super::quality::{BUCKET_US, QualityQuery, VersionQuality, answer};
 use super::retention;
 use super::settings::{Logged, StoreSettings};
-use super::version::KnownVersion;
+use super::version::{KnownVersion, insert};
 use crate::error::Result;
 use crate::metrics::StoreMetrics;
 
@@ -26,6 +27,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub(super) struct Session {
     place: Place,
     settings: StoreSettings,
+    audit_file: Arc<AuditFile>,
     pub(super) metrics: StoreMetrics,
     connection: Option<Connection>,
     is_durable: bool,
@@ -42,11 +44,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(place: Place, settings: StoreSettings, metrics: StoreMetrics) -> Self {
+    pub(super) fn new(
+        place: Place,
+        settings: StoreSettings,
+        metrics: StoreMetrics,
+        audit_file: Arc<AuditFile>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             place,
             settings,
+            audit_file,
             metrics,
             connection: None,
             is_durable: false,
@@ -140,6 +148,9 @@ impl Session {
         if self.connection.is_none() && self.open().map(|connection| self.connection = Some(connection)).is_err() {
             return false;
         }
+        if self.audit_file.is_waiting() {
+            self.take_audit_file();
+        }
         let joined = self.held > 0 && self.join_held();
         if Instant::now() < self.next_sweep {
             return joined;
@@ -159,6 +170,32 @@ impl Session {
             tracing::warn!(%fault, "freed space of the store cannot be given back");
         }
         joined || swept.has_removed_sums
+    }
+
+    /// Records an entry of the audit trail.
+    pub(super) fn record(&mut self, entry: &AuditEntry) -> Outcome<()> {
+        self.in_transaction(true, |_, connection| audit::append(connection, entry))
+    }
+
+    /// Returns the last entries of the audit trail.
+    pub(super) fn trail(&mut self, limit: usize) -> Outcome<Vec<AuditEntry>> {
+        let mut connection = self.open()?;
+        let found = audit::last(&mut connection, limit);
+        self.connection = Some(connection);
+        self.judge(found)
+    }
+
+    /// Takes the entries that are in a file into the store.
+    fn take_audit_file(&mut self) {
+        let file = self.audit_file.clone();
+        let taken = file.hand_over(|entries| {
+            self.in_transaction(true, |_, connection| {
+                entries.iter().try_for_each(|entry| audit::append(connection, entry))
+            })
+        });
+        if let Err(fault) = taken {
+            tracing::debug!(%fault, "the store takes the file of the audit trail later");
+        }
     }
 
     /// Joins held feedback whose prediction has been seen meanwhile.
@@ -311,15 +348,9 @@ impl Session {
         if let Some((_, key)) = self.keys.get(&address) {
             return Ok(*key);
         }
-        let labels = serde_json::to_string(&version.labels).unwrap_or_default();
+        insert(connection, version)?;
         let name =
             [version.model.as_str().into(), Value::Int(version.version as i64), Value::from(version.digest.as_slice())];
-        let all = [name.as_slice(), &[labels.as_str().into(), version.answers.code().into()]].concat();
-        connection.execute(
-            "INSERT INTO version_key (model, version, digest, labels, answers) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT DO NOTHING",
-            &all,
-        )?;
         let found =
             connection.query("SELECT key FROM version_key WHERE model = ?1 AND version = ?2 AND digest = ?3", &name)?;
         let key = found.first().and_then(|row| u32::try_from(row.int(0)).ok()).unwrap_or_default();

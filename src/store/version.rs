@@ -1,5 +1,7 @@
 //! Versions as the database knows them.
 
+use super::database::{Connection, Value};
+use super::fault::Outcome;
 use crate::ids::quote;
 
 /// What the answers of a version are.
@@ -57,6 +59,25 @@ impl KnownVersion {
             format!("model \"{}\" has no label {}; its labels: {known}", self.model, quote(text))
         })
     }
+}
+
+/// Makes a version known to the database, unless it is.
+pub(super) fn insert(connection: &mut Connection, version: &KnownVersion) -> Outcome<()> {
+    let labels = serde_json::to_string(&version.labels).unwrap_or_default();
+    let values = [
+        version.model.as_str().into(),
+        Value::Int(version.version as i64),
+        Value::from(version.digest.as_slice()),
+        labels.as_str().into(),
+        version.answers.code().into(),
+    ];
+    connection
+        .execute(
+            "INSERT INTO version_key (model, version, digest, labels, answers) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO NOTHING",
+            &values,
+        )
+        .map(drop)
 }
 
 /// Returns a version as its columns have it.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use tokio::sync::{oneshot, watch};
 
+use super::audit::{AuditEntry, AuditFile};
 use super::background::stand_back;
 use super::database::Place;
 use super::erase::{Erased, KeptPrediction, PredictionQuery};
@@ -32,7 +33,7 @@ const MAX_GROUP: usize = 256;
 /// The time between two looks at what is due.
 const TICK: Duration = Duration::from_secs(1);
 
-const FILE: &str = "weir.db";
+pub(super) const FILE: &str = "weir.db";
 
 /// The way back to whoever asked.
 type Reply<T> = oneshot::Sender<Result<T>>;
@@ -43,6 +44,8 @@ enum Command {
     Quality(QualityQuery, Reply<Vec<VersionQuality>>),
     Show(PredictionQuery, Reply<Vec<KeptPrediction>>),
     Erase(PredictionQuery, Reply<Erased>),
+    Record(AuditEntry, Reply<()>),
+    Trail(usize, Reply<Vec<AuditEntry>>),
     Close,
 }
 
@@ -54,6 +57,7 @@ pub struct Store {
     metrics: StoreMetrics,
     revision: watch::Receiver<u64>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    audit_file: Arc<AuditFile>,
     _lock: Option<FolderLock>,
 }
 
@@ -72,13 +76,14 @@ impl Store {
         let (commands, received) = bounded(QUEUE);
         let (revised, revision) = watch::channel(0);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let session = Session::new(place, settings, metrics.clone());
+        let audit_file = Arc::new(AuditFile::new(&settings.folder));
+        let session = Session::new(place, settings, metrics.clone(), audit_file.clone());
         let writer = Writer { commands: received, waiting: waiting.clone(), session, revised };
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || writer.run())
             .map_err(|error| Error::internal("no thread for the store", error))?;
-        Ok(Self { commands, waiting, metrics, revision, thread: Mutex::new(Some(thread)), _lock: lock })
+        Ok(Self { commands, waiting, metrics, revision, thread: Mutex::new(Some(thread)), audit_file, _lock: lock })
     }
 
     /// Passes samples on to be written, without waiting; they are dropped and counted if too many wait already.
@@ -128,6 +133,27 @@ impl Store {
         self.ask(|reply| Command::Erase(query, reply)).await
     }
 
+    /// Records an entry of the audit trail; returns once it is committed.
+    ///
+    /// # Errors
+    /// As [`Store::feedback`].
+    pub(super) async fn record(&self, entry: AuditEntry) -> Result<()> {
+        self.ask(|reply| Command::Record(entry, reply)).await
+    }
+
+    /// Returns the last entries of the audit trail, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::feedback`].
+    pub(super) async fn trail(&self, limit: usize) -> Result<Vec<AuditEntry>> {
+        self.ask(|reply| Command::Trail(limit, reply)).await
+    }
+
+    /// Returns the file of entries that the store has not taken yet.
+    pub(super) fn audit_file(&self) -> Arc<AuditFile> {
+        self.audit_file.clone()
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(command(reply)) {
@@ -173,6 +199,8 @@ enum Question {
     Quality(QualityQuery, Reply<Vec<VersionQuality>>),
     Show(PredictionQuery, Reply<Vec<KeptPrediction>>),
     Erase(PredictionQuery, Reply<Erased>),
+    Record(AuditEntry, Reply<()>),
+    Trail(usize, Reply<Vec<AuditEntry>>),
 }
 
 /// Commands that are carried out together.
@@ -243,6 +271,14 @@ impl Writer {
                 let found = self.session.read(&query);
                 answer(reply, found.map_err(|fault| fault.for_client()));
             }
+            Question::Record(entry, reply) => {
+                let recorded = self.session.record(&entry);
+                answer(reply, recorded.map_err(|fault| fault.for_client()));
+            }
+            Question::Trail(limit, reply) => {
+                let found = self.session.trail(limit);
+                answer(reply, found.map_err(|fault| fault.for_client()));
+            }
             Question::Show(query, reply) => answer(reply, flat(self.session.show(&query))),
             Question::Erase(query, reply) => {
                 let erased = flat(self.session.erase(&query));
@@ -282,6 +318,8 @@ impl Group {
             Command::Quality(query, reply) => self.questions.push(Question::Quality(query, reply)),
             Command::Show(query, reply) => self.questions.push(Question::Show(query, reply)),
             Command::Erase(query, reply) => self.questions.push(Question::Erase(query, reply)),
+            Command::Record(entry, reply) => self.questions.push(Question::Record(entry, reply)),
+            Command::Trail(limit, reply) => self.questions.push(Question::Trail(limit, reply)),
             Command::Close => self.is_last = true,
         }
     }

@@ -247,6 +247,7 @@ pub(super) async fn unload(
         (status = 200, description = "The last actions, newest first", body = AuditAnswer),
         (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not allowed to this caller by the setting --admin", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store cannot be used now", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn audit(
@@ -264,7 +265,7 @@ pub(super) async fn audit(
     if !(1..=1000).contains(&limit) {
         return Err(Error::Malformed(format!("\"limit\" must be from 1 to 1000, got {limit}")).into());
     }
-    Ok(Json(AuditAnswer { entries: state.audit().last(limit.into()) }))
+    Ok(Json(AuditAnswer { entries: state.audit().last(limit.into()).await? }))
 }
 
 /// The body as JSON, whatever its content type; an empty one is `{}`.

@@ -1,5 +1,7 @@
 //! `POST /feedback`: what was right. Answered only after it is committed.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -13,7 +15,9 @@ use crate::api::error::ApiError;
 use crate::api::state::{ApiState, Watch};
 use crate::error::{Error, Result};
 use crate::ids::shortened;
-use crate::store::{Feedback, Verdict};
+use crate::monitoring::known;
+use crate::serving::Servable;
+use crate::store::{Claim, Feedback, Verdict};
 
 /// The most pieces in an array.
 const MAX_PIECES: usize = 1000;
@@ -46,6 +50,7 @@ pub(super) async fn send(
 ) -> std::result::Result<Response, ApiError> {
     state.access().permit(caller, Action::SendFeedback)?;
     let watch = state.watch()?;
+    let reader = Reader { state: &state, watch };
     let (head, body) = request.into_parts();
     let is_lines = head.headers.get(header::CONTENT_TYPE).is_some_and(|media| {
         media.as_bytes().split(|byte| *byte == b';').next().is_some_and(|media| media.trim_ascii() == NDJSON.as_bytes())
@@ -54,20 +59,46 @@ pub(super) async fn send(
     // What was answered before this must be known before it is judged.
     watch.monitor.flush().await?;
     if is_lines {
-        return Ok(Json(FeedbackOutcome::Many(of_lines(watch, &body.bytes).await?)).into_response());
+        return Ok(Json(FeedbackOutcome::Many(of_lines(&reader, &body.bytes).await?)).into_response());
     }
     let value: serde_json::Value = serde_json::from_slice(&body.bytes).map_err(|error| malformed(&error))?;
     if let serde_json::Value::Array(pieces) = value {
-        return Ok(Json(FeedbackOutcome::Many(of_array(watch, pieces).await?)).into_response());
+        return Ok(Json(FeedbackOutcome::Many(of_array(&reader, pieces).await?)).into_response());
     }
-    let piece = serde_json::from_value::<FeedbackBody>(value).map_err(|error| malformed(&error))?.parse()?;
+    let piece = reader.read(value)?;
     let verdict = watch.store.feedback(vec![piece]).await?.pop().ok_or(Error::Cancelled)?;
     let (answer, is_held) = FeedbackAnswer::of(verdict)?;
     let status = if is_held { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(FeedbackOutcome::One(answer))).into_response())
 }
 
-async fn of_lines(watch: &Watch, body: &[u8]) -> Result<FeedbackCounts> {
+/// Reads feedback, receipts included.
+struct Reader<'a> {
+    state: &'a ApiState,
+    watch: &'a Watch,
+}
+
+impl Reader<'_> {
+    fn read(&self, piece: serde_json::Value) -> Result<Feedback> {
+        self.parse(serde_json::from_value(piece).map_err(|error| malformed(&error))?)
+    }
+
+    fn parse(&self, piece: FeedbackBody) -> Result<Feedback> {
+        piece.parse(|text| {
+            let receipt = self.watch.receipts.open(text, jiff::Timestamp::now().as_microsecond())?;
+            let catalog = self.state.predictor().catalog();
+            let is_meant = |servable: &&Arc<Servable>| {
+                servable.identity.digest == receipt.digest
+                    && servable.name.as_str() == receipt.model
+                    && servable.version.0 == receipt.version
+            };
+            let version = catalog.servables().find(is_meant).map(|servable| known(&servable.identity));
+            Ok(Claim { receipt, version })
+        })
+    }
+}
+
+async fn of_lines(reader: &Reader<'_>, body: &[u8]) -> Result<FeedbackCounts> {
     let lines = body.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty());
     let mut counts = FeedbackCounts::default();
     let mut are_readable = false;
@@ -77,7 +108,7 @@ async fn of_lines(watch: &Watch, body: &[u8]) -> Result<FeedbackCounts> {
         match serde_json::from_slice::<FeedbackBody>(line) {
             Ok(piece) => {
                 are_readable = true;
-                chunk.push((number, piece.parse()));
+                chunk.push((number, reader.parse(piece)));
             }
             Err(error) => {
                 last = Some(malformed(&error));
@@ -85,27 +116,27 @@ async fn of_lines(watch: &Watch, body: &[u8]) -> Result<FeedbackCounts> {
             }
         }
         if chunk.len() >= CHUNK {
-            commit(watch, std::mem::take(&mut chunk), &mut counts).await?;
+            commit(reader.watch, std::mem::take(&mut chunk), &mut counts).await?;
         }
     }
     if let (false, Some(error)) = (are_readable, last) {
         return Err(error);
     }
-    commit(watch, chunk, &mut counts).await?;
+    commit(reader.watch, chunk, &mut counts).await?;
     Ok(counts.sorted())
 }
 
-async fn of_array(watch: &Watch, pieces: Vec<serde_json::Value>) -> Result<FeedbackCounts> {
+async fn of_array(reader: &Reader<'_>, pieces: Vec<serde_json::Value>) -> Result<FeedbackCounts> {
     if pieces.len() > MAX_PIECES {
         let got = format!("{} pieces; {NDJSON} takes more", pieces.len());
         return Err(Error::TooLarge { what: "the array", limit: MAX_PIECES as u64, got });
     }
     let mut counts = FeedbackCounts::default();
-    let parse = |piece| serde_json::from_value::<FeedbackBody>(piece).map_err(|error| malformed(&error))?.parse();
-    let mut pieces = pieces.into_iter().map(parse).zip(1..).map(|(piece, number)| (number, piece)).peekable();
+    let mut pieces =
+        pieces.into_iter().map(|piece| reader.read(piece)).zip(1..).map(|(piece, number)| (number, piece)).peekable();
     while pieces.peek().is_some() {
         let chunk = pieces.by_ref().take(CHUNK).collect();
-        commit(watch, chunk, &mut counts).await?;
+        commit(reader.watch, chunk, &mut counts).await?;
     }
     Ok(counts.sorted())
 }

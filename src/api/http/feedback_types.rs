@@ -7,7 +7,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::api::problem::Problem;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, RequestId, quote};
-use crate::store::{Content, Feedback, Joined, Origin, Verdict};
+use crate::store::{Claim, Content, Feedback, Joined, Origin, Verdict};
 
 /// The truth about one sample: exactly one of `label`, `correct`, `value` and `retract`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -15,8 +15,12 @@ use crate::store::{Content, Feedback, Joined, Origin, Verdict};
 pub(super) struct FeedbackBody {
     /// The identifier of the prediction: the header `x-request-id` of its answer, which is also in the body of `/predict`
     /// and in the `id` of the Open Inference Protocol.
+    /// May be left out where there is a receipt.
     #[schema(example = "01998a5e-77a0-7ccc-8bd6-ca5d4b67dd36")]
-    request_id: String,
+    request_id: Option<String>,
+    /// The header `x-weir-receipt` of the answer, which is given to requests with the header `x-weir-receipt: 1`. With it
+    /// the label is taken although no record of the prediction is kept.
+    receipt: Option<String>,
     /// The place of the sample in the request, from 0.
     #[serde(default)]
     item: u32,
@@ -129,12 +133,11 @@ impl FeedbackBody {
     /// Returns the feedback that the body means.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] saying which field is wrong.
-    pub(super) fn parse(self) -> Result<Feedback> {
+    /// [`Error::InvalidInput`] saying which field is wrong; that of `open`, which reads receipts.
+    pub(super) fn parse(self, open: impl FnOnce(&str) -> Result<Claim>) -> Result<Feedback> {
         let invalid = |text: String| Err(Error::InvalidInput(text));
-        if RequestId::from_client(self.request_id.as_bytes()).is_none() {
-            return invalid(format!("request_id is no identifier of a request: {}", quote(&self.request_id)));
-        }
+        let claim = self.receipt.as_deref().map(open).transpose()?;
+        let request_id = named(self.request_id, claim.as_ref())?;
         if let Some(model) = &self.model {
             model.parse::<ModelName>()?;
         }
@@ -158,14 +161,35 @@ impl FeedbackBody {
             Err(_) => Err(Error::InvalidInput(format!("labelled_at is no time of RFC 3339: {}", quote(&text)))),
         };
         Ok(Feedback {
-            request_id: self.request_id,
+            request_id,
             item: self.item,
             model: self.model,
             content,
             source: self.source,
             annotator: hashed(&self.annotator),
             labelled_at: self.labelled_at.map(time).transpose()?,
+            claim: claim.map(Box::new),
         })
+    }
+}
+
+/// Returns the identifier of the prediction that is meant.
+fn named(request_id: Option<String>, claim: Option<&Claim>) -> Result<String> {
+    let invalid = |text: String| Err(Error::InvalidInput(text));
+    match (request_id, claim.map(|claim| &claim.receipt.request_id)) {
+        (Some(request_id), _) if RequestId::from_client(request_id.as_bytes()).is_none() => {
+            invalid(format!("request_id is no identifier of a request: {}", quote(&request_id)))
+        }
+        (Some(request_id), Some(of_receipt)) if request_id != *of_receipt => invalid(format!(
+            "request_id is {}, and the receipt is of another request, {}: send one of them",
+            quote(&request_id),
+            quote(of_receipt)
+        )),
+        (Some(request_id), _) => Ok(request_id),
+        (None, Some(of_receipt)) => Ok(of_receipt.clone()),
+        (None, None) => Err(Error::Malformed(
+            "the feedback names no prediction: expected the field request_id, or a receipt".into(),
+        )),
     }
 }
 

@@ -185,6 +185,7 @@ mod tests {
             source: "test".into(),
             reference_samples: 5000,
             samples,
+            passed_over: 0,
             window: 500,
             learning_windows: 0,
             dependence: 1.0,

@@ -42,7 +42,7 @@ impl Allowance {
     }
 
     /// Counts what was taken.
-    pub(super) fn settle(&mut self, share: Share) {
+    pub(super) fn settle(&mut self, share: &Share) {
         self.left -= share.taken as f64;
         self.random = share.random;
     }
@@ -77,7 +77,7 @@ mod tests {
     fn taken(allowance: &mut Allowance, count: usize, now: Instant) -> usize {
         let mut share = allowance.share(count, now);
         let taken = (0..count).filter(|_| share.takes()).count();
-        allowance.settle(share);
+        allowance.settle(&share);
         taken
     }
 
@@ -91,7 +91,7 @@ mod tests {
             now += Duration::from_millis(10);
             let mut share = allowance.share(400, now);
             let places: Vec<usize> = (0..400).filter(|_| share.takes()).collect();
-            allowance.settle(share);
+            allowance.settle(&share);
             all += places.len();
             odd += places.iter().filter(|place| *place % 2 == 1).count();
         }

@@ -4,19 +4,22 @@
 //! finds it. Versions without a reference are not watched, unless they may learn one from their first samples.
 
 mod allowance;
+mod keep;
 mod learn;
 mod report;
 mod sample;
 mod version;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use self::allowance::Allowance;
+use self::keep::Keeper;
 use self::learn::Lesson;
 pub use self::report::{DriftReport, DriftState, EstimateReport, StreamEffect, StreamReport};
-use self::version::VersionWatch;
+use self::version::{KeptWatch, VersionWatch};
 use super::{Consumer, Record};
 use crate::config::{DriftSettings, MonitoringConfig};
 use crate::error::{Error, Result};
@@ -31,13 +34,14 @@ type Key = (ModelName, Version);
 #[derive(Debug, Clone)]
 pub struct DriftReports {
     config: MonitoringConfig,
+    keeper: Keeper,
     by_version: Arc<Mutex<BTreeMap<Key, Arc<DriftReport>>>>,
 }
 
 impl DriftReports {
-    /// Makes room for reports.
-    pub fn new(config: MonitoringConfig) -> Self {
-        Self { config, by_version: Arc::default() }
+    /// Makes room for reports on versions whose states are kept in a folder.
+    pub fn new(config: MonitoringConfig, state_folder: &Path) -> Self {
+        Self { config, keeper: Keeper::new(state_folder), by_version: Arc::default() }
     }
 
     /// Returns the report of a version that serves.
@@ -49,18 +53,26 @@ impl DriftReports {
         if !self.config.enabled {
             return Err(Error::Conflict("monitoring is off; start the server without --monitoring=false".into()));
         }
-        let found = self.lock().get(&(name.clone(), version)).cloned();
-        match (found, &identity.reference) {
-            (Some(report), _) => Ok(report),
-            // It has not been asked yet.
-            (None, Some(reference)) => {
-                Ok(Arc::new(VersionWatch::new(reference.clone(), &self.config.drift, identity.serial).report()))
+        if let Some(report) = self.lock().get(&(name.clone(), version)).cloned() {
+            return Ok(report);
+        }
+        // It has not been asked since the server started.
+        let learns = self.config.drift.learn_samples > 0;
+        let kept = self.keeper.read(identity).filter(|kept| kept.learnt.is_some() == identity.reference.is_none());
+        let learnt = kept.as_ref().and_then(|kept| kept.learnt.clone()).map(Arc::new).filter(|_| learns);
+        match identity.reference.clone().or(learnt) {
+            Some(reference) => {
+                let mut watch = VersionWatch::new(reference, &self.config.drift, identity.serial);
+                if let Some(kept) = kept {
+                    watch.go_on_from(kept);
+                }
+                Ok(Arc::new(watch.report()))
             }
-            (None, None) if self.config.drift.learn_samples > 0 => Err(Error::Conflict(format!(
+            None if learns => Err(Error::Conflict(format!(
                 "model \"{name}\" version {version} still learns a reference from its first {} samples",
                 self.config.drift.learn_samples
             ))),
-            (None, None) => Err(Error::Conflict(format!(
+            None => Err(Error::Conflict(format!(
                 "model \"{name}\" version {version} has no reference to compare its traffic with; weir drift --reference DATA {name}/{version} makes one, and --drift-learn-samples lets versions learn one"
             ))),
         }
@@ -83,6 +95,9 @@ struct Watched {
     key: Key,
     stage: Stage,
     is_new: bool,
+    /// The file of its state, and whether that is behind.
+    file: PathBuf,
+    is_unsaved: bool,
 }
 
 #[derive(Debug)]
@@ -90,7 +105,21 @@ enum Stage {
     /// There is nothing to compare it with.
     Unwatched,
     Learning(Lesson),
-    Watching(Box<VersionWatch>, DriftMetrics),
+    Watching {
+        watch: Box<VersionWatch>,
+        metrics: DriftMetrics,
+        is_learnt: bool,
+    },
+}
+
+impl Watched {
+    fn save(&mut self) -> std::io::Result<()> {
+        if let Stage::Watching { watch, is_learnt, .. } = &self.stage {
+            keep::write(&self.file, &watch.kept(*is_learnt))?;
+        }
+        self.is_unsaved = false;
+        Ok(())
+    }
 }
 
 /// The consumer of records that watches for drift.
@@ -103,33 +132,53 @@ pub struct DriftWatch {
     versions: BTreeMap<u64, Watched>,
     allowance: Allowance,
     published: Instant,
+    saved: Instant,
+    /// Set once a state could not be written, so that this is logged once.
+    is_failing: bool,
 }
 
 /// The longest time between two reports of traffic that goes on: making one costs as much as many samples.
 const PERIOD: Duration = Duration::from_millis(200);
+
+/// The time between two looks for states to be stored: a process that is killed loses no more.
+const SAVE: Duration = Duration::from_secs(30);
 
 impl DriftWatch {
     /// Makes a consumer that puts its reports into `reports`.
     pub fn new(families: DriftFamilies, reports: DriftReports) -> Self {
         let (settings, published) = (reports.config.drift, Instant::now());
         let allowance = Allowance::new(settings.samples_per_second);
-        Self { settings, families, reports, versions: BTreeMap::new(), allowance, published }
+        reports.keeper.sweep();
+        let versions = BTreeMap::new();
+        Self { settings, families, reports, versions, allowance, published, saved: published, is_failing: false }
     }
 
     fn begin(&self, identity: &Arc<Identity>) -> Watched {
-        let stage = match (&identity.reference, self.settings.learn_samples) {
-            (Some(reference), _) => self.watch(identity, reference.clone()),
-            (None, 0) => Stage::Unwatched,
-            (None, samples) => Stage::Learning(Lesson::new(samples)),
+        let kept = self.reports.keeper.read(identity);
+        let learnt = kept.as_ref().and_then(|kept| kept.learnt.clone()).map(Arc::new);
+        let stage = match (&identity.reference, learnt, self.settings.learn_samples) {
+            (Some(reference), ..) => self.watch(identity, reference.clone(), kept, false),
+            (None, _, 0) => Stage::Unwatched,
+            (None, Some(learnt), _) => self.watch(identity, learnt, kept, true),
+            (None, None, samples) => Stage::Learning(Lesson::new(samples)),
         };
-        let key = (identity.model.clone(), identity.version);
-        Watched { identity: Arc::downgrade(identity), key, stage, is_new: false }
+        let (key, file) = ((identity.model.clone(), identity.version), self.reports.keeper.file(identity));
+        Watched { identity: Arc::downgrade(identity), key, stage, is_new: false, file, is_unsaved: false }
     }
 
-    fn watch(&self, identity: &Identity, reference: Arc<DriftReference>) -> Stage {
-        let watch = VersionWatch::new(reference, &self.settings, identity.serial);
+    fn watch(
+        &self,
+        identity: &Identity,
+        reference: Arc<DriftReference>,
+        kept: Option<KeptWatch>,
+        is_learnt: bool,
+    ) -> Stage {
+        let mut watch = Box::new(VersionWatch::new(reference, &self.settings, identity.serial));
+        if let Some(kept) = kept.filter(|kept| kept.learnt.is_some() == is_learnt) {
+            watch.go_on_from(kept);
+        }
         let metrics = self.families.bind(identity.model.as_str(), &identity.version.to_string(), watch.stream_names());
-        Stage::Watching(Box::new(watch), metrics)
+        Stage::Watching { watch, metrics, is_learnt }
     }
 
     fn take(&mut self, record: &Record) {
@@ -142,14 +191,15 @@ impl DriftWatch {
         let learnt = match &mut watched.stage {
             Stage::Unwatched => return,
             Stage::Learning(lesson) => lesson.observe(record),
-            Stage::Watching(watch, _) => {
+            Stage::Watching { watch, .. } => {
                 watch.observe(record);
                 None
             }
         };
         watched.is_new = true;
+        watched.is_unsaved = true;
         if let Some(reference) = learnt {
-            let stage = self.watch(&record.version, Arc::new(reference));
+            let stage = self.watch(&record.version, Arc::new(reference), None, true);
             if let Some(watched) = self.versions.get_mut(&serial) {
                 watched.stage = stage;
             }
@@ -162,7 +212,7 @@ impl DriftWatch {
             if !std::mem::take(&mut watched.is_new) {
                 continue;
             }
-            let Stage::Watching(watch, metrics) = &mut watched.stage else { continue };
+            let Stage::Watching { watch, metrics, .. } = &mut watched.stage else { continue };
             let report = watch.report();
             metrics.set(&report.figures());
             watch.tell_changes(&watched.key, &report);
@@ -170,8 +220,26 @@ impl DriftWatch {
         }
     }
 
+    /// Stores the states that have changed.
+    fn save(&mut self) {
+        self.saved = Instant::now();
+        let mut failure = None;
+        for watched in self.versions.values_mut().filter(|watched| watched.is_unsaved) {
+            failure = watched.save().err().or(failure);
+        }
+        if let Some(error) = &failure
+            && !self.is_failing
+        {
+            tracing::warn!(%error, "the state of drift cannot be stored; after a restart it begins anew");
+        }
+        self.is_failing = failure.is_some();
+    }
+
     /// Forgets versions that no longer serve, and shows again what a newer load of the same version may have lost.
     fn forget(&mut self) {
+        if self.versions.values().any(|watched| watched.identity.strong_count() == 0) {
+            self.save();
+        }
         let gone: Vec<u64> = self
             .versions
             .iter()
@@ -197,13 +265,13 @@ impl Consumer for DriftWatch {
         for record in records.iter().filter(|record| record.outcome == Outcome::Success) {
             if share.takes() {
                 self.take(record);
-            } else if let Some(Watched { stage: Stage::Watching(watch, _), .. }) =
+            } else if let Some(Watched { stage: Stage::Watching { watch, .. }, .. }) =
                 self.versions.get_mut(&record.version.serial)
             {
                 watch.pass_over();
             }
         }
-        self.allowance.settle(share);
+        self.allowance.settle(&share);
         if records.is_empty() || self.published.elapsed() >= PERIOD {
             self.settle();
         }
@@ -213,5 +281,12 @@ impl Consumer for DriftWatch {
         self.published = Instant::now();
         self.forget();
         self.publish();
+        if self.saved.elapsed() >= SAVE {
+            self.save();
+        }
+    }
+
+    fn close(&mut self) {
+        self.save();
     }
 }

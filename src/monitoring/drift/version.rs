@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
 use super::report::{DriftReport, DriftState, EstimateReport, StreamReport};
 use super::sample::value;
 use crate::config::DriftSettings;
@@ -31,6 +34,27 @@ const CRITICAL_LOSS: f64 = 0.02;
 /// The days whose samples a false alarm is at most expected in once, if they are more than the setting says.
 const RUN_DAYS: f64 = 30.0;
 const DAY_MICROSECONDS: i64 = 86_400_000_000;
+
+/// The state of a watch, as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KeptWatch {
+    /// The hash of the reference that it was compared with.
+    fingerprint: String,
+    /// The reference itself, if it was learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) learnt: Option<DriftReference>,
+    detector: Detector,
+    unusual: VecDeque<bool>,
+    day: Option<(i64, u64)>,
+    run_length: f64,
+    passed_over: u64,
+}
+
+/// Returns what tells a reference from another one.
+fn fingerprint(reference: &DriftReference) -> String {
+    let text = serde_json::to_vec(reference).unwrap_or_default();
+    Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The detector of a version with what belongs to it.
 #[derive(Debug)]
@@ -75,6 +99,35 @@ impl VersionWatch {
             run_length: settings.run_length,
             passed_over: 0,
             told: BTreeMap::new(),
+        }
+    }
+
+    /// Takes up a watch that was stored, unless that was of other streams, of another reference or with other settings.
+    pub(super) fn go_on_from(&mut self, kept: KeptWatch) {
+        let is_same = kept.learnt.is_some() || kept.fingerprint == fingerprint(&self.reference);
+        if !is_same || !kept.run_length.is_finite() {
+            return;
+        }
+        let Some(mut detector) = kept.detector.going_on_from(&self.detector) else { return };
+        self.run_length = kept.run_length.max(self.settings.run_length);
+        detector.set_run_length(self.run_length);
+        self.detector = detector;
+        self.unusual = kept.unusual;
+        self.unusual.truncate(self.settings.window);
+        self.day = kept.day;
+        self.passed_over = kept.passed_over;
+    }
+
+    /// Returns the state to be stored.
+    pub(super) fn kept(&self, is_learnt: bool) -> KeptWatch {
+        KeptWatch {
+            fingerprint: fingerprint(&self.reference),
+            learnt: is_learnt.then(|| DriftReference::clone(&self.reference)),
+            detector: self.detector.clone(),
+            unusual: self.unusual.clone(),
+            day: self.day,
+            run_length: self.run_length,
+            passed_over: self.passed_over,
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::dependence::{autocorrelation_time, median};
 use super::effect::{Effect, LEAST_EFFECT, effect};
 use super::evidence::{Bins, Evidence};
 
 /// A stream's distribution before.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StreamReference {
     /// Samples by bin.
     pub counts: Vec<u64>,
@@ -18,7 +20,7 @@ pub struct StreamReference {
 }
 
 /// The settings of a detector.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DetectorSettings {
     /// Samples in the window of effects.
     pub window: usize,
@@ -43,7 +45,7 @@ const LEFT_OUT: usize = 2;
 /// Below this the samples of a window cannot be told from independent ones.
 const INDEPENDENT: f64 = 1.1;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stream {
     reference: StreamReference,
     evidence: Evidence,
@@ -58,8 +60,8 @@ struct Stream {
     calm_windows: u32,
 }
 
-/// The detector of the streams of one version.
-#[derive(Debug, Clone)]
+/// The detector of the streams of one version. It holds all there is to know, so one that is stored goes on where it was.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Detector {
     settings: DetectorSettings,
     streams: Vec<Stream>,
@@ -115,6 +117,19 @@ impl Detector {
         };
         let streams = (0..).zip(streams).map(stream).collect();
         Self { settings, streams, seen: 0, windows: 0, taus: VecDeque::new(), tau: 1.0, until_next: 0 }
+    }
+
+    /// Returns this detector, which was stored, if it watches the same streams in the same way as `fresh` and is whole.
+    pub fn going_on_from(self, fresh: &Self) -> Option<Self> {
+        let settings = DetectorSettings { run_length: fresh.settings.run_length, ..self.settings };
+        let is_same = settings == fresh.settings
+            && self.streams.len() == fresh.streams.len()
+            && self.streams.iter().zip(&fresh.streams).all(|(kept, fresh)| kept.reference == fresh.reference);
+        let is_whole = self.streams.iter().all(Stream::is_whole)
+            && self.tau.is_finite()
+            && self.taus.iter().all(|tau| tau.is_finite())
+            && self.until_next <= self.stride();
+        (is_same && is_whole).then_some(self)
     }
 
     /// Takes the bin of each stream for one sample, `None` where it has no value.
@@ -205,6 +220,15 @@ impl Detector {
 }
 
 impl Stream {
+    /// Returns true unless its parts contradict each other, as those of a damaged file may.
+    fn is_whole(&self) -> bool {
+        let bins = self.reference.counts.len();
+        self.growing.len() == bins
+            && self.blocks.len() <= BLOCKS
+            && self.blocks.iter().all(|block| block.len() == bins)
+            && self.evidence.is_whole(bins)
+    }
+
     fn observe(&mut self, bin: usize, is_taken: bool) {
         if is_taken {
             self.evidence.observe(bin);

@@ -1,12 +1,14 @@
 //! Sizes of a change between two distributions over the same bins.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::interval::{Interval, Z};
 
 /// A stream is alarmed only if its index is above this with all of its interval.
 pub(super) const LEAST_EFFECT: f64 = 0.05;
 
 /// The distance of live counts from those of a reference.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// The population stability index less what chance alone gives: 0 on average without a change. For a normal
     /// distribution that moves by δ standard deviations it is about δ².

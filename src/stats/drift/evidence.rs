@@ -53,6 +53,15 @@ impl Evidence {
         Self { pool: reference.to_vec(), total, random: seed, jumpers: jumpers.collect(), bettors }
     }
 
+    /// Returns true unless its parts contradict each other, as those of a damaged file may.
+    pub(super) fn is_whole(&self, bins: usize) -> bool {
+        let sum = self.pool.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
+        self.pool.len() == bins
+            && sum == Some(self.total)
+            && !self.jumpers.is_empty()
+            && self.bettors.iter().all(|bettor| bettor.cells.len() == CELLS)
+    }
+
     /// Takes a sample by its bin; one outside the reference's bins is left out.
     pub fn observe(&mut self, bin: usize) {
         let Some(equal) = self.pool.get(bin).copied() else { return };

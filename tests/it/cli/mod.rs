@@ -1,5 +1,7 @@
 //! The program itself: what it prints, where, and with which exit code.
 
+mod database;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use weir::app::StopReason;
 use weir::ids::{ModelRef, VersionSpec};
 use weir::repository::{DriftReference, publish_reference};
 use weir::serving::Servable;
@@ -304,4 +305,46 @@ fn a_reference_that_contradicts_itself_is_refused_by_name() {
     assert_eq!((found.samples, &found.predictions, &found.source), (5000, &written.predictions, &written.source));
     std::fs::remove_file(version.join("reference.json")).unwrap();
     assert_eq!(read(&version).unwrap().reference.unwrap().samples, 1000, "that of the manifest");
+}
+
+/// Turned digits, in part before and in part after a restart of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_where_the_server_was() {
+    let (models, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let folder = models.path().join("mnist-mlp");
+    copy_folder(&shipped_models().join("mnist-mlp"), &folder);
+    publish_reference(&folder.join("1"), reference("mnist-mlp")).unwrap();
+    let begin = |window: usize| {
+        let (models, state) = (models.path().to_owned(), state.path().to_owned());
+        async move {
+            TestApp::with(&models, |options| {
+                options.state_dir = Some(state);
+                options.drift_learning_windows = Some(2);
+                options.drift_window = Some(window);
+            })
+            .await
+        }
+    };
+    let digits = unseen(1500);
+    let quiet: Vec<Vec<u8>> = digits[..1000].iter().map(|index| digit(*index)).collect();
+    let turned: Vec<Vec<u8>> = digits[1000..].iter().map(|index| rotated(&digit(*index), 30.0)).collect();
+    let mut app = begin(500).await;
+    send(&app, "mnist-mlp", &quiet).await;
+    let before = send(&app, "mnist-mlp", &turned[..250]).await.pop().unwrap();
+    assert!(stream(&before, "margin")["evidence"].as_f64().unwrap() > 0.2, "{before}");
+    app.stop(StopReason::Interrupt).await;
+    app = begin(500).await;
+    let restored = app.get("/models/mnist-mlp/drift").await.json();
+    assert_eq!((&restored["samples"], &restored["learning_windows"]), (&json!(1250), &before["learning_windows"]));
+    assert!(crate::support::alike(&restored, &before), "{restored}\n{before}");
+    let after = send(&app, "mnist-mlp", &turned[250..]).await.pop().unwrap();
+    assert_eq!((&after["samples"], &after["state"]), (&json!(1500), &json!("warning")), "{after}");
+    app.stop(StopReason::Interrupt).await;
+    // What was measured in other windows is of no use.
+    let app = begin(400).await;
+    assert_eq!(app.get("/models/mnist-mlp/drift").await.json()["samples"], 0);
+    let mut files = std::fs::read_dir(state.path().join("drift")).unwrap();
+    std::fs::write(files.next().unwrap().unwrap().path(), "{}").unwrap();
+    assert_eq!(app.get("/models/mnist-mlp/drift").await.json()["samples"], 0);
+    assert_eq!(send(&app, "mnist-mlp", &turned[..250]).await[0]["samples"], 250);
 }

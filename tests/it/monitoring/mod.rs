@@ -5,6 +5,7 @@ mod drift;
 mod durability;
 mod feedback;
 mod predictions;
+mod receipts;
 mod records;
 
 /// A database for tests.

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use weir::app::StopReason;
 use weir::config::{Callers, Control};
 use weir::serving::State;
 
@@ -342,9 +343,41 @@ async fn what_is_done_leaves_a_trail() {
     assert_eq!((&entries[0]["action"], &entries[1]["action"]), (&json!("unload"), &json!("promote")));
     assert_eq!((&entries[1]["outcome"], &entries[1]["version"]), (&json!("done"), &json!(1)));
     assert!(entries[0]["outcome"].as_str().unwrap().contains("alias"));
-    let file = fs::read_to_string(app.state_dir().join("audit.jsonl")).unwrap();
-    assert_eq!(file.lines().count(), 2);
+    assert!(!app.state_dir().join("audit.jsonl").exists(), "it is in the store");
     app.get("/audit?limit=0").await.assert_problem(400);
+}
+
+#[tokio::test]
+async fn the_trail_outlives_the_server_its_files_and_a_store_that_is_away() {
+    let (models, state) = (versions(2), tempfile::TempDir::new().unwrap());
+    let entry = |number: u64| json!({"time": "2026-01-01T00:00:00Z", "request_id": number.to_string(), "action": "load", "model": "m", "outcome": "done"});
+    fs::write(state.path().join("audit.jsonl"), format!("{}\n{}\n", entry(1), entry(2))).unwrap();
+    let begin = |database: Option<String>| {
+        let (models, state) = (models.path().to_owned(), state.path().to_owned());
+        async move {
+            TestApp::with(&models, |options| {
+                options.state_dir = Some(state);
+                options.database = database;
+            })
+            .await
+        }
+    };
+    let trail = async |app: &TestApp| app.get("/audit?limit=10").await.json()["entries"].as_array().unwrap().clone();
+    let app = begin(None).await;
+    app.done("promote", json!({"alias": "stable", "version": 1})).await;
+    let entries = trail(&app).await;
+    assert_eq!(entries.len(), 3, "those of an older server are there: {entries:?}");
+    assert_eq!((&entries[0]["action"], &entries[1]), (&json!("promote"), &entry(2)));
+    app.stop(StopReason::Interrupt).await;
+    // A store that is away: the entry waits in the file.
+    let app = begin(Some("postgres://nobody@127.0.0.1:1/none".into())).await;
+    app.done("promote", json!({"alias": "stable", "version": 2})).await;
+    assert_eq!(fs::read_to_string(state.path().join("audit.jsonl")).unwrap().lines().count(), 1);
+    app.stop(StopReason::Interrupt).await;
+    let app = begin(None).await;
+    let mut entries = trail(&app).await;
+    entries.reverse();
+    assert_eq!((entries.len(), &entries[3]["version"]), (4, &json!(2)), "{entries:?}");
 }
 
 #[tokio::test]
