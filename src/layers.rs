@@ -7,7 +7,7 @@ mod plan;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use encoding::Encoding;
+pub use encoding::{Bend, Encoding};
 pub use plan::{MOST_TOKENS, PlannedLayer};
 
 /// One layer.
@@ -120,7 +120,7 @@ pub enum LayerSpec {
         units: usize,
     },
     /// Encodes a row of a table as numbers for a network: those of the numeric columns in order, then one for each
-    /// column that tells whether its number is missing, then those of the categories.
+    /// column that tells whether its number is missing, then the bent numbers, then moments, then categories.
     Encode {
         /// The encoding of each column.
         columns: Vec<Encoding>,
@@ -142,6 +142,9 @@ pub enum LayerSpec {
         /// The size of a row.
         units: usize,
     },
+    /// Appends the encoded columns of a table to the output of the layers between: `[n]` → `[n + columns]`. The dense layer
+    /// behind it has a linear path beside the deep one (Cheng et al. 2016, "Wide & Deep Learning").
+    Recall,
     /// `y = x · deviation + mean`, the last layer of a network that is trained on standardised numbers. The loss
     /// is computed before it.
     Destandardize {

@@ -93,6 +93,9 @@ pub(super) struct RecipeArgs {
     /// CutMix: replace a rectangle of every image by that of another, of a share drawn from Beta(ALPHA, ALPHA), as 1
     #[arg(long, value_name = "ALPHA")]
     cutmix: Option<f64>,
+    /// Train N networks from different random numbers and average them in one graph: steadier, and N times the work
+    #[arg(long, value_name = "N")]
+    ensemble: Option<usize>,
     /// Class weights in the loss: none, balanced (every class has the same total), or a number for each class
     #[arg(long, value_name = "WEIGHTS")]
     class_weights: Option<String>,
@@ -169,6 +172,7 @@ impl RecipeArgs {
         add("--batch-size", "batch_size", whole(self.batch_size));
         add("--validation", "validation", whole(self.validation));
         add("--train-samples", "train_samples", whole(self.train_samples));
+        add("--ensemble", "ensemble", whole(self.ensemble));
         add("--patience", "patience", whole(self.patience));
         add("--save-every", "save_every", whole(self.save_every));
         if let Some(seed) = self.seed {

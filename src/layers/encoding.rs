@@ -15,6 +15,9 @@ pub enum Encoding {
         deviation: f32,
         /// True if an additional number says whether this one is missing (1) or not (0).
         tells_missing: bool,
+        /// A further number for columns with far outliers, in which these do not drown the rest; absent for others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bent: Option<Bend>,
     },
     /// A date or time in days: `(x − mean) / deviation`, then whether it is missing, then sine and cosine of its phase in
     /// each period. A missing one, NaN, becomes 0 in all of these.
@@ -33,11 +36,32 @@ pub enum Encoding {
     },
 }
 
+/// A scale that outliers hardly move: z = (x − median) / spread, bent to `z / (1 + |z|/3)`, which lies between −3 and 3.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bend {
+    /// The median of the training data.
+    pub median: f32,
+    /// The standard deviation that a normal distribution with their quartiles has, above 0.
+    pub spread: f32,
+}
+
+impl Bend {
+    /// One over the greatest bent number.
+    pub const SHARE: f32 = 1.0 / 3.0;
+
+    /// Returns the bent number; 0 for a missing one, NaN.
+    pub fn of(self, number: f32) -> f32 {
+        let z = if number.is_nan() { 0.0 } else { (number - self.median) / self.spread };
+        z / (1.0 + z.abs() * Self::SHARE)
+    }
+}
+
 impl Encoding {
     /// Returns the count of numbers that encode the column.
     pub fn width(&self) -> usize {
         match self {
-            Self::Standard { tells_missing, .. } => 1 + usize::from(*tells_missing),
+            Self::Standard { tells_missing, bent, .. } => 1 + usize::from(*tells_missing) + usize::from(bent.is_some()),
             Self::Moment { periods, .. } => 2 + 2 * periods.len(),
             Self::OneHot { categories } => *categories,
         }

@@ -1,6 +1,6 @@
 //! Works out the shapes and costs of layers, one after the other.
 
-use super::{Architecture, Encoding, LayerSpec};
+use super::{Architecture, Bend, Encoding, LayerSpec};
 use crate::error::{Error, Result};
 
 /// The greatest number of channels, units or pixels.
@@ -49,6 +49,7 @@ impl LayerSpec {
             Self::Encode { .. } => "encode",
             Self::Standardize { .. } => "standardize",
             Self::Embedding { .. } => "embedding",
+            Self::Recall => "recall",
             Self::Destandardize { .. } => "destandardize",
         }
     }
@@ -105,6 +106,7 @@ impl LayerSpec {
             Self::Encode { columns } => encode(input, columns),
             Self::Standardize { mean, deviation } => standardize(input, mean, deviation),
             Self::Embedding { tokens, units } => embedding(input, *tokens, *units),
+            Self::Recall => Err("appends the encoded columns of a table, so the first layer must be an encode".into()),
             Self::Destandardize { mean, deviation } if mean.is_finite() && *deviation > 0.0 => {
                 Cost::new(input, 0, elements)
             }
@@ -190,7 +192,10 @@ fn encode(input: &[usize], columns: &[Encoding]) -> Fitted {
         return Err(format!("takes {} columns, got {input:?}", columns.len()));
     }
     let is_possible = |column: &Encoding| match column {
-        Encoding::Standard { mean, deviation, .. } => mean.is_finite() && *deviation > 0.0,
+        Encoding::Standard { mean, deviation, bent, .. } => {
+            let is_bendable = |bend: &Bend| bend.median.is_finite() && bend.spread > 0.0;
+            mean.is_finite() && *deviation > 0.0 && bent.as_ref().is_none_or(is_bendable)
+        }
         Encoding::Moment { mean, deviation, periods } => {
             mean.is_finite() && *deviation > 0.0 && periods.iter().all(|period| *period > 0.0 && period.is_finite())
         }
@@ -201,6 +206,13 @@ fn encode(input: &[usize], columns: &[Encoding]) -> Fitted {
         return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
     }
     Cost::new(&[width], 0, width)
+}
+
+fn recall(input: &[usize], encoded: &[usize]) -> Fitted {
+    match (input, encoded) {
+        (&[units], &[columns]) => Cost::free(&[units + columns]),
+        _ => Err(format!("takes one dimension, got {input:?}")),
+    }
 }
 
 fn standardize(input: &[usize], mean: &[f32], deviation: &[f32]) -> Fitted {
@@ -250,7 +262,7 @@ impl Architecture {
     /// [`Error::Config`] when a layer does not fit the one before it or has an impossible setting.
     pub fn plan(&self) -> Result<Vec<PlannedLayer>> {
         let mut shape = self.input.clone();
-        let mut planned = Vec::with_capacity(self.layers.len());
+        let mut planned: Vec<PlannedLayer> = Vec::with_capacity(self.layers.len());
         for (index, spec) in self.layers.iter().enumerate() {
             let refuse = |problem| Error::Config { setting: format!("layers[{index}] ({})", spec.name()), problem };
             if index > 0 && spec.is_first() {
@@ -259,7 +271,12 @@ impl Architecture {
             if let LayerSpec::Add { back } = spec {
                 check_added(*back, &planned, &shape).map_err(refuse)?;
             }
-            let Cost { output, parameters, multiply_adds } = spec.on(&shape).map_err(refuse)?;
+            let encoded = planned.first().filter(|first| matches!(first.spec, LayerSpec::Encode { .. }));
+            let cost = match encoded {
+                Some(first) if *spec == LayerSpec::Recall => recall(&shape, &first.output),
+                Some(_) | None => spec.on(&shape),
+            };
+            let Cost { output, parameters, multiply_adds } = cost.map_err(refuse)?;
             planned.push(PlannedLayer {
                 spec: spec.clone(),
                 input: shape,

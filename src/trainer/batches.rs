@@ -56,6 +56,8 @@ pub struct BatchPlan {
     pub epoch: usize,
     /// Samples per batch; the last one of an epoch may be smaller.
     pub batch_size: usize,
+    /// The least number of steps in an epoch: fewer samples are passed through several times.
+    pub min_steps: usize,
     /// Elements per sample and rate of each dropout layer.
     pub dropout: Vec<(usize, f32)>,
     /// The augmentation of images.
@@ -73,14 +75,29 @@ pub struct BatchPlan {
 impl BatchPlan {
     /// Steps that an epoch over `samples` takes.
     pub fn steps(&self, samples: usize) -> usize {
-        samples.div_ceil(self.batch_size)
+        (self.passes(samples) * samples).div_ceil(self.batch_size)
     }
 
-    /// The order in which this epoch visits the samples.
+    /// Returns how often an epoch visits each of `samples`.
+    fn passes(&self, samples: usize) -> usize {
+        (self.min_steps * self.batch_size).div_ceil(samples.max(1)).max(1)
+    }
+
+    /// The order in which this epoch visits the samples: pass by pass, each in an order of its own.
     pub fn order(&self, samples: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..samples).collect();
-        order.shuffle(&mut keyed_rng(self.seed, "shuffle", self.epoch as u64, 0));
+        let mut order = Vec::with_capacity(self.passes(samples) * samples);
+        for pass in 0..self.passes(samples) {
+            let start = order.len();
+            order.extend(0..samples);
+            order[start..].shuffle(&mut keyed_rng(self.seed, "shuffle", self.epoch as u64, pass as u64));
+        }
         order
+    }
+
+    /// Returns the number of the pass that a place in the order belongs to, counted over all epochs: what is drawn for a
+    /// sample is drawn anew in each.
+    fn round(&self, samples: usize, place: usize) -> u64 {
+        (self.epoch * self.passes(samples) + place / samples.max(1)) as u64
     }
 
     /// The batch of one step.
@@ -92,13 +109,15 @@ impl BatchPlan {
         let mut pixels = Vec::with_capacity(chosen.len() * data.image_len());
         let soft = self.mixup > 0.0 || self.cutmix > 0.0 || self.label_smoothing > 0.0;
         let mut targets = vec![0.0; if soft { chosen.len() * data.classes } else { 0 }];
+        let round = |row: usize| self.round(data.len(), step * self.batch_size + row);
         for (row, &index) in chosen.iter().enumerate() {
-            self.append(data, index, &mut pixels)?;
+            let round = round(row);
+            self.append(data, (round, index), &mut pixels)?;
             let mut weight = 1.0;
-            let partner = self.partner(data, index);
+            let partner = self.partner(data, (round, index));
             if let Some(Partner { index: partner, weight: first, patch }) = partner {
                 weight = first;
-                self.mix(data, partner, (weight, patch), &mut pixels)?;
+                self.mix(data, (round, partner), (weight, patch), &mut pixels)?;
             }
             if soft {
                 let targets = &mut targets[row * data.classes..][..data.classes];
@@ -110,8 +129,8 @@ impl BatchPlan {
         }
         let mut noise = Vec::new();
         if let Some(count) = self.noise {
-            for (&index, image) in chosen.iter().zip(pixels.chunks_exact_mut(data.image_len())) {
-                let key = |purpose| keyed_rng(self.seed, purpose, self.epoch as u64, index as u64);
+            for (row, image) in pixels.chunks_exact_mut(data.image_len()).enumerate() {
+                let key = |purpose| keyed_rng(self.seed, purpose, round(row), chosen[row] as u64);
                 binarise(image, &mut key("binarise"));
                 standard_normal(&mut key("noise"), count, &mut noise);
             }
@@ -141,23 +160,23 @@ impl BatchPlan {
         })
     }
 
-    /// Appends an image as this epoch shows it. Keyed by the image, so that it does not depend on the batch it
+    /// Appends an image as this round shows it. Keyed by the image, so that it does not depend on the batch it
     /// is in.
-    fn append(&self, data: &Dataset, index: usize, pixels: &mut Vec<f32>) -> Result<()> {
+    fn append(&self, data: &Dataset, (round, index): (u64, usize), pixels: &mut Vec<f32>) -> Result<()> {
         if self.augment.is_none() {
             return data.append(index, pixels);
         }
-        let mut rng = keyed_rng(self.seed, "augment", self.epoch as u64, index as u64);
+        let mut rng = keyed_rng(self.seed, "augment", round, index as u64);
         self.augment.append(&data.image(index)?, [data.channels, data.width], &mut rng, pixels);
         Ok(())
     }
 
-    /// Returns the sample that this epoch mixes with this one, and how; keyed by the sample.
-    fn partner(&self, data: &Dataset, index: usize) -> Option<Partner> {
+    /// Returns the sample that this round mixes with this one, and how; keyed by the sample.
+    fn partner(&self, data: &Dataset, (round, index): (u64, usize)) -> Option<Partner> {
         if self.mixup == 0.0 && self.cutmix == 0.0 {
             return None;
         }
-        let mut rng = keyed_rng(self.seed, "mixup", self.epoch as u64, index as u64);
+        let mut rng = keyed_rng(self.seed, "mixup", round, index as u64);
         let partner = rng.random_range(0..data.len());
         let cuts = self.cutmix > 0.0 && (self.mixup == 0.0 || rng.random::<bool>());
         if !cuts {
@@ -172,7 +191,7 @@ impl BatchPlan {
     fn mix(
         &self,
         data: &Dataset,
-        partner: usize,
+        partner: (u64, usize),
         (weight, patch): (f32, Option<Patch>),
         pixels: &mut Vec<f32>,
     ) -> Result<()> {
@@ -252,6 +271,7 @@ mod tests {
             seed: 7,
             epoch,
             batch_size: 4,
+            min_steps: 0,
             dropout: vec![(1000, 0.2)],
             augment: Augment::NONE,
             mixup: 0.0,
@@ -287,7 +307,7 @@ mod tests {
         let order: Vec<usize> = (0..10).collect();
         let batch = mixed.batch(&data, &order, 0).unwrap();
         for index in order {
-            let Partner { index: partner, weight, .. } = mixed.partner(&data, index).unwrap();
+            let Partner { index: partner, weight, .. } = mixed.partner(&data, (0, index)).unwrap();
             for at in 0..2 {
                 let [one, other] = [index, partner].map(|index| f32::from(data.image(index).unwrap()[at]));
                 let expected = weight * one + (1.0 - weight) * other;
@@ -304,7 +324,7 @@ mod tests {
         let batch = cut.batch(&data, &(0..10).collect::<Vec<_>>(), 0).unwrap();
         let mut replaced = 0;
         for index in 0..10 {
-            let partner = cut.partner(&data, index).unwrap();
+            let partner = cut.partner(&data, (0, index)).unwrap();
             let image = &batch.inputs[index * 144..][..144];
             let kept = image.iter().filter(|level| **level == index as f32 * 20.0).count();
             assert!(image.iter().all(|level| [index, partner.index].contains(&(*level as usize / 20))));
@@ -316,7 +336,7 @@ mod tests {
         }
         assert!(replaced >= 5, "{replaced}");
         let both = BatchPlan { mixup: 0.5, ..cut };
-        let patches = (0..10).filter(|index| both.partner(&data, *index).unwrap().patch.is_some()).count();
+        let patches = (0..10).filter(|index| both.partner(&data, (0, *index)).unwrap().patch.is_some()).count();
         assert!((1..10).contains(&patches), "{patches}");
     }
 
@@ -328,6 +348,28 @@ mod tests {
             order.sort_unstable();
             assert_eq!(order, (0..100).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn few_samples_are_passed_through_until_there_are_enough_steps() {
+        let data = data();
+        let long = BatchPlan { min_steps: 6, augment: Augment::moves(90.0, 1.0, 0.1), ..plan(1) };
+        let order = long.order(10);
+        assert_eq!((long.steps(10), order.len(), long.steps(1000)), (8, 30, 250));
+        let counts = |order: &[usize]| (0..10).map(|index| order.iter().filter(|at| **at == index).count()).collect();
+        for pass in order.chunks(10) {
+            let counts: Vec<usize> = counts(pass);
+            assert_eq!(counts, [1; 10]);
+        }
+        assert_ne!(order[..10], order[10..20], "each pass has an order of its own");
+        assert_eq!(plan(1).order(10), order[..10], "the first is that of a plain epoch");
+        let shown = |epoch: usize, place: usize| {
+            let plan = BatchPlan { batch_size: 1, min_steps: 24, epoch, ..long.clone() };
+            plan.batch(&data, &[3; 30], place).unwrap().inputs
+        };
+        assert_eq!(shown(1, 3), shown(1, 7));
+        assert!((1..3).any(|pass| shown(1, 10 * pass) != shown(1, 0)), "what is drawn is drawn anew in each pass");
+        assert_eq!(long.batch(&data, &order, 7).unwrap().labels.len(), 2, "the last batch holds what is left");
     }
 
     #[test]

@@ -13,7 +13,7 @@ const PIXEL: f32 = 1.0 / 255.0;
 /// [`Error::Config`] naming the layer that does not fit the one before it, or that is none to be chosen.
 pub(super) fn around(body: &[LayerSpec], shape: [usize; 3], outputs: usize) -> Result<Architecture> {
     for (index, layer) in body.iter().enumerate() {
-        if layer.is_first() || matches!(layer, LayerSpec::Destandardize { .. }) {
+        if layer.is_first() || matches!(layer, LayerSpec::Recall | LayerSpec::Destandardize { .. }) {
             let setting = format!("layers[{index}] ({})", layer.name());
             return Err(Error::Config { setting, problem: "is fitted to the data and put in by itself".into() });
         }

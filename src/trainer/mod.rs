@@ -21,6 +21,7 @@ mod inspect;
 mod kernels;
 mod learner;
 mod lr_find;
+mod members;
 mod network;
 mod optimizer;
 mod parity;

@@ -2,6 +2,7 @@
 
 use super::dataset::Dataset;
 use super::export::{LOGITS, STANDARDIZED};
+use super::members::mean_logits;
 use super::network::Network;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
@@ -20,13 +21,13 @@ pub(super) const BATCH_SIZES: [usize; 3] = [1, 7, 64];
 /// many products are as exact as their largest terms.
 const TOLERANCE: f64 = 2e-4;
 
-/// Compares network and exported graph on samples: what the graph takes of each, and what the network does, which differs
-/// where a part of the graph was never trained.
+/// Compares the mean of networks and the exported graph on samples: what the graph takes of each, and what the networks do,
+/// which differs where a part of the graph was never trained.
 ///
 /// # Errors
 /// [`Error::GateMissed`] when a logit differs by more than rounding explains, or an answer differs where the trainer is not
 /// undecided within as much.
-pub(super) fn check(network: &Network, plan: &Plan, [data, of_network]: [&Dataset; 2]) -> Result<Parity> {
+pub(super) fn check(networks: &[Network], plan: &Plan, [data, of_network]: [&Dataset; 2]) -> Result<Parity> {
     let output =
         plan.signature().outputs.iter().position(|output| [LOGITS, STANDARDIZED].contains(&output.name.as_str()));
     let output = output.ok_or_else(|| Error::GateMissed(format!("the exported graph has no output \"{LOGITS}\"")))?;
@@ -49,7 +50,7 @@ pub(super) fn check(network: &Network, plan: &Plan, [data, of_network]: [&Datase
                 (0..size).try_for_each(|row| data.append((next + row) % data.len(), &mut elements))?;
                 Ok(elements)
             };
-            let trained = network.logits(&taken(of_network)?)?;
+            let trained = mean_logits(networks, &taken(of_network)?)?;
             let shape = std::iter::once(size).chain(sample.iter().copied()).collect();
             let served = session.run(&[Tensor::new(shape, taken(data)?)?])?;
             next += size;

@@ -8,7 +8,7 @@ use super::head::{Backbone, Features};
 use super::presets::{Family, Sizes};
 use super::request::TrainRequest;
 use super::sequential::{front, on_sequence};
-use super::tabular::{Moments, encodings, on_table};
+use super::tabular::{Moments, encodings, on_table, with_linear_path};
 use crate::error::{Error, Result};
 use crate::layers::{Architecture, LayerSpec};
 use crate::signature::{Column, OutputTransform, SequenceTransform, Task, Transform};
@@ -82,6 +82,9 @@ impl PreparedData {
                 *part = recoded(part, &source.columns, &columns, options.data.memory)?;
             }
             architecture = on_table(request.network(), architecture, encodings(&train, &columns)?)?;
+            if options.layers.is_empty() {
+                architecture = with_linear_path(architecture);
+            }
         }
         // The network first: who gave one that takes no such data is told that, not what else does not fit.
         let task = task(request, &train);

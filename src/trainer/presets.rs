@@ -6,6 +6,7 @@ mod residual;
 use self::autoencoder::{decoder, encoder};
 use self::residual::{photo_cnn, photo_tiny};
 use super::augment::Augment;
+use super::optimizer::Optimizer;
 use super::regime::Regime;
 use super::schedule::Schedule;
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub struct Preset {
     pub batch_size: usize,
     /// Adam's learning rate.
     pub learning_rate: f64,
+    /// The decay of weights beside the gradient; 0 has none.
+    pub weight_decay: f64,
     /// Samples held out of the training data.
     pub validation: usize,
     /// Everything beyond plain training.
@@ -68,6 +71,16 @@ pub enum Family {
     },
 }
 
+impl Preset {
+    /// Returns the optimiser: Adam, or AdamW if weights decay.
+    pub fn optimizer(&self) -> Optimizer {
+        match self.weight_decay {
+            0.0 => Optimizer::adam(self.learning_rate),
+            decay => Optimizer::adamw(self.learning_rate, decay),
+        }
+    }
+}
+
 const PLAIN: Regime = Regime::PLAIN;
 
 /// For networks that are to be as good as they can be: digits are drawn at a slant, a bit aside, or small.
@@ -87,6 +100,11 @@ const PHOTOS: Regime = Regime {
     ..PLAIN
 };
 
+/// For data of any size: an epoch is a hundred steps at least, and the epoch with the lowest loss on the validation data
+/// is taken.
+const DENSE: Regime =
+    Regime { min_epoch_steps: 100, keep_best: true, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN };
+
 /// What the recurrent networks for sequences have in common. Their gradients are cut, as products over many steps
 /// can grow without bounds (Pascanu et al. 2013).
 const RECURRENT: Preset = Preset {
@@ -97,6 +115,7 @@ const RECURRENT: Preset = Preset {
     epochs: 20,
     batch_size: 32,
     learning_rate: 3e-3,
+    weight_decay: 0.0,
     validation: 1000,
     regime: Regime { keep_best: true, clip_norm: 1.0, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
 };
@@ -111,6 +130,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 5,
         batch_size: 32,
         learning_rate: 1e-3,
+        weight_decay: 0.0,
         validation: 1000,
         regime: PLAIN,
     },
@@ -122,8 +142,9 @@ pub const PRESETS: &[Preset] = &[
         epochs: 30,
         batch_size: 32,
         learning_rate: 1e-3,
+        weight_decay: 0.5,
         validation: 1000,
-        regime: Regime { keep_best: true, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+        regime: DENSE,
     },
     Preset {
         name: "cnn",
@@ -133,6 +154,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 10,
         batch_size: 64,
         learning_rate: 4e-3,
+        weight_decay: 0.0,
         validation: 2000,
         regime: PHOTOS,
     },
@@ -144,6 +166,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 10,
         batch_size: 64,
         learning_rate: 6e-3,
+        weight_decay: 0.0,
         validation: 2000,
         regime: PHOTOS,
     },
@@ -155,6 +178,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 50,
         batch_size: 32,
         learning_rate: 3e-3,
+        weight_decay: 0.0,
         validation: 1000,
         regime: Regime { keep_best: true, label_smoothing: 0.1, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
     },
@@ -178,6 +202,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 5,
         batch_size: 128,
         learning_rate: 1e-3,
+        weight_decay: 0.0,
         validation: 1000,
         regime: PLAIN,
     },
@@ -189,6 +214,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 30,
         batch_size: 128,
         learning_rate: 8e-3,
+        weight_decay: 0.0,
         validation: 2000,
         regime: CAREFUL,
     },
@@ -200,6 +226,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 20,
         batch_size: 128,
         learning_rate: 1e-2,
+        weight_decay: 0.0,
         validation: 2000,
         regime: CAREFUL,
     },
@@ -211,6 +238,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 20,
         batch_size: 128,
         learning_rate: 1e-2,
+        weight_decay: 0.0,
         validation: 2000,
         regime: CAREFUL,
     },
@@ -222,6 +250,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 10,
         batch_size: 8,
         learning_rate: 3e-3,
+        weight_decay: 0.0,
         validation: 2000,
         regime: CAREFUL,
     },
@@ -233,6 +262,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 12,
         batch_size: 128,
         learning_rate: 3e-3,
+        weight_decay: 0.0,
         validation: 2000,
         regime: Regime { augment: Augment::moves(8.0, 1.0, 0.05), ..CAREFUL },
     },
@@ -244,6 +274,7 @@ pub const PRESETS: &[Preset] = &[
         epochs: 10,
         batch_size: 64,
         learning_rate: 5e-3,
+        weight_decay: 0.0,
         validation: 2000,
         regime: Regime { schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
     },
@@ -285,7 +316,7 @@ fn dense(sizes: &Sizes) -> Architecture {
             LayerSpec::Flatten,
             LayerSpec::Dense { units: 128 },
             LayerSpec::Relu,
-            LayerSpec::Dropout { rate: 0.1 },
+            LayerSpec::Dropout { rate: 0.2 },
             LayerSpec::Dense { units: 64 },
             LayerSpec::Relu,
             LayerSpec::Dense { units: sizes.outputs },

@@ -5,10 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augment;
 use super::schedule::Schedule;
 
+/// The greatest least number of steps in an epoch.
+const MOST_EPOCH_STEPS: usize = 1_000_000;
+
 /// All of it; by default none.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Regime {
+    /// The least number of steps in an epoch: an epoch passes through smaller data several times; 0 passes once.
+    /// Networks of more than a million parameters get proportionally fewer.
+    pub min_epoch_steps: usize,
     /// Whether the epoch with the lowest loss on the validation data is taken rather than the last one. The
     /// accuracy says less: a few thousand samples move it by steps as large as what is to be told apart.
     pub keep_best: bool,
@@ -66,6 +72,7 @@ impl std::fmt::Display for Regime {
 impl Regime {
     /// None of it.
     pub const PLAIN: Self = Self {
+        min_epoch_steps: 0,
         keep_best: false,
         patience: 0,
         min_delta: 0.0,
@@ -104,8 +111,10 @@ impl Regime {
             |name, value: f64, fits: bool, range| (!fits).then(|| format!("{name} must be {range}, got {value}"));
         let positive = |name, value: f64| within(name, value, (0.0..1e12).contains(&value), "0 or more");
         let part = |name, value: f64| within(name, value, (0.0..1.0).contains(&value), "in [0, 1)");
-        self.schedule
-            .problem()
+        let steps = (self.min_epoch_steps > MOST_EPOCH_STEPS)
+            .then(|| format!("min_epoch_steps must be at most {MOST_EPOCH_STEPS}, got {}", self.min_epoch_steps));
+        steps
+            .or_else(|| self.schedule.problem())
             .or_else(|| self.augment.problem())
             .or_else(|| positive("min_delta", self.min_delta))
             .or_else(|| positive("time_seconds", self.time_seconds))
@@ -144,6 +153,7 @@ mod tests {
         for (name, regime) in [
             ("warmup", Regime { schedule: Schedule::Cosine { warmup: -0.1 }, ..Regime::PLAIN }),
             ("scale", Regime { augment: Augment { scale: 1.0, ..Augment::NONE }, ..Regime::PLAIN }),
+            ("min_epoch_steps", Regime { min_epoch_steps: usize::MAX, ..Regime::PLAIN }),
             ("min_delta", Regime { min_delta: f64::NAN, ..Regime::PLAIN }),
             ("time_seconds", Regime { time_seconds: -1.0, ..Regime::PLAIN }),
             ("clip_norm", Regime { clip_norm: f64::INFINITY, ..Regime::PLAIN }),

@@ -41,6 +41,7 @@ pub(super) fn release(request: &TrainRequest, state: &FitState<Model>, data: &Pr
         parameters += network.parameters()?;
         multiply_adds += network.multiply_adds()?;
     }
+    let members = request.task.ensemble.max(1);
     let manifest = Manifest {
         manifest_schema: MANIFEST_SCHEMA,
         model,
@@ -51,8 +52,8 @@ pub(super) fn release(request: &TrainRequest, state: &FitState<Model>, data: &Pr
         signature,
         transform: data.transform(output),
         labels,
-        parameters: Some(parameters),
-        multiply_adds: Some(multiply_adds),
+        parameters: Some(parameters * members),
+        multiply_adds: Some(multiply_adds * members),
         architecture: Some(networks.0),
         decoder: networks.1,
         metrics: Some(quality),

@@ -6,7 +6,8 @@ use super::custom_network;
 use super::dataset::DataOptions;
 use super::fit::FitSettings;
 use super::head::BackboneChoice;
-use super::presets::Preset;
+use super::members::MOST_MEMBERS;
+use super::presets::{Family, Preset};
 use super::weights::ClassWeights;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
@@ -48,6 +49,8 @@ pub struct TaskOptions {
     pub class_weights: ClassWeights,
     /// The layers of a custom network, without the first and the last; empty for the preset's network.
     pub layers: Vec<LayerSpec>,
+    /// Networks that are trained and averaged; 0 and 1 are one.
+    pub ensemble: usize,
     /// The options for reading the data.
     pub data: DataOptions,
     /// The network that a head is put on, for the preset `head`.
@@ -62,9 +65,13 @@ impl TrainRequest {
 
     /// Returns the description of the network, a sentence without its end.
     pub fn description(&self) -> String {
-        match self.task.layers.as_slice() {
+        let description = match self.task.layers.as_slice() {
             [] => self.preset.description.into(),
             body => custom_network::description(body),
+        };
+        match self.task.ensemble {
+            0 | 1 => description,
+            members => format!("{description}; the mean of {members} such networks"),
         }
     }
 
@@ -132,6 +139,13 @@ impl TrainRequest {
                 return refuse("layers", "are those of a network of its own; a head is one dense layer".into());
             }
             (true, Some(_)) | (false, None) => {}
+        }
+        if self.task.ensemble > MOST_MEMBERS {
+            return refuse("ensemble", format!("must be at most {MOST_MEMBERS}, got {}", self.task.ensemble));
+        }
+        let is_autoencoder = matches!(self.preset.family, Family::Autoencoder { .. });
+        if self.task.ensemble > 1 && (is_autoencoder || self.preset.name == HEAD) {
+            return refuse("ensemble", "averages outputs, which autoencoders cannot and a head is not made for".into());
         }
         self.model()?;
         Ok(())

@@ -2,8 +2,20 @@
 
 use super::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::layers::{Architecture, Encoding, LayerSpec};
+use crate::layers::{Architecture, Bend, Encoding, LayerSpec};
 use crate::signature::{Column, ColumnKind, DateOrder};
+
+/// Numbers of all columns together that are kept for their quartiles.
+const MOST_KEPT: usize = 10_000_000;
+
+/// Numbers of a column from which on its quartiles say something.
+const LEAST_BENT: usize = 20;
+
+/// Spreads from the median from which on a number is far outside; normal numbers reach 5 in a million.
+const FAR: f64 = 8.0;
+
+/// The standard deviation of a normal distribution as a part of the distance of its quartiles.
+const QUARTILES_TO_DEVIATION: f64 = 0.741_301_1;
 
 /// Mean and standard deviation, kept by Welford's method (1962), which loses no digits to a large mean.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,28 +60,50 @@ impl Moments {
 pub(super) fn encodings(data: &Dataset, columns: &[Column]) -> Result<Vec<Encoding>> {
     let mut moments = vec![(Moments::default(), false); columns.len()];
     let mut row = Vec::new();
+    // Of very many rows every so many-th tells the quartiles well enough.
+    let stride = (data.len() * columns.len()).div_ceil(MOST_KEPT).max(1);
+    let mut kept: Vec<Vec<f32>> = vec![Vec::new(); columns.len()];
     for index in 0..data.len() {
         row.clear();
         data.append(index, &mut row)?;
+        if index.is_multiple_of(stride) {
+            let numbers = row.iter().zip(&mut kept).filter(|(element, _)| !element.is_nan());
+            numbers.for_each(|(element, kept)| kept.push(*element));
+        }
         for (element, (moments, has_parts)) in row.iter().zip(&mut moments).filter(|(element, _)| !element.is_nan()) {
             moments.add(f64::from(*element));
             *has_parts |= element.fract() != 0.0;
         }
     }
-    let encoding = |(column, (moments, has_times)): (&Column, (Moments, bool))| match &column.kind {
-        ColumnKind::Number | ColumnKind::Shifted { .. } => Encoding::Standard {
-            mean: moments.mean() as f32,
-            deviation: moments.deviation() as f32,
-            tells_missing: moments.count() < data.len() as u64,
-        },
-        ColumnKind::Moment { order, .. } => Encoding::Moment {
-            mean: moments.mean() as f32,
-            deviation: moments.deviation() as f32,
-            periods: periods(*order, moments.deviation(), has_times),
-        },
-        ColumnKind::Category { values } => Encoding::OneHot { categories: values.len() },
-    };
-    Ok(columns.iter().zip(moments).map(encoding).collect())
+    let encoding =
+        |((column, (moments, has_times)), mut kept): ((&Column, (Moments, bool)), Vec<f32>)| match &column.kind {
+            ColumnKind::Number | ColumnKind::Shifted { .. } => Encoding::Standard {
+                mean: moments.mean() as f32,
+                deviation: moments.deviation() as f32,
+                tells_missing: moments.count() < data.len() as u64,
+                bent: bend(&mut kept),
+            },
+            ColumnKind::Moment { order, .. } => Encoding::Moment {
+                mean: moments.mean() as f32,
+                deviation: moments.deviation() as f32,
+                periods: periods(*order, moments.deviation(), has_times),
+            },
+            ColumnKind::Category { values } => Encoding::OneHot { categories: values.len() },
+        };
+    Ok(columns.iter().zip(moments).zip(kept).map(encoding).collect())
+}
+
+/// Returns the scale for numbers of which some lie far outside, by their quartiles; `None` if none do.
+fn bend(numbers: &mut [f32]) -> Option<Bend> {
+    if numbers.len() < LEAST_BENT {
+        return None;
+    }
+    numbers.sort_unstable_by(f32::total_cmp);
+    let at = |part: usize| f64::from(numbers[(numbers.len() - 1) * part / 4]);
+    let (median, spread) = (at(2), (at(3) - at(1)) * QUARTILES_TO_DEVIATION);
+    let farthest = (at(4) - median).max(median - at(0));
+    let is_far = spread > median.abs() * 1e-6 && farthest > FAR * spread;
+    (is_far && (spread as f32).is_normal()).then_some(Bend { median: median as f32, spread: spread as f32 })
 }
 
 /// Returns the periods in days in which dates and times come again: a year and a week of dates, if they are spread over a
@@ -80,6 +114,15 @@ fn periods(order: DateOrder, spread: f64, has_times: bool) -> Vec<f32> {
     }
     let of_dates = [(365.2425, 60.0), (7.0, 1.5)].into_iter().filter(|(_, least)| spread >= *least);
     of_dates.map(|(period, _)| period).chain(has_times.then_some(1.0)).collect()
+}
+
+/// The network with a linear path from the encoded columns of a table to its last layer.
+pub(super) fn with_linear_path(mut architecture: Architecture) -> Architecture {
+    let hidden = architecture.layers.iter().any(|layer| matches!(layer, LayerSpec::Relu | LayerSpec::Silu));
+    if hidden && let [.., LayerSpec::Dense { .. }] = architecture.layers.as_slice() {
+        architecture.layers.insert(architecture.layers.len() - 1, LayerSpec::Recall);
+    }
+    architecture
 }
 
 /// A network of dense layers for images as one for rows of a table.
@@ -118,6 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn columns_with_numbers_far_outside_are_bent() {
+        let mut even: Vec<f32> = (0..=100).map(|number| number as f32).collect();
+        assert_eq!(bend(&mut even.clone()), None);
+        even.extend([1e6, f32::MAX]);
+        let found = bend(&mut even).unwrap();
+        assert_eq!(found.median, 51.0);
+        assert!((found.spread - 37.8).abs() < 0.2, "{found:?}");
+        assert!(found.of(f32::MAX).is_finite() && found.of(1e6) > 2.99 && found.of(f32::NAN) == 0.0);
+        assert_eq!(bend(&mut [vec![0.0; 90], vec![7.0; 10]].concat()), None, "quartiles that are one tell no spread");
+        assert_eq!(bend(&mut [0.0, 1.0, 2.0, 1e9]), None, "too few");
+    }
+
+    #[test]
     fn a_network_that_needs_images_takes_no_table() {
         let columns = vec![Encoding::OneHot { categories: 2 }];
         let network = |name: &str| {
@@ -126,6 +182,10 @@ mod tests {
         };
         let dense = on_table("mnist-mlp", network("mnist-mlp"), columns.clone()).unwrap();
         assert_eq!((dense.input.as_slice(), dense.output().unwrap().as_slice()), (&[1][..], &[3][..]));
+        let wide = with_linear_path(dense.clone());
+        assert_eq!(wide.parameters().unwrap() - dense.parameters().unwrap(), 2 * 3, "two columns to three classes");
+        let image = with_linear_path(network("mnist-mlp"));
+        assert!(image.plan().unwrap_err().to_string().contains("recall"), "only encoded columns can be recalled");
         assert!(on_table("mnist-lstm", network("mnist-lstm"), columns).is_err());
     }
 }

@@ -135,7 +135,7 @@ impl Run<'_> {
             Checkpoint::save(&state, &run.state_file())?;
         }
         begin(&state.model.networks(), data);
-        let steps = train.len().div_ceil(request.fit.batch_size);
+        let steps = request.fit.plan(&state.model, 0).steps(train.len());
         let settings = hyper_parameters(request);
         let events = request.tensorboard.then(|| Events::create(run.path(), steps, &settings)).transpose()?;
         let mut recorder = Recorder { run, watch, events, failed: None };

@@ -417,7 +417,7 @@ mod tests {
             let (memory, spilled) = (memory.split_off(samples / 4, seed).unwrap().0, spilled.split_off(samples / 4, seed).unwrap().0);
             let augment = if moved { Augment::moves(5.0, 1.0, 0.1) } else { Augment::NONE };
             let plan = BatchPlan {
-                seed, epoch, batch_size, dropout: vec![(2, 0.5)], augment, mixup: 0.0, cutmix: 0.0, label_smoothing: 0.0, noise: None,
+                seed, epoch, batch_size, min_steps: 0, dropout: vec![(2, 0.5)], augment, mixup: 0.0, cutmix: 0.0, label_smoothing: 0.0, noise: None,
             };
             let order = plan.order(memory.len());
             for step in 0..plan.steps(memory.len()) {

@@ -1,19 +1,31 @@
 //! The encoding of a table's columns, and the scale of a regression, as nodes of a graph.
 
 use super::Writer;
-use super::graph::{FLOAT, integer};
-use crate::layers::Encoding;
+use super::graph::{FLOAT, Graph, integer};
+use crate::layers::{Bend, Encoding};
+
+impl Graph {
+    /// `y = x · deviation + mean`.
+    pub(super) fn destandardize(&mut self, [mean, deviation]: [f32; 2], value: &str, output: &str) {
+        let [scale, offset, scaled] = ["scale", "offset", "scaled"].map(|part| format!("{output}.{part}"));
+        self.constant(&scale, &[], &[deviation]);
+        self.constant(&offset, &[], &[mean]);
+        self.node("Mul", &[value, &scale], &scaled, Vec::new());
+        self.node("Add", &[&scaled, &offset], output, Vec::new());
+    }
+}
 
 impl Writer<'_> {
     /// `[N, columns]` → the numbers that [`LayerSpec::Encode`](crate::layers::LayerSpec::Encode) says, in the
-    /// same order: numbers, what is missing, moments, categories.
+    /// same order: numbers, what is missing, bent numbers, moments, categories.
     pub(super) fn encode(&mut self, columns: &[Encoding], value: &str, output: &str) {
         let (mut numbers, mut means, mut deviations) = (Vec::new(), Vec::new(), Vec::new());
         let (mut told, mut sources, mut categories) = (Vec::new(), Vec::new(), Vec::new());
-        let mut moments = Vec::new();
+        let (mut moments, mut bent) = (Vec::new(), Vec::new());
         for (index, column) in columns.iter().enumerate() {
             match column {
-                Encoding::Standard { mean, deviation, tells_missing } => {
+                Encoding::Standard { mean, deviation, tells_missing, bent: bend } => {
+                    bent.extend(bend.map(|bend| (index as i64, bend)));
                     numbers.push(index as i64);
                     means.push(*mean);
                     deviations.push(*deviation);
@@ -30,17 +42,7 @@ impl Writer<'_> {
         }
         let mut parts = Vec::new();
         if !numbers.is_empty() {
-            let [picked, is_missing, mean, deviation, known, centred, scaled] =
-                ["numbers", "missing", "mean", "deviation", "known", "centred", "scaled"]
-                    .map(|part| format!("{output}.{part}"));
-            self.pick(value, &numbers, &picked);
-            self.graph.constant(&mean, &[1, means.len()], &means);
-            self.graph.constant(&deviation, &[1, deviations.len()], &deviations);
-            self.graph.node("IsNaN", &[&picked], &is_missing, Vec::new());
-            self.graph.node("Where", &[&is_missing, &mean, &picked], &known, Vec::new());
-            self.graph.node("Sub", &[&known, &mean], &centred, Vec::new());
-            self.graph.node("Div", &[&centred, &deviation], &scaled, Vec::new());
-            parts.push(scaled);
+            parts.push(self.scaled(value, &numbers, [&means, &deviations], output));
         }
         if !told.is_empty() {
             let [picked, is_missing, tells] = ["told", "told_missing", "tells"].map(|part| format!("{output}.{part}"));
@@ -48,6 +50,11 @@ impl Writer<'_> {
             self.graph.node("IsNaN", &[&picked], &is_missing, Vec::new());
             self.graph.node("Cast", &[&is_missing], &tells, vec![integer("to", FLOAT)]);
             parts.push(tells);
+        }
+        if !bent.is_empty() {
+            let name = format!("{output}.bent");
+            self.bend(value, &bent, &name);
+            parts.push(name);
         }
         for (place, (column, mean, deviation, periods)) in moments.into_iter().enumerate() {
             let name = format!("{output}.moment{place}");
@@ -65,6 +72,46 @@ impl Writer<'_> {
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         self.graph.node("Concat", &parts, output, vec![integer("axis", 1)]);
+        output.clone_into(&mut self.encoded);
+    }
+
+    /// Columns of numbers, each by its mean and deviation; a missing number is its mean.
+    fn scaled(&mut self, value: &str, places: &[i64], [means, deviations]: [&[f32]; 2], output: &str) -> String {
+        let [picked, is_missing, mean, deviation, known, centred, scaled] =
+            ["numbers", "missing", "mean", "deviation", "known", "centred", "scaled"]
+                .map(|part| format!("{output}.{part}"));
+        self.pick(value, places, &picked);
+        self.graph.constant(&mean, &[1, means.len()], means);
+        self.graph.constant(&deviation, &[1, deviations.len()], deviations);
+        self.graph.node("IsNaN", &[&picked], &is_missing, Vec::new());
+        self.graph.node("Where", &[&is_missing, &mean, &picked], &known, Vec::new());
+        self.graph.node("Sub", &[&known, &mean], &centred, Vec::new());
+        self.graph.node("Div", &[&centred, &deviation], &scaled, Vec::new());
+        scaled
+    }
+
+    /// Columns of numbers as [`Bend::of`] says.
+    fn bend(&mut self, value: &str, columns: &[(i64, Bend)], output: &str) {
+        let of = |part: &str| format!("{output}.{part}");
+        let [picked, is_missing, known, centred, scaled] = ["picked", "missing", "known", "centred", "scaled"].map(of);
+        let [size, part, divisor] = ["size", "part", "divisor"].map(of);
+        let [median, spread, share, one] = ["median", "spread", "share", "one"].map(of);
+        let places: Vec<i64> = columns.iter().map(|(place, _)| *place).collect();
+        let medians: Vec<f32> = columns.iter().map(|(_, bend)| bend.median).collect();
+        let spreads: Vec<f32> = columns.iter().map(|(_, bend)| bend.spread).collect();
+        self.pick(value, &places, &picked);
+        self.graph.constant(&median, &[1, places.len()], &medians);
+        self.graph.constant(&spread, &[1, places.len()], &spreads);
+        self.graph.constant(&share, &[1, 1], &[Bend::SHARE]);
+        self.graph.constant(&one, &[1, 1], &[1.0]);
+        self.graph.node("IsNaN", &[&picked], &is_missing, Vec::new());
+        self.graph.node("Where", &[&is_missing, &median, &picked], &known, Vec::new());
+        self.graph.node("Sub", &[&known, &median], &centred, Vec::new());
+        self.graph.node("Div", &[&centred, &spread], &scaled, Vec::new());
+        self.graph.node("Abs", &[&scaled], &size, Vec::new());
+        self.graph.node("Mul", &[&size, &share], &part, Vec::new());
+        self.graph.node("Add", &[&part, &one], &divisor, Vec::new());
+        self.graph.node("Div", &[&scaled, &divisor], output, Vec::new());
     }
 
     /// A column of dates or times in days as its distance from the mean, whether it is missing, and its phases.
@@ -113,14 +160,5 @@ impl Writer<'_> {
         let indices = format!("{output}.columns");
         self.graph.integers_constant(&indices, places);
         self.graph.node("Gather", &[value, &indices], output, vec![integer("axis", 1)]);
-    }
-
-    /// `y = x · deviation + mean`.
-    pub(super) fn destandardize(&mut self, mean: f32, deviation: f32, value: &str, output: &str) {
-        let [scale, offset, scaled] = ["scale", "offset", "scaled"].map(|part| format!("{output}.{part}"));
-        self.graph.constant(&scale, &[], &[deviation]);
-        self.graph.constant(&offset, &[], &[mean]);
-        self.graph.node("Mul", &[value, &scale], &scaled, Vec::new());
-        self.graph.node("Add", &[&scaled, &offset], output, Vec::new());
     }
 }

@@ -40,23 +40,59 @@ const OPSET: i64 = 18;
 /// # Errors
 /// As [`crate::layers::Architecture::plan`].
 pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
+    ensemble_to_onnx(std::slice::from_ref(network), name)
+}
+
+/// The bytes of the ONNX file of networks whose outputs are averaged before the last scale or softmax; there is at least
+/// one.
+///
+/// # Errors
+/// As [`crate::layers::Architecture::plan`].
+pub(super) fn ensemble_to_onnx(networks: &[Network], name: &str) -> Result<Vec<u8>> {
+    let network = &networks[0];
     let is_image = network.layers().first().is_none_or(|layer| !layer.spec.is_first());
-    let is_regression = is_regression(network);
+    let scale = scale(network);
     let input = if is_image { INPUT } else { FEATURES };
-    let outputs = if is_regression { [STANDARDIZED, VALUE] } else { [LOGITS, PROBABILITIES] };
+    let outputs = if scale.is_some() { [STANDARDIZED, VALUE] } else { [LOGITS, PROBABILITIES] };
     let mut graph = Graph::default();
-    write_network(&mut graph, network, input, outputs[usize::from(is_regression)], "");
-    if !is_regression {
-        graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]);
+    match networks {
+        [alone] => write_network(&mut graph, alone, input, outputs[0], ""),
+        several => write_mean(&mut graph, several, input, outputs[0]),
+    }
+    match scale {
+        Some([mean, deviation]) => graph.destandardize([mean, deviation], STANDARDIZED, VALUE),
+        None => graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]),
     }
     let output = network.architecture().output()?;
     let inputs = vec![float_value(input, &network.architecture().input)];
     Ok(encode(graph, name, inputs, outputs.map(|name| float_value(name, &output)).to_vec()))
 }
 
-/// Returns true if the network ends in numbers in their own unit.
-fn is_regression(network: &Network) -> bool {
-    matches!(network.layers().last(), Some(layer) if matches!(layer.spec, LayerSpec::Destandardize { .. }))
+/// Returns mean and deviation of the numbers that the network ends in, if it does.
+fn scale(network: &Network) -> Option<[f32; 2]> {
+    let LayerSpec::Destandardize { mean, deviation } = network.layers().last()?.spec else { return None };
+    Some([mean, deviation])
+}
+
+/// Writes networks from the value `input` to the mean of their outputs.
+fn write_mean(graph: &mut Graph, networks: &[Network], input: &str, output: &str) {
+    let mut sum = String::new();
+    for (index, network) in networks.iter().enumerate() {
+        let prefix = format!("member_{}.", index + 1);
+        let own = format!("{prefix}{output}");
+        write_network(graph, network, input, &own, &prefix);
+        sum = match index {
+            0 => own,
+            _ => {
+                let next = format!("{prefix}sum");
+                graph.node("Add", &[&sum, &own], &next, Vec::new());
+                next
+            }
+        };
+    }
+    let share = format!("{output}.share");
+    graph.constant(&share, &[], &[1.0 / networks.len() as f32]);
+    graph.node("Mul", &[&sum, &share], output, Vec::new());
 }
 
 /// The file of a graph.
@@ -81,14 +117,15 @@ pub(super) fn encode(graph: Graph, name: &str, input: Vec<ValueInfoProto>, outpu
     prost::Message::encode_to_vec(&model)
 }
 
-/// Writes the layers of a network from the value `input` to the value `output`; the names of values between
-/// begin with `prefix`.
+/// Writes the layers of a network from the value `input` to the value `output`, but for the scale of a regression; the
+/// names of values between begin with `prefix`.
 pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, output: &str, prefix: &str) {
     let mut writer = Writer {
         graph,
         parameters: network.parameters(),
         statistics: network.statistics(),
         value: input.to_owned(),
+        encoded: String::new(),
         scale: 1.0,
         sources: sources(network.layers()),
         values: BTreeMap::new(),
@@ -97,7 +134,7 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
         .layers()
         .iter()
         .enumerate()
-        .filter(|(_, layer)| !matches!(layer.spec, LayerSpec::Dropout { .. }))
+        .filter(|(_, layer)| !matches!(layer.spec, LayerSpec::Dropout { .. } | LayerSpec::Destandardize { .. }))
         .collect();
     let mut rest = layers.as_slice();
     while let [(index, layer), after @ ..] = rest {
@@ -107,7 +144,6 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
         rest = if is_folded { &after[1..] } else { after };
         let name = match rest {
             [] => output.to_owned(),
-            [_] if is_regression(network) => STANDARDIZED.to_owned(),
             _ => format!("{prefix}{}_{index}", layer.spec.name()),
         };
         writer.layer((*index, layer), is_folded, rest, &name);
@@ -123,6 +159,8 @@ struct Writer<'a> {
     statistics: &'a [Parameter],
     /// The name of the value that the next layer reads.
     value: String,
+    /// The name of the value of the encoded columns of a table.
+    encoded: String,
     /// A factor that the next layer's weights take in.
     scale: f32,
     /// The layers whose outputs are added later.
@@ -217,7 +255,7 @@ impl<'a> Writer<'a> {
             }
             LayerSpec::Relu => self.graph.node("Relu", &[&value], output, Vec::new()),
             LayerSpec::Silu => self.silu(&value, output),
-            LayerSpec::Dropout { .. } => return,
+            LayerSpec::Dropout { .. } | LayerSpec::Destandardize { .. } => return,
             LayerSpec::Conv2d { .. } => self.convolution(&value, &layer.spec, folded, output),
             LayerSpec::BatchNorm => self.batch_norm(&value, output),
             LayerSpec::GroupNorm { groups } => self.group_norm(&value, *groups, &layer.input, output),
@@ -231,9 +269,9 @@ impl<'a> Writer<'a> {
                 self.recurrent(&value, *units, matches!(layer.spec, LayerSpec::Lstm { .. }), output);
             }
             LayerSpec::Encode { columns } => self.encode(columns, &value, output),
+            LayerSpec::Recall => self.recall(&value, output),
             LayerSpec::Standardize { mean, deviation } => self.standardize(mean, deviation, &value, output),
             LayerSpec::Embedding { tokens, .. } => self.embed(*tokens, &value, output),
-            LayerSpec::Destandardize { mean, deviation } => self.destandardize(*mean, *deviation, &value, output),
             LayerSpec::GlobalAveragePool => {
                 let pooled = format!("{output}.maps");
                 self.graph.node("GlobalAveragePool", &[&value], &pooled, Vec::new());
@@ -259,6 +297,12 @@ impl<'a> Writer<'a> {
         let share = format!("{output}.share");
         self.graph.node("Sigmoid", &[value], &share, Vec::new());
         self.graph.node("Mul", &[value, &share], output, Vec::new());
+    }
+
+    /// The encoded columns of a table behind a value.
+    fn recall(&mut self, value: &str, output: &str) {
+        let encoded = self.encoded.clone();
+        self.graph.node("Concat", &[value, &encoded], output, vec![integer("axis", 1)]);
     }
 
     /// Each group as one channel of an instance normalisation, then a factor and an offset for each channel. The

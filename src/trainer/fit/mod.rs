@@ -21,6 +21,10 @@ use super::regime::Regime;
 use super::schedule::Place;
 use crate::error::{Error, Result};
 
+/// Parameters that the least number of steps in an epoch may update in all: a large network on few pictures would take
+/// minutes, and learns them by heart sooner.
+const UPDATES: usize = 100_000_000;
+
 /// The settings of a fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FitSettings {
@@ -151,10 +155,12 @@ fn fit_epoch<M: Learner>(
 impl FitSettings {
     /// Returns the plan for the batches of an epoch, counted from 0.
     pub(super) fn plan(&self, learner: &impl Learner, epoch: usize) -> BatchPlan {
+        let parameters = learner.trained().iter().map(|parameter| parameter.values.len()).sum::<usize>();
         BatchPlan {
             seed: self.seed,
             epoch,
             batch_size: self.batch_size,
+            min_steps: self.regime.min_epoch_steps.min(UPDATES / parameters.max(1)),
             dropout: learner.networks().into_iter().flat_map(Network::dropout).collect(),
             augment: self.regime.augment,
             mixup: self.regime.mixup,

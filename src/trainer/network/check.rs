@@ -1,6 +1,7 @@
 //! What passes must give: gradients that finite differences confirm, the same on any number of threads.
 
 use super::*;
+use crate::layers::Encoding;
 use crate::trainer::batches::Batch;
 use crate::trainer::learner::Pass;
 
@@ -292,6 +293,25 @@ fn gradients_of_an_embedding_agree_with_finite_differences() {
             assert!(wrong.is_empty() && checked > 21, "{wrong:?}");
         }
     }
+}
+
+#[test]
+fn gradients_beside_a_linear_path_agree_with_finite_differences() {
+    let column = |mean| Encoding::Standard { mean, deviation: 2.0, tells_missing: true, bent: None };
+    let network = Architecture {
+        input: vec![2],
+        layers: vec![
+            LayerSpec::Encode { columns: vec![column(0.5), column(-1.0)] },
+            LayerSpec::Dense { units: 5 },
+            LayerSpec::Silu,
+            LayerSpec::Dropout { rate: 0.5 },
+            LayerSpec::Recall,
+            LayerSpec::Dense { units: 3 },
+        ],
+    };
+    let (wrong, checked) = unconfirmed(&network, 7, 3);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(checked, 5 * 5 + 3 * (5 + 4 + 1));
 }
 
 #[test]

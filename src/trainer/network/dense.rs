@@ -38,10 +38,15 @@ pub(super) struct DenseInput {
 /// A layer with what it needs to run; layers that leave samples as they are have none.
 enum Step<'a> {
     Rescale(f32),
-    Dense { weight: &'a Parameter, bias: &'a Parameter },
+    Dense {
+        weight: &'a Parameter,
+        bias: &'a Parameter,
+    },
     Relu,
     Silu,
     Dropout(&'a [f32]),
+    /// The input of the first layer is appended.
+    Recall,
 }
 
 /// Returns the outputs, row by row, with dropout off.
@@ -49,9 +54,11 @@ enum Step<'a> {
 /// # Errors
 /// [`Error::Internal`] when the parameters do not fit the input.
 pub(super) fn evaluate(layers: &[PlannedLayer], parameters: &[Parameter], input: DenseInput) -> Result<Vec<f32>> {
+    let steps = steps(layers, parameters, &[]);
+    let first = if steps.iter().any(|step| matches!(step, Step::Recall)) { input.values.clone() } else { Vec::new() };
     let mut values = input.values;
-    for step in steps(layers, parameters, &[]) {
-        values = step.forward(&values, input.rows)?;
+    for step in steps {
+        values = step.forward(&values, &first, input.rows)?;
     }
     Ok(values)
 }
@@ -72,12 +79,13 @@ pub(super) fn pass(
     // The input of each step, and the output of the last one.
     let mut tape = vec![values];
     for (at, step) in steps.iter().enumerate() {
-        tape.push(step.forward(&tape[at], rows)?);
+        tape.push(step.forward(&tape[at], &tape[0], rows)?);
     }
     let mut upper = tape[steps.len()].clone();
     loss(&mut upper)?;
     let first_trained = steps.iter().position(|step| matches!(step, Step::Dense { .. })).unwrap_or(steps.len());
     let mut gradients = Vec::with_capacity(parameters.len());
+    let mut recalled = Vec::new();
     for (at, step) in steps.iter().enumerate().rev() {
         if let Step::Dense { bias, .. } = step {
             gradients.push(column_sums(&upper, bias.values.len()));
@@ -86,8 +94,13 @@ pub(super) fn pass(
         if at == first_trained && !wants_input_gradient {
             break;
         }
+        if matches!(step, Step::Recall) {
+            (upper, recalled) = parted(&upper, [&tape[at], &tape[0]].map(|values| values.len() / rows.max(1)));
+            continue;
+        }
         upper = step.backward(&tape[at], &tape[at + 1], upper, rows)?;
     }
+    upper.iter_mut().zip(recalled).for_each(|(upper, recalled)| *upper += recalled);
     gradients.reverse();
     Ok(DensePass { gradients, input_gradient: wants_input_gradient.then_some(upper) })
 }
@@ -100,6 +113,7 @@ fn steps<'a>(layers: &[PlannedLayer], parameters: &'a [Parameter], masks: &'a [V
         LayerSpec::Relu => Some(Step::Relu),
         LayerSpec::Silu => Some(Step::Silu),
         LayerSpec::Dropout { .. } => masks.next().map(|mask| Step::Dropout(mask)),
+        LayerSpec::Recall => Some(Step::Recall),
         // Samples are flat already, and encoded before the first layer; the loss is computed before the last one.
         LayerSpec::Flatten
         | LayerSpec::Unflatten { .. }
@@ -124,7 +138,8 @@ fn steps<'a>(layers: &[PlannedLayer], parameters: &'a [Parameter], masks: &'a [V
 }
 
 impl Step<'_> {
-    fn forward(&self, input: &[f32], rows: usize) -> Result<Vec<f32>> {
+    /// Returns the output; `first` is the input of the first step.
+    fn forward(&self, input: &[f32], first: &[f32], rows: usize) -> Result<Vec<f32>> {
         let mut output = Vec::new();
         match self {
             Self::Rescale(scale) => rescale(input, *scale, &mut output),
@@ -135,6 +150,13 @@ impl Step<'_> {
             Self::Relu => relu(input, &mut output),
             Self::Silu => silu(input, &mut output),
             Self::Dropout(factors) => mask(input, factors, &mut output),
+            Self::Recall => {
+                let [own, further] = [input, first].map(|values| (values.len() / rows.max(1)).max(1));
+                for (own, further) in input.chunks_exact(own).zip(first.chunks_exact(further)) {
+                    output.extend_from_slice(own);
+                    output.extend_from_slice(further);
+                }
+            }
         }
         Ok(output)
     }
@@ -150,10 +172,22 @@ impl Step<'_> {
             }
             Self::Relu => relu_back(output, &mut upper),
             Self::Silu => silu_back(input, &mut upper),
+            // Parted by the caller.
+            Self::Recall => {}
             Self::Dropout(factors) => upper.iter_mut().zip(*factors).for_each(|(upper, factor)| *upper *= factor),
         }
         Ok(upper)
     }
+}
+
+/// Returns the first columns of rows, and the further ones.
+fn parted(rows: &[f32], [own, further]: [usize; 2]) -> (Vec<f32>, Vec<f32>) {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for row in rows.chunks_exact((own + further).max(1)) {
+        left.extend_from_slice(&row[..own]);
+        right.extend_from_slice(&row[own..]);
+    }
+    (left, right)
 }
 
 fn weight_gradient(input: &[f32], upper: &[f32], rows: usize) -> Result<Vec<f32>> {

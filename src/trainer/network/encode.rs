@@ -31,6 +31,7 @@ pub(super) fn encoded<'s>(layers: &[PlannedLayer], samples: impl Into<Cow<'s, [f
         | LayerSpec::Lstm { .. }
         | LayerSpec::Gru { .. }
         | LayerSpec::Embedding { .. }
+        | LayerSpec::Recall
         | LayerSpec::Destandardize { .. } => samples,
     }
 }
@@ -46,7 +47,8 @@ fn standardize<'s>(mean: &[f32], deviation: &[f32], samples: Cow<'s, [f32]>) -> 
     samples.into()
 }
 
-/// Numbers first, then which of them are missing, then moments, then categories: each in the order of the columns.
+/// Numbers first, then which of them are missing, then the bent ones, then moments, then categories: each in the order of
+/// the columns.
 fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
     let width: usize = columns.iter().map(Encoding::width).sum();
     let mut encoded = Vec::with_capacity(samples.len() / columns.len().max(1) * width);
@@ -59,6 +61,11 @@ fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
         for (element, column) in row.iter().zip(columns) {
             if let Encoding::Standard { tells_missing: true, .. } = column {
                 encoded.push(if element.is_nan() { 1.0 } else { 0.0 });
+            }
+        }
+        for (element, column) in row.iter().zip(columns) {
+            if let Encoding::Standard { bent: Some(bend), .. } = column {
+                encoded.push(bend.of(*element));
             }
         }
         for (element, column) in row.iter().zip(columns) {
@@ -93,6 +100,7 @@ fn encode_moment(days: f32, (mean, deviation): (f32, f32), periods: &[f32], to: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::Bend;
 
     #[test]
     fn each_channel_is_standardised_and_what_is_missing_is_its_mean() {
@@ -115,11 +123,19 @@ mod tests {
     fn numbers_come_first_then_what_is_missing_then_categories() {
         let columns = [
             Encoding::OneHot { categories: 3 },
-            Encoding::Standard { mean: 10.0, deviation: 2.0, tells_missing: true },
-            Encoding::Standard { mean: 0.0, deviation: 1.0, tells_missing: false },
+            Encoding::Standard { mean: 10.0, deviation: 2.0, tells_missing: true, bent: None },
+            Encoding::Standard { mean: 0.0, deviation: 1.0, tells_missing: false, bent: None },
         ];
         let samples = [1.0, 14.0, 5.0, -1.0, f32::NAN, 0.5, f32::NAN, 10.0, f32::NAN];
         let expected = [2.0, 5.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(encode(&columns, &samples), expected);
+        let bend = Some(Bend { median: 1.0, spread: 2.0 });
+        let columns = [
+            Encoding::Standard { mean: 0.0, deviation: 10.0, tells_missing: true, bent: bend },
+            Encoding::OneHot { categories: 1 },
+        ];
+        let samples = [1.0, 0.0, 9.0, -1.0, f32::NAN, 0.0];
+        let expected = [0.1, 0.0, 0.0, 1.0, 0.9, 0.0, 4.0 / (1.0 + 4.0 * Bend::SHARE), 0.0, 0.0, 1.0, 0.0, 1.0];
         assert_eq!(encode(&columns, &samples), expected);
     }
 }

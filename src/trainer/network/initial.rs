@@ -61,6 +61,7 @@ impl Initial {
             | LayerSpec::Rows
             | LayerSpec::Encode { .. }
             | LayerSpec::Standardize { .. }
+            | LayerSpec::Recall
             | LayerSpec::Destandardize { .. } => Vec::new(),
         }
     }

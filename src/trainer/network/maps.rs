@@ -344,8 +344,9 @@ impl BlockTape {
 
 /// Returns whether a layer works on rows of samples, not on blocks of them.
 fn is_dense(layer: &LayerSpec) -> bool {
-    use LayerSpec::{Dense, Destandardize, Encode, Flatten, Rescale, Standardize};
-    matches!(layer, Dense { .. } | Flatten | Rescale { .. } | Encode { .. } | Standardize { .. } | Destandardize { .. })
+    use LayerSpec::{Dense, Destandardize, Encode, Flatten, Recall, Rescale, Standardize};
+    matches!(layer, Dense { .. } | Flatten | Rescale { .. } | Encode { .. } | Standardize { .. })
+        || matches!(layer, Recall | Destandardize { .. })
         || is_elementwise(layer)
 }
 

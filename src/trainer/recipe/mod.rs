@@ -41,6 +41,9 @@ struct Recipe {
     train_samples: usize,
     /// The name to publish under; empty for the preset's.
     model: String,
+    /// Networks that are trained and averaged.
+    #[serde(default = "one")]
+    ensemble: usize,
     /// None, balanced, or a number for each class with commas between.
     class_weights: String,
     models: PathBuf,
@@ -300,6 +303,10 @@ fn modern(mut old: Table) -> Table {
     old
 }
 
+fn one() -> usize {
+    1
+}
+
 fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("the settings could not be written", error)
 }
@@ -312,12 +319,12 @@ impl TrainRequest {
             data: "data/mnist".into(),
             validation: preset.validation,
             train_samples: 0,
-            task: TaskOptions { caps_validation: true, ..TaskOptions::default() },
+            task: TaskOptions { caps_validation: true, ensemble: 1, ..TaskOptions::default() },
             fit: FitSettings {
                 epochs: preset.epochs,
                 batch_size: preset.batch_size,
                 seed: 0,
-                optimizer: Optimizer::adam(preset.learning_rate),
+                optimizer: preset.optimizer(),
                 regime: preset.regime,
             },
             models: Some(MODELS.into()),
@@ -331,8 +338,10 @@ impl TrainRequest {
     /// [`Error::Config`] when the directory or its arguments cannot be used.
     pub fn of_run(run: &RunDir) -> Result<Self> {
         let path = run.path().join(ARGUMENTS_FILE);
-        let table = read_settings(&path)?;
+        let mut table = read_settings(&path)?;
         let name = table.get("preset").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        // What an older Weir did not write was off then, whatever the preset says today.
+        table.entry("min_epoch_steps").or_insert(Value::Integer(0));
         resolve(preset(&name)?, Some((&path, table)), &[])
     }
 
@@ -344,6 +353,7 @@ impl TrainRequest {
             validation_cap: self.task.caps_validation,
             train_samples: self.train_samples,
             model: self.task.model.as_ref().map_or_else(String::new, ToString::to_string),
+            ensemble: self.task.ensemble.max(1),
             class_weights: self.task.class_weights.to_string(),
             layers: self.task.layers.clone(),
             backbone: self.task.backbone.as_ref().map_or_else(PathBuf::new, |backbone| backbone.path.clone()),
@@ -375,6 +385,7 @@ impl TrainRequest {
             caps_validation: recipe.validation_cap,
             class_weights,
             layers: recipe.layers,
+            ensemble: recipe.ensemble,
             data: recipe.reading.options()?,
             backbone: (!recipe.backbone.as_os_str().is_empty()).then(|| BackboneChoice {
                 path: recipe.backbone.clone(),

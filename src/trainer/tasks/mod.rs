@@ -130,15 +130,17 @@ impl Model {
     /// # Errors
     /// [`Error::Config`](crate::error::Error::Config) when the preset's layers do not fit them.
     pub(super) fn new(request: &TrainRequest, data: &PreparedData) -> Result<Self> {
-        let (architecture, seed) = (&data.architecture, request.fit.seed);
+        let (architecture, seed, members) = (&data.architecture, request.fit.seed, request.task.ensemble);
         Ok(match (request.preset.family, data.task) {
             (Family::Autoencoder { decoder }, _) => {
                 let decoder = decoder(data.train.height, data.train.width);
                 Self::Reconstruction(Box::new(Autoencoder::new(architecture, &decoder, seed)?))
             }
-            (Family::Network, Task::Regression) => Self::Regression(Box::new(Regressor::new(architecture, seed)?)),
+            (Family::Network, Task::Regression) => {
+                Self::Regression(Box::new(Regressor::ensemble(architecture, seed, members)?))
+            }
             (Family::Network, Task::Classification | Task::Reconstruction | Task::Raw) => {
-                Self::Classification(Box::new(Classifier::new(architecture, seed)?))
+                Self::Classification(Box::new(Classifier::ensemble(architecture, seed, members)?))
             }
         })
     }

@@ -7,8 +7,8 @@ use weir::error::{Error, Result};
 use weir::layers::{Architecture, LayerSpec};
 use weir::tensor::Tensor;
 use weir::trainer::{
-    Classifier, DataOptions, DataSource, EpochReport, Family, FitSettings, FitState, Network, Optimizer, PRESETS,
-    RunDir, Sizes, StepReport, TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
+    Classifier, DataOptions, DataSource, EpochReport, Family, FitSettings, FitState, Network, PRESETS, RunDir, Sizes,
+    StepReport, TaskOptions, TrainRequest, Watch, fit, preset, to_onnx, train,
 };
 
 use crate::engine::onnxruntime;
@@ -29,7 +29,7 @@ impl Watch for Steps {
 }
 
 fn settings(preset: &weir::trainer::Preset) -> FitSettings {
-    let optimizer = Optimizer::adam(preset.learning_rate);
+    let optimizer = preset.optimizer();
     FitSettings { epochs: 2, batch_size: 50, seed: 3, optimizer, regime: preset.regime }
 }
 

@@ -14,5 +14,6 @@ mod reading;
 mod resuming;
 mod sequence_data;
 mod sequences;
+mod tables;
 mod training;
 mod tuning;

@@ -18,13 +18,14 @@ use crate::repository::GoldenAnswer;
 use crate::trainer::batches::Batch;
 use crate::trainer::dataset::Dataset;
 use crate::trainer::learner::{Learner, Pass, VALIDATION_BATCH};
-use crate::trainer::network::{Network, PassInput};
+use crate::trainer::members::Members;
+use crate::trainer::network::Network;
 use crate::trainer::progress::Score;
 
-/// A network that classifies.
+/// A network that classifies, or several whose logits are averaged.
 #[derive(Debug, Clone)]
 pub struct Classifier {
-    network: Network,
+    members: Members,
 }
 
 impl Classifier {
@@ -33,12 +34,20 @@ impl Classifier {
     /// # Errors
     /// As [`Architecture::plan`].
     pub fn new(architecture: &Architecture, seed: u64) -> Result<Self> {
-        Ok(Self { network: Network::new(architecture, seed)? })
+        Self::ensemble(architecture, seed, 1)
     }
 
-    /// Returns the network from a sample to logits.
+    /// Makes several networks from the seed that classify together.
+    ///
+    /// # Errors
+    /// As [`Architecture::plan`].
+    pub fn ensemble(architecture: &Architecture, seed: u64, members: usize) -> Result<Self> {
+        Ok(Self { members: Members::new(architecture, seed, members)? })
+    }
+
+    /// Returns the network from a sample to logits; of several the first.
     pub fn network(&self) -> &Network {
-        &self.network
+        &self.members.networks()[0]
     }
 
     pub(super) fn release(&self, run: &Finished<'_>) -> Result<TaskRelease> {
@@ -53,11 +62,11 @@ pub(in crate::trainer) fn answer(output: &[f32]) -> GoldenAnswer {
 
 impl Learner for Classifier {
     fn networks(&self) -> Vec<&Network> {
-        vec![&self.network]
+        self.members.networks().iter().collect()
     }
 
     fn networks_mut(&mut self) -> Vec<&mut Network> {
-        vec![&mut self.network]
+        self.members.networks_mut().iter_mut().collect()
     }
 
     /// The loss is the cross-entropy of the softmax of the logits z with the targets t, which are one-hot or
@@ -66,22 +75,18 @@ impl Learner for Classifier {
     fn pass(&mut self, batch: Batch) -> Result<Pass> {
         let rows = batch.rows();
         let Batch { inputs, labels, targets, weights, dropout, .. } = batch;
-        let (mut loss_sum, mut correct) = (0.0, 0);
-        let input = PassInput { values: inputs, rows, masks: dropout };
-        let gradients = self.network.pass_through(input, false, |logits| {
-            (loss_sum, correct) = match targets.as_slice() {
+        let (loss_sum, correct, gradients) =
+            self.members.pass((inputs, rows), dropout, |logits| match targets.as_slice() {
                 [] => loss::cross_entropy(logits, &labels, &weights),
                 targets => loss::soft_cross_entropy(logits, &labels, &weights, targets),
-            };
-            Ok(())
-        })?;
-        Ok(Pass { loss_sum, correct: Some(correct as f64), gradients: gradients.parameters })
+            })?;
+        Ok(Pass { loss_sum, correct: Some(correct), gradients })
     }
 
     fn validate(&self, data: &Dataset) -> Result<Score> {
         let (mut loss, mut correct) = (0.0, 0);
         for range in data.chunks(VALIDATION_BATCH) {
-            let logits = self.network.logits(&data.inputs(range.clone())?)?;
+            let logits = self.members.logits(&data.inputs(range.clone())?)?;
             let (of_these, right) = loss::of_classes(&logits, &data.labels()[range]);
             loss += of_these;
             correct += right;

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::repository::{ClassificationQuality, Quality};
 use crate::signature::{OutputTransform, Scores};
 use crate::trainer::examples::golden;
-use crate::trainer::export::{PROBABILITIES, to_onnx};
+use crate::trainer::export::{PROBABILITIES, ensemble_to_onnx};
 use crate::trainer::prepared::PreparedData;
 use crate::trainer::reference::ReferenceData;
 use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
@@ -19,15 +19,15 @@ use crate::trainer::{parity, reference};
 /// # Errors
 /// [`Error::GateMissed`](crate::error::Error::GateMissed) when the exported graph is not what was trained.
 pub(super) fn release(classifier: &Classifier, run: &Finished<'_>) -> Result<TaskRelease> {
-    let network = classifier.network();
+    let networks = classifier.members.networks();
     let features = run.data.features.as_ref();
     let onnx = match features {
-        Some(features) => features.merged(network)?,
-        None => to_onnx(network, run.model.as_str())?,
+        Some(features) => features.merged(classifier.network())?,
+        None => ensemble_to_onnx(networks, run.model.as_str())?,
     };
     let plan = Plan::load(&onnx)?;
     let PreparedData { train, validation, test, source, .. } = run.data;
-    let parity = parity::check(network, &plan, [train, features.map_or(train, |features| &features.train)])?;
+    let parity = parity::check(networks, &plan, [train, features.map_or(train, |features| &features.train)])?;
     let predictions = predict(&plan, PROBABILITIES, test)?;
     let held_out = predict(&plan, PROBABILITIES, validation)?;
     let quality = Quality::Classification(ClassificationQuality {
@@ -42,7 +42,7 @@ pub(super) fn release(classifier: &Classifier, run: &Finished<'_>) -> Result<Tas
     Ok(TaskRelease {
         signature: plan.signature().clone(),
         labels: source.labels.clone(),
-        networks: (network.architecture().clone(), None),
+        networks: (classifier.network().architecture().clone(), None),
         quality,
         reference: reference::of_graph(&plan, &run.data.transform(output.clone()), &held_out_data)?,
         parity,

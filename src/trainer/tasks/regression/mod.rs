@@ -15,13 +15,14 @@ use crate::layers::Architecture;
 use crate::trainer::batches::Batch;
 use crate::trainer::dataset::Dataset;
 use crate::trainer::learner::{Learner, Pass, VALIDATION_BATCH};
-use crate::trainer::network::{Network, PassInput};
+use crate::trainer::members::Members;
+use crate::trainer::network::Network;
 use crate::trainer::progress::Score;
 
-/// A network that gives a number.
+/// A network that gives a number, or several whose numbers are averaged.
 #[derive(Debug, Clone)]
 pub struct Regressor {
-    network: Network,
+    members: Members,
 }
 
 impl Regressor {
@@ -30,12 +31,20 @@ impl Regressor {
     /// # Errors
     /// As [`Architecture::plan`].
     pub fn new(architecture: &Architecture, seed: u64) -> Result<Self> {
-        Ok(Self { network: Network::new(architecture, seed)? })
+        Self::ensemble(architecture, seed, 1)
     }
 
-    /// Returns the network from a sample to the number.
+    /// Makes several networks from the seed that give the mean of their numbers.
+    ///
+    /// # Errors
+    /// As [`Architecture::plan`].
+    pub fn ensemble(architecture: &Architecture, seed: u64, members: usize) -> Result<Self> {
+        Ok(Self { members: Members::new(architecture, seed, members)? })
+    }
+
+    /// Returns the network from a sample to the number; of several the first.
     pub fn network(&self) -> &Network {
-        &self.network
+        &self.members.networks()[0]
     }
 
     pub(super) fn release(&self, run: &Finished<'_>) -> Result<TaskRelease> {
@@ -45,30 +54,26 @@ impl Regressor {
 
 impl Learner for Regressor {
     fn networks(&self) -> Vec<&Network> {
-        vec![&self.network]
+        self.members.networks().iter().collect()
     }
 
     fn networks_mut(&mut self) -> Vec<&mut Network> {
-        vec![&mut self.network]
+        self.members.networks_mut().iter_mut().collect()
     }
 
     /// The loss is the squared error, whose gradient is known in closed form.
     fn pass(&mut self, batch: Batch) -> Result<Pass> {
         let rows = batch.rows();
         let Batch { inputs, values, dropout, .. } = batch;
-        let mut loss_sum = 0.0;
-        let input = PassInput { values: inputs, rows, masks: dropout };
-        let gradients = self.network.pass_through(input, false, |outputs| {
-            loss_sum = loss::squared_error(outputs, &values);
-            Ok(())
-        })?;
-        Ok(Pass { loss_sum, correct: None, gradients: gradients.parameters })
+        let (loss_sum, _, gradients) =
+            self.members.pass((inputs, rows), dropout, |outputs| (loss::squared_error(outputs, &values), 0))?;
+        Ok(Pass { loss_sum, correct: None, gradients })
     }
 
     fn validate(&self, data: &Dataset) -> Result<Score> {
         let mut loss = 0.0;
         for range in data.chunks(VALIDATION_BATCH) {
-            let outputs = self.network.logits(&data.inputs(range.clone())?)?;
+            let outputs = self.members.logits(&data.inputs(range.clone())?)?;
             loss += loss::of_values(&outputs, &data.values()[range]);
         }
         Ok(Score { samples: data.len() as u64, loss: loss / data.len() as f64, accuracy: None })

@@ -10,7 +10,7 @@ use crate::signature::OutputTransform;
 use crate::stats::RegressionEvaluation;
 use crate::trainer::dataset::Dataset;
 use crate::trainer::examples::golden;
-use crate::trainer::export::{VALUE, to_onnx};
+use crate::trainer::export::{VALUE, ensemble_to_onnx};
 use crate::trainer::prepared::PreparedData;
 use crate::trainer::reference::ReferenceData;
 use crate::trainer::tasks::{Finished, TaskRelease, TaskReport};
@@ -21,11 +21,11 @@ use crate::trainer::{parity, reference};
 /// # Errors
 /// [`Error::GateMissed`](crate::error::Error::GateMissed) when the exported graph is not what was trained.
 pub(super) fn release(regressor: &Regressor, run: &Finished<'_>) -> Result<TaskRelease> {
-    let network = regressor.network();
-    let onnx = to_onnx(network, run.model.as_str())?;
+    let networks = regressor.members.networks();
+    let onnx = ensemble_to_onnx(networks, run.model.as_str())?;
     let plan = Plan::load(&onnx)?;
     let PreparedData { train, validation, test, source, .. } = run.data;
-    let parity = parity::check(network, &plan, [train, train])?;
+    let parity = parity::check(networks, &plan, [train, train])?;
     let predictions = values(&plan, VALUE, test)?;
     let quality = Quality::Regression(RegressionQuality {
         training: evaluated(&plan, train)?,
@@ -39,7 +39,7 @@ pub(super) fn release(regressor: &Regressor, run: &Finished<'_>) -> Result<TaskR
     Ok(TaskRelease {
         signature: plan.signature().clone(),
         labels: source.labels.clone(),
-        networks: (network.architecture().clone(), None),
+        networks: (regressor.network().architecture().clone(), None),
         quality,
         reference: reference::of_graph(&plan, &run.data.transform(output.clone()), &held_out)?,
         parity,

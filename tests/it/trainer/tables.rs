@@ -1,0 +1,108 @@
+//! Learning from tables with the settings that nobody has to know: small data, far outliers, ensembles.
+
+use std::fs;
+
+use weir::layers::{Encoding, LayerSpec};
+use weir::repository::Manifest;
+use weir::trainer::{RunDir, TaskOptions, TaskReport, TrainRequest, preset, train};
+
+use super::data::{Quiet, Workshop};
+
+/// Two half circles around each other, which no line parts.
+fn moons(count: usize) -> String {
+    let mut csv = "x,y,moon\n".to_owned();
+    for index in 0..count {
+        let angle = (index as f64 * 0.618_034).fract() * std::f64::consts::PI;
+        let (x, y, moon) = if index.is_multiple_of(2) {
+            (angle.cos(), angle.sin(), "up")
+        } else {
+            (1.0 - angle.cos(), 0.5 - angle.sin(), "down")
+        };
+        csv.push_str(&format!("{x:.4},{y:.4},{moon}\n"));
+    }
+    csv
+}
+
+fn accuracy(report: &TaskReport) -> f64 {
+    let TaskReport::Classification(report) = report else { panic!("classes") };
+    report.full.evaluation.summary.accuracy
+}
+
+fn manifest(shop: &Workshop, version: usize) -> Manifest {
+    let path = shop.path(&format!("models/mine/{version}/manifest.json"));
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn few_rows_are_learned_by_as_many_steps_as_many_rows_are() {
+    let shop = Workshop::of("dense");
+    shop.write("moons.csv", moons(160));
+    let mut request = TrainRequest::of_preset(preset("dense").unwrap());
+    request.data = shop.path("moons.csv");
+    request.models = None;
+    // A third of the default epochs, to be done sooner.
+    request.fit.epochs = 10;
+    let run = RunDir::create(&shop.path("runs"), "dense", None).unwrap();
+    let outcome = train(&request, &run, false, &mut |_, _| {}, &mut Quiet).unwrap();
+    assert!(accuracy(&outcome.report) > 0.93, "{}", accuracy(&outcome.report));
+    let metrics = fs::read_to_string(run.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 10, "epochs of a hundred steps, not of one pass");
+}
+
+#[test]
+fn an_ensemble_is_one_graph_whose_answers_are_the_mean() {
+    let shop = Workshop::of("dense");
+    shop.write("moons.csv", moons(120));
+    let alone = shop.train("moons.csv", 1, TaskOptions::default()).unwrap();
+    let three = TaskOptions { ensemble: 3, ..TaskOptions::default() };
+    shop.train("moons.csv", 1, three.clone()).unwrap();
+    let [one, all] = [1, 2].map(|version| manifest(&shop, version));
+    assert_eq!(all.parameters, one.parameters.map(|parameters| 3 * parameters));
+    assert!(all.description.contains("the mean of 3 such networks"), "{}", all.description);
+    assert!(all.parity.unwrap().max_abs_logit_difference < 1e-4);
+    let args = fs::read_to_string(alone.run.join("args.toml")).unwrap();
+    assert!(args.contains("ensemble = 1"), "{args}");
+
+    let many = TaskOptions { ensemble: 65, ..TaskOptions::default() };
+    let refused = shop.request("moons.csv", 1, many).validate().unwrap_err().to_string();
+    assert!(refused.contains("ensemble") && refused.contains("64"), "{refused}");
+    let mut codes = shop.request("moons.csv", 1, three);
+    codes.preset = preset("mnist-vae").unwrap();
+    assert!(codes.validate().unwrap_err().to_string().contains("autoencoders cannot"));
+}
+
+#[test]
+fn numbers_are_averaged_by_an_ensemble_in_their_own_unit() {
+    let shop = Workshop::of("dense");
+    let rows = (0..200).map(|index| format!("{},{}\n", index % 40, f64::from(index % 40) * 250.0 + 0.5));
+    shop.write("line.csv", format!("x,price\n{}", rows.collect::<String>()));
+    let task = TaskOptions { ensemble: 2, ..TaskOptions::default() };
+    let outcome = shop.train("line.csv", 5, task).unwrap();
+    let TaskReport::Regression(report) = &outcome.report else { panic!("numbers") };
+    assert!(report.evaluation.r_squared.unwrap() > 0.98, "{:?}", report.evaluation);
+}
+
+#[test]
+fn far_outliers_do_not_drown_a_column_and_missing_numbers_are_told() {
+    let shop = Workshop::of("dense");
+    let row = |index: usize| {
+        let x = match index {
+            _ if index % 50 == 7 => "1e30".to_owned(),
+            _ if index % 9 == 4 => String::new(),
+            _ => format!("{}", (index % 10) as f64 / 10.0),
+        };
+        let label = if index % 9 == 4 || index % 10 < 5 { "low" } else { "high" };
+        format!("{x},{},{label}\n", index % 3)
+    };
+    shop.write("far.csv", format!("x,other,label\n{}", (0..400).map(row).collect::<String>()));
+    let outcome = shop.train("far.csv", 5, TaskOptions::default()).unwrap();
+    assert!(accuracy(&outcome.report) > 0.9, "{}", accuracy(&outcome.report));
+    let layers = manifest(&shop, 1).architecture.unwrap().layers;
+    let LayerSpec::Encode { columns } = &layers[0] else { panic!("{layers:?}") };
+    let bent = |column: &Encoding| match column {
+        Encoding::Standard { tells_missing, bent, .. } => (*tells_missing, bent.is_some()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(columns.iter().map(bent).collect::<Vec<_>>(), [(true, true), (false, false)]);
+    assert!(layers.contains(&LayerSpec::Recall), "a linear path");
+}
