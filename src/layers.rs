@@ -142,6 +142,15 @@ pub enum LayerSpec {
         /// The size of a row.
         units: usize,
     },
+    /// Replaces the tokens of a sequence by the mean of their rows of a trained table, padding left out (Joulin et al.
+    /// 2016, "Bag of Tricks for Efficient Text Classification"): `[steps]` → `[units]`. The table is that of an
+    /// embedding.
+    EmbeddingBag {
+        /// The number of tokens; token 0 is padding, token 1 an unknown token.
+        tokens: usize,
+        /// The size of a row.
+        units: usize,
+    },
     /// Appends the encoded columns of a table to the output of the layers between: `[n]` → `[n + columns]`. The dense layer
     /// behind it has a linear path beside the deep one (Cheng et al. 2016, "Wide & Deep Learning").
     Recall,

@@ -27,7 +27,7 @@ pub use guess::{Guess, Line};
 pub use image::{
     Colour, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit, PictureTransform, Polarity,
 };
-pub use sequence::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
+pub use sequence::{FIRST_TOKEN, GRAM_BUCKETS, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
 pub use spec::{FitName, ImageSpec, Numbers, Preset};
 pub use task::Task;
 pub use vision::{

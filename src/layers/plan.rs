@@ -49,6 +49,7 @@ impl LayerSpec {
             Self::Encode { .. } => "encode",
             Self::Standardize { .. } => "standardize",
             Self::Embedding { .. } => "embedding",
+            Self::EmbeddingBag { .. } => "embedding_bag",
             Self::Recall => "recall",
             Self::Destandardize { .. } => "destandardize",
         }
@@ -57,7 +58,10 @@ impl LayerSpec {
     /// Returns true if the layer takes rows or sequences as they are sent, never the output of another layer. Such
     /// a layer is fitted to the data.
     pub fn is_first(&self) -> bool {
-        matches!(self, Self::Encode { .. } | Self::Standardize { .. } | Self::Embedding { .. })
+        matches!(
+            self,
+            Self::Encode { .. } | Self::Standardize { .. } | Self::Embedding { .. } | Self::EmbeddingBag { .. }
+        )
     }
 
     /// Returns the shape and costs of the layer for an input of this shape; otherwise a message that says why the
@@ -106,6 +110,10 @@ impl LayerSpec {
             Self::Encode { columns } => encode(input, columns),
             Self::Standardize { mean, deviation } => standardize(input, mean, deviation),
             Self::Embedding { tokens, units } => embedding(input, *tokens, *units),
+            Self::EmbeddingBag { tokens, units } => {
+                let Cost { parameters, .. } = embedding(input, *tokens, *units)?;
+                Cost::new(&[*units], parameters, input.iter().product::<usize>() * units)
+            }
             Self::Recall => Err("appends the encoded columns of a table, so the first layer must be an encode".into()),
             Self::Destandardize { mean, deviation } if mean.is_finite() && *deviation > 0.0 => {
                 Cost::new(input, 0, elements)

@@ -13,6 +13,9 @@ pub const UNKNOWN: usize = 1;
 /// The token that the vocabulary's first text is.
 pub const FIRST_TOKEN: usize = 2;
 
+/// The number of buckets that the n-grams of texts are told apart by.
+pub const GRAM_BUCKETS: usize = 1 << 16;
+
 /// How a sequence becomes the input: of a longer one the last `steps` are taken, a shorter one is padded in
 /// front, so that what a network has in mind after the last step is what was said last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -53,6 +56,8 @@ pub enum TokenSplit {
     Words,
     /// Every character as it is
     Characters,
+    /// Words, pairs of words and runs of characters, each by a number that is computed from it; for the preset text
+    Grams,
 }
 
 impl SequenceTransform {
@@ -101,7 +106,10 @@ impl SequenceTransform {
 
     /// Returns the number of tokens that the model tells apart, padding and the unknown one included.
     pub fn tokens(&self) -> usize {
-        FIRST_TOKEN + self.vocabulary().len()
+        match &self.elements {
+            SequenceElements::Tokens { split: Some(TokenSplit::Grams), .. } => FIRST_TOKEN + GRAM_BUCKETS,
+            SequenceElements::Numbers { .. } | SequenceElements::Tokens { .. } => FIRST_TOKEN + self.vocabulary().len(),
+        }
     }
 
     /// Appends the elements of a sequence, its last steps or padded in front.

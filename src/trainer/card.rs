@@ -146,6 +146,11 @@ fn sequences(transform: &SequenceTransform) -> String {
                 Some(TokenSplit::Words) => {
                     "A text, which is split into words and signs, in lower case, or a list of these"
                 }
+                Some(TokenSplit::Grams) => {
+                    return "## Input and use\n\nA text, of which words, pairs of words and runs of characters are looked at, \
+                            or a list of its words. Meant for texts like those it was trained on.\n"
+                        .into();
+                }
                 Some(TokenSplit::Characters) => "A text, of which every character is a token, or a list of these",
                 None => "A list of tokens",
             };

@@ -195,6 +195,12 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset, task: Task) -> Result
     if train.kind == SampleKind::Sequences && regime.mixup > 0.0 {
         return refuse("mixup", "mixes samples number by number, which sequences are not made for");
     }
+    if request.preset.is_of_texts() && train.kind != SampleKind::Sequences {
+        return refuse(
+            "PRESET",
+            "text learns from texts, which the data are not; weir train dense takes tables and pictures",
+        );
+    }
     let is_autoencoder = task == Task::Reconstruction;
     let mixes = regime.mixup > 0.0 || regime.cutmix > 0.0;
     if task != Task::Classification && (mixes || regime.label_smoothing > 0.0) {

@@ -72,6 +72,11 @@ pub enum Family {
 }
 
 impl Preset {
+    /// Returns true if it learns from texts alone, as n-grams.
+    pub(super) fn is_of_texts(&self) -> bool {
+        self.name == "text"
+    }
+
     /// Returns the optimiser: Adam, or AdamW if weights decay.
     pub fn optimizer(&self) -> Optimizer {
         match self.weight_decay {
@@ -181,6 +186,18 @@ pub const PRESETS: &[Preset] = &[
         weight_decay: 0.0,
         validation: 1000,
         regime: Regime { keep_best: true, label_smoothing: 0.1, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+    },
+    Preset {
+        name: "text",
+        description: "The mean of trained vectors of words, pairs of words and parts of words, for classes or numbers from texts",
+        architecture: bag,
+        family: Family::Network,
+        epochs: 10,
+        batch_size: 32,
+        learning_rate: 3e-3,
+        weight_decay: 0.0,
+        validation: 1000,
+        regime: DENSE,
     },
     Preset {
         name: "lstm",
@@ -326,6 +343,15 @@ fn dense(sizes: &Sizes) -> Architecture {
 
 fn head(sizes: &Sizes) -> Architecture {
     Architecture { input: sizes.input(), layers: vec![LayerSpec::Flatten, LayerSpec::Dense { units: sizes.outputs }] }
+}
+
+/// What is behind the mean of a text's vectors.
+fn bag(sizes: &Sizes) -> Architecture {
+    let head = LayerSpec::Dense { units: sizes.outputs };
+    Architecture {
+        input: sizes.input(),
+        layers: vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }, LayerSpec::Flatten, head],
+    }
 }
 
 /// One layer of feature maps: a convolution with 3 × 3 kernels, as in VGG (Simonyan and Zisserman 2015), a norm

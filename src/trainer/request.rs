@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
 use crate::repository::{ColourChoice, PictureChoice};
+use crate::signature::TokenSplit;
 
 /// The preset whose network is put on another.
 const HEAD: &str = "head";
@@ -96,7 +97,8 @@ impl TrainRequest {
     }
 
     /// Returns the options for reading the data: pictures are drawings for the presets of MNIST, photos for those that are
-    /// made for photos and where colours are asked for, and grey as they are for all others, unless the request says more.
+    /// made for photos and where colours are asked for, and grey as they are for all others, unless the request says more;
+    /// texts are n-grams for the preset that learns from nothing else.
     pub(super) fn reading(&self) -> DataOptions {
         let mut options = self.task.data.clone();
         let reading = &mut options.reading;
@@ -108,6 +110,9 @@ impl TrainRequest {
                 _ if asks_for_photos => PictureChoice::Photo,
                 _ => PictureChoice::AsIs,
             };
+        }
+        if self.preset.is_of_texts() && options.reading.tokens.is_none() {
+            options.reading.tokens = Some(TokenSplit::Grams);
         }
         options
     }

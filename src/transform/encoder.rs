@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::grams::grams;
 use super::sequence::Sequence;
 use super::tokens::split;
-use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, UNKNOWN};
+use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
 
 /// A transform of sequences with its vocabulary indexed.
 #[derive(Debug, Clone)]
@@ -44,6 +45,12 @@ impl SequenceEncoder {
                 self.transform.fit(elements, to);
             }
             (SequenceElements::Numbers { channels }, _) => return refuse(&numbers(*channels)),
+            (SequenceElements::Tokens { split: Some(TokenSplit::Grams), .. }, Sequence::Text(text)) => {
+                return self.grams(text, to);
+            }
+            (SequenceElements::Tokens { split: Some(TokenSplit::Grams), .. }, Sequence::Tokens(texts)) => {
+                return self.grams(&texts.join(" "), to);
+            }
             (SequenceElements::Tokens { split: Some(how), .. }, Sequence::Text(text)) => {
                 let mut ids = Vec::new();
                 split(text, *how, |token| ids.push(self.token(token)));
@@ -72,6 +79,16 @@ impl SequenceEncoder {
         Ok(())
     }
 
+    fn grams(&self, text: &str, to: &mut Vec<f32>) -> std::result::Result<(), String> {
+        let mut ids = Vec::new();
+        grams(text, |bucket| ids.push((FIRST_TOKEN + bucket) as f32));
+        if ids.is_empty() {
+            return Err("it has no tokens".into());
+        }
+        self.transform.fit(&ids, to);
+        Ok(())
+    }
+
     /// Returns true if a token is in the vocabulary.
     pub fn knows(&self, token: &str) -> bool {
         self.tokens.contains_key(token)
@@ -89,7 +106,6 @@ fn numbers(channels: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::TokenSplit;
 
     fn encoder(steps: usize, split: Option<TokenSplit>) -> SequenceEncoder {
         let vocabulary = vec!["the".to_owned(), "cat".to_owned()];
@@ -120,6 +136,16 @@ mod tests {
         }
         let given = encoder(4, None);
         assert!(encoded(&given, &Sequence::Text("the cat".into())).unwrap_err().contains("a list of tokens"));
+    }
+
+    #[test]
+    fn the_grams_of_a_text_are_those_of_its_words() {
+        let grams = encoder(6, Some(TokenSplit::Grams));
+        let text = encoded(&grams, &Sequence::Text("is it".into())).unwrap();
+        assert_eq!(text, encoded(&grams, &Sequence::Tokens(vec!["is".into(), "it".into()])).unwrap());
+        assert!(text.iter().all(|id| *id >= 2.0) && text.len() == 6, "of 4 runs, 2 words and a pair the last 6");
+        assert_eq!(encoded(&grams, &Sequence::Text("?".into())).unwrap()[..5], [0.0; 5]);
+        assert!(encoded(&grams, &Sequence::Text(" ".into())).unwrap_err().contains("no tokens"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub fn split(text: &str, how: TokenSplit, mut take: impl FnMut(&str)) {
             let mut bytes = [0; 4];
             text.chars().for_each(|character| take(character.encode_utf8(&mut bytes)));
         }
-        TokenSplit::Words => words(text, &mut take),
+        TokenSplit::Words | TokenSplit::Grams => words(text, &mut take),
     }
 }
 
@@ -41,6 +41,14 @@ fn words(text: &str, take: &mut impl FnMut(&str)) {
     if !word.is_empty() {
         take(&word);
     }
+}
+
+/// Returns true for a character of a script that puts no spaces between words: Chinese, Japanese, Thai, Lao, Burmese,
+/// Khmer.
+pub fn is_spaceless(character: char) -> bool {
+    matches!(character,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
+        | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 fn is_apostrophe(character: char) -> bool {

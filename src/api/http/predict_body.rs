@@ -15,7 +15,7 @@ use crate::signature::{Batching, Column, DType, TensorSpec};
 use crate::tensor::Tensor;
 use crate::transform::{PolarityChoice, SequenceEncoder};
 
-const FIELDS: [&str; 7] = ["images", "instances", "inputs", "top_k", "polarity", "timeout_ms", "priority"];
+const FIELDS: [&str; 8] = ["images", "instances", "inputs", "top_k", "polarity", "timeout_ms", "priority", "strict"];
 
 /// The kind of the instances of a body.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,8 @@ pub(super) struct JsonBody<'b> {
     pub(super) polarity: Option<PolarityChoice>,
     pub(super) timeout_ms: Option<u64>,
     pub(super) priority: Option<u64>,
+    /// True if a category that the model does not know is an error.
+    strict: bool,
 }
 
 impl<'b> JsonBody<'b> {
@@ -74,7 +76,7 @@ impl<'b> JsonBody<'b> {
             }
             body.read_field(cursor, key, expected)
         });
-        match read.and_then(|()| cursor.end()) {
+        match read.and_then(|()| cursor.end()).and_then(|()| body.refuse_unknown()) {
             Ok(()) => Ok(body),
             Err(Error::Malformed(problem) | Error::InvalidInput(problem)) => Err(Error::Malformed(format!(
                 "the JSON body cannot be read: {problem}; expected {{\"images\": [\"<base64>\", …]}} or {{\"instances\": [[numbers], …]}}"
@@ -103,9 +105,20 @@ impl<'b> JsonBody<'b> {
             ("top_k", _) => self.top_k = cursor.optional_whole("a whole number up to 65535")?,
             ("polarity", _) => self.polarity = read_polarity(cursor)?,
             ("timeout_ms", _) => self.timeout_ms = cursor.optional_whole("a whole number")?,
+            ("strict", _) => self.strict = !cursor.null() && cursor.boolean()?,
             _ => self.priority = cursor.optional_whole("a whole number")?,
         }
         Ok(())
+    }
+
+    /// Refuses categories that the model does not know where the client wants that.
+    fn refuse_unknown(&self) -> Result<()> {
+        match self.rows.as_ref().and_then(|rows| rows.unknown.as_ref()).filter(|_| self.strict) {
+            Some(unknown) => {
+                Err(Error::Malformed(format!("{unknown}; without \"strict\" it counts as missing, and so does null")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the number of rows or sequences that were sent.

@@ -106,7 +106,8 @@ pub(super) struct PredictBody {
     /// Elements in the model's own input shape, one instance for each sample; a sample may be nested
     /// as the signature says, without its dimensions of 1, or flat. Of a model of several inputs: objects that name
     /// each of them. Of a model that takes rows of a table:
-    /// objects by column name, or lists in the order of the columns; null is a missing value. Of a model that takes
+    /// objects by column name, or lists in the order of the columns; null is a missing value, and so is a category
+    /// that the model does not know (see `strict`). Of a model that takes
     /// sequences: lists of numbers or of lists of numbers, null being a missing one; or of tokens: a text, a list of
     /// tokens as texts, or of their numbers. Longer ones are cut at their beginning, shorter ones padded there.
     #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!([[0.0, 255.0]]))]
@@ -126,6 +127,9 @@ pub(super) struct PredictBody {
     /// The same as the header `x-priority`, which it overrides.
     #[schema(minimum = 1, maximum = 9)]
     priority: Option<u64>,
+    /// True refuses rows with a category that the model does not know; otherwise such a one counts as missing, as it does
+    /// in an evaluation.
+    strict: Option<bool>,
 }
 
 /// The form body of `/predict`: each file part is one image, whatever its name; parts that are no file are passed over.

@@ -18,6 +18,8 @@ pub(in crate::api) struct Rows {
     pub(in crate::api) count: usize,
     /// The elements of those that were kept.
     pub(in crate::api) elements: Vec<f32>,
+    /// The first category that the model does not know, in words; it counts as missing, as in an evaluation.
+    pub(in crate::api) unknown: Option<String>,
 }
 
 impl Rows {
@@ -39,9 +41,9 @@ pub(in crate::api) fn read_rows(cursor: &mut Cursor<'_>, columns: &[Column], mos
     let mut rows = Rows::default();
     cursor.begins_with(b'[', "a list of rows")?;
     cursor.list(|cursor| {
-        let Rows { count, elements } = &mut rows;
+        let Rows { count, elements, unknown } = &mut rows;
         if *count < most {
-            read_row(cursor, &Row { columns, index: *count }, elements)?;
+            read_row(cursor, &mut Row { columns, index: *count, unknown }, elements)?;
         } else {
             cursor.skip()?;
         }
@@ -55,9 +57,11 @@ pub(in crate::api) fn read_rows(cursor: &mut Cursor<'_>, columns: &[Column], mos
 struct Row<'a> {
     columns: &'a [Column],
     index: usize,
+    /// The first category of all rows that the model does not know.
+    unknown: &'a mut Option<String>,
 }
 
-fn read_row(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
+fn read_row(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
     match cursor.peek() {
         Some(b'{') => read_named(cursor, row, elements),
         Some(b'[') => read_ordered(cursor, row, elements),
@@ -69,8 +73,8 @@ fn read_row(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -> 
 }
 
 /// Reads a row by column name. What is not named is missing.
-fn read_named(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
-    let &Row { columns, index } = row;
+fn read_named(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
+    let Row { columns, index, .. } = *row;
     let start = elements.len();
     elements.extend(columns.iter().map(missing));
     let mut is_given = vec![false; columns.len()];
@@ -87,22 +91,22 @@ fn read_named(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -
         if std::mem::replace(&mut is_given[place], true) {
             return Err(cursor.fault(format_args!("row {index}: column {} is given twice", quote(name))));
         }
-        elements[start + place] = read_cell(cursor, &columns[place], index, true)?;
+        elements[start + place] = read_cell(cursor, &columns[place], row, true)?;
         next = place + 1;
         Ok(())
     })
 }
 
 /// Reads a row of one value for each column.
-fn read_ordered(cursor: &mut Cursor<'_>, row: &Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
-    let &Row { columns, index } = row;
+fn read_ordered(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
+    let Row { columns, index, .. } = *row;
     let mut given = 0;
     cursor.list(|cursor| {
         let Some(column) = columns.get(given) else {
             let count = columns.len();
             return Err(cursor.fault(format_args!("row {index} has more than {count} values, one for each column")));
         };
-        elements.push(read_cell(cursor, column, index, false)?);
+        elements.push(read_cell(cursor, column, row, false)?);
         given += 1;
         Ok(())
     })?;
@@ -124,18 +128,20 @@ fn missing(column: &Column) -> f32 {
 
 /// Reads the value of a column. In an object (`is_named`) a number in a column of categories is its text, in a list
 /// its index.
-fn read_cell(cursor: &mut Cursor<'_>, column: &Column, row: usize, is_named: bool) -> Result<f32> {
+fn read_cell(cursor: &mut Cursor<'_>, column: &Column, row: &mut Row<'_>, is_named: bool) -> Result<f32> {
+    let index = row.index;
+    let mut text_cell = |text: &str| text_cell(column, text, row);
     let cell = match cursor.peek() {
         Some(b'n') if cursor.null() => Ok(missing(column)),
-        Some(b't' | b'f') => text_cell(column, if cursor.boolean()? { "true" } else { "false" }),
-        Some(b'"') => text_cell(column, &cursor.string()?),
+        Some(b't' | b'f') => text_cell(if cursor.boolean()? { "true" } else { "false" }),
+        Some(b'"') => text_cell(&cursor.string()?),
         Some(b'-' | b'0'..=b'9') => {
             let number = cursor.number()?.nearest();
             match column.kind {
                 ColumnKind::Number => single(number),
                 ColumnKind::Shifted { origin } => single(number - origin as f64),
                 ColumnKind::Moment { order, .. } => Err(format!("expected {}, got {number}", order.words())),
-                ColumnKind::Category { .. } if is_named => text_cell(column, &number.to_string()),
+                ColumnKind::Category { .. } if is_named => text_cell(&number.to_string()),
                 ColumnKind::Category { .. } => index_cell(column, number),
             }
         }
@@ -145,17 +151,17 @@ fn read_cell(cursor: &mut Cursor<'_>, column: &Column, row: usize, is_named: boo
                 ColumnKind::Moment { order, .. } => order.words(),
                 ColumnKind::Category { .. } => "a text",
             };
-            return Err(cursor.mismatch(&format!("row {row}, column {}: {what} or null", quote(&column.name))));
+            return Err(cursor.mismatch(&format!("row {index}, column {}: {what} or null", quote(&column.name))));
         }
     };
-    cell.map_err(|problem| cursor.fault(format_args!("row {row}, column {}: {problem}", quote(&column.name))))
+    cell.map_err(|problem| cursor.fault(format_args!("row {index}, column {}: {problem}", quote(&column.name))))
 }
 
 /// The element for a value, or what is wrong with it.
 type Cell = std::result::Result<f32, String>;
 
-/// Returns the index of a category.
-fn text_cell(column: &Column, text: &str) -> Cell {
+/// Returns the element of a text: the index of a category, or that of a missing one for what is none.
+fn text_cell(column: &Column, text: &str, row: &mut Row<'_>) -> Cell {
     let values = match &column.kind {
         ColumnKind::Number | ColumnKind::Shifted { .. } => {
             return Err(format!("expected a number, got {}", quote(text)));
@@ -166,10 +172,12 @@ fn text_cell(column: &Column, text: &str) -> Cell {
         }
         ColumnKind::Category { values } => values,
     };
-    values.iter().position(|value| value == text).map(|index| index as f32).ok_or_else(|| {
-        let known = listed(values.iter().map(String::as_str));
-        format!("{} is none of: {known}; null stands for a missing value", quote(text))
-    })
+    let place = values.iter().position(|value| value == text);
+    if place.is_none() && row.unknown.is_none() {
+        let (known, name) = (listed(values.iter().map(String::as_str)), quote(&column.name));
+        *row.unknown = Some(format!("row {}, column {name}: {} is none of: {known}", row.index, quote(text)));
+    }
+    Ok(place.map_or_else(|| missing(column), |place| place as f32))
 }
 
 /// Checks the index of a category.
@@ -216,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn unknown_categories_are_missing_and_the_first_is_told() {
+        let columns = columns();
+        let rows = |json: &str| read_rows(&mut Cursor::new(json.as_bytes()), &columns, 9).unwrap();
+        let strange = rows(r#"[[1, "red", null], {"color": "pink", "class": 3}, [1, "grey", null]]"#);
+        assert_eq!(strange.unknown.as_deref(), Some("row 1, column \"color\": \"pink\" is none of: blue, red"));
+        assert_eq!(strange.elements[4..], [-1.0, -1.0, 1.0, -1.0, -1.0]);
+        assert_eq!(rows(r#"[{"color": "red", "class": null}]"#).unknown, None);
+    }
+
+    #[test]
     fn more_than_may_be_are_counted_and_not_kept() {
         let rows = read_rows(&mut Cursor::new(b"[{}, {}, {}, 7]"), &columns(), 2).unwrap();
         assert_eq!((rows.count, rows.elements.len()), (4, 6));
@@ -225,12 +243,10 @@ mod tests {
     fn what_does_not_fit_is_refused_with_row_and_column() {
         for (json, expected) in [
             (r#"[{"colour": "red"}]"#, "row 0: there is no column \"colour\"; there are: age, color, class"),
-            (r#"[{}, {"color": "pink"}]"#, "row 1, column \"color\": \"pink\" is none of: blue, red"),
             (r#"[{"age": "old"}]"#, "row 0, column \"age\": expected a number"),
             (r#"[{"age": 1e300}]"#, "row 0, column \"age\""),
             (r#"[{"age": [1]}]"#, "row 0, column \"age\""),
             (r#"[{"age": 1, "age": 2}]"#, "given twice"),
-            (r#"[{"class": 3}]"#, "row 0, column \"class\""),
             ("[[1, 0]]", "row 0 has 2 values"),
             ("[[1, 0, 0, 0]]", "row 0 has more than 3 values"),
             ("[[1, 2, 0]]", "row 0, column \"color\": expected an index from 0 to 1"),

@@ -14,7 +14,7 @@ pub(in crate::api) fn read_sequences(cursor: &mut Cursor<'_>, encoder: &Sequence
     let mut rows = Rows::default();
     cursor.begins_with(b'[', "a list of sequences")?;
     cursor.list(|cursor| {
-        let Rows { count, elements } = &mut rows;
+        let Rows { count, elements, .. } = &mut rows;
         if *count < most {
             let sequence = read_sequence(cursor, *count)?;
             encoder.encode(&sequence, elements).map_err(|problem| at(cursor, *count, &problem))?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Dataset;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::signature::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, UNKNOWN};
+use crate::signature::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
 
 /// Tokens that are told apart if nobody says how many.
 const DEFAULT_VOCABULARY: usize = 10_000;
@@ -58,6 +58,14 @@ pub fn refitted(data: &Dataset, from: &SequenceTransform, to: &SequenceTransform
         (SequenceElements::Numbers { channels: given }, SequenceElements::Numbers { channels }) => {
             if given != channels {
                 return misfit(format!("have {given} numbers in a step, the model takes {channels}"));
+            }
+            None
+        }
+        (SequenceElements::Tokens { split: a, .. }, SequenceElements::Tokens { split: b, .. })
+            if [a, b].contains(&&Some(TokenSplit::Grams)) =>
+        {
+            if a != b {
+                return misfit("are split into tokens in another way than the model takes".into());
             }
             None
         }

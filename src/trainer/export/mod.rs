@@ -272,6 +272,7 @@ impl<'a> Writer<'a> {
             LayerSpec::Recall => self.recall(&value, output),
             LayerSpec::Standardize { mean, deviation } => self.standardize(mean, deviation, &value, output),
             LayerSpec::Embedding { tokens, .. } => self.embed(*tokens, &value, output),
+            LayerSpec::EmbeddingBag { tokens, .. } => self.bag(*tokens, &value, output),
             LayerSpec::GlobalAveragePool => {
                 let pooled = format!("{output}.maps");
                 self.graph.node("GlobalAveragePool", &[&value], &pooled, Vec::new());

@@ -110,7 +110,8 @@ fn sequence(cell: LayerSpec) -> Architecture {
 /// A batch of so many samples for a network.
 fn batch_for(network: &Network, rows: usize) -> Batch {
     let elements: usize = network.architecture.input.iter().product();
-    let is_of_tokens = matches!(network.architecture.layers[0], LayerSpec::Embedding { .. });
+    let first = &network.architecture.layers[0];
+    let is_of_tokens = matches!(first, LayerSpec::Embedding { .. } | LayerSpec::EmbeddingBag { .. });
     let number = |i: usize| match is_of_tokens {
         true => ((i * 7919) % 9) as f32,
         false => ((i * 7919) % 1009) as f32 / 250.0 - 2.0,
@@ -293,6 +294,20 @@ fn gradients_of_an_embedding_agree_with_finite_differences() {
             assert!(wrong.is_empty() && checked > 21, "{wrong:?}");
         }
     }
+}
+
+#[test]
+fn gradients_of_a_bag_of_tokens_agree_with_finite_differences_and_padding_has_none() {
+    let first = LayerSpec::EmbeddingBag { tokens: 9, units: 3 };
+    let layers = vec![first, LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Dense { units: 3 }];
+    let network = Architecture { input: vec![5], layers };
+    let (wrong, checked) = unconfirmed(&network, 7, 3);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(checked, 27 + 12);
+    let network = Network::new(&network, 3).unwrap();
+    let [all, some] = [&[0.0, 0.0, 4.0, 2.0, 4.0], &[4.0, 4.0, 2.0, 0.0, 0.0]].map(|tokens| network.logits(tokens));
+    assert!(all.unwrap().iter().zip(some.unwrap()).all(|(a, b)| (a - b).abs() < 1e-6), "in any order");
+    assert!(network.logits(&[0.0; 5]).unwrap().iter().all(|logit| logit.is_finite()), "of padding alone");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, ShapeError};
 use rayon::prelude::*;
 
 use super::Parameter;
+use super::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::layers::{LayerSpec, PlannedLayer};
 use crate::trainer::kernels::{mask, relu, relu_back, rescale, silu, silu_back};
@@ -38,6 +39,10 @@ pub(super) struct DenseInput {
 /// A layer with what it needs to run; layers that leave samples as they are have none.
 enum Step<'a> {
     Rescale(f32),
+    Bag {
+        shape: Embedding,
+        table: &'a Parameter,
+    },
     Dense {
         weight: &'a Parameter,
         bias: &'a Parameter,
@@ -83,13 +88,17 @@ pub(super) fn pass(
     }
     let mut upper = tape[steps.len()].clone();
     loss(&mut upper)?;
-    let first_trained = steps.iter().position(|step| matches!(step, Step::Dense { .. })).unwrap_or(steps.len());
+    let first_trained =
+        steps.iter().position(|step| matches!(step, Step::Dense { .. } | Step::Bag { .. })).unwrap_or(steps.len());
     let mut gradients = Vec::with_capacity(parameters.len());
     let mut recalled = Vec::new();
     for (at, step) in steps.iter().enumerate().rev() {
         if let Step::Dense { bias, .. } = step {
             gradients.push(column_sums(&upper, bias.values.len()));
             gradients.push(weight_gradient(&tape[at], &upper, rows)?);
+        }
+        if let Step::Bag { shape, .. } = step {
+            gradients.push(shape.means_back(&tape[at], &upper));
         }
         if at == first_trained && !wants_input_gradient {
             break;
@@ -106,10 +115,16 @@ pub(super) fn pass(
 }
 
 fn steps<'a>(layers: &[PlannedLayer], parameters: &'a [Parameter], masks: &'a [Vec<f32>]) -> Vec<Step<'a>> {
-    let (mut pairs, mut masks) = (parameters.as_chunks::<2>().0.iter(), masks.iter());
+    let (mut parameters, mut masks) = (parameters.iter(), masks.iter());
     let step = |layer: &PlannedLayer| match layer.spec {
         LayerSpec::Rescale { scale } => Some(Step::Rescale(scale)),
-        LayerSpec::Dense { .. } => pairs.next().map(|[weight, bias]| Step::Dense { weight, bias }),
+        LayerSpec::Dense { .. } => {
+            let (weight, bias) = parameters.next().zip(parameters.next())?;
+            Some(Step::Dense { weight, bias })
+        }
+        LayerSpec::EmbeddingBag { tokens, units } => {
+            Some(Step::Bag { shape: Embedding::of_bag(layer, tokens, units), table: parameters.next()? })
+        }
         LayerSpec::Relu => Some(Step::Relu),
         LayerSpec::Silu => Some(Step::Silu),
         LayerSpec::Dropout { .. } => masks.next().map(|mask| Step::Dropout(mask)),
@@ -143,6 +158,7 @@ impl Step<'_> {
         let mut output = Vec::new();
         match self {
             Self::Rescale(scale) => rescale(input, *scale, &mut output),
+            Self::Bag { shape, table } => output = shape.means(&table.values, input),
             Self::Dense { weight, bias } => {
                 output = bias.values.repeat(rows);
                 add_product(&matrix(input, rows)?, &weights(weight)?, &mut output)?;
@@ -172,8 +188,8 @@ impl Step<'_> {
             }
             Self::Relu => relu_back(output, &mut upper),
             Self::Silu => silu_back(input, &mut upper),
-            // Parted by the caller.
-            Self::Recall => {}
+            // Recall is parted by the caller; tokens have no gradient.
+            Self::Recall | Self::Bag { .. } => {}
             Self::Dropout(factors) => upper.iter_mut().zip(*factors).for_each(|(upper, factor)| *upper *= factor),
         }
         Ok(upper)

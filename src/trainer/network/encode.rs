@@ -31,6 +31,7 @@ pub(super) fn encoded<'s>(layers: &[PlannedLayer], samples: impl Into<Cow<'s, [f
         | LayerSpec::Lstm { .. }
         | LayerSpec::Gru { .. }
         | LayerSpec::Embedding { .. }
+        | LayerSpec::EmbeddingBag { .. }
         | LayerSpec::Recall
         | LayerSpec::Destandardize { .. } => samples,
     }

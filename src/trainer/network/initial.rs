@@ -41,7 +41,7 @@ impl Initial {
                 self.recurrent(layer.input[1], units, 4 * units, bias)
             }
             LayerSpec::Gru { units } => self.recurrent(layer.input[1], units, 3 * units, vec![0.0; 6 * units]),
-            LayerSpec::Embedding { tokens, units } => {
+            LayerSpec::Embedding { tokens, units } | LayerSpec::EmbeddingBag { tokens, units } => {
                 vec![self.array("weight", vec![tokens, units], self.uniform(tokens * units, 0.05))]
             }
             LayerSpec::BatchNorm | LayerSpec::GroupNorm { .. } => {

@@ -173,7 +173,7 @@ impl Layer {
                 LayerSpec::Flatten | LayerSpec::Unflatten { .. } | LayerSpec::Rows => Self::Flatten,
                 // Never among ours, or done to samples before they are brought into blocks, and while they are.
                 LayerSpec::Dense { .. } | LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. } => Self::Flatten,
-                LayerSpec::Recall => Self::Flatten,
+                LayerSpec::Recall | LayerSpec::EmbeddingBag { .. } => Self::Flatten,
                 LayerSpec::Standardize { .. } | LayerSpec::Embedding { .. } => Self::Flatten,
                 LayerSpec::Lstm { units } => Self::recurrent(layer, Cell::Lstm, units, parameters),
                 LayerSpec::Gru { units } => Self::recurrent(layer, Cell::Gru, units, parameters),

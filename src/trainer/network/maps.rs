@@ -344,9 +344,9 @@ impl BlockTape {
 
 /// Returns whether a layer works on rows of samples, not on blocks of them.
 fn is_dense(layer: &LayerSpec) -> bool {
-    use LayerSpec::{Dense, Destandardize, Encode, Flatten, Recall, Rescale, Standardize};
+    use LayerSpec::{Dense, Destandardize, EmbeddingBag, Encode, Flatten, Recall, Rescale, Standardize};
     matches!(layer, Dense { .. } | Flatten | Rescale { .. } | Encode { .. } | Standardize { .. })
-        || matches!(layer, Recall | Destandardize { .. })
+        || matches!(layer, Recall | EmbeddingBag { .. } | Destandardize { .. })
         || is_elementwise(layer)
 }
 

@@ -15,5 +15,6 @@ mod resuming;
 mod sequence_data;
 mod sequences;
 mod tables;
+mod texts;
 mod training;
 mod tuning;

@@ -5,13 +5,22 @@ use crate::error::{Error, Result};
 use crate::repository::ReadSettings;
 use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, TokenSplit};
 use crate::trainer::dataset::names::{Names, listed};
-use crate::transform::{Sequence, split};
+use crate::transform::{Sequence, grams, is_spaceless, split};
 
 /// The name that a column of sequences has where nobody says which it is.
 const COLUMN: &str = "sequence";
 
+/// Names that a column of texts has where nobody says which it is, the likeliest first.
+const TEXT_COLUMNS: [&str; 12] = [
+    "sequence", "text", "texts", "sentence", "content", "message", "review", "comment", "tweet", "document", "body",
+    "question",
+];
+
 /// Steps that are kept if nobody says how many.
 const DEFAULT_STEPS: usize = 256;
+
+/// The same of the n-grams of a text, of which a word has a dozen.
+const DEFAULT_GRAMS: usize = 1024;
 
 /// No more than so many are kept: what a recurrent layer has to remember for the way back grows with them.
 const MOST_STEPS: usize = 8192;
@@ -36,6 +45,18 @@ pub(super) fn column(columns: &[String], settings: &ReadSettings, may_guess: boo
     }
     let Some(name) = &settings.sequence else {
         let is_free = |name: &String| settings.target.as_ref() != Some(name) && !settings.ignore.contains(name);
+        if settings.tokens == Some(TokenSplit::Grams) {
+            let called = |text: &str| columns.iter().position(|name| name.eq_ignore_ascii_case(text) && is_free(name));
+            let there = listed(columns);
+            return TEXT_COLUMNS.into_iter().find_map(called).map_or_else(
+                || {
+                    refuse(format!(
+                        "does not say which column holds the texts, as --sequence NAME does; there are: {there}"
+                    ))
+                },
+                |place| Ok(Some(place)),
+            );
+        }
         return Ok(columns.iter().position(|name| may_guess && name == COLUMN && is_free(name)));
     };
     let Some(place) = columns.iter().position(|column| column == name) else {
@@ -83,17 +104,18 @@ pub(super) struct SeenSequences {
     most: usize,
     kind: Option<StepKind>,
     count: u64,
-    /// The steps of the longest, and how many are cut: of texts in words, and in characters.
-    longest: [usize; 2],
-    cut: [u64; 2],
+    /// The steps of the longest, and how many are cut: of texts in words, in characters, and in n-grams.
+    longest: [usize; 3],
+    cut: [u64; 3],
     /// Characters of scripts that put no spaces between words, and all visible characters.
     characters: [u64; 2],
 }
 
 impl SeenSequences {
     pub(super) fn new(column: usize, settings: &ReadSettings) -> Self {
-        let most = settings.steps.unwrap_or(DEFAULT_STEPS);
-        let (longest, cut, characters) = ([0; 2], [0; 2], [0; 2]);
+        let is_of_grams = settings.tokens == Some(TokenSplit::Grams);
+        let most = settings.steps.unwrap_or(if is_of_grams { DEFAULT_GRAMS } else { DEFAULT_STEPS });
+        let (longest, cut, characters) = ([0; 3], [0; 3], [0; 2]);
         Self { column, said: settings.tokens, most, kind: None, count: 0, longest, cut, characters }
     }
 
@@ -118,21 +140,25 @@ impl SeenSequences {
         }
     }
 
-    fn look(&self, cell: &Cell<'_>) -> Option<(StepKind, [usize; 2])> {
+    fn look(&self, cell: &Cell<'_>) -> Option<(StepKind, [usize; 3])> {
         Some(match cell {
             Cell::Text(text) => {
-                let steps = [TokenSplit::Words, TokenSplit::Characters].map(|how| {
+                let [words, characters] = [TokenSplit::Words, TokenSplit::Characters].map(|how| {
                     let mut steps = 0;
                     split(text, how, |_| steps += 1);
                     steps
                 });
+                let mut steps = [words, characters, 0];
+                if self.said == Some(TokenSplit::Grams) {
+                    grams(text, |_| steps[2] += 1);
+                }
                 (StepKind::Tokens { split: Some(TokenSplit::Words) }, steps)
             }
             Cell::List(list) => match list.as_ref().as_ref().ok()? {
                 Sequence::Numbers { channels, elements } => {
-                    (StepKind::Numbers { channels: *channels }, [elements.len() / channels; 2])
+                    (StepKind::Numbers { channels: *channels }, [elements.len() / channels; 3])
                 }
-                Sequence::Tokens(tokens) => (StepKind::Tokens { split: None }, [tokens.len(); 2]),
+                Sequence::Tokens(tokens) => (StepKind::Tokens { split: None }, [tokens.len(); 3]),
                 Sequence::Text(_) => return None,
             },
             _ => return None,
@@ -146,7 +172,11 @@ impl SeenSequences {
         if let StepKind::Tokens { split: Some(split) } = &mut kind {
             let is_spaceless = self.characters[0] * 2 > self.characters[1];
             *split = self.said.unwrap_or(if is_spaceless { TokenSplit::Characters } else { TokenSplit::Words });
-            place = usize::from(*split == TokenSplit::Characters);
+            place = match split {
+                TokenSplit::Words => 0,
+                TokenSplit::Characters => 1,
+                TokenSplit::Grams => 2,
+            };
             if is_spaceless && self.said.is_none() {
                 notes.push(
                     "every character is a token, as most are of scripts without spaces between words; --tokens words splits \
@@ -164,14 +194,6 @@ impl SeenSequences {
         let steps = self.longest[place].min(self.most);
         (steps > 0).then_some(SequenceLayout { column: self.column, kind, steps })
     }
-}
-
-/// Returns true for a character of a script that puts no spaces between words: Chinese, Japanese, Thai, Lao, Burmese,
-/// Khmer.
-fn is_spaceless(character: char) -> bool {
-    matches!(character,
-        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
-        | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Makes the elements of samples, with a number for every token that there is; which of them a model tells apart
@@ -212,6 +234,9 @@ impl SequenceReader {
             (_, Cell::List(list)) if list.is_err() => {
                 let problem = list.as_ref().as_ref().err().map_or("", String::as_str);
                 return Err(format!("column {name}: {problem}"));
+            }
+            (StepKind::Tokens { split: Some(TokenSplit::Grams) }, Cell::Text(text)) => {
+                grams(text, |bucket| ids.push((FIRST_TOKEN + bucket) as f32));
             }
             (StepKind::Tokens { split: Some(how) }, Cell::Text(text)) => split(text, how, &mut add),
             (kind, Cell::List(list)) => match (kind, list.as_ref()) {
