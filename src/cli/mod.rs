@@ -1,5 +1,6 @@
 //! The command line. Each subcommand has a file; this one dispatches, and turns an error into one line and an exit code.
 
+mod auto;
 mod bench;
 mod calibrate;
 mod check_model;
@@ -105,6 +106,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(args) => serve::run(*args),
+        Command::Train(args) if args.is_auto() => auto::run(&args),
         Command::Train(args) => train::run(&args),
         Command::LrFind(args) => lr_find::run(&args),
         Command::Tune(args) => tune::run(&args),

@@ -80,7 +80,7 @@ pub(super) struct RecipeArgs {
     /// Stop after this time, as 90s or 10m, and publish the model as it is then. With this setting, the same seed may
     /// give another model
     #[arg(long, value_name = "TIME")]
-    time: Option<String>,
+    pub(super) time: Option<String>,
     /// Save the state every STEPS steps, in addition to the end of every epoch
     #[arg(long, value_name = "STEPS")]
     save_every: Option<usize>,

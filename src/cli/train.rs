@@ -19,6 +19,9 @@ use crate::trainer::{
     EpochReport, Override, PRESETS, RunDir, StepReport, TaskReport, TrainOutcome, TrainRequest, Watch, rehearse, train,
 };
 
+/// The word in the place of a preset that lets the program choose.
+const AUTO: &str = "auto";
+
 /// Trains a preset on labelled samples, checks the exported graph against the trainer, evaluates it on
 /// the test data and publishes it as the next version of its model. The same seed gives the same model,
 /// byte for byte.
@@ -31,6 +34,7 @@ use crate::trainer::{
   weir train cnn --data photos/ --set augment.crop_area=0.5
   weir train head --backbone mnist-cnn --data few/ --model mine
   weir train --resume runs/mnist-mlp/3
+  weir train auto --data people.csv --time 3m
 
 A flag overrides --set, --set overrides --config, and --config overrides the preset. --print-config
 prints every setting; the value 0 means off. --dry-run checks settings and data and shows the network.
@@ -38,7 +42,8 @@ prints every setting; the value 0 means off. --dry-run checks settings and data 
 The run is saved at the end of every epoch and on Ctrl-C. --resume continues it as if it had never
 stopped, to the same bytes.")]
 pub(super) struct TrainArgs {
-    /// The preset; --list shows them
+    /// The preset, --list shows them; or auto, which tries those that fit the data for --time [default: 5m] and
+    /// publishes the best
     #[arg(required_unless_present_any = ["list", "resume", "config"])]
     preset: Option<String>,
     /// List the presets and exit
@@ -49,19 +54,19 @@ pub(super) struct TrainArgs {
     resume: Option<PathBuf>,
     /// Print every setting as TOML and exit
     #[arg(long, conflicts_with = "resume")]
-    print_config: bool,
+    pub(super) print_config: bool,
     /// Check settings and data, show the network, train nothing
     #[arg(long, conflicts_with = "resume")]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    pub(super) place: PlaceArgs,
     /// Model repository to publish into [default: models]
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
     /// Name of the published model [default: the name of the preset]
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
-    model: Option<ModelName>,
+    pub(super) model: Option<ModelName>,
     /// Train, check and report, but publish nothing
     #[arg(long, conflicts_with = "resume")]
     no_publish: bool,
@@ -84,20 +89,21 @@ pub(super) struct TrainArgs {
     no_tensorboard: bool,
     /// Print the evaluation as JSON on standard output
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// No progress, only the result
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
 
     #[command(flatten)]
-    recipe: RecipeArgs,
+    pub(super) recipe: RecipeArgs,
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
     if args.list {
         let longest = PRESETS.iter().map(|preset| preset.name.len()).max().unwrap_or_default();
         let row = |preset: &crate::trainer::Preset| format!("{:<longest$} {}\n", preset.name, preset.description);
-        super::print(&PRESETS.iter().map(row).collect::<String>())?;
+        let auto = format!("{AUTO:<longest$} Tries the presets that fit the data for --time, and publishes the best\n");
+        super::print(&(PRESETS.iter().map(row).collect::<String>() + &auto))?;
         return Ok(ExitCode::SUCCESS);
     }
     args.place.start_threads()?;
@@ -160,7 +166,20 @@ impl TrainArgs {
         path_setting("backbone", found.files.folder()).map(Some)
     }
 
+    /// Returns true if the program is to choose the preset.
+    pub(super) fn is_auto(&self) -> bool {
+        self.preset.as_deref() == Some(AUTO)
+    }
+
     fn request(&self) -> Result<TrainRequest> {
+        self.request_of(self.preset.as_deref(), Vec::new())
+    }
+
+    /// Returns the request of a preset, or that of the file of settings, with `further` settings over all others.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the setting that is wrong.
+    pub(super) fn request_of(&self, preset: Option<&str>, further: Vec<Override>) -> Result<TrainRequest> {
         let mut own = Vec::new();
         own.extend(self.models.as_ref().map(|models| path_setting("models", models)).transpose()?);
         own.extend(self.model.as_ref().map(|model| Override {
@@ -181,11 +200,32 @@ impl TrainArgs {
         };
         switch_off(self.no_publish, "--no-publish", "publish");
         switch_off(self.no_tensorboard, "--no-tensorboard", "tensorboard");
-        self.recipe.resolve(self.preset.as_deref(), &self.place, own)
+        own.extend(further);
+        self.recipe.resolve(preset, &self.place, own)
     }
 }
 
-fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> Result<()> {
+/// Lets a run go to its end and shows nothing of it.
+pub(super) struct Quietly {
+    /// The name to publish under.
+    pub(super) model: ModelName,
+}
+
+impl Watch for Quietly {
+    fn step(&mut self, _: &StepReport) -> bool {
+        true
+    }
+
+    fn epoch(&mut self, _: &EpochReport) -> Result<()> {
+        Ok(())
+    }
+
+    fn staged(&mut self, folder: &Path) -> Result<()> {
+        super::rehearse(folder, &self.model)
+    }
+}
+
+pub(super) fn conclude(outcome: &TrainOutcome, progress: &TrainingProgress, json: bool) -> Result<()> {
     let evaluation = match &outcome.report {
         TaskReport::Classification(report) => {
             let test = &report.full.evaluation;

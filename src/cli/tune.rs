@@ -102,6 +102,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<ExitCode> {
                 },
                 halving: args.halving,
                 first_rung: args.first_rung,
+                defaults_first: false,
             };
             plan.validate()?;
             let run = RunDir::create(&args.place.runs, request.preset.name, args.recipe.name.as_deref())?;

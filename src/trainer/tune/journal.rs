@@ -25,6 +25,8 @@ pub(super) struct Header {
     pub(super) objective: Objective,
     pub(super) halving: usize,
     pub(super) first_rung: usize,
+    #[serde(default)]
+    pub(super) defaults_first: bool,
 }
 
 /// The outcome of a trial.
@@ -163,6 +165,7 @@ mod tests {
             objective: Objective::Loss,
             halving: 3,
             first_rung: 1,
+            defaults_first: false,
         };
         let whole = {
             let run = TempDir::new().unwrap();

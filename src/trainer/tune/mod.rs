@@ -43,6 +43,8 @@ pub struct TunePlan {
     pub halving: usize,
     /// The epoch of the first rung.
     pub first_rung: usize,
+    /// True if the first trial has the settings of the request.
+    pub defaults_first: bool,
 }
 
 /// The rule for the next trial.
@@ -93,6 +95,7 @@ impl TunePlan {
             objective: header.objective,
             halving: header.halving,
             first_rung: header.first_rung,
+            defaults_first: header.defaults_first,
         }
     }
 
@@ -129,6 +132,7 @@ pub fn tune(request: &TrainRequest, plan: &TunePlan, run: &RunDir, watch: &mut d
         objective: plan.objective,
         halving: plan.halving,
         first_rung: plan.first_rung,
+        defaults_first: plan.defaults_first,
     };
     let search = Search::new(header, run)?;
     run.write(ARGUMENTS_FILE, &search.header.settings)?;
@@ -199,12 +203,19 @@ impl Search<'_> {
 
     /// The settings of the next trial: a function of the seed and the trials so far.
     fn next(&self, trials: &[Trial]) -> Table {
+        if trials.is_empty() && self.header.defaults_first {
+            let own = |dimension: &Dimension| Some((dimension.key.clone(), at(&self.base, &dimension.key)?.clone()));
+            return self.dimensions.iter().filter_map(own).collect();
+        }
         let mut rng = keyed_rng(self.request.fit.seed, "tune", 0, trials.len() as u64);
         let places = if self.header.sampler == Sampler::Random || trials.len() < tpe::FIRST {
             self.dimensions.iter().map(|dimension| dimension.draw(&mut rng)).collect()
         } else {
             let seen = |trial: &Trial| {
-                let place = |dimension: &Dimension| dimension.place(&trial.settings[&dimension.key]);
+                let place = |dimension: &Dimension| {
+                    let value = trial.settings.get(&dimension.key);
+                    value.map_or_else(|| dimension.line().0, |value| dimension.place(value))
+                };
                 let places = self.dimensions.iter().map(place).collect();
                 (places, trial.objective.unwrap_or(f64::INFINITY))
             };
@@ -276,6 +287,14 @@ fn best(trials: &[Trial]) -> Option<usize> {
     finished
         .min_by(|a, b| a.objective.unwrap_or(f64::INFINITY).total_cmp(&b.objective.unwrap_or(f64::INFINITY)))
         .map(|trial| trial.trial)
+}
+
+/// Returns the value at a dotted key.
+fn at<'t>(table: &'t Table, key: &str) -> Option<&'t toml::Value> {
+    match key.split_once('.') {
+        Some((first, rest)) => at(table.get(first)?.as_table()?, rest),
+        None => table.get(key),
+    }
 }
 
 fn given(key: &str, value: &toml::Value) -> Override {

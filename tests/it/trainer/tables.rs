@@ -7,6 +7,7 @@ use weir::repository::Manifest;
 use weir::trainer::{RunDir, TaskOptions, TaskReport, TrainRequest, preset, train};
 
 use super::data::{Quiet, Workshop};
+use crate::cli::{output, text};
 
 /// Two half circles around each other, which no line parts.
 fn moons(count: usize) -> String {
@@ -77,7 +78,7 @@ fn numbers_are_averaged_by_an_ensemble_in_their_own_unit() {
     let rows = (0..200).map(|index| format!("{},{}\n", index % 40, f64::from(index % 40) * 250.0 + 0.5));
     shop.write("line.csv", format!("x,price\n{}", rows.collect::<String>()));
     let task = TaskOptions { ensemble: 2, ..TaskOptions::default() };
-    let outcome = shop.train("line.csv", 5, task).unwrap();
+    let outcome = shop.train("line.csv", 60, task).unwrap();
     let TaskReport::Regression(report) = &outcome.report else { panic!("numbers") };
     assert!(report.evaluation.r_squared.unwrap() > 0.98, "{:?}", report.evaluation);
 }
@@ -95,7 +96,7 @@ fn far_outliers_do_not_drown_a_column_and_missing_numbers_are_told() {
         format!("{x},{},{label}\n", index % 3)
     };
     shop.write("far.csv", format!("x,other,label\n{}", (0..400).map(row).collect::<String>()));
-    let outcome = shop.train("far.csv", 5, TaskOptions::default()).unwrap();
+    let outcome = shop.train("far.csv", 40, TaskOptions::default()).unwrap();
     assert!(accuracy(&outcome.report) > 0.9, "{}", accuracy(&outcome.report));
     let layers = manifest(&shop, 1).architecture.unwrap().layers;
     let LayerSpec::Encode { columns } = &layers[0] else { panic!("{layers:?}") };
@@ -105,4 +106,37 @@ fn far_outliers_do_not_drown_a_column_and_missing_numbers_are_told() {
     };
     assert_eq!(columns.iter().map(bent).collect::<Vec<_>>(), [(true, true), (false, false)]);
     assert!(layers.contains(&LayerSpec::Recall), "a linear path");
+}
+
+/// Runs `weir train auto` on a file, with further arguments.
+fn auto(shop: &Workshop, file: &str, further: &[&str]) -> std::process::Output {
+    let [data, models, runs] = [file, "models", "runs"].map(|name| shop.path(name).to_str().unwrap().to_owned());
+    let args = ["train", "auto", "--data", &data, "--models", &models, "--runs", &runs];
+    output(&[&args, further].concat())
+}
+
+#[test]
+fn auto_publishes_the_best_of_the_presets_that_fit_or_says_that_there_is_none() {
+    let shop = Workshop::of("dense");
+    let rows = (0..120).map(|index| format!("{},{}\n", index % 40, f64::from(index % 40) * 250.0 + 0.5));
+    shop.write("line.csv", format!("x,price\n{}", rows.collect::<String>()));
+    let small = ["--epochs", "1", "--set", "min_epoch_steps=4", "--json", "--model", "line"];
+    let found = auto(&shop, "line.csv", &[&small[..], &["--time", "3s"]].concat());
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    assert!(text(&found.stderr).contains("presets that fit the data: dense\n"), "{}", text(&found.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let board = json["leaderboard"].as_array().unwrap();
+    assert_eq!((json["best"].clone(), json["version"].as_str()), (board[0].clone(), Some("1")));
+    let objectives: Vec<f64> = board.iter().filter_map(|place| place["objective"].as_f64()).collect();
+    assert!(objectives.is_sorted() && !objectives.is_empty(), "{objectives:?}");
+    let defaults = board.iter().find(|place| place["trial"] == 1).unwrap();
+    assert_eq!((&defaults["settings"]["ensemble"], &defaults["preset"]), (&1.into(), &"dense".into()));
+    assert!(shop.path("models/line/1/manifest.json").is_file());
+
+    let none = auto(&shop, "line.csv", &[&small[..], &["--time", "0s"]].concat());
+    assert_eq!(none.status.code(), Some(130));
+    assert!(text(&none.stderr).contains("nothing is published"), "{}", text(&none.stderr));
+    assert!(!shop.path("models/line/2").exists());
+    shop.write("one.csv", "x,label\n1,a\n2,a\n");
+    assert_eq!(auto(&shop, "one.csv", &[]).status.code(), Some(3));
 }

@@ -65,6 +65,7 @@ fn plan(sampler: Sampler) -> TunePlan {
         objective: Objective::Loss,
         halving: 2,
         first_rung: 1,
+        defaults_first: false,
     }
 }
 
