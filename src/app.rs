@@ -1,25 +1,29 @@
 //! The server, composed: settings in, running server out, everything joined at the end.
 
+mod outlets;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::outlets::{Outlets, Senders, outlets};
 use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Watch, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::monitoring::{
-    Alarms, Consumer, DriftReports, DriftWatch, Events, LiveFigures, Log, Monitor, Overseen, keep_gauges, oversee,
+    AlarmQueue, Alarms, Both, Consumer, DriftReports, DriftWatch, Events, LiveFigures, Log, Monitor, Overseen,
+    PredictionSink, keep_gauges, oversee,
 };
 use crate::serving::{
-    Candidates, Checker, LoadSettings, Manager, ManagerParts, Pool, Predictor, PredictorSettings, Tuner, TuningStore,
-    run_probes,
+    Candidates, Checker, LoadSettings, Manager, ManagerParts, Observer, Pool, Predictor, PredictorSettings, Tuner,
+    TuningStore, run_probes,
 };
 use crate::store::{Audit, ReceiptKeys, Store, StoreSettings};
 use crate::telemetry::LogControl;
@@ -37,6 +41,7 @@ pub struct App {
     manager: Arc<Manager>,
     watch: Option<Watch>,
     overseen: Overseen,
+    sinks: Senders,
     state: ApiState,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
@@ -80,30 +85,22 @@ impl App {
     /// As [`App::new`].
     pub fn with_log(config: ServeConfig, log: LogControl) -> Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
-        let pool = Pool::start(config.serving.threads, config.serving.hang_after, metrics.pool.clone())?;
-        let pool = Arc::new(pool);
-        let tuning = TuningStore::new(config.serving.state.as_ref().map(|state| state.join("tuning")));
+        let serving = &config.serving;
+        let pool = Arc::new(Pool::start(serving.threads, serving.hang_after, metrics.pool.clone())?);
+        let tuning = TuningStore::new(serving.state.as_ref().map(|state| state.join("tuning")));
         let (stopping, stopped) = bounded(0);
-        let bounds = Bounds { tensor_bytes: config.serving.max_tensor_bytes };
-        let engines = Engines::new(config.serving.onnxruntime.clone()).with_bounds(bounds);
-        let candidates = Candidates {
-            choice: config.serving.engine,
-            engines: engines.clone(),
-            checker: config.serving.check.clone().map(|check| Checker::new(check, stopped)),
-            hints: Hints::default(),
-        };
+        let candidates = candidates(&config, stopped);
+        let engines = candidates.engines.clone();
         let start = || {
             let max_model_bytes = config.serving.max_model_bytes;
             Tuner::start(tuning.clone(), pool.clone(), candidates.clone(), max_model_bytes).map(Arc::new)
         };
         let tuner = config.serving.tune.then(start).transpose()?;
-        let settings =
-            PredictorSettings { timeout: config.serving.request_timeout, max_samples: config.serving.max_samples };
+        let settings = PredictorSettings { timeout: serving.request_timeout, max_samples: serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let drift = DriftReports::new(config.monitoring.clone(), &config.lifecycle.state_dir);
-        let start = || observe(&config, &metrics, &drift, &predictor);
-        let watch = config.monitoring.enabled.then(start).transpose()?;
-        let serving = &config.serving;
+        let (mut outlets, sinks) = outlets(&config, &metrics)?;
+        let watch = observe(&config, &metrics, &drift, &mut outlets, &predictor)?;
         let load = LoadSettings {
             threads: threads(&config),
             max_model_bytes: serving.max_model_bytes,
@@ -122,7 +119,7 @@ impl App {
             metrics: metrics.clone(),
             predictor: predictor.clone(),
         }));
-        let overseen = overseen(&config, &metrics, &drift, &predictor);
+        let overseen = overseen(&config, &metrics, &drift, outlets.alarms, &predictor);
         let parts = ApiParts {
             predictor: predictor.clone(),
             manager: manager.clone(),
@@ -133,9 +130,10 @@ impl App {
             drift,
             alarms: overseen.alarms.clone(),
             events: overseen.events.clone(),
+            tracer: outlets.tracer,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, watch, overseen, state, stopping })
+        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, watch, overseen, sinks, state, stopping })
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -198,13 +196,13 @@ impl App {
     ///
     /// # Errors
     /// As [`App::grpc`].
-    pub async fn run(self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
+    pub async fn run(mut self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
         let first = match self.config.grpc {
             GrpcListen::Same => Wire::Both(self.http(), self.grpc()?),
             GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.http()),
         };
         let closed = self.state.health().closing();
-        let tasks = self.background(&closed);
+        let (tasks, sending) = (self.background(&closed), std::mem::take(&mut self.sinks).start(&closed));
         let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
         let over_http = &metrics.http.connections;
         let mut ports = vec![(listeners.http, first, over_http)];
@@ -222,7 +220,7 @@ impl App {
             servers.spawn(async move { api::serve(listener, wire, &http, &connections, closed).await });
         }
         let reason = stop.await;
-        drop(self.stopping);
+        drop(std::mem::replace(&mut self.stopping, bounded(0).0));
         self.state.health().drain();
         let grace = if reason == StopReason::Terminate { self.config.http.grace } else { Duration::ZERO };
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");
@@ -237,6 +235,14 @@ impl App {
         for task in tasks {
             drop(task.await);
         }
+        self.end();
+        sending.end().await;
+        self.manager.close();
+        Ok(shutdown)
+    }
+
+    /// Ends the threads of compute and monitoring.
+    fn end(&self) {
         // Whoever asked has been answered or has left: nobody waits for what still runs.
         if !self.pool.close(LAST_RUNS) {
             tracing::warn!("a run does not end by itself; it ends with the process");
@@ -249,8 +255,18 @@ impl App {
             watch.monitor.close();
             watch.store.close();
         }
-        self.manager.close();
-        Ok(shutdown)
+    }
+}
+
+/// Returns the engines that versions may run on, and the check before that.
+fn candidates(config: &ServeConfig, stopped: Receiver<()>) -> Candidates {
+    let serving = &config.serving;
+    let bounds = Bounds { tensor_bytes: serving.max_tensor_bytes };
+    Candidates {
+        choice: serving.engine,
+        engines: Engines::new(serving.onnxruntime.clone()).with_bounds(bounds),
+        checker: serving.check.clone().map(|check| Checker::new(check, stopped)),
+        hints: Hints::default(),
     }
 }
 
@@ -262,14 +278,21 @@ fn threads(config: &ServeConfig) -> usize {
 }
 
 /// Puts together what is looked at for alarms and events.
-fn overseen(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predictor: &Arc<Predictor>) -> Overseen {
+fn overseen(
+    config: &ServeConfig,
+    metrics: &Metrics,
+    drift: &DriftReports,
+    webhook: Option<AlarmQueue>,
+    predictor: &Arc<Predictor>,
+) -> Overseen {
     let events = Arc::new(Events::default());
+    let alarms = Alarms::open(&config.lifecycle.state_dir, metrics.alarms.clone(), events.clone(), webhook);
     Overseen {
         predictor: predictor.clone(),
         drift: drift.clone(),
         figures: LiveFigures::default(),
         store: metrics.store.clone(),
-        alarms: Arc::new(Alarms::open(&config.lifecycle.state_dir, metrics.alarms.clone(), events.clone())),
+        alarms: Arc::new(alarms),
         events,
         settings: config.monitoring.alarms,
     }
@@ -283,8 +306,33 @@ fn audit(config: &ServeConfig, watch: Option<&Watch>) -> Audit {
     }
 }
 
-/// Starts what observes predictions and keeps them.
-fn observe(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predictor: &Predictor) -> Result<Watch> {
+/// Starts what observes predictions, keeps them, and traces them, as far as it is switched on.
+fn observe(
+    config: &ServeConfig,
+    metrics: &Metrics,
+    drift: &DriftReports,
+    outlets: &mut Outlets,
+    predictor: &Predictor,
+) -> Result<Option<Watch>> {
+    let tracer = outlets.tracer.clone().map(|tracer| tracer as Arc<dyn Observer>);
+    let start = || start_watch(config, metrics, drift, outlets.predictions.take());
+    let watch = config.monitoring.enabled.then(start).transpose()?;
+    let recorder = watch.as_ref().map(|watch| watch.monitor.observer());
+    match (recorder, tracer) {
+        (Some(recorder), Some(tracer)) => predictor.observe(Arc::new(Both(recorder, tracer)))?,
+        (Some(one), None) | (None, Some(one)) => predictor.observe(one)?,
+        (None, None) => {}
+    }
+    Ok(watch)
+}
+
+/// Starts what makes figures of predictions and keeps them.
+fn start_watch(
+    config: &ServeConfig,
+    metrics: &Metrics,
+    drift: &DriftReports,
+    sink: Option<PredictionSink>,
+) -> Result<Watch> {
     let monitoring = &config.monitoring;
     let settings = StoreSettings {
         folder: config.lifecycle.state_dir.clone(),
@@ -299,9 +347,9 @@ fn observe(config: &ServeConfig, metrics: &Metrics, drift: &DriftReports, predic
         Some(file) => ReceiptKeys::read(file, monitoring.receipts_valid)?,
         None => ReceiptKeys::of_folder(&config.lifecycle.state_dir, monitoring.receipts_valid),
     };
-    let consumers: Vec<Box<dyn Consumer>> = vec![Box::new(Log::new(store.clone())), Box::new(drift)];
+    let mut consumers: Vec<Box<dyn Consumer>> = vec![Box::new(Log::new(store.clone())), Box::new(drift)];
+    consumers.extend(sink.map(|sink| Box::new(sink) as Box<dyn Consumer>));
     let monitor = Arc::new(Monitor::start(consumers, Some(receipts.clone()))?);
-    predictor.observe(monitor.observer())?;
     Ok(Watch { monitor, store, receipts })
 }
 

@@ -2,15 +2,15 @@
 
 use http::{Extensions, HeaderMap};
 
-use super::exchange::Arrival;
+use super::exchange::{Arrival, trace_parent};
 use super::peer::Peer;
-use crate::serving::{Caller, Protocol, RequestContext, TraceParent};
-
-const TRACE_PARENT: &str = "traceparent";
+use crate::serving::{Caller, Protocol, RequestContext};
 
 /// Returns the context of a request, whose [`Arrival`] is among its extensions.
 pub(super) fn request_context(protocol: Protocol, headers: &HeaderMap, extensions: &Extensions) -> RequestContext {
-    let Arrival { id, peer, receipt } = Arrival::of(extensions);
-    let trace = headers.get(TRACE_PARENT).and_then(|value| TraceParent::parse(value.as_bytes()));
+    let arrival = Arrival::of(extensions);
+    arrival.asks();
+    let Arrival { id, peer, receipt, .. } = arrival;
+    let trace = trace_parent(headers);
     RequestContext { trace, receipt, ..RequestContext::new(id, protocol, Caller::Client(peer.map(Peer::ip))) }
 }

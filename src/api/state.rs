@@ -12,7 +12,7 @@ use super::traces::Traces;
 use crate::config::{CompatMetrics, HttpConfig};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::monitoring::{Alarms, DriftReports, Events, Monitor};
+use crate::monitoring::{Alarms, DriftReports, Events, Monitor, Tracer};
 use crate::serving::{Manager, Predictor};
 use crate::store::{Audit, ReceiptKeys, Store};
 use crate::telemetry::LogControl;
@@ -24,6 +24,8 @@ pub struct ApiSettings {
     pub max_body_bytes: usize,
     /// The time a client has for sending it.
     pub body_timeout: Duration,
+    /// The time for which a connection may be quiet.
+    pub idle_timeout: Duration,
     /// Images or instances in one request.
     pub max_samples: usize,
     /// A request slower than this is logged.
@@ -57,6 +59,8 @@ pub struct ApiParts {
     pub alarms: Arc<Alarms>,
     /// What happens, for those who listen.
     pub events: Arc<Events>,
+    /// What traces predictions, if they are traced.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// What is observed of predictions.
@@ -126,6 +130,7 @@ impl ApiState {
         let settings = ApiSettings {
             max_body_bytes: http.max_body_bytes,
             body_timeout: http.body_timeout,
+            idle_timeout: http.idle_timeout,
             max_samples,
             slow_request: http.slow_request,
             access_log: http.access_log,
@@ -165,6 +170,11 @@ impl ApiState {
     /// What happens, for those who listen.
     pub fn events(&self) -> &Arc<Events> {
         &self.0.parts.events
+    }
+
+    /// What traces predictions, if they are traced.
+    pub(super) fn tracer(&self) -> Option<&Tracer> {
+        self.0.parts.tracer.as_deref()
     }
 
     /// The owner of versions.

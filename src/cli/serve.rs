@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::engine::without_telemetry;
 use crate::api::Shutdown;
 use crate::app::{App, StopReason, bind};
-use crate::config::{EngineChoice, GrpcListen, ServeConfig, ServeOptions};
+use crate::config::{EngineChoice, GrpcListen, OtelVariables, ServeConfig, ServeOptions};
 use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::repository::Storage;
@@ -31,9 +31,17 @@ pub(super) struct ServeArgs {
     options: ServeOptions,
 }
 
+/// Returns what the environment says of OpenTelemetry; what is no text says nothing.
+fn otel_variables() -> OtelVariables {
+    let texts =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.filter(|(name, _)| name.starts_with("OTEL_")).collect()
+}
+
 pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
     let mut options = args.options.with_file()?;
     options.check_executable = own_program();
+    options.otel = Some(otel_variables());
     let config = options.resolve()?;
     if config.serving.engine != EngineChoice::Tract
         && Engines::new(config.serving.onnxruntime.clone()).finds_onnxruntime()

@@ -2,14 +2,18 @@
 //! passed down as plain structs, one for each area.
 
 mod declare;
+mod endpoint;
 mod grpc;
 mod lifecycle;
 mod options;
+mod otel;
 mod serve;
 
+pub use endpoint::Endpoint;
 pub use grpc::GrpcListen;
 pub use lifecycle::{Callers, Control, LifecycleConfig, LoadModel, VersionPolicy};
 pub use options::ServeOptions;
+pub use otel::{OtelVariables, Sampler, TraceSettings};
 pub use serve::ServeConfig;
 
 use std::path::PathBuf;
@@ -169,6 +173,38 @@ pub struct MonitoringConfig {
     pub receipts_valid: Duration,
     /// When to alarm.
     pub alarms: AlarmSettings,
+    /// Where alarms are posted.
+    pub webhook: Option<WebhookSettings>,
+    /// Where predictions are posted.
+    pub prediction_sink: Option<PredictionSinkSettings>,
+}
+
+/// Settings of the webhook for alarms.
+#[derive(Clone, PartialEq)]
+pub struct WebhookSettings {
+    /// The URL.
+    pub endpoint: Endpoint,
+    /// The key of the signature; without one there is none.
+    pub key: Option<String>,
+    /// The pause after the first attempt that failed; it doubles with each.
+    pub retry_after: Duration,
+}
+
+impl std::fmt::Debug for WebhookSettings {
+    /// Leaves the key out, which must not get into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address = &self.endpoint.address;
+        f.debug_struct("WebhookSettings").field("address", address).field("has_key", &self.key.is_some()).finish()
+    }
+}
+
+/// Settings of the sink for predictions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictionSinkSettings {
+    /// The URL.
+    pub endpoint: Endpoint,
+    /// The share of requests whose predictions are sent, 0 to 1.
+    pub rate: f64,
 }
 
 /// Settings of alarms.

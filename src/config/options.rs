@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::declare::{Setting, settings};
-use super::{Callers, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, VersionPolicy};
+use super::{Callers, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, OtelVariables, VersionPolicy};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 
@@ -27,6 +27,10 @@ settings! {
         #[arg(skip)]
         #[serde(skip)]
         check_executable: PathBuf,
+        /// The environment variables of OpenTelemetry, which keep their own names
+        #[arg(skip)]
+        #[serde(skip)]
+        otel: OtelVariables,
     }
     /// Each setting with its default where no source says anything.
     #[derive(Debug)]
@@ -155,6 +159,20 @@ settings! {
     alarm_min_labels: u64, "WEIR_ALARM_MIN_LABELS", "N", default "200" => 200;
     /// Hours without a label that raise an alarm, where labels came before and answers are given; 0 for never
     alarm_label_gap_hours: f64, "WEIR_ALARM_LABEL_GAP_HOURS", "HOURS", default "24" => 24.0;
+    /// Address that alarms are posted to as JSON, over plain HTTP
+    #[arg(hide_env_values = true)]
+    alarm_webhook: String, "WEIR_ALARM_WEBHOOK", "URL", unset "nowhere";
+    /// Key by which deliveries to the webhook are signed (HMAC-SHA256, header x-weir-signature). Better set in the
+    /// environment, which other users of the machine cannot read
+    #[arg(hide_env_values = true)]
+    alarm_webhook_key: String, "WEIR_ALARM_WEBHOOK_KEY", "KEY", unset "deliveries are not signed";
+    /// Seconds after which a delivery to the webhook that failed is tried again; doubles with each of 8 attempts
+    alarm_webhook_retry_seconds: f64, "WEIR_ALARM_WEBHOOK_RETRY_SECONDS", "S", default "1" => 1.0;
+    /// Address that answered samples are posted to in batches of CloudEvents, over plain HTTP; inputs are not sent
+    #[arg(hide_env_values = true)]
+    prediction_sink: String, "WEIR_PREDICTION_SINK", "URL", unset "nowhere";
+    /// Share of requests whose samples are posted to the prediction sink, 0 to 1
+    prediction_sink_rate: f64, "WEIR_PREDICTION_SINK_RATE", "SHARE", default "1" => 1.0;
 
     in "Connections";
     /// Most connections at the same time; more wait in the system's backlog

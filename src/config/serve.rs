@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::options::{ServeOptions, ServeValues, cores};
 use super::{
-    AlarmSettings, CheckConfig, Control, DriftSettings, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig,
-    MonitoringConfig, SchedulingSettings, ServingConfig,
+    AlarmSettings, CheckConfig, Control, DriftSettings, Endpoint, GrpcListen, HttpConfig, LifecycleConfig, LoadModel,
+    LogConfig, MonitoringConfig, OtelVariables, PredictionSinkSettings, SchedulingSettings, ServingConfig,
+    TraceSettings, WebhookSettings,
 };
 use crate::error::Result;
 
@@ -25,6 +26,8 @@ pub struct ServeConfig {
     pub grpc: GrpcListen,
     /// Logs.
     pub log: LogConfig,
+    /// Traces, if an address for them is named.
+    pub traces: Option<TraceSettings>,
 }
 
 impl ServeOptions {
@@ -34,6 +37,7 @@ impl ServeOptions {
     /// [`Error::Config`](crate::error::Error::Config) naming the setting.
     pub fn resolve(self) -> Result<ServeConfig> {
         let executable = self.check_executable.clone();
+        let traces = TraceSettings::read(self.otel.as_ref().unwrap_or(&OtelVariables::new()))?;
         let values = self.with_defaults();
         Ok(ServeConfig {
             lifecycle: lifecycle(&values)?,
@@ -42,6 +46,7 @@ impl ServeOptions {
             http: http(&values)?,
             grpc: values.grpc.value,
             log: LogConfig { format: values.log_format.value, filter: values.log.value },
+            traces,
         })
     }
 }
@@ -156,7 +161,27 @@ fn monitoring(values: &ServeValues) -> Result<MonitoringConfig> {
         receipt_key_file: values.receipt_key_file.value.clone(),
         receipts_valid: values.receipt_days.days()?,
         alarms: alarms(values)?,
+        webhook: webhook(values)?,
+        prediction_sink: prediction_sink(values)?,
     })
+}
+
+fn webhook(values: &ServeValues) -> Result<Option<WebhookSettings>> {
+    let Some(url) = &values.alarm_webhook.value else { return Ok(None) };
+    Ok(Some(WebhookSettings {
+        endpoint: Endpoint::parse("alarm-webhook", url)?,
+        key: values.alarm_webhook_key.value.clone().filter(|key| !key.is_empty()),
+        retry_after: values.alarm_webhook_retry_seconds.seconds()?,
+    }))
+}
+
+fn prediction_sink(values: &ServeValues) -> Result<Option<PredictionSinkSettings>> {
+    let rate = &values.prediction_sink_rate;
+    if !(0.0..=1.0).contains(&rate.value) {
+        return Err(rate.refuse(format!("must be a share from 0 to 1, got {}", rate.value)));
+    }
+    let Some(url) = &values.prediction_sink.value else { return Ok(None) };
+    Ok(Some(PredictionSinkSettings { endpoint: Endpoint::parse("prediction-sink", url)?, rate: rate.value }))
 }
 
 fn alarms(values: &ServeValues) -> Result<AlarmSettings> {
@@ -216,6 +241,9 @@ mod tests {
             (ServeOptions { drift_window: Some(99), ..none() }, "drift-window"),
             (ServeOptions { drift_run_length: Some(f64::NAN), ..none() }, "drift-run-length"),
             (ServeOptions { drift_learn_samples: Some(499), ..none() }, "drift-learn-samples"),
+            (ServeOptions { alarm_webhook: Some("https://x".into()), ..none() }, "alarm-webhook"),
+            (ServeOptions { prediction_sink: Some("x".into()), ..none() }, "prediction-sink"),
+            (ServeOptions { prediction_sink_rate: Some(1.5), ..none() }, "prediction-sink-rate"),
             (ServeOptions { alarm_hold_seconds: Some(-1.0), ..none() }, "alarm-hold-seconds"),
             (ServeOptions { alarm_accuracy_drop: Some(0.0), ..none() }, "alarm-accuracy-drop"),
             (ServeOptions { alarm_label_gap_hours: Some(f64::NAN), ..none() }, "alarm-label-gap-hours"),

@@ -12,6 +12,7 @@ mod http;
 mod lifecycle;
 mod pool;
 mod serving;
+mod sinks;
 mod store;
 mod training;
 
@@ -28,6 +29,7 @@ pub use http::{HttpMetrics, Protocol};
 pub use lifecycle::{LifecycleMetrics, LoadOutcome};
 pub use pool::PoolMetrics;
 pub use serving::{FeedbackGauges, Outcome, RecordMetrics, ServableMetrics, Source, Stage, Stages};
+pub use sinks::{SinkFamilies, SinkMetrics};
 pub use store::{StoreCounts, StoreFailures, StoreMetrics};
 pub use training::TrainingMetrics;
 
@@ -62,6 +64,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// Alarms that are open.
     pub alarms: AlarmMetrics,
+    /// What is sent elsewhere.
+    pub sinks: SinkFamilies,
     serving: serving::ServingFamilies,
 }
 
@@ -81,9 +85,23 @@ impl Metrics {
         let lifecycle = LifecycleMetrics::register(&registry)?;
         let store = StoreMetrics::register(&registry)?;
         let alarms = AlarmMetrics::register(&registry)?;
+        let sinks = SinkFamilies::register(&registry)?;
         register_process(&registry)?;
         let exports_grpc = AtomicBool::new(false);
-        Ok(Self { registry, grpc_registry, exports_grpc, http, grpc, pool, lifecycle, drift, store, alarms, serving })
+        Ok(Self {
+            registry,
+            grpc_registry,
+            exports_grpc,
+            http,
+            grpc,
+            pool,
+            lifecycle,
+            drift,
+            store,
+            alarms,
+            sinks,
+            serving,
+        })
     }
 
     /// Exports the metrics of gRPC from now on: the server speaks it.

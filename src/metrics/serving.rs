@@ -9,6 +9,7 @@ use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCou
 use super::cache::{CACHE_OUTCOMES, CacheMetrics};
 use super::{LATENCY_SECONDS, register, register_error};
 use crate::error::Result;
+use crate::stats::Scores;
 
 /// The outcome of a prediction request. Every request has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,11 @@ impl Outcome {
         (Self::Error, "error"),
         (Self::Probe, "probe"),
     ];
+
+    /// Returns the name, as metrics have it.
+    pub fn label(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
 }
 
 /// A stage of a prediction.
@@ -102,6 +108,7 @@ impl Source {
 const RECORD_OUTCOMES: [&str; 2] = ["observed", "dropped"];
 const MODEL: [&str; 2] = ["model", "version"];
 const OUTCOME: [&str; 3] = ["model", "version", "outcome"];
+const CLASS: [&str; 3] = ["model", "version", "class"];
 const SOURCE: [&str; 3] = ["model", "version", "source"];
 
 #[derive(Debug, Clone)]
@@ -126,6 +133,7 @@ pub(super) struct ServingFamilies {
     samples: GaugeVec,
     calibration_error: GaugeVec,
     coverage: GaugeVec,
+    classes: [GaugeVec; 3],
     /// The number of bound copies of each version. While one copy replaces another there are two; the series
     /// are removed with the last.
     bound: Arc<Mutex<HashMap<(String, String), usize>>>,
@@ -205,6 +213,7 @@ impl ServingFamilies {
                 &SOURCE,
             )?,
             coverage: gauge("weir_feedback_coverage", "Share of answers whose truth is known, 0 to 1.", &MODEL)?,
+            classes: register_classes(registry)?,
             records: counter(
                 "weir_monitor_records_total",
                 "Records of samples for monitoring: observed, or dropped because the queue was full. Answers do not \
@@ -215,10 +224,28 @@ impl ServingFamilies {
         })
     }
 
+    /// Sets the series of a class, or removes them.
+    fn set_class(&self, labels: [&str; 3], scores: Option<Scores>) {
+        let values = scores.map(|scores| [scores.precision, scores.recall, scores.f1]);
+        for (place, family) in self.classes.iter().enumerate() {
+            set_or_remove(family, &labels, values.map(|values| values[place]));
+        }
+    }
+
     /// Returns the family of accuracies, to which others add their sources.
     pub(super) fn accuracy(&self) -> GaugeVec {
         self.accuracy.clone()
     }
+}
+
+/// Declares precision, recall and F1 by class.
+fn register_classes(registry: &Registry) -> Result<[GaugeVec; 3]> {
+    let gauge = |name: &str, help: &str| register(registry, GaugeVec::new(Opts::new(name, help), &CLASS));
+    Ok([
+        gauge("weir_model_class_precision", "Of the answers that named the class, the share that is right.")?,
+        gauge("weir_model_class_recall", "Of the answers whose truth is the class, the share that named it.")?,
+        gauge("weir_model_class_f1", "The harmonic mean of precision and recall of the class.")?,
+    ])
 }
 
 /// The metric handles of one model version.
@@ -240,6 +267,8 @@ pub struct ServableMetrics {
     probe_time: Gauge,
     cost: Gauge,
     max_batch: Gauge,
+    /// The classes that have series.
+    classes: Mutex<Vec<String>>,
 }
 
 /// What became of the records of a version's samples.
@@ -272,6 +301,7 @@ impl ServableMetrics {
             probe_time: families.probe_time.get_metric_with_label_values(&labels)?,
             cost: families.cost.get_metric_with_label_values(&labels)?,
             max_batch: families.max_batch.get_metric_with_label_values(&labels)?,
+            classes: Mutex::default(),
             families: families.clone(),
             model: model.to_owned(),
             version: version.to_owned(),
@@ -361,6 +391,18 @@ impl ServableMetrics {
         set_or_remove(&f.coverage, &labels[..2], coverage);
     }
 
+    /// Sets the figures of each class that labels give, by its name; those of other classes go.
+    pub fn set_classes(&self, classes: &[(&str, Scores)]) {
+        let mut shown = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in shown.iter().filter(|name| !classes.iter().any(|(class, _)| class == name)) {
+            self.families.set_class([&self.model, &self.version, gone], None);
+        }
+        *shown = classes.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for (name, scores) in classes {
+            self.families.set_class([&self.model, &self.version, name], Some(*scores));
+        }
+    }
+
     /// Records a complete replay of the probe set at this Unix time.
     pub fn record_probe(&self, loss: f64, accuracy: Option<f64>, unix_seconds: f64) {
         self.set_quality(Source::Probe, loss, accuracy);
@@ -408,6 +450,9 @@ impl Drop for ServableMetrics {
                 return;
             }
             _ => drop(bound.remove(&key)),
+        }
+        for class in self.classes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            f.set_class([labels[0], labels[1], class], None);
         }
         // A series that was never there needs no removal.
         let gauges = [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time, &f.cache_bytes, &f.cost];

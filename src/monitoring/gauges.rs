@@ -131,6 +131,17 @@ pub async fn keep_gauges(
     }
 }
 
+/// Shows the figures of each class of which a label came; there are 32 at most.
+fn set_classes(servable: &Servable, figures: Option<&FeedbackQuality>) {
+    let classes = figures.and_then(|figures| figures.classes.as_deref()).unwrap_or_default();
+    let labels = &servable.identity.labels;
+    let names: Vec<String> =
+        (0..classes.len()).map(|class| labels.get(class).cloned().unwrap_or_else(|| class.to_string())).collect();
+    let known = names.iter().zip(classes).filter(|(_, class)| class.support > 0);
+    let scores: Vec<_> = known.map(|(name, class)| (name.as_str(), class.scores)).collect();
+    servable.metrics().set_classes(&scores);
+}
+
 /// Sets the gauges of a version and returns the figures behind them.
 async fn update(servable: &Servable, store: &Store) -> Result<Option<FeedbackQuality>> {
     let query = QualityQuery {
@@ -144,6 +155,7 @@ async fn update(servable: &Servable, store: &Store) -> Result<Option<FeedbackQua
     // Figures of other files under the same number are not those of this version.
     let own = found.iter().find(|quality| quality.version.digest == servable.identity.digest);
     let figures = own.map(FeedbackQuality::of).filter(|figures| figures.samples > 0);
+    set_classes(servable, figures.as_ref());
     servable.metrics().set_feedback(figures.as_ref().map(|figures| crate::metrics::FeedbackGauges {
         samples: figures.samples,
         accuracy: figures.accuracy.map(|accuracy| [accuracy.value, accuracy.low, accuracy.high]),

@@ -16,6 +16,8 @@ mod log;
 mod monitor;
 mod observer;
 mod record;
+mod sinks;
+mod traces;
 
 pub use alarms::{Acknowledgement, Alarm, AlarmKind, AlarmNews, AlarmState, Alarms, Overseen, Severity, Turn, oversee};
 pub use drift::{DriftReport, DriftReports, DriftState, DriftWatch, EstimateReport, StreamEffect, StreamReport};
@@ -26,3 +28,5 @@ pub use kept::known;
 pub use log::Log;
 pub use monitor::{Consumer, Monitor};
 pub use record::{Answer, MAX_PROBABILITIES, Record};
+pub use sinks::{AlarmQueue, PredictionSender, PredictionSink, Webhook};
+pub use traces::{Both, SpanPlace, TraceSender, Tracer};

@@ -108,7 +108,7 @@ impl Services {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let exchange = Exchange::begin(request.headers());
+        let exchange = Exchange::begin(request.headers(), self.0.state.tracer());
         request.extensions_mut().insert(exchange.arrival(peer));
         let uri = request.uri().clone();
         let target = Target::of(uri.path());
@@ -130,6 +130,7 @@ impl Services {
             None => Code::Ok as i32,
         };
         exchange.add_id(response.headers_mut());
+        exchange.add_span(self.0.state.tracer(), response.headers_mut());
         let elapsed = exchange.start().elapsed();
         exchange.log(self.0.state.settings(), elapsed, "gRPC", uri.path(), code_name(code));
         if code == Code::Ok as i32 && target.shape() != Shape::Unary {

@@ -91,7 +91,9 @@ pub(super) async fn listen(
     let after = headers.get("last-event-id").filter(|id| !id.is_empty());
     let after = after.map(|id| id.to_str().unwrap_or_default().parse::<EventId>()).transpose()?;
     let listener = state.events().listen(after)?;
-    let pieces = stream(listener, wanted, HEARTBEAT, state.health().closing());
+    // A connection that is quiet for too long is cut.
+    let heartbeat = HEARTBEAT.min(state.settings().idle_timeout / 2);
+    let pieces = stream(listener, wanted, heartbeat, state.health().closing());
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -43,7 +43,7 @@ impl HttpApi {
     /// Answers one request.
     pub(in crate::api) async fn answer(self, mut request: Request<Body>, peer: Option<Peer>) -> Response<Body> {
         let Self { router, state, dialect } = self;
-        let exchange = Exchange::begin(request.headers());
+        let exchange = Exchange::begin(request.headers(), state.tracer());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let path = uri.path();
         request.extensions_mut().insert(exchange.arrival(peer));
@@ -67,6 +67,7 @@ impl HttpApi {
             }
         }
         exchange.add_id(response.headers_mut());
+        exchange.add_span(state.tracer(), response.headers_mut());
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let (status, elapsed) = (response.status().as_u16(), exchange.start().elapsed());
         state.metrics().http.record(protocol, status, elapsed);

@@ -147,7 +147,6 @@ mod tests {
     use super::*;
     use crate::metrics::StoreFailures;
     use crate::monitoring::AccuracyFigures;
-    use crate::monitoring::drift::{EstimateReport, StreamReport};
 
     const SETTINGS: AlarmSettings = AlarmSettings {
         hold: Duration::ZERO,
@@ -166,35 +165,6 @@ mod tests {
             expected_calibration_error: None,
         };
         FeedbackQuality { samples: judged, accuracy: Some(accuracy), ..FeedbackQuality::empty(1) }
-    }
-
-    fn report(samples: u64, state: DriftState, valid: Option<bool>) -> DriftReport {
-        let estimate = |valid| EstimateReport { accuracy: 0.9, low: 0.89, high: 0.91, valid, reference_accuracy: 0.97 };
-        let stream = |name: &str, state| StreamReport {
-            stream: name.into(),
-            state,
-            evidence: 1.0,
-            effect: None,
-            moved: true,
-            sees_from: None,
-            edges: None,
-            reference: vec![1],
-            window: vec![1],
-        };
-        DriftReport {
-            source: "test".into(),
-            reference_samples: 5000,
-            samples,
-            passed_over: 0,
-            window: 500,
-            learning_windows: 0,
-            dependence: 1.0,
-            run_length: 1e9,
-            state,
-            anomaly_share: None,
-            estimate: valid.map(estimate),
-            streams: vec![stream("margin", state), stream("class", DriftState::Info)],
-        }
     }
 
     fn judged(quality: Option<&FeedbackQuality>, drift: Option<&DriftReport>) -> BTreeMap<AlarmKind, Standing> {
@@ -217,7 +187,7 @@ mod tests {
 
     #[test]
     fn drift_alarms_from_a_warning_on_and_is_undecided_before_a_whole_window() {
-        let of = |samples, state, valid| judged(None, Some(&report(samples, state, valid)));
+        let of = |samples, state, valid| judged(None, Some(&DriftReport::example(samples, state, valid)));
         let found = of(500, DriftState::Warning, Some(false));
         let Standing::Holds(Severity::Warning, summary) = &found[&AlarmKind::Drift] else { panic!("{found:?}") };
         assert!(summary.ends_with(": margin"), "{summary}");

@@ -18,6 +18,7 @@ pub use self::book::{Acknowledgement, Alarm, AlarmKind, AlarmState, Severity, Tu
 use self::book::{Book, Key, Now, Standing};
 pub use self::task::{Overseen, oversee};
 use super::events::{EventKind, Events};
+use super::sinks::AlarmQueue;
 use crate::error::Result;
 use crate::metrics::AlarmMetrics;
 use crate::store::StateFile;
@@ -42,14 +43,16 @@ pub struct Alarms {
     file: StateFile,
     metrics: AlarmMetrics,
     events: Arc<Events>,
+    /// The way to the webhook.
+    webhook: Option<AlarmQueue>,
 }
 
 impl Alarms {
     /// Takes up the alarms that were kept in the state folder.
-    pub fn open(folder: &Path, metrics: AlarmMetrics, events: Arc<Events>) -> Self {
+    pub fn open(folder: &Path, metrics: AlarmMetrics, events: Arc<Events>, webhook: Option<AlarmQueue>) -> Self {
         let file = StateFile::new(folder, FILE);
         let book = Book::resume(file.read().unwrap_or_default());
-        let alarms = Self { book: Mutex::new(book), file, metrics, events };
+        let alarms = Self { book: Mutex::new(book), file, metrics, events, webhook };
         alarms.show(&alarms.lock());
         alarms
     }
@@ -86,7 +89,7 @@ impl Alarms {
             let (model, version) = (alarm.model.as_deref(), alarm.version);
             match turn {
                 Turn::Cleared => tracing::info!(%id, kind, model, version, "an alarm is over"),
-                _ => tracing::warn!(%id, kind, severity = ?alarm.severity, model, version, summary, "alarm"),
+                _ => tracing::warn!(%id, kind, severity = alarm.severity.name(), model, version, summary, "alarm"),
             }
         }
         self.tell(&turns);
@@ -99,6 +102,9 @@ impl Alarms {
     fn tell(&self, turns: &[(Turn, Alarm)]) {
         for (turn, alarm) in turns {
             let news = AlarmNews { turn: *turn, alarm: alarm.clone() };
+            if let Some(webhook) = &self.webhook {
+                webhook.put(serde_json::to_vec(&news).unwrap_or_default());
+            }
             self.events.publish(EventKind::Alarm, alarm.model.as_deref(), &news);
         }
     }

@@ -185,6 +185,37 @@ impl StreamReport {
 }
 
 impl DriftReport {
+    /// Returns a report in which the stream `margin` has a state, and `class` is noticed.
+    #[cfg(test)]
+    pub(in crate::monitoring) fn example(samples: u64, state: DriftState, valid: Option<bool>) -> Self {
+        let estimate = |valid| EstimateReport { accuracy: 0.9, low: 0.89, high: 0.91, valid, reference_accuracy: 0.97 };
+        let stream = |name: &str, state| StreamReport {
+            stream: name.into(),
+            state,
+            evidence: 1.0,
+            effect: None,
+            moved: true,
+            sees_from: None,
+            edges: None,
+            reference: vec![1],
+            window: vec![1],
+        };
+        Self {
+            source: "test".into(),
+            reference_samples: 5000,
+            samples,
+            passed_over: 0,
+            window: 500,
+            learning_windows: 0,
+            dependence: 1.0,
+            run_length: 1e9,
+            state,
+            anomaly_share: None,
+            estimate: valid.map(estimate),
+            streams: vec![stream("margin", state), stream("class", DriftState::Info)],
+        }
+    }
+
     /// Returns the figures that metrics show.
     pub(super) fn figures(&self) -> DriftFigures {
         let stream = |stream: &StreamReport| StreamFigures {

@@ -61,6 +61,9 @@ impl VersionChange {
     }
 }
 
+/// The least move of evidence that is news.
+const TENTH: f64 = 0.1;
+
 /// The standing of a stream as an event has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(in crate::monitoring) struct DriftChange {
@@ -79,7 +82,7 @@ pub(in crate::monitoring) struct DriftChange {
 
 /// The standing of streams that was told.
 #[derive(Debug, Default)]
-pub(in crate::monitoring) struct DriftTold(BTreeMap<(ModelName, Version), BTreeMap<String, (DriftState, i64)>>);
+pub(in crate::monitoring) struct DriftTold(BTreeMap<(ModelName, Version), BTreeMap<String, (DriftState, f64)>>);
 
 impl DriftTold {
     /// Returns the streams of a version whose state is another, or whose evidence moved by a tenth, since the last call.
@@ -92,13 +95,12 @@ impl DriftTold {
         let told = self.0.entry((name.clone(), version)).or_default();
         let mut changes = Vec::new();
         for stream in &report.streams {
-            let tenths = (stream.evidence * 10.0).floor() as i64;
             // That a stream is quiet at first is no news.
-            let (state, before) = told.get(&stream.stream).copied().unwrap_or((DriftState::Quiet, 0));
-            if state == stream.state && before == tenths {
+            let (state, evidence) = told.get(&stream.stream).copied().unwrap_or((DriftState::Quiet, 0.0));
+            if state == stream.state && (stream.evidence - evidence).abs() < TENTH {
                 continue;
             }
-            told.insert(stream.stream.clone(), (stream.state, tenths));
+            told.insert(stream.stream.clone(), (stream.state, stream.evidence));
             let effect = stream.effect.as_ref();
             changes.push(DriftChange {
                 model: name.to_string(),
@@ -117,5 +119,34 @@ impl DriftTold {
     /// Forgets versions that no longer serve.
     pub(in crate::monitoring) fn retain(&mut self, serves: impl Fn(&ModelName, Version) -> bool) {
         self.0.retain(|(name, version), _| serves(name, *version));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_told_when_its_state_or_a_tenth_of_evidence_changed() {
+        let (name, mut told): (ModelName, _) = ("m".parse().unwrap(), DriftTold::default());
+        let mut names = |report: &DriftReport| {
+            let changes = told.changes(&name, Version(1), report);
+            changes.into_iter().map(|change| change.stream).collect::<Vec<_>>()
+        };
+        let mut report = DriftReport::example(500, DriftState::Quiet, None);
+        report.streams.iter_mut().for_each(|stream| stream.evidence = 0.09);
+        // That a stream is quiet at first is no news.
+        assert_eq!(names(&report), ["class"]);
+        report.streams[0].evidence = 0.11;
+        assert_eq!(names(&report), ["margin"]);
+        // Around the edge of a tenth there is no news.
+        for evidence in [0.09, 0.11, 0.2, 0.02] {
+            report.streams[0].evidence = evidence;
+            assert_eq!(names(&report), Vec::<String>::new(), "{evidence}");
+        }
+        report.streams[0].state = DriftState::Critical;
+        assert_eq!(names(&report), ["margin"]);
+        told.retain(|_, _| false);
+        assert_eq!(told.changes(&name, Version(1), &report).len(), 2);
     }
 }

@@ -208,3 +208,12 @@ async fn a_stranger_s_words_are_refused() {
     closed.post_json("/alarms/x/acknowledge", &known).await.assert_problem(403);
     app.assert_unharmed().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_outlives_the_silence_that_a_connection_may_keep() {
+    let app = TestApp::with(&bundled_models(), |options| options.idle_timeout_seconds = Some(0.4)).await;
+    let mut ear = Ear::open(&app, "/events?types=alarm", "").await;
+    for _ in 0..6 {
+        while ear.line().await.expect("the stream goes on") != ": still here" {}
+    }
+}

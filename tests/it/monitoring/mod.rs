@@ -7,6 +7,8 @@ mod feedback;
 mod predictions;
 mod receipts;
 mod records;
+mod sinks;
+mod traces;
 
 /// A database for tests.
 pub(crate) enum Database {
