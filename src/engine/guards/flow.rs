@@ -166,12 +166,23 @@ impl Flow {
 
     /// Returns the element type of the first output of a node, if it is known.
     fn output_type(&self, node: &NodeProto) -> Option<i32> {
+        // Nobody knows what another domain's gives; a wrong type in a check would make the library refuse the graph.
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+            return None;
+        }
         let input = |index: usize| node.input.get(index).and_then(|name| self.element_type(name));
+        let named = |name: &str| attribute(node, name).and_then(|of| i32::try_from(of.i).ok());
         match node.op_type.as_str() {
-            "Shape" | "Size" | "NonZero" | "ArgMax" | "ArgMin" => Some(INT64),
+            "Shape" | "Size" | "NonZero" | "ArgMax" | "ArgMin" | "NonMaxSuppression" | "SequenceLength" => Some(INT64),
             "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" | "Not"
-            | "IsNaN" | "IsInf" => Some(BOOL),
-            "Cast" => attribute(node, "to").and_then(|to| i32::try_from(to.i).ok()),
+            | "IsNaN" | "IsInf" | "RegexFullMatch" | "OptionalHasElement" => Some(BOOL),
+            "Cast" => named("to"),
+            "EyeLike" | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli" => named("dtype").or_else(|| input(0)),
+            "RandomNormal" | "RandomUniform" => named("dtype").or(Some(FLOAT)),
+            "Multinomial" => named("dtype").or(Some(INT32)),
+            "HannWindow" | "HammingWindow" | "BlackmanWindow" | "MelWeightMatrix" => {
+                named("output_datatype").or(Some(FLOAT))
+            }
             "Constant" | "ConstantOfShape" => {
                 let of_tensor =
                     attribute(node, "value").and_then(|value| value.t.as_ref()).map(|tensor| tensor.data_type);
@@ -185,6 +196,10 @@ impl Flow {
             | "DynamicQuantizeLinear"
             | "MatMulInteger"
             | "ConvInteger"
+            | "QLinearConv"
+            | "QLinearMatMul"
+            | "ImageDecoder"
+            | "TfIdfVectorizer"
             | "If"
             | "Loop"
             | "Scan" => None,

@@ -154,8 +154,10 @@ fn of_image(checks: &mut Checks, node: &NodeProto, flow: &Flow) -> Option<(Strin
     }
 }
 
+/// Returns the product of all numbers in a value, each without its sign: one below zero may ask for as much as one above.
 fn product_of(checks: &mut Checks, value: &str) -> String {
     let numbers = checks.float(value);
+    let numbers = checks.op("Abs", &[&numbers], Vec::new());
     checks.product(&numbers)
 }
 
@@ -172,6 +174,7 @@ fn broadcast(checks: &mut Checks, value: &str, shape: &str) -> String {
         let missing = checks.op("Reshape", &[&missing, &vector], Vec::new());
         let zeros = checks.op("ConstantOfShape", &[&missing], Vec::new());
         let sizes = checks.float(sizes);
+        let sizes = checks.op("Abs", &[&sizes], Vec::new());
         checks.op("Concat", &[&zeros, &sizes], vec![super::checks::integer("axis", 0)])
     };
     let (own, wanted) = (filled(&own, &ranks[0], &ranks[1]), filled(shape, &ranks[1], &ranks[0]));
@@ -183,6 +186,8 @@ fn broadcast(checks: &mut Checks, value: &str, shape: &str) -> String {
 fn padded(checks: &mut Checks, value: &str, pads: &str, axes: &str) -> String {
     let old = axes_of(checks, value, axes);
     let (pads, rows) = (checks.float(pads), checks.vector(&[2, -1]));
+    // What is added at one end may not hide behind what is taken off at the other.
+    let pads = checks.op("Abs", &[&pads], Vec::new());
     let pads = checks.op("Reshape", &[&pads, &rows], Vec::new());
     let ones = checks.ones();
     let more = checks.op("MatMul", &[&ones, &pads], Vec::new());

@@ -76,6 +76,7 @@ pub(super) fn depends_on_values(onnx: &[u8]) -> Result<bool> {
 /// [`crate::error::Error::Repository`] when the bytes are not an ONNX model, or when it needs checks and is of a version of
 /// the standard that cannot have them.
 pub(super) fn guard(onnx: &[u8], tensor_bytes: u64) -> Result<Option<Vec<u8>>> {
+    refuse_endless_texts(onnx)?;
     if !contains(onnx, &rules::may_need_check) {
         return Ok(None);
     }
@@ -96,6 +97,33 @@ pub(super) fn guard(onnx: &[u8], tensor_bytes: u64) -> Result<Option<Vec<u8>>> {
         ))),
         None => Ok((writer.checks.count() > 0).then_some(model)),
     }
+}
+
+/// Returns the nodes of a file of some operators, besides those inside other nodes. What cannot be read is none.
+pub(super) fn nodes<'o>(onnx: &'o [u8], is_wanted: impl Fn(&str) -> bool + 'o) -> impl Iterator<Item = NodeProto> + 'o {
+    let is_one = move |node: &&[u8]| {
+        parts(node, NODE_OPERATOR).filter_map(|text| std::str::from_utf8(text).ok()).any(&is_wanted)
+    };
+    let nodes = parts(onnx, MODEL_GRAPH).flat_map(|graph| parts(graph, GRAPH_NODE)).filter(is_one);
+    nodes.filter_map(|node| NodeProto::decode(node).ok())
+}
+
+/// Refuses loops that may join texts without an end: nobody can look at the length of a text inside a graph.
+fn refuse_endless_texts(onnx: &[u8]) -> Result<()> {
+    let is_loop = |operator: &str| matches!(operator, "Loop" | "Scan");
+    let joins = |body: &[u8]| holds(body, GRAPH_NODE, &|operator| operator == "StringConcat");
+    let endless = |node: &&[u8]| {
+        let mut operators = parts(node, NODE_OPERATOR).filter_map(|text| std::str::from_utf8(text).ok());
+        operators.any(is_loop) && bodies(node).any(joins)
+    };
+    let Some(node) = parts(onnx, MODEL_GRAPH).flat_map(|graph| parts(graph, GRAPH_NODE)).find(endless) else {
+        return Ok(());
+    };
+    let node = NodeProto::decode(node).map_err(|_| damaged())?;
+    Err(unusable(format!(
+        "{} joins texts in each round (StringConcat), and nothing bounds how long they get: join them outside the loop",
+        flow::subject(&node)
+    )))
 }
 
 /// Returns true if any node of a model is of an operator that is looked for.

@@ -18,7 +18,7 @@ const SMALLEST_VALUE: f32 = 64.0;
 /// Returns true if nodes of this operator may need a check.
 pub(super) fn may_need_check(operator: &str) -> bool {
     RECURRENT.contains(&operator)
-        || matches!(operator, "Div" | "RoiAlign" | "STFT" | "Loop")
+        || matches!(operator, "Div" | "RoiAlign" | "STFT" | "Loop" | "TopK" | "SequenceInsert")
         || limits::is_limited(operator)
 }
 
@@ -32,6 +32,8 @@ pub(super) fn check(checks: &mut Checks, node: &NodeProto, flow: &Flow) -> Vec<(
         "Div" => division(checks, node, flow),
         "RoiAlign" => regions(checks, node, flow),
         "STFT" => frames(checks, node, flow),
+        "TopK" => count(checks, node, flow),
+        "SequenceInsert" => insertion(checks, node, flow),
         _ => limits::check(checks, node, flow),
     }
 }
@@ -124,6 +126,34 @@ fn frames(checks: &mut Checks, node: &NodeProto, flow: &Flow) -> Vec<(usize, Str
     changed
 }
 
+/// The library takes the lower 32 bits of a count.
+fn count(checks: &mut Checks, node: &NodeProto, flow: &Flow) -> Vec<(usize, String)> {
+    let Some(count) = decided(node, flow, 1) else { return Vec::new() };
+    let number = checks.float(count);
+    let holds = checks.less(&number, i32::MAX as f32);
+    let words = format!("the k of {} is more than there are elements", subject(node));
+    vec![(1, checks.refuse_unless(&holds, &words, count, Some(INT64)))]
+}
+
+/// A sequence that grows in a loop has no size to look at. What is put into it has, and each of its elements is taken for
+/// as large.
+fn insertion(checks: &mut Checks, node: &NodeProto, flow: &Flow) -> Vec<(usize, String)> {
+    let [sequence, tensor, ..] = node.input.as_slice() else { return Vec::new() };
+    if !flow.decides_size(sequence) {
+        return Vec::new();
+    }
+    let element_type = flow.element_type(tensor);
+    let (size, smallest) = (checks.size(tensor), checks.number(SMALLEST_VALUE));
+    let size = checks.op("Add", &[&size, &smallest], Vec::new());
+    let length = checks.op("SequenceLength", &[sequence], Vec::new());
+    let (length, bytes) = (checks.float(&length), checks.number(limits::bytes_of(element_type)));
+    let (elements, limit) = (checks.times(&size, &length), checks.tensor_bytes());
+    let total = checks.times(&elements, &bytes);
+    let holds = checks.less(&total, limit as f32);
+    let words = format!("the sequence that {} makes grows beyond {limit} bytes (max-tensor-bytes)", subject(node));
+    vec![(1, checks.refuse_unless(&holds, &words, tensor, element_type))]
+}
+
 /// Checks what a round of a loop adds: the values that it carries, and those that it collects round by round. Returns the
 /// name of the condition that the body has to give instead of its own.
 pub(super) fn growth(
@@ -137,7 +167,7 @@ pub(super) fn growth(
     let mut sum: Option<String> = None;
     for (index, output) in outputs.iter().enumerate().skip(1) {
         let kind = output.r#type.as_ref().and_then(|kind| kind.value.as_ref());
-        // Sequences have no size.
+        // Sequences have no size; what is put into them is checked.
         let Some(type_proto::Value::TensorType(tensor)) = kind else { continue };
         let size = checks.size(&output.name);
         let smallest = checks.number(SMALLEST_VALUE);

@@ -264,6 +264,58 @@ fn a_loop_that_grows_ends_at_the_limit() {
 }
 
 #[test]
+fn a_sequence_that_grows_in_a_loop_ends_at_the_limit() {
+    // y = x, n times, put into a sequence one by one.
+    let onnx = include_bytes!("../../fixtures/loops/sequence.onnx");
+    assert_refused(onnx, &[lone(4), filled(&[2])], &[lone(1 << 40), filled(&[2])], &["grows beyond", "insert"]);
+    if let Some(plan) = load(onnx) {
+        let answer = plan.session().unwrap().run(&[lone(3), filled(&[2])]).unwrap();
+        assert_eq!(answer, [filled(&[6])]);
+    }
+}
+
+#[test]
+fn a_loop_that_joins_texts_is_refused() {
+    // y = x, joined with itself in each of n rounds.
+    let onnx = include_bytes!("../../fixtures/loops/texts.onnx");
+    let Some(library) = onnxruntime() else { return };
+    let error = Engines::new(Some(library)).load(EngineKind::OnnxRuntime, onnx).unwrap_err().to_string();
+    assert!(error.contains("loop") && error.contains("StringConcat"), "{error}");
+}
+
+#[test]
+fn the_type_of_a_value_in_a_check_is_that_of_the_value() {
+    // y = the numbers up to a sum of whole numbers, made of floats, that no declaration names, times another one.
+    let nodes = vec![
+        node("NonMaxSuppression", &["boxes", "scores", "most"], "kept"),
+        with(node("ReduceSum", &["kept"], "sum"), &[int("keepdims", 0)]),
+        node("Mul", &["sum", "times"], "limit"),
+        node("Range", &["zero", "limit", "one"], "y"),
+    ];
+    let inputs: [Edge<'_>; 3] = [
+        ("boxes", FLOAT, Some(&["1", "2", "4"])),
+        ("scores", FLOAT, Some(&["1", "1", "2"])),
+        ("times", INT64, Some(&[])),
+    ];
+    let constants = vec![integers("most", &[1], &[2]), integers("zero", &[], &[0]), integers("one", &[], &[1])];
+    let onnx = model(&inputs, &[("y", INT64, None)], nodes, constants, 13);
+    let asked = |times: i64| {
+        let boxes = Tensor::new(vec![1, 2, 4], vec![0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0f32]).unwrap();
+        [boxes, Tensor::new(vec![1, 1, 2], vec![0.5, 0.9f32]).unwrap(), lone(times)]
+    };
+    assert_refused(&onnx, &asked(3), &asked(1 << 40), &["(max-tensor-bytes)"]);
+}
+
+#[test]
+fn a_count_of_more_than_32_bits_is_not_cut() {
+    let top = NodeProto { output: vec!["y".into(), "i".into()], ..node("TopK", &["x", "k"], "y") };
+    let inputs: [Edge<'_>; 2] = [("x", FLOAT, Some(&["N"])), ("k", INT64, Some(&["1"]))];
+    let onnx = model(&inputs, &[("y", FLOAT, None), ("i", INT64, None)], vec![top], Vec::new(), 13);
+    let (good, bad) = ([filled(&[3]), whole(&[2])], [filled(&[3]), whole(&[(1 << 32) + 1])]);
+    assert_refused(&onnx, &good, &bad, &["the k of", "TopK_y"]);
+}
+
+#[test]
 fn an_old_graph_whose_checks_cannot_be_written_is_refused() {
     let Some(library) = onnxruntime() else { return };
     let inputs: [Edge<'_>; 2] = [("a", INT64, Some(&["2"])), ("b", INT64, Some(&["2"]))];
