@@ -1,6 +1,10 @@
 //! The reasons of engines in words that may leave the process, and the line between faults of an input and of a model.
 
+use std::fmt;
+
+use super::explain;
 use crate::error::Error;
+use crate::ids::quote;
 
 /// The characters of a reason that are shown.
 const MAX_CHARS: usize = 400;
@@ -60,6 +64,54 @@ const OF_INPUT: [&str; 24] = [
 /// Phrases of an allocator without memory, in lower case.
 const OF_MEMORY: [&str; 3] = ["allocate", "bad_alloc", "out of memory"];
 
+/// Begins the words of our own operators in a graph when the sizes or values of an input are at fault. They end the
+/// message, and are fit for an answer as they are.
+pub(super) const REFUSES: &str = "weir refuses: ";
+
+fn own_words(said: &str) -> Option<&str> {
+    said.split_once(REFUSES).map(|(_, words)| words)
+}
+
+/// An index outside its table.
+pub(super) struct IndexFault<'f> {
+    /// The name of the tensor that holds it.
+    pub(super) indices: &'f str,
+    pub(super) index: i64,
+    /// Its position among the indices, if it is known.
+    pub(super) place: Option<Vec<usize>>,
+    /// The name of the tensor that is looked up in.
+    pub(super) table: &'f str,
+    /// The axis of the table, if it is known.
+    pub(super) axis: Option<i64>,
+    /// The least and the largest index that it takes.
+    pub(super) range: Option<(i64, i64)>,
+}
+
+impl fmt::Display for IndexFault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "indices {}: value {}", quote(self.indices), self.index)?;
+        if let Some(place) = &self.place {
+            write!(f, " at {place:?}")?;
+        }
+        f.write_str(" is outside ")?;
+        if let Some(axis) = self.axis {
+            write!(f, "axis {axis} of ")?;
+        }
+        write!(f, "the table {}", quote(self.table))?;
+        self.range.map_or(Ok(()), |(least, most)| write!(f, " ({least} to {most})"))
+    }
+}
+
+/// Returns the position of an element by its number.
+pub(super) fn place_in(mut element: usize, shape: &[usize]) -> Vec<usize> {
+    let mut place = vec![0; shape.len()];
+    for (at, size) in shape.iter().enumerate().rev() {
+        place[at] = element % (*size).max(1);
+        element /= (*size).max(1);
+    }
+    place
+}
+
 /// Returns the error of a run that failed, by what the engine or its panic said: of the input where the values or sizes
 /// of the input are at fault, else of the model.
 pub(super) fn running(said: &str) -> Error {
@@ -68,6 +120,9 @@ pub(super) fn running(said: &str) -> Error {
 
 /// Returns the error of a run that failed, as [`running`] does; the engine may be sure that the input is at fault.
 pub(super) fn running_with(said: &str, is_of_input: bool) -> Error {
+    if let Some(words) = own_words(said) {
+        return Error::InvalidInput(words.to_owned());
+    }
     let reason = words(said);
     let lower = reason.to_lowercase();
     let has = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
@@ -85,15 +140,31 @@ pub(super) fn is_unknown_operation(said: &str) -> bool {
 /// Returns what an engine or its panic said in words: on one line, without paths and places in the engine's code, the
 /// middle cut out if it is long.
 pub(super) fn words(said: &str) -> String {
-    let plain = plain(said);
+    if let Some(words) = own_words(said) {
+        return words.to_owned();
+    }
+    let (node, cause) = explain::cause(said);
+    let reason = reason(cause, node.is_some());
+    brief(&node.map_or_else(|| reason.clone(), |node| format!("{node}: {reason}")), MAX_CHARS)
+}
+
+/// Returns the words for a reason, which the built-in engine gave for a node of its own or any engine as it is.
+fn reason(said: &str, is_of_node: bool) -> String {
+    let mut plain = plain(said);
+    if is_of_node {
+        // What is left before the last reason is what the engine was doing.
+        plain = plain.rsplit(": ").next().unwrap_or_default().to_owned();
+    }
     let lower = said.to_lowercase();
     let known = WORDS.iter().find(|(phrase, _)| lower.contains(phrase)).map(|(_, words)| *words);
-    match known {
+    let is_private = explain::is_private(&plain);
+    match known.or_else(|| explain::reason(said)) {
         // The condition in an assertion is code.
-        Some(words) if plain.is_empty() || lower.contains("assertion failed") => words.to_owned(),
-        Some(words) => brief(&format!("{words} ({plain})"), MAX_CHARS),
+        Some(words) if plain.is_empty() || lower.contains("assertion failed") || is_private => words.to_owned(),
+        Some(words) => format!("{words} ({plain})"),
         None if plain.is_empty() => "it gives no reason".to_owned(),
-        None => brief(&plain, MAX_CHARS),
+        None if is_of_node && is_private => "the built-in engine cannot work out its types or shapes".to_owned(),
+        None => plain,
     }
 }
 
@@ -101,14 +172,21 @@ pub(super) fn words(said: &str) -> String {
 fn plain(said: &str) -> String {
     let mut line = said.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some(rest) = line.strip_prefix("Non-zero status code returned while running ") {
-        line = rest.replacen(" node. Name:'' Status Message: ", ": ", 1).replacen(" Status Message: ", ": ", 1);
+        line = rest.replacen(" node. Name:'' Status Message:", ":", 1).replacen(" Status Message:", ":", 1);
+    }
+    // A failure inside a failure begins with the code of its status.
+    while let Some((before, after)) = line.split_once("[ONNXRuntimeError] :") {
+        let reason = after.splitn(3, " : ").nth(2).unwrap_or_default();
+        line = format!("{before}{reason}");
     }
     while let Some((start, end)) = place_in_code(&line) {
         let rest = after_function(&line[end..]);
         line = format!("{}{rest}", &line[..start]);
     }
-    let is_shown = |word: &&str| !word.is_empty() && !is_path(word) && !word.contains("0x");
-    line.split(' ').filter(is_shown).collect::<Vec<_>>().join(" ")
+    let is_code = |word: &str| ["::<", "onnxruntime::", "std::"].iter().any(|start| word.starts_with(start));
+    let is_shown = |word: &&str| !word.is_empty() && !is_path(word) && !word.contains("0x") && !is_code(word);
+    let shown = line.split(' ').filter(is_shown).collect::<Vec<_>>().join(" ");
+    if shown.ends_with(':') { format!("{shown} it gives no reason") } else { shown }
 }
 
 /// Returns true for the path of a file. Names of nodes may have slashes as well.
@@ -203,11 +281,26 @@ mod tests {
             (DIV, "Div: Integer division by zero"),
             ("Load model from /tmp/a/b.onnx failed:\nno graph", "Load model from failed: no graph"),
             ("node /encoder/layer.0/Add: src/ops/add.rs:7 no", "node /encoder/layer.0/Add: no"),
+            (
+                "Non-zero status code returned while running ArgMin node. Name:'' Status Message: ",
+                "ArgMin: it gives no reason",
+            ),
+            (
+                "Non-zero status code returned while running Pad node. Name:'p' Status Message: [ONNXRuntimeError] : 1 : FAIL : \
+                 tensor is too large",
+                "Pad node. Name:'p': tensor is too large",
+            ),
         ] {
             assert_eq!(plain(said), expected);
         }
         let long = words(&format!("head {} tail", "ä".repeat(2000)));
         assert!(long.starts_with("head") && long.ends_with("tail") && long.chars().count() <= MAX_CHARS + 3, "{long}");
+    }
+
+    #[test]
+    fn an_element_has_its_place() {
+        assert_eq!(place_in(5, &[2, 3]), [1, 2]);
+        assert_eq!(place_in(0, &[]), [0usize; 0]);
     }
 
     #[test]

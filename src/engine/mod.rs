@@ -11,6 +11,7 @@ mod contain;
 mod containers;
 mod dims;
 mod example;
+mod explain;
 mod external;
 mod facts;
 mod faults;

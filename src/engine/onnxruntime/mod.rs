@@ -6,6 +6,7 @@
 
 mod convert;
 mod half;
+mod indices;
 mod library;
 mod shapes;
 mod values;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ort::session::{Session, SessionInputValue};
 
 use self::half::Halves;
+use self::indices::Lookups;
 use self::library::Library;
 use super::brake::{Brake, Handle};
 use super::contain::{loading, running};
@@ -49,6 +51,7 @@ pub struct OrtPlan {
     depends_on_values: bool,
     /// The tensors by the sizes of inputs, where a request chooses them and they are known.
     sizes: Option<Arc<tract::TensorSizes>>,
+    lookups: Arc<Lookups>,
     spare: Spare,
 }
 
@@ -81,6 +84,7 @@ impl OrtPlan {
             needs_elements: guards::is_recurrent(onnx),
             depends_on_values: guards::depends_on_values(onnx)?,
             sizes: sizes.map(Arc::new),
+            lookups: Arc::new(Lookups::of(onnx)),
             spare,
         })
     }
@@ -106,6 +110,7 @@ impl OrtPlan {
         };
         inner.optional = self.optional.iter().map(|input| input.spec.name.clone()).collect();
         inner.needs_elements = self.needs_elements;
+        inner.lookups = self.lookups.clone();
         let (sizes, largest) = (self.sizes.clone(), Vec::new());
         Ok(OrtSession { inner: Some(inner), spare: self.spare.clone(), sizes, largest })
     }
@@ -204,6 +209,7 @@ struct Inner {
     /// The names of the inputs that may follow the others.
     optional: Vec<String>,
     needs_elements: bool,
+    lookups: Arc<Lookups>,
 }
 
 impl Inner {
@@ -214,6 +220,7 @@ impl Inner {
             handle: Handle::new()?,
             optional: Vec::new(),
             needs_elements: false,
+            lookups: Arc::default(),
         })
     }
 
@@ -222,7 +229,7 @@ impl Inner {
         if !brake.engage(&self.handle) {
             return Err(Error::Cancelled);
         }
-        let outputs = self.compute(inputs);
+        let outputs = self.compute(inputs).map_err(|failure| self.in_words(failure, inputs));
         if brake.release() {
             return outputs;
         }
@@ -230,7 +237,7 @@ impl Inner {
         Err(Error::Cancelled)
     }
 
-    fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn compute(&mut self, inputs: &[Tensor]) -> std::result::Result<Vec<Tensor>, Failure> {
         let (session, halves, options) = (&mut self.session, &mut self.halves, &self.handle.0);
         let expected = session.outputs().len();
         let required = session.inputs().len();
@@ -241,23 +248,50 @@ impl Inner {
             return Err(Error::InvalidInput(format!(
                 "input \"{name}\" holds no element: its shape is {:?}; a recurrent layer needs at least one",
                 inputs[empty].shape()
-            )));
+            ))
+            .into());
         }
         let mut names: Vec<Cow<'_, str>> = Vec::new();
         if inputs.len() > required {
             names.extend(session.inputs().iter().map(|input| Cow::Owned(input.name().to_owned())));
             names.extend(self.optional.iter().map(|name| Cow::Borrowed(name.as_str())));
         }
-        let inputs = inputs.iter().map(|input| convert::to_ort(input, halves)).collect::<Result<Vec<_>>>()?;
+        let given = inputs.iter().map(|input| convert::to_ort(input, halves)).collect::<Result<Vec<_>>>()?;
         let outputs = if names.is_empty() {
-            session.run_with_options::<_, 0>(inputs.as_slice() as &[SessionInputValue<'_>], options)
+            session.run_with_options::<_, 0>(given.as_slice() as &[SessionInputValue<'_>], options)
         } else {
-            session.run_with_options::<_, 0>(names.into_iter().zip(inputs).collect::<Vec<_>>(), options)
+            session.run_with_options::<_, 0>(names.into_iter().zip(given).collect::<Vec<_>>(), options)
         };
-        let outputs = outputs.map_err(values::failed)?;
+        let outputs = outputs.map_err(Failure::Library)?;
         if outputs.len() != expected {
-            return Err(Error::internal("the model failed", format!("{} of {expected} outputs", outputs.len())));
+            return Err(Error::internal("the model failed", format!("{} of {expected} outputs", outputs.len())).into());
         }
-        outputs.values().map(|output| convert::from_ort(&output, halves)).collect()
+        Ok(outputs.values().map(|output| convert::from_ort(&output, halves)).collect::<Result<_>>()?)
+    }
+    /// The failure of a run on these inputs, in words.
+    fn in_words(&self, failure: Failure, inputs: &[Tensor]) -> Error {
+        let error = match failure {
+            Failure::Ours(error) => return error,
+            Failure::Library(error) => error,
+        };
+        let required = self.session.inputs().iter().map(|input| input.name());
+        let names = required.chain(self.optional.iter().map(String::as_str));
+        let named: Vec<(&str, &Tensor)> = names.zip(inputs).collect();
+        match self.lookups.words(error.message(), &named) {
+            Some(words) => Error::InvalidInput(words),
+            None => values::failed(error),
+        }
+    }
+}
+
+/// The reason why a run failed.
+enum Failure {
+    Ours(Error),
+    Library(ort::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
     }
 }

@@ -69,7 +69,7 @@ impl Source {
         if proto.opset_import.is_empty() {
             bail!("the file names no version of the operators it uses (opset_import); it may have been cut short");
         }
-        passes::rewrite_file(&mut proto).map_err(TractError::msg)?;
+        passes::rewrite_file(&mut proto, bounds).map_err(TractError::msg)?;
         let has_optional = proto.ir_version >= OPTIONAL_INPUTS;
         let mut defaults = Vec::new();
         let Some(graph) = &mut proto.graph else { bail!("the file holds no graph") };

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod converters;
+mod demands;
 mod endless;
 mod ml;
 mod served;

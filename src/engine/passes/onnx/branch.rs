@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_size_that_is_not_known_yet_takes_no_branch() {
         let mut model = squeeze(&[-1, -1, 3]);
-        super::super::rewrite(&mut model).unwrap();
+        super::super::rewrite(&mut model, crate::engine::Bounds::default()).unwrap();
         let mut graph = super::super::reader().model_for_proto_model(&model).unwrap();
         graph.set_output_fact(0, InferenceFact::default()).unwrap();
         assert!(graph.into_typed().is_err());

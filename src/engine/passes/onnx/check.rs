@@ -7,6 +7,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::*;
 
 use super::build::FLOAT;
+use crate::engine::Bounds;
 
 /// Returns a value of 32-bit floats; a dimension below zero is open.
 pub(super) fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
@@ -62,7 +63,7 @@ pub(super) fn model(
 
 /// Runs a model after it was rewritten.
 pub(super) fn run(mut model: ModelProto, inputs: Vec<Tensor>) -> Vec<Tensor> {
-    super::rewrite(&mut model).unwrap();
+    super::rewrite(&mut model, Bounds::default()).unwrap();
     let mut graph = super::reader().model_for_proto_model(&model).unwrap();
     for output in 0..graph.outputs.len() {
         graph.set_output_fact(output, InferenceFact::default()).unwrap();
@@ -74,7 +75,7 @@ pub(super) fn run(mut model: ModelProto, inputs: Vec<Tensor>) -> Vec<Tensor> {
 
 /// Returns what a rewrite says of a model that it refuses.
 pub(super) fn refusal(mut model: ModelProto) -> String {
-    super::rewrite(&mut model).err().unwrap_or_default()
+    super::rewrite(&mut model, Bounds::default()).err().unwrap_or_default()
 }
 
 pub(super) fn floats(tensor: &Tensor) -> Vec<f32> {

@@ -42,6 +42,13 @@ impl Known {
         }
     }
 
+    /// Takes in a value that is another one under a new name.
+    pub(super) fn alias(&mut self, name: &str, of: &str) {
+        if let Some(dims) = self.shapes.get(of).cloned() {
+            self.shapes.insert(name.to_owned(), dims);
+        }
+    }
+
     pub(super) fn dims(&self, value: &str) -> Option<&[Option<i64>]> {
         self.shapes.get(value).map(Vec::as_slice)
     }

@@ -103,6 +103,38 @@ pub(super) fn log_sum_exp(node: &NodeProto, to: &mut Builder) -> bool {
     true
 }
 
+/// `OneHot`: where the place along the new axis is the index. An index outside has no place; tract knows no such index and
+/// cuts others to 32 bits. Returns false if the file does not say how many dimensions follow the new axis.
+pub(super) fn one_hot(node: &NodeProto, known: &Known, to: &mut Builder) -> bool {
+    let (Some((indices, result)), Some(depth), Some(values)) = (ends(node), input(node, 1), input(node, 2)) else {
+        return false;
+    };
+    let rank = known.dims(indices).map(|dims| dims.len() as i64);
+    let axis = integer_of(node, "axis", -1);
+    let following = match (rank, axis) {
+        (_, -1) => 0,
+        (Some(rank), 0..) => rank - axis,
+        (Some(_), _) => -1 - axis,
+        (None, _) => return false,
+    };
+    let depth = to.op("CastLike", &[depth, indices], Vec::new());
+    let scalar = to.integers(&[]);
+    let depth = to.op("Reshape", &[&depth, &scalar], Vec::new());
+    let [zero, one] = [0, 1].map(|number| to.integer_like(number, &depth));
+    let negative = to.op("Less", &[indices, &zero], Vec::new());
+    let wrapped = to.op("Add", &[indices, &depth], Vec::new());
+    let wrapped = to.op("Where", &[&negative, &wrapped, indices], Vec::new());
+    let wrapped = to.reshape("Unsqueeze", &wrapped, axis);
+    let mut places = to.op("Range", &[&zero, &depth, &one], Vec::new());
+    for _ in 0..following {
+        places = to.reshape("Unsqueeze", &places, -1);
+    }
+    let is_hot = to.op("Equal", &[&wrapped, &places], Vec::new());
+    let (off, on) = (to.slice(values, 0, 0, 1), to.slice(values, 0, 1, 2));
+    to.op_to("Where", &[&is_hot, &on, &off], Vec::new(), result);
+    true
+}
+
 /// `ReverseSequence`: each sequence of a batch up to its own length.
 pub(super) fn reverse_sequence(node: &NodeProto, to: &mut Builder) -> bool {
     let (Some((value, result)), Some(lengths)) = (ends(node), input(node, 1)) else { return false };

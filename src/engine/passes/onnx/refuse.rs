@@ -4,6 +4,7 @@ use tract_onnx::pb::NodeProto;
 
 use super::build::{attribute, input, integer_of, text_of};
 use super::known::Known;
+use super::{demands, whole};
 
 /// Domains whose operators tract knows. It looks at the names of operators alone.
 const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
@@ -32,6 +33,9 @@ pub(super) fn check(node: &NodeProto, known: &Known) -> Result<(), Refusal> {
     if !DOMAINS.contains(&node.domain.as_str()) {
         return Err(refused(node, &format!("operators of the domain \"{}\"", node.domain)));
     }
+    if [demands::OPERATOR, whole::OPERATOR].contains(&node.op_type.as_str()) {
+        return Err(refused(node, "this operator"));
+    }
     if node.domain == "com.microsoft" && AMBIGUOUS.contains(&node.op_type.as_str()) {
         return Err(refused(node, "this operator of the domain \"com.microsoft\""));
     }
@@ -44,12 +48,20 @@ pub(super) fn check(node: &NodeProto, known: &Known) -> Result<(), Refusal> {
         "GridSample" if is_cubic(node) && text_of(node, "padding_mode", "zeros") == "border" => {
             "bicubic interpolation at a border"
         }
+        "MaxPool" | "AveragePool" | "LpPool" if has_windows_of_padding(node) => "a padding as large as the window",
         "ConvTranspose" if attribute(node, "output_shape").is_some_and(|shape| !shape.ints.is_empty()) => {
             return check_output_shape(node, known);
         }
         _ => return Ok(()),
     };
     Err(refused(node, unsupported))
+}
+
+/// Returns true if a window may lie in the padding alone. ONNX Runtime takes no such graph.
+fn has_windows_of_padding(node: &NodeProto) -> bool {
+    let list = |name: &str| attribute(node, name).map_or(&[][..], |attribute| &attribute.ints);
+    let (kernel, pads) = (list("kernel_shape"), list("pads"));
+    !kernel.is_empty() && pads.iter().enumerate().any(|(at, pad)| *pad >= kernel[at % kernel.len()])
 }
 
 fn is_cubic(node: &NodeProto) -> bool {
@@ -89,6 +101,12 @@ mod tests {
             ("Attention", &["q", "k", "v"][..], vec![integer("left_window_size", 2)], "windows"),
             ("Attention", past, vec![integer("is_causal", 1)], "past keys"),
             ("SpaceToDepth", &["x"], vec![text("mode", "CRD")], "CRD"),
+            (
+                "MaxPool",
+                &["x"],
+                vec![integers_attribute("kernel_shape", &[2, 3]), integers_attribute("pads", &[1, 2, 2, 0])],
+                "padding",
+            ),
             ("GridSample", &["x", "g"], vec![text("mode", "cubic"), text("padding_mode", "border")], "bicubic"),
         ] {
             let said = refusal(model(22, node(op, inputs, &["y"], attributes), Vec::new(), Vec::new()));

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use tract_onnx::pb::NodeProto;
 
 use super::build::{Builder, input, output};
+use super::demands;
 
 /// Operators that make sizes of sizes.
 const KEEPING: [&str; 17] = [
@@ -30,6 +31,10 @@ const KEEPING: [&str; 17] = [
     "Where",
 ];
 
+fn is_kept(op: &str) -> bool {
+    op == demands::OPERATOR || KEEPING.contains(&op)
+}
+
 /// The names of such values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sizes(HashSet<String>);
@@ -38,7 +43,7 @@ impl Sizes {
     /// Takes in a node; all nodes before it are known.
     pub(super) fn note(&mut self, node: &NodeProto) {
         let op = node.op_type.as_str();
-        if matches!(op, "Shape" | "Size") || KEEPING.contains(&op) && self.has_any(node) {
+        if matches!(op, "Shape" | "Size") || is_kept(op) && self.has_any(node) {
             self.0.extend(node.output.iter().cloned());
         }
     }
