@@ -117,6 +117,15 @@ impl TrainRequest {
         options
     }
 
+    /// Returns true if a setting says how pictures are brought to the network.
+    fn asks_for_pictures(&self) -> bool {
+        let reading = &self.task.data.reading;
+        reading.transform != PictureChoice::Auto
+            || reading.colour != ColourChoice::Auto
+            || reading.image_fit.is_some()
+            || reading.image_size.is_some()
+    }
+
     /// Refuses settings that cannot train anything.
     ///
     /// # Errors
@@ -142,6 +151,11 @@ impl TrainRequest {
             (false, Some(_)) => return refuse("backbone", "is for the preset head alone: weir train head".into()),
             (true, Some(_)) if !self.task.layers.is_empty() => {
                 return refuse("layers", "are those of a network of its own; a head is one dense layer".into());
+            }
+            (true, Some(_)) if self.asks_for_pictures() => {
+                let problem = "how pictures are read is what the backbone takes; leave out --transform, --colour, --image-fit and \
+                               --image-size";
+                return refuse("backbone", problem.into());
             }
             (true, Some(_)) | (false, None) => {}
         }

@@ -146,6 +146,8 @@ pub(super) struct Pixels {
 pub(super) struct Pictures {
     transform: ImageTransform,
     choice: PictureChoice,
+    /// True if the transform was known before the data were.
+    is_known: bool,
     /// True if photos are kept in colour until it is known whether there is any.
     finds_colour: bool,
     count: usize,
@@ -187,7 +189,7 @@ impl Pictures {
         let finds_colour =
             !is_known && reading.transform == PictureChoice::Photo && reading.colour == ColourChoice::Auto;
         let choice = reading.transform;
-        Ok(Self { transform, choice, finds_colour, count: 0, inverted: 0, coloured: 0 })
+        Ok(Self { transform, choice, is_known, finds_colour, count: 0, inverted: 0, coloured: 0 })
     }
 
     /// Returns channels, rows and columns of the pictures.
@@ -293,12 +295,15 @@ impl Pictures {
             )),
             (ImageTransform::Picture(_), _) => None,
             (ImageTransform::Drawing(drawing), choice) => match (drawing.polarity, choice) {
-                (Polarity::AsIs, PictureChoice::Auto) => Some(
+                (Polarity::AsIs, PictureChoice::Auto) if !self.is_known => Some(
                     "pictures are taken as they are; the presets mnist-… and --transform drawing exchange black and white \
                      in those that seem dark on bright"
                         .into(),
                 ),
                 (Polarity::AsIs, _) => None,
+                (Polarity::LightOnDark | Polarity::DarkOnLight, _) if self.is_known => Some(format!(
+                    "the network takes drawings: black and white were exchanged in {inverted} of {count}"
+                )),
                 (Polarity::LightOnDark | Polarity::DarkOnLight, _) => Some(format!(
                     "pictures are drawings: black and white were exchanged in {inverted} of {count}; --transform as-is \
                      takes them as they are"

@@ -127,6 +127,9 @@ fn what_a_head_cannot_do_is_refused_before_anything_is_trained() {
     );
     shop.write("table.csv", "a,b,label\n".to_owned() + &"1,2,x\n3,4,y\n".repeat(30));
     assert!(refused(&shop, "table.csv", cnn()).contains("from pictures"));
+    let mut asking = cnn();
+    asking.data.reading.image_size = Some([14, 14]);
+    assert!(refused(&shop, "digits", asking).contains("--image-size"));
     let no_model = shop.write("nothing.onnx", b"hello");
     assert!(matches!(shop.train("digits", 1, on(&shop, no_model, None)).unwrap_err(), Error::Repository { .. }));
     let mut request = shop.request("digits", 1, cnn());
