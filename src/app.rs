@@ -3,6 +3,7 @@
 mod outlets;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::outlets::{Outlets, Senders, outlets};
-use crate::api::{self, ApiParts, ApiState, HttpApi, Shutdown, Watch, Wire};
+use crate::api::{self, ApiParts, ApiState, HttpApi, KeyRing, Shutdown, Watch, Wire};
 use crate::config::{EngineChoice, GrpcListen, ServeConfig};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
@@ -131,6 +132,7 @@ impl App {
             alarms: overseen.alarms.clone(),
             events: overseen.events.clone(),
             tracer: outlets.tracer,
+            keys: keys(&config, &metrics)?,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
         Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, watch, overseen, sinks, state, stopping })
@@ -188,7 +190,8 @@ impl App {
         };
         let oversee = tokio::spawn(oversee(self.overseen.clone(), closed.clone()));
         let probes = self.config.serving.probe_interval.map(replay);
-        probes.into_iter().chain(self.watch.as_ref().map(keep)).chain([oversee]).collect()
+        let keys = self.state.keys().map(|keys| tokio::spawn(keys.clone().keep(closed.clone())));
+        probes.into_iter().chain(self.watch.as_ref().map(keep)).chain([oversee]).chain(keys).collect()
     }
 
     /// Accepts and answers until `stop` resolves; then readiness turns false, the grace time passes,
@@ -304,6 +307,12 @@ fn audit(config: &ServeConfig, watch: Option<&Watch>) -> Audit {
         Some(watch) => Audit::in_store(watch.store.clone()),
         None => Audit::in_file(&config.lifecycle.state_dir),
     }
+}
+
+/// Reads the keys that callers need, if they do.
+fn keys(config: &ServeConfig, metrics: &Metrics) -> Result<Option<Arc<KeyRing>>> {
+    let open = |path: &PathBuf| KeyRing::open(path, metrics.key_failures.clone()).map(Arc::new);
+    config.http.keys.as_ref().map(open).transpose()
 }
 
 /// Starts what observes predictions, keeps them, and traces them, as far as it is switched on.

@@ -45,6 +45,8 @@ pub enum Kind {
     Gone,
     /// What should be kept cannot be written.
     StorageFull,
+    /// The caller must show who they are, and did not.
+    Unauthenticated,
     /// The settings do not permit this request to the caller.
     Forbidden,
     /// The protocol defines this feature, but the server does not support it.
@@ -91,6 +93,9 @@ pub enum Error {
     /// There is no room on disk for what should be kept.
     #[error("nothing was kept: {0}")]
     StorageFull(String),
+    /// The caller must show who they are, and did not.
+    #[error("{0}")]
+    Unauthenticated(String),
     /// The settings do not permit this request to the caller.
     #[error("{0}")]
     Forbidden(String),
@@ -197,6 +202,7 @@ impl Error {
             Self::GateMissed(_) | Self::Conflict(_) => Kind::Conflict,
             Self::Gone(_) => Kind::Gone,
             Self::StorageFull(_) => Kind::StorageFull,
+            Self::Unauthenticated(_) => Kind::Unauthenticated,
             Self::Forbidden(_) => Kind::Forbidden,
             Self::ModelFailed { .. }
             | Self::Internal { .. }

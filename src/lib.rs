@@ -9,6 +9,7 @@
 pub mod error;
 pub mod external;
 pub mod ids;
+pub mod keys;
 pub mod layers;
 pub mod signature;
 mod simd;

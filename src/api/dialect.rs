@@ -92,6 +92,7 @@ impl Dialect {
             (_, Kind::Conflict) => StatusCode::CONFLICT,
             (_, Kind::Gone) => StatusCode::GONE,
             (_, Kind::StorageFull) => StatusCode::INSUFFICIENT_STORAGE,
+            (_, Kind::Unauthenticated) => StatusCode::UNAUTHORIZED,
             (_, Kind::Forbidden) => StatusCode::FORBIDDEN,
             (_, Kind::Unsupported) => StatusCode::NOT_IMPLEMENTED,
             (_, Kind::Internal) => StatusCode::INTERNAL_SERVER_ERROR,

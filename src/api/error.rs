@@ -122,6 +122,7 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
         Kind::Conflict => ("conflict", "The request conflicts with the present state"),
         Kind::Gone => ("gone", "No longer kept"),
         Kind::StorageFull => ("storage_full", "Nothing more can be kept"),
+        Kind::Unauthenticated => ("unauthenticated", "A key is needed"),
         Kind::Forbidden => ("forbidden", "Not allowed"),
         Kind::Unsupported => ("unsupported", "Not supported"),
         Kind::Internal => ("internal", "Internal error"),
@@ -152,6 +153,9 @@ pub(super) fn finish(response: Response, dialect: Dialect, method_and_path: &str
     parts.status = status;
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    if status == StatusCode::UNAUTHORIZED {
+        parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\""));
+    }
     Response::from_parts(parts, Body::from(body))
 }
 

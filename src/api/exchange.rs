@@ -19,6 +19,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use super::peer::Peer;
 use super::state::ApiSettings;
 use crate::ids::{RequestId, printable};
+use crate::keys::Key;
 use crate::monitoring::{SpanPlace, Tracer};
 use crate::serving::TraceParent;
 
@@ -58,6 +59,8 @@ pub(super) struct Arrival {
     /// A place for the receipt, if one is asked for.
     pub(super) receipt: Option<Arc<OnceLock<String>>>,
     trace: Option<Arc<Traced>>,
+    /// The key that the request shows, where the server asks for one.
+    pub(super) key: Option<Arc<Key>>,
 }
 
 impl Exchange {
@@ -77,8 +80,8 @@ impl Exchange {
     }
 
     /// Returns what handlers may know of it.
-    pub(super) fn arrival(&self, peer: Option<Peer>) -> Arrival {
-        Arrival { id: self.id.clone(), peer, receipt: self.receipt.clone(), trace: self.trace.clone() }
+    pub(super) fn arrival(&self, peer: Option<Peer>, key: Option<Arc<Key>>) -> Arrival {
+        Arrival { id: self.id.clone(), peer, receipt: self.receipt.clone(), trace: self.trace.clone(), key }
     }
 
     /// The moment at which its head had arrived.
@@ -150,7 +153,7 @@ impl Arrival {
 
     /// Returns the identity of the request with these extensions.
     pub(super) fn of(extensions: &Extensions) -> Self {
-        let own = || Self { id: RequestId::generate(), peer: None, receipt: None, trace: None };
+        let own = || Self { id: RequestId::generate(), peer: None, receipt: None, trace: None, key: None };
         extensions.get().cloned().unwrap_or_else(own)
     }
 }

@@ -27,6 +27,7 @@ mod stream;
 mod tfs;
 mod traces;
 
+pub use access::KeyRing;
 pub use connection::Wire;
 pub use http::{HttpApi, openapi};
 pub use server::{Shutdown, serve, serve_page};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::access::Access;
+use super::access::{Access, KeyRing};
 use super::budget::ByteBudget;
 use super::shared_memory::Regions;
 use super::traces::Traces;
@@ -61,6 +61,8 @@ pub struct ApiParts {
     pub events: Arc<Events>,
     /// What traces predictions, if they are traced.
     pub tracer: Option<Arc<Tracer>>,
+    /// The keys that callers need, if they do.
+    pub keys: Option<Arc<KeyRing>>,
 }
 
 /// What is observed of predictions.
@@ -140,11 +142,12 @@ impl ApiState {
         let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
         let regions = Regions::new(http.shared_memory, http.max_body_bytes);
         let health = Arc::default();
+        let keys = parts.keys.clone();
         Self(Arc::new(Inner {
             parts,
             health,
             settings,
-            access: Access::new(http.admin, http.feedback),
+            access: Access::new(http, keys),
             buffered,
             regions,
             traces: Traces::default(),
@@ -203,8 +206,13 @@ impl ApiState {
     }
 
     /// The rules about who may do what.
-    pub(super) fn access(&self) -> Access {
-        self.0.access
+    pub(super) fn access(&self) -> &Access {
+        &self.0.access
+    }
+
+    /// The keys that callers need, if they do.
+    pub fn keys(&self) -> Option<&Arc<KeyRing>> {
+        self.0.parts.keys.as_ref()
     }
 
     /// The bytes of all request bodies in memory.

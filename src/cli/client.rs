@@ -1,4 +1,5 @@
-//! A small HTTP client for the commands that talk to a running server.
+//! A small HTTP client for the commands that talk to a running server. It shows the key that the environment
+//! variable `WEIR_API_KEY` holds: an argument would be seen by everybody on the machine.
 
 use std::time::Duration;
 
@@ -9,6 +10,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::error::{Error, Result};
+
+/// The variable with the key of the server.
+const API_KEY: &str = "WEIR_API_KEY";
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
@@ -35,6 +39,10 @@ pub(super) fn ask(
     };
     let request = Request::builder().method(method).uri(path).header(header::HOST, authority);
     let request = request.header(header::CONTENT_TYPE, "application/json");
+    let request = match std::env::var(API_KEY) {
+        Ok(key) => request.header(header::AUTHORIZATION, format!("Bearer {key}")),
+        Err(_) => request,
+    };
     let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
     let request = request.body(Full::new(bytes)).map_err(|error| refuse(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()

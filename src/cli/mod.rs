@@ -13,6 +13,7 @@ mod engine;
 mod evaluate;
 mod feedback;
 mod healthcheck;
+mod keys;
 mod lr_find;
 mod models;
 mod openapi;
@@ -83,6 +84,8 @@ enum Command {
     Feedback(feedback::FeedbackArgs),
     /// Look after the database of predictions and feedback: check, export, vacuum, migrate
     Database(database::DatabaseArgs),
+    /// Make, list and revoke the keys that callers of a server need (weir serve --keys FILE)
+    Keys(keys::KeysArgs),
     /// Measure a server, or the engine alone, under a known load
     Bench(bench::BenchArgs),
     /// Exit with 0 if a running server is ready (for containers)
@@ -118,6 +121,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Models(args) => models::run(&args),
         Command::Feedback(args) => feedback::run(&args),
         Command::Database(args) => database::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi::run(),

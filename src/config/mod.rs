@@ -22,6 +22,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::keys::Scope;
+
 /// Settings of prediction and of the models behind it.
 #[derive(Debug, Clone)]
 pub struct ServingConfig {
@@ -120,6 +122,10 @@ pub struct HttpConfig {
     pub admin: Callers,
     /// The callers that may say what was right.
     pub feedback: Callers,
+    /// The file of keys; without one, callers are told apart by their address.
+    pub keys: Option<std::path::PathBuf>,
+    /// What callers without a key may do where there are keys.
+    pub anonymous: Vec<Scope>,
     /// The address to listen on.
     pub listen: std::net::SocketAddr,
     /// The most connections at the same time; more wait in the system's backlog.

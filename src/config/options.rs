@@ -10,6 +10,7 @@ use super::declare::{Setting, settings};
 use super::{Callers, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, OtelVariables, VersionPolicy};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
+use crate::keys::Scope;
 
 settings! {
     /// Each setting as one source gives it; `None` where that source is silent.
@@ -73,6 +74,13 @@ settings! {
     /// Callers that may promote, roll back, load, unload and read the audit trail: loopback (this machine), all
     /// or off (nobody)
     admin: Callers, "WEIR_ADMIN", "WHO", default "loopback" => Callers::Loopback;
+
+    /// File of API keys, as `weir keys` makes it. With one, every request but those for health needs a key, and
+    /// its scopes decide instead of addresses; a change of the file counts within a second
+    keys: PathBuf, "WEIR_KEYS", "FILE", unset "none";
+    /// With --keys: scopes of callers without a key, of predict, feedback, read, metrics and admin
+    #[arg(value_delimiter = ',')]
+    anonymous: Vec<Scope>, "WEIR_ANONYMOUS", "SCOPE", otherwise "none" => Vec::new();
 
     in "Engines";
     /// Engine that runs the models; auto is tract, and ONNX Runtime for what tract cannot run

@@ -10,6 +10,7 @@ use super::{
     TraceSettings, WebhookSettings,
 };
 use crate::error::Result;
+use crate::keys::Scope;
 
 /// The checked settings of `weir serve`.
 #[derive(Debug, Clone)]
@@ -201,11 +202,21 @@ fn alarms(values: &ServeValues) -> Result<AlarmSettings> {
     })
 }
 
+fn anonymous(values: &ServeValues) -> Result<Vec<Scope>> {
+    let scopes = &values.anonymous;
+    if values.keys.value.is_none() && !scopes.value.is_empty() {
+        return Err(scopes.refuse("says what callers without a key may do, so it needs --keys FILE".into()));
+    }
+    Ok(scopes.value.clone())
+}
+
 fn http(values: &ServeValues) -> Result<HttpConfig> {
     let max_body_bytes = values.max_body_bytes.at_least_one()?;
     Ok(HttpConfig {
         admin: values.admin.value,
         feedback: values.feedback.value,
+        keys: values.keys.value.clone(),
+        anonymous: anonymous(values)?,
         listen: values.http.value,
         max_connections: values.max_connections.at_least_one()?,
         header_timeout: values.header_timeout_seconds.seconds()?,

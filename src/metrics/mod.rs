@@ -2,7 +2,8 @@
 //! recording is an atomic addition and never a label look-up.
 //!
 //! Units are base units. Labels have closed sets of names: `model`, `version`, `stage`, `outcome`, `protocol`,
-//! `source`, `stream`, `kind`, `state`.
+//! `source`, `stream`, `kind`, `state`, `what`.
+//! `source`, `stream`, `what`.
 
 mod alarms;
 mod cache;
@@ -19,7 +20,7 @@ mod training;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, Gauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use alarms::AlarmMetrics;
 pub use cache::CacheMetrics;
@@ -66,6 +67,8 @@ pub struct Metrics {
     pub alarms: AlarmMetrics,
     /// What is sent elsewhere.
     pub sinks: SinkFamilies,
+    /// States of the file of keys that could not be used.
+    pub key_failures: IntCounter,
     serving: serving::ServingFamilies,
 }
 
@@ -87,6 +90,7 @@ impl Metrics {
         let alarms = AlarmMetrics::register(&registry)?;
         let sinks = SinkFamilies::register(&registry)?;
         register_process(&registry)?;
+        let key_failures = reload_failures(&registry, "keys")?;
         let exports_grpc = AtomicBool::new(false);
         Ok(Self {
             registry,
@@ -100,6 +104,7 @@ impl Metrics {
             store,
             alarms,
             sinks,
+            key_failures,
             serving,
         })
     }
@@ -134,6 +139,13 @@ fn encode(registry: &Registry) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(16 * 1024);
     TextEncoder::new().encode(&registry.gather(), &mut text).map_err(register_error)?;
     Ok(text)
+}
+
+/// Declares the count of the states of a file that could not be used when it was read again.
+fn reload_failures(registry: &Registry, what: &str) -> Result<IntCounter> {
+    let help = "States of a settings file that could not be used; what was read before stays.";
+    let family = IntCounterVec::new(Opts::new("weir_reload_failures_total", help), &["what"]);
+    register(registry, family)?.get_metric_with_label_values(&[what]).map_err(register_error)
 }
 
 /// Registers the metrics of the process itself: `weir_build_info`, start time, memory, file descriptors.

@@ -425,6 +425,7 @@ fn outcome_of(error: &Error) -> Outcome {
         | Kind::TooLarge
         | Kind::Conflict
         | Kind::Gone
+        | Kind::Unauthenticated
         | Kind::Forbidden
         | Kind::Unsupported => Outcome::InvalidInput,
         Kind::StorageFull | Kind::Internal => Outcome::Error,

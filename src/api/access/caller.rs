@@ -1,12 +1,19 @@
 //! The caller, as far as access depends on it.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, header};
 
 use crate::api::peer::Peer;
+use crate::error::{Error, Result};
+use crate::ids::quote;
+use crate::keys::Key;
 
 /// The party at the other end of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(in crate::api) struct Caller {
+    /// The key that the request shows.
+    pub(super) key: Option<Arc<Key>>,
     /// On this machine, or in this process.
     pub(super) is_local: bool,
     pub(super) page: Page,
@@ -27,8 +34,16 @@ pub(super) enum Page {
 }
 
 impl Caller {
-    pub(in crate::api) fn new(peer: Option<Peer>, headers: &HeaderMap) -> Self {
-        Self { is_local: peer.is_none_or(|peer| peer.ip().is_loopback()), page: Page::of(headers) }
+    pub(in crate::api) fn new(peer: Option<Peer>, key: Option<Arc<Key>>, headers: &HeaderMap) -> Self {
+        Self { key, is_local: peer.is_none_or(|peer| peer.ip().is_loopback()), page: Page::of(headers) }
+    }
+
+    /// Permits a request for a model, which the message names and not the path.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when the key is for other models.
+    pub(in crate::api) fn may_ask(&self, model: &str) -> Result<()> {
+        self.key.as_ref().map_or(Ok(()), |key| for_model(key, model))
     }
 }
 
@@ -46,4 +61,10 @@ impl Page {
             Self::Named
         }
     }
+}
+
+/// Permits a request for a model to the holder of a key.
+pub(super) fn for_model(key: &Key, model: &str) -> Result<()> {
+    let refused = || Error::Forbidden(format!("the key {} is not for the model {}", quote(&key.name), quote(model)));
+    if key.is_for(model) { Ok(()) } else { Err(refused()) }
 }

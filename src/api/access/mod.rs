@@ -1,17 +1,29 @@
 //! Access: who a caller is and what they may do. HTTP and gRPC both ask here, each time naming the
 //! action, so that there is one table of rules for all protocols.
 //!
-//! Today's callers are told apart by their address alone. No request header is logged, so nothing here
-//! needs tower-http's `SensitiveHeadersLayer`.
+//! A server with a file of keys asks for a key before it routes a request, and reads what the request needs
+//! from [`Rule`]. One without tells callers apart by their address. No request header is logged, so nothing
+//! here needs tower-http's `SensitiveHeadersLayer`.
 
 mod caller;
+mod ring;
+mod rules;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
 
 pub(super) use caller::Caller;
+pub use ring::KeyRing;
+pub(super) use rules::Rule;
 
-use caller::Page;
+use caller::{Page, for_model};
+use rules::Model;
 
-use crate::config::Callers;
+use crate::config::{Callers, HttpConfig};
 use crate::error::{Error, Result};
+use crate::ids::quote;
+use crate::keys::{Key, Scope, permits};
 
 /// An action that is not open to everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,36 +44,94 @@ pub(super) enum Action {
     UseSharedMemory,
 }
 
-/// The rules of this server.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Access {
-    admin: Callers,
-    feedback: Callers,
-}
-
-impl Access {
-    pub(super) fn new(admin: Callers, feedback: Callers) -> Self {
-        Self { admin, feedback }
-    }
-
-    /// Permits an action to a caller.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`] with the reason and the setting that decides.
-    pub(super) fn permit(self, caller: Caller, action: Action) -> Result<()> {
-        match action {
-            Action::ChangeModels
-            | Action::ReadAudit
-            | Action::ChangeSettings
-            | Action::AcknowledgeAlarms
-            | Action::UseSharedMemory => permit(self.admin, "the admin API", "--admin", caller),
-            Action::SendFeedback => permit(self.feedback, "feedback", "--feedback", caller),
-            Action::UsePredictions => permit(self.feedback, "the record of predictions", "--feedback", caller),
+impl Action {
+    /// Returns the scope of the keys that may.
+    fn scope(self) -> Scope {
+        match self {
+            Self::ChangeModels
+            | Self::ReadAudit
+            | Self::ChangeSettings
+            | Self::AcknowledgeAlarms
+            | Self::UseSharedMemory => Scope::Admin,
+            Self::SendFeedback | Self::UsePredictions => Scope::Feedback,
         }
     }
 }
 
-fn permit(callers: Callers, what: &str, setting: &str, caller: Caller) -> Result<()> {
+/// The rules of this server; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    admin: Callers,
+    feedback: Callers,
+    /// What callers without a key may do where there are keys.
+    anonymous: Arc<[Scope]>,
+    keys: Option<Arc<KeyRing>>,
+}
+
+impl Access {
+    pub(super) fn new(http: &HttpConfig, keys: Option<Arc<KeyRing>>) -> Self {
+        Self { admin: http.admin, feedback: http.feedback, anonymous: http.anonymous.clone().into(), keys }
+    }
+
+    /// Admits a request by its head, and returns the key that it shows. Without a file of keys everybody is
+    /// admitted, and [`Self::permit`] decides.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when a key is needed and none that is valid is shown; [`Error::Forbidden`] when
+    /// the key is for something else; [`Error::Malformed`] for more than one key.
+    pub(super) fn admit(&self, rule: Rule<'_>, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
+        let (Some(ring), Some(scope)) = (&self.keys, rule.scope) else { return Ok(None) };
+        let Some(key) = ring.shown(headers)? else {
+            if permits(&self.anonymous, scope) {
+                return Ok(None);
+            }
+            let needed = "this server asks for a key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"";
+            return Err(Error::Unauthenticated(format!("{needed} with the scope {scope}")));
+        };
+        if !permits(&key.scopes, scope) {
+            let (name, has) = (quote(&key.name), key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>());
+            let has = has.join(", ");
+            return Err(Error::Forbidden(format!("the key {name} has the scope {has}; this needs {scope}")));
+        }
+        match rule.model {
+            Model::Named(model) => for_model(&key, model)?,
+            Model::None if key.models.is_some() => {
+                let name = quote(&key.name);
+                return Err(Error::Forbidden(format!(
+                    "the key {name} is for some models only, and the path names none; ask /models/{{model}}/predict"
+                )));
+            }
+            Model::None | Model::InMessage => {}
+        }
+        Ok(Some(key))
+    }
+
+    /// Permits an action to a caller: to one with a key by its scopes, to others by their address.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] with the reason and the setting that decides.
+    pub(super) fn permit(&self, caller: &Caller, action: Action) -> Result<()> {
+        let (callers, what, setting) = match action {
+            Action::ChangeModels
+            | Action::ReadAudit
+            | Action::ChangeSettings
+            | Action::AcknowledgeAlarms
+            | Action::UseSharedMemory => (self.admin, "the admin API", "--admin"),
+            Action::SendFeedback => (self.feedback, "feedback", "--feedback"),
+            Action::UsePredictions => (self.feedback, "the record of predictions", "--feedback"),
+        };
+        match &caller.key {
+            Some(key) if callers != Callers::Off => {
+                let scope = action.scope();
+                let refused = || Error::Forbidden(format!("the key {} lacks the scope {scope}", quote(&key.name)));
+                if permits(&key.scopes, scope) { Ok(()) } else { Err(refused()) }
+            }
+            _ => permit(callers, what, setting, caller),
+        }
+    }
+}
+
+fn permit(callers: Callers, what: &str, setting: &str, caller: &Caller) -> Result<()> {
     let forbidden = |reason: &str| Err(Error::Forbidden(format!("{what} {reason}")));
     match callers {
         Callers::Off => {
@@ -94,7 +164,8 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         let peer = peer.map(|address| Peer::new(address.parse().unwrap()));
-        let permitted = Access::new(admin, Callers::Off).permit(Caller::new(peer, &headers), Action::ChangeModels);
+        let access = Access { admin, feedback: Callers::Off, anonymous: [].into(), keys: None };
+        let permitted = access.permit(&Caller::new(peer, None, &headers), Action::ChangeModels);
         assert!(permitted.is_ok() || matches!(permitted, Err(Error::Forbidden(_))));
         permitted.is_ok()
     }

@@ -42,6 +42,6 @@ impl Call {
 
     /// Returns the caller.
     pub(super) fn caller(&self) -> Caller {
-        Caller::new(self.arrival.peer, self.metadata.as_ref())
+        Caller::new(self.arrival.peer, self.arrival.key.clone(), self.metadata.as_ref())
     }
 }

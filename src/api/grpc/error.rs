@@ -22,6 +22,7 @@ fn code(kind: Kind) -> Code {
         Kind::Cancelled => Code::Cancelled,
         Kind::Conflict => Code::FailedPrecondition,
         Kind::StorageFull => Code::ResourceExhausted,
+        Kind::Unauthenticated => Code::Unauthenticated,
         Kind::Forbidden => Code::PermissionDenied,
         Kind::Internal => Code::Internal,
     }

@@ -45,6 +45,7 @@ use self::pb::tensorflow::serving::model_service_server::ModelServiceServer;
 use self::pb::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use self::target::{Shape, Target};
 use self::timeout::Deadline;
+use super::access::Rule;
 use super::exchange::{Exchange, MAX_PATH_CHARS, contain};
 use super::peer::Peer;
 use super::state::ApiState;
@@ -109,7 +110,6 @@ impl Services {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let exchange = Exchange::begin(request.headers(), self.0.state.tracer());
-        request.extensions_mut().insert(exchange.arrival(peer));
         let uri = request.uri().clone();
         let target = Target::of(uri.path());
         let mut counted = Counted::new(self.0.state.clone(), target.protocol(), exchange.start());
@@ -117,8 +117,14 @@ impl Services {
             counted.end(Code::InvalidArgument as i32);
             return unsupported();
         }
+        let admitted = self.0.state.access().admit(Rule::grpc(uri.path()), request.headers());
+        let admitted = admitted.map_err(Status::from).map(|key| {
+            request.extensions_mut().insert(exchange.arrival(peer, key));
+            request
+        });
         let (cut, is_cut) = (target.shape() == Shape::Stream).then(oneshot::channel).unzip();
-        let (mut response, end) = match self.prepare(request, target, exchange.start(), is_cut) {
+        let prepared = admitted.and_then(|request| self.prepare(request, target, exchange.start(), is_cut));
+        let (mut response, end) = match prepared {
             Ok((request, deadline)) => self.run(request, target, deadline).await,
             Err(status) => (status.into_http(), None),
         };

@@ -163,7 +163,7 @@ pub(super) async fn promote(
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<AliasAnswer> {
-    state.access().permit(caller, Action::ChangeModels)?;
+    state.access().permit(&caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Promotion { alias, version, expected } = read(&state, request).await?;
     let outcome = state.manager().promote(model.clone(), alias.clone(), version, expected).await;
@@ -185,7 +185,7 @@ pub(super) async fn rollback(
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<AliasAnswer> {
-    state.access().permit(caller, Action::ChangeModels)?;
+    state.access().permit(&caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Rollback { alias } = read(&state, request).await?;
     let outcome = state.manager().rollback(model.clone(), alias.clone()).await;
@@ -209,7 +209,7 @@ pub(super) async fn load(
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<VersionsAnswer> {
-    state.access().permit(caller, Action::ChangeModels)?;
+    state.access().permit(&caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().load(model.clone(), version)).await;
@@ -233,7 +233,7 @@ pub(super) async fn unload(
     Path(model): Path<String>,
     request: Body_,
 ) -> Answer<VersionsAnswer> {
-    state.access().permit(caller, Action::ChangeModels)?;
+    state.access().permit(&caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().unload(model.clone(), version)).await;
@@ -255,7 +255,7 @@ pub(super) async fn audit(
     State(state): State<ApiState>,
     query: std::result::Result<Query<AuditQuery>, QueryRejection>,
 ) -> Answer<AuditAnswer> {
-    state.access().permit(caller, Action::ReadAudit)?;
+    state.access().permit(&caller, Action::ReadAudit)?;
     let limit = match query {
         Ok(Query(AuditQuery { limit })) => limit.unwrap_or(100),
         Err(rejection) => {

@@ -102,7 +102,7 @@ pub(super) async fn acknowledge(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> std::result::Result<Json<Alarm>, ApiError> {
-    state.access().permit(caller, Action::AcknowledgeAlarms)?;
+    state.access().permit(&caller, Action::AcknowledgeAlarms)?;
     let (parts, body) = request.into_parts();
     let body = read_body(&state, &parts.headers, body).await?;
     let AcknowledgeBody { who, why } = serde_json::from_slice(&body.bytes).map_err(|error| {

@@ -11,7 +11,8 @@ use crate::ids::RequestId;
 
 /// Returns the caller of a request.
 pub(super) fn caller_of(parts: &Parts) -> Caller {
-    Caller::new(Arrival::of(&parts.extensions).peer, &parts.headers)
+    let Arrival { peer, key, .. } = Arrival::of(&parts.extensions);
+    Caller::new(peer, key, &parts.headers)
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

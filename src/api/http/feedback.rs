@@ -48,7 +48,7 @@ pub(super) async fn send(
     State(state): State<ApiState>,
     request: Request<Body>,
 ) -> std::result::Result<Response, ApiError> {
-    state.access().permit(caller, Action::SendFeedback)?;
+    state.access().permit(&caller, Action::SendFeedback)?;
     let watch = state.watch()?;
     let reader = Reader { state: &state, watch };
     let (head, body) = request.into_parts();

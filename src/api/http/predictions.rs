@@ -219,7 +219,7 @@ async fn asked(
     id: String,
     query: std::result::Result<Query<PredictionParameters>, QueryRejection>,
 ) -> Result<(&Watch, PredictionQuery)> {
-    state.access().permit(caller, Action::UsePredictions)?;
+    state.access().permit(&caller, Action::UsePredictions)?;
     let watch = state.watch()?;
     let Query(query) = query.map_err(|rejection| {
         Error::Malformed(format!("the query cannot be read: {}", shortened(&rejection.body_text())))

@@ -8,14 +8,16 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::response::IntoResponse as _;
 use axum::{BoxError, Extension, Router};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tower::{Service, ServiceExt};
 
+use crate::api::access::Rule;
 use crate::api::dialect::Dialect;
-use crate::api::error;
+use crate::api::error::{self, ApiError};
 use crate::api::exchange::{Exchange, MAX_PATH_CHARS, contain};
 use crate::api::peer::Peer;
 use crate::api::state::ApiState;
@@ -46,8 +48,15 @@ impl HttpApi {
         let exchange = Exchange::begin(request.headers(), state.tracer());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let path = uri.path();
-        request.extensions_mut().insert(exchange.arrival(peer));
-        let routed = contain(router.oneshot(request)).await;
+        let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let admitted = state.access().admit(Rule::http(&method, path, preflight), request.headers());
+        let routed = match admitted {
+            Ok(key) => {
+                request.extensions_mut().insert(exchange.arrival(peer, key));
+                contain(router.oneshot(request)).await
+            }
+            Err(error) => Some(Ok(ApiError(error).into_response())),
+        };
         let mut response = match routed {
             Some(Ok(response)) => response,
             Some(Err(never)) => match never {},

@@ -6,6 +6,7 @@ mod http;
 mod image_formats;
 mod images;
 mod inputs;
+mod keys;
 mod named_inputs;
 mod oip_infer;
 mod oip_server;

@@ -108,7 +108,7 @@ async fn other_origins_are_let_in_only_when_asked() {
     {
         assert_eq!(answer.headers["access-control-allow-origin"], "*");
         assert_eq!(answer.headers["access-control-allow-methods"], "POST, GET");
-        assert_eq!(answer.headers["access-control-allow-headers"], "Content-Type");
+        assert_eq!(answer.headers["access-control-allow-headers"], "Content-Type, Authorization, X-API-Key");
     }
     assert_eq!(app.send(preflight("/v1/models/m:predict")).await.status, 200);
     // Nothing that changes the server is opened.

@@ -54,11 +54,12 @@ async fn infer(
 ) -> Result<ModelInferResponse, Status> {
     let held = hold(state, &message)?;
     let begun = Instant::now();
+    call.caller().may_ask(&message.model_name)?;
     let servable = oip::resolve(state, &message.model_name, &message.model_version)?;
     let request = request::parse(message, call.deadline())?;
     if request.uses_shared_memory() {
         // It belongs to programs on this machine.
-        state.access().permit(call.caller(), Action::UseSharedMemory)?;
+        state.access().permit(&call.caller(), Action::UseSharedMemory)?;
     }
     let context = RequestContext { request_id: id.clone(), ..call.context(Protocol::OipGrpc) };
     let response = oip::infer(state, context, &servable, request).await?;
@@ -83,7 +84,8 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
-        let ModelReadyRequest { name, version } = request.into_inner();
+        let (call, ModelReadyRequest { name, version }) = Call::split(request);
+        call.caller().may_ask(&name)?;
         let ready = match oip::resolve(&self.0, &name, &version) {
             Ok(_) => true,
             // As Triton has it, a model that is not there is one that is not ready.
@@ -103,7 +105,8 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
-        let ModelMetadataRequest { name, version } = request.into_inner();
+        let (call, ModelMetadataRequest { name, version }) = Call::split(request);
+        call.caller().may_ask(&name)?;
         Ok(Response::new(response::metadata(oip::model_metadata(&self.0, &name, &version)?)))
     }
 
@@ -121,7 +124,8 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
-        let ModelConfigRequest { name, version } = request.into_inner();
+        let (call, ModelConfigRequest { name, version }) = Call::split(request);
+        call.caller().may_ask(&name)?;
         let config = config::config(oip::model_config(&self.0, &name, &version)?);
         Ok(Response::new(ModelConfigResponse { config: Some(config) }))
     }
@@ -145,7 +149,7 @@ impl GrpcInferenceService for Inference {
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answer<RepositoryModelLoadResponse> {
         let (call, message) = Call::split(request);
-        self.0.access().permit(call.caller(), Action::ChangeModels)?;
+        self.0.access().permit(&call.caller(), Action::ChangeModels)?;
         only_repository(&message.repository_name)?;
         let parameters = settings::repository_parameters(message.parameters)?;
         oip::load(&self.0, call.id().clone(), &message.model_name, parameters).await?;
@@ -157,7 +161,7 @@ impl GrpcInferenceService for Inference {
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
         let (call, message) = Call::split(request);
-        self.0.access().permit(call.caller(), Action::ChangeModels)?;
+        self.0.access().permit(&call.caller(), Action::ChangeModels)?;
         only_repository(&message.repository_name)?;
         let parameters = settings::repository_parameters(message.parameters)?;
         oip::unload(&self.0, call.id().clone(), &message.model_name, parameters).await?;
@@ -169,7 +173,7 @@ impl GrpcInferenceService for Inference {
         request: Request<SystemSharedMemoryStatusRequest>,
     ) -> Answer<SystemSharedMemoryStatusResponse> {
         let (call, message) = Call::split(request);
-        self.0.access().permit(call.caller(), Action::UseSharedMemory)?;
+        self.0.access().permit(&call.caller(), Action::UseSharedMemory)?;
         let regions = self.0.regions().status(named(&message.name))?;
         let regions = regions.into_iter().map(|region| (region.name.clone(), settings::region(region))).collect();
         Ok(Response::new(SystemSharedMemoryStatusResponse { regions }))
@@ -180,7 +184,7 @@ impl GrpcInferenceService for Inference {
         request: Request<SystemSharedMemoryRegisterRequest>,
     ) -> Answer<SystemSharedMemoryRegisterResponse> {
         let (call, message) = Call::split(request);
-        self.0.access().permit(call.caller(), Action::UseSharedMemory)?;
+        self.0.access().permit(&call.caller(), Action::UseSharedMemory)?;
         self.0.regions().register(&message.name, &message.key, message.offset, message.byte_size)?;
         Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
     }
@@ -190,7 +194,7 @@ impl GrpcInferenceService for Inference {
         request: Request<SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<SystemSharedMemoryUnregisterResponse> {
         let (call, message) = Call::split(request);
-        self.0.access().permit(call.caller(), Action::UseSharedMemory)?;
+        self.0.access().permit(&call.caller(), Action::UseSharedMemory)?;
         self.0.regions().unregister(named(&message.name))?;
         Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
     }

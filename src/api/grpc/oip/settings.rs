@@ -61,7 +61,7 @@ pub(super) fn trace(state: &ApiState, call: &Call, message: TraceSettingRequest)
     let settings = if message.settings.is_empty() {
         state.traces().settings(model.as_ref())
     } else {
-        state.access().permit(call.caller(), Action::ChangeSettings)?;
+        state.access().permit(&call.caller(), Action::ChangeSettings)?;
         let change = message.settings.into_iter().map(|(key, setting)| {
             let values = setting.value;
             (key, (!values.is_empty()).then_some(values))
@@ -90,7 +90,7 @@ pub(super) fn logging(state: &ApiState, call: &Call, message: LogSettingsRequest
     let settings = if message.settings.is_empty() {
         oip::logging_settings(state)
     } else {
-        state.access().permit(call.caller(), Action::ChangeSettings)?;
+        state.access().permit(&call.caller(), Action::ChangeSettings)?;
         let parameter = |(key, value): (String, log_settings_request::SettingValue)| {
             let value = match value.parameter_choice {
                 Some(LogRequestChoice::BoolParam(value)) => Parameter::Bool(value),

@@ -78,7 +78,9 @@ impl Models {
 #[tonic::async_trait]
 impl ModelService for Models {
     async fn get_model_status(&self, request: Request<GetModelStatusRequest>) -> Answer<GetModelStatusResponse> {
-        let spec = model_spec(request.into_inner().model_spec)?;
+        let (call, message) = Call::split(request);
+        let spec = model_spec(message.model_spec)?;
+        call.caller().may_ask(&spec.name)?;
         let statuses = version_statuses(&self.0.predictor().catalog(), &spec)?;
         let status = |status: crate::api::tfs::VersionStatus| ModelVersionStatus {
             version: i64::try_from(status.version).unwrap_or(i64::MAX),
@@ -93,7 +95,7 @@ impl ModelService for Models {
         request: Request<ReloadConfigRequest>,
     ) -> Answer<ReloadConfigResponse> {
         let (call, message) = Call::split(request);
-        self.0.access().permit(call.caller(), Action::ChangeModels)?;
+        self.0.access().permit(&call.caller(), Action::ChangeModels)?;
         self.reload(&call, listed(message.config)?).await?;
         let status = Some(StatusProto { error_code: 0, error_message: String::new() });
         Ok(Response::new(ReloadConfigResponse { status, metric: Vec::new() }))

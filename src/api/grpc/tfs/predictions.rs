@@ -40,6 +40,13 @@ pub(in crate::api::grpc) struct Predictions(ApiState);
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 
+/// Returns the version that a call asks for, if the caller may ask it.
+fn resolve(state: &ApiState, call: &Call, spec: Option<tf::serving::ModelSpec>) -> Result<Arc<Servable>> {
+    let spec = model_spec(spec)?;
+    call.caller().may_ask(&spec.name)?;
+    spec.resolve(state.predictor())
+}
+
 impl Predictions {
     pub(in crate::api::grpc) fn new(state: ApiState) -> Self {
         Self(state)
@@ -64,7 +71,7 @@ impl PredictionService for Predictions {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let (call, message) = Call::split(request);
         let held = hold(&self.0, &message)?;
-        let servable = model_spec(message.model_spec)?.resolve(self.0.predictor())?;
+        let servable = resolve(&self.0, &call, message.model_spec)?;
         let wanted = wanted(&servable, &message.output_filter)?;
         let input = predict_input(&servable, message.inputs, self.0.settings().max_body_bytes)?;
         let inference = self.run(&call, &servable, input).await?;
@@ -81,7 +88,7 @@ impl PredictionService for Predictions {
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
         let (call, message) = Call::split(request);
         let _held = hold(&self.0, &message)?;
-        let servable = model_spec(message.model_spec)?.resolve(self.0.predictor())?;
+        let servable = resolve(&self.0, &call, message.model_spec)?;
         classification_output(&servable)?;
         let input = Self::examples(&servable, message.input)?;
         let inference = self.run(&call, &servable, input).await?;
@@ -92,7 +99,7 @@ impl PredictionService for Predictions {
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
         let (call, message) = Call::split(request);
         let _held = hold(&self.0, &message)?;
-        let servable = model_spec(message.model_spec)?.resolve(self.0.predictor())?;
+        let servable = resolve(&self.0, &call, message.model_spec)?;
         regression_output(servable.signature())?;
         let input = Self::examples(&servable, message.input)?;
         let inference = self.run(&call, &servable, input).await?;
@@ -116,6 +123,7 @@ impl PredictionService for Predictions {
                 "All ModelSpecs in a MultiInferenceRequest must access the same model.",
             ));
         }
+        call.caller().may_ask(&spec.name)?;
         let servable = spec.resolve(self.0.predictor())?;
         for (_, method) in &tasks {
             match method.as_str() {
@@ -143,7 +151,7 @@ impl PredictionService for Predictions {
 
     async fn get_model_metadata(&self, request: Request<GetModelMetadataRequest>) -> Answer<GetModelMetadataResponse> {
         const FIELD: &str = "signature_def";
-        let message = request.into_inner();
+        let (call, message) = Call::split(request);
         if message.metadata_field.is_empty() {
             return Err(Status::invalid_argument("GetModelMetadataRequest must specify at least one metadata_field"));
         }
@@ -151,7 +159,7 @@ impl PredictionService for Predictions {
             let other = quote(other);
             return Err(Status::invalid_argument(format!("Metadata field {other} is not supported")));
         }
-        let servable = model_spec(message.model_spec)?.resolve(self.0.predictor())?;
+        let servable = resolve(&self.0, &call, message.model_spec)?;
         let ours = signature_def(servable.signature());
         let tensors = |tensors: BTreeMap<String, TensorInfo>| {
             tensors.into_iter().map(|(name, info)| (name, tensor_info(info))).collect()

@@ -53,7 +53,7 @@ async fn answer(state: &ApiState, model: &str, version: &str, request: Request) 
     let mut asked = off_reactor(bytes.len(), move || InferBody::read(&bytes, json_bytes, &reader)).await?;
     if asked.request.uses_shared_memory() {
         // It belongs to programs on this machine.
-        state.access().permit(caller_of(&parts), Action::UseSharedMemory)?;
+        state.access().permit(&caller_of(&parts), Action::UseSharedMemory)?;
     }
     if let Some(timeout) = timeout_of(&parts.headers)? {
         asked.request.parameters.limit(timeout);

@@ -32,7 +32,7 @@ pub(super) async fn load(
     Path(model): Path<String>,
     request: Request,
 ) -> std::result::Result<(), ApiError> {
-    state.access().permit(caller, Action::ChangeModels)?;
+    state.access().permit(&caller, Action::ChangeModels)?;
     let parameters = parameters(read_object(&state, request).await?)?;
     Ok(oip::load(&state, id, &model, parameters).await?)
 }
@@ -44,7 +44,7 @@ pub(super) async fn unload(
     Path(model): Path<String>,
     request: Request,
 ) -> std::result::Result<(), ApiError> {
-    state.access().permit(caller, Action::ChangeModels)?;
+    state.access().permit(&caller, Action::ChangeModels)?;
     let parameters = parameters(read_object(&state, request).await?)?;
     Ok(oip::unload(&state, id, &model, parameters).await?)
 }

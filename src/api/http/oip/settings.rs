@@ -24,7 +24,7 @@ pub(super) async fn set_trace(
     State(state): State<ApiState>,
     request: Request,
 ) -> Answer<TraceSettings> {
-    state.access().permit(caller, Action::ChangeSettings)?;
+    state.access().permit(&caller, Action::ChangeSettings)?;
     let change = trace_change(read_object(&state, request).await?)?;
     Ok(Json(state.traces().change(None, change)?))
 }
@@ -40,7 +40,7 @@ pub(super) async fn set_model_trace(
     Path(model): Path<String>,
     request: Request,
 ) -> Answer<TraceSettings> {
-    state.access().permit(caller, Action::ChangeSettings)?;
+    state.access().permit(&caller, Action::ChangeSettings)?;
     let model = known(&state, &model)?;
     let change = trace_change(read_object(&state, request).await?)?;
     Ok(Json(state.traces().change(Some(&model), change)?))
@@ -75,7 +75,7 @@ pub(super) async fn set_logging(
     State(state): State<ApiState>,
     request: Request,
 ) -> Answer<LogSettings> {
-    state.access().permit(caller, Action::ChangeSettings)?;
+    state.access().permit(&caller, Action::ChangeSettings)?;
     let body = read_object(&state, request).await?;
     let parameter = |(key, value): (String, Value)| {
         let value = match value {

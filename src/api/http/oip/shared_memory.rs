@@ -15,7 +15,7 @@ use crate::error::Error;
 type Answer<T> = Result<T, ApiError>;
 
 pub(super) async fn status(caller: Caller, State(state): State<ApiState>) -> Answer<Json<Vec<RegionStatus>>> {
-    state.access().permit(caller, Action::UseSharedMemory)?;
+    state.access().permit(&caller, Action::UseSharedMemory)?;
     Ok(Json(state.regions().status(None)?))
 }
 
@@ -24,7 +24,7 @@ pub(super) async fn region_status(
     State(state): State<ApiState>,
     Path(region): Path<String>,
 ) -> Answer<Json<Vec<RegionStatus>>> {
-    state.access().permit(caller, Action::UseSharedMemory)?;
+    state.access().permit(&caller, Action::UseSharedMemory)?;
     Ok(Json(state.regions().status(Some(&region))?))
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn register(
     Path(region): Path<String>,
     request: Request,
 ) -> Answer<()> {
-    state.access().permit(caller, Action::UseSharedMemory)?;
+    state.access().permit(&caller, Action::UseSharedMemory)?;
     let body = read_object(&state, request).await?;
     let missing = |key: &str, what: &str| Error::Malformed(format!("\"{key}\" must be {what}"));
     let number = |key: &str| match body.get(key) {
@@ -48,7 +48,7 @@ pub(super) async fn register(
 }
 
 pub(super) async fn unregister(caller: Caller, State(state): State<ApiState>) -> Answer<()> {
-    state.access().permit(caller, Action::UseSharedMemory)?;
+    state.access().permit(&caller, Action::UseSharedMemory)?;
     Ok(state.regions().unregister(None)?)
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn unregister_region(
     State(state): State<ApiState>,
     Path(region): Path<String>,
 ) -> Answer<()> {
-    state.access().permit(caller, Action::UseSharedMemory)?;
+    state.access().permit(&caller, Action::UseSharedMemory)?;
     Ok(state.regions().unregister(Some(&region))?)
 }
 

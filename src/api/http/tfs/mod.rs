@@ -74,7 +74,10 @@ fn respond(json: Vec<u8>) -> Response {
 fn allow_other_origins(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Content-Type, Authorization, X-API-Key"),
+    );
 }
 
 async fn answer(state: &ApiState, path: &str, request: Request) -> Result<Vec<u8>> {

@@ -1,0 +1,190 @@
+//! `weir keys`: the file of API keys.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::keys::{self, Key, Scope, Secret, Table};
+
+/// Makes, lists and revokes the keys that callers of a server need.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  weir keys new shop --scopes predict,feedback
+  weir keys new scraper --scopes metrics --expires-days 365
+  weir serve --keys keys.toml
+  curl -H \"Authorization: Bearer $KEY\" --data-binary @data/seven.png http://127.0.0.1:8080/predict
+  weir keys revoke shop
+
+Scopes: predict (ask models, read what there is), feedback (say what was right, see and erase records of
+predictions), read (models, quality, pages), metrics (scrape /metrics), admin (everything).
+The file holds digests only: a secret is shown once. A running server sees a change within a second.
+Commands that talk to a server show the key in the environment variable WEIR_API_KEY.")]
+pub(super) struct KeysArgs {
+    #[command(subcommand)]
+    action: Action,
+    /// The file of keys
+    #[arg(long, env = "WEIR_KEYS", value_name = "FILE", default_value = "keys.toml", global = true)]
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a key, add it to the file and print its secret
+    New {
+        /// A name, by which the key is listed and revoked
+        name: String,
+        /// What it may do: predict, feedback, read, metrics, admin
+        #[arg(long, value_name = "SCOPE", value_delimiter = ',', required = true)]
+        scopes: Vec<Scope>,
+        /// The models that it is for; a name may end in * [default: all]
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        models: Option<Vec<String>>,
+        /// Days until it is refused [default: never]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        expires_days: Option<u32>,
+    },
+    /// List the keys
+    List,
+    /// Take a key out of the file
+    Revoke { name: String },
+}
+
+pub(super) fn run(args: &KeysArgs) -> Result<ExitCode> {
+    match &args.action {
+        Action::New { name, scopes, models, expires_days } => {
+            let expires = expires_days.map(|days| Timestamp::now() + SignedDuration::from_hours(24 * i64::from(days)));
+            let secret = Secret::new();
+            let expires = expires.map(moment).transpose()?;
+            let key = Table { name, sha256: &secret.sha256, scopes, models: models.as_deref(), expires };
+            replace(&args.file, &keys::with_key(&current(&args.file)?.unwrap_or_default(), &key)?)?;
+            let text = if args.json {
+                format!("{}\n", json!({"name": name, "key": secret.text}))
+            } else {
+                eprintln!("The secret of {name:?}, which is shown only now; the file keeps a digest of it:");
+                format!("{}\n", secret.text)
+            };
+            super::print(&text)?;
+        }
+        Action::List => {
+            let keys = keys::parse(&keys::text_of(&args.file)?)?;
+            super::print(&if args.json { as_json(&keys) } else { table(&keys, Timestamp::now()) })?;
+        }
+        Action::Revoke { name } => {
+            let text = current(&args.file)?.unwrap_or_default();
+            replace(&args.file, &keys::without_key(&text, name)?)?;
+            let text = if args.json { format!("{}\n", json!({"revoked": name})) } else { format!("revoked {name}\n") };
+            super::print(&text)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns a moment as TOML has it, in whole seconds.
+fn moment(at: Timestamp) -> Result<toml::value::Datetime> {
+    let text = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    text.parse().map_err(|error| Error::internal("a moment could not be written", error))
+}
+
+/// Returns the text of the file; `None` if there is none.
+fn current(file: &Path) -> Result<Option<String>> {
+    match fs::metadata(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        _ => keys::text_of(file).map(Some),
+    }
+}
+
+/// Puts a text in the place of the file, whole or not at all. Its mode stays; a new file is its owner's alone.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    // A link stays a link: what it leads to is replaced.
+    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let mode = fs::metadata(&target).map_or(0o600, |metadata| metadata.permissions().mode());
+    let mut staged = target.clone().into_os_string();
+    staged.push(format!(".{}.new", std::process::id()));
+    let staged = PathBuf::from(staged);
+    let write = || {
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+        out.set_permissions(fs::Permissions::from_mode(mode))?;
+        out.write_all(text.as_bytes())?;
+        out.sync_all()?;
+        fs::rename(&staged, &target)
+    };
+    let written = write();
+    if written.is_err() {
+        drop(fs::remove_file(&staged));
+    }
+    written.map_err(Error::io("write", file))
+}
+
+fn as_json(keys: &[Key]) -> String {
+    let key = |key: &Key| {
+        json!({
+            "name": key.name,
+            "scopes": key.scopes,
+            "models": key.models,
+            "expires": key.expires.map(|expires| expires.to_string()),
+        })
+    };
+    format!("{:#}\n", json!({"keys": keys.iter().map(key).collect::<Vec<_>>()}))
+}
+
+fn table(keys: &[Key], now: Timestamp) -> String {
+    let mut rows = vec![["NAME", "SCOPES", "MODELS", "EXPIRES"].map(str::to_owned)];
+    rows.extend(keys.iter().map(|key| {
+        let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
+        let models = key.models.as_ref().map_or_else(|| "all".to_owned(), |models| models.join(","));
+        let expires = match key.expires {
+            None => "never".to_owned(),
+            Some(expires) if key.has_expired(now) => format!("{expires} (over)"),
+            Some(expires) => expires.to_string(),
+        };
+        [key.name.clone(), scopes.join(","), models, expires]
+    }));
+    super::models::aligned(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_its_owners_alone_and_keeps_its_mode_and_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("keys.toml"), folder.path().join("link.toml"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        replace(&file, "a").unwrap();
+        assert_eq!(mode(&file), 0o600);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace(&link, "b").unwrap();
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode(&file)), ("b", 0o640));
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn the_table_says_what_is_over() {
+        let key = Key {
+            name: "shop".into(),
+            sha256: [0; 32],
+            scopes: vec![Scope::Predict, Scope::Feedback],
+            models: Some(vec!["mnist-*".into()]),
+            expires: Some(Timestamp::UNIX_EPOCH),
+        };
+        let lines = table(&[key], Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            lines,
+            "NAME  SCOPES            MODELS   EXPIRES\n\
+             shop  predict,feedback  mnist-*  1970-01-01T00:00:00Z (over)\n"
+        );
+    }
+}

@@ -1,0 +1,463 @@
+//! API keys as a file has them: who may do what.
+//!
+//! The file is TOML and holds the SHA-256 of each key, never the key:
+//!
+//! ```toml
+//! [[key]]
+//! name = "web shop"
+//! sha256 = "…64 hexadecimal digits…"
+//! scopes = ["predict", "feedback"]
+//! expires = 2027-06-30T00:00:00Z   # optional
+//! ```
+//!
+//! `models = ["mnist-*", "prices"]` limits a key to the models with these names; a name may end in `*`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+use crate::ids::quote;
+
+/// How every key begins, so that scanners of repositories find one that leaked.
+const PREFIX: &str = "weir_";
+/// Random bytes of a key.
+const KEY_BYTES: usize = 32;
+/// The largest file of keys that is read: 10,000 keys and more.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+const MAX_NAME_CHARS: usize = 100;
+
+/// What a key, or a caller without one, may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Ask models, and read what models there are.
+    Predict,
+    /// Say what was right about predictions; see and erase what is kept of them.
+    Feedback,
+    /// Read what models there are and how good they are, and see the pages.
+    Read,
+    /// Scrape the metrics.
+    Metrics,
+    /// Everything.
+    Admin,
+}
+
+impl Scope {
+    /// All scopes, weakest first.
+    pub const ALL: [Self; 5] = [Self::Predict, Self::Feedback, Self::Read, Self::Metrics, Self::Admin];
+
+    /// Returns the name that files and settings have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Predict => "predict",
+            Self::Feedback => "feedback",
+            Self::Read => "read",
+            Self::Metrics => "metrics",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|scope| scope.name() == text);
+        found.ok_or_else(|| format!("expected {}, got {}", Self::ALL.map(Self::name).join(", "), quote(text)))
+    }
+}
+
+/// Returns true if somebody with these scopes may do what `wanted` names.
+pub fn permits(scopes: &[Scope], wanted: Scope) -> bool {
+    scopes.contains(&wanted)
+        || scopes.contains(&Scope::Admin)
+        || (wanted == Scope::Read && scopes.contains(&Scope::Predict))
+}
+
+/// A key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The name by which people know it.
+    pub name: String,
+    /// The SHA-256 of the secret.
+    pub sha256: [u8; 32],
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The models that it is for, each a name or the beginning of names and `*`; `None` for all.
+    pub models: Option<Vec<String>>,
+    /// The moment from which it is refused.
+    pub expires: Option<Timestamp>,
+}
+
+impl Key {
+    /// Returns true if the key is for a model of this name.
+    pub fn is_for(&self, model: &str) -> bool {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(beginning) => model.starts_with(beginning),
+            None => model == pattern,
+        };
+        self.models.as_ref().is_none_or(|models| models.iter().any(fits))
+    }
+
+    /// Returns true if the key has expired at a moment.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
+    }
+}
+
+/// The keys of a file, found by their secrets.
+#[derive(Debug, Default)]
+pub struct Keys {
+    by_digest: HashMap<[u8; 32], Arc<Key>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    key: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    sha256: String,
+    scopes: Vec<Scope>,
+    models: Option<Vec<String>>,
+    expires: Option<toml::value::Datetime>,
+}
+
+impl Keys {
+    /// Reads a file of keys.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key at fault.
+    pub fn read(path: &Path) -> Result<Self> {
+        let keys = parse(&text_of(path)?)?;
+        Ok(Self { by_digest: keys.into_iter().map(|key| (key.sha256, Arc::new(key))).collect() })
+    }
+
+    /// Returns the key with this secret.
+    ///
+    /// It is looked up by its digest: the time that takes says nothing about the secrets of others.
+    pub fn find(&self, secret: &[u8]) -> Option<&Arc<Key>> {
+        self.by_digest.get(&<[u8; 32]>::from(Sha256::digest(secret)))
+    }
+
+    /// Returns the number of keys.
+    pub fn len(&self) -> usize {
+        self.by_digest.len()
+    }
+
+    /// Returns true if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_digest.is_empty()
+    }
+}
+
+/// Returns the text of a file of keys.
+///
+/// # Errors
+/// [`Error::Config`] when it cannot be read or is too large.
+pub fn text_of(path: &Path) -> Result<String> {
+    let unreadable = |error: std::io::Error| refuse(format!("the file cannot be read: {error}"));
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(refuse("expected a plain file".into()));
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(refuse(format!("the file has {} bytes; at most {MAX_FILE_BYTES} are read", metadata.len())));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+/// Reads the text of a file of keys, in its order.
+///
+/// # Errors
+/// [`Error::Config`] naming the key at fault.
+pub fn parse(text: &str) -> Result<Vec<Key>> {
+    // The parser's longer message quotes the line, which may hold a secret that was pasted there.
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+        refuse(format!("{place}{}", error.message()))
+    })?;
+    let keys: Vec<Key> = file.key.into_iter().map(key).collect::<Result<_>>()?;
+    let mut names = BTreeMap::new();
+    let mut digests = BTreeMap::new();
+    for key in &keys {
+        if names.insert(&key.name, ()).is_some() {
+            return Err(refuse(format!("two keys are called {}", quote(&key.name))));
+        }
+        if let Some(other) = digests.insert(key.sha256, &key.name) {
+            let names = (quote(other), quote(&key.name));
+            return Err(refuse(format!("{} and {} have the same secret", names.0, names.1)));
+        }
+    }
+    Ok(keys)
+}
+
+fn key(entry: Entry) -> Result<Key> {
+    let name = quote(&entry.name);
+    let wrong = |problem: &str| refuse(format!("key {name}: {problem}"));
+    let chars = entry.name.chars().count();
+    if chars == 0 || chars > MAX_NAME_CHARS || entry.name.chars().any(char::is_control) {
+        return Err(wrong(&format!("expected a name of 1 to {MAX_NAME_CHARS} printable characters")));
+    }
+    let sha256 = digest_of(&entry.sha256).ok_or_else(|| wrong("sha256: expected 64 hexadecimal digits"))?;
+    if entry.scopes.is_empty() {
+        return Err(wrong("expected at least one scope"));
+    }
+    let others = entry.scopes.iter().find(|scope| !matches!(scope, Scope::Predict | Scope::Read));
+    if let (Some(models), Some(other)) = (&entry.models, others) {
+        let models = models.len();
+        return Err(wrong(&format!(
+            "{other} is about the whole server, so it does not go with the {models} names in \"models\"; make a key of its own for it"
+        )));
+    }
+    if entry.models.as_ref().is_some_and(|models| models.is_empty() || models.iter().any(|model| !is_pattern(model))) {
+        return Err(wrong("models: expected names of models, of which the last character may be *"));
+    }
+    let moment = |date: toml::value::Datetime| {
+        let text = date.to_string();
+        text.parse::<Timestamp>().map_err(|_| {
+            wrong(&format!("expires: expected a moment such as 2027-06-30T00:00:00Z, with its offset, got {text}"))
+        })
+    };
+    let expires = entry.expires.map(moment).transpose()?;
+    Ok(Key { name: entry.name, sha256, scopes: entry.scopes, models: entry.models, expires })
+}
+
+fn is_pattern(model: &str) -> bool {
+    !model.is_empty() && !model.trim_end_matches('*').contains('*') && !model.ends_with("**")
+}
+
+fn digest_of(hex: &str) -> Option<[u8; 32]> {
+    let digits: Option<Vec<u8>> =
+        hex.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let bytes: Vec<u8> = digits?.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    if hex.len() == 64 { bytes.try_into().ok() } else { None }
+}
+
+fn refuse(problem: String) -> Error {
+    Error::Config { setting: "keys".into(), problem }
+}
+
+/// A new secret, and its digest in hexadecimal. The secret is shown once and kept nowhere.
+#[derive(Debug)]
+pub struct Secret {
+    /// What the caller sends.
+    pub text: String,
+    /// What the file keeps.
+    pub sha256: String,
+}
+
+impl Secret {
+    /// Returns a secret of 256 random bits.
+    pub fn new() -> Self {
+        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; KEY_BYTES]>()));
+        let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { text, sha256 }
+    }
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A key as the file has it: one `[[key]]` table.
+#[derive(Debug, Serialize)]
+pub struct Table<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The digest in hexadecimal.
+    pub sha256: &'a str,
+    /// The scopes.
+    pub scopes: &'a [Scope],
+    /// The models, if it is for some only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<&'a [String]>,
+    /// The moment from which it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<toml::value::Datetime>,
+}
+
+/// Returns the text of a file with one more key. What was there stays as it was written, comments too.
+///
+/// # Errors
+/// [`Error::Config`] when the result would not be a file of keys.
+pub fn with_key(text: &str, key: &Table<'_>) -> Result<String> {
+    let table = toml::to_string(key).map_err(|error| refuse(error.to_string()))?;
+    let gap = if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" };
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let joined = format!("{text}{end}{gap}{HEADER}\n{table}");
+    parse(&joined)?;
+    Ok(joined)
+}
+
+const HEADER: &str = "[[key]]";
+
+/// Returns the text of a file without the key of this name. The other keys stay as they were written.
+///
+/// # Errors
+/// [`Error::Config`] when there is no such key, or its lines cannot be told from others.
+pub fn without_key(text: &str, name: &str) -> Result<String> {
+    let before = parse(text)?;
+    if !before.iter().any(|key| key.name == name) {
+        let names: Vec<String> = before.iter().map(|key| quote(&key.name)).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(refuse(format!("no key is called {}; there are: {names}", quote(name))));
+    }
+    let mut blocks = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with(HEADER) {
+            blocks.push(String::new());
+        }
+        if let Some(block) = blocks.last_mut() {
+            block.push_str(line);
+        }
+    }
+    let is_it = |block: &String| parse(block).is_ok_and(|keys| keys.iter().any(|key| key.name == name));
+    let kept: String = blocks.iter().filter(|block| !is_it(block)).map(String::as_str).collect();
+    let expected = before.iter().filter(|key| key.name != name);
+    match parse(&kept) {
+        Ok(after) if after.iter().eq(expected) => Ok(kept),
+        _ => Err(refuse(format!("the lines of {} cannot be told from others; remove them by hand", quote(name)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str, secret: &Secret, more: &str) -> String {
+        format!("[[key]]\nname = {name:?}\nsha256 = \"{}\"\n{more}\n", secret.sha256)
+    }
+
+    fn problem(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_secret_alone() {
+        let (one, two) = (Secret::new(), Secret::new());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        let text = table("one", &one, "scopes = [\"predict\"]") + &table("two", &two, "scopes = [\"admin\"]");
+        std::fs::write(&path, text).unwrap();
+        let keys = Keys::read(&path).unwrap();
+        assert_eq!(keys.len(), 2);
+        assert_eq!(keys.find(one.text.as_bytes()).unwrap().name, "one");
+        assert_eq!(keys.find(two.text.as_bytes()).unwrap().name, "two");
+        for wrong in ["", "weir_", &one.sha256, &one.text[..one.text.len() - 1]] {
+            assert!(keys.find(wrong.as_bytes()).is_none(), "{wrong}");
+        }
+        assert_ne!(one.text, two.text);
+        assert!(one.text.starts_with("weir_") && one.text.len() == 48, "{}", one.text);
+    }
+
+    #[test]
+    fn scopes_include_what_they_need() {
+        use Scope::{Admin, Feedback, Metrics, Predict, Read};
+        for (held, wanted) in [
+            (Predict, vec![Predict, Read]),
+            (Feedback, vec![Feedback]),
+            (Read, vec![Read]),
+            (Metrics, vec![Metrics]),
+            (Admin, Scope::ALL.to_vec()),
+        ] {
+            for scope in Scope::ALL {
+                assert_eq!(permits(&[held], scope), wanted.contains(&scope), "{held} for {scope}");
+                assert!(!permits(&[], scope));
+            }
+        }
+        assert_eq!("metrics".parse(), Ok(Metrics));
+        assert!("root".parse::<Scope>().unwrap_err().contains("predict, feedback, read, metrics, admin"));
+    }
+
+    #[test]
+    fn models_are_named_whole_or_by_their_beginning() {
+        let secret = Secret::new();
+        let read = |models: &str| parse(&table("k", &secret, &format!("scopes = [\"predict\"]\nmodels = {models}")));
+        let key = &read("[\"mnist-*\", \"prices\"]").unwrap()[0];
+        for (model, expected) in
+            [("mnist-mlp", true), ("mnist-", true), ("mnist", false), ("prices", true), ("prices2", false), ("", false)]
+        {
+            assert_eq!(key.is_for(model), expected, "{model}");
+        }
+        assert!(read("[\"*\"]").unwrap()[0].is_for("any"));
+        for wrong in ["[]", "[\"a*b\"]", "[\"\"]", "[\"a**\"]"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_ends_at_its_moment() {
+        let secret = Secret::new();
+        let read = |expires: &str| parse(&table("k", &secret, &format!("scopes = [\"read\"]\nexpires = {expires}")));
+        let key = &read("2027-01-01T00:00:00+01:00").unwrap()[0];
+        let moment: Timestamp = "2026-12-31T23:00:00Z".parse().unwrap();
+        assert!(key.has_expired(moment) && !key.has_expired(moment - jiff::SignedDuration::from_nanos(1)));
+        for vague in ["2027-01-01", "2027-01-01T00:00:00", "00:00:00"] {
+            assert!(read(vague).unwrap_err().to_string().contains("with its offset"), "{vague}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_no_secret_repeated() {
+        let secret = Secret::new();
+        let good = table("k", &secret, "scopes = [\"read\"]");
+        assert!(problem(&(good.clone() + &good)).contains("two keys are called \"k\""));
+        assert!(problem(&(good.clone() + &good.replace("\"k\"", "\"l\""))).contains("the same secret"));
+        assert!(problem(&good.replace("\"k\"", "\"\"")).contains("1 to 100"));
+        assert!(problem(&good.replace("[\"read\"]", "[]")).contains("at least one scope"));
+        assert!(problem(&good.replace("read", "root")).contains("line 4"));
+        let pasted = good.replace(&secret.sha256, &secret.text);
+        assert!(problem(&pasted).contains("64 hexadecimal digits") && !problem(&pasted).contains(&secret.text));
+        let misspelt = format!("{good}secret = \"{}\"\n", secret.text);
+        assert!(problem(&misspelt).contains("line 5") && !problem(&misspelt).contains(&secret.text));
+        let whole = good.replace("[\"read\"]", "[\"metrics\"]\nmodels = [\"m\"]");
+        assert!(problem(&whole).contains("metrics is about the whole server"));
+        assert_eq!(parse("").unwrap(), []);
+    }
+
+    #[test]
+    fn keys_come_and_go_and_the_rest_stays_as_written() {
+        let (one, two) = (Secret::new(), Secret::new());
+        let new = |name: &'static str, secret: &Secret, text: &str| {
+            let scopes = [Scope::Predict];
+            let key = Table { name, sha256: &secret.sha256, scopes: &scopes, models: None, expires: None };
+            with_key(text, &key)
+        };
+        let first = "# ours\n".to_owned() + &table("old", &Secret::new(), "scopes = [ 'read' ] # kept");
+        let with_one = new("one", &one, &first).unwrap();
+        assert!(with_one.starts_with(&first));
+        let with_two = new("two", &two, &with_one).unwrap();
+        assert!(new("two", &Secret::new(), &with_two).unwrap_err().to_string().contains("two keys are called"));
+        let left = without_key(&with_two, "one").unwrap();
+        let names: Vec<String> = parse(&left).unwrap().into_iter().map(|key| key.name).collect();
+        assert_eq!(names, ["old", "two"]);
+        assert!(left.starts_with(&first));
+        assert!(without_key(&left, "one").unwrap_err().to_string().contains("there are: \"old\", \"two\""));
+        let inline = format!("key = [{{ name = \"k\", sha256 = \"{}\", scopes = [\"read\"] }}]", one.sha256);
+        assert!(without_key(&inline, "k").is_err_and(|error| error.to_string().contains("by hand")));
+    }
+}
