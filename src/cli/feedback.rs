@@ -17,7 +17,7 @@ use crate::ids::quote;
   weir feedback import labels.csv
   weir feedback import labels.jsonl --server http://127.0.0.1:8080
 
-A CSV file names its columns in the first line: request_id and label, correct or value; and if they are known
+A CSV file names its columns in the first line: request_id or receipt, and label, correct or value; and if they are known
 item, source, annotator, labelled_at and model. A JSONL file holds one body of POST /feedback on each line.
 
 Exit codes: 0 all was taken, 1 some was not, 2 wrong usage or no server, 3 the file cannot be read.")]
@@ -113,8 +113,11 @@ fn read(path: &Path) -> Result<Vec<(u64, Value)>> {
 fn of_csv(text: &str) -> std::result::Result<Vec<(u64, Value)>, String> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let names = reader.headers().map_err(|error| error.to_string())?.clone();
-    if !names.iter().any(|name| name == "request_id") {
-        return Err(format!("the first line names no column request_id; its columns: {}", quote(names.as_slice())));
+    if !names.iter().any(|name| name == "request_id" || name == "receipt") {
+        return Err(format!(
+            "the first line names no column request_id and no column receipt; its columns: {}",
+            quote(names.as_slice())
+        ));
     }
     let mut pieces = Vec::new();
     for record in reader.records() {
