@@ -50,7 +50,10 @@ impl Audit {
         let mut entries = self.file.entries();
         entries.reverse();
         if let Some(store) = &self.store {
-            entries.extend(store.trail(limit).await?);
+            let kept = store.trail(limit).await?;
+            // The store may have taken the file in since it was read.
+            entries.retain(|entry| !kept.contains(entry));
+            entries.extend(kept);
         }
         entries.truncate(limit);
         Ok(entries)
