@@ -65,6 +65,10 @@ impl AuditFile {
         let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
         let path = self.folder.join(FILE);
+        if fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n')) {
+            // A crash has cut the last line off.
+            line.insert(0, b'\n');
+        }
         let mut file = File::options().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
         file.write_all(&line).and_then(|()| file.sync_data()).map_err(Error::io("write", &path))
     }
@@ -72,8 +76,8 @@ impl AuditFile {
     /// Returns the entries in the file, oldest first.
     pub(super) fn entries(&self) -> Vec<AuditEntry> {
         let text = |name: &str| fs::read(self.folder.join(name)).unwrap_or_default();
-        let bytes = [ROTATED, TAKEN, FILE].map(text).concat();
-        // A line that a crash has cut off is no entry.
+        // A line that a crash has cut off is no entry, and spoils none of the next file.
+        let bytes = [ROTATED, TAKEN, FILE].map(text).join(&b'\n');
         String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
@@ -93,7 +97,7 @@ impl AuditFile {
             }
         }
         let text = |name: &str| fs::read(path(name)).unwrap_or_default();
-        let bytes = [ROTATED, TAKEN].map(text).concat();
+        let bytes = [ROTATED, TAKEN].map(text).join(&b'\n');
         let entries: Vec<AuditEntry> =
             String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         take(&entries)?;
