@@ -457,7 +457,10 @@ mod tests {
         assert_eq!(names, ["old", "two"]);
         assert!(left.starts_with(&first));
         assert!(without_key(&left, "one").unwrap_err().to_string().contains("there are: \"old\", \"two\""));
-        let inline = format!("key = [{{ name = \"k\", sha256 = \"{}\", scopes = [\"read\"] }}]", one.sha256);
+        let entry = |name: &str, secret: &Secret| {
+            format!("{{ name = {name:?}, sha256 = \"{}\", scopes = [\"read\"] }}", secret.sha256)
+        };
+        let inline = format!("key = [{}, {}]", entry("k", &one), entry("l", &two));
         assert!(without_key(&inline, "k").is_err_and(|error| error.to_string().contains("by hand")));
     }
 }

@@ -18,6 +18,7 @@ schemathesis=$1/schemathesis
 export WEIR_ADMIN=off
 start_server "$2"
 
+# The stream of events has no end, which Schemathesis would wait for; tests/it/monitoring/alarms.rs reads it.
 cd "$work"
 # Schemathesis tries a deadline of one millisecond; if it passes, 504 is the documented answer.
 printf '[checks]\nnot_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "504"]\n' >schemathesis.toml
@@ -30,6 +31,7 @@ printf '[checks]\nnot_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "
     --generation-database none \
     --suppress-health-check all \
     --workers 1 \
+    --exclude-path /events \
     --continue-on-failure \
     --request-timeout 30 \
     --no-color || die 'schemathesis found a problem'

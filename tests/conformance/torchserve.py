@@ -48,7 +48,7 @@ def main():
             ("unknown version", session.post(f"{predictions}/9", data=files[0]), 404, "ModelNotFoundException"),
             ("no image", session.post(predictions, data=b"text"), 415, "BadRequestException"),
             ("no part", session.post(predictions, files={"other": files[0]}), 400, "BadRequestException"),
-            ("wrong method", session.delete(predictions), 405, "MethodNotAllowedException"),
+            ("wrong method", session.patch(predictions), 405, "MethodNotAllowedException"),
             ("explanations", session.post(f"{weir.base}/explanations/{MODEL}", data=files[0]), 501, "NotImplementedException"),
         ]:
             body = answer.json()

@@ -208,7 +208,7 @@ mod tests {
         let mut judge = |counts, hours: u64| {
             let mut standings = BTreeMap::new();
             progress.judge(counts, &SETTINGS, Duration::from_secs(3600 * hours), &mut standings);
-            standings.into_iter().map(|(key, _)| key.kind).collect::<Vec<_>>()
+            standings.into_keys().map(|key| key.kind).collect::<Vec<_>>()
         };
         let counts = |written, dropped, joined, full| Counts {
             store: StoreCounts { written, dropped, joined, failures: StoreFailures::of("full", full) },

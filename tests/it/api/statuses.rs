@@ -126,7 +126,6 @@ async fn a_method_that_a_path_does_not_take_is_405_with_those_it_takes() {
         ("/v2/repository/index", &["POST"]),
         ("/v2/repository/models/half/load", &["POST"]),
         ("/v2/systemsharedmemory/status", &["GET", "HEAD"]),
-        ("/predictions/half", &["POST", "PUT"]),
         ("/predictions/half/1", &["POST", "PUT"]),
         ("/ping", &["GET", "HEAD"]),
         ("/monitoring/prometheus/metrics", &["GET", "HEAD"]),

@@ -77,6 +77,7 @@ fn trained(architecture: &Architecture, settings: &FitSettings, data: &DataSourc
     state.model.network().clone()
 }
 
+/// Returns the largest difference of a logit, relative to logits above 1.
 fn largest_difference(network: &Network, plan: &Plan, data: &DataSource) -> f64 {
     let logits = plan.signature().outputs.iter().position(|output| output.name == "logits").unwrap();
     let mut session = plan.session().unwrap();
@@ -89,7 +90,7 @@ fn largest_difference(network: &Network, plan: &Plan, data: &DataSource) -> f64 
         let served = served[logits].floats().unwrap();
         assert_eq!(served.len(), trained.len());
         for (a, b) in served.iter().zip(&trained) {
-            largest = largest.max(f64::from((a - b).abs()));
+            largest = largest.max(f64::from((a - b).abs() / b.abs().max(1.0)));
             assert!(!a.is_nan() && !b.is_nan());
         }
     }
