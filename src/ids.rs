@@ -258,6 +258,12 @@ impl RequestId {
     }
 }
 
+/// Returns bytes as hexadecimal digits, in lower case.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| DIGITS[usize::from(nibble)]).collect()
+}
+
 /// Prepares a text from a client for a message: escapes and quotes it, and cuts it to 40 characters.
 pub fn quote(text: &str) -> String {
     format!("\"{}\"", printable(text, 40))

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
-use crate::ids::quote;
+use crate::ids::{hexadecimal, quote};
 
 /// How every key begins, so that scanners of repositories find one that leaked.
 const PREFIX: &str = "weir_";
@@ -272,7 +272,7 @@ impl Secret {
     /// Returns a secret of 256 random bits.
     pub fn new() -> Self {
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; KEY_BYTES]>()));
-        let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hexadecimal(&Sha256::digest(text.as_bytes()));
         Self { text, sha256 }
     }
 }

@@ -1,8 +1,8 @@
 //! `weir keys`: the file of API keys.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -108,21 +108,16 @@ fn replace(file: &Path, text: &str) -> Result<()> {
     // A link stays a link: what it leads to is replaced.
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let mode = fs::metadata(&target).map_or(0o600, |metadata| metadata.permissions().mode());
-    let mut staged = target.clone().into_os_string();
-    staged.push(format!(".{}.new", std::process::id()));
-    let staged = PathBuf::from(staged);
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
-        out.set_permissions(fs::Permissions::from_mode(mode))?;
-        out.write_all(text.as_bytes())?;
-        out.sync_all()?;
-        fs::rename(&staged, &target)
+        let mut staged = tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempfile_in(folder)?;
+        // The umask had a word in it.
+        staged.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        staged.write_all(text.as_bytes())?;
+        staged.as_file().sync_all()?;
+        staged.persist(&target).map_err(|error| error.error)
     };
-    let written = write();
-    if written.is_err() {
-        drop(fs::remove_file(&staged));
-    }
-    written.map_err(Error::io("write", file))
+    write().map(drop).map_err(Error::io("write", file))
 }
 
 fn as_json(keys: &[Key]) -> String {

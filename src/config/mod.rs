@@ -124,7 +124,7 @@ pub struct HttpConfig {
     pub feedback: Callers,
     /// The file of keys; without one, callers are told apart by their address.
     pub keys: Option<std::path::PathBuf>,
-    /// What callers without a key may do where there are keys.
+    /// The scopes of callers without a key, where there are keys.
     pub anonymous: Vec<Scope>,
     /// The address to listen on.
     pub listen: std::net::SocketAddr,

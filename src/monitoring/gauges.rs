@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The greatest: an hour leaves the window although nothing else happens, and versions come.
 const PERIOD: Duration = Duration::from_secs(30);
 
+/// The greatest where other servers write to the same store: nothing here tells that labels came to them.
+const SHARED_PERIOD: Duration = Duration::from_secs(5);
+
 /// The hours before this one whose predictions the gauges are about.
 pub const GAUGE_HOURS: u32 = 24;
 
@@ -96,7 +99,8 @@ fn tell(events: &Events, servable: &Servable, figures: &FeedbackQuality) {
     events.publish(EventKind::Quality, Some(servable.name.as_str()), &news);
 }
 
-/// Updates gauges and figures of every version that serves whenever labels came, until `stop` turns true.
+/// Updates gauges and figures of every version that serves whenever labels came, until `stop` turns true. Labels that
+/// came to another server of the same store are seen within five seconds.
 pub async fn keep_gauges(
     predictor: Arc<Predictor>,
     store: Arc<Store>,
@@ -104,6 +108,7 @@ pub async fn keep_gauges(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut revision = store.revision();
+    let period = if store.is_shared() { SHARED_PERIOD } else { PERIOD };
     loop {
         let servables: Vec<Arc<Servable>> = predictor.catalog().servables().cloned().collect();
         for servable in &servables {
@@ -122,7 +127,7 @@ pub async fn keep_gauges(
         let next = async {
             tokio::time::sleep(PAUSE).await;
             // A store that is gone changes no more.
-            drop(tokio::time::timeout(PERIOD, revision.changed()).await);
+            drop(tokio::time::timeout(period, revision.changed()).await);
         };
         tokio::select! {
             () = next => {}

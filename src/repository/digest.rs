@@ -7,6 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::ids::hexadecimal;
 
 /// Returns the SHA-256 of some bytes in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
@@ -27,10 +28,4 @@ pub fn sha256_of_file(path: &Path) -> Result<String> {
             count => hash.update(&buffer[..count]),
         }
     }
-}
-
-/// Returns a digest in hexadecimal.
-pub(super) fn hexadecimal(digest: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| DIGITS[usize::from(nibble)]).collect()
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::digest::{hexadecimal, sha256_hex};
+use super::digest::sha256_hex;
 use super::storage::{Files, Reach};
 use crate::error::{Error, Result};
 use crate::external::External;
-use crate::ids::printable;
+use crate::ids::{hexadecimal, printable};
 
 /// A graph that was read, with all of its data.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! store cannot take it.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// The file for entries that are not in the store.
 const FILE: &str = "audit.jsonl";
 
-/// The file that older servers renamed a full one to.
+/// The name of a full file; and of those of older servers.
 const ROTATED: &str = "audit.1.jsonl";
 
 /// The name of a file whose entries are being taken into the store.
@@ -48,13 +48,15 @@ pub struct AuditEntry {
 #[derive(Debug)]
 pub(super) struct AuditFile {
     folder: PathBuf,
+    /// The size at which the file is renamed, in place of the full one before it; `None` if all is to be kept.
+    max_bytes: Option<u64>,
     /// Held while the file is written or renamed.
     lock: Mutex<()>,
 }
 
 impl AuditFile {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), lock: Mutex::new(()) }
+    pub(super) fn new(folder: &Path, max_bytes: Option<u64>) -> Self {
+        Self { folder: folder.to_owned(), max_bytes, lock: Mutex::new(()) }
     }
 
     /// Appends an entry and flushes it to disk.
@@ -65,11 +67,18 @@ impl AuditFile {
         let _held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
         let path = self.folder.join(FILE);
-        if fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n')) {
+        let is_full = |max: u64| fs::metadata(&path).is_ok_and(|found| found.len() + line.len() as u64 > max);
+        if self.max_bytes.is_some_and(is_full) {
+            fs::rename(&path, self.folder.join(ROTATED)).map_err(Error::io("rename", &path))?;
+        }
+        let mut file =
+            File::options().create(true).read(true).append(true).open(&path).map_err(Error::io("open", &path))?;
+        let mut last = [b'\n'];
+        // An empty file has no last byte.
+        if file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).is_ok() && last != [b'\n'] {
             // A crash has cut the last line off.
             line.insert(0, b'\n');
         }
-        let mut file = File::options().create(true).append(true).open(&path).map_err(Error::io("open", &path))?;
         file.write_all(&line).and_then(|()| file.sync_data()).map_err(Error::io("write", &path))
     }
 
@@ -154,6 +163,20 @@ mod tests {
     }
 
     #[test]
+    fn a_trail_without_a_store_is_bounded_and_loses_the_oldest() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let line = serde_json::to_vec(&entry(10)).unwrap().len() as u64 + 1;
+        let file = AuditFile::new(folder.path(), Some(3 * line));
+        for number in 10..18 {
+            file.append(&entry(number)).unwrap();
+        }
+        let numbers: Vec<_> = file.entries().iter().map(|entry| entry.version.unwrap()).collect();
+        assert_eq!(numbers, [13, 14, 15, 16, 17]);
+        let sizes = [ROTATED, FILE].map(|name| fs::metadata(folder.path().join(name)).unwrap().len());
+        assert_eq!(sizes, [3 * line, 2 * line]);
+    }
+
+    #[test]
     fn the_store_takes_what_older_servers_and_full_disks_have_left_in_files() {
         let folder = tempfile::TempDir::new().unwrap();
         let lines = |numbers: &[u64]| {
@@ -161,7 +184,7 @@ mod tests {
         };
         fs::write(folder.path().join(ROTATED), lines(&[1, 2])).unwrap();
         fs::write(folder.path().join(FILE), lines(&[3, 4]) + "{\"time\": \"20").unwrap();
-        let file = AuditFile::new(folder.path());
+        let file = AuditFile::new(folder.path(), None);
         let mut connection = Place::Sqlite(folder.path().join("weir.db")).open().unwrap();
         assert!(file.is_waiting());
         assert!(file.hand_over(|_| Err(Error::Cancelled.into())).is_err(), "nothing is lost by a failure");

@@ -13,6 +13,7 @@ use sha2::Sha256;
 
 use super::block::{self, Row};
 use crate::error::{Error, Result};
+use crate::ids::hexadecimal;
 
 /// The longest receipt: what any proxy lets through as one header.
 const MAX_CHARS: usize = 4096;
@@ -152,8 +153,7 @@ fn of_folder(folder: &Path) -> Vec<Vec<u8>> {
     if let Ok(keys) = read(&path) {
         return keys;
     }
-    let random: [u8; 32] = rand::random();
-    let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = hexadecimal(&rand::random::<[u8; 32]>());
     if let Err(error) = write_secret(&path, &key) {
         tracing::warn!(path = %path.display(), %error, "the key of receipts cannot be kept: they hold until the server ends");
     }

@@ -7,6 +7,9 @@ use super::audit::{AuditEntry, AuditFile};
 use super::writer::Store;
 use crate::error::{Error, Result};
 
+/// The size of a file of the trail where no store takes its entries.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+
 /// The trail.
 #[derive(Debug)]
 pub struct Audit {
@@ -15,9 +18,10 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Keeps the trail in a file of a folder, which is made with the first entry.
+    /// Keeps the trail in a file of a folder, which is made with the first entry. A file of 8 MiB is renamed, in
+    /// place of the one before it.
     pub fn in_file(folder: &Path) -> Self {
-        Self { file: Arc::new(AuditFile::new(folder)), store: None }
+        Self { file: Arc::new(AuditFile::new(folder, Some(MAX_FILE_BYTES))), store: None }
     }
 
     /// Keeps the trail in a store.

@@ -56,6 +56,7 @@ pub struct Store {
     waiting: Arc<AtomicUsize>,
     metrics: StoreMetrics,
     revision: watch::Receiver<u64>,
+    is_shared: bool,
     thread: Mutex<Option<JoinHandle<()>>>,
     audit_file: Arc<AuditFile>,
     _lock: Option<FolderLock>,
@@ -73,17 +74,19 @@ impl Store {
             Some(url) => Place::Postgres(url.clone()),
             None => Place::Sqlite(settings.folder.join(FILE)),
         };
+        let is_shared = settings.database.is_some();
         let (commands, received) = bounded(QUEUE);
         let (revised, revision) = watch::channel(0);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let audit_file = Arc::new(AuditFile::new(&settings.folder));
+        let audit_file = Arc::new(AuditFile::new(&settings.folder, None));
         let session = Session::new(place, settings, metrics.clone(), audit_file.clone());
         let writer = Writer { commands: received, waiting: waiting.clone(), session, revised };
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || writer.run())
             .map_err(|error| Error::internal("no thread for the store", error))?;
-        Ok(Self { commands, waiting, metrics, revision, thread: Mutex::new(Some(thread)), audit_file, _lock: lock })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { commands, waiting, metrics, revision, is_shared, thread, audit_file, _lock: lock })
     }
 
     /// Passes samples on to be written, without waiting; they are dropped and counted if too many wait already.
@@ -166,6 +169,11 @@ impl Store {
     /// Returns a number that changes whenever sums may have changed.
     pub fn revision(&self) -> watch::Receiver<u64> {
         self.revision.clone()
+    }
+
+    /// Returns true if other servers may write to the same database.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Writes what waits, and joins the thread.

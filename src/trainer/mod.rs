@@ -63,7 +63,7 @@ pub use lr_find::{Sweep, SweepPlan, SweepPoint, lr_find};
 pub use network::{Network, Parameter};
 pub use optimizer::Optimizer;
 pub use prepared::PreparedData;
-pub use presets::{Family, PRESETS, Preset, Sizes, preset};
+pub use presets::{Family, Learns, PRESETS, Preset, Sizes, preset};
 pub use progress::{EpochReport, Score, Snapshot, StepReport, Watch};
 pub use recipe::{Override, read_settings, resolve};
 pub use reference::{REFERENCE_SAMPLES, REFERENCE_SEED, ReferenceData, Taken, reference_of};

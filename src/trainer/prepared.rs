@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::custom_network::around;
 use super::dataset::{DataSource, Dataset, SampleKind, Targets, fitted, recoded, refitted, seen_vocabulary};
 use super::head::{Backbone, Features};
-use super::presets::{Family, Sizes};
+use super::presets::{Family, Learns, Sizes};
 use super::request::TrainRequest;
 use super::sequential::{front, on_sequence};
 use super::tabular::{Moments, encodings, on_table, with_linear_path};
@@ -195,7 +195,7 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset, task: Task) -> Result
     if train.kind == SampleKind::Sequences && regime.mixup > 0.0 {
         return refuse("mixup", "mixes samples number by number, which sequences are not made for");
     }
-    if request.preset.is_of_texts() && train.kind != SampleKind::Sequences {
+    if request.preset.learns == Learns::Texts && train.kind != SampleKind::Sequences {
         return refuse(
             "PRESET",
             "text learns from texts, which the data are not; weir train dense takes tables and pictures",

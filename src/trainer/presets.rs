@@ -23,6 +23,8 @@ pub struct Preset {
     pub architecture: fn(&Sizes) -> Architecture,
     /// The kind of network.
     pub family: Family,
+    /// What it is made to learn from.
+    pub learns: Learns,
     /// Passes over the training data.
     pub epochs: usize,
     /// Samples per step.
@@ -59,6 +61,21 @@ impl Sizes {
     }
 }
 
+/// What a preset is made to learn from: the way in which pictures and texts are read unless a setting says another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learns {
+    /// Any data, as they are.
+    Anything,
+    /// Drawings like those of MNIST, which are made bright on dark and centred.
+    Drawings,
+    /// Photos, in their colours.
+    Photos,
+    /// Texts, as n-grams.
+    Texts,
+    /// What another network makes of the data.
+    Features,
+}
+
 /// The networks of a preset.
 #[derive(Debug, Clone, Copy)]
 pub enum Family {
@@ -72,11 +89,6 @@ pub enum Family {
 }
 
 impl Preset {
-    /// Returns true if it learns from texts alone, as n-grams.
-    pub(super) fn is_of_texts(&self) -> bool {
-        self.name == "text"
-    }
-
     /// Returns the optimiser: Adam, or AdamW if weights decay.
     pub fn optimizer(&self) -> Optimizer {
         match self.weight_decay {
@@ -117,6 +129,7 @@ const RECURRENT: Preset = Preset {
     description: "",
     architecture: small_lstm,
     family: Family::Network,
+    learns: Learns::Anything,
     epochs: 20,
     batch_size: 32,
     learning_rate: 3e-3,
@@ -132,6 +145,7 @@ pub const PRESETS: &[Preset] = &[
         description: "A dense network, 784-128-10 with dropout: the TensorFlow quickstart's recipe",
         architecture: mlp,
         family: Family::Network,
+        learns: Learns::Drawings,
         epochs: 5,
         batch_size: 32,
         learning_rate: 1e-3,
@@ -144,6 +158,7 @@ pub const PRESETS: &[Preset] = &[
         description: "A dense network of 128 and 64 units for tables and images of any size, classes or numbers",
         architecture: dense,
         family: Family::Network,
+        learns: Learns::Anything,
         epochs: 30,
         batch_size: 32,
         learning_rate: 1e-3,
@@ -156,6 +171,7 @@ pub const PRESETS: &[Preset] = &[
         description: "A small residual network for photos of 16 to 512 pixels, in colour or grey",
         architecture: photo_cnn,
         family: Family::Network,
+        learns: Learns::Photos,
         epochs: 10,
         batch_size: 64,
         learning_rate: 4e-3,
@@ -168,6 +184,7 @@ pub const PRESETS: &[Preset] = &[
         description: "The same with a sixth of the arithmetic",
         architecture: photo_tiny,
         family: Family::Network,
+        learns: Learns::Photos,
         epochs: 10,
         batch_size: 64,
         learning_rate: 6e-3,
@@ -180,6 +197,7 @@ pub const PRESETS: &[Preset] = &[
         description: "A dense layer on the features of a network that stays as it is (--backbone), for few pictures",
         architecture: head,
         family: Family::Network,
+        learns: Learns::Features,
         epochs: 50,
         batch_size: 32,
         learning_rate: 3e-3,
@@ -192,6 +210,7 @@ pub const PRESETS: &[Preset] = &[
         description: "The mean of trained vectors of words, pairs of words and parts of words, for classes or numbers from texts",
         architecture: bag,
         family: Family::Network,
+        learns: Learns::Texts,
         epochs: 10,
         batch_size: 32,
         learning_rate: 3e-3,
@@ -216,6 +235,7 @@ pub const PRESETS: &[Preset] = &[
         description: "Two convolutions with pooling and a dense layer, 32c3-pool-64c3-pool-128-10: a well-known example, to compare with",
         architecture: convnet,
         family: Family::Network,
+        learns: Learns::Drawings,
         epochs: 5,
         batch_size: 128,
         learning_rate: 1e-3,
@@ -228,6 +248,7 @@ pub const PRESETS: &[Preset] = &[
         description: "Five convolutions with batch norm, on images turned, shifted and scaled: the most accurate one",
         architecture: cnn,
         family: Family::Network,
+        learns: Learns::Drawings,
         epochs: 30,
         batch_size: 128,
         learning_rate: 8e-3,
@@ -240,6 +261,7 @@ pub const PRESETS: &[Preset] = &[
         description: "The same with less than 8,000 parameters",
         architecture: tiny,
         family: Family::Network,
+        learns: Learns::Drawings,
         epochs: 20,
         batch_size: 128,
         learning_rate: 1e-2,
@@ -252,6 +274,7 @@ pub const PRESETS: &[Preset] = &[
         description: "Depthwise-separable convolutions, as MobileNet's: a fifth of the arithmetic of mnist-cnn",
         architecture: mobile,
         family: Family::Network,
+        learns: Learns::Drawings,
         epochs: 20,
         batch_size: 128,
         learning_rate: 1e-2,
@@ -264,6 +287,7 @@ pub const PRESETS: &[Preset] = &[
         description: "mnist-tiny with group norm, which does not mind small batches, and batches of 8",
         architecture: groupnorm,
         family: Family::Network,
+        learns: Learns::Drawings,
         epochs: 10,
         batch_size: 8,
         learning_rate: 3e-3,
@@ -276,6 +300,7 @@ pub const PRESETS: &[Preset] = &[
         description: "An LSTM of 128 units that reads an image row by row",
         architecture: lstm,
         family: Family::Network,
+        learns: Learns::Drawings,
         epochs: 12,
         batch_size: 128,
         learning_rate: 3e-3,
@@ -288,6 +313,7 @@ pub const PRESETS: &[Preset] = &[
         description: "A variational autoencoder with codes of 40 numbers: makes images like those it learned, and says how unlike these one is",
         architecture: encoder,
         family: Family::Autoencoder { decoder },
+        learns: Learns::Drawings,
         epochs: 10,
         batch_size: 64,
         learning_rate: 5e-3,

@@ -7,16 +7,13 @@ use super::dataset::DataOptions;
 use super::fit::FitSettings;
 use super::head::BackboneChoice;
 use super::members::MOST_MEMBERS;
-use super::presets::{Family, Preset};
+use super::presets::{Family, Learns, Preset};
 use super::weights::ClassWeights;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
 use crate::repository::{ColourChoice, PictureChoice};
 use crate::signature::TokenSplit;
-
-/// The preset whose network is put on another.
-const HEAD: &str = "head";
 
 /// The settings of a training run.
 #[derive(Debug, Clone)]
@@ -104,14 +101,14 @@ impl TrainRequest {
         let reading = &mut options.reading;
         if reading.transform == PictureChoice::Auto {
             let asks_for_photos = reading.colour != ColourChoice::Auto || reading.image_fit.is_some();
-            reading.transform = match self.preset.name {
-                "cnn" | "cnn-tiny" => PictureChoice::Photo,
-                name if name.starts_with("mnist-") => PictureChoice::Drawing,
-                _ if asks_for_photos => PictureChoice::Photo,
-                _ => PictureChoice::AsIs,
+            reading.transform = match self.preset.learns {
+                Learns::Photos => PictureChoice::Photo,
+                Learns::Drawings => PictureChoice::Drawing,
+                Learns::Anything | Learns::Texts | Learns::Features if asks_for_photos => PictureChoice::Photo,
+                Learns::Anything | Learns::Texts | Learns::Features => PictureChoice::AsIs,
             };
         }
-        if self.preset.is_of_texts() && options.reading.tokens.is_none() {
+        if self.preset.learns == Learns::Texts && options.reading.tokens.is_none() {
             options.reading.tokens = Some(TokenSplit::Grams);
         }
         options
@@ -144,7 +141,8 @@ impl TrainRequest {
         if self.fit.regime.patience > 0 && self.validation == 0 {
             return refuse("patience", "needs validation samples to judge epochs by; --validation is 0".into());
         }
-        match (self.preset.name == HEAD, &self.task.backbone) {
+        let is_head = self.preset.learns == Learns::Features;
+        match (is_head, &self.task.backbone) {
             (true, None) => {
                 return refuse("backbone", "the preset head needs a network, as --backbone FILE.onnx".into());
             }
@@ -163,7 +161,7 @@ impl TrainRequest {
             return refuse("ensemble", format!("must be at most {MOST_MEMBERS}, got {}", self.task.ensemble));
         }
         let is_autoencoder = matches!(self.preset.family, Family::Autoencoder { .. });
-        if self.task.ensemble > 1 && (is_autoencoder || self.preset.name == HEAD) {
+        if self.task.ensemble > 1 && (is_autoencoder || is_head) {
             return refuse("ensemble", "averages outputs, which autoencoders cannot and a head is not made for".into());
         }
         self.model()?;

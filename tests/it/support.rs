@@ -177,8 +177,7 @@ impl TestApp {
                 published.changed().await.unwrap();
             }
         };
-        let patience = std::time::Duration::from_secs(30);
-        let patient = tokio::time::timeout(patience, reached).await;
+        let patient = tokio::time::timeout(PATIENCE, reached).await;
         patient
             .unwrap_or_else(|_| panic!("{model} {version} never {state:?}: {:?}", self.version_state(model, version)));
     }
@@ -279,9 +278,12 @@ pub(crate) fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
     }
 }
 
+/// The time after which a test gives up waiting: long, since a busy machine is no failure.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// Waits until a condition holds, however long that takes up to a generous limit.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let patience = std::time::Instant::now() + PATIENCE;
     while !condition() {
         assert!(std::time::Instant::now() < patience, "never: {what}");
         tokio::task::yield_now().await;

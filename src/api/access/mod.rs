@@ -44,26 +44,12 @@ pub(super) enum Action {
     UseSharedMemory,
 }
 
-impl Action {
-    /// Returns the scope of the keys that may.
-    fn scope(self) -> Scope {
-        match self {
-            Self::ChangeModels
-            | Self::ReadAudit
-            | Self::ChangeSettings
-            | Self::AcknowledgeAlarms
-            | Self::UseSharedMemory => Scope::Admin,
-            Self::SendFeedback | Self::UsePredictions => Scope::Feedback,
-        }
-    }
-}
-
 /// The rules of this server; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     admin: Callers,
     feedback: Callers,
-    /// What callers without a key may do where there are keys.
+    /// The scopes of callers without a key, where there are keys.
     anonymous: Arc<[Scope]>,
     keys: Option<Arc<KeyRing>>,
 }
@@ -74,13 +60,14 @@ impl Access {
     }
 
     /// Admits a request by its head, and returns the key that it shows. Without a file of keys everybody is
-    /// admitted, and [`Self::permit`] decides.
+    /// admitted, no rule is looked up, and [`Self::permit`] decides.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when a key is needed and none that is valid is shown; [`Error::Forbidden`] when
     /// the key is for something else; [`Error::Malformed`] for more than one key.
-    pub(super) fn admit(&self, rule: Rule<'_>, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
-        let (Some(ring), Some(scope)) = (&self.keys, rule.scope) else { return Ok(None) };
+    pub(super) fn admit<'a>(&self, rule: impl FnOnce() -> Rule<'a>, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
+        let Some(ring) = &self.keys else { return Ok(None) };
+        let Rule { scope: Some(scope), model } = rule() else { return Ok(None) };
         let Some(key) = ring.shown(headers)? else {
             if permits(&self.anonymous, scope) {
                 return Ok(None);
@@ -93,7 +80,7 @@ impl Access {
             let has = has.join(", ");
             return Err(Error::Forbidden(format!("the key {name} has the scope {has}; this needs {scope}")));
         }
-        match rule.model {
+        match model {
             Model::Named(model) => for_model(&key, model)?,
             Model::None if key.models.is_some() => {
                 let name = quote(&key.name);
@@ -111,18 +98,17 @@ impl Access {
     /// # Errors
     /// [`Error::Forbidden`] with the reason and the setting that decides.
     pub(super) fn permit(&self, caller: &Caller, action: Action) -> Result<()> {
-        let (callers, what, setting) = match action {
+        let (callers, what, setting, scope) = match action {
             Action::ChangeModels
             | Action::ReadAudit
             | Action::ChangeSettings
             | Action::AcknowledgeAlarms
-            | Action::UseSharedMemory => (self.admin, "the admin API", "--admin"),
-            Action::SendFeedback => (self.feedback, "feedback", "--feedback"),
-            Action::UsePredictions => (self.feedback, "the record of predictions", "--feedback"),
+            | Action::UseSharedMemory => (self.admin, "the admin API", "--admin", Scope::Admin),
+            Action::SendFeedback => (self.feedback, "feedback", "--feedback", Scope::Feedback),
+            Action::UsePredictions => (self.feedback, "the record of predictions", "--feedback", Scope::Feedback),
         };
         match &caller.key {
             Some(key) if callers != Callers::Off => {
-                let scope = action.scope();
                 let refused = || Error::Forbidden(format!("the key {} lacks the scope {scope}", quote(&key.name)));
                 if permits(&key.scopes, scope) { Ok(()) } else { Err(refused()) }
             }

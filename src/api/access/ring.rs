@@ -28,7 +28,7 @@ pub struct KeyRing {
     failures: IntCounter,
 }
 
-/// What tells one state of a file from the next. Kubernetes swaps a link above the file, so what counts is the
+/// The identity of one state of a file. Kubernetes swaps a link above the file, so what counts is the
 /// file that the path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {

@@ -1,4 +1,4 @@
-//! What a request needs, by its method and path: the one table for HTTP and gRPC.
+//! The needs of a request, by its method and path: the one table for HTTP and gRPC.
 //!
 //! It is read before a request is routed and before its body is. A path that it does not know needs the
 //! strongest scope as soon as its method changes something, so that a new route is closed until it is listed.
@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::keys::Scope;
 
-/// What a request needs.
+/// The needs of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) struct Rule<'a> {
     /// The scope; `None` for what everybody may, always.

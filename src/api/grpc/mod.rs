@@ -117,7 +117,7 @@ impl Services {
             counted.end(Code::InvalidArgument as i32);
             return unsupported();
         }
-        let admitted = self.0.state.access().admit(Rule::grpc(uri.path()), request.headers());
+        let admitted = self.0.state.access().admit(|| Rule::grpc(uri.path()), request.headers());
         let admitted = admitted.map_err(Status::from).map(|key| {
             request.extensions_mut().insert(exchange.arrival(peer, key));
             request

@@ -44,7 +44,7 @@ pub(super) struct AlarmList {
     alarms: Vec<Alarm>,
 }
 
-/// Who knows of an alarm.
+/// The person who knows of an alarm, and why it is let be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AcknowledgeBody {

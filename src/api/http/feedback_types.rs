@@ -6,7 +6,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::problem::Problem;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, RequestId, quote};
+use crate::ids::{ModelName, RequestId, hexadecimal, quote};
 use crate::store::{Claim, Content, Feedback, Joined, Origin, Verdict};
 
 /// The truth about one sample: exactly one of `label`, `correct`, `value` and `retract`.
@@ -198,7 +198,7 @@ fn hashed(annotator: &str) -> String {
     if annotator.is_empty() {
         return String::new();
     }
-    Sha256::digest(annotator)[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(annotator)[..12])
 }
 
 impl FeedbackAnswer {

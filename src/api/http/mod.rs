@@ -33,7 +33,8 @@ use axum::Router;
 use axum::routing::get;
 use http::{HeaderName, HeaderValue, header};
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
@@ -46,9 +47,10 @@ use super::state::ApiState;
 #[openapi(
     info(
         title = "Weir",
-        description = "Serves models over HTTP and says how well they do. Errors are problem documents (RFC 9457).",
+        description = "Serves models over HTTP and says how well they do. Errors are problem documents (RFC 9457). A server with keys (--keys) asks for one in every operation but those for health: without one that it knows it answers 401, and 403 where the key is for something else.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
+    modifiers(&Keys),
     tags(
         (name = "predict", description = "Ask a model"),
         (name = "models", description = "What is loaded"),
@@ -58,6 +60,22 @@ use super::state::ApiState;
     )
 )]
 struct Document;
+
+/// Describes the keys that a server may ask for.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("bearer", bearer);
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
+        components.add_security_scheme("api_key", header);
+        let with = |name: &str| SecurityRequirement::new(name, std::iter::empty::<&str>());
+        // One of them, or none where the server has no keys.
+        document.security = Some(vec![SecurityRequirement::default(), with("bearer"), with("api_key")]);
+    }
+}
 
 fn documented() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())

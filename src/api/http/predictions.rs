@@ -78,7 +78,7 @@ pub(super) struct PredictionItem {
     /// Of a picture: true if black and white were exchanged before the model saw it.
     #[serde(skip_serializing_if = "Option::is_none")]
     inverted: Option<bool>,
-    /// What all labels together say; absent without labels, and where they are tied.
+    /// The truth by all labels together; absent without labels, and where they are tied.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<PredictionOutcome>,
     /// The labels, oldest first. Who gave them is not told.
@@ -107,7 +107,7 @@ pub(super) struct PredictionLabel {
     /// The class, by label.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
-    /// Whether the answer was right.
+    /// True if the answer was right.
     #[serde(skip_serializing_if = "Option::is_none")]
     correct: Option<bool>,
     /// The number.

@@ -48,8 +48,11 @@ impl HttpApi {
         let exchange = Exchange::begin(request.headers(), state.tracer());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let path = uri.path();
-        let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let admitted = state.access().admit(Rule::http(&method, path, preflight), request.headers());
+        let admitted = {
+            let headers = request.headers();
+            let rule = || Rule::http(&method, path, headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
+            state.access().admit(rule, headers)
+        };
         let routed = match admitted {
             Ok(key) => {
                 request.extensions_mut().insert(exchange.arrival(peer, key));

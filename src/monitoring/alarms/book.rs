@@ -92,7 +92,7 @@ pub enum AlarmState {
     Cleared,
 }
 
-/// Who knows of an alarm.
+/// The person who knows of an alarm, and why it is let be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Acknowledgement {
     /// Who.

@@ -89,7 +89,10 @@ impl Alarms {
             let (model, version) = (alarm.model.as_deref(), alarm.version);
             match turn {
                 Turn::Cleared => tracing::info!(%id, kind, model, version, "an alarm is over"),
-                _ => tracing::warn!(%id, kind, severity = alarm.severity.name(), model, version, summary, "alarm"),
+                Turn::Acknowledged => tracing::info!(%id, kind, model, version, "an alarm is acknowledged"),
+                Turn::Raised | Turn::Worse => {
+                    tracing::warn!(%id, kind, severity = alarm.severity.name(), model, version, summary, "alarm")
+                }
             }
         }
         self.tell(&turns);

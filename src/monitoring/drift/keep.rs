@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use super::version::KeptWatch;
+use crate::ids::hexadecimal;
 use crate::serving::Identity;
 
 /// The folder of the states, inside that of the server.
@@ -48,8 +49,7 @@ impl Keeper {
     pub(super) fn file(&self, identity: &Identity) -> PathBuf {
         let name = format!("{}/{}/", identity.model, identity.version);
         let hash = Sha256::new().chain_update(name).chain_update(identity.digest).finalize();
-        let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(name + ".json")
+        self.folder.join(hexadecimal(&hash[..16]) + ".json")
     }
 
     /// Reads the state of a version; `None` where there is none that can be used.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::report::{DriftReport, DriftState, EstimateReport, StreamReport};
 use super::sample::value;
 use crate::config::DriftSettings;
-use crate::ids::{ModelName, Version};
+use crate::ids::{ModelName, Version, hexadecimal};
 use crate::monitoring::Record;
 use crate::repository::{DriftReference, Stream, StreamDistribution};
 use crate::stats::drift::{Bins, Detector, DetectorSettings, Standing, StreamReference};
@@ -53,7 +53,7 @@ pub(super) struct KeptWatch {
 /// Returns what tells a reference from another one.
 fn fingerprint(reference: &DriftReference) -> String {
     let text = serde_json::to_vec(reference).unwrap_or_default();
-    Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(text)[..16])
 }
 
 /// The detector of a version with what belongs to it.

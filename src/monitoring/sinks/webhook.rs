@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::delivery::{Delivery, Patience};
 use crate::config::WebhookSettings;
+use crate::ids::hexadecimal;
 use crate::metrics::SinkMetrics;
 
 /// The alarms that may wait.
@@ -90,7 +91,7 @@ fn signature(key: &[u8], seconds: i64, body: &[u8]) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(format!("{seconds}.").as_bytes());
     mac.update(body);
-    Some(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hexadecimal(&mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::ids::hexadecimal;
 use crate::trainer::dataset::Dataset;
 
 /// The beginning of a file, before the number of features of a sample and the features.
@@ -33,8 +34,7 @@ impl Place {
                 hash.update(element.to_le_bytes());
             }
         }
-        let name: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { path: folder.join(name), samples: data.len() })
+        Ok(Self { path: folder.join(hexadecimal(&hash.finalize())), samples: data.len() })
     }
 
     /// Returns the number of features and the features, if they are there and whole.

@@ -132,6 +132,13 @@ async fn a_method_that_a_path_does_not_take_is_405_with_those_it_takes() {
     ] {
         routes.push((path.into(), owned(methods)));
     }
+    // Where TorchServe's clients ask, records of predictions are shown and erased.
+    let patched = Request::builder().method(Method::PATCH).uri("/predictions/half").body(Body::empty()).unwrap();
+    let answer = app.send(patched).await;
+    assert_eq!(answer.status, 405, "{}", answer.text());
+    let mut listed: Vec<_> = answer.headers["allow"].to_str().unwrap().split(',').map(str::trim).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, ["DELETE", "GET", "HEAD", "POST", "PUT"]);
     for (path, mut methods) in routes {
         methods.sort_unstable();
         let answer = app.send(Request::builder().method(Method::DELETE).uri(&path).body(Body::empty()).unwrap()).await;

@@ -61,6 +61,11 @@ async fn a_database_is_checked_and_exported_beside_its_server_on(database: &Data
     let outcomes = lines("outcomes", &["--model", "mnist-mlp"]).await;
     assert!(outcomes.len() == 5 && outcomes.iter().all(|line| line["loss"].is_number()), "{outcomes:?}");
     assert!(lines("outcomes", &["--model", "other"]).await.is_empty());
+    let back = app.post_json("/feedback", &json!({"request_id": ids[0], "retract": true})).await;
+    assert_eq!(back.json()["state"], "retracted");
+    let labels = lines("feedback", &[]).await;
+    let named: Vec<&str> = labels.iter().map(|line| line["request_id"].as_str().unwrap()).collect();
+    assert!(labels.len() == 5 && !named.contains(&ids[0].as_str()), "what was taken back is gone: {named:?}");
     if database.url().is_none() {
         let refused = run(&app, database, &["vacuum"]).await;
         assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));

@@ -14,9 +14,7 @@ use weir::app::StopReason;
 use weir::config::{Callers, ServeOptions};
 
 use crate::fixtures::{mnist, pixels, png, png_of_test_image};
-use crate::support::{TestApp, bundled_models};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::support::{PATIENCE, TestApp, bundled_models};
 
 /// A client that listens to events on a connection of its own.
 struct Ear {

@@ -160,7 +160,7 @@ async fn live_figures_are_the_offline_figures(database: &Database, servers: usiz
         let series = "weir_model_accuracy{model=\"mnist-mlp\",source=\"feedback\",version=\"1\"}";
         until("the gauge follows", || app.maybe_metric(series) == Some(offline.summary.accuracy)).await;
         let series = series.replace("accuracy", "loss");
-        assert_eq!(app.maybe_metric(&series), Some(offline.summary.loss));
+        until("that of the loss too", || app.maybe_metric(&series) == Some(offline.summary.loss)).await;
     }
     let back: Vec<Value> = asked.iter().map(|asked| json!({"request_id": asked.id, "retract": true})).collect();
     assert_eq!(send_all(&apps, &shuffled(back)).await["retracted"], 1000);

@@ -402,7 +402,7 @@ async fn the_admin_api_can_be_switched_off() {
 /// `stable` is answered, by a version that was available, with that version's own arithmetic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn swaps_under_load_lose_no_request() {
-    let swaps = count("WEIR_TEST_SWAPS", 60);
+    let swaps = count("WEIR_TEST_SWAPS", 200);
     let app = Arc::new(TestApp::with_temp(versions(4), |options| options.load_threads = Some(2)).await);
     app.done("promote", json!({"alias": "stable", "version": 1})).await;
     let stop = Arc::new(AtomicBool::new(false));

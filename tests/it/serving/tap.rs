@@ -268,7 +268,7 @@ async fn an_unload_waits_for_a_run_whose_caller_left() {
     until("it runs", || in_flight() == 1.0 && queued() == 0.0).await;
     running.abort();
     let unload = app.state.manager().unload("slow".parse().unwrap(), None);
-    tokio::time::timeout(Duration::from_secs(30), unload).await.unwrap().unwrap();
+    tokio::time::timeout(crate::support::PATIENCE, unload).await.unwrap().unwrap();
     let text = String::from_utf8(app.state.metrics().encode().unwrap()).unwrap();
     assert!(!text.contains("weir_inference_batch_size_count{model=\"slow\""), "its series went with it");
 }
