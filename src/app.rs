@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::outlets::{Outlets, Senders, outlets};
 use crate::api::{self, ApiParts, ApiState, HttpApi, KeyRing, Shutdown, Watch, Wire};
-use crate::config::{EngineChoice, GrpcListen, ServeConfig};
+use crate::config::{EngineChoice, GrpcListen, OpenToNetwork, ServeConfig};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -86,6 +86,8 @@ impl App {
     /// As [`App::new`].
     pub fn with_log(config: ServeConfig, log: LogControl) -> Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
+        let OpenToNetwork { predictions, feedback, admin } = config.http.open;
+        metrics.set_open_to_network(&[("predictions", predictions), ("feedback", feedback), ("admin", admin)]);
         let serving = &config.serving;
         let pool = Arc::new(Pool::start(serving.threads, serving.hang_after, metrics.pool.clone())?);
         let tuning = TuningStore::new(serving.state.as_ref().map(|state| state.join("tuning")));

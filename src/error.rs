@@ -31,6 +31,8 @@ pub enum Kind {
     TooLarge,
     /// There is no capacity now; the same request may succeed later.
     Overloaded,
+    /// The caller has sent more than a caller may; the same request may succeed later.
+    RateLimited,
     /// The answer was not ready in time.
     DeadlineExceeded,
     /// The client took too long to send its request.
@@ -117,6 +119,9 @@ pub enum Error {
     /// The server is at capacity.
     #[error("the server is at capacity ({what}); try again in {retry_after_seconds} s")]
     Overloaded { what: &'static str, retry_after_seconds: u32 },
+    /// The caller has sent more requests than a caller may.
+    #[error("this caller has sent more requests than it may; try again in {retry_after_seconds} s")]
+    RateLimited { retry_after_seconds: u32 },
     /// The deadline passed before an answer was ready.
     #[error("no answer within {limit_ms} ms")]
     DeadlineExceeded { limit_ms: u64 },
@@ -193,6 +198,7 @@ impl Error {
             Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::Overloaded { .. } => Kind::Overloaded,
+            Self::RateLimited { .. } => Kind::RateLimited,
             Self::DeadlineExceeded { .. } => Kind::DeadlineExceeded,
             Self::SlowClient { .. } => Kind::SlowClient,
             Self::NotAvailable { .. } | Self::NoneAvailable { .. } | Self::NotReady { .. } | Self::ShuttingDown => {
@@ -227,6 +233,16 @@ impl Error {
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// Returns the seconds after which the same request may succeed, where they are known.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Overloaded { retry_after_seconds, .. } | Self::RateLimited { retry_after_seconds, .. } => {
+                Some(*retry_after_seconds)
+            }
+            _ => None,
+        }
     }
 
     /// Creates an internal error with a cause for the log.

@@ -11,12 +11,15 @@
 //! ```
 //!
 //! `models = ["mnist-*", "prices"]` limits a key to the models with these names; a name may end in `*`.
+//! `per_second = 50` and `burst = 100` limit its requests, in place of the limit that the server has for everybody.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -89,6 +92,44 @@ pub fn permits(scopes: &[Scope], wanted: Scope) -> bool {
         || (wanted == Scope::Read && scopes.contains(&Scope::Predict))
 }
 
+/// A limit of the requests of one caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// The time in which one more request is free.
+    period: Duration,
+    burst: NonZeroU32,
+}
+
+impl Rate {
+    /// The greatest number of requests in a second.
+    pub const MAX_PER_SECOND: f64 = 1e6;
+
+    /// Returns a limit of `per_second` requests, of which `burst` may come at once; without a number, those of a
+    /// second. Returns `None` unless `per_second` is from 0.001 to [`Rate::MAX_PER_SECOND`] and `burst` is above 0.
+    pub fn new(per_second: f64, burst: Option<u32>) -> Option<Self> {
+        if !(1e-3..=Self::MAX_PER_SECOND).contains(&per_second) {
+            return None;
+        }
+        let burst = burst.unwrap_or(per_second.ceil() as u32);
+        Some(Self { period: Duration::from_secs_f64(1.0 / per_second), burst: NonZeroU32::new(burst)? })
+    }
+
+    /// Returns the number of requests in a second.
+    pub fn per_second(self) -> f64 {
+        1.0 / self.period.as_secs_f64()
+    }
+
+    /// Returns the time in which one more request is free.
+    pub fn period(self) -> Duration {
+        self.period
+    }
+
+    /// Returns the number of requests that may come at once.
+    pub fn burst(self) -> NonZeroU32 {
+        self.burst
+    }
+}
+
 /// A key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -102,6 +143,8 @@ pub struct Key {
     pub models: Option<Vec<String>>,
     /// The moment from which it is refused.
     pub expires: Option<Timestamp>,
+    /// The limit of its requests; `None` for that of everybody.
+    pub rate: Option<Rate>,
 }
 
 impl Key {
@@ -141,6 +184,8 @@ struct Entry {
     scopes: Vec<Scope>,
     models: Option<Vec<String>>,
     expires: Option<toml::value::Datetime>,
+    per_second: Option<f64>,
+    burst: Option<u32>,
 }
 
 impl Keys {
@@ -241,7 +286,16 @@ fn key(entry: Entry) -> Result<Key> {
         })
     };
     let expires = entry.expires.map(moment).transpose()?;
-    Ok(Key { name: entry.name, sha256, scopes: entry.scopes, models: entry.models, expires })
+    let rate = match (entry.per_second, entry.burst) {
+        (None, None) => None,
+        (per_second, burst) => {
+            Some(per_second.and_then(|per_second| Rate::new(per_second, burst)).ok_or_else(|| {
+                let most = Rate::MAX_PER_SECOND;
+                wrong(&format!("expected \"per_second\" from 0.001 to {most}, and \"burst\" above 0 or none"))
+            })?)
+        }
+    };
+    Ok(Key { name: entry.name, sha256, scopes: entry.scopes, models: entry.models, expires, rate })
 }
 
 fn is_pattern(model: &str) -> bool {
@@ -298,6 +352,12 @@ pub struct Table<'a> {
     /// The moment from which it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<toml::value::Datetime>,
+    /// The requests that it may send in a second, if it has a limit of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<f64>,
+    /// The requests that it may send at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
 }
 
 /// Returns the text of a file with one more key. What was there stays as it was written, comments too.
@@ -444,7 +504,15 @@ mod tests {
         let (one, two) = (Secret::new(), Secret::new());
         let new = |name: &'static str, secret: &Secret, text: &str| {
             let scopes = [Scope::Predict];
-            let key = Table { name, sha256: &secret.sha256, scopes: &scopes, models: None, expires: None };
+            let key = Table {
+                name,
+                sha256: &secret.sha256,
+                scopes: &scopes,
+                models: None,
+                expires: None,
+                per_second: None,
+                burst: None,
+            };
             with_key(text, &key)
         };
         let first = "# ours\n".to_owned() + &table("old", &Secret::new(), "scopes = [ 'read' ] # kept");

@@ -2,14 +2,28 @@
 
 use std::sync::Arc;
 
+use super::access::Caller;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, RequestId, Version};
 use crate::store::{Audit, AuditEntry};
 
+/// The request that asks for a change, and who sent it.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    id: RequestId,
+    by: String,
+}
+
+impl Asked {
+    pub(super) fn new(id: RequestId, caller: &Caller) -> Self {
+        Self { id, by: caller.to_string() }
+    }
+}
+
 /// A change that somebody asked for.
 #[derive(Debug)]
 pub(super) struct Change {
-    pub(super) id: RequestId,
+    pub(super) asked: Asked,
     pub(super) action: &'static str,
     pub(super) model: ModelName,
     pub(super) version: Option<Version>,
@@ -21,7 +35,8 @@ pub(super) struct Change {
 pub(super) async fn recorded<T>(audit: &Arc<Audit>, change: Change, outcome: Result<T>) -> Result<T> {
     let line = AuditEntry {
         time: jiff::Timestamp::now().to_string(),
-        request_id: change.id.as_str().to_owned(),
+        request_id: change.asked.id.as_str().to_owned(),
+        by: Some(change.asked.by),
         action: change.action.to_owned(),
         model: change.model.to_string(),
         version: change.version.map(|version| version.0),

@@ -86,6 +86,7 @@ impl Dialect {
             (_, Kind::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             (_, Kind::SlowClient) => StatusCode::REQUEST_TIMEOUT,
             (_, Kind::Overloaded | Kind::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            (_, Kind::RateLimited) => StatusCode::TOO_MANY_REQUESTS,
             (_, Kind::DeadlineExceeded) => StatusCode::GATEWAY_TIMEOUT,
             // Nobody reads this answer; nginx's code keeps it apart in the metrics.
             (_, Kind::Cancelled) => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),

@@ -79,8 +79,8 @@ impl IntoResponse for ApiError {
         let kind = error.kind();
         // The dialect of the path may have another status for it.
         let mut response = Dialect::Weir.status(kind).into_response();
-        if let Error::Overloaded { retry_after_seconds, .. } = error {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
+        if let Some(seconds) = error.retry_after_seconds() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if kind == Kind::Unavailable {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -116,6 +116,7 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
         Kind::TooLarge => ("too_large", "A limit was exceeded"),
         Kind::SlowClient => ("slow_client", "The request did not arrive in time"),
         Kind::Overloaded => ("overloaded", "The server is at capacity"),
+        Kind::RateLimited => ("rate_limited", "More requests than a caller may send"),
         Kind::Unavailable => ("unavailable", "Not available now"),
         Kind::DeadlineExceeded => ("deadline_exceeded", "No answer in time"),
         Kind::Cancelled => ("cancelled", "The request was cancelled"),

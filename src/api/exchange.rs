@@ -122,6 +122,7 @@ impl Exchange {
         method: &str,
         path: &str,
         status: impl tracing::Value,
+        key: Option<&Key>,
     ) {
         let is_slow = elapsed >= settings.slow_request;
         if settings.access_log || is_slow {
@@ -130,6 +131,7 @@ impl Exchange {
                 method = %printable(method, 16),
                 path = %printable(path, MAX_PATH_CHARS),
                 status,
+                key = key.map(|key| key.name.as_str()),
                 duration_ms = elapsed.as_micros() as f64 / 1e3,
                 "{}",
                 if is_slow { "slow request" } else { "request" }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::keys::{self, Key, Scope, Secret, Table};
+use crate::keys::{self, Key, Rate, Scope, Secret, Table};
 
 /// Makes, lists and revokes the keys that callers of a server need.
 #[derive(Debug, Args)]
@@ -52,6 +52,12 @@ enum Action {
         /// Days until it is refused [default: never]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
         expires_days: Option<u32>,
+        /// Requests that it may send in a second, in place of the server's --rate-per-second
+        #[arg(long, value_name = "N")]
+        per_second: Option<f64>,
+        /// Requests that it may send at once [default: those of a second]
+        #[arg(long, value_name = "N", requires = "per_second")]
+        burst: Option<u32>,
     },
     /// List the keys
     List,
@@ -61,11 +67,12 @@ enum Action {
 
 pub(super) fn run(args: &KeysArgs) -> Result<ExitCode> {
     match &args.action {
-        Action::New { name, scopes, models, expires_days } => {
+        Action::New { name, scopes, models, expires_days, per_second, burst } => {
             let expires = expires_days.map(|days| Timestamp::now() + SignedDuration::from_hours(24 * i64::from(days)));
             let secret = Secret::new();
             let expires = expires.map(moment).transpose()?;
-            let key = Table { name, sha256: &secret.sha256, scopes, models: models.as_deref(), expires };
+            let (sha256, models) = (secret.sha256.as_str(), models.as_deref());
+            let key = Table { name, sha256, scopes, models, expires, per_second: *per_second, burst: *burst };
             replace(&args.file, &keys::with_key(&current(&args.file)?.unwrap_or_default(), &key)?)?;
             let text = if args.json {
                 format!("{}\n", json!({"name": name, "key": secret.text}))
@@ -127,13 +134,15 @@ fn as_json(keys: &[Key]) -> String {
             "scopes": key.scopes,
             "models": key.models,
             "expires": key.expires.map(|expires| expires.to_string()),
+            "per_second": key.rate.map(Rate::per_second),
+            "burst": key.rate.map(Rate::burst),
         })
     };
     format!("{:#}\n", json!({"keys": keys.iter().map(key).collect::<Vec<_>>()}))
 }
 
 fn table(keys: &[Key], now: Timestamp) -> String {
-    let mut rows = vec![["NAME", "SCOPES", "MODELS", "EXPIRES"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "SCOPES", "MODELS", "PER SECOND", "EXPIRES"].map(str::to_owned)];
     rows.extend(keys.iter().map(|key| {
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
         let models = key.models.as_ref().map_or_else(|| "all".to_owned(), |models| models.join(","));
@@ -142,7 +151,9 @@ fn table(keys: &[Key], now: Timestamp) -> String {
             Some(expires) if key.has_expired(now) => format!("{expires} (over)"),
             Some(expires) => expires.to_string(),
         };
-        [key.name.clone(), scopes.join(","), models, expires]
+        let rate = key.rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.4}", rate.per_second()));
+        let rate = rate.trim_end_matches('0').trim_end_matches('.').to_owned();
+        [key.name.clone(), scopes.join(","), models, rate, expires]
     }));
     super::models::aligned(&rows)
 }
@@ -174,12 +185,13 @@ mod tests {
             scopes: vec![Scope::Predict, Scope::Feedback],
             models: Some(vec!["mnist-*".into()]),
             expires: Some(Timestamp::UNIX_EPOCH),
+            rate: Rate::new(0.5, None),
         };
         let lines = table(&[key], Timestamp::UNIX_EPOCH);
         assert_eq!(
             lines,
-            "NAME  SCOPES            MODELS   EXPIRES\n\
-             shop  predict,feedback  mnist-*  1970-01-01T00:00:00Z (over)\n"
+            "NAME  SCOPES            MODELS   PER SECOND  EXPIRES\n\
+             shop  predict,feedback  mnist-*  0.5         1970-01-01T00:00:00Z (over)\n"
         );
     }
 }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::engine::without_telemetry;
 use crate::api::Shutdown;
 use crate::app::{App, StopReason, bind};
-use crate::config::{EngineChoice, GrpcListen, OtelVariables, ServeConfig, ServeOptions};
+use crate::config::{EngineChoice, GrpcListen, OpenToNetwork, OtelVariables, ServeConfig, ServeOptions};
 use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::repository::Storage;
@@ -74,7 +74,7 @@ fn own_program() -> Option<PathBuf> {
 }
 
 async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
-    let models = config.serving.models.display().to_string();
+    let (models, open) = (config.serving.models.display().to_string(), config.http.open);
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
@@ -96,6 +96,10 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
         tracing::info!(management, "listening for TorchServe's management clients");
     }
     tracing::info!(address, grpc, models, version = env!("CARGO_PKG_VERSION"), "listening");
+    if open.predictions {
+        let OpenToNetwork { feedback, admin, .. } = open;
+        tracing::warn!(feedback, admin, "whoever reaches this address may ask every model without a key; see --keys");
+    }
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => StopReason::Terminate,

@@ -22,7 +22,18 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::keys::Scope;
+use crate::keys::{Rate, Scope};
+
+/// What callers on other machines may do without a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenToNetwork {
+    /// Ask models, and read what models there are.
+    pub predictions: bool,
+    /// Say what was right; see and erase what is kept of predictions.
+    pub feedback: bool,
+    /// Use the admin API.
+    pub admin: bool,
+}
 
 /// Settings of prediction and of the models behind it.
 #[derive(Debug, Clone)]
@@ -128,6 +139,12 @@ pub struct HttpConfig {
     pub anonymous: Vec<Scope>,
     /// The address to listen on.
     pub listen: std::net::SocketAddr,
+    /// What callers on other machines may do without a key.
+    pub open: OpenToNetwork,
+    /// The limit of each caller's requests; `None` for none.
+    pub rate: Option<Rate>,
+    /// The networks of proxies whose word on the client's address is taken.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// The most connections at the same time; more wait in the system's backlog.
     pub max_connections: usize,
     /// The time that a client has to send the head of a request.

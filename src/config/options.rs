@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::declare::{Setting, settings};
@@ -81,6 +82,18 @@ settings! {
     /// With --keys: scopes of callers without a key, of predict, feedback, read, metrics and admin
     #[arg(value_delimiter = ',')]
     anonymous: Vec<Scope>, "WEIR_ANONYMOUS", "SCOPE", otherwise "none" => Vec::new();
+    /// Without --keys, allow --admin all and --feedback all also on an address that other machines reach
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    insecure: bool, "WEIR_INSECURE", "BOOL", default "false" => false;
+    /// Requests that each caller may send in a second, over HTTP and gRPC together; 0 for no limit. A caller is a key,
+    /// without one an address (of IPv6 its 64-bit network); a key's own per_second goes before
+    rate_per_second: f64, "WEIR_RATE_PER_SECOND", "N", default "0" => 0.0;
+    /// Requests that each caller may send at once
+    rate_burst: u32, "WEIR_RATE_BURST", "N", unset "those of a second";
+    /// Networks of proxies, as 10.0.0.0/8: of their connections the client is the last address in X-Forwarded-For that
+    /// is no such proxy's
+    #[arg(value_delimiter = ',')]
+    trusted_proxies: Vec<IpNet>, "WEIR_TRUSTED_PROXIES", "CIDR", otherwise "none" => Vec::new();
 
     in "Engines";
     /// Engine that runs the models; auto is tract, and ONNX Runtime for what tract cannot run

@@ -1,16 +1,17 @@
 //! The checked settings of `weir serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{ServeOptions, ServeValues, cores};
 use super::{
-    AlarmSettings, CheckConfig, Control, DriftSettings, Endpoint, GrpcListen, HttpConfig, LifecycleConfig, LoadModel,
-    LogConfig, MonitoringConfig, OtelVariables, PredictionSinkSettings, SchedulingSettings, ServingConfig,
-    TraceSettings, WebhookSettings,
+    AlarmSettings, Callers, CheckConfig, Control, DriftSettings, Endpoint, GrpcListen, HttpConfig, LifecycleConfig,
+    LoadModel, LogConfig, MonitoringConfig, OpenToNetwork, OtelVariables, PredictionSinkSettings, SchedulingSettings,
+    ServingConfig, TraceSettings, WebhookSettings,
 };
 use crate::error::Result;
-use crate::keys::Scope;
+use crate::keys::{Rate, Scope};
 
 /// The checked settings of `weir serve`.
 #[derive(Debug, Clone)]
@@ -210,6 +211,50 @@ fn anonymous(values: &ServeValues) -> Result<Vec<Scope>> {
     Ok(scopes.value.clone())
 }
 
+/// Returns what callers on other machines may do without a key. More than asking models needs consent.
+fn open_to_network(values: &ServeValues) -> Result<OpenToNetwork> {
+    let is_elsewhere = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
+    let grpc =
+        matches!(values.grpc.value, GrpcListen::At(address) | GrpcListen::IfFree(address) if is_elsewhere(address));
+    if values.keys.value.is_some() || !(grpc || is_elsewhere(values.http.value)) {
+        return Ok(OpenToNetwork::default());
+    }
+    let open = OpenToNetwork {
+        predictions: true,
+        feedback: values.feedback.value == Callers::All,
+        admin: values.admin.value == Callers::All,
+    };
+    let setting = [(open.admin, &values.admin), (open.feedback, &values.feedback)].into_iter().find(|(open, _)| *open);
+    if let Some((_, setting)) = setting
+        && !values.insecure.value
+    {
+        let address = values.http.value;
+        return Err(setting.refuse(format!(
+            "lets everybody who reaches {address} in; give --keys FILE (`weir keys new` makes one), or --insecure if \
+             something else keeps strangers away"
+        )));
+    }
+    Ok(open)
+}
+
+fn rate(values: &ServeValues) -> Result<Option<Rate>> {
+    let (per_second, burst) = (&values.rate_per_second, &values.rate_burst);
+    if per_second.value == 0.0 {
+        return match burst.value {
+            Some(_) => Err(burst.refuse("goes with --rate-per-second".into())),
+            None => Ok(None),
+        };
+    }
+    if burst.value == Some(0) {
+        return Err(burst.refuse("must be at least 1, got 0".into()));
+    }
+    let refused = || {
+        let (got, most) = (per_second.value, Rate::MAX_PER_SECOND);
+        per_second.refuse(format!("must be 0, or from 0.001 to {most}, got {got}"))
+    };
+    Rate::new(per_second.value, burst.value).map(Some).ok_or_else(refused)
+}
+
 fn http(values: &ServeValues) -> Result<HttpConfig> {
     let max_body_bytes = values.max_body_bytes.at_least_one()?;
     Ok(HttpConfig {
@@ -218,6 +263,9 @@ fn http(values: &ServeValues) -> Result<HttpConfig> {
         keys: values.keys.value.clone(),
         anonymous: anonymous(values)?,
         listen: values.http.value,
+        open: open_to_network(values)?,
+        rate: rate(values)?,
+        trusted_proxies: values.trusted_proxies.value.clone(),
         max_connections: values.max_connections.at_least_one()?,
         header_timeout: values.header_timeout_seconds.seconds()?,
         idle_timeout: values.idle_timeout_seconds.seconds()?,
@@ -247,6 +295,10 @@ mod tests {
             (ServeOptions { max_batch_size: Some(0), ..none() }, "max-batch-size"),
             (ServeOptions { request_timeout_seconds: Some(0.0), ..none() }, "request-timeout-seconds"),
             (ServeOptions { grace_seconds: Some(f64::NAN), ..none() }, "grace-seconds"),
+            (ServeOptions { rate_per_second: Some(-1.0), ..none() }, "rate-per-second"),
+            (ServeOptions { rate_per_second: Some(2e6), ..none() }, "rate-per-second"),
+            (ServeOptions { rate_burst: Some(5), ..none() }, "rate-burst"),
+            (ServeOptions { rate_per_second: Some(1.0), rate_burst: Some(0), ..none() }, "rate-burst"),
             (ServeOptions { drain_seconds: Some(-1.0), ..none() }, "drain-seconds"),
             (ServeOptions { probe_interval_seconds: Some(f64::INFINITY), ..none() }, "probe-interval-seconds"),
             (ServeOptions { drift_window: Some(99), ..none() }, "drift-window"),
@@ -263,6 +315,28 @@ mod tests {
         }
         let never = ServeOptions { probe_interval_seconds: Some(0.0), ..none() };
         assert_eq!(never.resolve().unwrap().serving.probe_interval, None);
+    }
+
+    #[test]
+    fn more_than_predictions_is_open_to_other_machines_only_with_keys_or_consent() {
+        let at = |http: &str| ServeOptions { http: Some(http.parse().unwrap()), ..ServeOptions::default() };
+        let open = |options: ServeOptions| options.resolve().map(|config| config.http.open);
+        let predictions = OpenToNetwork { predictions: true, ..OpenToNetwork::default() };
+        assert_eq!(open(at("0.0.0.0:1")).unwrap(), predictions);
+        for http in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            let all = ServeOptions { admin: Some(Callers::All), feedback: Some(Callers::All), ..at(http) };
+            assert_eq!(open(all).unwrap(), OpenToNetwork::default(), "{http}");
+        }
+        let grpc = ServeOptions { grpc: Some("0.0.0.0:2".parse().unwrap()), ..ServeOptions::default() };
+        assert_eq!(open(grpc.clone()).unwrap(), predictions);
+        let admin = ServeOptions { admin: Some(Callers::All), ..grpc };
+        assert!(open(admin.clone()).unwrap_err().to_string().contains("admin"));
+        let feedback = ServeOptions { feedback: Some(Callers::All), ..at("192.0.2.1:1") };
+        assert!(open(feedback.clone()).unwrap_err().to_string().contains("feedback"));
+        let consented = ServeOptions { insecure: Some(true), ..feedback.clone() };
+        assert_eq!(open(consented).unwrap(), OpenToNetwork { feedback: true, ..predictions });
+        let keyed = ServeOptions { keys: Some("keys.toml".into()), admin: Some(Callers::All), ..feedback };
+        assert_eq!(open(keyed).unwrap(), OpenToNetwork::default());
     }
 
     #[test]

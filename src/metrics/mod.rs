@@ -3,7 +3,6 @@
 //!
 //! Units are base units. Labels have closed sets of names: `model`, `version`, `stage`, `outcome`, `protocol`,
 //! `source`, `stream`, `kind`, `state`, `what`.
-//! `source`, `stream`, `what`.
 
 mod alarms;
 mod cache;
@@ -71,6 +70,7 @@ pub struct Metrics {
     pub sinks: SinkFamilies,
     /// States of the file of keys that could not be used.
     pub key_failures: IntCounter,
+    open_to_network: IntGaugeVec,
     serving: serving::ServingFamilies,
 }
 
@@ -93,6 +93,9 @@ impl Metrics {
         let sinks = SinkFamilies::register(&registry)?;
         register_process(&registry)?;
         let key_failures = reload_failures(&registry, "keys")?;
+        let help = "1 if callers on other machines may do this without a key.";
+        let open_to_network =
+            register(&registry, IntGaugeVec::new(Opts::new("weir_open_to_network", help), &["what"]))?;
         let exports_grpc = AtomicBool::new(false);
         Ok(Self {
             registry,
@@ -107,8 +110,16 @@ impl Metrics {
             alarms,
             sinks,
             key_failures,
+            open_to_network,
             serving,
         })
+    }
+
+    /// Tells what callers on other machines may do without a key, each with its name.
+    pub fn set_open_to_network(&self, open: &[(&'static str, bool)]) {
+        for (what, is_open) in open {
+            self.open_to_network.with_label_values(&[what]).set(i64::from(*is_open));
+        }
     }
 
     /// Exports the metrics of gRPC from now on: the server speaks it.

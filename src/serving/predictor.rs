@@ -413,7 +413,7 @@ impl Drop for Ending<'_> {
 
 fn outcome_of(error: &Error) -> Outcome {
     match error.kind() {
-        Kind::Overloaded | Kind::Unavailable => Outcome::Overloaded,
+        Kind::Overloaded | Kind::RateLimited | Kind::Unavailable => Outcome::Overloaded,
         Kind::DeadlineExceeded => Outcome::DeadlineExceeded,
         Kind::Cancelled => Outcome::Cancelled,
         Kind::SlowClient

@@ -30,6 +30,9 @@ pub struct AuditEntry {
     pub time: String,
     /// The request that asked for it.
     pub request_id: String,
+    /// Who asked: "key" and the name of the key; without one the address; absent from entries of older servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// promote, rollback, load or unload.
     pub action: String,
     /// The model.
@@ -154,6 +157,7 @@ mod tests {
         AuditEntry {
             time: "2026-01-01T00:00:00Z".into(),
             request_id: number.to_string(),
+            by: Some("key shop".into()),
             action: "promote".into(),
             model: "m".into(),
             version: Some(number),

@@ -450,6 +450,7 @@ mod tests {
             let entry = AuditEntry {
                 time: "2026-01-01T00:00:00Z".into(),
                 request_id: number.to_string(),
+                by: None,
                 action: "load".into(),
                 model: "m".into(),
                 version: None,

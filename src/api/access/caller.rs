@@ -1,26 +1,34 @@
 //! The caller, as far as access depends on it.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::proxies::is_forwarded;
 use crate::api::peer::Peer;
 use crate::error::{Error, Result};
 use crate::ids::quote;
 use crate::keys::Key;
+
+/// Says from where a browser asks: <https://www.w3.org/TR/fetch-metadata/>.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The party at the other end of a request.
 #[derive(Debug, Clone)]
 pub(in crate::api) struct Caller {
     /// The key that the request shows.
     pub(super) key: Option<Arc<Key>>,
-    /// On this machine, or in this process.
-    pub(super) is_local: bool,
+    /// The address that the request came from; `None` for one that this process makes itself.
+    pub(super) address: Option<IpAddr>,
+    /// A proxy says that it passes the request on.
+    is_forwarded: bool,
     pub(super) page: Page,
 }
 
 /// The web page that made a browser send the request. A browser on this machine sends what any page tells
-/// it to, and says which page that is.
+/// it to, and says which page that is by `Origin` or `Sec-Fetch-Site`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page {
     /// None: the caller is no browser, or the user's own action.
@@ -35,7 +43,12 @@ pub(super) enum Page {
 
 impl Caller {
     pub(in crate::api) fn new(peer: Option<Peer>, key: Option<Arc<Key>>, headers: &HeaderMap) -> Self {
-        Self { key, is_local: peer.is_none_or(|peer| peer.ip().is_loopback()), page: Page::of(headers) }
+        Self { key, address: peer.map(Peer::ip), is_forwarded: is_forwarded(headers), page: Page::of(headers) }
+    }
+
+    /// Returns true if the caller is on this machine, or in this process. Behind a proxy on this machine it is not.
+    pub(super) fn is_local(&self) -> bool {
+        self.address.is_none_or(|address| address.is_loopback() && !self.is_forwarded)
     }
 
     /// Permits a request for a model, which the message names and not the path.
@@ -47,13 +60,34 @@ impl Caller {
     }
 }
 
+/// Names the caller, as the audit trail has it.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.key, self.address) {
+            (Some(key), _) => write!(f, "key {}", key.name),
+            (None, Some(address)) => address.fmt(f),
+            (None, None) => f.write_str("this process"),
+        }
+    }
+}
+
 impl Page {
     fn of(headers: &HeaderMap) -> Self {
-        let Some(origin) = headers.get(header::ORIGIN) else { return Self::None };
+        let is_repeated = |name| headers.get_all(name).iter().nth(1).is_some();
+        if is_repeated(header::ORIGIN) || is_repeated(header::HOST) || is_repeated(SEC_FETCH_SITE) {
+            return Self::Foreign;
+        }
+        let (origin, site) = (headers.get(header::ORIGIN), headers.get(SEC_FETCH_SITE));
+        if origin.is_none() && site.is_none() {
+            return Self::None;
+        }
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
+        let authority = |origin: &HeaderValue| Some(origin.to_str().ok()?.split_once("://")?.1.to_owned());
+        let is_own = |origin: &HeaderValue| authority(origin).is_some_and(|authority| Some(&*authority) == host);
+        // "none" is an address that the user typed.
+        let is_from_here = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
         let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name)).unwrap_or_default();
-        if authority.is_none() || authority != host {
+        if !origin.is_none_or(is_own) || !site.is_none_or(is_from_here) {
             Self::Foreign
         } else if matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
             Self::Local

@@ -6,6 +6,8 @@
 //! here needs tower-http's `SensitiveHeadersLayer`.
 
 mod caller;
+mod limits;
+mod proxies;
 mod ring;
 mod rules;
 
@@ -18,8 +20,11 @@ pub use ring::KeyRing;
 pub(super) use rules::Rule;
 
 use caller::{Page, for_model};
+use limits::Limits;
+use proxies::Proxies;
 use rules::Model;
 
+use super::peer::Peer;
 use crate::config::{Callers, HttpConfig};
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -52,22 +57,56 @@ pub(super) struct Access {
     /// The scopes of callers without a key, where there are keys.
     anonymous: Arc<[Scope]>,
     keys: Option<Arc<KeyRing>>,
+    limits: Arc<Limits>,
+    proxies: Proxies,
 }
 
 impl Access {
     pub(super) fn new(http: &HttpConfig, keys: Option<Arc<KeyRing>>) -> Self {
-        Self { admin: http.admin, feedback: http.feedback, anonymous: http.anonymous.clone().into(), keys }
+        Self {
+            admin: http.admin,
+            feedback: http.feedback,
+            anonymous: http.anonymous.clone().into(),
+            keys,
+            limits: Arc::new(Limits::new(http.rate)),
+            proxies: Proxies::new(&http.trusted_proxies),
+        }
+    }
+
+    /// Returns the client behind a connection: its other end, or whom a trusted proxy there names.
+    pub(super) fn client(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<Peer> {
+        peer.map(|peer| self.proxies.client(peer, headers))
     }
 
     /// Admits a request by its head, and returns the key that it shows. Without a file of keys everybody is
-    /// admitted, no rule is looked up, and [`Self::permit`] decides.
+    /// admitted as far as the limits of callers allow, and [`Self::permit`] decides; without limits either, no rule is
+    /// looked up.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when a key is needed and none that is valid is shown; [`Error::Forbidden`] when
-    /// the key is for something else; [`Error::Malformed`] for more than one key.
-    pub(super) fn admit<'a>(&self, rule: impl FnOnce() -> Rule<'a>, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
-        let Some(ring) = &self.keys else { return Ok(None) };
+    /// the key is for something else; [`Error::Malformed`] for more than one key; [`Error::RateLimited`].
+    pub(super) fn admit<'a>(
+        &self,
+        rule: impl FnOnce() -> Rule<'a>,
+        headers: &HeaderMap,
+        client: Option<Peer>,
+    ) -> Result<Option<Arc<Key>>> {
+        if self.keys.is_none() && !self.limits.is_for_everybody() {
+            return Ok(None);
+        }
+        // What needs no scope has no limit either: an orchestrator that asks for health is no caller.
         let Rule { scope: Some(scope), model } = rule() else { return Ok(None) };
+        let key = match &self.keys {
+            Some(ring) => self.known(ring, scope, model, headers)?,
+            None => None,
+        };
+        self.limits.take(key.as_deref(), client)?;
+        Ok(key)
+    }
+
+    /// Returns the key that a request shows, if it is good for a scope and a model; `None` if it shows none, and needs
+    /// none.
+    fn known(&self, ring: &KeyRing, scope: Scope, model: Model<'_>, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
         let Some(key) = ring.shown(headers)? else {
             if permits(&self.anonymous, scope) {
                 return Ok(None);
@@ -123,7 +162,7 @@ fn permit(callers: Callers, what: &str, setting: &str, caller: &Caller) -> Resul
         Callers::Off => {
             return forbidden(&format!("is switched off; the setting {setting} says who may use it"));
         }
-        Callers::Loopback if !caller.is_local => {
+        Callers::Loopback if !caller.is_local() => {
             return forbidden(&format!(
                 "is taken from callers on the server's own machine only; the setting {setting} says who may use it"
             ));
@@ -149,9 +188,20 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
+        is_permitted_with(admin, peer, &headers)
+    }
+
+    fn is_permitted_with(admin: Callers, peer: Option<&str>, headers: &HeaderMap) -> bool {
         let peer = peer.map(|address| Peer::new(address.parse().unwrap()));
-        let access = Access { admin, feedback: Callers::Off, anonymous: [].into(), keys: None };
-        let permitted = access.permit(&Caller::new(peer, None, &headers), Action::ChangeModels);
+        let access = Access {
+            admin,
+            feedback: Callers::Off,
+            anonymous: [].into(),
+            keys: None,
+            limits: Arc::new(Limits::new(None)),
+            proxies: Proxies::default(),
+        };
+        let permitted = access.permit(&Caller::new(peer, None, headers), Action::ChangeModels);
         assert!(permitted.is_ok() || matches!(permitted, Err(Error::Forbidden(_))));
         permitted.is_ok()
     }
@@ -184,5 +234,36 @@ mod tests {
             assert!(!judge(Some(origin), "127.0.0.1:8080", Callers::All), "{origin}");
         }
         assert!(!judge(Some("http://evil.example:8080"), "evil.example:8080", Callers::Loopback), "rebound");
+    }
+
+    #[test]
+    fn browsers_that_name_no_origin_are_told_apart_by_the_site() {
+        let judge = |named: &[(&'static str, &str)], admin| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in named {
+                headers.append(*name, value.parse().unwrap());
+            }
+            is_permitted_with(admin, Some("127.0.0.1:5"), &headers)
+        };
+        let asked = |host, site| [("host", host), ("sec-fetch-site", site)];
+        for site in ["same-origin", "none"] {
+            assert!(judge(&asked("localhost:8080", site), Callers::Loopback), "{site}");
+            assert!(!judge(&asked("evil.example:8080", site), Callers::Loopback), "{site}: rebound");
+            assert!(judge(&asked("weir.example", site), Callers::All), "{site}");
+        }
+        for site in ["cross-site", "same-site", ""] {
+            assert!(!judge(&asked("localhost:8080", site), Callers::Loopback), "{site}");
+            assert!(!judge(&asked("localhost:8080", site), Callers::All), "{site}");
+        }
+        let own = ("origin", "http://localhost:8080");
+        assert!(judge(&[("host", "localhost:8080"), own], Callers::Loopback));
+        for forwarded in ["x-forwarded-for", "forwarded"] {
+            assert!(!judge(&[(forwarded, "for=127.0.0.1")], Callers::Loopback), "a proxy on this machine");
+            assert!(judge(&[(forwarded, "for=127.0.0.1")], Callers::All));
+        }
+        for twice in [own, ("host", "localhost:8080"), ("sec-fetch-site", "none")] {
+            let named = [("host", "localhost:8080"), own, ("sec-fetch-site", "none"), twice];
+            assert!(!judge(&named, Callers::All), "{twice:?}");
+        }
     }
 }

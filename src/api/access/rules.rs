@@ -53,7 +53,7 @@ impl<'a> Rule<'a> {
             // The records of predictions, but for the descriptions that TorchServe has there.
             "predictions" if *method != Method::OPTIONS => Self::of(Scope::Feedback, Model::None),
             "explanations" => Self::of(Scope::Predict, named),
-            "models" => Self::of(asked(reads, last, &["predict", "generate"]), named),
+            "models" => Self::of(asked(reads, last, &["predict", "explain", "generate"]), named),
             "v2" => match (second, segments.next()) {
                 (Some("health"), _) if reads => Self::OPEN,
                 (Some("models"), Some("stats")) if reads => Self::of(Scope::Read, Model::None),
@@ -128,6 +128,7 @@ mod tests {
             ("POST", "/models/m/predict", Some(Scope::Predict), Named("m")),
             ("POST", "/models/m/versions/1/predict", Some(Scope::Predict), Named("m")),
             ("POST", "/models/m/generate", Some(Scope::Predict), Named("m")),
+            ("POST", "/models/m/explain", Some(Scope::Predict), Named("m")),
             ("POST", "/models/m/promote", Some(Scope::Admin), Named("m")),
             ("POST", "/models/predict", Some(Scope::Predict), Named("predict")),
             ("DELETE", "/models/m/predict", Some(Scope::Predict), Named("m")),

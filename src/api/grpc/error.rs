@@ -21,7 +21,7 @@ fn code(kind: Kind) -> Code {
         Kind::DeadlineExceeded | Kind::SlowClient => Code::DeadlineExceeded,
         Kind::Cancelled => Code::Cancelled,
         Kind::Conflict => Code::FailedPrecondition,
-        Kind::StorageFull => Code::ResourceExhausted,
+        Kind::StorageFull | Kind::RateLimited => Code::ResourceExhausted,
         Kind::Unauthenticated => Code::Unauthenticated,
         Kind::Forbidden => Code::PermissionDenied,
         Kind::Internal => Code::Internal,
@@ -33,9 +33,9 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let wrong = Wrong::of(&error);
         let mut status = Self::new(code(wrong.kind), wrong.detail.clone());
-        if let Error::Overloaded { retry_after_seconds, .. } = error {
+        if let Some(seconds) = error.retry_after_seconds() {
             // The retries that are built into gRPC's clients wait for as long as this says.
-            let milliseconds = MetadataValue::from(u64::from(retry_after_seconds) * 1000);
+            let milliseconds = MetadataValue::from(u64::from(seconds) * 1000);
             status.metadata_mut().insert("grpc-retry-pushback-ms", milliseconds);
         }
         status.set_source(Arc::new(wrong));

@@ -117,9 +117,13 @@ impl Services {
             counted.end(Code::InvalidArgument as i32);
             return unsupported();
         }
-        let admitted = self.0.state.access().admit(|| Rule::grpc(uri.path()), request.headers());
+        let access = self.0.state.access();
+        let client = access.client(peer, request.headers());
+        let admitted = access.admit(|| Rule::grpc(uri.path()), request.headers(), client);
+        let mut shown = None;
         let admitted = admitted.map_err(Status::from).map(|key| {
-            request.extensions_mut().insert(exchange.arrival(peer, key));
+            shown.clone_from(&key);
+            request.extensions_mut().insert(exchange.arrival(client, key));
             request
         });
         let (cut, is_cut) = (target.shape() == Shape::Stream).then(oneshot::channel).unzip();
@@ -138,7 +142,7 @@ impl Services {
         exchange.add_id(response.headers_mut());
         exchange.add_span(self.0.state.tracer(), response.headers_mut());
         let elapsed = exchange.start().elapsed();
-        exchange.log(self.0.state.settings(), elapsed, "gRPC", uri.path(), code_name(code));
+        exchange.log(self.0.state.settings(), elapsed, "gRPC", uri.path(), code_name(code), shown.as_deref());
         if code == Code::Ok as i32 && target.shape() != Shape::Unary {
             // A stream is counted at its end.
             return response.map(|body| Body::new(Outbound::new(body, end, counted, cut)));

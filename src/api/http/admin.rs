@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::api::access::{Action, Caller};
-use crate::api::audit::{Change, recorded};
+use crate::api::audit::{Asked, Change, recorded};
 use crate::api::body::read_body;
 use crate::api::error::ApiError;
 use crate::api::patience::patient;
@@ -167,7 +167,8 @@ pub(super) async fn promote(
     let model: ModelName = model.parse()?;
     let Promotion { alias, version, expected } = read(&state, request).await?;
     let outcome = state.manager().promote(model.clone(), alias.clone(), version, expected).await;
-    let entry = Change { id, action: "promote", model, version: Some(version), alias: Some(alias) };
+    let entry =
+        Change { asked: Asked::new(id, &caller), action: "promote", model, version: Some(version), alias: Some(alias) };
     aliased(&state, entry, outcome).await
 }
 
@@ -189,7 +190,7 @@ pub(super) async fn rollback(
     let model: ModelName = model.parse()?;
     let Rollback { alias } = read(&state, request).await?;
     let outcome = state.manager().rollback(model.clone(), alias.clone()).await;
-    let entry = Change { id, action: "rollback", model, version: None, alias: Some(alias) };
+    let entry = Change { asked: Asked::new(id, &caller), action: "rollback", model, version: None, alias: Some(alias) };
     aliased(&state, entry, outcome).await
 }
 
@@ -213,7 +214,8 @@ pub(super) async fn load(
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().load(model.clone(), version)).await;
-    listed(&state, Change { id, action: "load", model, version, alias: None }, outcome).await
+    listed(&state, Change { asked: Asked::new(id, &caller), action: "load", model, version, alias: None }, outcome)
+        .await
 }
 
 /// Unload a version, or all of a model
@@ -237,7 +239,8 @@ pub(super) async fn unload(
     let model: ModelName = model.parse()?;
     let Which { version } = read(&state, request).await?;
     let outcome = patient(state.manager().unload(model.clone(), version)).await;
-    listed(&state, Change { id, action: "unload", model, version, alias: None }, outcome).await
+    listed(&state, Change { asked: Asked::new(id, &caller), action: "unload", model, version, alias: None }, outcome)
+        .await
 }
 
 /// Actions of the admin API

@@ -12,7 +12,7 @@ use axum::response::IntoResponse as _;
 use axum::{BoxError, Extension, Router};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tower::{Service, ServiceExt};
 
 use crate::api::access::Rule;
@@ -47,15 +47,21 @@ impl HttpApi {
         let Self { router, state, dialect } = self;
         let exchange = Exchange::begin(request.headers(), state.tracer());
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        if request.version() == Version::HTTP_2 {
+            name_host(&mut request);
+        }
         let path = uri.path();
+        let client = state.access().client(peer, request.headers());
         let admitted = {
             let headers = request.headers();
             let rule = || Rule::http(&method, path, headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
-            state.access().admit(rule, headers)
+            state.access().admit(rule, headers, client)
         };
+        let mut shown = None;
         let routed = match admitted {
             Ok(key) => {
-                request.extensions_mut().insert(exchange.arrival(peer, key));
+                shown.clone_from(&key);
+                request.extensions_mut().insert(exchange.arrival(client, key));
                 contain(router.oneshot(request)).await
             }
             Err(error) => Some(Ok(ApiError(error).into_response())),
@@ -83,8 +89,16 @@ impl HttpApi {
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let (status, elapsed) = (response.status().as_u16(), exchange.start().elapsed());
         state.metrics().http.record(protocol, status, elapsed);
-        exchange.log(state.settings(), elapsed, method.as_str(), path, status);
+        exchange.log(state.settings(), elapsed, method.as_str(), path, status, shown.as_deref());
         response
+    }
+}
+
+/// Gives a request over HTTP/2, which names the host in its address, the header that older ones have.
+fn name_host(request: &mut Request<Body>) {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority {
+        request.headers_mut().entry(header::HOST).or_insert(authority);
     }
 }
 

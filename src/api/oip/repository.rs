@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::overrides::overrides;
 use super::parameters::Parameter;
-use crate::api::audit::{Change, recorded};
+use crate::api::audit::{Asked, Change, recorded};
 use crate::api::patience::patient;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, RequestId, quote};
+use crate::ids::{ModelName, quote};
 use crate::repository::Overrides;
 use crate::serving::State;
 
@@ -56,7 +56,7 @@ pub(crate) fn repository_index(state: &ApiState, only_ready: bool) -> Vec<IndexE
 /// [`crate::serving::Manager::load_with`].
 pub(crate) async fn load(
     state: &ApiState,
-    id: RequestId,
+    asked: Asked,
     model: &str,
     parameters: Vec<(String, Parameter)>,
 ) -> Result<()> {
@@ -75,7 +75,7 @@ pub(crate) async fn load(
         }
     }
     let outcome = patient(state.manager().load_with(model.clone(), config)).await;
-    let action = Change { id, action: "load", model, version: None, alias: None };
+    let action = Change { asked, action: "load", model, version: None, alias: None };
     recorded(state.audit(), action, outcome).await.map(drop)
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn load(
 /// [`Error::Malformed`] for a parameter that there is not, and as [`crate::serving::Manager::unload`].
 pub(crate) async fn unload(
     state: &ApiState,
-    id: RequestId,
+    asked: Asked,
     model: &str,
     parameters: Vec<(String, Parameter)>,
 ) -> Result<()> {
@@ -98,6 +98,6 @@ pub(crate) async fn unload(
         }
     }
     let outcome = patient(state.manager().unload(model.clone(), None)).await;
-    let action = Change { id, action: "unload", model, version: None, alias: None };
+    let action = Change { asked, action: "unload", model, version: None, alias: None };
     recorded(state.audit(), action, outcome).await.map(drop)
 }

@@ -40,7 +40,15 @@ impl Guarded {
                 Ok(scope) => (scope, None),
                 Err(_) => (Scope::Predict, Some(&others[..])),
             };
-            let key = Table { name, sha256: &secret.sha256, scopes: &[scope], models, expires: None };
+            let key = Table {
+                name,
+                sha256: &secret.sha256,
+                scopes: &[scope],
+                models,
+                expires: None,
+                per_second: None,
+                burst: None,
+            };
             text = with_key(&text, &key).unwrap();
             secrets.push((name, secret.text));
         }
@@ -257,6 +265,8 @@ async fn a_key_of_an_admin_works_from_anywhere_unless_the_api_is_off() {
         .header("origin", "https://console.example")
         .body(Body::from(promote.clone()));
     assert_eq!(guarded.app.send(request.unwrap()).await.status, 200);
+    let trail = guarded.send("admin", "GET", "/audit", "").await.json();
+    assert_eq!(trail["entries"][0]["by"], "key admin");
     let page = Request::post("/models/mnist-mlp/promote").header("origin", "https://console.example");
     assert_eq!(guarded.app.send(page.body(Body::from(promote)).unwrap()).await.status, 401);
 }

@@ -1,5 +1,6 @@
 //! The protocols: `/predict`, the Open Inference Protocol, TensorFlow Serving, TorchServe and gRPC.
 
+mod callers;
 mod clients;
 pub(crate) mod grpc;
 mod http;

@@ -1,7 +1,5 @@
 //! Alarms from the condition to the end, and those who listen.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;

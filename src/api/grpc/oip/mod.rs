@@ -27,6 +27,7 @@ use super::pb::inference::{
     TraceSettingResponse,
 };
 use crate::api::access::Action;
+use crate::api::audit::Asked;
 use crate::api::oip;
 use crate::api::state::ApiState;
 use crate::error::Kind;
@@ -152,7 +153,7 @@ impl GrpcInferenceService for Inference {
         self.0.access().permit(&call.caller(), Action::ChangeModels)?;
         only_repository(&message.repository_name)?;
         let parameters = settings::repository_parameters(message.parameters)?;
-        oip::load(&self.0, call.id().clone(), &message.model_name, parameters).await?;
+        oip::load(&self.0, Asked::new(call.id().clone(), &call.caller()), &message.model_name, parameters).await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
@@ -164,7 +165,7 @@ impl GrpcInferenceService for Inference {
         self.0.access().permit(&call.caller(), Action::ChangeModels)?;
         only_repository(&message.repository_name)?;
         let parameters = settings::repository_parameters(message.parameters)?;
-        oip::unload(&self.0, call.id().clone(), &message.model_name, parameters).await?;
+        oip::unload(&self.0, Asked::new(call.id().clone(), &call.caller()), &message.model_name, parameters).await?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::model_spec;
 use crate::api::access::Action;
-use crate::api::audit::{Change, recorded};
+use crate::api::audit::{Asked, Change, recorded};
 use crate::api::grpc::call::Call;
 use crate::api::grpc::pb::tensorflow::serving::file_system_storage_path_source_config::servable_version_policy::PolicyChoice;
 use crate::api::grpc::pb::tensorflow::serving::model_server_config::Config;
@@ -47,8 +47,9 @@ impl Models {
     /// long as nothing fails.
     async fn reload(&self, call: &Call, listed: Vec<Listed>) -> Result<()> {
         let (state, manager) = (&self.0, self.0.manager());
+        let asked = Asked::new(call.id().clone(), &call.caller());
         let change = |action, model: &ModelName, version, alias| Change {
-            id: call.id().clone(),
+            asked: asked.clone(),
             action,
             model: model.clone(),
             version,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::settings::read_object;
 use crate::api::access::{Action, Caller};
+use crate::api::audit::Asked;
 use crate::api::error::ApiError;
 use crate::api::oip::{self, IndexEntry, Parameter, repository_index};
 use crate::api::state::ApiState;
@@ -34,7 +35,7 @@ pub(super) async fn load(
 ) -> std::result::Result<(), ApiError> {
     state.access().permit(&caller, Action::ChangeModels)?;
     let parameters = parameters(read_object(&state, request).await?)?;
-    Ok(oip::load(&state, id, &model, parameters).await?)
+    Ok(oip::load(&state, Asked::new(id, &caller), &model, parameters).await?)
 }
 
 pub(super) async fn unload(
@@ -46,7 +47,7 @@ pub(super) async fn unload(
 ) -> std::result::Result<(), ApiError> {
     state.access().permit(&caller, Action::ChangeModels)?;
     let parameters = parameters(read_object(&state, request).await?)?;
-    Ok(oip::unload(&state, id, &model, parameters).await?)
+    Ok(oip::unload(&state, Asked::new(id, &caller), &model, parameters).await?)
 }
 
 fn parameters(mut body: Map<String, Value>) -> Result<Vec<(String, Parameter)>> {
