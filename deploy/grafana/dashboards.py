@@ -124,7 +124,7 @@ def of_model(family, more=""):
 
 
 VERSION = "{{model}} {{version}}"
-CLIENTS = MODEL + ', outcome!="probe"'
+CLIENTS = MODEL + ', outcome!~"probe|explanation"'
 
 SERVICE = dashboard("weir-service", "Weir: service", [
     ("Requests", [

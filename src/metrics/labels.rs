@@ -19,10 +19,12 @@ pub enum Outcome {
     Error,
     /// The request was a sample of the probe set, which the server replays itself.
     Probe,
+    /// The request was a masked sample, which an explanation asks about.
+    Explanation,
 }
 
 impl Outcome {
-    pub(super) const ALL: [(Self, &'static str); 7] = [
+    pub(super) const ALL: [(Self, &'static str); 8] = [
         (Self::Success, "success"),
         (Self::InvalidInput, "invalid_input"),
         (Self::Overloaded, "overloaded"),
@@ -30,6 +32,7 @@ impl Outcome {
         (Self::Cancelled, "cancelled"),
         (Self::Error, "error"),
         (Self::Probe, "probe"),
+        (Self::Explanation, "explanation"),
     ];
 
     /// Returns the name, as metrics have it.

@@ -33,6 +33,8 @@ pub enum Caller {
     Client(Option<IpAddr>),
     /// The replay of a version's probe set.
     Probe,
+    /// An explanation, which asks about masked inputs.
+    Explanation,
     /// A version that is being loaded and is not served yet.
     WarmUp,
 }
@@ -42,7 +44,7 @@ impl Caller {
     pub fn is_client(self) -> bool {
         match self {
             Self::Client(_) => true,
-            Self::Probe | Self::WarmUp => false,
+            Self::Probe | Self::Explanation | Self::WarmUp => false,
         }
     }
 }

@@ -9,6 +9,7 @@
 mod catalog;
 mod context;
 mod execution;
+mod explaining;
 mod lifecycle;
 mod predictor;
 mod scheduler;
@@ -20,6 +21,7 @@ pub use context::{Caller, DEFAULT_PRIORITY, Deadline, Protocol, RequestContext, 
 pub use execution::{
     BatchCost, Pool, RunStatistics, Runner, Sharing, Snapshot, Statistics, Timed, Tuning, TuningStage,
 };
+pub use explaining::{Baseline, Explained, Explaining, Explanation, UnitKind};
 pub use lifecycle::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pointed, Tuner, TuningStore, load, rehearse, run_probes,
 };

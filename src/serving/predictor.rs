@@ -308,7 +308,11 @@ impl Computed<'_> {
             }
         };
         let (Asked { context, runner, .. }, samples) = (ending.asked, ending.samples);
-        let success = if context.caller == Caller::Probe { Outcome::Probe } else { Outcome::Success };
+        let success = match context.caller {
+            Caller::Probe => Outcome::Probe,
+            Caller::Explanation => Outcome::Explanation,
+            Caller::Client(_) | Caller::WarmUp => Outcome::Success,
+        };
         let (stages, cached) = (answered.stages, answered.cached);
         let output = at.elapsed();
         let total = ending.end(success, Some(&answered), None);

@@ -6,6 +6,7 @@
 
 mod agreement;
 mod anomaly;
+pub mod attribution;
 mod binomial;
 mod calibration;
 mod certainty;

@@ -5,6 +5,8 @@ mod alarms;
 mod docs;
 mod drift;
 mod events;
+mod explain;
+mod explain_types;
 mod extract;
 mod feedback;
 mod feedback_types;
@@ -82,6 +84,8 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(predict::predict_default))
         .routes(routes!(predict::predict_model))
         .routes(routes!(predict::predict_version))
+        .routes(routes!(explain::explain_model))
+        .routes(routes!(explain::explain_version))
         .routes(routes!(generate::generate_model))
         .routes(routes!(generate::generate_version))
         .routes(routes!(models::list))

@@ -80,7 +80,7 @@ pub(super) async fn read_question(
 }
 
 /// Returns true if a request accepts PNG files, and neither JSON nor whatever comes.
-fn wants_png(headers: &HeaderMap) -> bool {
+pub(super) fn wants_png(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let media = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let all: Vec<String> = accepted.flat_map(|value| value.split(',')).map(media).collect();

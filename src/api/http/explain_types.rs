@@ -1,0 +1,220 @@
+//! The query and the answer of `/explain`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::error::{Error, Result};
+use crate::serving::{Baseline, Explaining, Explanation, UnitKind};
+use crate::stats::attribution::{Method, Score};
+use crate::transform::PolarityChoice;
+
+/// The masks of methods that draw them, unless the query says otherwise.
+const DEFAULT_SAMPLES: usize = 1000;
+const MOST_SAMPLES: usize = 10_000;
+const MOST_CELLS: usize = 64;
+
+/// The query of `/explain`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainQuery {
+    /// `occlusion`: the fall of the answer when a part is hidden, in a picture together with its neighbours. `rise`: the
+    /// mean answer with a part shown less that with it hidden, over random masks. `shap`: Shapley values, which add up to
+    /// the difference between the answer and that for the baseline; exact up to 11 parts.
+    #[param(inline)]
+    method: Option<MethodName>,
+    /// What stands for hidden parts. `auto` is zero for drawings, the mean of each channel for pictures and of each
+    /// feature for sequences, a missing value for the rows of versions that were trained here, else zero.
+    #[param(inline)]
+    baseline: Option<BaselineName>,
+    /// The class to explain, by label or index; without it the most probable one.
+    #[param(example = "7")]
+    class: Option<String>,
+    /// The masks that `rise` and `shap` draw; each is a run of the model.
+    #[param(minimum = 10, maximum = 10000, default = 1000)]
+    samples: Option<usize>,
+    /// The rows and columns of the grid over a picture: 14, of `shap` 7, unless stated, and no more than pixels.
+    #[param(minimum = 1, maximum = 64)]
+    cells: Option<usize>,
+    /// The seed of what is drawn.
+    #[param(default = 0)]
+    seed: Option<u64>,
+    /// Try the explanation against ten random ones, which takes 330 more runs.
+    #[param(default = true)]
+    score: Option<bool>,
+    /// The polarity of an image, as of `/predict`.
+    #[param(inline)]
+    polarity: Option<PolarityChoice>,
+}
+
+/// A method, as the query names it.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MethodName {
+    Occlusion,
+    Rise,
+    Shap,
+}
+
+/// A baseline, as the query names it.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BaselineName {
+    Auto,
+    Zero,
+    Mean,
+    Missing,
+}
+
+impl From<Baseline> for BaselineName {
+    fn from(baseline: Baseline) -> Self {
+        match baseline {
+            Baseline::Auto => Self::Auto,
+            Baseline::Zero => Self::Zero,
+            Baseline::Mean => Self::Mean,
+            Baseline::Missing => Self::Missing,
+        }
+    }
+}
+
+impl ExplainQuery {
+    /// Returns the method as the answer names it.
+    pub(super) fn method(&self) -> MethodName {
+        self.method.unwrap_or(MethodName::Occlusion)
+    }
+
+    /// Returns the choices.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a number out of range.
+    pub(super) fn checked(self) -> Result<Explaining> {
+        let within = |name: &str, stated: Option<usize>, least: usize, most: usize| match stated {
+            Some(got) if !(least..=most).contains(&got) => {
+                Err(Error::Malformed(format!("\"{name}\" must be from {least} to {most}, got {got}")))
+            }
+            stated => Ok(stated),
+        };
+        Ok(Explaining {
+            method: match self.method() {
+                MethodName::Occlusion => Method::Occlusion,
+                MethodName::Rise => Method::Rise,
+                MethodName::Shap => Method::Shap,
+            },
+            baseline: match self.baseline.unwrap_or(BaselineName::Auto) {
+                BaselineName::Auto => Baseline::Auto,
+                BaselineName::Zero => Baseline::Zero,
+                BaselineName::Mean => Baseline::Mean,
+                BaselineName::Missing => Baseline::Missing,
+            },
+            samples: within("samples", self.samples, 10, MOST_SAMPLES)?.unwrap_or(DEFAULT_SAMPLES),
+            cells: within("cells", self.cells, 1, MOST_CELLS)?,
+            class: self.class,
+            seed: self.seed.unwrap_or(0),
+            scored: self.score.unwrap_or(true),
+            polarity: self.polarity.unwrap_or_default(),
+        })
+    }
+}
+
+/// The answer of `/explain`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ExplainAnswer<'a> {
+    /// The identifier of the request, as in the header `x-request-id`.
+    pub(super) request_id: &'a str,
+    /// The model that answered.
+    pub(super) model: &'a str,
+    /// Its version.
+    pub(super) version: u64,
+    /// The method.
+    pub(super) method: MethodName,
+    /// What stood for hidden parts.
+    pub(super) baseline: BaselineName,
+    /// The class that is explained, of a classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) class: Option<usize>,
+    /// Its label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<&'a str>,
+    /// What is explained: the confidence of the class, the number, or the score of an autoencoder.
+    pub(super) value: f64,
+    /// The same for the baseline.
+    pub(super) baseline_value: f64,
+    /// The parts: `cells` of a picture as the model saw it, `columns`, `steps` or `elements`.
+    pub(super) unit: &'static str,
+    /// The rows and columns of cells, or the number of parts.
+    #[schema(example = json!([14, 14]))]
+    pub(super) shape: &'a [usize],
+    /// The names of columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) names: Option<&'a [String]>,
+    /// The credit of each part, row by row: above zero it speaks for the answer.
+    pub(super) attributions: &'a [f64],
+    /// Of `shap`: how far the sum of all credits is from `value - baseline_value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) completeness_error: Option<f64>,
+    /// The runs of the model that it took.
+    pub(super) evaluations: usize,
+    /// What the explanation is worth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) score: Option<ExplanationScore>,
+    /// The whole time in milliseconds.
+    pub(super) total_ms: f64,
+}
+
+/// What an explanation is worth: its order of parts against ten random orders.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ExplanationScore {
+    /// False if the explanation is no better than chance: do not trust it.
+    better_than_random: bool,
+    /// The share of random orders whose answer falls more slowly as parts are hidden; 0.9 and more is better than random.
+    beats: f64,
+    /// The mean answer as parts are hidden, the most important first; lower is better.
+    deletion: f64,
+    /// That of random orders.
+    random_deletion: f64,
+    /// The mean answer as parts are shown, the most important first; higher is better.
+    insertion: f64,
+    /// That of random orders.
+    random_insertion: f64,
+}
+
+impl From<Score> for ExplanationScore {
+    fn from(score: Score) -> Self {
+        let better_than_random = score.is_better_than_random();
+        let Score { deletion, random_deletion, insertion, random_insertion, beats } = score;
+        Self { better_than_random, beats, deletion, random_deletion, insertion, random_insertion }
+    }
+}
+
+impl<'a> ExplainAnswer<'a> {
+    pub(super) fn new(request_id: &'a str, method: MethodName, explanation: &'a Explanation, total_ms: f64) -> Self {
+        let Explanation { value, baseline_value, attributions, evaluations, .. } = explanation;
+        let (unit, names) = match &explanation.kind {
+            UnitKind::Cells => ("cells", None),
+            UnitKind::Columns(names) => ("columns", Some(names.as_slice())),
+            UnitKind::Steps => ("steps", None),
+            UnitKind::Elements => ("elements", None),
+        };
+        let difference = value - baseline_value;
+        let is_additive = matches!(method, MethodName::Shap);
+        Self {
+            request_id,
+            model: explanation.servable.name.as_str(),
+            version: explanation.servable.version.0,
+            method,
+            baseline: explanation.baseline.into(),
+            class: explanation.class.as_ref().map(|class| class.index),
+            label: explanation.class.as_ref().map(|class| class.label.as_str()),
+            value: *value,
+            baseline_value: *baseline_value,
+            unit,
+            shape: explanation.units.shape(),
+            names,
+            attributions,
+            completeness_error: is_additive.then(|| (attributions.iter().sum::<f64>() - difference).abs()),
+            evaluations: *evaluations,
+            score: explanation.score.map(Into::into),
+            total_ms,
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Explanations: the same version asked again about masked inputs, behind everybody's requests.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::context::{Caller, RequestContext};
+use super::predictor::Predictor;
+use super::servable::{Input, Options, Part, Prediction, Servable};
+use crate::error::{Error, Result};
+use crate::ids::quote;
+use crate::signature::{Batching, Colour, ImageTransform, Layout};
+use crate::stats::attribution::{Mask, Method, Plan, Score, Trial, Units};
+use crate::tensor::Tensor;
+use crate::transform::PolarityChoice;
+use crate::transform::vision::heat_map;
+
+/// The most masked samples in one run.
+const CHUNK: usize = 32;
+/// The elements of a raw tensor that are units of their own.
+const MOST_UNITS: usize = 64;
+/// The cells of a picture's grid, in each direction; of Shapley values, which need an answer for many coalitions, fewer.
+const CELLS: usize = 14;
+const SHAPLEY_CELLS: usize = 7;
+
+/// The values that stand for what is hidden.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Baseline {
+    /// What fits the input: of a drawing its background, of a picture the mean of each channel, of a row a missing value
+    /// if the version was trained here, else zero.
+    Auto,
+    /// Zero.
+    Zero,
+    /// The mean of each channel of a picture, or of each feature of a sequence.
+    Mean,
+    /// NaN, a missing value.
+    Missing,
+}
+
+/// The choices about an explanation.
+#[derive(Debug, Clone)]
+pub struct Explaining {
+    /// The method.
+    pub method: Method,
+    /// What stands for the hidden parts.
+    pub baseline: Baseline,
+    /// The class to explain, by label or index; `None` for the most probable one.
+    pub class: Option<String>,
+    /// The masks of methods that draw them.
+    pub samples: usize,
+    /// The rows and columns of the grid over a picture; `None` for the method's own.
+    pub cells: Option<usize>,
+    /// The seed of everything that is drawn.
+    pub seed: u64,
+    /// True if the explanation is tried against random ones.
+    pub scored: bool,
+    /// The polarity of an image.
+    pub polarity: PolarityChoice,
+}
+
+/// What the units of an explanation are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnitKind {
+    /// Cells of a picture, by row.
+    Cells,
+    /// Columns of a table, with their names.
+    Columns(Vec<String>),
+    /// Steps of a sequence.
+    Steps,
+    /// Elements of a tensor, or runs of them.
+    Elements,
+}
+
+/// An explanation of one answer.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The version that answered.
+    pub servable: Arc<Servable>,
+    /// The class that is explained, of a classifier.
+    pub class: Option<Explained>,
+    /// What is explained: the confidence of the class, the number, or the score.
+    pub value: f64,
+    /// The same for the baseline.
+    pub baseline_value: f64,
+    /// The baseline that was taken.
+    pub baseline: Baseline,
+    /// What the units are.
+    pub kind: UnitKind,
+    /// The units.
+    pub units: Units,
+    /// The credit of each unit.
+    pub attributions: Vec<f64>,
+    /// The answers that were asked for.
+    pub evaluations: usize,
+    /// What the explanation is worth, if it was tried.
+    pub score: Option<Score>,
+    /// The sample as the model saw it.
+    pub sample: Vec<f32>,
+}
+
+impl Explanation {
+    /// Returns the picture as the model saw it, with the credits of its parts in colour: a PNG file.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedMedia`] when the input was no picture; [`Error::Internal`] when encoding fails.
+    pub fn picture(&self) -> Result<Vec<u8>> {
+        let (Some(transform), [rows, columns]) = (self.servable.image_transform(), self.units.shape()) else {
+            return Err(Error::UnsupportedMedia("only the explanation of a picture can be drawn; ask for JSON".into()));
+        };
+        let (height, width) = (transform.height() as usize, transform.width() as usize);
+        let channels = self.sample.len() / (height * width).max(1);
+        let is_mixed = matches!(transform, ImageTransform::Picture(picture) if picture.layout == Layout::Nhwc);
+        let place = |pixel: usize, channel: usize| {
+            if is_mixed { pixel * channels + channel } else { channel * height * width + pixel }
+        };
+        let mixed = (0..height * width).flat_map(|pixel| (0..channels).map(move |channel| (pixel, channel)));
+        let pixels: Vec<f32> = mixed.map(|(pixel, channel)| self.sample[place(pixel, channel)]).collect();
+        heat_map(&pixels, [height, width], &self.attributions, [*rows, *columns]).png()
+    }
+}
+
+/// A class that is explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// Its index.
+    pub index: usize,
+    /// Its label.
+    pub label: String,
+}
+
+/// A sample that is asked about with parts hidden.
+struct Question<'a> {
+    predictor: &'a Predictor,
+    context: RequestContext,
+    servable: Arc<Servable>,
+    shape: Vec<usize>,
+    sample: Arc<Vec<f32>>,
+    baseline: Arc<Vec<f32>>,
+    units: Arc<Units>,
+    class: Option<usize>,
+}
+
+impl Predictor {
+    /// Explains the answer for one sample: asks for the answers of masked ones, behind the requests of others, and credits
+    /// the parts of the input. Neither statistics of clients nor observers count these answers.
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`]; [`Error::InvalidInput`] for several samples, for inputs that are not one tensor of
+    /// 32-bit floats, for answers that are neither classes nor numbers, and for a class that there is not.
+    pub async fn explain(
+        &self,
+        context: &RequestContext,
+        servable: Arc<Servable>,
+        input: Input,
+        wanted: &Explaining,
+    ) -> Result<Explanation> {
+        let context = RequestContext { caller: Caller::Explanation, priority: 9, receipt: None, ..context.clone() };
+        let (shape, sample) = decoded(&servable, input, wanted.polarity).await?;
+        let (kind, units) = units_of(&servable, &shape, sample.len(), wanted);
+        let (baseline, hidden) = baseline_of(&servable, &kind, &sample, wanted.baseline)?;
+        let mut question = Question {
+            predictor: self,
+            context,
+            servable,
+            shape,
+            sample: Arc::new(sample),
+            baseline: Arc::new(hidden),
+            units: Arc::new(units),
+            class: None,
+        };
+        let class = question.choose(wanted.class.as_deref()).await?;
+        question.class = class.as_ref().map(|class| class.index);
+        question.explain(wanted, class, kind, baseline).await
+    }
+}
+
+impl Question<'_> {
+    async fn explain(
+        self,
+        wanted: &Explaining,
+        class: Option<Explained>,
+        kind: UnitKind,
+        baseline: Baseline,
+    ) -> Result<Explanation> {
+        let ends = self.answers(&[self.units.mask(true), self.units.mask(false)]).await?;
+        let (value, baseline_value) = (ends[0], ends[1]);
+        let mut rng = ChaCha8Rng::seed_from_u64(wanted.seed);
+        let plan = Plan::new(wanted.method, &self.units, wanted.samples, &mut rng);
+        let answers = self.answers(plan.masks()).await?;
+        let mut evaluations = ends.len() + answers.len();
+        let credit = move || plan.attributions(&answers, value, baseline_value);
+        let attributions = blocking(credit).await?;
+        let mut score = None;
+        if wanted.scored {
+            let trial = Trial::new(&attributions, &mut rng);
+            let answers = self.answers(trial.masks()).await?;
+            evaluations += answers.len();
+            score = Some(trial.score(&answers, value, baseline_value));
+        }
+        let Self { servable, units, sample, .. } = self;
+        Ok(Explanation {
+            servable,
+            class,
+            value,
+            baseline_value,
+            baseline,
+            kind,
+            units: Arc::unwrap_or_clone(units),
+            attributions,
+            evaluations,
+            score,
+            sample: Arc::unwrap_or_clone(sample),
+        })
+    }
+
+    /// Returns the answers for masked samples, in order.
+    async fn answers(&self, masks: &[Mask]) -> Result<Vec<f64>> {
+        let limit = if self.servable.batching() == Batching::Any { CHUNK } else { 1 };
+        let most = self.servable.model.largest_request().unwrap_or(limit);
+        let chunks = masks.chunks(limit.min(most).max(1));
+        // Named, since the compiler does not see by itself that these may move between threads.
+        let chunks: Vec<BoxFuture<'_, Result<Vec<f64>>>> =
+            chunks.map(|masks| self.answer(masks.to_vec()).boxed()).collect();
+        let chunks = futures_util::stream::iter(chunks).buffered(self.servable.compute_threads().max(1));
+        Ok(chunks.try_collect::<Vec<_>>().await?.concat())
+    }
+
+    async fn answer(&self, masks: Vec<Mask>) -> Result<Vec<f64>> {
+        let predictions = self.predictions(masks).await?;
+        predictions.iter().map(|prediction| value_of(prediction, self.class)).collect()
+    }
+
+    async fn predictions(&self, masks: Vec<Mask>) -> Result<Vec<Prediction>> {
+        let count = masks.len();
+        let (sample, baseline, units) = (self.sample.clone(), self.baseline.clone(), self.units.clone());
+        let masked = move || {
+            let mut elements = Vec::with_capacity(count * sample.len());
+            masks.iter().for_each(|mask| units.append(&sample, &baseline, mask, &mut elements));
+            elements
+        };
+        let elements = if count * self.sample.len() > LONG { blocking(masked).await? } else { masked() };
+        let mut shape = self.shape.clone();
+        if self.servable.batching() == Batching::Any {
+            shape[0] = count;
+        }
+        let input = Input::Tensors(vec![Tensor::new(shape, elements)?]);
+        let options = Options { top_k: usize::MAX, ..Options::default() };
+        Ok(self.predictor.predict(&self.context, self.servable.clone(), input, options).await?.predictions)
+    }
+
+    /// Returns the class to explain; `None` of a model of numbers.
+    async fn choose(&self, wanted: Option<&str>) -> Result<Option<Explained>> {
+        let answered = self.predictions(vec![self.units.mask(true)]).await?;
+        let classes = match answered.first() {
+            Some(Prediction::Classified { classification, .. }) => &classification.top_k,
+            Some(Prediction::Labelled { top_k, .. }) => top_k,
+            _ if wanted.is_some() => {
+                return Err(Error::InvalidInput(format!("model \"{}\" has no classes to choose", self.servable.name)));
+            }
+            _ => return Ok(None),
+        };
+        let is_wanted = |name: &str| {
+            let labelled = classes.iter().find(|class| class.label == name);
+            labelled.or_else(|| classes.iter().find(|class| name.parse() == Ok(class.class)))
+        };
+        let found = match wanted {
+            Some(name) => is_wanted(name).ok_or_else(|| {
+                let model = &self.servable.name;
+                Error::InvalidInput(format!("model \"{model}\" has no class {}", quote(name)))
+            })?,
+            None => classes.first().ok_or_else(|| Error::InvalidInput("the model names no class".into()))?,
+        };
+        Ok(Some(Explained { index: found.class, label: found.label.clone() }))
+    }
+}
+
+/// The elements whose masking takes about a millisecond.
+const LONG: usize = 1 << 18;
+
+/// Does long work on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panicked| Error::internal("an explanation broke off", panicked))
+}
+
+/// Returns the only sample of a request as the graph takes it: its shape, with the batch, and its elements.
+async fn decoded(servable: &Arc<Servable>, input: Input, polarity: PolarityChoice) -> Result<(Vec<usize>, Vec<f32>)> {
+    let samples = input.samples(&servable.model);
+    if samples != 1 {
+        return Err(Error::InvalidInput(format!("one sample is explained at a time, got {samples}")));
+    }
+    let version = servable.clone();
+    let (tensors, _) = blocking(move || version.decode(Part::Model, input, polarity)).await??;
+    // Behind the input of a request there may be one that the server fills in.
+    match tensors.first().filter(|_| servable.named_inputs().required() == 1) {
+        Some(tensor) if tensor.floats().is_ok_and(|elements| !elements.is_empty()) => {
+            Ok((tensor.shape().to_vec(), tensor.floats()?.to_vec()))
+        }
+        _ => Err(Error::InvalidInput(format!(
+            "model \"{}\" cannot be explained: its input must be one tensor of 32-bit floats",
+            servable.name
+        ))),
+    }
+}
+
+fn units_of(servable: &Servable, shape: &[usize], elements: usize, wanted: &Explaining) -> (UnitKind, Units) {
+    let columns = servable.columns();
+    if let Some(transform) = servable.image_transform() {
+        let cells = wanted.cells.unwrap_or(if wanted.method == Method::Shap { SHAPLEY_CELLS } else { CELLS });
+        let (height, width) = (transform.height() as usize, transform.width() as usize);
+        let channels = channels(transform);
+        let is_mixed = matches!(transform, ImageTransform::Picture(picture) if picture.layout == Layout::Nhwc);
+        let pixel = |element| if is_mixed { element / channels } else { element % (height * width) };
+        return (UnitKind::Cells, Units::cells(elements, [height, width], [cells; 2], pixel));
+    }
+    if columns.len() == elements {
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        return (UnitKind::Columns(names), Units::line(elements, elements));
+    }
+    match (servable.sequences(), shape) {
+        (Some(_), [_, steps, ..]) => (UnitKind::Steps, Units::line(elements, (*steps).min(4 * MOST_UNITS))),
+        _ => (UnitKind::Elements, Units::line(elements, elements.min(MOST_UNITS))),
+    }
+}
+
+fn channels(transform: &ImageTransform) -> usize {
+    match transform {
+        ImageTransform::Drawing(_) => 1,
+        ImageTransform::Picture(picture) if picture.colour == Colour::Grey => 1,
+        ImageTransform::Picture(_) => 3,
+    }
+}
+
+/// Returns the baseline that is taken, and its elements.
+fn baseline_of(servable: &Servable, kind: &UnitKind, sample: &[f32], wanted: Baseline) -> Result<(Baseline, Vec<f32>)> {
+    let is_drawing = matches!(servable.image_transform(), Some(ImageTransform::Drawing(_)));
+    let chosen = match (wanted, kind) {
+        (Baseline::Auto, UnitKind::Cells) if is_drawing => Baseline::Zero,
+        (Baseline::Auto, UnitKind::Cells | UnitKind::Steps) => Baseline::Mean,
+        (Baseline::Auto, UnitKind::Columns(_)) if servable.manifest.is_some() => Baseline::Missing,
+        (Baseline::Auto, _) => Baseline::Zero,
+        (Baseline::Mean, UnitKind::Columns(_) | UnitKind::Elements) => {
+            return Err(Error::InvalidInput(
+                "the baseline \"mean\" is for pictures and sequences; take \"zero\"".into(),
+            ));
+        }
+        (stated, _) => stated,
+    };
+    let elements = match chosen {
+        Baseline::Auto | Baseline::Zero => vec![0.0; sample.len()],
+        Baseline::Missing => vec![f32::NAN; sample.len()],
+        Baseline::Mean => means(servable, sample),
+    };
+    Ok((chosen, elements))
+}
+
+/// Returns for each element the mean of its channel or feature.
+fn means(servable: &Servable, sample: &[f32]) -> Vec<f32> {
+    let (groups, is_mixed) = match servable.image_transform() {
+        Some(ImageTransform::Picture(picture)) => {
+            (channels(&ImageTransform::Picture(picture.clone())), picture.layout == Layout::Nhwc)
+        }
+        Some(ImageTransform::Drawing(_)) => (1, true),
+        // The features of a step stand side by side.
+        None => (servable.sample_dims().next().map_or(1, features), true),
+    };
+    let groups = groups.max(1);
+    let group = |element: usize| if is_mixed { element % groups } else { element * groups / sample.len() };
+    let (mut sums, mut counts) = (vec![0.0; groups], vec![0.0; groups]);
+    for (element, value) in sample.iter().enumerate().filter(|(_, value)| value.is_finite()) {
+        sums[group(element)] += f64::from(*value);
+        counts[group(element)] += 1.0;
+    }
+    (0..sample.len()).map(|element| (sums[group(element)] / f64::max(counts[group(element)], 1.0)) as f32).collect()
+}
+
+/// Returns the features of each step of a sequence of this shape.
+fn features(dims: &[crate::signature::Dim]) -> usize {
+    match dims {
+        [_, crate::signature::Dim::Fixed(features)] => *features,
+        _ => 1,
+    }
+}
+
+/// Returns what is explained of an answer.
+fn value_of(prediction: &Prediction, class: Option<usize>) -> Result<f64> {
+    let confidence = |classes: &[crate::transform::ScoredClass]| {
+        let found = classes.iter().find(|scored| Some(scored.class) == class);
+        found.map_or(0.0, |scored| f64::from(scored.confidence))
+    };
+    let value = match prediction {
+        Prediction::Classified { classification, .. } => confidence(&classification.top_k),
+        Prediction::Labelled { top_k, .. } => confidence(top_k),
+        Prediction::Number { value } => f64::from(*value),
+        Prediction::Reconstructed { score, .. } => *score,
+        Prediction::Detected { .. }
+        | Prediction::Segmented(_)
+        | Prediction::Embedded { .. }
+        | Prediction::Painted(_)
+        | Prediction::Raw { .. } => {
+            return Err(Error::InvalidInput("only classes, numbers and scores are explained".into()));
+        }
+    };
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::InvalidInput("the model gives no finite number for parts of this input; take another baseline".into()))
+}

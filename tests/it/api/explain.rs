@@ -1,0 +1,116 @@
+//! Explanations over HTTP.
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+
+use crate::fixtures::{bare_model, constant, node, onnx, png_of_test_image, slow};
+use crate::support::{Answer, TestApp};
+
+async fn explain(app: &TestApp, query: &str, index: usize) -> Answer {
+    app.post(&format!("/models/mnist-mlp/explain?{query}"), "image/png", png_of_test_image(index)).await
+}
+
+fn numbers(values: &Value) -> Vec<f64> {
+    values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_method_explains_digits_better_than_chance_and_says_so() {
+    let app = TestApp::start().await;
+    for (method, shape) in [("occlusion", [14, 14]), ("rise", [14, 14]), ("shap", [7, 7])] {
+        let mut better = 0;
+        for index in 0..5 {
+            let answer = explain(&app, &format!("method={method}&samples=600"), index).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let explained = answer.json();
+            assert_eq!((&explained["shape"], &explained["unit"]), (&json!(shape), &json!("cells")));
+            let credits = numbers(&explained["attributions"]);
+            assert_eq!(credits.len(), shape[0] * shape[1]);
+            let predicted = app.post("/models/mnist-mlp/predict", "image/png", png_of_test_image(index)).await;
+            let best = &predicted.json()["predictions"][0];
+            assert_eq!(explained["label"], best["label"]);
+            let confidence = best["confidence"].as_f64().unwrap();
+            assert!((explained["value"].as_f64().unwrap() - confidence).abs() < 1e-5);
+            better += usize::from(explained["score"]["better_than_random"] == true);
+            if method == "shap" {
+                assert!(explained["completeness_error"].as_f64().unwrap() < 1e-9);
+            }
+        }
+        assert!(better >= 4, "{method}: {better} of 5");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_is_repeatable_and_of_the_class_that_is_asked_for() {
+    let app = TestApp::start().await;
+    let first = explain(&app, "method=rise&samples=50&seed=3&score=false", 0).await.json();
+    let again = explain(&app, "method=rise&samples=50&seed=3&score=false", 0).await.json();
+    assert_eq!(first["attributions"], again["attributions"]);
+    assert!(first.get("score").is_none() && first["evaluations"] == 52, "{first}");
+    let other = explain(&app, "method=rise&samples=50&seed=4&score=false", 0).await.json();
+    assert_ne!(first["attributions"], other["attributions"]);
+    let three = explain(&app, "class=3&score=false", 0).await.json();
+    assert_eq!((&three["class"], &three["label"]), (&json!(3), &json!("3")));
+    assert!(three["value"].as_f64().unwrap() < 0.5, "it is a seven: {three}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_drawn_and_nobody_is_told_of_masked_samples() {
+    let app = TestApp::start().await;
+    let request = Request::post("/models/mnist-mlp/versions/1/explain?score=false").header("accept", "image/png");
+    let drawn = app.send(request.body(Body::from(png_of_test_image(0))).unwrap()).await;
+    assert_eq!((drawn.status.as_u16(), &drawn.body[..4]), (200, &b"\x89PNG"[..]), "{}", drawn.text());
+    let series = |outcome: &str| {
+        format!("weir_inference_requests_total{{model=\"mnist-mlp\",outcome=\"{outcome}\",version=\"1\"}}")
+    };
+    assert!(app.metric(&series("explanation")) > 5.0);
+    assert_eq!(app.metric(&series("success")), 0.0);
+    let quality = app.get("/models/mnist-mlp/quality").await;
+    assert!(!quality.text().contains("\"predictions\":1"), "{}", quality.text());
+    app.assert_unharmed().await;
+}
+
+/// `y = x · [1, -2, 3, 0]`
+fn weighted() -> Vec<u8> {
+    let product = node("MatMul", &["x", "w"], "y");
+    let weights = constant("w", &[4, 1], &[1.0, -2.0, 3.0, 0.0]);
+    onnx(&[4], vec![product], vec![weights])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_a_linear_model_are_credited_exactly() {
+    let models = bare_model("sum", &weighted());
+    std::fs::write(models.path().join("sum/model.toml"), "[transform.output]\nkind = \"regression\"\nvalue = \"y\"\n")
+        .unwrap();
+    let app = TestApp::with_temp(models, |_| {}).await;
+    for (query, expected) in [("method=shap", [2.0, -4.0, 1.5, 0.0]), ("method=occlusion", [2.0, -4.0, 1.5, 0.0])] {
+        let body = json!({"instances": [[2.0, 2.0, 0.5, 9.0]]});
+        let answer = app.post_json(&format!("/models/sum/explain?{query}"), &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let found = numbers(&answer.json()["attributions"]);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{query}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_explained_is_said() {
+    let app = TestApp::start().await;
+    for (query, words) in [
+        ("method=magic", "unknown variant"),
+        ("samples=9", "\"samples\" must be from 10 to 10000, got 9"),
+        ("cells=65", "\"cells\" must be from 1 to 64"),
+        ("depth=1", "unknown field"),
+    ] {
+        let problem = explain(&app, query, 0).await.assert_problem(400);
+        assert!(problem.contains(words), "{query}: {problem}");
+    }
+    assert!(explain(&app, "class=cat", 0).await.assert_problem(422).contains("has no class \"cat\""));
+    let two = json!({"instances": [vec![0.0; 784], vec![0.0; 784]]});
+    let problem = app.post_json("/models/mnist-mlp/explain", &two).await.assert_problem(422);
+    assert!(problem.contains("one sample is explained at a time, got 2"), "{problem}");
+    app.post("/models/none/explain", "image/png", png_of_test_image(0)).await.assert_problem(404);
+    let raw = TestApp::with_temp(bare_model("slow", &slow()), |_| {}).await;
+    let problem = raw.post_json("/models/slow/explain", &json!({"instances": [[[1.0]]]})).await.assert_problem(422);
+    assert!(problem.contains("only classes, numbers and scores are explained"), "{problem}");
+}
