@@ -61,6 +61,21 @@ pub struct Explaining {
     pub polarity: PolarityChoice,
 }
 
+impl Default for Explaining {
+    fn default() -> Self {
+        Self {
+            method: Method::Occlusion,
+            baseline: Baseline::Auto,
+            class: None,
+            samples: 1000,
+            cells: None,
+            seed: 0,
+            scored: true,
+            polarity: PolarityChoice::Auto,
+        }
+    }
+}
+
 /// What the units of an explanation are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitKind {

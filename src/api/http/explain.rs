@@ -1,5 +1,6 @@
 //! `POST /models/{model}/explain`: which parts of an input made the answer?
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -7,8 +8,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
 use http::{HeaderValue, header};
+use serde_json::Value;
 
-use super::explain_types::{ExplainAnswer, ExplainQuery};
+use super::explain_types::{ExplainAnswer, ExplainQuery, MethodName};
 use super::predict_input::{Question, read_question, wants_png};
 use super::predict_types::{Binary, PredictBody, PredictFailure, PredictForm, PredictHeaders, PredictQuery};
 use crate::api::context::request_context;
@@ -17,7 +19,10 @@ use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::{ModelRef, VersionSpec, shortened};
-use crate::serving::{Explanation, Protocol};
+use crate::serving::{Explaining, Explanation, Input, Protocol, RequestContext, Servable};
+
+/// The most samples that a request of another protocol may bring.
+const MOST_SAMPLES: usize = 16;
 
 type QueryResult = std::result::Result<Query<ExplainQuery>, QueryRejection>;
 type Answer = std::result::Result<Response, ApiError>;
@@ -110,12 +115,38 @@ async fn explain(state: &ApiState, target: &ModelRef, query: QueryResult, mut re
     Ok(response)
 }
 
-fn written(
-    request_id: &str,
-    explanation: &Explanation,
-    method: super::explain_types::MethodName,
-    total_ms: f64,
-) -> Result<Vec<u8>> {
+/// Explains the answers of a request of another protocol, which states no choices: each as an answer of `/explain`.
+///
+/// # Errors
+/// [`Error::TooLarge`] for more than [`MOST_SAMPLES`] samples, and those of an explanation.
+pub(super) async fn explain_each(
+    state: &ApiState,
+    context: &RequestContext,
+    servable: &Arc<Servable>,
+    input: Input,
+) -> Result<Vec<Value>> {
+    let samples = input.apart(servable);
+    if samples.len() > MOST_SAMPLES {
+        let got = format!("{} samples", samples.len());
+        return Err(Error::TooLarge { what: "the batch to explain", limit: MOST_SAMPLES as u64, got });
+    }
+    let mut answers = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let start = Instant::now();
+        let usual = Explaining::default();
+        let explanation = state.predictor().explain(context, servable.clone(), sample, &usual).await?;
+        let total_ms = start.elapsed().as_secs_f64() * 1e3;
+        let answer = ExplainAnswer::new(context.request_id.as_str(), MethodName::Occlusion, &explanation, total_ms);
+        answers.push(serde_json::to_value(&answer).map_err(unwritten)?);
+    }
+    Ok(answers)
+}
+
+fn unwritten(error: serde_json::Error) -> Error {
+    Error::internal("the answer could not be written", error)
+}
+
+fn written(request_id: &str, explanation: &Explanation, method: MethodName, total_ms: f64) -> Result<Vec<u8>> {
     let answer = ExplainAnswer::new(request_id, method, explanation, total_ms);
-    serde_json::to_vec(&answer).map_err(|error| Error::internal("the answer could not be written", error))
+    serde_json::to_vec(&answer).map_err(unwritten)
 }

@@ -8,8 +8,6 @@ use crate::serving::{Baseline, Explaining, Explanation, UnitKind};
 use crate::stats::attribution::{Method, Score};
 use crate::transform::PolarityChoice;
 
-/// The masks of methods that draw them, unless the query says otherwise.
-const DEFAULT_SAMPLES: usize = 1000;
 const MOST_SAMPLES: usize = 10_000;
 const MOST_CELLS: usize = 64;
 
@@ -18,9 +16,10 @@ const MOST_CELLS: usize = 64;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExplainQuery {
-    /// `occlusion`: the fall of the answer when a part is hidden, in a picture together with its neighbours. `rise`: the
-    /// mean answer with a part shown less that with it hidden, over random masks. `shap`: Shapley values, which add up to
-    /// the difference between the answer and that for the baseline; exact up to 11 parts.
+    /// `occlusion`: the fall of the answer when a part is hidden, in a picture the mean over the windows of 3 × 3 cells
+    /// that hide it. `rise`: the mean answer with a part shown less that with it hidden, over random masks. `shap`:
+    /// Shapley values, which add up to the difference between the answer and that for the baseline; exact up to 11
+    /// parts.
     #[param(inline)]
     method: Option<MethodName>,
     /// What stands for hidden parts. `auto` is zero for drawings, the mean of each channel for pictures and of each
@@ -94,6 +93,7 @@ impl ExplainQuery {
             }
             stated => Ok(stated),
         };
+        let usual = Explaining::default();
         Ok(Explaining {
             method: match self.method() {
                 MethodName::Occlusion => Method::Occlusion,
@@ -106,11 +106,11 @@ impl ExplainQuery {
                 BaselineName::Mean => Baseline::Mean,
                 BaselineName::Missing => Baseline::Missing,
             },
-            samples: within("samples", self.samples, 10, MOST_SAMPLES)?.unwrap_or(DEFAULT_SAMPLES),
+            samples: within("samples", self.samples, 10, MOST_SAMPLES)?.unwrap_or(usual.samples),
             cells: within("cells", self.cells, 1, MOST_CELLS)?,
             class: self.class,
-            seed: self.seed.unwrap_or(0),
-            scored: self.score.unwrap_or(true),
+            seed: self.seed.unwrap_or(usual.seed),
+            scored: self.score.unwrap_or(usual.scored),
             polarity: self.polarity.unwrap_or_default(),
         })
     }

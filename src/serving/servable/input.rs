@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::Servable;
 use super::doubt::Doubts;
 use crate::serving::execution::Runner;
 use crate::signature::MaskForm;
@@ -23,6 +24,21 @@ impl Input {
         match self {
             Self::Images(images) => images.len(),
             Self::Tensors(tensors) => runner.samples(tensors),
+        }
+    }
+
+    /// Returns the samples of a request each by itself. Of a graph without a batch the whole request is one.
+    pub fn apart(self, servable: &Servable) -> Vec<Self> {
+        match self {
+            Self::Images(images) => images.into_iter().map(|image| Self::Images(vec![image])).collect(),
+            Self::Tensors(tensors) => {
+                let samples = servable.model.samples(&tensors);
+                if samples == 1 {
+                    return vec![Self::Tensors(tensors)];
+                }
+                let one = |at: usize| tensors.iter().map(|tensor| tensor.slice_rows(at..at + 1)).collect();
+                (0..samples).map(|at| Self::Tensors(one(at))).collect()
+            }
         }
     }
 

@@ -8,7 +8,8 @@ use super::{rise, shap};
 /// The way in which units are credited with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// The fall of the answer when a unit is hidden; in a grid together with its neighbours (Zeiler and Fergus, 2014).
+    /// The fall of the answer when a unit is hidden; in a grid the mean over the windows that hide it (Zeiler and Fergus,
+    /// 2014).
     Occlusion,
     /// The difference between the answers with a unit shown and hidden, on the average over random masks (Petsiuk et al.,
     /// 2018, less what is the same for all units).
@@ -48,7 +49,7 @@ impl Plan {
     /// that for the baseline.
     pub fn attributions(&self, answers: &[f64], whole: f64, empty: f64) -> Vec<f64> {
         match self.method {
-            Method::Occlusion => answers.iter().map(|answer| whole - answer).collect(),
+            Method::Occlusion => falls(&self.masks, answers, whole),
             Method::Rise => rise::attributions(&self.masks, answers),
             Method::Shap => shap::attributions(&self.masks, &self.weights, answers, whole, empty),
         }
@@ -68,6 +69,16 @@ fn windows(units: &Units) -> Vec<Mask> {
         (0..units.len()).map(|unit| f32::from(u8::from(!is_near(unit)))).collect()
     };
     (0..units.len()).map(hide).collect()
+}
+
+/// Returns for each unit the mean fall of the answer over the masks that hide it.
+fn falls(masks: &[Mask], answers: &[f64], whole: f64) -> Vec<f64> {
+    let fall = |unit: usize| {
+        let hidden = masks.iter().zip(answers).filter(|(mask, _)| mask[unit] == 0.0);
+        let (sum, count) = hidden.fold((0.0, 0.0), |(sum, count), (_, answer)| (sum + whole - answer, count + 1.0));
+        sum / f64::max(count, 1.0)
+    };
+    (0..masks.len()).map(fall).collect()
 }
 
 #[cfg(test)]

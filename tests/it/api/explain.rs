@@ -114,3 +114,21 @@ async fn what_cannot_be_explained_is_said() {
     let problem = raw.post_json("/models/slow/explain", &json!({"instances": [[[1.0]]]})).await.assert_problem(422);
     assert!(problem.contains("only classes, numbers and scores are explained"), "{problem}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kserve_and_torchserve_explain_in_their_places() {
+    let app = TestApp::start().await;
+    let instances = json!({"instances": [vec![0.0; 784], vec![255.0; 784]]});
+    let answer = app.post_json("/v1/models/mnist-mlp:explain", &instances).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let explanations = answer.json()["explanations"].as_array().unwrap().clone();
+    assert_eq!(explanations.iter().map(|one| numbers(&one["attributions"]).len()).collect::<Vec<_>>(), [196, 196]);
+    assert_ne!(explanations[0]["value"], explanations[1]["value"]);
+    let many = json!({"instances": vec![vec![0.0; 784]; 17]});
+    assert_eq!(app.post_json("/v1/models/mnist-mlp:explain", &many).await.status, 413);
+    let own = explain(&app, "", 0).await.json();
+    for path in ["/explanations/mnist-mlp", "/explanations/mnist-mlp/1.0"] {
+        let answer = app.post(path, "image/png", png_of_test_image(0)).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["attributions"]), (200, &own["attributions"]), "{path}");
+    }
+}

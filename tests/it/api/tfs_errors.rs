@@ -47,7 +47,6 @@ async fn what_there_is_not_is_said_in_its_words() {
         ("/v1/models/m", 400, "Malformed request: POST /v1/models/m"),
         ("/v1/anything", 400, "Malformed request: POST /v1/anything"),
         ("/v1/", 400, "Malformed request: POST /v1/"),
-        ("/v1/models/m:explain", 501, "this server gives no explanations; ask with :predict"),
     ] {
         assert_eq!(refused(&app, path, "{}", status).await, text, "{path}");
     }

@@ -140,8 +140,8 @@ async fn wrong_requests_are_answered_in_torchserves_shape() {
     error(&post(path, "", &vec![0; 11 << 20]).await, 413, bad);
     error(&app.get("/predictions/mnist-mlp/1.0").await, 405, "MethodNotAllowedException");
     app.get(path).await.assert_problem(404);
-    let text = error(&post("/explanations/mnist-mlp", "", b"x").await, 501, "NotImplementedException");
-    assert!(text.contains("no explanations"), "{text}");
+    error(&post("/explanations/none", "", b"x").await, 404, "ModelNotFoundException");
+    error(&app.get("/explanations/mnist-mlp").await, 405, "MethodNotAllowedException");
     error(&app.get("/predictions").await, 404, missing);
     app.assert_unharmed().await;
 }

@@ -1,6 +1,7 @@
 //! Writes outputs as JSON in TensorFlow Serving's layout.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::json::{Layout, Writer};
 use crate::api::tfs::Class;
@@ -39,6 +40,21 @@ struct Seen<'a> {
 /// [`Error::Internal`] when they cannot be written.
 pub(super) fn seen(predictions: &[Prediction]) -> Result<Vec<u8>> {
     serde_json::to_vec(&Seen { predictions }).map_err(|error| Error::internal("the answer could not be written", error))
+}
+
+/// The answers of `:explain`.
+#[derive(Serialize)]
+struct Explained<'a> {
+    explanations: &'a [Value],
+}
+
+/// Writes explanations in the place that KServe has for them.
+///
+/// # Errors
+/// [`Error::Internal`] when they cannot be written.
+pub(super) fn explanations(explanations: &[Value]) -> Result<Vec<u8>> {
+    let written = serde_json::to_vec(&Explained { explanations });
+    written.map_err(|error| Error::internal("the answer could not be written", error))
 }
 
 fn rows(specs: &[TensorSpec], outputs: &[Tensor]) -> Result<Vec<u8>> {

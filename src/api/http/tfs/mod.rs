@@ -18,9 +18,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use self::examples_body::Expected;
 use self::path::{Verb, Wish};
+use super::explain::explain_each;
 use super::operations;
 use super::predict_input::header_hints;
-use crate::api::body::read_body_for;
+use crate::api::body::{Buffered, read_body_for};
 use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::json::Layout;
@@ -29,7 +30,7 @@ use crate::api::state::ApiState;
 use crate::api::tfs::{ModelSpec, classes, classification_output, regression_output, regressions};
 use crate::error::{Error, Result};
 use crate::metrics::Stage;
-use crate::serving::{Inference, Input, Options, Protocol, Servable};
+use crate::serving::{Inference, Input, Options, Protocol, RequestContext, Servable};
 use crate::transform::Squash;
 
 /// Returns the routes.
@@ -99,22 +100,9 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
             Asked::Classify(output, squash)
         }
         Verb::Regress => Asked::Regress(regression_output(servable.signature())?),
-        Verb::Explain => {
-            return Err(Error::Unsupported("this server gives no explanations; ask with :predict".into()));
-        }
+        Verb::Explain => return explain(state, servable, request).await,
     };
-    let (parts, body) = request.into_parts();
-    let hints = header_hints(&parts.headers)?;
-    let context = request_context(Protocol::TfServing, &parts.headers, &parts.extensions);
-    let body = read_body_for(state, &context, &servable, &parts.headers, body).await?;
-    let (model, max_examples) = (servable.clone(), servable.sample_limit(state.settings().max_samples));
-    let length = body.bytes.len();
-    let read = move || {
-        let (input, layout) = read_body_of(asked, &model, max_examples, &body.bytes)?;
-        Ok((input, layout, body))
-    };
-    let (input, layout, held) = off_reactor(length, read).await?;
-    let context = context.with_hints(hints);
+    let Question { context, input, layout, held } = read_question(state, asked, &servable, request).await?;
     let is_seen = servable.answer_text().is_some() && matches!(input, Input::Images(_));
     if let (true, Asked::Predict, Layout::Rows) = (is_seen, asked, layout) {
         // Of a picture, what was found in it: the graph's own tensors tell it in pixels that only its input has.
@@ -125,6 +113,38 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
     let inference = state.predictor().infer(&context, &servable, input, Options::default()).await?;
     drop(held);
     write(asked, &servable, inference, layout).await
+}
+
+/// Explains the answer for each row, as KServe's explainers do.
+async fn explain(state: &ApiState, servable: Arc<Servable>, request: Request) -> Result<Vec<u8>> {
+    let Question { context, input, held, .. } = read_question(state, Asked::Predict, &servable, request).await?;
+    let explanations = explain_each(state, &context, &servable, input).await?;
+    drop(held);
+    answer::explanations(&explanations)
+}
+
+/// A request that has been read.
+struct Question {
+    context: RequestContext,
+    input: Input,
+    layout: Layout,
+    /// The body's share of the memory budget; dropped once the input has been used.
+    held: Buffered,
+}
+
+async fn read_question(state: &ApiState, asked: Asked, servable: &Arc<Servable>, request: Request) -> Result<Question> {
+    let (parts, body) = request.into_parts();
+    let hints = header_hints(&parts.headers)?;
+    let context = request_context(Protocol::TfServing, &parts.headers, &parts.extensions);
+    let body = read_body_for(state, &context, servable, &parts.headers, body).await?;
+    let (model, max_examples) = (servable.clone(), servable.sample_limit(state.settings().max_samples));
+    let length = body.bytes.len();
+    let read = move || {
+        let (input, layout) = read_body_of(asked, &model, max_examples, &body.bytes)?;
+        Ok((input, layout, body))
+    };
+    let (input, layout, held) = off_reactor(length, read).await?;
+    Ok(Question { context: context.with_hints(hints), input, layout, held })
 }
 
 /// A verb and the output that it asks for.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::api::json::Writer;
 use crate::api::offload::off_reactor;
 use crate::error::{Error, Result};
@@ -51,6 +53,18 @@ pub(super) async fn vision(servable: &Servable, predictions: Vec<Prediction>, is
     let body = body.await?;
     servable.metrics().observe(Stage::Encode, start.elapsed());
     Ok(body)
+}
+
+/// Writes explanations; that of one sample without a list around it.
+///
+/// # Errors
+/// [`Error::Internal`] when they cannot be written.
+pub(super) fn explanations(explanations: &[Value], is_one: bool) -> Result<Vec<u8>> {
+    let written = match explanations {
+        [explanation] if is_one => serde_json::to_vec_pretty(explanation),
+        all => serde_json::to_vec_pretty(all),
+    };
+    written.map_err(|error| Error::internal("the answer could not be written", error))
 }
 
 /// Writes the outputs of each sample: the value of a model's only output, or an object of them by name.

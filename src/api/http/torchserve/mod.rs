@@ -11,13 +11,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderValue, header};
 
 pub(super) use management::routes as management;
 
 use self::input::{Question, read_question};
+use super::explain::explain_each;
 use crate::api::context::request_context;
 use crate::api::error::ApiError;
 use crate::api::state::ApiState;
@@ -38,8 +39,8 @@ pub(super) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/predictions/{id}", post(predict_model).put(predict_model))
         .route("/predictions/{id}/{version}", post(predict_version).put(predict_version))
-        .route("/explanations/{model}", any(explain))
-        .route("/explanations/{model}/{version}", any(explain))
+        .route("/explanations/{model}", post(explain_model).put(explain_model))
+        .route("/explanations/{model}/{version}", post(explain_version).put(explain_version))
         .route("/ping", get(ping))
 }
 
@@ -61,8 +62,16 @@ async fn predict_version(
     Ok(predict(&state, &model, Some(&version), request).await?)
 }
 
-async fn explain() -> ApiError {
-    ApiError(Error::Unsupported("this server gives no explanations; ask /predictions".into()))
+async fn explain_model(State(state): State<ApiState>, Path(model): Path<String>, request: Request) -> Answer {
+    Ok(explain(&state, &model, None, request).await?)
+}
+
+async fn explain_version(
+    State(state): State<ApiState>,
+    Path((model, version)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    Ok(explain(&state, &model, Some(&version), request).await?)
 }
 
 async fn ping(State(state): State<ApiState>) -> Answer {
@@ -97,6 +106,17 @@ async fn predict(state: &ApiState, model: &str, version: Option<&str>, request: 
     };
     drop(held);
     Ok(json(body))
+}
+
+async fn explain(state: &ApiState, model: &str, version: Option<&str>, request: Request) -> Result<Response> {
+    let target = target(model, version)?;
+    let servable = state.predictor().resolve(&target).map_err(|error| reworded(error, model, version))?;
+    let context = request_context(Protocol::TorchServe, request.headers(), request.extensions());
+    let (Question { input, hints, is_one }, held) = read_question(state, &context, &servable, request).await?;
+    let context = context.with_hints(hints);
+    let explanations = explain_each(state, &context, &servable, input).await?;
+    drop(held);
+    answer::explanations(&explanations, is_one).map(json)
 }
 
 /// A version is an integer or alias of ours, or as TorchServe counts, `1.0`.
