@@ -64,10 +64,10 @@ pub struct Explaining {
 impl Default for Explaining {
     fn default() -> Self {
         Self {
-            method: Method::Occlusion,
+            method: Method::Shap,
             baseline: Baseline::Auto,
             class: None,
-            samples: 1000,
+            samples: 500,
             cells: None,
             seed: 0,
             scored: true,

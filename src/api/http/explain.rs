@@ -136,7 +136,7 @@ pub(super) async fn explain_each(
         let usual = Explaining::default();
         let explanation = state.predictor().explain(context, servable.clone(), sample, &usual).await?;
         let total_ms = start.elapsed().as_secs_f64() * 1e3;
-        let answer = ExplainAnswer::new(context.request_id.as_str(), MethodName::Occlusion, &explanation, total_ms);
+        let answer = ExplainAnswer::new(context.request_id.as_str(), MethodName::Shap, &explanation, total_ms);
         answers.push(serde_json::to_value(&answer).map_err(unwritten)?);
     }
     Ok(answers)

@@ -122,7 +122,7 @@ async fn kserve_and_torchserve_explain_in_their_places() {
     let answer = app.post_json("/v1/models/mnist-mlp:explain", &instances).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let explanations = answer.json()["explanations"].as_array().unwrap().clone();
-    assert_eq!(explanations.iter().map(|one| numbers(&one["attributions"]).len()).collect::<Vec<_>>(), [196, 196]);
+    assert_eq!(explanations.iter().map(|one| numbers(&one["attributions"]).len()).collect::<Vec<_>>(), [49, 49]);
     assert_ne!(explanations[0]["value"], explanations[1]["value"]);
     let many = json!({"instances": vec![vec![0.0; 784]; 17]});
     assert_eq!(app.post_json("/v1/models/mnist-mlp:explain", &many).await.status, 413);
