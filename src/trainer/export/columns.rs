@@ -135,13 +135,15 @@ impl Writer<'_> {
             self.graph.node("Sub", &[&one, &parts[1]], &present, Vec::new());
             for (place, period) in periods.iter().enumerate() {
                 let of = |name: &str| part(&format!("period{place}.{name}"));
-                let [length, tau, turns, whole, share, phase] =
-                    ["length", "tau", "turns", "whole", "share", "phase"].map(of);
+                let [length, tau, turns, whole, before, since, share, phase] =
+                    ["length", "tau", "turns", "whole", "before", "since", "share", "phase"].map(of);
                 self.graph.constant(&length, &[1, 1], &[*period]);
                 self.graph.constant(&tau, &[1, 1], &[std::f32::consts::TAU]);
                 self.graph.node("Div", &[&known, &length], &turns, Vec::new());
                 self.graph.node("Floor", &[&turns], &whole, Vec::new());
-                self.graph.node("Sub", &[&turns, &whole], &share, Vec::new());
+                self.graph.node("Mul", &[&whole, &length], &before, Vec::new());
+                self.graph.node("Sub", &[&known, &before], &since, Vec::new());
+                self.graph.node("Div", &[&since, &length], &share, Vec::new());
                 self.graph.node("Mul", &[&share, &tau], &phase, Vec::new());
                 for operator in ["Sin", "Cos"] {
                     let [wave, kept] = ["", ".kept"].map(|end| of(&format!("{}{end}", operator.to_lowercase())));
@@ -160,5 +162,54 @@ impl Writer<'_> {
         let indices = format!("{output}.columns");
         self.graph.integers_constant(&indices, places);
         self.graph.node("Gather", &[value, &indices], output, vec![integer("axis", 1)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::engine::Plan;
+    use crate::layers::{Architecture, Bend, Encoding, LayerSpec};
+    use crate::tensor::Tensor;
+    use crate::trainer::export::{LOGITS, to_onnx};
+    use crate::trainer::members::mean_logits;
+    use crate::trainer::network::Network;
+
+    /// Returns how far the exported graph is from the trainer in each number that stands for a row, relative to the number
+    /// where that is above 1.
+    fn differences(columns: Vec<Encoding>, rows: &[f32]) -> Vec<f32> {
+        let input = vec![columns.len()];
+        let shape = vec![rows.len() / columns.len(), columns.len()];
+        let network = Network::new(&Architecture { input, layers: vec![LayerSpec::Encode { columns }] }, 1).unwrap();
+        let plan = Plan::load(&to_onnx(&network, "columns").unwrap()).unwrap();
+        let place = plan.signature().outputs.iter().position(|output| output.name == LOGITS).unwrap();
+        let outputs = plan.session().unwrap().run(&[Tensor::new(shape, rows.to_vec()).unwrap()]).unwrap();
+        let trained = mean_logits(&[network], rows).unwrap();
+        let served = outputs[place].floats().unwrap();
+        assert_eq!(served.len(), trained.len());
+        served.iter().zip(&trained).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).collect()
+    }
+
+    #[test]
+    fn phases_of_days_decades_apart_are_those_of_training() {
+        let days: Vec<f32> = (0..40_000).map(|day| day as f32).chain([f32::NAN]).collect();
+        let column = Encoding::Moment { mean: 20_000.0, deviation: 11_547.0, periods: vec![365.2425, 7.0, 1.0] };
+        let worst = differences(vec![column], &days).into_iter().fold(0.0, f32::max);
+        assert!(worst < 2e-5, "{worst:e}");
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_of_any_size_are_those_of_training(
+            mean in -1e9f32..1e9, scale in -6f32..9.0, steps in prop::collection::vec(prop::option::of(-30f32..30.0), 1..20)
+        ) {
+            let deviation = 10f32.powf(scale);
+            let rows: Vec<f32> = steps.iter().map(|step| step.map_or(f32::NAN, |step| mean + step * deviation)).collect();
+            let bent = Some(Bend { median: mean, spread: deviation });
+            let column = Encoding::Standard { mean, deviation, tells_missing: true, bent };
+            let worst = differences(vec![column], &rows).into_iter().fold(0.0, f32::max);
+            prop_assert!(worst < 1e-6, "{worst:e}");
+        }
     }
 }

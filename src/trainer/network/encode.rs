@@ -92,8 +92,11 @@ fn encode_moment(days: f32, (mean, deviation): (f32, f32), periods: &[f32], to: 
     }
     to.extend([(days - mean) / deviation, 0.0]);
     for period in periods {
-        let turns = days / period;
-        let phase = (turns - turns.floor()) * std::f32::consts::TAU;
+        // The days since the last whole turn are subtracted before anything is divided: of a thousand turns, the last bit
+        // of a quotient is a visible part of one, and engines divide differently there. One turn more or less is the same
+        // phase.
+        let since = days - (days / period).floor() * period;
+        let phase = since / period * std::f32::consts::TAU;
         to.extend([phase.sin(), phase.cos()]);
     }
 }
