@@ -158,9 +158,9 @@ pub enum LayerSpec {
     /// is computed before it.
     Destandardize {
         /// The mean of the target.
-        mean: f32,
-        /// The standard deviation of the target.
-        deviation: f32,
+        mean: f64,
+        /// The standard deviation of the target, above 0.
+        deviation: f64,
     },
 }
 

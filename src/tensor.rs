@@ -1,5 +1,7 @@
 //! Dense, row-major tensors, which transforms, schedulers and engines exchange.
 
+mod real;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -7,6 +9,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
+pub use self::real::Real;
 use crate::error::{Error, Result};
 use crate::signature::DType;
 
@@ -325,6 +328,18 @@ impl Tensor {
                 Ok(Cow::Owned(Self { shape: self.shape.clone(), data: elements }))
             }
             _ => self.floats().map(|_| Cow::Borrowed(self)),
+        }
+    }
+
+    /// Returns the only element of a sample, if the samples have one and the elements are floats of 32 or of 64 bits.
+    pub fn real(&self, sample: usize) -> Option<Real> {
+        if self.row_elements() != 1 {
+            return None;
+        }
+        match &self.data {
+            Data::Float32(elements) => elements.get(sample).copied().map(Real::Single),
+            Data::Float64(elements) => elements.get(sample).copied().map(Real::Double),
+            _ => None,
         }
     }
 

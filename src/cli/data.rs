@@ -10,6 +10,7 @@ use super::paint::{Paint, bar};
 use super::progress::grouped;
 use super::reading::ReadingArgs;
 use crate::error::{Error, Result};
+use crate::report::resolved;
 use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, PictureFigures, Split, inspect};
 
 /// Exit code of an inspection that found unusable data.
@@ -98,6 +99,7 @@ fn text(path: &str, found: &Inspection, paint: Paint) -> String {
             row("samples", format!("pictures of {height} × {width} grey pixels"));
         }
         (None, [height, width, _]) => row("samples", format!("pictures of {height} × {width} pixels in colour")),
+        (None, [1]) => row("samples", "rows of 1 column".into()),
         (None, shape) => row("samples", format!("rows of {} columns", shape[0])),
     }
     if let Some(tokens) = found.sequences.as_ref().and_then(|sequences| sequences.tokens.as_ref()) {
@@ -267,7 +269,9 @@ fn faults(found: &Inspection, paint: Paint) -> String {
 
 fn figures(figures: &Figures) -> String {
     let Figures { mean, deviation, least, greatest } = *figures;
-    format!("{} ± {}, from {} to {}", number(mean), number(deviation), number(least), number(greatest))
+    let [mean, least, greatest] =
+        [mean, least, greatest].map(|value| resolved(value, deviation).unwrap_or_else(|| number(value)));
+    format!("{mean} ± {}, from {least} to {greatest}", number(deviation))
 }
 
 /// A number with four significant digits, whole ones as they are.
@@ -296,5 +300,7 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
+        let far = Figures { mean: 1e9, deviation: 0.5, least: 1e9 - 1.25, greatest: 1e9 + 1.0 };
+        assert_eq!(figures(&far), "1000000000.000 ± 0.5000, from 999999998.750 to 1000000001.000");
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::metrics::Outcome;
 use crate::serving::{Finished, Identity, Places, Protocol};
 use crate::stats::{Certainty, Moments};
-use crate::tensor::Tensor;
+use crate::tensor::{Real, Tensor};
 
 /// The greatest number of classes whose probabilities a record keeps.
 pub const MAX_PROBABILITIES: usize = 32;
@@ -65,7 +65,7 @@ pub enum Answer {
         probabilities: [f32; MAX_PROBABILITIES],
     },
     /// A number.
-    Value(f32),
+    Value(Real),
     /// The score of an autoencoder, in nats.
     Score(f32),
 }
@@ -153,7 +153,7 @@ fn answer(outputs: &[Tensor], places: Places, item: usize) -> Option<Answer> {
     let of = |place: usize| row(outputs.get(place)?, item);
     match places {
         Places::Classes { scores, squash, logits } => classified(&squash.confidences(of(scores)?), logits.and_then(of)),
-        Places::Number(place) => of(place)?.first().copied().map(Answer::Value),
+        Places::Number(place) => outputs.get(place)?.real(item).map(Answer::Value),
         Places::Score(place) => of(place)?.first().copied().map(Answer::Score),
         Places::Outputs => None,
     }

@@ -19,7 +19,7 @@ pub use chart::{Anchor, Chart, Drawing, Stroke};
 pub use figure::{Figure, Panel};
 pub use heat_map::heat_map;
 pub use markup::{columns, escape, headline, image, section};
-pub use numbers::{percent, short, significant};
+pub use numbers::{percent, resolved, short, significant};
 pub use page::Page;
 pub use palette::{Color, SHADES, Theme};
 pub use subject::{Document, Subject};

@@ -31,6 +31,13 @@ pub fn significant(value: f64) -> String {
     }
 }
 
+/// Returns a number to a hundredth of a distance, if four digits do not tell apart numbers that lie so far from each other.
+pub fn resolved(value: f64, distance: f64) -> Option<String> {
+    let is_hidden = distance > 0.0 && distance.is_finite() && distance < value.abs() * 1e-3;
+    let decimals = (2.0 - distance.log10().floor()).clamp(0.0, 15.0);
+    is_hidden.then(|| format!("{value:.*}", decimals as usize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +65,12 @@ mod tests {
     fn measured_values_have_four_digits() {
         let shown = [2.5, -123.456, 0.01234, 2e-5, 0.0, 3.2e7].map(significant);
         assert_eq!(shown, ["2.500", "-123.5", "0.0123", "2.000e-5", "0", "3.2000e7"]);
+    }
+
+    #[test]
+    fn numbers_near_each_other_have_the_digits_that_tell_them_apart() {
+        let shown = [(1e9 + 0.25, 1.5), (-5_800_123.4, 300.0), (12.0, 1.0), (0.0, 1.0), (3.0, 0.0)]
+            .map(|(value, distance)| resolved(value, distance).unwrap_or_default());
+        assert_eq!(shown, ["1000000000.25", "-5800123", "", "", ""]);
     }
 }

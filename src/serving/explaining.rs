@@ -409,7 +409,7 @@ fn value_of(prediction: &Prediction, class: Option<usize>) -> Result<f64> {
     let value = match prediction {
         Prediction::Classified { classification, .. } => confidence(&classification.top_k),
         Prediction::Labelled { top_k, .. } => confidence(top_k),
-        Prediction::Number { value } => f64::from(*value),
+        Prediction::Number { value } => value.to_f64(),
         Prediction::Reconstructed { score, .. } => *score,
         Prediction::Detected { .. }
         | Prediction::Segmented(_)

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::tensor::Real;
 
 /// The most rows of a block: a look-up reads one whole.
 const MAX_ROWS: usize = 512;
@@ -60,7 +61,7 @@ pub enum Kept {
         probabilities: Vec<f32>,
     },
     /// A number.
-    Value(f32),
+    Value(Real),
     /// The score of an autoencoder.
     Score(f32),
 }
@@ -136,8 +137,9 @@ pub(super) fn write(row: &Row, out: &mut Vec<u8>) {
     let (kind, energy) = match &row.kept {
         Kept::Nothing => (0, None),
         Kept::Classified { energy, .. } => (1, *energy),
-        Kept::Value(_) => (2, None),
+        Kept::Value(Real::Single(_)) => (2, None),
         Kept::Score(_) => (3, None),
+        Kept::Value(Real::Double(_)) => (4, None),
     };
     out.extend_from_slice(&[
         u8::from(row.answered)
@@ -153,7 +155,8 @@ pub(super) fn write(row: &Row, out: &mut Vec<u8>) {
     }
     match &row.kept {
         Kept::Nothing => {}
-        Kept::Value(value) | Kept::Score(value) => floats(&[*value]),
+        Kept::Value(Real::Single(value)) | Kept::Score(value) => floats(&[*value]),
+        Kept::Value(Real::Double(value)) => out.extend_from_slice(&value.to_le_bytes()),
         Kept::Classified { class, confidence, margin, energy, classes, probabilities } => {
             floats(&[*confidence, *margin]);
             floats(energy.as_slice());
@@ -214,8 +217,9 @@ impl Cursor<'_> {
         let kept = match kind {
             0 => Kept::Nothing,
             1 => self.classified(flags >> 5 & 1 == 1)?,
-            2 => Kept::Value(self.float()?),
+            2 => Kept::Value(self.float()?.into()),
             3 => Kept::Score(self.float()?),
+            4 => Kept::Value(self.take().map(f64::from_le_bytes)?.into()),
             _ => return None,
         };
         let (answered, cached) = (flags & 1 == 1, flags >> 1 & 1 == 1);
@@ -243,7 +247,8 @@ mod tests {
     fn kept() -> impl Strategy<Value = Kept> {
         prop_oneof![
             Just(Kept::Nothing),
-            (-5f32..5.0).prop_map(Kept::Value),
+            (-5f32..5.0).prop_map(|value| Kept::Value(value.into())),
+            (-5e9..5e9).prop_map(|value: f64| Kept::Value(value.into())),
             (-5f32..5.0).prop_map(Kept::Score),
             (0u32..9, 0f32..1.0, 0f32..9.0, prop::option::of(0f32..9.0), prop::collection::vec(0f32..1.0, 0..12))
                 .prop_map(|(class, confidence, margin, energy, probabilities)| Kept::Classified {
@@ -288,7 +293,7 @@ mod tests {
         #[test]
         fn damage_is_an_error_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(read(&bytes));
-            let mut data = blocks(vec![Row::new(Uuid::from_u128(1), 0, 1, Kept::Value(1.0))])[0].data.clone();
+            let mut data = blocks(vec![Row::new(Uuid::from_u128(1), 0, 1, Kept::Value(1f32.into()))])[0].data.clone();
             data.pop();
             prop_assert!(read(&data).is_err());
         }

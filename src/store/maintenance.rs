@@ -432,7 +432,7 @@ mod tests {
         let version = of_columns("m", 1, &[7; 32], "[\"a\",\"b\"]", 1);
         crate::store::version::insert(&mut connection, &version).unwrap();
         let id = uuid::Uuid::now_v7();
-        let block = Block::of(&[Row { key: 1, ..Row::new(id, 0, NOW, Kept::Value(1.0)) }]);
+        let block = Block::of(&[Row { key: 1, ..Row::new(id, 0, NOW, Kept::Value(1f32.into())) }]);
         let values =
             [block.first.into(), block.last.into(), NOW.into(), NOW.into(), 1i64.into(), Value::Bytes(block.data)];
         let insert = "INSERT INTO prediction (first_id, last_id, first_at, last_at, samples, data) \

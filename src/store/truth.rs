@@ -115,7 +115,7 @@ pub(super) fn score(row: &Row, truth: Truth) -> Figures {
             }
         }
         (Kept::Value(predicted), Truth::Value(truth)) => {
-            let steps = (f64::from(*predicted) - truth) * ERROR_STEPS;
+            let steps = (predicted.to_f64() - truth) * ERROR_STEPS;
             figures.error = Some(steps.round().clamp(-MAX_ERROR, MAX_ERROR) as i64);
         }
         (_, Truth::Correct(correct)) => figures.correct = Some(correct),
@@ -130,7 +130,8 @@ pub(super) fn predicted(row: &Row, version: &KnownVersion) -> Option<String> {
         Kept::Classified { class, .. } => {
             Some(version.labels.get(class as usize).cloned().unwrap_or_else(|| class.to_string()))
         }
-        Kept::Value(value) | Kept::Score(value) => Some(value.to_string()),
+        Kept::Value(value) => Some(value.to_string()),
+        Kept::Score(value) => Some(value.to_string()),
         Kept::Nothing => None,
     }
 }
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!(wrong.brier_nano, Some(nano(0.75 * 0.75 * 2.0)));
         let right = score(&row, Truth::Correct(true));
         assert_eq!((right.correct, right.loss_nano, right.truth), (Some(true), None, None));
-        let number = Row::new(uuid::Uuid::nil(), 0, 0, Kept::Value(2.5));
+        let number = Row::new(uuid::Uuid::nil(), 0, 0, Kept::Value(2.5f32.into()));
         assert_eq!(score(&number, Truth::Value(3.0)).error, Some(-(1 << 19)));
         assert_eq!(score(&number, Truth::Value(1e300)).error, Some(-(1 << 40)));
     }

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::dataset::Dataset;
-use super::evaluate::each_row;
+use super::evaluate::{each_number, each_row};
 use super::tasks::classification::label;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::{FoundVersion, ModelSettings, VersionFiles};
 use crate::signature::{OutputTransform, Scores, Task};
 use crate::stats::argmax;
+use crate::tensor::Real;
 
 /// A version that answers.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub enum Answer {
         probabilities: Vec<f32>,
     },
     /// A number.
-    Value(f32),
+    Value(Real),
 }
 
 impl Answerer {
@@ -93,15 +94,13 @@ impl Answerer {
     /// # Errors
     /// [`Error::Data`] when the samples do not fit the graph, or its output is not finite; what `take` returns.
     pub fn each(&self, data: &Dataset, mut take: impl FnMut(usize, Answer) -> Result<()>) -> Result<()> {
+        if self.task != Task::Classification {
+            return each_number(&self.plan, &self.output, data, |index, value| take(index, Answer::Value(value)));
+        }
         each_row(&self.plan, &self.output, data, |index, row| {
             let class = argmax(row);
-            let answer = match self.task {
-                Task::Classification => {
-                    Answer::Class { label: self.label(class), confidence: row[class], probabilities: row.to_vec() }
-                }
-                Task::Regression | Task::Reconstruction | Task::Raw => Answer::Value(row[0]),
-            };
-            take(index, answer)
+            let (label, confidence) = (self.label(class), row[class]);
+            take(index, Answer::Class { label, confidence, probabilities: row.to_vec() })
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::{Manifest, ReadSettings, VersionFiles};
 use crate::signature::{DType, SequenceElements, Task};
-use crate::tensor::Tensor;
+use crate::tensor::{Real, Tensor};
 
 const BATCH: usize = 64;
 
@@ -144,17 +144,50 @@ pub(super) fn each_row(
     data: &Dataset,
     mut take: impl FnMut(usize, &[f32]) -> Result<()>,
 ) -> Result<()> {
-    let output = plan.signature().outputs.iter().position(|output| output.name == name);
-    let output = output.ok_or_else(|| misfit(format!("the graph has no output \"{name}\"")))?;
+    let output = output_of(plan, name)?;
     each_run(plan, data, |range, outputs| {
         for (row, index) in outputs[output].float_rows()?.zip(range) {
             if row.iter().any(|value| !value.is_finite()) {
-                return Err(misfit(format!("the model's output for sample {index} is not a finite number")));
+                return Err(not_finite(index));
             }
             take(index, row)?;
         }
         Ok(())
     })
+}
+
+/// Calls `take` with the index of each sample and the only number of the graph's output of this name for it.
+///
+/// # Errors
+/// As [`each_row`], and [`Error::Data`] when the output is not one number.
+pub(super) fn each_number(
+    plan: &Plan,
+    name: &str,
+    data: &Dataset,
+    mut take: impl FnMut(usize, Real) -> Result<()>,
+) -> Result<()> {
+    let output = output_of(plan, name)?;
+    each_run(plan, data, |range, outputs| {
+        for (place, index) in range.enumerate() {
+            let number = outputs[output].real(place);
+            let number = number.ok_or_else(|| misfit(format!("the model's output \"{name}\" is not one number")))?;
+            if !number.is_finite() {
+                return Err(not_finite(index));
+            }
+            take(index, number)?;
+        }
+        Ok(())
+    })
+}
+
+/// Returns the place of the output of this name.
+fn output_of(plan: &Plan, name: &str) -> Result<usize> {
+    let output = plan.signature().outputs.iter().position(|output| output.name == name);
+    output.ok_or_else(|| misfit(format!("the graph has no output \"{name}\"")))
+}
+
+fn not_finite(index: usize) -> Error {
+    misfit(format!("the model's output for sample {index} is not a finite number"))
 }
 
 /// Calls `take` with consecutive samples and all outputs of the graph for them.

@@ -24,7 +24,7 @@ const GOLDEN_SAMPLES: usize = 8;
 /// [`Error::Internal`] when the graph fails, and as [`Dataset::image`].
 pub(super) fn golden(
     plan: &Plan,
-    (output, answer): (&str, fn(&[f32]) -> GoldenAnswer),
+    (output, answer): (&str, fn(&Tensor) -> Result<GoldenAnswer>),
     test: &Dataset,
     image: Option<&ImageTransform>,
 ) -> Result<Vec<Golden>> {
@@ -34,7 +34,7 @@ pub(super) fn golden(
         std::iter::once(1).chain(plan.signature().inputs[0].sample_shape().unwrap_or_default()).collect();
     let golden = |index: usize| {
         let outputs = session.run(&[Tensor::new(shape.clone(), test.inputs(index..index + 1)?)?])?;
-        Ok(Golden { input: example(test, index)?, answer: answer(outputs[output].floats()?) })
+        Ok(Golden { input: example(test, index)?, answer: answer(&outputs[output])? })
     };
     servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(golden).collect()
 }

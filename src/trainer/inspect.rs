@@ -226,7 +226,7 @@ impl Seen {
 
     fn numbers(&self) -> Figures {
         let (least, greatest) = self.bounds.unwrap_or_default();
-        let deviation = if least == greatest { 0.0 } else { self.moments.deviation() };
+        let deviation = if least == greatest { 0.0 } else { self.moments.wide_deviation() };
         Figures { mean: self.moments.mean(), deviation, least, greatest }
     }
 

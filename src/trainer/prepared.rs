@@ -93,8 +93,8 @@ impl PreparedData {
         if let Targets::Values(values) = train.targets() {
             let mut moments = Moments::default();
             values.iter().for_each(|value| moments.add(*value));
-            let [mean, deviation] = [moments.mean(), moments.deviation()];
-            architecture.layers.push(LayerSpec::Destandardize { mean: mean as f32, deviation: deviation as f32 });
+            let [mean, deviation] = [moments.mean(), moments.wide_deviation()];
+            architecture.layers.push(LayerSpec::Destandardize { mean, deviation });
             scale = Some([mean, deviation]);
         }
         train.class_weights = options.class_weights.of(train.labels(), outputs)?;

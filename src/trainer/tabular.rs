@@ -44,12 +44,21 @@ impl Moments {
         self.mean
     }
 
-    /// The standard deviation of all there is, not of a sample; 1 when the numbers do not differ, so that it
+    /// The standard deviation of all there is, not of a sample; 1 when the numbers do not differ in 32 bits, so that it
     /// can be divided by.
     pub(super) fn deviation(&self) -> f64 {
+        self.deviation_above(1e-7)
+    }
+
+    /// Returns the standard deviation of all there is; 1 when the numbers do not differ in 64 bits.
+    pub(super) fn wide_deviation(&self) -> f64 {
+        self.deviation_above(1e-15)
+    }
+
+    /// Returns the standard deviation if it is above a share of the mean, below which there is rounding alone; 1 otherwise.
+    fn deviation_above(&self, share: f64) -> f64 {
         let deviation = (self.variation / self.count.max(1) as f64).sqrt();
-        // What is lost in 32 bits is no difference.
-        if deviation > self.mean.abs() * 1e-7 && deviation.is_normal() { deviation } else { 1.0 }
+        if deviation > self.mean.abs() * share && deviation.is_normal() { deviation } else { 1.0 }
     }
 }
 
@@ -154,6 +163,7 @@ mod tests {
         [1e9, 1e9 + 2.0, 1e9 + 4.0].into_iter().for_each(|number| moments.add(number));
         assert!((moments.mean() - (1e9 + 2.0)).abs() < 1e-6);
         assert_eq!(moments.deviation(), 1.0, "nothing that 32 bits could tell apart");
+        assert!((moments.wide_deviation() - (8.0f64 / 3.0).sqrt()).abs() < 1e-6);
         let mut moments = Moments::default();
         [2.0, 4.0].into_iter().for_each(|number| moments.add(number));
         assert_eq!((moments.mean(), moments.deviation(), moments.count()), (3.0, 1.0, 2));

@@ -19,7 +19,7 @@ pub(super) fn value(stream: Stream, record: &Record) -> Option<f64> {
         (Stream::Confidence, Answer::Classified { confidence, .. }) => finite(*confidence),
         (Stream::Margin, Answer::Classified { margin, .. }) => finite(*margin),
         (Stream::Energy, Answer::Classified { energy, .. }) => finite((*energy)?),
-        (Stream::Value, Answer::Value(value)) => finite(*value),
+        (Stream::Value, Answer::Value(value)) => Some(value.to_f64()).filter(|value| value.is_finite()),
         (
             Stream::Class | Stream::Confidence | Stream::Margin | Stream::Energy | Stream::Value,
             Answer::None | Answer::Classified { .. } | Answer::Value(_) | Answer::Score(_),

@@ -14,6 +14,7 @@ use super::delivery::{Delivery, Patience};
 use crate::config::PredictionSinkSettings;
 use crate::metrics::{Outcome, SinkMetrics};
 use crate::monitoring::{Answer, Consumer, Record};
+use crate::tensor::Real;
 
 /// The events that may wait: a few megabytes.
 const QUEUE: usize = 8192;
@@ -61,7 +62,7 @@ struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     probabilities: Option<&'a [f32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<f32>,
+    value: Option<Real>,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f32>,
 }
@@ -138,7 +139,7 @@ fn event(record: &Record) -> String {
     let finite = |number: f32| Some(number).filter(|number| number.is_finite());
     match &record.answer {
         Answer::None => {}
-        Answer::Value(value) => data.value = finite(*value),
+        Answer::Value(value) => data.value = Some(*value).filter(|value| value.is_finite()),
         Answer::Score(score) => data.score = finite(*score),
         Answer::Classified { class, confidence, margin, .. } => {
             data.class = Some(*class);

@@ -74,7 +74,7 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
                 }
                 Prediction::Number { value } => {
                     if let Truth::Value(truth) = truth {
-                        let error = f64::from(*value) - truth;
+                        let error = value.to_f64() - truth;
                         (sum, samples, loss_of) = (sum + error * error, samples + 1, LossKind::SquaredError);
                     }
                 }

@@ -132,11 +132,9 @@ impl Servable {
 }
 
 fn numbers(output: &Tensor) -> Result<Vec<Prediction>> {
-    let number = |row: &[f32]| match row {
-        [value] => Ok(Prediction::Number { value: *value }),
-        row => Err(Error::internal("the model gives no single number", format!("{} numbers", row.len()))),
-    };
-    output.float_rows()?.map(number).collect()
+    let none = || Error::internal("the model gives no single number", format!("{} numbers", output.row_elements()));
+    let number = |sample| output.real(sample).map(|value| Prediction::Number { value }).ok_or_else(none);
+    (0..output.rows()).map(number).collect()
 }
 
 fn labelled(

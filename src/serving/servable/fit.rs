@@ -81,7 +81,7 @@ pub(super) fn number(name: &str, graph: &Signature) -> Result<usize> {
     let index = place(name, graph)?;
     let output = &graph.outputs[index];
     let is_one = output.sample_shape().is_some_and(|shape| shape.iter().product::<usize>() == 1);
-    if !is_one || output.dtype != DType::Float32 || graph.batching() == Batching::Whole {
+    if !is_one || ![DType::Float32, DType::Float64].contains(&output.dtype) || graph.batching() == Batching::Whole {
         return Err(unusable(format!("output \"{name}\" of shape {} is not one number", output.shape_text())));
     }
     Ok(index)

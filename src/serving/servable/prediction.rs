@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::doubt::Anomaly;
 use super::vision_prediction::{Detected, Painted, Segmented};
 use crate::error::Error;
-use crate::tensor::Data;
+use crate::tensor::{Data, Real};
 use crate::transform::{Classification, ScoredClass};
 
 /// The answer for one sample.
@@ -62,8 +62,8 @@ pub enum Prediction {
     /// A model of numbers.
     Number {
         /// The number; null if it is NaN or infinite, for which JSON has no word.
-        #[schema(value_type = Option<f32>, required = true)]
-        value: f32,
+        #[schema(value_type = Option<f64>, required = true)]
+        value: Real,
     },
     /// A detector.
     Detected {

@@ -8,6 +8,7 @@ use crate::store::feedback::{Content, Origin};
 use crate::store::join::figures_of;
 use crate::store::truth::ERROR_STEPS;
 use crate::store::version::KnownVersion;
+use crate::tensor::Real;
 
 /// One sample, as it is exported.
 #[derive(Debug, Serialize)]
@@ -45,7 +46,7 @@ enum ExportedAnswer<'a> {
         probabilities: &'a [f32],
     },
     Value {
-        value: f32,
+        value: Real,
     },
     Score {
         score: f32,

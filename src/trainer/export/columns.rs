@@ -1,18 +1,37 @@
 //! The encoding of a table's columns, and the scale of a regression, as nodes of a graph.
 
 use super::Writer;
-use super::graph::{FLOAT, Graph, integer};
+use super::graph::{DOUBLE, FLOAT, Graph, integer};
 use crate::layers::{Bend, Encoding};
 
+/// A deviation as a part of the mean from which on 32 bits have at least 8,000 steps for it.
+const LEAST_SPREAD: f64 = 5e-4;
+
 impl Graph {
-    /// `y = x · deviation + mean`.
-    pub(super) fn destandardize(&mut self, [mean, deviation]: [f32; 2], value: &str, output: &str) {
-        let [scale, offset, scaled] = ["scale", "offset", "scaled"].map(|part| format!("{output}.{part}"));
-        self.constant(&scale, &[], &[deviation]);
-        self.constant(&offset, &[], &[mean]);
+    /// `y = x · deviation + mean`; in 64 bits if those of 32 are [too coarse](is_wide).
+    pub(super) fn destandardize(&mut self, numbers: [f64; 2], value: &str, output: &str) {
+        let [scale, offset, wide, scaled] =
+            ["scale", "offset", "wide", "scaled"].map(|part| format!("{output}.{part}"));
+        let [mean, deviation] = numbers;
+        let mut value = value;
+        if is_wide(numbers) {
+            self.wide_constant(&scale, deviation);
+            self.wide_constant(&offset, mean);
+            self.node("Cast", &[value], &wide, vec![integer("to", DOUBLE)]);
+            value = &wide;
+        } else {
+            self.constant(&scale, &[], &[deviation as f32]);
+            self.constant(&offset, &[], &[mean as f32]);
+        }
         self.node("Mul", &[value, &scale], &scaled, Vec::new());
         self.node("Add", &[&scaled, &offset], output, Vec::new());
     }
+}
+
+/// Returns true if numbers of this mean and deviation need 64 bits: those of 32 lose their differences, or do not reach so
+/// far.
+pub(super) fn is_wide([mean, deviation]: [f64; 2]) -> bool {
+    deviation < mean.abs() * LEAST_SPREAD || !(mean as f32).is_finite() || !(deviation as f32).is_normal()
 }
 
 impl Writer<'_> {

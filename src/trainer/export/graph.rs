@@ -46,6 +46,16 @@ impl Graph {
         });
     }
 
+    /// A single number of 64 bits.
+    pub(in crate::trainer) fn wide_constant(&mut self, name: &str, value: f64) {
+        self.constants.push(TensorProto {
+            data_type: tensor_proto::DataType::Double as i32,
+            name: name.to_owned(),
+            raw_data: value.to_le_bytes().to_vec(),
+            ..TensorProto::default()
+        });
+    }
+
     pub(in crate::trainer) fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) {
         self.constants.push(TensorProto {
             dims: shape.iter().map(|&size| size as i64).collect(),
@@ -59,6 +69,7 @@ impl Graph {
 
 /// The numbers of element types in ONNX.
 pub(in crate::trainer) const FLOAT: i64 = tensor_proto::DataType::Float as i64;
+pub(in crate::trainer) const DOUBLE: i64 = tensor_proto::DataType::Double as i64;
 pub(in crate::trainer) const INT64: i64 = tensor_proto::DataType::Int64 as i64;
 
 pub(in crate::trainer) fn integer(name: &str, value: i64) -> AttributeProto {
@@ -99,13 +110,20 @@ pub(in crate::trainer) fn float(name: &str, value: f32) -> AttributeProto {
 
 /// A 32-bit float tensor of `[N, sample…]`.
 pub(in crate::trainer) fn float_value(name: &str, sample: &[usize]) -> ValueInfoProto {
+    value_of(name, sample, tensor_proto::DataType::Float)
+}
+
+/// A 64-bit float tensor of `[N, sample…]`.
+pub(in crate::trainer) fn double_value(name: &str, sample: &[usize]) -> ValueInfoProto {
+    value_of(name, sample, tensor_proto::DataType::Double)
+}
+
+fn value_of(name: &str, sample: &[usize], elements: tensor_proto::DataType) -> ValueInfoProto {
     let dim = |value: dimension::Value| Dimension { value: Some(value), ..Dimension::default() };
     let batch = dim(dimension::Value::DimParam("N".into()));
     let dims = std::iter::once(batch).chain(sample.iter().map(|&size| dim(dimension::Value::DimValue(size as i64))));
-    let tensor = type_proto::Tensor {
-        elem_type: tensor_proto::DataType::Float as i32,
-        shape: Some(TensorShapeProto { dim: dims.collect() }),
-    };
+    let tensor =
+        type_proto::Tensor { elem_type: elements as i32, shape: Some(TensorShapeProto { dim: dims.collect() }) };
     ValueInfoProto {
         name: name.to_owned(),
         r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),

@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
 
+use self::columns::is_wide;
 pub(super) use self::graph::{Graph, float_value, integer};
-use self::graph::{float, integers, text};
+use self::graph::{double_value, float, integers, text};
 pub(super) use self::shared::share_tensors;
 use super::kernels::NORM_EPSILON;
 use super::network::{Network, Parameter};
@@ -65,11 +66,13 @@ pub(super) fn ensemble_to_onnx(networks: &[Network], name: &str) -> Result<Vec<u
     }
     let output = network.architecture().output()?;
     let inputs = vec![float_value(input, &network.architecture().input)];
-    Ok(encode(graph, name, inputs, outputs.map(|name| float_value(name, &output)).to_vec()))
+    let last = if scale.is_some_and(is_wide) { double_value } else { float_value };
+    let outputs = vec![float_value(outputs[0], &output), last(outputs[1], &output)];
+    Ok(encode(graph, name, inputs, outputs))
 }
 
 /// Returns mean and deviation of the numbers that the network ends in, if it does.
-fn scale(network: &Network) -> Option<[f32; 2]> {
+fn scale(network: &Network) -> Option<[f64; 2]> {
     let LayerSpec::Destandardize { mean, deviation } = network.layers().last()?.spec else { return None };
     Some([mean, deviation])
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 pub(super) use self::inputs::of_inputs;
 use super::dataset::{DataSource, Dataset};
-use super::evaluate::each_run;
+use super::evaluate::each_number;
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::{DriftReference, FoundVersion, Manifest, ModelSettings, VersionFiles};
@@ -132,11 +132,10 @@ pub(super) fn of_graph(plan: &Plan, transform: &Transform, data: &ReferenceData)
             answers::add(&mut reference, &answers, classes);
         }
         OutputTransform::Regression { value } => {
-            let place = place(value)?;
             let mut values = Vec::with_capacity(data.len());
             for part in &data.parts {
-                each_run(plan, part, |_, outputs| {
-                    values.extend(outputs[place].floats()?.iter().map(|value| f64::from(*value)));
+                each_number(plan, value, part, |_, value| {
+                    values.push(value.to_f64());
                     Ok(())
                 })?;
             }

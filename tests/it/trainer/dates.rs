@@ -74,19 +74,22 @@ fn every_way_to_write_a_date_is_found_and_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seconds_since_1970_are_told_apart_in_training_and_serving() {
-    let shop = Workshop::of("dense");
-    let mut csv = "seconds,label\n".to_owned();
-    for index in 0..300 {
-        let seconds = index * 37 % 64;
-        writeln!(csv, "{},{}", 1_700_000_000 + seconds, if seconds < 32 { "early" } else { "late" }).unwrap();
+async fn numbers_far_from_zero_are_told_apart_in_training_and_serving() {
+    // Seconds since 1970, the neighbours of a hundred million, and metres of a grid of the earth to a centimetre.
+    for (first, step, steps) in [(1_700_000_000.0, 1.0, 64), (100_000_000.0, 1.0, 2), (5_800_000.0, 0.01, 100)] {
+        let shop = Workshop::of("dense");
+        let place = |index: usize| first + step * index as f64;
+        let row = |index: usize| {
+            let at = index * 37 % steps;
+            format!("{},{}\n", place(at), if at < steps / 2 { "early" } else { "late" })
+        };
+        shop.write("a.csv", format!("place,label\n{}", (0..300).map(row).collect::<String>()));
+        let outcome = shop.train("a.csv", 20, TaskOptions::default()).unwrap();
+        let TaskReport::Classification(report) = &outcome.report else { panic!("classes are learned") };
+        assert!(report.full.evaluation.summary.accuracy > 0.9, "{:?}", report.full.evaluation.summary);
+        let app = TestApp::with(&shop.path("models"), |_| {}).await;
+        let body = format!(r#"{{"instances": [{{"place": {first}}}, [{}]]}}"#, place(steps - 1));
+        let answer = app.post("/models/mine/predict", "application/json", body).await;
+        assert_eq!(answer.labels(), ["early", "late"], "{first}");
     }
-    shop.write("a.csv", csv);
-    let outcome = shop.train("a.csv", 20, TaskOptions::default()).unwrap();
-    let TaskReport::Classification(report) = &outcome.report else { panic!("classes are learned") };
-    assert!(report.full.evaluation.summary.accuracy > 0.9, "{:?}", report.full.evaluation.summary);
-    let app = TestApp::with(&shop.path("models"), |_| {}).await;
-    let body = r#"{"instances": [{"seconds": 1700000003}, [1700000060]]}"#;
-    let answer = app.post("/models/mine/predict", "application/json", body.to_owned()).await;
-    assert_eq!(answer.labels(), ["early", "late"]);
 }

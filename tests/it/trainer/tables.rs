@@ -4,10 +4,12 @@ use std::fs;
 
 use weir::layers::{Encoding, LayerSpec};
 use weir::repository::Manifest;
+use weir::signature::DType;
 use weir::trainer::{RunDir, TaskOptions, TaskReport, TrainRequest, preset, train};
 
 use super::data::{Quiet, Workshop};
 use crate::cli::{output, text};
+use crate::support::TestApp;
 
 /// Two half circles around each other, which no line parts.
 fn moons(count: usize) -> String {
@@ -139,4 +141,34 @@ fn auto_publishes_the_best_of_the_presets_that_fit_or_says_that_there_is_none() 
     assert!(!shop.path("models/line/2").exists());
     shop.write("one.csv", "x,label\n1,a\n2,a\n");
     assert_eq!(auto(&shop, "one.csv", &[]).status.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_far_from_zero_is_learned_and_answered_in_64_bits() {
+    let shop = Workshop::of("dense");
+    let target = |a: f64, b: f64| 1e9 + 0.5 * a - 0.25 * b;
+    let row = |index: usize| {
+        let [a, b] = [(index * 379 % 1999) as f64 / 500.0 - 2.0, (index * 733 % 1999) as f64 / 500.0 - 2.0];
+        format!("{a},{b},{}\n", target(a, b))
+    };
+    shop.write("offset.csv", format!("a,b,target\n{}", (0..300).map(row).collect::<String>()));
+    let outcome = shop.train("offset.csv", 40, TaskOptions::default()).unwrap();
+    let TaskReport::Regression(report) = &outcome.report else { panic!("numbers") };
+    assert!(report.evaluation.r_squared.unwrap() > 0.95, "{:?}", report.evaluation);
+    let value = manifest(&shop, 1).signature.outputs.iter().find(|output| output.name == "value").unwrap().dtype;
+    assert_eq!(value, DType::Float64);
+
+    let app = TestApp::with(&shop.path("models"), |_| {}).await;
+    let body = r#"{"instances": [{"a": 1, "b": -1}, [-1.5, 0.5]]}"#;
+    let answer = app.post("/models/mine/predict", "application/json", body.to_owned()).await.json();
+    for (place, expected) in [(0, target(1.0, -1.0)), (1, target(-1.5, 0.5))] {
+        let found = answer["predictions"][place]["value"].as_f64().unwrap();
+        assert!((found - expected).abs() < 0.3, "{found} for {expected}");
+    }
+    let [models, data, out] = ["models", "offset.csv", "answers.csv"].map(|name| shop.path(name).display().to_string());
+    let done = output(&["predict", "mine", "--models", &models, "--data", &data, "--out", &out]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let answers = fs::read_to_string(shop.path("answers.csv")).unwrap();
+    let cell = answers.lines().find(|line| line.contains(",1,")).unwrap().rsplit(',').next().unwrap();
+    assert!((cell.parse::<f64>().unwrap() - target(-2.0, -2.0)).abs() < 0.3, "{cell}");
 }

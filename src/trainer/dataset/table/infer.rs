@@ -141,7 +141,7 @@ impl Look<'_> {
         };
         self.notes.push(format!("learning {name}{from}: {how}"));
         if let Learned::Numbers(style) = learned {
-            let notes = self.seen[target].number_notes(name, style, false);
+            let notes = self.seen[target].number_notes(name, style, true);
             self.notes.extend(notes);
         }
         learned

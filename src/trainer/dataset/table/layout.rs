@@ -125,7 +125,7 @@ impl Look<'_> {
             let (name, seen) = (&self.columns[*column], &self.seen[*column]);
             match reads {
                 Reads::Numbers(style) | Reads::Shifted(style, _) => {
-                    self.notes.extend(seen.number_notes(name, *style, true));
+                    self.notes.extend(seen.number_notes(name, *style, false));
                 }
                 Reads::Moments(order, _) => self.notes.push(seen.moment_note(name, *order)),
                 Reads::Categories => self.notes.extend(seen.mixture(name)),
@@ -149,7 +149,7 @@ impl Look<'_> {
             format!("it has more than {MAX_CATEGORIES} different texts; --sequence {name} learns from them alone")
         } else {
             let reads = match (style, moments) {
-                (Some(style), _) => match seen.origin() {
+                (Some(style), _) => match seen.origin(style) {
                     Some(origin) => Reads::Shifted(style, origin),
                     None => Reads::Numbers(style),
                 },

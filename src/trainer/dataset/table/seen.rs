@@ -20,7 +20,10 @@ const COUNTED_ROWS: u64 = 20;
 const ORDERS: [DateOrder; 4] = [DateOrder::YearFirst, DateOrder::DayFirst, DateOrder::MonthFirst, DateOrder::Time];
 
 /// Numbers that 32 bits tell apart between the least and the greatest of a column, at least.
-const TOLD_APART: f64 = 100.0;
+const TOLD_APART: f64 = 10_000.0;
+
+/// The whole numbers up to this one are told apart in 32 bits.
+pub(super) const MOST_WHOLE: f64 = 16_777_216.0;
 
 /// The statistics of a column.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(super) struct Seen {
     marked: [u64; 3],
     marks: Marks,
     marked_fractions: [bool; 2],
+    /// The least and the greatest of them, with a decimal point and with a decimal comma.
+    marked_spans: [(f64, f64); 2],
     /// Of the other texts, dates and times by the way they are written, in the order of [`ORDERS`].
     moments: [u64; 4],
     /// The first day of each.
@@ -70,6 +75,7 @@ impl Default for Seen {
             marked: [0; 3],
             marks: Marks::default(),
             marked_fractions: [false; 2],
+            marked_spans: [(f64::INFINITY, f64::NEG_INFINITY); 2],
             moments: [0; 4],
             first_days: [f64::INFINITY; 4],
             has_points: false,
@@ -166,9 +172,11 @@ impl Seen {
             (Some(_), Some(_)) => 2,
         };
         self.marked[kind] += 1;
-        for (found, has_fraction) in [point, comma].into_iter().zip(&mut self.marked_fractions) {
+        for (place, found) in [point, comma].into_iter().enumerate() {
             let Some((number, marks)) = found else { continue };
-            *has_fraction |= number.fract() != 0.0;
+            self.marked_fractions[place] |= number.fract() != 0.0;
+            let (least, greatest) = self.marked_spans[place];
+            self.marked_spans[place] = (least.min(number), greatest.max(number));
             self.marks.money |= marks.money;
             self.marks.percent |= marks.percent;
             self.marks.thousands |= marks.thousands;
@@ -270,17 +278,24 @@ impl Seen {
     }
 
     /// Returns a number near all of the column, if 32 bits do not tell its numbers apart.
-    pub(super) fn origin(&self) -> Option<i64> {
-        let (least, greatest) = (self.low, self.high);
-        let step = least.abs().max(greatest.abs()) * f64::from(f32::EPSILON) / 2.0;
-        let is_told_apart = greatest <= least || greatest - least >= TOLD_APART * step;
+    pub(super) fn origin(&self, style: Style) -> Option<i64> {
+        let (least, greatest) = self.span(style);
+        let is_exact = !self.has_fractions(style) && least.abs().max(greatest.abs()) <= MOST_WHOLE;
         let middle = (least / 2.0 + greatest / 2.0).round();
-        (!is_told_apart && middle.abs() < 9e15).then_some(middle as i64)
+        (is_crowded((least, greatest)) && !is_exact && middle.abs() < 9e18).then_some(middle as i64)
     }
 
-    /// Returns notes on how the cells of a column of numbers are read. Of a column that is shifted, large numbers are no
-    /// problem.
-    pub(super) fn number_notes(&self, name: &str, style: Style, is_shifted: bool) -> Vec<String> {
+    /// Returns the least and the greatest number of the column.
+    fn span(&self, style: Style) -> (f64, f64) {
+        if !style.comma && !style.marked {
+            return (self.low, self.high);
+        }
+        let (least, greatest) = self.marked_spans[usize::from(style.comma)];
+        (self.low.min(least), self.high.max(greatest))
+    }
+
+    /// Returns notes on how the cells of a column of numbers are read, which is learned from or, as the target, itself.
+    pub(super) fn number_notes(&self, name: &str, style: Style, is_target: bool) -> Vec<String> {
         let mut notes = Vec::new();
         let Marks { money, percent, thousands } = self.marks;
         if style.comma && self.texts > 0 {
@@ -301,17 +316,17 @@ impl Seen {
         if style.dashes {
             notes.push(format!("column {name}: {} dashes stand for missing numbers", self.dashes));
         }
-        if let Some(origin) = self.origin() {
-            let (least, greatest) = (self.low, self.high);
-            let what = if is_shifted {
-                format!("what is learned from is their difference from {origin}")
-            } else {
-                "subtract a number near them, and add it to the answers".into()
-            };
-            notes.push(format!(
-                "column {name}: numbers of this size ({least} to {greatest}) are hardly told apart in the 32 bits of a network; {what}"
-            ));
-        }
+        let (least, greatest) = self.span(style);
+        let instead = match self.origin(style).filter(|_| !is_target) {
+            Some(origin) => Some(format!("what is learned from is their difference from {origin}")),
+            None => (is_target && is_crowded((least, greatest)))
+                .then(|| "their difference from their mean is learned, and the answers have 64 bits".into()),
+        };
+        notes.extend(instead.map(|instead| {
+            format!(
+                "column {name}: numbers of this size ({least} to {greatest}) are hardly told apart in the 32 bits of a network; {instead}"
+            )
+        }));
         notes
     }
 
@@ -326,5 +341,36 @@ impl Seen {
                 (1.0 - part) * 100.0
             )
         })
+    }
+}
+
+/// Returns true if 32 bits have few numbers between these two.
+pub(super) fn is_crowded((least, greatest): (f64, f64)) -> bool {
+    let step = least.abs().max(greatest.abs()) * f64::from(f32::EPSILON) / 2.0;
+    greatest > least && greatest - least < TOLD_APART * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shifted_where_32_bits_lose_what_the_file_says() {
+        for (cells, expected) in [
+            (["1700000000", "1700000064"], Some(1_700_000_032)),
+            (["100000000", "100000001"], Some(100_000_001)),
+            (["5800000.25", "5800999.75"], Some(5_800_500)),
+            (["5800000,25", "5800999,75"], Some(5_800_500)),
+            (["-5800000.25", "-5800999.75"], Some(-5_800_500)),
+            (["1700000000000000000", "1700000003600000000"], Some(1_700_000_001_800_000_000)),
+            (["10000000", "10000050"], None),
+            (["1600000000", "1700000000"], None),
+            (["0.1", "0.1001"], None),
+            (["7", "7"], None),
+        ] {
+            let mut seen = Seen::default();
+            cells.iter().for_each(|cell| seen.add(&Cell::of_text(cell, &[]), true, &mut Vec::new()));
+            assert_eq!(seen.origin(seen.style(None).unwrap()), expected, "{cells:?}");
+        }
     }
 }

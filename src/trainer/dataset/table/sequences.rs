@@ -1,6 +1,7 @@
 //! A column of a table that holds sequences: what they are, and how they become samples.
 
 use super::cells::Cell;
+use super::seen::{MOST_WHOLE, is_crowded};
 use crate::error::{Error, Result};
 use crate::repository::ReadSettings;
 use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, TokenSplit};
@@ -109,6 +110,8 @@ pub(super) struct SeenSequences {
     cut: [u64; 3],
     /// Characters of scripts that put no spaces between words, and all visible characters.
     characters: [u64; 2],
+    /// The least and the greatest number of each channel.
+    spans: Vec<(f32, f32)>,
 }
 
 impl SeenSequences {
@@ -116,7 +119,8 @@ impl SeenSequences {
         let is_of_grams = settings.tokens == Some(TokenSplit::Grams);
         let most = settings.steps.unwrap_or(if is_of_grams { DEFAULT_GRAMS } else { DEFAULT_STEPS });
         let (longest, cut, characters) = ([0; 3], [0; 3], [0; 2]);
-        Self { column, said: settings.tokens, most, kind: None, count: 0, longest, cut, characters }
+        let spans = Vec::new();
+        Self { column, said: settings.tokens, most, kind: None, count: 0, longest, cut, characters, spans }
     }
 
     /// Looks at the sequence of a row.
@@ -133,6 +137,16 @@ impl SeenSequences {
         for ((steps, longest), cut) in steps.into_iter().zip(&mut self.longest).zip(&mut self.cut) {
             *cut += u64::from(steps > self.most);
             *longest = (*longest).max(steps);
+        }
+        if let Cell::List(list) = cell
+            && let Ok(Sequence::Numbers { channels, elements }) = list.as_ref()
+        {
+            self.spans.resize(*channels, (f32::INFINITY, f32::NEG_INFINITY));
+            for step in elements.chunks_exact(*channels) {
+                for (number, (least, greatest)) in step.iter().zip(&mut self.spans) {
+                    (*least, *greatest) = (least.min(*number), greatest.max(*number));
+                }
+            }
         }
         if let Cell::Text(text) = cell {
             self.characters[0] += text.chars().filter(|character| is_spaceless(*character)).count() as u64;
@@ -191,9 +205,24 @@ impl SeenSequences {
                 self.cut[place], self.count, self.most
             ));
         }
+        notes.extend(self.spans.iter().enumerate().filter_map(|(channel, span)| crowd(channel, *span)));
         let steps = self.longest[place].min(self.most);
         (steps > 0).then_some(SequenceLayout { column: self.column, kind, steps })
     }
+}
+
+/// Returns a note on a channel whose numbers 32 bits, in which sequences are read, hardly tell apart.
+fn crowd(channel: usize, (least, greatest): (f32, f32)) -> Option<String> {
+    let (least, greatest) = (f64::from(least), f64::from(greatest));
+    // What is one number after it was read may have been several.
+    let is_one = least == greatest && least.abs() > MOST_WHOLE;
+    (is_one || is_crowded((least, greatest))).then(|| {
+        format!(
+            "number {} of every step ({least} to {greatest}) is hardly told apart in 32 bits; subtract a number near all of \
+             them before training and asking",
+            channel + 1
+        )
+    })
 }
 
 /// Makes the elements of samples, with a number for every token that there is; which of them a model tells apart
@@ -310,6 +339,19 @@ mod tests {
         assert_eq!(read(&cells[3]), Err(format!("{expected}a list of numbers")));
         assert!(read(&numbers(2, vec![f32::NAN; 4])).unwrap_err().contains("all of it is missing"));
         assert!(read(&Cell::List(Cow::Owned(Err("step 1: bad".into())))).unwrap_err().contains("column x: step 1"));
+    }
+
+    #[test]
+    fn channels_far_from_zero_are_told_of() {
+        let mut seen = SeenSequences::new(0, &ReadSettings::default());
+        seen.add(&numbers(3, vec![0.5, 1.7e9, 3.0, f32::NAN, 1.7e9, 3.0]));
+        seen.add(&numbers(3, vec![2.5, 1.7e9 + 128.0, 3.0]));
+        let mut notes = Vec::new();
+        seen.layout(&mut notes).unwrap();
+        assert!(
+            notes.len() == 1 && notes[0].starts_with("number 2 of every step (1700000000 to 1700000128)"),
+            "{notes:?}"
+        );
     }
 
     #[test]

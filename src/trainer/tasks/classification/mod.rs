@@ -15,6 +15,7 @@ use super::{Finished, TaskRelease};
 use crate::error::Result;
 use crate::layers::Architecture;
 use crate::repository::GoldenAnswer;
+use crate::tensor::Tensor;
 use crate::trainer::batches::Batch;
 use crate::trainer::dataset::Dataset;
 use crate::trainer::learner::{Learner, Pass, VALIDATION_BATCH};
@@ -56,8 +57,11 @@ impl Classifier {
 }
 
 /// Returns the golden answer that an output of probabilities is.
-pub(in crate::trainer) fn answer(output: &[f32]) -> GoldenAnswer {
-    GoldenAnswer::Classification { probabilities: output.to_vec() }
+///
+/// # Errors
+/// [`Error::InvalidInput`](crate::error::Error::InvalidInput) when the output is not of 32-bit floats.
+pub(in crate::trainer) fn answer(output: &Tensor) -> Result<GoldenAnswer> {
+    Ok(GoldenAnswer::Classification { probabilities: output.floats()?.to_vec() })
 }
 
 impl Learner for Classifier {

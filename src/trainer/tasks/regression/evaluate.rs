@@ -8,7 +8,7 @@ use crate::repository::{Manifest, VersionFiles};
 use crate::signature::OutputTransform;
 use crate::stats::{RegressionEvaluation, RegressionEvaluator};
 use crate::trainer::dataset::Dataset;
-use crate::trainer::evaluate::each_output;
+use crate::trainer::evaluate::each_number;
 
 /// The predictions of a version for samples with numbers.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub(super) fn figures(truths: &[f64], predictions: &[f64]) -> RegressionEvaluati
 /// The numbers that a graph says in its output of this name.
 pub(super) fn values(plan: &Plan, output: &str, data: &Dataset) -> Result<Vec<f64>> {
     let mut values = Vec::with_capacity(data.len());
-    each_output(plan, output, data, |_, row| values.extend(row.first().map(|value| f64::from(*value))))?;
+    each_number(plan, output, data, |_, value| {
+        values.push(value.to_f64());
+        Ok(())
+    })?;
     Ok(values)
 }

@@ -4,10 +4,11 @@ use super::Regressor;
 use super::evaluate::{figures, values};
 use super::report::RegressionReport;
 use crate::engine::Plan;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repository::{GoldenAnswer, Quality, RegressionQuality};
 use crate::signature::OutputTransform;
 use crate::stats::RegressionEvaluation;
+use crate::tensor::Tensor;
 use crate::trainer::dataset::Dataset;
 use crate::trainer::examples::golden;
 use crate::trainer::export::{VALUE, ensemble_to_onnx};
@@ -55,6 +56,7 @@ fn evaluated(plan: &Plan, data: &Dataset) -> Result<RegressionEvaluation> {
     Ok(figures(data.values(), &values(plan, VALUE, data)?))
 }
 
-fn answer(output: &[f32]) -> GoldenAnswer {
-    GoldenAnswer::Regression { value: output.first().copied().unwrap_or(f32::NAN) }
+fn answer(output: &Tensor) -> Result<GoldenAnswer> {
+    let value = output.real(0).ok_or_else(|| Error::internal("the exported graph gives no single number", VALUE))?;
+    Ok(GoldenAnswer::Regression { value: value.to_f64() as f32 })
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::evaluate::figures;
 use crate::error::Result;
 use crate::report::{
-    Axis, Chart, Color, Document, Stroke, Subject, columns, escape, headline, section, significant, span,
+    Axis, Chart, Color, Document, Stroke, Subject, columns, escape, headline, resolved, section, significant, span,
 };
 use crate::stats::RegressionEvaluation;
 use crate::trainer::curves::training;
@@ -147,7 +147,9 @@ impl ShownError {
     /// Returns its index, truth, prediction and error as texts.
     fn cells(&self) -> [String; 4] {
         let Self { index, truth, predicted } = self;
-        [index.to_string(), significant(*truth), significant(*predicted), significant(predicted - truth)]
+        let error = predicted - truth;
+        let number = |value| resolved(value, error.abs()).unwrap_or_else(|| significant(value));
+        [index.to_string(), number(*truth), number(*predicted), significant(error)]
     }
 }
 
