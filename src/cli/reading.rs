@@ -5,7 +5,8 @@ use clap::{Args, ValueEnum};
 use toml::Value;
 
 use crate::repository::{
-    ColourChoice, DataFormat, FitChoice, PictureChoice, ReadSettings, TaskChoice, parse_character, parse_size,
+    ColourChoice, DataFormat, FitChoice, PictureChoice, PixelColumns, ReadSettings, TaskChoice, parse_character,
+    parse_size,
 };
 use crate::signature::TokenSplit;
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
@@ -72,6 +73,10 @@ pub(super) struct ReadingArgs {
     /// on the shorter side]
     #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
     image_size: Option<[u32; 2]>,
+    /// Height and width of the picture whose pixels the columns of a table are, row by row, as 28x28; none for no picture
+    /// [default: a square of columns that are called as pixels are]
+    #[arg(long, value_name = "HxW|none", help_heading = "Data")]
+    picture: Option<PixelColumns>,
     /// Memory for samples: bytes, or as 512M, 2G; larger data sets are kept in a temporary file [default: 1G]
     #[arg(long, env = "WEIR_DATA_MEMORY", value_name = "BYTES", value_parser = bytes, help_heading = "Data")]
     data_memory: Option<u64>,
@@ -90,6 +95,7 @@ impl ReadingArgs {
             target: self.target.clone(),
             task: self.task.unwrap_or_default(),
             image_size: self.image_size,
+            picture: self.picture,
             transform: self.transform.unwrap_or_default(),
             colour: self.colour.unwrap_or_default(),
             image_fit: self.image_fit,
@@ -130,6 +136,7 @@ impl ReadingArgs {
         add("--keep", "keep", list(&self.keep));
         add("--ignore", "ignore", (!self.ignore.is_empty()).then(|| self.ignore.join(",").into()));
         add("--image-size", "image_size", self.image_size.map(|[height, width]| format!("{height}x{width}").into()));
+        add("--picture", "picture", self.picture.map(|picture| String::from(picture).into()));
         let whole =
             |number: Option<usize>| number.map(|number| Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         add("--sequence", "sequence", self.sequence.clone().map(Value::String));

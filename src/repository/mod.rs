@@ -39,7 +39,8 @@ pub use names::{CARD_FILE, MODEL_FILE, PROBE_FILE, REFERENCE_FILE};
 pub use overrides::{Choice, Overrides};
 pub use publish::{Check, Publication, publish, publish_reference};
 pub use reading::{
-    ColourChoice, DataFormat, FitChoice, PictureChoice, ReadSettings, TaskChoice, parse_character, parse_size,
+    ColourChoice, DataFormat, FitChoice, PictureChoice, PixelColumns, ReadSettings, TaskChoice, parse_character,
+    parse_size,
 };
 pub use settings::{ModelSettings, SETTINGS_FILE};
 pub use source::{Looked, Origin, Source};

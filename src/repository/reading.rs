@@ -1,5 +1,8 @@
 //! The settings that a data set was read with: enough to read it, or another one like it, again.
 
+use std::fmt;
+use std::str::FromStr;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -79,6 +82,48 @@ pub enum FitChoice {
     Letterbox,
 }
 
+/// The picture that the columns of a table are, where it is said and not found out. Written as `none` or as height and width,
+/// `28x28`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum PixelColumns {
+    /// No picture.
+    Table,
+    /// The pixels of a picture of this height and width, row by row.
+    Picture([u32; 2]),
+}
+
+impl FromStr for PixelColumns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self::Table) } else { parse_size(text).map(Self::Picture) }
+    }
+}
+
+impl TryFrom<String> for PixelColumns {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<PixelColumns> for String {
+    fn from(columns: PixelColumns) -> Self {
+        columns.to_string()
+    }
+}
+
+impl fmt::Display for PixelColumns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table => f.write_str("none"),
+            Self::Picture([height, width]) => write!(f, "{height}x{width}"),
+        }
+    }
+}
+
 /// Settings for reading a data set. A setting that is left out is found out from the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +140,10 @@ pub struct ReadSettings {
     /// Height and width that images are brought to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<[u32; 2]>,
+    /// The picture whose pixels the columns of a table are: `none`, or height and width as `28x28`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub picture: Option<PixelColumns>,
     /// The transform of pictures.
     #[serde(default, skip_serializing_if = "is_default")]
     pub transform: PictureChoice,

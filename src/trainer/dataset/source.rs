@@ -12,7 +12,7 @@ use super::picture::SeenPictures;
 use super::table;
 use super::{Dataset, folder, mnist};
 use crate::error::{Error, Result};
-use crate::repository::DataFormat;
+use crate::repository::{DataFormat, PixelColumns};
 use crate::signature::{Column, ImageTransform, SequenceTransform};
 
 /// A data set.
@@ -112,8 +112,15 @@ impl DataSource {
     /// As [`DataSource::read`], of what concerns more than single samples.
     pub fn inspect(path: &Path, options: &DataOptions, faults: &mut Faults) -> Result<Self> {
         let reading = &options.reading;
-        if reading.image_size.is_some_and(|size| size.iter().any(|side| !(1..=4096).contains(side))) {
-            return Err(Error::Config { setting: "image-size".into(), problem: "sides must be from 1 to 4096".into() });
+        let picture = reading.picture.and_then(|picture| match picture {
+            PixelColumns::Picture(size) => Some(size),
+            PixelColumns::Table => None,
+        });
+        for (setting, size) in [("image-size", reading.image_size), ("picture", picture)] {
+            if size.is_some_and(|size| size.iter().any(|side| !(1..=4096).contains(side))) {
+                let problem = "sides must be from 1 to 4096".into();
+                return Err(Error::Config { setting: setting.into(), problem });
+            }
         }
         if reading.target.as_ref().is_some_and(|target| reading.ignore.contains(target)) {
             return Err(Error::Config { setting: "ignore".into(), problem: "names the target".into() });

@@ -17,6 +17,9 @@ pub(super) struct Reading {
     target: String,
     /// Auto, classification or regression.
     task: String,
+    /// None, or height and width of the picture whose pixels the columns of a table are, as 28x28.
+    #[serde(default)]
+    picture: String,
     /// Auto, as_is, drawing or photo.
     #[serde(default)]
     transform: String,
@@ -68,6 +71,7 @@ impl Reading {
             target,
             task,
             image_size,
+            picture,
             transform,
             colour,
             image_fit,
@@ -85,6 +89,7 @@ impl Reading {
         } = &options.reading;
         let character = |character: &Option<char>| character.map(String::from).unwrap_or_default();
         Self {
+            picture: picture.map_or_else(String::new, String::from),
             transform: word(transform),
             colour: word(colour),
             image_fit: image_fit.map_or_else(String::new, word),
@@ -127,6 +132,7 @@ impl Reading {
             target: said(&self.target),
             task: read("reading.task", &self.task)?,
             image_size,
+            picture: choice("reading.picture", &self.picture)?,
             transform: choice("reading.transform", &self.transform)?.unwrap_or_default(),
             colour: choice("reading.colour", &self.colour)?.unwrap_or_default(),
             image_fit: choice("reading.image_fit", &self.image_fit)?,
@@ -178,7 +184,7 @@ fn read<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::{ColourChoice, DataFormat, FitChoice, PictureChoice, TaskChoice};
+    use crate::repository::{ColourChoice, DataFormat, FitChoice, PictureChoice, PixelColumns, TaskChoice};
     use crate::signature::TokenSplit;
 
     #[test]
@@ -188,6 +194,7 @@ mod tests {
             target: Some("price".into()),
             task: TaskChoice::Regression,
             image_size: Some([28, 32]),
+            picture: Some(PixelColumns::Picture([12, 20])),
             transform: PictureChoice::Drawing,
             colour: ColourChoice::Grey,
             image_fit: Some(FitChoice::Letterbox),
@@ -213,5 +220,6 @@ mod tests {
         };
         assert!(refused(|reading| reading.format = "xls".into()).contains("parquet"));
         assert!(refused(|reading| reading.image_size = "28".into()).contains("28x28"));
+        assert!(refused(|reading| reading.picture = "square".into()).contains("28x28"));
     }
 }

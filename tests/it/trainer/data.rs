@@ -264,6 +264,49 @@ fn columns_of_pixels_are_the_same_images_as_idx_files() {
 }
 
 #[test]
+fn columns_are_the_picture_that_one_says_and_a_guess_is_said() {
+    let shop = Workshop::new();
+    let csv = |count: usize| {
+        let header: String = (0..count).map(|pixel| format!("pixel{pixel},")).collect();
+        let row = |row: usize| {
+            let cells: String = (0..count).map(|pixel| format!("{},", (row * 31 + pixel * 17) % 256)).collect();
+            format!("{row},{cells}{}\n", ["a", "b"][row % 2])
+        };
+        format!("id,{header}label\n{}", (0..60).map(row).collect::<String>())
+    };
+    shop.write("square.csv", csv(16));
+    shop.write("wide.csv", csv(48));
+    let options = |picture: Option<&str>| {
+        let picture = picture.map(|picture| picture.parse().unwrap());
+        DataOptions { reading: ReadSettings { picture, ..ReadSettings::default() }, ..DataOptions::default() }
+    };
+    for (file, picture, shape, note) in [
+        ("square.csv", None, vec![4, 4], "16 columns are taken for the pixels of pictures of 4x4; --picture HxW"),
+        ("square.csv", Some("none"), vec![16], "column id is left out"),
+        ("square.csv", Some("2x8"), vec![2, 8], "the picture alone; left out: id"),
+        ("wide.csv", None, vec![48], "48 columns are called as pixels are, and are no square; --picture HxW"),
+        ("wide.csv", Some("6x8"), vec![6, 8], "learning label from pictures"),
+    ] {
+        let found = inspect(&shop.path(file), &options(picture), 1).unwrap();
+        assert_eq!(found.shape, shape, "{file} {picture:?}");
+        assert!(found.notes.iter().any(|found| found.contains(note)), "{note} in {:?}", found.notes);
+    }
+    let refused = |file: &str, picture| inspect(&shop.path(file), &options(Some(picture)), 1).unwrap_err().to_string();
+    assert!(refused("wide.csv", "5x5").contains("5x5 has 25 pixels, and there are 49 columns"));
+    assert!(refused("wide.csv", "0x5").contains("from 1 to 4096"));
+    shop.write("bright.csv", csv(48).replace(",255,", ",256,"));
+    assert!(refused("bright.csv", "6x8").contains("does not hold whole numbers from 0 to 255"));
+
+    let task = TaskOptions { data: options(Some("6x8")), ..TaskOptions::default() };
+    let folder = shop.train("wide.csv", 1, task).unwrap().published.unwrap().1;
+    let data = read_for(&folder, &shop.path("wide.csv"), DataOptions::default()).unwrap();
+    assert_eq!((data.train.height, data.train.width, data.image.unwrap().width()), (6, 8, 8));
+    // Of few rows it is not seen that a column counts them.
+    shop.write("few.csv", csv(48).lines().take(6).map(|line| line.to_owned() + "\n").collect::<String>());
+    assert_eq!(read_for(&folder, &shop.path("few.csv"), DataOptions::default()).unwrap().train.width, 8);
+}
+
+#[test]
 fn samples_that_do_not_fit_into_memory_train_the_same_model() {
     let shop = Workshop::new();
     shop.write("people.csv", people(200));

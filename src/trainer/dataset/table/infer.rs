@@ -86,7 +86,7 @@ pub(super) fn schema(files: &[TableFile], options: &DataOptions) -> Result<Schem
             seen.layout(&mut look.notes).map(Layout::Sequences)
         }
         (None, Some(expected)) => Some(look.expected(&what, expected)?),
-        (None, None) => look.layout(),
+        (None, None) => look.layout()?,
     };
     let layout = layout.ok_or_else(|| {
         let why = if look.notes.is_empty() { String::new() } else { format!("; {}", look.notes.join("; ")) };

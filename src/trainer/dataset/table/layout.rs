@@ -6,8 +6,8 @@ use super::look::Look;
 use super::numbers::Style;
 use super::seen::{MAX_CATEGORIES, Seen};
 use super::sequences::SequenceLayout;
-use crate::error::Result;
-use crate::repository::{FitChoice, ReadSettings};
+use crate::error::{Error, Result};
+use crate::repository::{FitChoice, PixelColumns, ReadSettings};
 use crate::signature::{ColumnKind, DateOrder};
 use crate::trainer::dataset::faults::unusable;
 use crate::trainer::dataset::names::listed;
@@ -16,6 +16,9 @@ use crate::trainer::dataset::{DataOptions, Expected};
 
 /// From this side on, a square of nameless columns of whole numbers from 0 to 255 is a picture.
 const SURE_SIDE: usize = 14;
+
+/// Columns that are called as pixels are, from which on it is said how a picture can be made of them.
+const FEWEST_PIXELS: usize = 16;
 
 /// The parts of a sample.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,12 +64,12 @@ impl Look<'_> {
             if let Some(pictures) = self.pictures(Some([height, width])) {
                 return Ok(pictures);
             }
-            if self.features.len() != width as usize * height as usize {
+            let columns = self.pixel_columns([height, width]).ok_or_else(|| {
                 let problem =
                     format!("holds no pictures and no {width} × {height} columns of pixels, which the model takes");
-                return Err(unusable(what, problem));
-            }
-            return Ok(Layout::Pixels { columns: self.features.clone(), size: [height, width] });
+                unusable(what, problem)
+            })?;
+            return Ok(Layout::Pixels { columns, size: [height, width] });
         }
         let mut kept = Vec::with_capacity(expected.transform.columns.len());
         for column in &expected.transform.columns {
@@ -98,15 +101,93 @@ impl Look<'_> {
     }
 
     /// Returns the parts of a sample; `None` when there are none.
-    pub(super) fn layout(&mut self) -> Option<Layout> {
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the columns are not the picture that a setting says.
+    pub(super) fn layout(&mut self) -> Result<Option<Layout>> {
         if let Some(pictures) = self.pictures(self.settings.image_size) {
-            return Some(pictures);
+            return Ok(Some(pictures));
         }
-        if let Some(side) = pixels(self.columns, &self.seen, &self.features) {
-            let count = self.features.len();
-            self.notes.push(format!("{count} columns are the pixels of pictures of {side} × {side}"));
-            return Some(Layout::Pixels { columns: self.features.clone(), size: [side as u32; 2] });
+        let pixels = match self.settings.picture {
+            Some(PixelColumns::Picture(size)) => Some(self.asked_picture(size)?),
+            Some(PixelColumns::Table) => None,
+            None => self.likely_picture(),
+        };
+        Ok(pixels.or_else(|| self.table()))
+    }
+
+    /// Returns the picture that a setting says, and says what is left out for it.
+    fn asked_picture(&mut self, size: [u32; 2]) -> Result<Layout> {
+        let refuse = |problem| Error::Config { setting: "picture".into(), problem };
+        let columns = self.pixel_columns(size).ok_or_else(|| {
+            let [height, width] = size;
+            let pixels = u64::from(height) * u64::from(width);
+            refuse(format!(
+                "a picture of {height}x{width} has {pixels} pixels, and there are {} columns to learn from; --ignore leaves out others",
+                self.features.len()
+            ))
+        })?;
+        if let Some(other) = columns.iter().find(|index| !self.seen[**index].is_pixel()) {
+            let name = crate::ids::quote(&self.columns[*other]);
+            return Err(refuse(format!("column {name} does not hold whole numbers from 0 to 255, as pixels are")));
         }
+        self.note_others(&columns);
+        Ok(Layout::Pixels { columns, size })
+    }
+
+    /// Says which columns are left out where these, in their order, are all of a sample.
+    fn note_others(&mut self, columns: &[usize]) {
+        let others = self.features.iter().filter(|index| columns.binary_search(index).is_err());
+        let others: Vec<String> = others.map(|index| self.columns[*index].clone()).collect();
+        if !others.is_empty() {
+            self.notes.push(format!("what is learned from is the picture alone; left out: {}", listed(&others)));
+        }
+    }
+
+    /// Returns as many columns to learn from as a picture has pixels: all, or all but the index of the rows, or those that
+    /// are called as pixels are.
+    fn pixel_columns(&self, [height, width]: [u32; 2]) -> Option<Vec<usize>> {
+        let is_called = |index: &usize| is_pixel_name(&self.columns[*index]);
+        let called = self.features.iter().copied().filter(is_called).collect();
+        let candidates = [self.features.clone(), self.without_index(), called];
+        candidates.into_iter().find(|columns| columns.len() as u64 == u64::from(height) * u64::from(width))
+    }
+
+    fn without_index(&self) -> Vec<usize> {
+        self.features.iter().copied().filter(|index| !self.is_index(*index)).collect()
+    }
+
+    /// Returns the square picture whose pixels the columns seem to be, and says so; of pixels that are no square it is said
+    /// how to tell their picture.
+    fn likely_picture(&mut self) -> Option<Layout> {
+        let candidates = [self.features.clone(), self.without_index()];
+        let found = candidates.iter().find_map(|features| {
+            let side = pixels(self.columns, &self.seen, features)?;
+            Some(Layout::Pixels { columns: features.clone(), size: [side as u32; 2] })
+        });
+        let count = candidates[1].len();
+        if let Some(Layout::Pixels { columns, size: [side, _] }) = &found {
+            self.notes.push(format!(
+                "{} columns are taken for the pixels of pictures of {side}x{side}; --picture HxW says another size, --picture \
+                 none that they are no picture",
+                columns.len()
+            ));
+            self.note_others(columns);
+        } else if count >= FEWEST_PIXELS && candidates[1].iter().all(|index| self.is_called_pixel(*index)) {
+            self.notes.push(format!(
+                "{count} columns are called as pixels are, and are no square; --picture HxW makes pictures of them"
+            ));
+        }
+        found
+    }
+
+    /// Returns true if a column holds what a pixel does and is called so.
+    fn is_called_pixel(&self, column: usize) -> bool {
+        self.seen[column].is_pixel() && is_pixel_name(&self.columns[column])
+    }
+
+    /// Returns the columns that a row of a table is learned from; `None` when there are none.
+    fn table(&mut self) -> Option<Layout> {
         let (mut kept, mut counting) = (Vec::new(), Vec::new());
         for index in self.features.clone() {
             let Some(column) = self.kept(index) else { continue };
@@ -200,20 +281,25 @@ fn pixels(columns: &[String], seen: &[Seen], features: &[usize]) -> Option<usize
     if side < 2 || side * side != features.len() || !features.iter().all(|index| seen[*index].is_pixel()) {
         return None;
     }
-    let numbered = |prefixes: &[&str], index: &usize| {
-        let name = columns[*index].to_ascii_lowercase();
-        let rest = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
-        rest.map(|rest| rest.trim_start_matches('_'))
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let is_place = |index: &usize| {
-        let place = columns[*index].to_ascii_lowercase();
-        place.split_once('x').is_some_and(|(y, x)| y.parse::<u16>().is_ok() && x.parse::<u16>().is_ok())
-    };
-    let is_named = |index: &usize| numbered(&["pixel", "px"], index) || is_place(index);
-    let is_nameless = |index: &usize| numbered(&["column", ""], index);
+    let is_named = |index: &usize| is_pixel_name(&columns[*index]);
+    let is_nameless = |index: &usize| is_numbered(&columns[*index], &["column", ""]);
     let is_picture = features.iter().all(is_named) || side >= SURE_SIDE && features.iter().all(is_nameless);
     is_picture.then_some(side)
+}
+
+/// Returns true for names of pixels: `pixel7`, `px_7`, `3x4`.
+fn is_pixel_name(name: &str) -> bool {
+    let place = name.to_ascii_lowercase();
+    let is_place = place.split_once('x').is_some_and(|(y, x)| y.parse::<u16>().is_ok() && x.parse::<u16>().is_ok());
+    is_place || is_numbered(name, &["pixel", "px"])
+}
+
+/// Returns true for a name that is one of these words and a number.
+fn is_numbered(name: &str, words: &[&str]) -> bool {
+    let name = name.to_ascii_lowercase();
+    let rest = words.iter().find_map(|word| name.strip_prefix(word));
+    rest.map(|rest| rest.trim_start_matches('_'))
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
