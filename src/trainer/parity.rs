@@ -81,3 +81,24 @@ pub(super) fn check(networks: &[Network], plan: &Plan, [data, of_network]: [&Dat
     }
     Ok(parity)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Architecture, LayerSpec};
+    use crate::trainer::export::to_onnx;
+
+    #[test]
+    fn the_rounding_of_large_sums_is_no_disagreement_and_another_weight_is() {
+        // Sums of 50,000 products of pixels, as of a large photo: in another order they differ by more than 2e-4.
+        let layers = vec![LayerSpec::Flatten, LayerSpec::Dense { units: 2 }];
+        let architecture = Architecture { input: vec![1, 224, 224], layers };
+        let network = |seed| Network::new(&architecture, seed).unwrap();
+        let pixels = (0..2 * 224 * 224).map(|pixel: usize| (pixel * 7919 % 251) as u8).collect();
+        let data = Dataset::images(224, 224, pixels, vec![0, 1], 2);
+        let plan = Plan::load(&to_onnx(&network(1), "photos").unwrap()).unwrap();
+        let parity = check(&[network(1)], &plan, [&data, &data]).unwrap();
+        assert!(parity.samples >= SAMPLES && parity.argmax_mismatches == 0, "{parity:?}");
+        assert!(matches!(check(&[network(2)], &plan, [&data, &data]), Err(Error::GateMissed(_))));
+    }
+}

@@ -12,7 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
 use weir::error::Error;
-use weir::trainer::{DataOptions, DataSource};
+use weir::trainer::{DataOptions, DataSource, inspect};
 
 use crate::fixtures::{mnist, pixels, png};
 
@@ -147,4 +147,22 @@ fn lists_are_sequences() {
     let (row, elements) = (row.unwrap() as usize - 1, data.train.inputs(0..1).unwrap());
     assert!(file.ends_with("waves.parquet") && elements[4] == (row + row % 5) as f32, "{elements:?}");
     assert_eq!(elements.iter().filter(|element| element.is_nan()).count(), 4 - row % 5);
+}
+
+#[test]
+fn decimals_are_numbers_and_bytes_that_are_text_are_categories() {
+    let look = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tables").join(name);
+        inspect(&path, &DataOptions::default(), 1).unwrap()
+    };
+    let found = look("decimal.parquet");
+    let numbers = found.columns[0].numbers.unwrap();
+    assert_eq!((found.columns[0].name.as_str(), numbers.least as f32, numbers.greatest), ("price", -2.4, 2.0));
+    assert_eq!((found.labels.len(), found.fault_count), (2, 0));
+    let found = look("decimal_target.parquet");
+    let values = found.parts[0].values.unwrap();
+    assert_eq!((found.target.as_deref(), values.least, values.greatest), (Some("target"), -2.4, 1.96));
+    let found = look("binary_text.parquet");
+    let frequent: Vec<&str> = found.columns[0].frequent.iter().map(|(text, _)| text.as_str()).collect();
+    assert_eq!((found.columns.len(), frequent), (2, vec!["green", "red"]));
 }

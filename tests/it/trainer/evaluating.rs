@@ -72,6 +72,16 @@ fn every_row_of_other_data_is_scored_whatever_is_missing_in_them() {
 }
 
 #[test]
+fn one_file_of_the_folder_that_was_trained_on_is_scored_whole() {
+    let shop = Workshop::of("dense");
+    shop.write("people/train.csv", people(0..200, "", true));
+    let test = shop.write("people/test.csv", people(200..300, "", true));
+    let folder = shop.train("people", 1, TaskOptions::default()).unwrap().published.unwrap().1;
+    let data = read_for(&folder, &test, DataOptions::default()).unwrap();
+    assert_eq!(data.judged(None, 1 << 30).unwrap().0.len(), 100);
+}
+
+#[test]
 fn what_the_model_does_not_have_is_refused_by_name() {
     let (shop, folder) = trained();
     let refused = |name: &str, csv: String| {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use weir::repository::ReadSettings;
 use weir::signature::Polarity;
-use weir::trainer::{DataOptions, DataSource, Inspection, TaskOptions, inspect};
+use weir::trainer::{DataOptions, DataSource, Inspection, TaskOptions, TaskReport, inspect};
 
 use super::data::Workshop;
 use crate::fixtures::{head, mnist, png, write_idx};
@@ -322,6 +322,8 @@ fn day_and_night_are_not_made_the_same_by_a_guess() {
     assert!((0..data.train.len()).all(|index| (mean(index) > 128.0) == is_day(index)));
     let outcome = shop.train("sky", 8, TaskOptions::default()).unwrap();
     assert!(outcome.published.is_some());
+    let TaskReport::Classification(report) = &outcome.report else { panic!("classes are learned") };
+    assert_eq!(report.full.evaluation.summary.accuracy, 1.0);
 }
 
 #[test]
