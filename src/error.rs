@@ -245,6 +245,11 @@ impl Error {
         }
     }
 
+    /// Returns the error for a model that may exist: the repository was not read yet, so nobody knows.
+    pub fn unread() -> Self {
+        Self::NotReady { reason: "the model repository has not been read yet".into() }
+    }
+
     /// Creates an internal error with a cause for the log.
     pub fn internal(message: &'static str, source: impl Into<Source>) -> Self {
         Self::Internal { message, source: source.into() }

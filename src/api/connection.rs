@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::{GracefulConnection, Watcher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -84,6 +84,8 @@ struct Builders {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     quiet: Quiet,
+    /// The age at which a connection ends in order.
+    age: Option<Duration>,
 }
 
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -103,7 +105,7 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        Self { wire, builders: Arc::new(Builders { http1, http2, quiet }) }
+        Self { wire, builders: Arc::new(Builders { http1, http2, quiet, age: config.max_connection_age }) }
     }
 
     /// Serves one connection until it ends, or until all are to end and its last request is answered.
@@ -118,6 +120,7 @@ impl Connections {
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
         let (accepted, quiet) = (Instant::now(), self.builders.quiet);
+        let old = self.builders.age.map(|age| accepted + spread(age));
         let opening = tokio::select! {
             opening = tokio::time::timeout(quiet.head, read_opening(&mut stream)) => opening??,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -134,20 +137,20 @@ impl Connections {
         match (is_http2, self.wire) {
             (false, Wire::Http(api) | Wire::Both(api, _)) => {
                 let watch = Watch::new(activity.clone(), quiet, accepted);
-                let service = service_fn(move |request| answer_in_turn(&api, peer, &activity, request));
+                let service = service_fn(move |request| answer_in_turn(&api, peer, &activity, old, request));
                 until_quiet(watcher.watch(self.builders.http1.serve_connection(stream, service)), watch).await?;
             }
             (_, Wire::Http(api)) => {
                 let service = service_fn(move |request| over_http2(api.clone(), None, peer, request));
-                watcher.watch(self.builders.http2.serve_connection(stream, service)).await?;
+                until_old(self.builders.http2.serve_connection(stream, service), watcher, old, stop).await?;
             }
             (_, Wire::Both(api, services)) => {
                 let service = service_fn(move |request| over_http2(api.clone(), Some(services.clone()), peer, request));
-                watcher.watch(self.builders.http2.serve_connection(stream, service)).await?;
+                until_old(self.builders.http2.serve_connection(stream, service), watcher, old, stop).await?;
             }
             (_, Wire::Grpc(services)) => {
                 let service = service_fn(move |request| call(services.clone(), peer, request));
-                watcher.watch(self.builders.http2.serve_connection(stream, service)).await?;
+                until_old(self.builders.http2.serve_connection(stream, service), watcher, old, stop).await?;
             }
         }
         Ok(())
@@ -164,18 +167,55 @@ async fn until_quiet<E>(connection: impl Future<Output = Result<(), E>>, mut wat
     .await
 }
 
-/// Answers a request of HTTP/1.1, during which its connection is not quiet.
+/// Runs a connection of HTTP/2 until it ends. Once it is old, or all are to end, it takes no more calls and finishes those
+/// under way. A shutdown waits for whoever holds a watcher.
+async fn until_old<C: GracefulConnection>(
+    connection: C,
+    held: Watcher,
+    old: Option<Instant>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), C::Error> {
+    let mut connection = pin!(connection);
+    let aged = async {
+        match old {
+            Some(old) => tokio::time::sleep_until(old).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = &mut connection => return ended,
+        () = aged => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let ended = connection.await;
+    drop(held);
+    ended
+}
+
+/// Returns an age that is up to a tenth more or less: connections that were made together do not end together.
+fn spread(age: Duration) -> Duration {
+    age.mul_f64(rand::random_range(0.9..=1.1))
+}
+
+/// Answers a request of HTTP/1.1, during which its connection is not quiet. Once the connection is old, and from SIGTERM
+/// on, the answer is its last one and says so.
 fn answer_in_turn(
     api: &HttpApi,
     peer: Peer,
     activity: &Arc<Activity>,
+    old: Option<Instant>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (turn, api) = (activity.turn(), api.clone());
     async move {
-        let answer = answer(api, peer, request).await;
+        let mut answer = api.clone().answer(request.map(Body::new), Some(peer)).await;
+        if api.is_draining() || old.is_some_and(|old| Instant::now() >= old) {
+            // The client's next request goes over a new connection, which a balancer may give to another server.
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         drop(turn);
-        answer
+        Ok(answer)
     }
 }
 

@@ -151,6 +151,8 @@ pub struct HttpConfig {
     pub header_timeout: Duration,
     /// The time that a connection may be idle between requests.
     pub idle_timeout: Duration,
+    /// The age from which on a connection ends after the answers under way; `None` for never.
+    pub max_connection_age: Option<Duration>,
     /// The time that a client has to send the body of a request.
     pub body_timeout: Duration,
     /// The largest request body.

@@ -206,6 +206,9 @@ settings! {
     header_timeout_seconds: f64, "WEIR_HEADER_TIMEOUT_SECONDS", "S", default "10" => 10.0;
     /// Seconds that a connection of HTTP/1.1 may be idle between requests; a proxy in front should close earlier
     idle_timeout_seconds: f64, "WEIR_IDLE_TIMEOUT_SECONDS", "S", default "75" => 75.0;
+    /// Seconds after which a connection is ended in order, a tenth more or less: by `connection: close`, over HTTP/2 by
+    /// GOAWAY. Clients that keep connections find new servers behind a balancer that way; 0 for never
+    max_connection_age_seconds: f64, "WEIR_MAX_CONNECTION_AGE_SECONDS", "S", default "0" => 0.0;
     /// Seconds that a client has to send the body of a request
     body_timeout_seconds: f64, "WEIR_BODY_TIMEOUT_SECONDS", "S", default "30" => 30.0;
     /// Let clients on this machine pass tensors in shared memory (/dev/shm)

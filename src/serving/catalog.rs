@@ -104,6 +104,8 @@ impl ModelEntry {
 pub struct Catalog {
     models: BTreeMap<ModelName, ModelEntry>,
     default_model: Option<ModelName>,
+    /// Set once the repository was read: a model that is missing here is then missing there.
+    read: bool,
     settled: bool,
     empty_is_ready: bool,
 }
@@ -122,6 +124,16 @@ impl Catalog {
     /// Lets the server be ready also while no version serves: the admin API decides what is loaded.
     pub fn ready_when_empty(&mut self) {
         self.empty_is_ready = true;
+    }
+
+    /// Records that the repository was read: from now on, models that are not here do not exist.
+    pub fn mark_read(&mut self) {
+        self.read = true;
+    }
+
+    /// Returns true once the repository was read.
+    pub fn is_read(&self) -> bool {
+        self.read
     }
 
     /// Records that every version found has either loaded or ended.
@@ -169,20 +181,27 @@ impl Catalog {
     /// Returns the model of this name.
     ///
     /// # Errors
-    /// [`Error::ModelNotFound`].
+    /// [`Error::ModelNotFound`]; [`Error::NotReady`] before the repository was read.
     pub fn model(&self, name: &ModelName) -> Result<&ModelEntry> {
-        self.models.get(name).ok_or_else(|| Error::ModelNotFound { name: name.clone() })
+        self.models.get(name).ok_or_else(|| self.missing(Error::ModelNotFound { name: name.clone() }))
+    }
+
+    /// Returns the error for something that is not here: the given one, if it would be here if it existed.
+    fn missing(&self, error: Error) -> Error {
+        if self.read { error } else { Error::unread() }
     }
 
     /// Returns the servable that a request asks for.
     ///
     /// # Errors
     /// [`Error::NoDefaultModel`], [`Error::ModelNotFound`], [`Error::VersionNotFound`], [`Error::NotAvailable`] or
-    /// [`Error::NoneAvailable`].
+    /// [`Error::NoneAvailable`]; before the repository was read [`Error::NotReady`] instead of the first two.
     pub fn resolve(&self, target: &ModelRef) -> Result<&Arc<Servable>> {
-        let name = target.name.as_ref().or_else(|| self.default_model()).ok_or_else(|| Error::NoDefaultModel {
-            available: self.names().map(ModelName::as_str).collect::<Vec<_>>().join(", "),
-        })?;
+        let no_default = || {
+            let available = self.names().map(ModelName::as_str).collect::<Vec<_>>().join(", ");
+            self.missing(Error::NoDefaultModel { available })
+        };
+        let name = target.name.as_ref().or_else(|| self.default_model()).ok_or_else(no_default)?;
         let model = self.model(name)?;
         let unavailable = |version: Version, entry: &VersionEntry| Error::NotAvailable {
             name: name.clone(),
@@ -209,5 +228,22 @@ impl Catalog {
                 }),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn before_the_repository_was_read_nothing_is_said_to_be_missing() {
+        let named = ModelRef { name: Some("digits".parse().unwrap()), version: VersionSpec::Latest };
+        let unnamed = ModelRef { name: None, version: VersionSpec::Latest };
+        let kinds = |catalog: &Catalog| [&named, &unnamed].map(|target| catalog.resolve(target).unwrap_err().kind());
+        let mut catalog = Catalog::default();
+        assert_eq!(kinds(&catalog), [Kind::Unavailable, Kind::Unavailable]);
+        catalog.mark_read();
+        assert_eq!(kinds(&catalog), [Kind::NotFound, Kind::Malformed]);
     }
 }

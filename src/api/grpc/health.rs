@@ -29,7 +29,9 @@ fn status_of(state: &ApiState, service: &str) -> ServingStatus {
         catalog.is_ready()
     } else {
         let model = service.parse::<ModelName>().ok().and_then(|name| catalog.models().get(&name));
-        let Some(model) = model else { return ServingStatus::ServiceUnknown };
+        let Some(model) = model else {
+            return if catalog.is_read() { ServingStatus::ServiceUnknown } else { ServingStatus::NotServing };
+        };
         let version = model.default_version().and_then(|version| model.versions.get(&version));
         version.is_some_and(|version| version.servable.is_some())
     };

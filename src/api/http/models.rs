@@ -195,6 +195,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Json<ModelList> {
         (status = 200, description = "The model", body = ModelInfo),
         (status = 400, description = "Not a name", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such model", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The repository has not been read yet", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn show(

@@ -42,6 +42,11 @@ impl HttpApi {
         Self { router, state, dialect }
     }
 
+    /// Returns true once the server is going away.
+    pub(in crate::api) fn is_draining(&self) -> bool {
+        self.state.health().is_draining()
+    }
+
     /// Answers one request.
     pub(in crate::api) async fn answer(self, mut request: Request<Body>, peer: Option<Peer>) -> Response<Body> {
         let Self { router, state, dialect } = self;

@@ -49,11 +49,14 @@ impl Code {
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such model or version, [`Error::InvalidInput`] for an unknown
-/// label.
+/// label, [`Error::NotReady`] before the repository was read.
 pub(crate) fn version_statuses(catalog: &Catalog, spec: &ModelSpec) -> Result<Vec<VersionStatus>> {
     let none = || Error::NotFound(format!("Could not find any versions of model {}", spec.shown_name()));
     let name = spec.model_name().map_err(|_| none())?;
-    let model = catalog.model(&name).map_err(|_| none())?;
+    let model = catalog.model(&name).map_err(|error| match error {
+        Error::ModelNotFound { .. } => none(),
+        other => other,
+    })?;
     let one = |version: Version| {
         let entry = model.versions.get(&version).ok_or_else(|| {
             Error::NotFound(format!("Could not find version {version} of model {}", spec.shown_name()))

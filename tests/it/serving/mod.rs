@@ -5,6 +5,7 @@ mod check;
 mod independence;
 mod lifecycle;
 mod mnist;
+mod replicas;
 mod scheduling;
 mod swaps;
 mod tap;

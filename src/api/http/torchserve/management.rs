@@ -123,10 +123,13 @@ async fn describe(
 }
 
 fn find<'c>(catalog: &'c Catalog, model: &str) -> Result<(ModelName, &'c ModelEntry)> {
-    let name: Option<ModelName> = model.parse().ok();
-    let found = name.and_then(|name| catalog.models().get_key_value(&name));
-    let (name, entry) = found.ok_or_else(|| Error::NotFound(model_not_found(model)))?;
-    Ok((name.clone(), entry))
+    let not_found = || Error::NotFound(model_not_found(model));
+    let name: ModelName = model.parse().map_err(|_| not_found())?;
+    let entry = catalog.model(&name).map_err(|error| match error {
+        Error::ModelNotFound { .. } => not_found(),
+        other => other,
+    })?;
+    Ok((name, entry))
 }
 
 /// Where the version lies in the repository.

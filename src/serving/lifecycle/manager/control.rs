@@ -47,6 +47,17 @@ impl Owner {
         }
     }
 
+    /// Returns the model of this name, if it has versions.
+    fn find(&self, name: &ModelName) -> Result<&Model> {
+        let model = self.models.get(name).filter(|model| !model.versions.is_empty());
+        model.ok_or_else(|| self.missing(name))
+    }
+
+    /// Returns the error for a model that is not known.
+    fn missing(&self, name: &ModelName) -> Error {
+        if self.read { Error::ModelNotFound { name: name.clone() } } else { Error::unread() }
+    }
+
     fn promote(
         &mut self,
         name: &ModelName,
@@ -54,14 +65,14 @@ impl Owner {
         version: Version,
         expected: Option<Version>,
     ) -> Result<Pointed> {
-        let model = find(&self.models, name)?;
+        let model = self.find(name)?;
         check_promotable(name, model, version)?;
         let (aliases, previous) = self.change(name, alias, |aliases| aliases.point(alias, version, expected))?;
         self.pointed(name, alias, aliases, previous)
     }
 
     fn rollback(&mut self, name: &ModelName, alias: &AliasName) -> Result<Pointed> {
-        let model = find(&self.models, name)?;
+        let model = self.find(name)?;
         let change = |aliases: &mut Aliases| {
             if !aliases.aliases.contains_key(alias) {
                 return Err(Error::AliasNotFound { name: name.clone(), alias: alias.clone() });
@@ -118,7 +129,7 @@ impl Owner {
     /// Lets the next decision unload versions, and returns which.
     fn unload(&mut self, name: &ModelName, version: Option<Version>) -> Result<Vec<Version>> {
         self.check_control()?;
-        find(&self.models, name)?;
+        self.find(name)?;
         let model = self.models.get_mut(name).ok_or_else(|| Error::ModelNotFound { name: name.clone() })?;
         let Some(version) = version else {
             model.wanted = false;
@@ -153,7 +164,7 @@ impl Owner {
                         model.set_overrides(std::mem::take(overrides));
                         want(name, model, *version)
                     }
-                    _ => Err(Error::ModelNotFound { name: name.clone() }),
+                    _ => Err(self.missing(name)),
                 };
                 if let Err(error) = wanted {
                     if let Waiter::Load { reply, .. } = waiter {
@@ -232,11 +243,6 @@ impl Owner {
         }
         records.all(Record::is_out).then_some(Ok(()))
     }
-}
-
-fn find<'a>(models: &'a std::collections::BTreeMap<ModelName, Model>, name: &ModelName) -> Result<&'a Model> {
-    let model = models.get(name).filter(|model| !model.versions.is_empty());
-    model.ok_or_else(|| Error::ModelNotFound { name: name.clone() })
 }
 
 /// Lets the next decision load a version, or what the policy wants of a model.

@@ -37,6 +37,7 @@ impl Owner {
         self.refused = refusal.is_some();
         self.looked = true;
         if let (Ok(look), None) = (look, refusal) {
+            self.read = true;
             let occasion = Occasion { origin, began, first, interval: self.config.poll_interval };
             self.take_models(look, occasion);
         }

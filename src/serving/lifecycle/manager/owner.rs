@@ -50,6 +50,8 @@ pub(super) struct Owner {
     pub(super) metrics: Arc<Metrics>,
     predictor: Arc<Predictor>,
     pub(super) looked: bool,
+    /// Set once a look could be used: a model that it did not name does not exist.
+    pub(super) read: bool,
     settled: bool,
     pub(super) problems: Vec<Problem>,
     /// Loads that found no free worker.
@@ -86,6 +88,7 @@ impl Owner {
             metrics,
             predictor,
             looked: false,
+            read: false,
             settled: false,
             problems: Vec::new(),
             backlog: 0,
@@ -286,6 +289,9 @@ impl Owner {
         }
         if self.config.control == Control::Explicit {
             catalog.ready_when_empty();
+        }
+        if self.read {
+            catalog.mark_read();
         }
         if self.settled {
             catalog.settle();
