@@ -26,6 +26,7 @@ mod state;
 mod stream;
 mod tfs;
 mod traces;
+mod watched;
 
 pub use access::KeyRing;
 pub use connection::Wire;
