@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::api::watched::{Watched, look_repeatedly};
 use crate::error::{Error, Result};
+use crate::ids::quote;
 use crate::keys::{Key, Keys};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -74,6 +75,20 @@ impl KeyRing {
         let key = keys.find(secret).ok_or_else(|| Error::Unauthenticated("this key is not known here".into()))?;
         if key.has_expired(Timestamp::now()) {
             return Err(Error::Unauthenticated("this key has expired".into()));
+        }
+        Ok(Some(key.clone()))
+    }
+
+    /// Returns the entry that names the holder of a client certificate; `None` if none does.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] for an entry that has expired.
+    pub(super) fn named(&self, principal: &str) -> Result<Option<Arc<Key>>> {
+        let keys = self.keys.load();
+        let Some(key) = keys.find_principal(principal) else { return Ok(None) };
+        if key.has_expired(Timestamp::now()) {
+            let name = quote(&key.name);
+            return Err(Error::Unauthenticated(format!("the entry {name} for this client certificate has expired")));
         }
         Ok(Some(key.clone()))
     }

@@ -19,7 +19,7 @@ use crate::api::access::Rule;
 use crate::api::dialect::Dialect;
 use crate::api::error::{self, ApiError};
 use crate::api::exchange::{Exchange, MAX_PATH_CHARS, contain};
-use crate::api::peer::Peer;
+use crate::api::peer::Link;
 use crate::api::state::ApiState;
 use crate::ids::printable;
 
@@ -43,7 +43,7 @@ impl HttpApi {
     }
 
     /// Answers one request.
-    pub(in crate::api) async fn answer(self, mut request: Request<Body>, peer: Option<Peer>) -> Response<Body> {
+    pub(in crate::api) async fn answer(self, mut request: Request<Body>, link: Option<Link>) -> Response<Body> {
         let Self { router, state, dialect } = self;
         let exchange = Exchange::begin(request.headers(), state.tracer());
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -51,11 +51,11 @@ impl HttpApi {
             name_host(&mut request);
         }
         let path = uri.path();
-        let client = state.access().client(peer, request.headers());
+        let client = state.access().client(link.as_ref().map(|link| link.peer), request.headers());
         let admitted = {
             let headers = request.headers();
             let rule = || Rule::http(&method, path, headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
-            state.access().admit(rule, headers, client)
+            state.access().admit(rule, headers, client, link.as_ref())
         };
         let mut shown = None;
         let routed = match admitted {
@@ -87,6 +87,9 @@ impl HttpApi {
         exchange.add_id(response.headers_mut());
         exchange.add_span(state.tracer(), response.headers_mut());
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let (Some(hsts), true) = (&state.settings().hsts, link.is_some_and(|link| link.is_secured)) {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         let (status, elapsed) = (response.status().as_u16(), exchange.start().elapsed());
         state.metrics().http.record(protocol, status, elapsed);
         exchange.log(state.settings(), elapsed, method.as_str(), path, status, shown.as_deref());
