@@ -96,7 +96,8 @@ ENV WEIR_HTTP=0.0.0.0:8080 \
 USER 65532:65532
 EXPOSE 8080 9000
 STOPSIGNAL SIGTERM
-# Asks http://127.0.0.1:<port of WEIR_HTTP>/readyz; there is no shell and no curl here.
+# Asks /readyz of WEIR_OPS, if it is set, or else of WEIR_HTTP, by TLS where WEIR_TLS_CERT is set; there is no shell and
+# no curl here.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/weir", "healthcheck"]
 ENTRYPOINT ["/weir"]
 CMD ["serve"]

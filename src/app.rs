@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use prometheus::Gauge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::outlets::{Outlets, Senders, outlets};
-use crate::api::{self, ApiParts, ApiState, HttpApi, KeyRing, Shutdown, Watch, Wire};
+use crate::api::{self, ApiParts, ApiState, HttpApi, KeyRing, Port, Shutdown, Tls, Watch, Wire};
 use crate::config::{EngineChoice, GrpcListen, OpenToNetwork, ServeConfig};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ pub struct App {
     overseen: Overseen,
     sinks: Senders,
     state: ApiState,
+    tls: Option<Arc<Tls>>,
     /// Dropped when the server stops, which ends what waits for the other half.
     stopping: Sender<()>,
 }
@@ -57,10 +59,15 @@ pub struct Listeners {
     pub grpc: Option<TcpListener>,
     /// For what TorchServe's management API says.
     pub torchserve_management: Option<TcpListener>,
+    /// For health and metrics alone.
+    pub ops: Option<TcpListener>,
 }
 
 /// The time in which the compute threads have to end after everything else has.
 const LAST_RUNS: Duration = Duration::from_secs(1);
+
+/// The most connections of the port for health and metrics: those of probes and scrapers.
+const OPS_CONNECTIONS: usize = 64;
 
 /// Why a server should stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,32 +95,21 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let OpenToNetwork { predictions, feedback, admin } = config.http.open;
         metrics.set_open_to_network(&[("predictions", predictions), ("feedback", feedback), ("admin", admin)]);
+        let tls = tls(&config, &metrics)?;
         let serving = &config.serving;
         let pool = Arc::new(Pool::start(serving.threads, serving.hang_after, metrics.pool.clone())?);
         let tuning = TuningStore::new(serving.state.as_ref().map(|state| state.join("tuning")));
         let (stopping, stopped) = bounded(0);
         let candidates = candidates(&config, stopped);
         let engines = candidates.engines.clone();
-        let start = || {
-            let max_model_bytes = config.serving.max_model_bytes;
-            Tuner::start(tuning.clone(), pool.clone(), candidates.clone(), max_model_bytes).map(Arc::new)
-        };
-        let tuner = config.serving.tune.then(start).transpose()?;
+        let start = || Tuner::start(tuning.clone(), pool.clone(), candidates.clone(), serving.max_model_bytes);
+        let tuner = serving.tune.then(start).transpose()?.map(Arc::new);
         let settings = PredictorSettings { timeout: serving.request_timeout, max_samples: serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let drift = DriftReports::new(config.monitoring.clone(), &config.lifecycle.state_dir);
         let (mut outlets, sinks) = outlets(&config, &metrics)?;
         let watch = observe(&config, &metrics, &drift, &mut outlets, &predictor)?;
-        let load = LoadSettings {
-            threads: threads(&config),
-            max_model_bytes: serving.max_model_bytes,
-            image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
-            scheduling: serving.scheduling.clone(),
-            pool: pool.clone(),
-            tuning,
-            candidates,
-            tuner: tuner.clone(),
-        };
+        let load = load_settings(&config, &pool, tuning, candidates, tuner.clone());
         let manager = Arc::new(Manager::new(ManagerParts {
             config: config.lifecycle.clone(),
             storage: serving.models.as_path().into(),
@@ -137,7 +133,21 @@ impl App {
             keys: keys(&config, &metrics)?,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
-        Ok(Self { config, metrics, pool, tuner, engines, predictor, manager, watch, overseen, sinks, state, stopping })
+        Ok(Self {
+            config,
+            metrics,
+            pool,
+            tuner,
+            engines,
+            predictor,
+            manager,
+            watch,
+            overseen,
+            sinks,
+            state,
+            tls,
+            stopping,
+        })
     }
 
     /// Begins to look at the repository and to load; the server can run meanwhile.
@@ -193,7 +203,8 @@ impl App {
         let oversee = tokio::spawn(oversee(self.overseen.clone(), closed.clone()));
         let probes = self.config.serving.probe_interval.map(replay);
         let keys = self.state.keys().map(|keys| tokio::spawn(keys.clone().keep(closed.clone())));
-        probes.into_iter().chain(self.watch.as_ref().map(keep)).chain([oversee]).chain(keys).collect()
+        let tls = self.tls.clone().map(|tls| tokio::spawn(tls.keep(closed.clone())));
+        probes.into_iter().chain(self.watch.as_ref().map(keep)).chain([oversee]).chain(keys).chain(tls).collect()
     }
 
     /// Accepts and answers until `stop` resolves; then readiness turns false, the grace time passes,
@@ -202,28 +213,17 @@ impl App {
     /// # Errors
     /// As [`App::grpc`].
     pub async fn run(mut self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
-        let first = match self.config.grpc {
-            GrpcListen::Same => Wire::Both(self.http(), self.grpc()?),
-            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.http()),
-        };
+        let (ports, ops) = self.ports(listeners)?;
         let closed = self.state.health().closing();
         let (tasks, sending) = (self.background(&closed), std::mem::take(&mut self.sinks).start(&closed));
-        let (http, metrics) = (self.config.http.clone(), self.metrics.clone());
-        let over_http = &metrics.http.connections;
-        let mut ports = vec![(listeners.http, first, over_http)];
-        if let Some(listener) = listeners.grpc {
-            ports.push((listener, Wire::Grpc(self.grpc()?), &metrics.grpc.connections));
-        }
-        ports.extend(
-            listeners
-                .torchserve_management
-                .map(|listener| (listener, Wire::Http(HttpApi::torchserve_management(self.state.clone())), over_http)),
-        );
         let mut servers = JoinSet::new();
-        for (listener, wire, connections) in ports {
-            let (http, connections, closed) = (http.clone(), connections.clone(), closed.clone());
-            servers.spawn(async move { api::serve(listener, wire, &http, &connections, closed).await });
+        for port in ports {
+            let (http, closed) = (self.config.http.clone(), closed.clone());
+            servers.spawn(async move { api::serve(port, &http, closed).await });
         }
+        let (drained, is_drained) = watch::channel(false);
+        let http = self.config.http.clone();
+        let ops = ops.map(|port| tokio::spawn(async move { api::serve(port, &http, is_drained).await }));
         let reason = stop.await;
         drop(std::mem::replace(&mut self.stopping, bounded(0).0));
         self.state.health().drain();
@@ -237,6 +237,11 @@ impl App {
                 shutdown = Shutdown::Forced;
             }
         }
+        // Whoever watches sees the server drain.
+        drained.send_replace(true);
+        if let Some(ops) = ops {
+            drop(ops.await);
+        }
         for task in tasks {
             drop(task.await);
         }
@@ -244,6 +249,34 @@ impl App {
         sending.end().await;
         self.manager.close();
         Ok(shutdown)
+    }
+
+    /// Returns the ports that serve, and the one for health and metrics alone.
+    fn ports(&self, listeners: Listeners) -> Result<(Vec<Port>, Option<Port>)> {
+        let max_connections = self.config.http.max_connections;
+        let (http, grpc) = (&self.metrics.http.connections, &self.metrics.grpc.connections);
+        let tls = &self.tls;
+        let port = |listener, wire, open: &Gauge| {
+            let (tls, open) = (tls.clone(), open.clone());
+            Port { listener, wire, tls, max_connections, open }
+        };
+        let first = match self.config.grpc {
+            GrpcListen::Same => Wire::Both(self.http(), self.grpc()?),
+            GrpcListen::Off | GrpcListen::At(_) | GrpcListen::IfFree(_) => Wire::Http(self.http()),
+        };
+        let mut ports = vec![port(listeners.http, first, http)];
+        if let Some(listener) = listeners.grpc {
+            ports.push(port(listener, Wire::Grpc(self.grpc()?), grpc));
+        }
+        if let Some(listener) = listeners.torchserve_management {
+            ports.push(port(listener, Wire::Http(HttpApi::torchserve_management(self.state.clone())), http));
+        }
+        let ops = listeners.ops.map(|listener| Port {
+            tls: None,
+            max_connections: OPS_CONNECTIONS,
+            ..port(listener, Wire::Http(HttpApi::operations(self.state.clone())), http)
+        });
+        Ok((ports, ops))
     }
 
     /// Ends the threads of compute and monitoring.
@@ -272,6 +305,27 @@ fn candidates(config: &ServeConfig, stopped: Receiver<()>) -> Candidates {
         engines: Engines::new(serving.onnxruntime.clone()).with_bounds(bounds),
         checker: serving.check.clone().map(|check| Checker::new(check, stopped)),
         hints: Hints::default(),
+    }
+}
+
+/// Returns what versions are loaded with.
+fn load_settings(
+    config: &ServeConfig,
+    pool: &Arc<Pool>,
+    tuning: TuningStore,
+    candidates: Candidates,
+    tuner: Option<Arc<Tuner>>,
+) -> LoadSettings {
+    let serving = &config.serving;
+    LoadSettings {
+        threads: threads(config),
+        max_model_bytes: serving.max_model_bytes,
+        image_limits: ImageLimits { max_pixels: serving.max_image_pixels },
+        scheduling: serving.scheduling.clone(),
+        pool: pool.clone(),
+        tuning,
+        candidates,
+        tuner,
     }
 }
 
@@ -315,6 +369,12 @@ fn audit(config: &ServeConfig, watch: Option<&Watch>) -> Audit {
 fn keys(config: &ServeConfig, metrics: &Metrics) -> Result<Option<Arc<KeyRing>>> {
     let open = |path: &PathBuf| KeyRing::open(path, metrics.key_failures.clone()).map(Arc::new);
     config.http.keys.as_ref().map(open).transpose()
+}
+
+/// Reads the certificate of the server, if it has one.
+fn tls(config: &ServeConfig, metrics: &Metrics) -> Result<Option<Arc<Tls>>> {
+    let open = |settings| Tls::open(settings, metrics.tls.bind()?).map(Arc::new);
+    config.http.tls.as_ref().map(open).transpose()
 }
 
 /// Starts what observes predictions, keeps them, and traces them, as far as it is switched on.
@@ -385,7 +445,11 @@ pub async fn bind(config: &ServeConfig) -> Result<Listeners> {
         Some(listen) => Some(bind_to("torchserve-management", listen).await?),
         None => None,
     };
-    Ok(Listeners { http, grpc, torchserve_management })
+    let ops = match config.http.ops {
+        Some(listen) => Some(bind_to("ops", listen).await?),
+        None => None,
+    };
+    Ok(Listeners { http, grpc, torchserve_management, ops })
 }
 
 async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {

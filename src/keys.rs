@@ -12,6 +12,7 @@
 //!
 //! `models = ["mnist-*", "prices"]` limits a key to the models with these names; a name may end in `*`.
 //! `per_second = 50` and `burst = 100` limit its requests, in place of the limit that the server has for everybody.
+//! `certificate = "URI:spiffe://example.org/shop"` names the holder of a client certificate, who then needs no secret.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -37,6 +38,10 @@ const KEY_BYTES: usize = 32;
 /// The largest file of keys that is read: 10,000 keys and more.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 const MAX_NAME_CHARS: usize = 100;
+/// The beginnings of the names that certificates have, in the words of OpenSSL.
+const PRINCIPALS: [&str; 3] = ["URI:", "DNS:", "CN:"];
+/// The longest name of a certificate.
+const MAX_PRINCIPAL_CHARS: usize = 512;
 
 /// What a key, or a caller without one, may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,8 +140,10 @@ impl Rate {
 pub struct Key {
     /// The name by which people know it.
     pub name: String,
-    /// The SHA-256 of the secret.
-    pub sha256: [u8; 32],
+    /// The SHA-256 of the secret, if there is one.
+    pub sha256: Option<[u8; 32]>,
+    /// The holder of a client certificate who needs no secret: `URI:…`, `DNS:…` or `CN:…`.
+    pub certificate: Option<String>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// The models that it is for, each a name or the beginning of names and `*`; `None` for all.
@@ -157,16 +164,24 @@ impl Key {
         self.models.as_ref().is_none_or(|models| models.iter().any(fits))
     }
 
+    /// Returns what tells the holder of the key from others: the digest of the secret, or else of the certificate's name.
+    pub fn identity(&self) -> [u8; 32] {
+        let digest = || Sha256::digest(self.certificate.as_deref().unwrap_or(&self.name)).into();
+        self.sha256.unwrap_or_else(digest)
+    }
+
     /// Returns true if the key has expired at a moment.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| now >= expires)
     }
 }
 
-/// The keys of a file, found by their secrets.
+/// The keys of a file, found by their secrets or by the names of certificates.
 #[derive(Debug, Default)]
 pub struct Keys {
     by_digest: HashMap<[u8; 32], Arc<Key>>,
+    by_principal: HashMap<String, Arc<Key>>,
+    count: usize,
 }
 
 #[derive(Deserialize)]
@@ -180,7 +195,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
-    sha256: String,
+    sha256: Option<String>,
+    certificate: Option<String>,
     scopes: Vec<Scope>,
     models: Option<Vec<String>>,
     expires: Option<toml::value::Datetime>,
@@ -194,8 +210,10 @@ impl Keys {
     /// # Errors
     /// [`Error::Config`] naming the key at fault.
     pub fn read(path: &Path) -> Result<Self> {
-        let keys = parse(&text_of(path)?)?;
-        Ok(Self { by_digest: keys.into_iter().map(|key| (key.sha256, Arc::new(key))).collect() })
+        let keys: Vec<Arc<Key>> = parse(&text_of(path)?)?.into_iter().map(Arc::new).collect();
+        let by_digest = keys.iter().filter_map(|key| Some((key.sha256?, key.clone()))).collect();
+        let by_principal = keys.iter().filter_map(|key| Some((key.certificate.clone()?, key.clone()))).collect();
+        Ok(Self { by_digest, by_principal, count: keys.len() })
     }
 
     /// Returns the key with this secret.
@@ -205,14 +223,19 @@ impl Keys {
         self.by_digest.get(&<[u8; 32]>::from(Sha256::digest(secret)))
     }
 
+    /// Returns the key of the holder of a client certificate: `URI:…`, `DNS:…` or `CN:…`.
+    pub fn find_principal(&self, principal: &str) -> Option<&Arc<Key>> {
+        self.by_principal.get(principal)
+    }
+
     /// Returns the number of keys.
     pub fn len(&self) -> usize {
-        self.by_digest.len()
+        self.count
     }
 
     /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
-        self.by_digest.is_empty()
+        self.count == 0
     }
 }
 
@@ -244,15 +267,18 @@ pub fn parse(text: &str) -> Result<Vec<Key>> {
         refuse(format!("{place}{}", error.message()))
     })?;
     let keys: Vec<Key> = file.key.into_iter().map(key).collect::<Result<_>>()?;
-    let mut names = BTreeMap::new();
-    let mut digests = BTreeMap::new();
+    let (mut names, mut digests, mut principals) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for key in &keys {
-        if names.insert(&key.name, ()).is_some() {
-            return Err(refuse(format!("two keys are called {}", quote(&key.name))));
+        let name = &key.name;
+        if names.insert(name, ()).is_some() {
+            return Err(refuse(format!("two keys are called {}", quote(name))));
         }
-        if let Some(other) = digests.insert(key.sha256, &key.name) {
-            let names = (quote(other), quote(&key.name));
-            return Err(refuse(format!("{} and {} have the same secret", names.0, names.1)));
+        let same = |other: &String, what| refuse(format!("{} and {} have the same {what}", quote(other), quote(name)));
+        if let Some(other) = key.sha256.and_then(|digest| digests.insert(digest, name)) {
+            return Err(same(other, "secret"));
+        }
+        if let Some(other) = key.certificate.as_ref().and_then(|principal| principals.insert(principal, name)) {
+            return Err(same(other, "certificate"));
         }
     }
     Ok(keys)
@@ -265,7 +291,15 @@ fn key(entry: Entry) -> Result<Key> {
     if chars == 0 || chars > MAX_NAME_CHARS || entry.name.chars().any(char::is_control) {
         return Err(wrong(&format!("expected a name of 1 to {MAX_NAME_CHARS} printable characters")));
     }
-    let sha256 = digest_of(&entry.sha256).ok_or_else(|| wrong("sha256: expected 64 hexadecimal digits"))?;
+    let digest = |hex: &String| digest_of(hex).ok_or_else(|| wrong("sha256: expected 64 hexadecimal digits"));
+    let sha256 = entry.sha256.as_ref().map(digest).transpose()?;
+    let principal = |text: &String| {
+        principal_of(text).ok_or_else(|| wrong("certificate: expected a name such as URI:spiffe://…, DNS:… or CN:…"))
+    };
+    let certificate = entry.certificate.as_ref().map(principal).transpose()?;
+    if sha256.is_none() && certificate.is_none() {
+        return Err(wrong("expected sha256, or certificate, or both"));
+    }
     if entry.scopes.is_empty() {
         return Err(wrong("expected at least one scope"));
     }
@@ -295,7 +329,14 @@ fn key(entry: Entry) -> Result<Key> {
             })?)
         }
     };
-    Ok(Key { name: entry.name, sha256, scopes: entry.scopes, models: entry.models, expires, rate })
+    Ok(Key { name: entry.name, sha256, certificate, scopes: entry.scopes, models: entry.models, expires, rate })
+}
+
+/// Returns the name of a certificate's holder as it is compared: a DNS name in lower case. `None` if it is none.
+pub fn principal_of(text: &str) -> Option<String> {
+    let (kind, name) = PRINCIPALS.into_iter().find_map(|kind| Some((kind, text.strip_prefix(kind)?)))?;
+    let is_fit = !name.is_empty() && text.chars().count() <= MAX_PRINCIPAL_CHARS && !name.chars().any(char::is_control);
+    is_fit.then(|| if kind == "DNS:" { format!("{kind}{}", name.to_ascii_lowercase()) } else { text.to_owned() })
 }
 
 fn is_pattern(model: &str) -> bool {
@@ -497,6 +538,32 @@ mod tests {
         let whole = good.replace("[\"read\"]", "[\"metrics\"]\nmodels = [\"m\"]");
         assert!(problem(&whole).contains("metrics is about the whole server"));
         assert_eq!(parse("").unwrap(), []);
+    }
+
+    #[test]
+    fn a_certificate_can_stand_in_for_a_secret() {
+        let entry = |name: &str, certificate: &str| {
+            format!("[[key]]\nname = {name:?}\ncertificate = {certificate:?}\nscopes = [\"read\"]\n")
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.toml");
+        std::fs::write(&path, entry("shop", "URI:spiffe://a/Shop") + &entry("web", "DNS:Web.Example")).unwrap();
+        let keys = Keys::read(&path).unwrap();
+        let found = |principal: &str| keys.find_principal(principal).map(|key| key.name.clone());
+        assert_eq!((keys.len(), keys.is_empty()), (2, false));
+        assert_eq!(found("URI:spiffe://a/Shop").unwrap(), "shop");
+        assert_eq!(found("DNS:web.example").unwrap(), "web");
+        for other in ["URI:spiffe://a/shop", "CN:web.example", "CN:URI:spiffe://a/Shop", "web.example", ""] {
+            assert_eq!(found(other), None, "{other}");
+        }
+        assert!(keys.find(b"").is_none());
+        let twice = entry("a", "DNS:h.example") + &entry("b", "DNS:H.example");
+        assert!(problem(&twice).contains("\"a\" and \"b\" have the same certificate"));
+        for wrong in ["spiffe://a", "IP:127.0.0.1", "CN:", "dns:h"] {
+            assert!(problem(&entry("k", wrong)).contains("such as URI:"), "{wrong}");
+        }
+        assert_eq!(principal_of("CN:a\u{7}"), None);
+        assert!(problem("[[key]]\nname = \"k\"\nscopes = [\"read\"]").contains("sha256, or certificate"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,7 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, Watcher};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,8 +25,10 @@ use tonic::Status;
 use super::activity::{Activity, Quiet, Watch};
 use super::grpc::Services;
 use super::http::HttpApi;
-use super::peer::Peer;
+use super::peer::{Link, Peer};
 use super::stream::Stream;
+use super::tls::{Offer, Secured, Tls};
+use super::transport::Transport;
 use crate::config::HttpConfig;
 
 /// Header lines in one request; more are answered with 431.
@@ -49,6 +52,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The time for a TLS handshake, unless that for the head of a request is shorter.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The first bytes of every HTTP/2 connection (RFC 9113).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -58,6 +64,9 @@ const OPENING_BYTES: usize = 4096;
 /// The answer to an HTTP/1.1 client on a port that speaks gRPC only.
 const NOT_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 47\r\nconnection: close\r\n\r\nthis port speaks gRPC; HTTP is on another port\n";
 
+/// The answer to a client that speaks no TLS where there is nothing else.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 47\r\nconnection: close\r\n\r\nthis port speaks TLS; ask for https:// instead\n";
+
 /// The answer to a client of gRPC on a port that speaks HTTP only.
 const NO_GRPC: &str = "this port speaks HTTP; gRPC has a port of its own, or this one with --grpc same";
 
@@ -66,16 +75,26 @@ const NO_GRPC: &str = "this port speaks HTTP; gRPC has a port of its own, or thi
 pub enum Wire {
     /// HTTP/1.1, and HTTP/2 for clients that begin with it.
     Http(HttpApi),
-    /// gRPC over HTTP/2 without TLS.
+    /// gRPC over HTTP/2.
     Grpc(Services),
     /// Both.
     Both(HttpApi, Services),
+}
+
+impl Wire {
+    fn offer(&self) -> Offer {
+        match self {
+            Self::Http(_) | Self::Both(..) => Offer::Http,
+            Self::Grpc(_) => Offer::Grpc,
+        }
+    }
 }
 
 /// Serves connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     wire: Wire,
+    tls: Option<Arc<Tls>>,
     builders: Arc<Builders>,
 }
 
@@ -91,7 +110,7 @@ struct Builders {
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 impl Connections {
-    pub(super) fn new(wire: Wire, config: &HttpConfig) -> Self {
+    pub(super) fn new(wire: Wire, tls: Option<Arc<Tls>>, config: &HttpConfig) -> Self {
         let quiet = Quiet { head: config.header_timeout, idle: config.idle_timeout };
         let mut http1 = http1::Builder::new();
         // A connection is watched instead.
@@ -105,7 +124,8 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        Self { wire, builders: Arc::new(Builders { http1, http2, quiet, age: config.max_connection_age }) }
+        let builders = Arc::new(Builders { http1, http2, quiet, age: config.max_connection_age });
+        Self { wire, tls, builders }
     }
 
     /// Serves one connection until it ends, or until all are to end and its last request is answered.
@@ -114,11 +134,20 @@ impl Connections {
     /// Whatever ends it early.
     pub(super) async fn serve(
         self,
-        mut stream: TcpStream,
-        peer: Peer,
+        stream: TcpStream,
+        address: SocketAddr,
         watcher: Watcher,
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
+        let (mut stream, link) = match &self.tls {
+            None => (Transport::Plain(stream), Link::plain(Peer::new(address))),
+            Some(tls) => match self.secure(tls, stream, &mut stop).await? {
+                Some(Secured { stream, principal }) => {
+                    (Transport::Tls(stream), Link { peer: Peer::new(address), is_secured: true, principal })
+                }
+                None => return Ok(()),
+            },
+        };
         let (accepted, quiet) = (Instant::now(), self.builders.quiet);
         let old = self.builders.age.map(|age| accepted + spread(age));
         let opening = tokio::select! {
@@ -128,7 +157,7 @@ impl Connections {
         let is_http2 = opening.starts_with(PREFACE);
         if !is_http2 && matches!(self.wire, Wire::Grpc(_)) {
             if opening.first().is_some_and(u8::is_ascii_uppercase) {
-                tokio::time::timeout(quiet.head, refuse_http1(stream)).await??;
+                tokio::time::timeout(quiet.head, refuse(stream, NOT_HTTP)).await??;
             }
             return Ok(());
         }
@@ -137,23 +166,41 @@ impl Connections {
         match (is_http2, self.wire) {
             (false, Wire::Http(api) | Wire::Both(api, _)) => {
                 let watch = Watch::new(activity.clone(), quiet, accepted);
-                let service = service_fn(move |request| answer_in_turn(&api, peer, &activity, old, request));
+                let service = service_fn(move |request| answer_in_turn(&api, link.clone(), &activity, old, request));
                 until_quiet(watcher.watch(self.builders.http1.serve_connection(stream, service)), watch).await?;
             }
             (_, Wire::Http(api)) => {
-                let service = service_fn(move |request| over_http2(api.clone(), None, peer, request));
+                let service = service_fn(move |request| over_http2(api.clone(), None, link.clone(), request));
                 until_old(self.builders.http2.serve_connection(stream, service), watcher, old, stop).await?;
             }
             (_, Wire::Both(api, services)) => {
-                let service = service_fn(move |request| over_http2(api.clone(), Some(services.clone()), peer, request));
+                let service =
+                    service_fn(move |request| over_http2(api.clone(), Some(services.clone()), link.clone(), request));
                 until_old(self.builders.http2.serve_connection(stream, service), watcher, old, stop).await?;
             }
             (_, Wire::Grpc(services)) => {
-                let service = service_fn(move |request| call(services.clone(), peer, request));
+                let service = service_fn(move |request| call(services.clone(), link.clone(), request));
                 until_old(self.builders.http2.serve_connection(stream, service), watcher, old, stop).await?;
             }
         }
         Ok(())
+    }
+
+    /// Shakes hands with a client within a time limit. `None` for one that left before, or if all connections are to end.
+    async fn secure(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+        stop: &mut watch::Receiver<bool>,
+    ) -> io::Result<Option<Secured>> {
+        let limit = HANDSHAKE_TIMEOUT.min(self.builders.quiet.head);
+        // In a box, so that connections without TLS have no room for it.
+        let secured = Box::pin(tokio::time::timeout(limit, secure(tls, stream, self.wire.offer())));
+        let secured = tokio::select! {
+            secured = secured => secured.map_err(io::Error::from).flatten(),
+            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+        };
+        secured.inspect_err(|_| tls.count_failure())
     }
 }
 
@@ -202,14 +249,14 @@ fn spread(age: Duration) -> Duration {
 /// on, the answer is its last one and says so.
 fn answer_in_turn(
     api: &HttpApi,
-    peer: Peer,
+    link: Link,
     activity: &Arc<Activity>,
     old: Option<Instant>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let (turn, api) = (activity.turn(), api.clone());
     async move {
-        let mut answer = api.clone().answer(request.map(Body::new), Some(peer)).await;
+        let mut answer = api.clone().answer(request.map(Body::new), Some(link)).await;
         if api.is_draining() || old.is_some_and(|old| Instant::now() >= old) {
             // The client's next request goes over a new connection, which a balancer may give to another server.
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -219,28 +266,28 @@ fn answer_in_turn(
     }
 }
 
-async fn answer(api: HttpApi, peer: Peer, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    Ok(api.answer(request.map(Body::new), Some(peer)).await)
+async fn answer(api: HttpApi, link: Link, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    Ok(api.answer(request.map(Body::new), Some(link)).await)
 }
 
 async fn call(
     services: Services,
-    peer: Peer,
+    link: Link,
     request: Request<Incoming>,
 ) -> Result<Response<tonic::body::Body>, Infallible> {
-    Ok(services.answer(request, Some(peer)).await)
+    Ok(services.answer(request, Some(link)).await)
 }
 
 /// Over HTTP/2 the content type says whether gRPC is meant.
 async fn over_http2(
     api: HttpApi,
     services: Option<Services>,
-    peer: Peer,
+    link: Link,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     if is_grpc(&request) {
         return match services {
-            Some(services) => call(services, peer, request).await.map(|response| response.map(Body::new)),
+            Some(services) => call(services, link, request).await.map(|response| response.map(Body::new)),
             None => Ok(Status::unimplemented(NO_GRPC).into_http()),
         };
     }
@@ -250,7 +297,7 @@ async fn over_http2(
     {
         request.headers_mut().entry(header::HOST).or_insert(host);
     }
-    answer(api, peer, request).await
+    answer(api, link, request).await
 }
 
 fn is_grpc<B>(request: &Request<B>) -> bool {
@@ -259,7 +306,7 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
 }
 
 /// Returns the first bytes of a connection, enough to tell whether they are those of HTTP/2.
-async fn read_opening(stream: &mut TcpStream) -> io::Result<Bytes> {
+async fn read_opening(stream: &mut Transport) -> io::Result<Bytes> {
     let mut opening = BytesMut::with_capacity(OPENING_BYTES);
     while opening.len() < PREFACE.len() && PREFACE.starts_with(&opening) {
         if stream.read_buf(&mut opening).await? == 0 {
@@ -269,10 +316,23 @@ async fn read_opening(stream: &mut TcpStream) -> io::Result<Bytes> {
     Ok(opening.freeze())
 }
 
-/// Tells an HTTP/1.1 client that this port speaks gRPC. Its request is read to the end: a connection that is
+/// Shakes hands with a client, and tells one that begins with HTTP to speak TLS. `None` for one that left before.
+async fn secure(tls: &Tls, mut stream: TcpStream, offer: Offer) -> io::Result<Option<Secured>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    if first[0].is_ascii_uppercase() {
+        refuse(&mut stream, NOT_TLS).await?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks no TLS"));
+    }
+    tls.accept(stream, offer).await.map(Some)
+}
+
+/// Tells an HTTP/1.1 client that this port speaks something else. Its request is read to the end: a connection that is
 /// closed over unread bytes takes the answer with it.
-async fn refuse_http1(mut stream: TcpStream) -> io::Result<()> {
-    stream.write_all(NOT_HTTP).await?;
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8]) -> io::Result<()> {
+    stream.write_all(answer).await?;
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink()).await?;
     Ok(())

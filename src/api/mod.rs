@@ -25,10 +25,14 @@ mod shared_memory;
 mod state;
 mod stream;
 mod tfs;
+mod tls;
 mod traces;
+mod transport;
+mod watched;
 
 pub use access::KeyRing;
 pub use connection::Wire;
 pub use http::{HttpApi, openapi};
-pub use server::{Shutdown, serve, serve_page};
+pub use server::{Port, Shutdown, serve, serve_page};
 pub use state::{ApiParts, ApiSettings, ApiState, Health, Watch};
+pub use tls::Tls;

@@ -1,6 +1,7 @@
-//! The address at the other end of a connection.
+//! The address at the other end of a connection, and how it is reached.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// The address at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -14,5 +15,23 @@ impl Peer {
     /// Returns the address without the port; an IPv4 address mapped into IPv6 is given as IPv4.
     pub(super) fn ip(self) -> IpAddr {
         self.0.ip().to_canonical()
+    }
+}
+
+/// A connection that requests come by; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    /// Its other end.
+    pub(super) peer: Peer,
+    /// Set if it has TLS.
+    pub(super) is_secured: bool,
+    /// The name in the certificate that the other end showed, which has been verified.
+    pub(super) principal: Option<Arc<str>>,
+}
+
+impl Link {
+    /// Returns a connection without TLS.
+    pub(super) fn plain(peer: Peer) -> Self {
+        Self { peer, is_secured: false, principal: None }
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 use super::connection::{Connections, Wire};
-use super::peer::Peer;
+use super::tls::Tls;
 use crate::config::HttpConfig;
 use crate::metrics::GaugeGuard;
 
@@ -36,18 +36,28 @@ pub enum Shutdown {
     Forced,
 }
 
+/// A port of a server.
+#[derive(Debug)]
+pub struct Port {
+    /// The source of connections.
+    pub listener: TcpListener,
+    /// The protocols that are spoken.
+    pub wire: Wire,
+    /// The TLS around them; `None` for plain connections.
+    pub tls: Option<Arc<Tls>>,
+    /// The most connections at the same time; more wait in the system's backlog.
+    pub max_connections: usize,
+    /// The number of open connections.
+    pub open: Gauge,
+}
+
 /// Accepts connections until `stop` turns true, then lets those under way finish, at the longest
 /// for the drain time.
-pub async fn serve(
-    listener: TcpListener,
-    wire: Wire,
-    config: &HttpConfig,
-    open: &Gauge,
-    mut stop: watch::Receiver<bool>,
-) -> Shutdown {
-    let permits = Arc::new(Semaphore::new(config.max_connections));
+pub async fn serve(port: Port, config: &HttpConfig, mut stop: watch::Receiver<bool>) -> Shutdown {
+    let Port { listener, wire, tls, max_connections, open } = port;
+    let permits = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
-    let connections = Connections::new(wire, config);
+    let connections = Connections::new(wire, tls, config);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
@@ -63,8 +73,8 @@ pub async fn serve(
         };
         // Small answers must not wait for more to send; a socket that refuses is about to fail anyway.
         drop(stream.set_nodelay(true));
-        let connection = connections.clone().serve(stream, Peer::new(peer), graceful.watcher(), stop.clone());
-        let open = GaugeGuard::hold(open);
+        let connection = connections.clone().serve(stream, peer, graceful.watcher(), stop.clone());
+        let open = GaugeGuard::hold(&open);
         tokio::spawn(async move {
             // What goes wrong with one connection is its client's doing and has been answered.
             if let Err(error) = connection.await {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use tokio::sync::watch;
 
 use super::access::{Access, KeyRing};
@@ -36,6 +37,8 @@ pub struct ApiSettings {
     pub cors: bool,
     /// Whose names metrics have beside our own.
     pub compat_metrics: CompatMetrics,
+    /// The header that tells browsers to come by TLS only.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// The parts of the server that handlers work with.
@@ -138,6 +141,7 @@ impl ApiState {
             access_log: http.access_log,
             cors: http.cors,
             compat_metrics: http.compat_metrics,
+            hsts: http.hsts_seconds.and_then(|seconds| format!("max-age={seconds}").try_into().ok()),
         };
         let buffered = Arc::new(ByteBudget::new(http.max_buffered_bytes));
         let regions = Regions::new(http.shared_memory, http.max_body_bytes);

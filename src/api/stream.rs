@@ -7,22 +7,22 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::transport::Transport;
 
 /// A connection whose first bytes are read once more, and which tells its [`Activity`] of the others.
 #[derive(Debug)]
 pub(super) struct Stream {
     opening: Bytes,
-    tcp: TcpStream,
+    transport: Transport,
     activity: Arc<Activity>,
 }
 
 impl Stream {
     /// Puts bytes that were read back before a connection.
-    pub(super) fn new(opening: Bytes, tcp: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { opening, tcp, activity }
+    pub(super) fn new(opening: Bytes, transport: Transport, activity: Arc<Activity>) -> Self {
+        Self { opening, transport, activity }
     }
 
     fn count(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -43,7 +43,7 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.tcp).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut this.transport).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
             this.activity.received();
         }
@@ -54,7 +54,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let sent = Pin::new(&mut this.tcp).poll_write(context, bytes);
+        let sent = Pin::new(&mut this.transport).poll_write(context, bytes);
         this.count(sent)
     }
 
@@ -64,19 +64,19 @@ impl AsyncWrite for Stream {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let sent = Pin::new(&mut this.tcp).poll_write_vectored(context, pieces);
+        let sent = Pin::new(&mut this.transport).poll_write_vectored(context, pieces);
         this.count(sent)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(context)
+        Pin::new(&mut self.get_mut().transport).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(context)
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(context)
     }
 }

@@ -133,6 +133,7 @@ fn as_json(keys: &[Key]) -> String {
             "name": key.name,
             "scopes": key.scopes,
             "models": key.models,
+            "certificate": key.certificate,
             "expires": key.expires.map(|expires| expires.to_string()),
             "per_second": key.rate.map(Rate::per_second),
             "burst": key.rate.map(Rate::burst),
@@ -181,7 +182,8 @@ mod tests {
     fn the_table_says_what_is_over() {
         let key = Key {
             name: "shop".into(),
-            sha256: [0; 32],
+            sha256: Some([0; 32]),
+            certificate: None,
             scopes: vec![Scope::Predict, Scope::Feedback],
             models: Some(vec!["mnist-*".into()]),
             expires: Some(Timestamp::UNIX_EPOCH),

@@ -25,6 +25,7 @@ mod recipe;
 mod serve;
 mod target;
 mod train;
+mod trust;
 mod tune;
 
 use std::ffi::OsString;

@@ -78,6 +78,7 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     let grpc_is_same = config.grpc == GrpcListen::Same;
     // Whoever reads that it listens may count on it.
     Storage::from(config.serving.models.as_path()).check()?;
@@ -94,6 +95,10 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
     if let Some(listener) = &listeners.torchserve_management {
         let management = address_of(listener);
         tracing::info!(management, "listening for TorchServe's management clients");
+    }
+    if let Some(listener) = &listeners.ops {
+        let ops = address_of(listener);
+        tracing::info!(ops, "listening for probes and scrapers");
     }
     tracing::info!(address, grpc, models, version = env!("CARGO_PKG_VERSION"), "listening");
     if open.predictions {
@@ -122,7 +127,7 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
             "no version serves; train one with `weir train mnist-mlp`, or put model.onnx into <models>/<name>/1/"
         );
     } else {
-        tracing::info!(available, "ready: open http://{address}/");
+        tracing::info!(available, "ready: open {scheme}://{address}/");
     }
     running.await
 }

@@ -8,6 +8,7 @@ mod lifecycle;
 mod options;
 mod otel;
 mod serve;
+mod tls;
 
 pub use endpoint::Endpoint;
 pub use grpc::GrpcListen;
@@ -15,6 +16,7 @@ pub use lifecycle::{Callers, Control, LifecycleConfig, LoadModel, VersionPolicy}
 pub use options::ServeOptions;
 pub use otel::{OtelVariables, Sampler, TraceSettings};
 pub use serve::ServeConfig;
+pub use tls::{CertificateSource, ClientAuth, ClientCertificates, TlsSettings};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -175,6 +177,12 @@ pub struct HttpConfig {
     pub cors: bool,
     /// The address for TorchServe's management API, if it is on.
     pub torchserve_management: Option<std::net::SocketAddr>,
+    /// The address for health and metrics alone, if there is one.
+    pub ops: Option<std::net::SocketAddr>,
+    /// TLS on every port but that one; `None` for plain connections.
+    pub tls: Option<TlsSettings>,
+    /// The seconds for which browsers are told to come by TLS only.
+    pub hsts_seconds: Option<u64>,
 }
 
 /// Settings of what is observed of predictions.

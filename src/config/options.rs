@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::declare::{Setting, settings};
-use super::{Callers, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, OtelVariables, VersionPolicy};
+use super::{
+    Callers, ClientAuth, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, OtelVariables, VersionPolicy,
+};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::keys::Scope;
@@ -94,6 +96,23 @@ settings! {
     /// is no such proxy's
     #[arg(value_delimiter = ',')]
     trusted_proxies: Vec<IpNet>, "WEIR_TRUSTED_PROXIES", "CIDR", otherwise "none" => Vec::new();
+
+    in "TLS";
+    /// Speak TLS on every port but that of --ops: PEM file with the certificate and those that vouch for it. A change of
+    /// the file counts within a second, for new connections
+    tls_cert: PathBuf, "WEIR_TLS_CERT", "FILE", unset "no TLS";
+    /// PEM file with the key of that certificate; may be the same file
+    tls_key: PathBuf, "WEIR_TLS_KEY", "FILE", unset "none";
+    /// Speak TLS with a certificate for localhost that is made at the start: for a try
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    tls_self_signed: bool, "WEIR_TLS_SELF_SIGNED", "BOOL", default "false" => false;
+    /// PEM file with the authorities that vouch for clients. With one, clients show certificates, and an entry of the file
+    /// of keys can name one (certificate = "URI:…")
+    tls_client_ca: PathBuf, "WEIR_TLS_CLIENT_CA", "FILE", unset "clients show no certificate";
+    /// With --tls-client-ca: required refuses clients without a certificate, optional does not
+    tls_client_auth: ClientAuth, "WEIR_TLS_CLIENT_AUTH", "MODE", unset "required";
+    /// Tell browsers to come by TLS only for so many seconds (Strict-Transport-Security)
+    hsts_seconds: u64, "WEIR_HSTS_SECONDS", "S", unset "not told";
 
     in "Engines";
     /// Engine that runs the models; auto is tract, and ONNX Runtime for what tract cannot run
@@ -196,6 +215,9 @@ settings! {
     prediction_sink_rate: f64, "WEIR_PREDICTION_SINK_RATE", "SHARE", default "1" => 1.0;
 
     in "Connections";
+    /// Address for health and metrics alone, without TLS: answers also while all connections of the other ports are
+    /// taken
+    ops: SocketAddr, "WEIR_OPS", "ADDR", unset "none";
     /// Most connections at the same time; more wait in the system's backlog
     max_connections: usize, "WEIR_MAX_CONNECTIONS", "N", default "1024" => 1024;
     /// Largest request body in bytes

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::options::{ServeOptions, ServeValues, cores};
 use super::{
-    AlarmSettings, Callers, CheckConfig, Control, DriftSettings, Endpoint, GrpcListen, HttpConfig, LifecycleConfig,
-    LoadModel, LogConfig, MonitoringConfig, OpenToNetwork, OtelVariables, PredictionSinkSettings, SchedulingSettings,
-    ServingConfig, TraceSettings, WebhookSettings,
+    AlarmSettings, Callers, CertificateSource, CheckConfig, ClientAuth, ClientCertificates, Control, DriftSettings,
+    Endpoint, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig, MonitoringConfig, OpenToNetwork,
+    OtelVariables, PredictionSinkSettings, SchedulingSettings, ServingConfig, TlsSettings, TraceSettings,
+    WebhookSettings,
 };
 use crate::error::Result;
 use crate::keys::{Rate, Scope};
@@ -255,6 +256,36 @@ fn rate(values: &ServeValues) -> Result<Option<Rate>> {
     Rate::new(per_second.value, burst.value).map(Some).ok_or_else(refused)
 }
 
+/// Returns the settings of TLS; `None` where it is off.
+fn tls(values: &ServeValues) -> Result<Option<TlsSettings>> {
+    let (certificate, key, made) = (&values.tls_cert, &values.tls_key, &values.tls_self_signed);
+    if made.value && (certificate.value.is_some() || key.value.is_some()) {
+        return Err(made.refuse("makes a certificate; leave out tls-cert and tls-key, or this".into()));
+    }
+    let source = match (&certificate.value, &key.value) {
+        (Some(certificate), Some(key)) => {
+            Some(CertificateSource::Files { certificate: certificate.clone(), key: key.clone() })
+        }
+        (Some(_), None) => return Err(certificate.refuse("needs the key as well: --tls-key FILE".into())),
+        (None, Some(_)) => return Err(key.refuse("needs the certificate as well: --tls-cert FILE".into())),
+        (None, None) => made.value.then_some(CertificateSource::SelfSigned),
+    };
+    let (ca, auth) = (&values.tls_client_ca, &values.tls_client_auth);
+    if auth.value.is_some() && ca.value.is_none() {
+        return Err(auth.refuse("says who must show a certificate; --tls-client-ca FILE says who signs them".into()));
+    }
+    let needs_tls = "is about connections with TLS; --tls-cert and --tls-key switch it on";
+    if ca.value.is_some() && source.is_none() {
+        return Err(ca.refuse(needs_tls.into()));
+    }
+    if values.hsts_seconds.value.is_some() && source.is_none() {
+        return Err(values.hsts_seconds.refuse(needs_tls.into()));
+    }
+    let auth = auth.value.unwrap_or(ClientAuth::Required);
+    let clients = ca.value.clone().map(|ca| ClientCertificates { ca, auth });
+    Ok(source.map(|source| TlsSettings { source, clients }))
+}
+
 fn http(values: &ServeValues) -> Result<HttpConfig> {
     let max_body_bytes = values.max_body_bytes.at_least_one()?;
     Ok(HttpConfig {
@@ -281,6 +312,9 @@ fn http(values: &ServeValues) -> Result<HttpConfig> {
         shared_memory: values.shared_memory.value,
         cors: values.cors.value,
         torchserve_management: values.torchserve_management.value,
+        ops: values.ops.value,
+        tls: tls(values)?,
+        hsts_seconds: values.hsts_seconds.value,
     })
 }
 
@@ -347,5 +381,37 @@ mod tests {
         assert!(options.clone().resolve().unwrap_err().to_string().contains("explicit"));
         let explicit = ServeOptions { control: Some(Control::Explicit), ..options };
         assert_eq!(explicit.resolve().unwrap().lifecycle.load_models, [LoadModel::Every]);
+    }
+
+    fn tls_with(change: impl FnOnce(&mut ServeOptions)) -> std::result::Result<Option<TlsSettings>, String> {
+        let mut options = ServeOptions::default();
+        change(&mut options);
+        options.resolve().map(|config| config.http.tls).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_setting_that_needs_another_says_so() {
+        let file = || Some(PathBuf::from("f.pem"));
+        assert_eq!(tls_with(|_| {}).unwrap(), None);
+        for (name, hint, change) in [
+            ("tls-cert", "--tls-key", (|o| o.tls_cert = Some("f".into())) as fn(&mut ServeOptions)),
+            ("tls-key", "--tls-cert", |o| o.tls_key = Some("f".into())),
+            ("tls-client-ca", "--tls-cert", |o| o.tls_client_ca = Some("f".into())),
+            ("tls-client-auth", "--tls-client-ca", |o| o.tls_client_auth = Some(ClientAuth::Optional)),
+            ("hsts-seconds", "--tls-cert", |o| o.hsts_seconds = Some(1)),
+            ("tls-self-signed", "leave out", |o| {
+                o.tls_self_signed = Some(true);
+                o.tls_cert = Some("f".into());
+            }),
+        ] {
+            let refused = tls_with(change).unwrap_err();
+            assert!(refused.contains(name) && refused.contains(hint), "{refused}");
+        }
+        let made = tls_with(|options| options.tls_self_signed = Some(true)).unwrap().unwrap();
+        assert_eq!(made, TlsSettings { source: CertificateSource::SelfSigned, clients: None });
+        let both = tls_with(|options| {
+            (options.tls_cert, options.tls_key, options.tls_client_ca) = (file(), file(), file());
+        });
+        assert_eq!(both.unwrap().unwrap().clients.unwrap().auth, ClientAuth::Required);
     }
 }

@@ -15,6 +15,7 @@ mod pool;
 mod serving;
 mod sinks;
 mod store;
+mod tls;
 mod training;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,7 @@ pub use pool::PoolMetrics;
 pub use serving::{FeedbackGauges, RecordMetrics, ServableMetrics};
 pub use sinks::{SinkFamilies, SinkMetrics};
 pub use store::{StoreCounts, StoreFailures, StoreMetrics};
+pub use tls::{TlsFamilies, TlsMetrics};
 pub use training::TrainingMetrics;
 
 use crate::error::{Error, Result};
@@ -71,6 +73,8 @@ pub struct Metrics {
     /// States of the file of keys that could not be used.
     pub key_failures: IntCounter,
     open_to_network: IntGaugeVec,
+    /// TLS.
+    pub tls: TlsFamilies,
     serving: serving::ServingFamilies,
 }
 
@@ -92,7 +96,9 @@ impl Metrics {
         let alarms = AlarmMetrics::register(&registry)?;
         let sinks = SinkFamilies::register(&registry)?;
         register_process(&registry)?;
-        let key_failures = reload_failures(&registry, "keys")?;
+        let reload_failures = reload_failures(&registry)?;
+        let key_failures = of_file(&reload_failures, "keys")?;
+        let tls = TlsFamilies::register(&registry, of_file(&reload_failures, "tls")?)?;
         let help = "1 if callers on other machines may do this without a key.";
         let open_to_network =
             register(&registry, IntGaugeVec::new(Opts::new("weir_open_to_network", help), &["what"]))?;
@@ -111,6 +117,7 @@ impl Metrics {
             sinks,
             key_failures,
             open_to_network,
+            tls,
             serving,
         })
     }
@@ -154,11 +161,14 @@ fn encode(registry: &Registry) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Declares the count of the states of a file that could not be used when it was read again.
-fn reload_failures(registry: &Registry, what: &str) -> Result<IntCounter> {
+/// Declares the counts of the states of files that could not be used when they were read again.
+fn reload_failures(registry: &Registry) -> Result<IntCounterVec> {
     let help = "States of a settings file that could not be used; what was read before stays.";
-    let family = IntCounterVec::new(Opts::new("weir_reload_failures_total", help), &["what"]);
-    register(registry, family)?.get_metric_with_label_values(&[what]).map_err(register_error)
+    register(registry, IntCounterVec::new(Opts::new("weir_reload_failures_total", help), &["what"]))
+}
+
+fn of_file(failures: &IntCounterVec, what: &str) -> Result<IntCounter> {
+    failures.get_metric_with_label_values(&[what]).map_err(register_error)
 }
 
 /// Registers the metrics of the process itself: `weir_build_info`, start time, memory, file descriptors.

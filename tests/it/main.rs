@@ -3,6 +3,7 @@
 
 mod api;
 mod bench;
+mod certificates;
 mod cli;
 mod engine;
 mod fixtures;

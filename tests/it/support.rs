@@ -59,6 +59,8 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 pub(crate) struct TestApp {
     pub(crate) addr: SocketAddr,
     pub(crate) grpc_addr: SocketAddr,
+    /// The port for health and metrics alone, if the settings name one.
+    pub(crate) ops_addr: Option<SocketAddr>,
     /// The services of gRPC, to be called without a socket.
     pub(crate) services: Services,
     pub(crate) state: ApiState,
@@ -123,7 +125,12 @@ impl TestApp {
         // The tests say when to look.
         options.poll_interval_seconds = Some(86_400.0);
         change(&mut options);
-        let app = App::new(options.resolve().unwrap()).unwrap();
+        let config = options.resolve().unwrap();
+        let ops = match config.http.ops {
+            Some(listen) => Some(TcpListener::bind(listen).await.unwrap()),
+            None => None,
+        };
+        let app = App::new(config).unwrap();
         app.load().unwrap();
         // Files that were just written are read at the second look.
         for _ in 0..2 {
@@ -135,11 +142,12 @@ impl TestApp {
         Self {
             addr: listener.local_addr().unwrap(),
             grpc_addr: grpc.local_addr().unwrap(),
+            ops_addr: ops.as_ref().map(|ops| ops.local_addr().unwrap()),
             services: app.grpc().unwrap(),
             state: app.state().clone(),
             http: app.http(),
             served: tokio::spawn(
-                app.run(Listeners { http: listener, grpc: Some(grpc), torchserve_management: None }, async move {
+                app.run(Listeners { http: listener, grpc: Some(grpc), torchserve_management: None, ops }, async move {
                     stopped.await.unwrap_or(StopReason::Interrupt)
                 }),
             ),

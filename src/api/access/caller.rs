@@ -72,7 +72,7 @@ impl fmt::Display for Caller {
 }
 
 impl Page {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let is_repeated = |name| headers.get_all(name).iter().nth(1).is_some();
         if is_repeated(header::ORIGIN) || is_repeated(header::HOST) || is_repeated(SEC_FETCH_SITE) {
             return Self::Foreign;

@@ -108,7 +108,7 @@ impl<C: Clock + Clone> Limiter<C> {
     /// [`Error::RateLimited`] when it is empty.
     fn take(&self, key: Option<&Key>, peer: Option<Peer>) -> Result<()> {
         let who = match (key, peer) {
-            (Some(key), _) => Who::Key(key.sha256),
+            (Some(key), _) => Who::Key(key.identity()),
             (None, Some(peer)) => Who::Network(network(peer.ip(), self.is_crowded.load(Ordering::Relaxed))),
             (None, None) => return Ok(()),
         };
@@ -182,7 +182,8 @@ mod tests {
     fn keys_have_limits_of_their_own_and_those_without_share_that_of_everybody() {
         let key = |digest, rate| Key {
             name: "k".into(),
-            sha256: [digest; 32],
+            sha256: Some([digest; 32]),
+            certificate: None,
             scopes: vec![],
             models: None,
             expires: None,
@@ -217,7 +218,8 @@ mod tests {
         limits.take(None, peer("2001:db8:0:1::1")).unwrap();
         let key = |digest| Key {
             name: "k".into(),
-            sha256: [digest; 32],
+            sha256: Some([digest; 32]),
+            certificate: None,
             scopes: vec![],
             models: None,
             expires: None,

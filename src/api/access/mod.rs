@@ -24,10 +24,10 @@ use limits::Limits;
 use proxies::Proxies;
 use rules::Model;
 
-use super::peer::Peer;
+use super::peer::{Link, Peer};
 use crate::config::{Callers, HttpConfig};
 use crate::error::{Error, Result};
-use crate::ids::quote;
+use crate::ids::{printable, quote};
 use crate::keys::{Key, Scope, permits};
 
 /// An action that is not open to everybody.
@@ -78,9 +78,9 @@ impl Access {
         peer.map(|peer| self.proxies.client(peer, headers))
     }
 
-    /// Admits a request by its head, and returns the key that it shows. Without a file of keys everybody is
-    /// admitted as far as the limits of callers allow, and [`Self::permit`] decides; without limits either, no rule is
-    /// looked up.
+    /// Admits a request by its head, and returns the key that it shows, or else the one that names the holder of the
+    /// client certificate. Without a file of keys everybody is admitted as far as the limits of callers allow, and
+    /// [`Self::permit`] decides; without limits either, no rule is looked up.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when a key is needed and none that is valid is shown; [`Error::Forbidden`] when
@@ -90,29 +90,35 @@ impl Access {
         rule: impl FnOnce() -> Rule<'a>,
         headers: &HeaderMap,
         client: Option<Peer>,
+        link: Option<&Link>,
     ) -> Result<Option<Arc<Key>>> {
         if self.keys.is_none() && !self.limits.is_for_everybody() {
             return Ok(None);
         }
         // What needs no scope has no limit either: an orchestrator that asks for health is no caller.
         let Rule { scope: Some(scope), model } = rule() else { return Ok(None) };
+        let principal = link.and_then(|link| link.principal.as_deref());
         let key = match &self.keys {
-            Some(ring) => self.known(ring, scope, model, headers)?,
+            Some(ring) => self.known(shown(ring, principal, headers)?, principal, scope, model)?,
             None => None,
         };
         self.limits.take(key.as_deref(), client)?;
         Ok(key)
     }
 
-    /// Returns the key that a request shows, if it is good for a scope and a model; `None` if it shows none, and needs
-    /// none.
-    fn known(&self, ring: &KeyRing, scope: Scope, model: Model<'_>, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
-        let Some(key) = ring.shown(headers)? else {
+    /// Returns the key of a request, if it is good for a scope and a model; `None` if there is none, and needs to be none.
+    fn known(
+        &self,
+        key: Option<Arc<Key>>,
+        principal: Option<&str>,
+        scope: Scope,
+        model: Model<'_>,
+    ) -> Result<Option<Arc<Key>>> {
+        let Some(key) = key else {
             if permits(&self.anonymous, scope) {
                 return Ok(None);
             }
-            let needed = "this server asks for a key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"";
-            return Err(Error::Unauthenticated(format!("{needed} with the scope {scope}")));
+            return Err(unknown(principal, scope));
         };
         if !permits(&key.scopes, scope) {
             let (name, has) = (quote(&key.name), key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>());
@@ -156,6 +162,32 @@ impl Access {
     }
 }
 
+/// Returns the key that a request shows, or else the one that names the holder of the client certificate.
+///
+/// # Errors
+/// [`Error::Forbidden`] for the page of another site: a browser shows its certificate for any page, as it never does
+/// with a key. Otherwise as [`KeyRing::shown`].
+fn shown(ring: &KeyRing, principal: Option<&str>, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
+    let shown = ring.shown(headers)?;
+    let (None, Some(principal)) = (&shown, principal) else { return Ok(shown) };
+    let named = ring.named(principal)?;
+    if named.is_some() && Page::of(headers) == Page::Foreign {
+        return Err(Error::Forbidden("a client certificate does not stand for the pages of other sites".into()));
+    }
+    Ok(named)
+}
+
+/// Returns the error for a caller without a key.
+fn unknown(principal: Option<&str>, scope: Scope) -> Error {
+    let needed = "this server asks for a key: send \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"";
+    let also = match principal {
+        // The whole of it, since it goes into the file of keys.
+        Some(principal) => format!("; no key names the client certificate of {}", printable(principal, 512)),
+        None => String::new(),
+    };
+    Error::Unauthenticated(format!("{needed} with the scope {scope}{also}"))
+}
+
 fn permit(callers: Callers, what: &str, setting: &str, caller: &Caller) -> Result<()> {
     let forbidden = |reason: &str| Err(Error::Forbidden(format!("{what} {reason}")));
     match callers {
@@ -180,7 +212,6 @@ mod tests {
     use http::{HeaderMap, header};
 
     use super::*;
-    use crate::api::peer::Peer;
 
     fn is_permitted(admin: Callers, peer: Option<&str>, host: &str, origin: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();

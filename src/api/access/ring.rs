@@ -1,10 +1,7 @@
 //! The keys of a running server, read again whenever their file changes.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, header};
@@ -12,38 +9,20 @@ use jiff::Timestamp;
 use prometheus::IntCounter;
 use tokio::sync::watch;
 
+use crate::api::watched::{Watched, look_repeatedly};
 use crate::error::{Error, Result};
+use crate::ids::quote;
 use crate::keys::{Key, Keys};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// The time between two looks at the file.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The keys of a running server.
 #[derive(Debug)]
 pub struct KeyRing {
     path: PathBuf,
     keys: ArcSwap<Keys>,
-    seen: Mutex<Option<Mark>>,
+    watched: Watched,
     failures: IntCounter,
-}
-
-/// The identity of one state of a file. Kubernetes swaps a link above the file, so what counts is the
-/// file that the path leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    changed: (i64, i64),
-}
-
-impl Mark {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        let changed = (metadata.mtime(), metadata.mtime_nsec());
-        Some(Self { device: metadata.dev(), inode: metadata.ino(), bytes: metadata.len(), changed })
-    }
 }
 
 impl KeyRing {
@@ -52,24 +31,18 @@ impl KeyRing {
     /// # Errors
     /// [`Error::Config`] naming the key at fault.
     pub fn open(path: &Path, failures: IntCounter) -> Result<Self> {
-        let seen = Mark::of(path);
+        let watched = Watched::new([path]);
         let keys = Keys::read(path)?;
         if keys.is_empty() {
             tracing::warn!("the file of keys holds none: nobody can ask; `weir keys new` makes one");
         }
-        Ok(Self { path: path.to_owned(), keys: ArcSwap::from_pointee(keys), seen: Mutex::new(seen), failures })
+        Ok(Self { path: path.to_owned(), keys: ArcSwap::from_pointee(keys), watched, failures })
     }
 
     /// Reads the file again if it is another one now. One that cannot be read leaves the keys as they are: a
     /// slip in an editor must not lock everybody out.
     pub fn look(&self) {
-        let now = Mark::of(&self.path);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
-            return;
-        }
-        *seen = now;
-        match Keys::read(&self.path) {
+        self.watched.if_changed(|| match Keys::read(&self.path) {
             Ok(keys) => {
                 tracing::info!(keys = keys.len(), "the file of keys was read again");
                 self.keys.store(Arc::new(keys));
@@ -78,7 +51,7 @@ impl KeyRing {
                 self.failures.inc();
                 tracing::error!(%error, "the file of keys cannot be used; the keys stay as they were");
             }
-        }
+        });
     }
 
     /// Returns true if this is the secret of a key that is in the file as it was last read.
@@ -87,18 +60,8 @@ impl KeyRing {
     }
 
     /// Looks at the file again and again until `closed` turns true.
-    pub async fn keep(self: Arc<Self>, mut closed: watch::Receiver<bool>) {
-        let mut ticks = tokio::time::interval(LOOK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                _ = closed.wait_for(|closed| *closed) => return,
-            }
-            let ring = self.clone();
-            // A file on a network may take its time.
-            drop(tokio::task::spawn_blocking(move || ring.look()).await);
-        }
+    pub async fn keep(self: Arc<Self>, closed: watch::Receiver<bool>) {
+        look_repeatedly(self, Self::look, closed).await;
     }
 
     /// Returns the key that a request shows; `None` if it shows none.
@@ -112,6 +75,20 @@ impl KeyRing {
         let key = keys.find(secret).ok_or_else(|| Error::Unauthenticated("this key is not known here".into()))?;
         if key.has_expired(Timestamp::now()) {
             return Err(Error::Unauthenticated("this key has expired".into()));
+        }
+        Ok(Some(key.clone()))
+    }
+
+    /// Returns the entry that names the holder of a client certificate; `None` if none does.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] for an entry that has expired.
+    pub(super) fn named(&self, principal: &str) -> Result<Option<Arc<Key>>> {
+        let keys = self.keys.load();
+        let Some(key) = keys.find_principal(principal) else { return Ok(None) };
+        if key.has_expired(Timestamp::now()) {
+            let name = quote(&key.name);
+            return Err(Error::Unauthenticated(format!("the entry {name} for this client certificate has expired")));
         }
         Ok(Some(key.clone()))
     }
@@ -136,6 +113,8 @@ fn secret(headers: &HeaderMap) -> Result<Option<&[u8]>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::keys::Secret;
 

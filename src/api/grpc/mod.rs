@@ -47,7 +47,7 @@ use self::target::{Shape, Target};
 use self::timeout::Deadline;
 use super::access::Rule;
 use super::exchange::{Exchange, MAX_PATH_CHARS, contain};
-use super::peer::Peer;
+use super::peer::Link;
 use super::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::printable;
@@ -105,7 +105,7 @@ impl Services {
     }
 
     /// Answers one call.
-    pub(super) async fn answer<B>(self, mut request: Request<B>, peer: Option<Peer>) -> Response<Body>
+    pub(super) async fn answer<B>(self, mut request: Request<B>, link: Option<Link>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -118,8 +118,8 @@ impl Services {
             return unsupported();
         }
         let access = self.0.state.access();
-        let client = access.client(peer, request.headers());
-        let admitted = access.admit(|| Rule::grpc(uri.path()), request.headers(), client);
+        let client = access.client(link.as_ref().map(|link| link.peer), request.headers());
+        let admitted = access.admit(|| Rule::grpc(uri.path()), request.headers(), client, link.as_ref());
         let mut shown = None;
         let admitted = admitted.map_err(Status::from).map(|key| {
             shown.clone_from(&key);

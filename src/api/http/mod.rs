@@ -140,6 +140,16 @@ impl HttpApi {
         Self::with_routes(router, state, None)
     }
 
+    /// Health and metrics alone, for a listener of their own.
+    pub fn operations(state: ApiState) -> Self {
+        let routes = OpenApiRouter::new()
+            .routes(routes!(operations::livez))
+            .routes(routes!(operations::healthz))
+            .routes(routes!(operations::readyz))
+            .routes(routes!(operations::metrics));
+        Self::with_routes(routes.into(), state, None)
+    }
+
     /// TorchServe's management API, for a listener of its own: its paths are also Weir's.
     pub fn torchserve_management(state: ApiState) -> Self {
         Self::with_routes(torchserve::management(), state, Some(Dialect::TorchServe))

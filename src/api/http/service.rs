@@ -12,14 +12,14 @@ use axum::response::IntoResponse as _;
 use axum::{BoxError, Extension, Router};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tower::{Service, ServiceExt};
 
 use crate::api::access::Rule;
 use crate::api::dialect::Dialect;
 use crate::api::error::{self, ApiError};
 use crate::api::exchange::{Exchange, MAX_PATH_CHARS, contain};
-use crate::api::peer::Peer;
+use crate::api::peer::Link;
 use crate::api::state::ApiState;
 use crate::ids::printable;
 
@@ -48,19 +48,16 @@ impl HttpApi {
     }
 
     /// Answers one request.
-    pub(in crate::api) async fn answer(self, mut request: Request<Body>, peer: Option<Peer>) -> Response<Body> {
+    pub(in crate::api) async fn answer(self, mut request: Request<Body>, link: Option<Link>) -> Response<Body> {
         let Self { router, state, dialect } = self;
         let exchange = Exchange::begin(request.headers(), state.tracer());
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        if request.version() == Version::HTTP_2 {
-            name_host(&mut request);
-        }
         let path = uri.path();
-        let client = state.access().client(peer, request.headers());
+        let client = state.access().client(link.as_ref().map(|link| link.peer), request.headers());
         let admitted = {
             let headers = request.headers();
             let rule = || Rule::http(&method, path, headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
-            state.access().admit(rule, headers, client)
+            state.access().admit(rule, headers, client, link.as_ref())
         };
         let mut shown = None;
         let routed = match admitted {
@@ -92,18 +89,13 @@ impl HttpApi {
         exchange.add_id(response.headers_mut());
         exchange.add_span(state.tracer(), response.headers_mut());
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let (Some(hsts), true) = (&state.settings().hsts, link.is_some_and(|link| link.is_secured)) {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         let (status, elapsed) = (response.status().as_u16(), exchange.start().elapsed());
         state.metrics().http.record(protocol, status, elapsed);
         exchange.log(state.settings(), elapsed, method.as_str(), path, status, shown.as_deref());
         response
-    }
-}
-
-/// Gives a request over HTTP/2, which names the host in its address, the header that older ones have.
-fn name_host(request: &mut Request<Body>) {
-    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    if let Some(authority) = authority {
-        request.headers_mut().entry(header::HOST).or_insert(authority);
     }
 }
 

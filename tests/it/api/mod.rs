@@ -21,5 +21,6 @@ mod tensors;
 mod tfs_errors;
 mod tfs_models;
 mod tfs_predict;
+mod tls;
 mod torchserve;
 mod vision;

@@ -174,7 +174,7 @@ async fn management_tells_of_models_on_its_own_listener() {
         (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let address = management.local_addr().unwrap();
     let app = App::new(options.resolve().unwrap()).unwrap();
-    let listeners = Listeners { http: listener, grpc: None, torchserve_management: Some(management) };
+    let listeners = Listeners { http: listener, grpc: None, torchserve_management: Some(management), ops: None };
     app.load().unwrap();
     App::settled(app.state().predictor()).await;
     let (stop, stopped) = oneshot::channel();

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::certificates::Authority;
 use crate::fixtures::small_data;
 use crate::support::{bundled_data, bundled_models};
 
@@ -179,10 +180,15 @@ impl Server {
     }
 
     fn serving(models: &std::path::Path, state: &std::path::Path) -> (Self, String) {
+        Self::with(models, state, &[])
+    }
+
+    /// Starts one with further settings.
+    fn with(models: &std::path::Path, state: &std::path::Path, settings: &[(&str, &str)]) -> (Self, String) {
         let models = models.display().to_string();
         let mut command =
             weir(&["serve", "--models", &models, "--http", "127.0.0.1:0", "--grpc", "off", "--grace-seconds", "0"]);
-        command.env("WEIR_STATE_DIR", state);
+        command.env("WEIR_STATE_DIR", state).envs(settings.iter().copied());
         let mut server = Self(command.stderr(Stdio::piped()).spawn().unwrap());
         let mut address = None;
         for line in BufReader::new(server.0.stderr.take().unwrap()).lines() {
@@ -212,6 +218,33 @@ fn a_server_answers_its_healthcheck_and_leaves_cleanly_on_either_signal() {
         assert_eq!(server.0.wait().unwrap().code(), Some(0));
         assert_eq!(output(&["healthcheck", "--http", &address]).status.code(), Some(1));
     }
+}
+
+#[test]
+fn commands_reach_a_server_with_tls() {
+    let (folder, authority) = (TempDir::new().unwrap(), Authority::new("ours"));
+    let (certificate, key) = authority.server(2090).write(folder.path());
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let paths = [&certificate, &key, &ca].map(|path| path.display().to_string());
+    let settings = [("WEIR_TLS_CERT", paths[0].as_str()), ("WEIR_TLS_KEY", &paths[1]), ("WEIR_OPS", "127.0.0.1:0")];
+    let (_server, address) = Server::with(&bundled_models(), &folder.path().join("state"), &settings);
+    let status = |command: &mut Command| command.output().unwrap().status.code();
+    assert_eq!(status(&mut weir(&["healthcheck", "--http", &address, "--tls"])), Some(0));
+    assert_eq!(status(weir(&["healthcheck", "--http", &address]).env("WEIR_TLS_CERT", &certificate)), Some(0));
+    let plain = output(&["healthcheck", "--http", &address]);
+    assert_eq!((plain.status.code(), text(&plain.stdout).contains("answered 400")), (Some(1), true));
+    let port = address.rsplit_once(':').unwrap().1;
+    let list = |host: &str, trusted: &std::path::Path| {
+        let server = format!("https://{host}:{port}");
+        weir(&["models", "list", "--server", &server]).env("SSL_CERT_FILE", trusted).output().unwrap()
+    };
+    for host in ["localhost", "127.0.0.1"] {
+        let listed = list(host, &ca);
+        assert!(text(&listed.stdout).contains("AVAILABLE"), "{}", text(&listed.stderr));
+    }
+    assert_eq!(list("localhost", &certificate).status.code(), Some(2), "nobody vouches for it");
+    assert_eq!(list("localhost", &key).status.code(), Some(2), "a file without certificates");
 }
 
 #[test]

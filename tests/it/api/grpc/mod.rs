@@ -12,6 +12,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tonic::body::Body;
 use tower::Service;
@@ -33,7 +34,14 @@ pub(crate) fn inference(app: &TestApp) -> GrpcInferenceServiceClient<Services> {
 
 /// A connection of HTTP/2 to a port.
 pub(crate) async fn connect(addr: SocketAddr) -> Wire {
-    let stream = TcpStream::connect(addr).await.unwrap();
+    over(TcpStream::connect(addr).await.unwrap()).await
+}
+
+/// HTTP/2 over a connection that is there.
+pub(crate) async fn over<S>(stream: S) -> Wire
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     // It ends when the last sender is gone.
     tokio::spawn(connection);
