@@ -32,6 +32,8 @@ pub struct ApiSettings {
     pub slow_request: Duration,
     /// Set if every request is logged.
     pub access_log: bool,
+    /// Set if `/` is the console.
+    pub console: bool,
     /// Set if pages of other origins may use TensorFlow Serving's paths.
     pub cors: bool,
     /// Whose names metrics have beside our own.
@@ -136,6 +138,7 @@ impl ApiState {
             max_samples,
             slow_request: http.slow_request,
             access_log: http.access_log,
+            console: http.console,
             cors: http.cors,
             compat_metrics: http.compat_metrics,
         };
