@@ -33,6 +33,8 @@ pub struct ApiSettings {
     pub slow_request: Duration,
     /// Set if every request is logged.
     pub access_log: bool,
+    /// Set if `/` is the console.
+    pub console: bool,
     /// Set if pages of other origins may use TensorFlow Serving's paths.
     pub cors: bool,
     /// Whose names metrics have beside our own.
@@ -139,6 +141,7 @@ impl ApiState {
             max_samples,
             slow_request: http.slow_request,
             access_log: http.access_log,
+            console: http.console,
             cors: http.cors,
             compat_metrics: http.compat_metrics,
             hsts: http.hsts_seconds.and_then(|seconds| format!("max-age={seconds}").try_into().ok()),

@@ -173,6 +173,8 @@ pub struct HttpConfig {
     pub compat_metrics: CompatMetrics,
     /// Let clients pass tensors in shared memory.
     pub shared_memory: bool,
+    /// Show the console at `/`.
+    pub console: bool,
     /// Let web pages of other origins use TensorFlow Serving's paths.
     pub cors: bool,
     /// The address for TorchServe's management API, if it is on.

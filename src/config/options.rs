@@ -51,6 +51,9 @@ settings! {
     grpc: GrpcListen, "WEIR_GRPC", "ADDR", otherwise "127.0.0.1:9000, if it is free" => GrpcListen::default();
 
     in "Protocols";
+    /// Show the console at /: ask models, watch them and change versions in a browser. Without it / is a plain page
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    console: bool, "WEIR_CONSOLE", "BOOL", default "true" => true;
     /// Let web pages of other origins use TensorFlow Serving's paths, below /v1
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     cors: bool, "WEIR_CORS", "BOOL", default "false" => false;

@@ -310,6 +310,7 @@ fn http(values: &ServeValues) -> Result<HttpConfig> {
         access_log: values.access_log.value,
         compat_metrics: values.compat_metrics.value,
         shared_memory: values.shared_memory.value,
+        console: values.console.value,
         cors: values.cors.value,
         torchserve_management: values.torchserve_management.value,
         ops: values.ops.value,

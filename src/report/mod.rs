@@ -21,5 +21,5 @@ pub use heat_map::heat_map;
 pub use markup::{columns, escape, headline, image, section};
 pub use numbers::{percent, resolved, short, significant};
 pub use page::Page;
-pub use palette::{Color, SHADES, Theme};
+pub use palette::{Color, SHADES, Theme, switchable_variables};
 pub use subject::{Document, Subject};

@@ -141,6 +141,17 @@ pub(super) fn variables() -> String {
     )
 }
 
+/// Returns the CSS variables of all colours, for a page whose element of class `light` or `dark` may overrule what the
+/// reader's system prefers.
+pub fn switchable_variables() -> String {
+    let one = |color: Color| {
+        let (light, dark) = (color.hex(Theme::Light), color.hex(Theme::Dark));
+        format!("--{}:light-dark({light},{dark});", color.name())
+    };
+    let colors: String = Color::all().map(one).collect();
+    format!(":root{{color-scheme:light dark;{colors}}}\n.light{{color-scheme:light}}\n.dark{{color-scheme:dark}}\n")
+}
+
 /// Returns one CSS class for each colour, which sets `color`.
 pub(super) fn classes() -> String {
     Color::all().map(|color| format!(".{0}{{color:var(--{0})}}\n", color.name())).collect()
@@ -176,6 +187,15 @@ mod tests {
             for series in [Color::Orange, Color::Purple, Color::Shade(3), Color::Shade(7)] {
                 assert!(on_card(series) > 3.0, "{series:?} on {theme:?}: {}", on_card(series));
             }
+        }
+    }
+
+    #[test]
+    fn a_page_can_switch_every_colour() {
+        let css = switchable_variables();
+        for color in Color::all() {
+            let pair = format!("light-dark({},{})", color.hex(Theme::Light), color.hex(Theme::Dark));
+            assert!(css.contains(&format!("--{}:{pair};", color.name())), "{color:?}: {css}");
         }
     }
 

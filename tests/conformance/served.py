@@ -18,9 +18,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class Weir:
     """A server of one bundled model on a free port; `base` is its URL. `models` are further ones, ONNX by name, and
-    `settings` their model.toml."""
+    `settings` their model.toml; `bundled` are further ones of the repository, and `more` adds
+    others to the folder that it is given."""
 
-    def __init__(self, binary, *arguments, models=None, settings=None):
+    def __init__(self, binary, *arguments, models=None, settings=None, bundled=(), more=None):
         self.work = tempfile.TemporaryDirectory()
         for name, onnx in (models or {}).items():
             folder = pathlib.Path(self.work.name, "models", name, "1")
@@ -32,7 +33,10 @@ class Weir:
                 (folder.parent / "model.toml").write_text(settings[name])
         # A copy of the model's first version: newer versions may have been trained since, and moving an alias
         # must not change the repository.
-        shutil.copytree(ROOT / "models" / "mnist-mlp" / "1", pathlib.Path(self.work.name, "models", "mnist-mlp", "1"))
+        for name in ("mnist-mlp", *bundled):
+            shutil.copytree(ROOT / "models" / name / "1", pathlib.Path(self.work.name, "models", name, "1"))
+        if more:
+            more(pathlib.Path(self.work.name, "models"))
         command = [binary, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--models", self.work.name + "/models", "--default-model", "mnist-mlp"]
         command += ["--state-dir", self.work.name + "/state", "--log-format", "json", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -39,6 +39,7 @@ impl<'a> Rule<'a> {
             return Self::OPEN;
         }
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+        let opens = [Method::GET, Method::HEAD].contains(method);
         let mut segments = path.split('/').skip(1);
         let first = segments.next().unwrap_or_default();
         let second = segments.next();
@@ -46,6 +47,10 @@ impl<'a> Rule<'a> {
         let named = second.filter(|name| !name.is_empty()).map_or(Model::None, Model::Named);
         match first {
             "livez" | "readyz" | "healthz" | "ping" if reads => Self::OPEN,
+            // The page leaves out what a caller may not read, and its files are the same for everybody: a browser shows
+            // no key when it opens a page.
+            "" if path == "/" && opens => Self::OPEN,
+            "console" if opens => Self::OPEN,
             "metrics" | "monitoring" => Self::of(Scope::Metrics, Model::None),
             "feedback" => Self::of(Scope::Feedback, Model::None),
             "predict" => Self::of(Scope::Predict, Model::None),
@@ -152,7 +157,10 @@ mod tests {
             ("POST", "/v1/models/m/versions/1:classify", Some(Scope::Predict), Named("m")),
             ("GET", "/v1/models/m/metadata", Some(Scope::Read), Named("m")),
             ("POST", "/v1/models/m", Some(Scope::Admin), Named("m")),
-            ("GET", "/", Some(Scope::Read), Model::None),
+            ("GET", "/", open, Model::None),
+            ("OPTIONS", "/", Some(Scope::Read), Model::None),
+            ("GET", "/console/main.js", open, Model::None),
+            ("POST", "/console/main.js", Some(Scope::Admin), Model::None),
             ("GET", "/docs/", Some(Scope::Read), Model::None),
             ("POST", "/livez", Some(Scope::Admin), Model::None),
             ("PATCH", "/anything", Some(Scope::Admin), Model::None),

@@ -1,10 +1,16 @@
-//! `/`: a plain page that says what is loaded and how to ask it. No script, no outside resource.
+//! `/`: a plain page that says what is loaded and how to ask it, without a script or an outside resource; and where the
+//! console is on, the page that it begins in.
 
-use axum::extract::State;
-use axum::response::Html;
-use http::{HeaderMap, header};
+use axum::extract::{Request, State};
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::console;
+use crate::api::access::Rule;
+use crate::api::error::ApiError;
+use crate::api::exchange::Arrival;
 use crate::api::state::ApiState;
+use crate::error::Error;
 use crate::repository::{ClassificationQuality, Manifest, Quality, ReconstructionQuality, RegressionQuality};
 use crate::serving::{Catalog, LiveQuality, LossKind, ModelEntry, Servable, State as VersionState, VersionEntry};
 use crate::stats::Summary;
@@ -13,21 +19,47 @@ use crate::stats::Summary;
 const NOTHING: &str = "—";
 
 const TEMPLATE: &str = include_str!("landing.html");
+const STYLE: &str = include_str!("landing.css");
 
-/// The page's own style is allowed by hash-free `unsafe-inline` for styles alone; scripts are not.
-pub(super) const POLICY: &str =
+/// Without the console the page's own style is allowed by `unsafe-inline` for styles alone; scripts are not.
+const PLAIN_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-pub(super) async fn page(State(state): State<ApiState>, headers: HeaderMap) -> Html<String> {
+/// Answers the page: the console where it is on, and what is loaded for a browser that runs no script.
+///
+/// # Errors
+/// What [`Access::admit`](crate::api::access::Access::admit) says of a caller. With the console, one who may not read gets
+/// the page without the models.
+pub(super) async fn page(State(state): State<ApiState>, request: Request) -> std::result::Result<Response, ApiError> {
+    let (headers, peer) = (request.headers(), Arrival::of(request.extensions()).peer);
+    let admitted = state.access().admit(|| Rule::http(&Method::GET, "/models", false), headers, peer);
+    let has_console = state.settings().console;
+    let (policy, head) = if has_console {
+        (console::POLICY, console::head())
+    } else {
+        (PLAIN_POLICY, format!("<style>\n{STYLE}</style>\n"))
+    };
+    let (about, rows) = match admitted {
+        Ok(_) => (about(&state), rows(&state.predictor().catalog())),
+        Err(Error::Unauthenticated(_) | Error::Forbidden(_)) if has_console => {
+            ("This server asks for a key.".into(), row("The models are shown to those who may read."))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let page = TEMPLATE.replace("{{head}}", &head).replace("{{host}}", host(headers));
+    let page = page.replace("{{state}}", &about).replace("{{rows}}", &rows);
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((HeaderMap::from_iter(headers), Html(page)).into_response())
+}
+
+fn about(state: &ApiState) -> String {
     let catalog = state.predictor().catalog();
-    let default_model = catalog.default_model().map_or_else(|| "—".to_owned(), |name| escape(name.as_str()));
-    let page = TEMPLATE
-        .replace("{{version}}", env!("CARGO_PKG_VERSION"))
-        .replace("{{uptime}}", &uptime(state.uptime().as_secs()))
-        .replace("{{default_model}}", &default_model)
-        .replace("{{host}}", host(&headers))
-        .replace("{{rows}}", &rows(&catalog));
-    Html(page)
+    let model = catalog.default_model().map_or_else(|| NOTHING.to_owned(), |name| escape(name.as_str()));
+    let (version, uptime) = (env!("CARGO_PKG_VERSION"), uptime(state.uptime().as_secs()));
+    format!("Version {version}, up for {uptime}. Default model: <strong>{model}</strong>.")
 }
 
 /// The host that the browser asked for, for the command to copy; only if it looks like one.
@@ -38,16 +70,22 @@ fn host(headers: &HeaderMap) -> &str {
 }
 
 fn rows(catalog: &Catalog) -> String {
-    let row = |name: &str, model: &ModelEntry| {
+    let of_model = |name: &str, model: &ModelEntry| {
         model.versions.iter().rev().map(|(version, entry)| version_row(name, version.0, entry)).collect::<String>()
     };
-    let rows: String = catalog.models().iter().map(|(name, model)| row(name.as_str(), model)).collect();
+    let rows: String = catalog.models().iter().map(|(name, model)| of_model(name.as_str(), model)).collect();
     if rows.is_empty() {
-        return "<tr><td colspan=\"6\">No model yet. Train one with <code>weir train mnist-mlp</code>, or put a \
-                <code>model.onnx</code> into <code>models/&lt;name&gt;/1/</code>.</td></tr>"
-            .into();
+        return row(
+            "No model yet. Train one with <code>weir train mnist-mlp</code>, or put a <code>model.onnx</code> into \
+                    <code>models/&lt;name&gt;/1/</code>.",
+        );
     }
     rows
+}
+
+/// Returns a row of one cell.
+fn row(html: &str) -> String {
+    format!("<tr><td colspan=\"6\">{html}</td></tr>")
 }
 
 fn version_row(name: &str, version: u64, entry: &VersionEntry) -> String {

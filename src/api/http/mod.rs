@@ -2,6 +2,7 @@
 
 mod admin;
 mod alarms;
+mod console;
 mod docs;
 mod drift;
 mod events;
@@ -17,6 +18,7 @@ mod landing;
 mod models;
 mod oip;
 mod operations;
+mod packing;
 mod predict;
 mod predict_body;
 mod predict_input;
@@ -32,6 +34,7 @@ mod triton_metrics;
 use std::convert::Infallible;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::get;
 use http::{HeaderName, HeaderValue, header};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -81,6 +84,9 @@ impl Modify for Keys {
 
 fn documented() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(models::list))
+        // Packs what stands above.
+        .layer(from_fn(packing::pack_if_accepted))
         .routes(routes!(predict::predict_default))
         .routes(routes!(predict::predict_model))
         .routes(routes!(predict::predict_version))
@@ -88,7 +94,6 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(explain::explain_version))
         .routes(routes!(generate::generate_model))
         .routes(routes!(generate::generate_version))
-        .routes(routes!(models::list))
         .routes(routes!(models::show))
         .routes(routes!(drift::show))
         .routes(routes!(quality::show))
@@ -124,13 +129,16 @@ impl HttpApi {
         let (routes, document) = documented().split_for_parts();
         let description = torchserve::description(&document);
         let swagger = Router::from(SwaggerUi::new("/docs").url("/openapi.json", document))
-            .layer(axum::middleware::from_fn(docs::inflate_unless_accepted))
-            .layer(page_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .layer(from_fn(docs::inflate_unless_accepted))
+            .layer(page_header(header::CONTENT_SECURITY_POLICY, docs::POLICY))
             .layer(page_header(header::REFERRER_POLICY, "no-referrer"));
         let landing = get(landing::page)
-            .layer::<_, Infallible>(page_header(header::CONTENT_SECURITY_POLICY, landing::POLICY))
-            .layer::<_, Infallible>(page_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .layer::<_, Infallible>(from_fn(packing::pack_if_accepted))
             .layer::<_, Infallible>(page_header(header::REFERRER_POLICY, "no-referrer"));
+        let routes = match state.settings().console {
+            true => routes.route("/console/{file}", get(console::file)),
+            false => routes,
+        };
         let router = routes
             .route("/", landing.options(|| async move { torchserve::json(description) }))
             .merge(oip::routes())

@@ -2,6 +2,7 @@
 
 mod callers;
 mod clients;
+mod console;
 mod explain;
 pub(crate) mod grpc;
 mod http;

@@ -48,12 +48,3 @@ async fn the_documentation_is_sent_compressed_to_those_who_accept_it() {
     assert_eq!(unpacked, plain.text());
     assert_eq!(unpacked, app.get("/docs/swagger-ui.css").await.text());
 }
-
-#[tokio::test]
-async fn the_landing_page_says_what_is_loaded_and_runs_no_script() {
-    let app = TestApp::start().await;
-    let page = app.get("/").await;
-    assert!(page.text().contains("mnist-mlp") && page.text().contains("available"), "{}", page.text());
-    assert!(!page.text().contains("{{") && !page.text().contains("<script"), "{}", page.text());
-    assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
-}
