@@ -32,7 +32,8 @@ const PLAIN_POLICY: &str =
 /// the page without the models.
 pub(super) async fn page(State(state): State<ApiState>, request: Request) -> std::result::Result<Response, ApiError> {
     let (headers, peer) = (request.headers(), Arrival::of(request.extensions()).peer);
-    let admitted = state.access().admit(|| Rule::http(&Method::GET, "/models", false), headers, peer);
+    // The holder of a certificate is shown the models by the console, whose requests carry it.
+    let admitted = state.access().admit(|| Rule::http(&Method::GET, "/models", false), headers, peer, None);
     let has_console = state.settings().console;
     let (policy, head) = if has_console {
         (console::POLICY, console::head())
