@@ -94,7 +94,7 @@ impl App {
     pub fn with_log(config: ServeConfig, log: LogControl) -> Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let OpenToNetwork { predictions, feedback, admin } = config.http.open;
-        metrics.set_open_to_network(&[("predictions", predictions), ("feedback", feedback), ("admin", admin)]);
+        metrics.set_open_to_network(&[("predictions", predictions), ("feedback", feedback), ("admin", admin)])?;
         let tls = tls(&config, &metrics)?;
         let serving = &config.serving;
         let pool = Arc::new(Pool::start(serving.threads, serving.hang_after, metrics.pool.clone())?);

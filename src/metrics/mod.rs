@@ -123,10 +123,15 @@ impl Metrics {
     }
 
     /// Tells what callers on other machines may do without a key, each with its name.
-    pub fn set_open_to_network(&self, open: &[(&'static str, bool)]) {
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the label does not fit its family, which tests rule out.
+    pub fn set_open_to_network(&self, open: &[(&'static str, bool)]) -> Result<()> {
         for (what, is_open) in open {
-            self.open_to_network.with_label_values(&[what]).set(i64::from(*is_open));
+            let gauge = self.open_to_network.get_metric_with_label_values(&[what]).map_err(register_error)?;
+            gauge.set(i64::from(*is_open));
         }
+        Ok(())
     }
 
     /// Exports the metrics of gRPC from now on: the server speaks it.
