@@ -78,6 +78,8 @@ async fn serve(config: ServeConfig, log: LogControl) -> Result<Shutdown> {
     // Before anything is announced: a signal must never meet the default action.
     let listen_for = |kind| signal(kind).map_err(|error| Error::internal("signals cannot be received", error));
     let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    // It means "read your files again", which the server does every second; by default it would end the process.
+    let _hangup = listen_for(SignalKind::hangup())?;
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     let grpc_is_same = config.grpc == GrpcListen::Same;
     // Whoever reads that it listens may count on it.

@@ -209,9 +209,10 @@ impl Server {
 }
 
 #[test]
-fn a_server_answers_its_healthcheck_and_leaves_cleanly_on_either_signal() {
+fn a_server_answers_its_healthcheck_outlives_a_hangup_and_leaves_cleanly_on_either_signal() {
     for signal in ["-TERM", "-INT"] {
         let (mut server, address, _state) = Server::start();
+        server.signal("-HUP");
         let healthy = output(&["healthcheck", "--http", &address]);
         assert_eq!((healthy.status.code(), text(&healthy.stdout).as_str()), (Some(0), "ready\n"));
         server.signal(signal);
