@@ -34,9 +34,11 @@ async def first_protocol(check, base, images, truth):
     answer = await client.infer(base, {"instances": encoded}, model_name=MODEL)
     best = [int(numpy.argmax(row["probabilities"])) for row in answer["predictions"]]
     check("v1: infer from images", best == truth, best)
+    explained = await client.explain(base, MODEL, {"instances": images})
+    check("v1: explain", len(explained["explanations"]) == len(images), str(explained)[:200])
     for what, code, call in [
         ("v1: wrong input", 400, client.infer(base, {"instances": [[1]]}, model_name=MODEL)),
-        ("v1: no explanations", 501, client.explain(base, MODEL, {"instances": images})),
+        ("v1: nothing to explain", 400, client.explain(base, MODEL, {"instances": [[1]]})),
     ]:
         try:
             await call

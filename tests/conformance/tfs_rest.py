@@ -85,7 +85,7 @@ def main():
             ("unknown signature", f"{MODEL}:predict", {"signature_name": "x", "instances": rows}, 400, 'Serving signature name: "x" not found in signature def'),
             ("no regression", f"{MODEL}:regress", {"examples": [{}]}, 400, "Expected regression signature method_name to be tensorflow/serving/regress."),
             ("no examples", f"{MODEL}:classify", {"examples": []}, 400, "'examples' value is an empty array"),
-            ("no explanations", f"{MODEL}:explain", {}, 501, "no explanations"),
+            ("nothing to explain", f"{MODEL}:explain", {}, 400, "Missing 'inputs' or 'instances' key"),
         ]:
             answer = post(path, body)
             check(f"refused: {what}", answer.status_code == code and list(answer.json()) == ["error"] and text in answer.json()["error"], answer.text)

@@ -49,10 +49,12 @@ def main():
             ("no image", session.post(predictions, data=b"text"), 415, "BadRequestException"),
             ("no part", session.post(predictions, files={"other": files[0]}), 400, "BadRequestException"),
             ("wrong method", session.patch(predictions), 405, "MethodNotAllowedException"),
-            ("explanations", session.post(f"{weir.base}/explanations/{MODEL}", data=files[0]), 501, "NotImplementedException"),
+            ("no explanation of an unknown model", session.post(f"{weir.base}/explanations/none", data=files[0]), 404, "ModelNotFoundException"),
         ]:
             body = answer.json()
             check(f"refused: {what}", answer.status_code == code == body["code"] and body["type"] == kind and body["message"], answer.text)
+        explained = session.post(f"{weir.base}/explanations/{MODEL}", data=files[0]).json()
+        check("an explanation", len(explained["attributions"]) == 49 and explained["score"]["better_than_random"], str(explained)[:200])
         description = session.options(weir.base + "/").json()
         check("description", description["openapi"].startswith("3."), json.dumps(description)[:80])
         listed = session.get(f"{management}/models").json()
