@@ -137,8 +137,9 @@ def main():
                     sys.exit(f"FAIL  round {number}: the label of {identifier} is half applied")
                 present += labels
             asked, acknowledged = asked + len(ids), acknowledged + len(known)
-            figures = server.ask("GET", "/models/m/quality")[1]["versions"][0]
-            judged = figures.get("accuracy", {}).get("judged", 0)
+            # A server that died at once has kept nothing, and knows of no version.
+            versions = server.ask("GET", "/models/m/quality")[1]["versions"]
+            judged = versions[0].get("accuracy", {}).get("judged", 0) if versions else 0
             if judged != present:
                 sys.exit(f"FAIL  round {number}: {present} labels are there, the sums say {judged}")
             server.kill()
