@@ -15,7 +15,14 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Watched {
     paths: Vec<PathBuf>,
-    seen: Mutex<Vec<Option<Mark>>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    marks: Vec<Option<Mark>>,
+    /// Set if this state could not be read: that may have been a fault of the moment.
+    has_failed: bool,
 }
 
 /// The identity of one state of a file. Kubernetes swaps a link above the file, so what counts is the
@@ -41,19 +48,23 @@ impl Watched {
     /// is missed.
     pub(super) fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let paths: Vec<PathBuf> = paths.into_iter().map(Path::to_owned).collect();
-        let seen = Mutex::new(marks(&paths));
+        let seen = Mutex::new(Seen { marks: marks(&paths), has_failed: false });
         Self { paths, seen }
     }
 
-    /// Calls `read` if one of the files is another one than at the last look. Looks wait for each other: whoever
-    /// returns finds the newest state taken in.
-    pub(super) fn if_changed(&self, read: impl FnOnce()) {
+    /// Calls `read` if one of the files is another one than at the last look, and again at every look while it fails.
+    /// Returns the error of a state that failed for the first time. Looks wait for each other: whoever returns finds the
+    /// newest state taken in.
+    pub(super) fn if_changed<E>(&self, read: impl FnOnce() -> Result<(), E>) -> Option<E> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = marks(&self.paths);
-        if *seen != now {
-            *seen = now;
-            read();
+        let is_new = seen.marks != now;
+        if !is_new && !seen.has_failed {
+            return None;
         }
+        let failed = read().err();
+        *seen = Seen { marks: now, has_failed: failed.is_some() };
+        failed.filter(|_| is_new)
     }
 }
 
@@ -94,8 +105,13 @@ mod tests {
         let watched = Watched::new([one.as_path(), two.as_path()]);
         let reads = Cell::new(0);
         let look = || {
-            watched.if_changed(|| reads.set(reads.get() + 1));
-            watched.if_changed(|| reads.set(reads.get() + 1));
+            for _ in 0..2 {
+                let read = || {
+                    reads.set(reads.get() + 1);
+                    Ok::<(), ()>(())
+                };
+                assert_eq!(watched.if_changed(read), None);
+            }
             reads.replace(0)
         };
         assert_eq!(look(), 0);
@@ -105,6 +121,10 @@ mod tests {
         assert_eq!(look(), 1);
         fs::remove_file(&one).unwrap();
         assert_eq!(look(), 1, "a file that goes");
+        fs::write(&one, "4444").unwrap();
+        assert_eq!(watched.if_changed(|| Err("a fault")), Some("a fault"));
+        assert_eq!(watched.if_changed(|| Err("a fault")), None, "it is told once");
+        assert_eq!(look(), 1, "and the state is read as soon as it can be");
     }
 
     #[test]
@@ -120,7 +140,11 @@ mod tests {
         symlink("b", &staged).unwrap();
         fs::rename(&staged, &link).unwrap();
         let mut was_read = false;
-        watched.if_changed(|| was_read = true);
+        let read = || {
+            was_read = true;
+            Ok::<(), ()>(())
+        };
+        assert_eq!(watched.if_changed(read), None);
         assert!(was_read);
     }
 }

@@ -214,22 +214,25 @@ fn anonymous(values: &ServeValues) -> Result<Vec<Scope>> {
 
 /// Returns what callers on other machines may do without a key. More than asking models needs consent.
 fn open_to_network(values: &ServeValues) -> Result<OpenToNetwork> {
-    let is_elsewhere = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
-    let grpc =
-        matches!(values.grpc.value, GrpcListen::At(address) | GrpcListen::IfFree(address) if is_elsewhere(address));
-    if values.keys.value.is_some() || !(grpc || is_elsewhere(values.http.value)) {
+    let is_elsewhere = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    let grpc = match values.grpc.value {
+        GrpcListen::At(address) | GrpcListen::IfFree(address) => Some(address),
+        GrpcListen::Same | GrpcListen::Off => None,
+    };
+    let asked = [Some(values.http.value), grpc].into_iter().flatten().find(is_elsewhere);
+    let managed = values.torchserve_management.value.filter(is_elsewhere);
+    let Some(address) = asked.or(managed).filter(|_| values.keys.value.is_none()) else {
         return Ok(OpenToNetwork::default());
-    }
+    };
     let open = OpenToNetwork {
-        predictions: true,
-        feedback: values.feedback.value == Callers::All,
+        predictions: asked.is_some(),
+        feedback: asked.is_some() && values.feedback.value == Callers::All,
         admin: values.admin.value == Callers::All,
     };
     let setting = [(open.admin, &values.admin), (open.feedback, &values.feedback)].into_iter().find(|(open, _)| *open);
     if let Some((_, setting)) = setting
         && !values.insecure.value
     {
-        let address = values.http.value;
         return Err(setting.refuse(format!(
             "lets everybody who reaches {address} in; give --keys FILE (`weir keys new` makes one), or --insecure if \
              something else keeps strangers away"
@@ -372,6 +375,12 @@ mod tests {
         assert!(open(feedback.clone()).unwrap_err().to_string().contains("feedback"));
         let consented = ServeOptions { insecure: Some(true), ..feedback.clone() };
         assert_eq!(open(consented).unwrap(), OpenToNetwork { feedback: true, ..predictions });
+        let management = ServeOptions {
+            torchserve_management: Some("0.0.0.0:3".parse().unwrap()),
+            admin: Some(Callers::All),
+            ..ServeOptions::default()
+        };
+        assert!(open(management).unwrap_err().to_string().contains("0.0.0.0:3"));
         let keyed = ServeOptions { keys: Some("keys.toml".into()), admin: Some(Callers::All), ..feedback };
         assert_eq!(open(keyed).unwrap(), OpenToNetwork::default());
     }

@@ -1,11 +1,13 @@
 //! Explanations: the same version asked again about masked inputs, behind everybody's requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
+use tokio::sync::Semaphore;
 
 use super::context::{Caller, RequestContext};
 use super::predictor::Predictor;
@@ -22,6 +24,10 @@ use crate::transform::vision::heat_map;
 const CHUNK: usize = 32;
 /// The elements of a raw tensor that are units of their own.
 const MOST_UNITS: usize = 64;
+/// The units whose Shapley values are found: the equations grow with their square.
+const MOST_SHAPLEY_UNITS: usize = 512;
+/// The shares of all masks of a method together: some 16 MB.
+const MOST_SHARES: usize = 1 << 22;
 /// The cells of a picture's grid, in each direction; of Shapley values, which need an answer for many coalitions, fewer.
 const CELLS: usize = 14;
 const SHAPLEY_CELLS: usize = 7;
@@ -175,6 +181,7 @@ impl Predictor {
         let context = RequestContext { caller: Caller::Explanation, priority: 9, receipt: None, ..context.clone() };
         let (shape, sample) = decoded(&servable, input, wanted.polarity).await?;
         let (kind, units) = units_of(&servable, &shape, sample.len(), wanted);
+        check_size(&units, wanted)?;
         let (baseline, hidden) = baseline_of(&servable, &kind, &sample, wanted.baseline)?;
         let mut question = Question {
             predictor: self,
@@ -203,9 +210,11 @@ impl Question<'_> {
         let ends = self.answers(&[self.units.mask(true), self.units.mask(false)]).await?;
         let (value, baseline_value) = (ends[0], ends[1]);
         let mut rng = ChaCha8Rng::seed_from_u64(wanted.seed);
-        let plan = Plan::new(wanted.method, &self.units, wanted.samples, &mut rng);
+        let (method, samples, units) = (wanted.method, wanted.samples, self.units.clone());
+        let (plan, mut rng) = blocking(move || (Plan::new(method, &units, samples, &mut rng), rng)).await?;
         let answers = self.answers(plan.masks()).await?;
-        let mut evaluations = ends.len() + answers.len();
+        // One more answered which class there is to explain.
+        let mut evaluations = 1 + ends.len() + answers.len();
         let credit = move || plan.attributions(&answers, value, baseline_value);
         let attributions = blocking(credit).await?;
         let mut score = None;
@@ -237,26 +246,30 @@ impl Question<'_> {
         let most = self.servable.model.largest_request().unwrap_or(limit);
         let chunks = masks.chunks(limit.min(most).max(1));
         // Named, since the compiler does not see by itself that these may move between threads.
-        let chunks: Vec<BoxFuture<'_, Result<Vec<f64>>>> =
-            chunks.map(|masks| self.answer(masks.to_vec()).boxed()).collect();
+        let chunks: Vec<BoxFuture<'_, Result<Vec<f64>>>> = chunks.map(|masks| self.answer(masks).boxed()).collect();
         let chunks = futures_util::stream::iter(chunks).buffered(self.servable.compute_threads().max(1));
         Ok(chunks.try_collect::<Vec<_>>().await?.concat())
     }
 
-    async fn answer(&self, masks: Vec<Mask>) -> Result<Vec<f64>> {
+    async fn answer(&self, masks: &[Mask]) -> Result<Vec<f64>> {
+        // A small model may answer on this thread without ever waiting: others have their turn, and the time counts.
+        tokio::task::yield_now().await;
+        if let Some(deadline) = self.context.deadline.filter(|deadline| Instant::now() >= deadline.at) {
+            return Err(deadline.exceeded());
+        }
         let predictions = self.predictions(masks).await?;
         predictions.iter().map(|prediction| value_of(prediction, self.class)).collect()
     }
 
-    async fn predictions(&self, masks: Vec<Mask>) -> Result<Vec<Prediction>> {
+    async fn predictions(&self, masks: &[Mask]) -> Result<Vec<Prediction>> {
         let count = masks.len();
-        let (sample, baseline, units) = (self.sample.clone(), self.baseline.clone(), self.units.clone());
-        let masked = move || {
-            let mut elements = Vec::with_capacity(count * sample.len());
-            masks.iter().for_each(|mask| units.append(&sample, &baseline, mask, &mut elements));
-            elements
+        let elements = if count * self.sample.len() > LONG {
+            let (sample, baseline, units) = (self.sample.clone(), self.baseline.clone(), self.units.clone());
+            let masks = masks.to_vec();
+            blocking(move || masked(&units, &sample, &baseline, &masks)).await?
+        } else {
+            masked(&self.units, &self.sample, &self.baseline, masks)
         };
-        let elements = if count * self.sample.len() > LONG { blocking(masked).await? } else { masked() };
         let mut shape = self.shape.clone();
         if self.servable.batching() == Batching::Any {
             shape[0] = count;
@@ -268,7 +281,7 @@ impl Question<'_> {
 
     /// Returns the class to explain; `None` of a model of numbers.
     async fn choose(&self, wanted: Option<&str>) -> Result<Option<Explained>> {
-        let answered = self.predictions(vec![self.units.mask(true)]).await?;
+        let answered = self.predictions(&[self.units.mask(true)]).await?;
         let classes = match answered.first() {
             Some(Prediction::Classified { classification, .. }) => &classification.top_k,
             Some(Prediction::Labelled { top_k, .. }) => top_k,
@@ -292,11 +305,28 @@ impl Question<'_> {
     }
 }
 
+/// Returns the elements of a sample behind each of the masks, one after the other.
+fn masked(units: &Units, sample: &[f32], baseline: &[f32], masks: &[Mask]) -> Vec<f32> {
+    let mut elements = Vec::with_capacity(masks.len() * sample.len());
+    masks.iter().for_each(|mask| units.append(sample, baseline, mask, &mut elements));
+    elements
+}
+
 /// The elements whose masking takes about a millisecond.
 const LONG: usize = 1 << 18;
 
-/// Does long work on a thread that may block.
+/// One place for each core: pictures that are decoded take memory, and others need the threads that may block.
+static PLACES: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+
+/// Does long work on a thread that may block, when there is a place.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let place = PLACES.acquire().await.map_err(|closed| Error::internal("explanations have ended", closed))?;
+    let work = move || {
+        let done = work();
+        drop(place);
+        done
+    };
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|panicked| Error::internal("an explanation broke off", panicked))
 }
@@ -319,6 +349,24 @@ async fn decoded(servable: &Arc<Servable>, input: Input, polarity: PolarityChoic
             servable.name
         ))),
     }
+}
+
+/// Refuses an explanation that would take much memory or time beside the runs of the model.
+fn check_size(units: &Units, wanted: &Explaining) -> Result<()> {
+    let (units, samples) = (units.len(), wanted.samples);
+    if wanted.method == Method::Shap && units > MOST_SHAPLEY_UNITS {
+        return Err(Error::InvalidInput(format!(
+            "Shapley values are found for at most {MOST_SHAPLEY_UNITS} parts, and this input has {units}; take fewer cells, \
+             or the method occlusion"
+        )));
+    }
+    let masks = if wanted.method == Method::Occlusion { units } else { samples };
+    if masks.saturating_mul(units) > MOST_SHARES {
+        return Err(Error::InvalidInput(format!(
+            "{masks} masks of {units} parts are too many: at most {MOST_SHARES} in all; take fewer cells or samples"
+        )));
+    }
+    Ok(())
 }
 
 fn units_of(servable: &Servable, shape: &[usize], elements: usize, wanted: &Explaining) -> (UnitKind, Units) {

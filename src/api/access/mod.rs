@@ -99,11 +99,13 @@ impl Access {
         let Rule { scope: Some(scope), model } = rule() else { return Ok(None) };
         let principal = link.and_then(|link| link.principal.as_deref());
         let key = match &self.keys {
-            Some(ring) => self.known(shown(ring, principal, headers)?, principal, scope, model)?,
-            None => None,
+            Some(ring) => shown(ring, principal, headers).and_then(|key| self.known(key, principal, scope, model)),
+            None => Ok(None),
         };
-        self.limits.take(key.as_deref(), client)?;
-        Ok(key)
+        // Whoever is refused takes from the bucket of the address.
+        let known = key.as_ref().ok().and_then(|key| key.as_deref());
+        self.limits.take(known, client)?;
+        key
     }
 
     /// Returns the key of a request, if it is good for a scope and a model; `None` if there is none, and needs to be none.

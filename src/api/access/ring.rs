@@ -42,16 +42,16 @@ impl KeyRing {
     /// Reads the file again if it is another one now. One that cannot be read leaves the keys as they are: a
     /// slip in an editor must not lock everybody out.
     pub fn look(&self) {
-        self.watched.if_changed(|| match Keys::read(&self.path) {
-            Ok(keys) => {
-                tracing::info!(keys = keys.len(), "the file of keys was read again");
-                self.keys.store(Arc::new(keys));
-            }
-            Err(error) => {
-                self.failures.inc();
-                tracing::error!(%error, "the file of keys cannot be used; the keys stay as they were");
-            }
-        });
+        let read = || {
+            let keys = Keys::read(&self.path)?;
+            tracing::info!(keys = keys.len(), "the file of keys was read again");
+            self.keys.store(Arc::new(keys));
+            Ok::<(), Error>(())
+        };
+        if let Some(error) = self.watched.if_changed(read) {
+            self.failures.inc();
+            tracing::error!(%error, "the file of keys cannot be used; the keys stay as they were");
+        }
     }
 
     /// Returns true if this is the secret of a key that is in the file as it was last read.

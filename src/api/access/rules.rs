@@ -72,7 +72,7 @@ impl<'a> Rule<'a> {
                 let (name, verb) = path.rsplit_once(':').unwrap_or((path, ""));
                 let name = name.split('/').nth(3).unwrap_or_default();
                 let model = if name.is_empty() { Model::None } else { Model::Named(name) };
-                Self::of(asked(reads, verb, &["predict", "classify", "regress"]), model)
+                Self::of(asked(reads, verb, &["predict", "classify", "regress", "explain"]), model)
             }
             _ => Self::of(asked(reads, "", &[]), Model::None),
         }
@@ -155,6 +155,8 @@ mod tests {
             ("POST", "/v2/logging", Some(Scope::Admin), Model::None),
             ("POST", "/v1/models/m:predict", Some(Scope::Predict), Named("m")),
             ("POST", "/v1/models/m/versions/1:classify", Some(Scope::Predict), Named("m")),
+            ("POST", "/v1/models/m:explain", Some(Scope::Predict), Named("m")),
+            ("POST", "/explanations/m", Some(Scope::Predict), Named("m")),
             ("GET", "/v1/models/m/metadata", Some(Scope::Read), Named("m")),
             ("POST", "/v1/models/m", Some(Scope::Admin), Named("m")),
             ("GET", "/", open, Model::None),

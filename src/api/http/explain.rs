@@ -19,7 +19,7 @@ use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
 use crate::ids::{ModelRef, VersionSpec, shortened};
-use crate::serving::{Explaining, Explanation, Input, Protocol, RequestContext, Servable};
+use crate::serving::{Explaining, Explanation, Input, Part, Protocol, RequestContext, Servable};
 
 /// The most samples that a request of another protocol may bring.
 const MOST_SAMPLES: usize = 16;
@@ -125,13 +125,13 @@ pub(super) async fn explain_each(
     servable: &Arc<Servable>,
     input: Input,
 ) -> Result<Vec<Value>> {
-    let samples = input.apart(servable);
-    if samples.len() > MOST_SAMPLES {
-        let got = format!("{} samples", samples.len());
+    let count = input.samples(servable.runner(Part::Model)?);
+    if count > MOST_SAMPLES {
+        let got = format!("{count} samples");
         return Err(Error::TooLarge { what: "the batch to explain", limit: MOST_SAMPLES as u64, got });
     }
-    let mut answers = Vec::with_capacity(samples.len());
-    for sample in samples {
+    let mut answers = Vec::with_capacity(count);
+    for sample in input.apart(servable) {
         let start = Instant::now();
         let usual = Explaining::default();
         let explanation = state.predictor().explain(context, servable.clone(), sample, &usual).await?;

@@ -9,7 +9,7 @@ use crate::stats::attribution::{Method, Score};
 use crate::transform::PolarityChoice;
 
 const MOST_SAMPLES: usize = 10_000;
-const MOST_CELLS: usize = 64;
+const MOST_CELLS: usize = 32;
 
 /// The query of `/explain`.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -33,7 +33,7 @@ pub(super) struct ExplainQuery {
     #[param(minimum = 10, maximum = 10000, default = 500)]
     samples: Option<usize>,
     /// The rows and columns of the grid over a picture: 14, of `shap` 7, unless stated, and no more than pixels.
-    #[param(minimum = 1, maximum = 64)]
+    #[param(minimum = 1, maximum = 32)]
     cells: Option<usize>,
     /// The seed of what is drawn.
     #[param(default = 0)]
@@ -152,7 +152,7 @@ pub(super) struct ExplainAnswer<'a> {
     /// Of `shap`: how far the sum of all credits is from `value - baseline_value`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) completeness_error: Option<f64>,
-    /// The runs of the model that it took.
+    /// The answers of the model that it took.
     pub(super) evaluations: usize,
     /// What the explanation is worth.
     #[serde(skip_serializing_if = "Option::is_none")]

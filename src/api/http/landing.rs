@@ -9,6 +9,7 @@ use super::console;
 use crate::api::access::Rule;
 use crate::api::error::ApiError;
 use crate::api::exchange::Arrival;
+use crate::api::peer::Link;
 use crate::api::state::ApiState;
 use crate::error::Error;
 use crate::repository::{ClassificationQuality, Manifest, Quality, ReconstructionQuality, RegressionQuality};
@@ -32,8 +33,8 @@ const PLAIN_POLICY: &str =
 /// the page without the models.
 pub(super) async fn page(State(state): State<ApiState>, request: Request) -> std::result::Result<Response, ApiError> {
     let (headers, peer) = (request.headers(), Arrival::of(request.extensions()).peer);
-    // The holder of a certificate is shown the models by the console, whose requests carry it.
-    let admitted = state.access().admit(|| Rule::http(&Method::GET, "/models", false), headers, peer, None);
+    let link = request.extensions().get::<Link>();
+    let admitted = state.access().admit(|| Rule::http(&Method::GET, "/models", false), headers, peer, link);
     let has_console = state.settings().console;
     let (policy, head) = if has_console {
         (console::POLICY, console::head())

@@ -64,6 +64,10 @@ impl HttpApi {
             Ok(key) => {
                 shown.clone_from(&key);
                 request.extensions_mut().insert(exchange.arrival(client, key));
+                // The front page asks once more, for what it shows.
+                if let Some(link) = link.as_ref().filter(|link| link.principal.is_some()) {
+                    request.extensions_mut().insert(link.clone());
+                }
                 contain(router.oneshot(request)).await
             }
             Err(error) => Some(Ok(ApiError(error).into_response())),

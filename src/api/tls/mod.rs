@@ -96,16 +96,16 @@ impl Tls {
 
     /// Reads the files again if one is another one now. Files that do not fit each other leave everything as it is.
     pub fn look(&self) {
-        self.watched.if_changed(|| match Configs::load(&self.source, self.clients.as_ref()) {
-            Ok(configs) => {
-                configs.announce(&self.metrics, Timestamp::now());
-                self.current.store(Arc::new(configs));
-            }
-            Err(error) => {
-                self.metrics.reload_failures.inc();
-                tracing::error!(%error, "the files of TLS cannot be used; the certificate stays as it was");
-            }
-        });
+        let read = || {
+            let configs = Configs::load(&self.source, self.clients.as_ref())?;
+            configs.announce(&self.metrics, Timestamp::now());
+            self.current.store(Arc::new(configs));
+            Ok::<(), Error>(())
+        };
+        if let Some(error) = self.watched.if_changed(read) {
+            self.metrics.reload_failures.inc();
+            tracing::error!(%error, "the files of TLS cannot be used; the certificate stays as it was");
+        }
     }
 
     /// Looks at the files again and again until `closed` turns true.

@@ -343,18 +343,16 @@ impl Runner {
         Ok(Executed { inputs, outputs, queue, infer, cached: false })
     }
 
-    /// Looks into the response cache, if there is one.
+    /// Looks into the response cache, if there is one. It is for clients: what else the server asks would only fill it.
     pub(super) fn recall(&self, inputs: &[Tensor], counted: bool) -> Recalled {
-        let Some(cache) = &self.cache else { return Recalled::Unknown(None) };
+        let Some(cache) = self.cache.as_ref().filter(|_| counted) else { return Recalled::Unknown(None) };
         if self.graph.refuted().is_some() {
             self.forgotten.call_once(|| cache.clear());
         }
         let start = Instant::now();
         let key = ResponseCache::key(inputs);
         let found = cache.get(&key);
-        if counted {
-            self.graph.statistics.looked_up(found.is_some(), start.elapsed());
-        }
+        self.graph.statistics.looked_up(found.is_some(), start.elapsed());
         found.map_or(Recalled::Unknown(Some(key)), Recalled::Known)
     }
 

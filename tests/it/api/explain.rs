@@ -47,7 +47,7 @@ async fn an_explanation_is_repeatable_and_of_the_class_that_is_asked_for() {
     let first = explain(&app, "method=rise&samples=50&seed=3&score=false", 0).await.json();
     let again = explain(&app, "method=rise&samples=50&seed=3&score=false", 0).await.json();
     assert_eq!(first["attributions"], again["attributions"]);
-    assert!(first.get("score").is_none() && first["evaluations"] == 52, "{first}");
+    assert!(first.get("score").is_none() && first["evaluations"] == 53, "{first}");
     let other = explain(&app, "method=rise&samples=50&seed=4&score=false", 0).await.json();
     assert_ne!(first["attributions"], other["attributions"]);
     let three = explain(&app, "class=3&score=false", 0).await.json();
@@ -99,10 +99,17 @@ async fn what_cannot_be_explained_is_said() {
     for (query, words) in [
         ("method=magic", "unknown variant"),
         ("samples=9", "\"samples\" must be from 10 to 10000, got 9"),
-        ("cells=65", "\"cells\" must be from 1 to 64"),
+        ("cells=33", "\"cells\" must be from 1 to 32"),
         ("depth=1", "unknown field"),
     ] {
         let problem = explain(&app, query, 0).await.assert_problem(400);
+        assert!(problem.contains(words), "{query}: {problem}");
+    }
+    for (query, words) in [
+        ("cells=28", "at most 512 parts, and this input has 784"),
+        ("method=rise&cells=28&samples=10000", "10000 masks of 784 parts are too many"),
+    ] {
+        let problem = explain(&app, query, 0).await.assert_problem(422);
         assert!(problem.contains(words), "{query}: {problem}");
     }
     assert!(explain(&app, "class=cat", 0).await.assert_problem(422).contains("has no class \"cat\""));

@@ -55,7 +55,7 @@ function headersWith(more) {
 async function send(path, { method = "GET", headers = {}, body, signal } = {}) {
   let response;
   try {
-    response = await fetch(path, { method, headers: headersWith(headers), body, signal, credentials: "omit", cache: "no-store" });
+    response = await fetch(path, { method, headers: headersWith(headers), body, signal, credentials: "same-origin", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, "The server does not answer.", "");
