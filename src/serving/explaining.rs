@@ -1,7 +1,7 @@
 //! Explanations: the same version asked again about masked inputs, behind everybody's requests.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -9,7 +9,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Semaphore;
 
-use super::context::{Caller, RequestContext};
+use super::context::{Caller, Deadline, RequestContext};
 use super::predictor::Predictor;
 use super::servable::{Input, Options, Part, Prediction, Servable};
 use crate::error::{Error, Result};
@@ -22,6 +22,8 @@ use crate::transform::vision::heat_map;
 
 /// The most masked samples in one run.
 const CHUNK: usize = 32;
+/// The time that an explanation may take in all, unless its caller has less.
+const LIMIT: Duration = Duration::from_secs(60);
 /// The elements of a raw tensor that are units of their own.
 const MOST_UNITS: usize = 64;
 /// The units whose Shapley values are found: the equations grow with their square.
@@ -178,7 +180,17 @@ impl Predictor {
         input: Input,
         wanted: &Explaining,
     ) -> Result<Explanation> {
-        let context = RequestContext { caller: Caller::Explanation, priority: 9, receipt: None, ..context.clone() };
+        let limit = Deadline { at: Instant::now() + LIMIT, limit: LIMIT };
+        let deadline = limit.or_earlier(context.deadline);
+        let _turn =
+            tokio::time::timeout_at(deadline.at.into(), TURNS.acquire()).await.map_err(|_| deadline.exceeded())?;
+        let context = RequestContext {
+            caller: Caller::Explanation,
+            priority: 9,
+            receipt: None,
+            deadline: Some(deadline),
+            ..context.clone()
+        };
         let (shape, sample) = decoded(&servable, input, wanted.polarity).await?;
         let (kind, units) = units_of(&servable, &shape, sample.len(), wanted);
         check_size(&units, wanted)?;
@@ -207,7 +219,13 @@ impl Question<'_> {
         kind: UnitKind,
         baseline: Baseline,
     ) -> Result<Explanation> {
-        let ends = self.answers(&[self.units.mask(true), self.units.mask(false)]).await?;
+        let ends =
+            self.answers(&[self.units.mask(true), self.units.mask(false)]).await.map_err(|error| match error {
+                Error::InvalidInput(problem) if baseline == Baseline::Missing => Error::InvalidInput(format!(
+                    "{problem}; the baseline is NaN, a missing value: take the baseline zero"
+                )),
+                error => error,
+            })?;
         let (value, baseline_value) = (ends[0], ends[1]);
         let mut rng = ChaCha8Rng::seed_from_u64(wanted.seed);
         let (method, samples, units) = (wanted.method, wanted.samples, self.units.clone());
@@ -315,9 +333,15 @@ fn masked(units: &Units, sample: &[f32], baseline: &[f32], masks: &[Mask]) -> Ve
 /// The elements whose masking takes about a millisecond.
 const LONG: usize = 1 << 18;
 
+/// One explanation for each core at a time: their masks take memory. More wait, until their time is over.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
+
 /// One place for each core: pictures that are decoded take memory, and others need the threads that may block.
-static PLACES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// Does long work on a thread that may block, when there is a place.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

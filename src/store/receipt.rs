@@ -134,6 +134,10 @@ impl ReceiptKeys {
 /// Reads keys, one on each line.
 fn read(path: &Path) -> Result<Vec<Vec<u8>>> {
     let bad = |problem: String| Error::Config { setting: "receipt-key-file".into(), problem };
+    // Opening a pipe would wait for somebody who writes.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(bad("expected a plain file".into()));
+    }
     let text = fs::read_to_string(path).map_err(|error| bad(format!("{}: {error}", path.display())))?;
     let keys: Vec<Vec<u8>> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| line.as_bytes().to_vec()).collect();

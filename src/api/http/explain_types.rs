@@ -166,7 +166,8 @@ pub(super) struct ExplainAnswer<'a> {
 pub(super) struct ExplanationScore {
     /// False if the explanation is no better than chance: do not trust it.
     better_than_random: bool,
-    /// The share of random orders whose answer falls more slowly as parts are hidden; 0.9 and more is better than random.
+    /// The share of random orders whose answer falls no faster as parts are hidden, and more slowly in at least one; 0.9
+    /// and more is better than random.
     beats: f64,
     /// The mean answer as parts are hidden, the most important first; lower is better.
     deletion: f64,

@@ -95,10 +95,11 @@ fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static
 
 fn contents(setting: &str, path: &Path) -> Result<Vec<u8>> {
     let unreadable = |error: std::io::Error| refuse(setting, format!("the file cannot be read: {error}"));
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    // Asked before it is opened: opening a pipe waits for somebody who writes.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(refuse(setting, "expected a plain file".into()));
     }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
