@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::outlets::{Outlets, Senders, outlets};
 use crate::api::{self, ApiParts, ApiState, HttpApi, KeyRing, Port, Shutdown, Tls, Watch, Wire};
-use crate::config::{EngineChoice, GrpcListen, OpenToNetwork, ServeConfig};
+use crate::config::{EngineChoice, GrpcListen, OpenToNetwork, ServeConfig, cores};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -331,9 +331,7 @@ fn load_settings(
 
 /// Returns the number of threads that run models: compute threads, the runtime's workers (one a core) and load threads.
 fn threads(config: &ServeConfig) -> usize {
-    config.serving.threads
-        + std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        + config.lifecycle.load_threads.max(config.lifecycle.start_threads)
+    config.serving.threads + cores() + config.lifecycle.load_threads.max(config.lifecycle.start_threads)
 }
 
 /// Puts together what is looked at for alarms and events.

@@ -14,13 +14,14 @@
 //! `per_second = 50` and `burst = 100` limit its requests, in place of the limit that the server has for everybody.
 //! `certificate = "URI:spiffe://example.org/shop"` names the holder of a client certificate, who then needs no secret.
 
+mod edit;
+mod rate;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,6 +29,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+pub use self::edit::{Table, with_key, without_key};
+pub use self::rate::Rate;
 use crate::error::{Error, Result};
 use crate::ids::{hexadecimal, quote};
 
@@ -95,48 +98,6 @@ pub fn permits(scopes: &[Scope], wanted: Scope) -> bool {
     scopes.contains(&wanted)
         || scopes.contains(&Scope::Admin)
         || (wanted == Scope::Read && scopes.contains(&Scope::Predict))
-}
-
-/// A limit of the requests of one caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rate {
-    /// The time in which one more request is free.
-    period: Duration,
-    burst: NonZeroU32,
-}
-
-impl Rate {
-    /// The greatest number of requests in a second.
-    pub const MAX_PER_SECOND: f64 = 1e6;
-
-    /// Returns a limit of `per_second` requests, of which `burst` may come at once; without a number, those of a
-    /// second. Returns `None` unless `per_second` is from 0.001 to [`Rate::MAX_PER_SECOND`] `burst` is above 0,
-    /// and a bucket fills within 500 years.
-    pub fn new(per_second: f64, burst: Option<u32>) -> Option<Self> {
-        if !(1e-3..=Self::MAX_PER_SECOND).contains(&per_second) {
-            return None;
-        }
-        let burst = NonZeroU32::new(burst.unwrap_or(per_second.ceil() as u32))?;
-        let period = Duration::from_secs_f64(1.0 / per_second);
-        // The time in which a bucket fills is counted in 64 bits.
-        let fills = period.as_nanos().checked_mul(u128::from(burst.get()))?;
-        (fills <= u128::from(u64::MAX)).then_some(Self { period, burst })
-    }
-
-    /// Returns the number of requests in a second.
-    pub fn per_second(self) -> f64 {
-        1.0 / self.period.as_secs_f64()
-    }
-
-    /// Returns the time in which one more request is free.
-    pub fn period(self) -> Duration {
-        self.period
-    }
-
-    /// Returns the number of requests that may come at once.
-    pub fn burst(self) -> NonZeroU32 {
-        self.burst
-    }
 }
 
 /// A key, without its secret.
@@ -379,73 +340,6 @@ impl Secret {
 impl Default for Secret {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A key as the file has it: one `[[key]]` table.
-#[derive(Debug, Serialize)]
-pub struct Table<'a> {
-    /// The name.
-    pub name: &'a str,
-    /// The digest in hexadecimal.
-    pub sha256: &'a str,
-    /// The scopes.
-    pub scopes: &'a [Scope],
-    /// The models, if it is for some only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub models: Option<&'a [String]>,
-    /// The moment from which it is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires: Option<toml::value::Datetime>,
-    /// The requests that it may send in a second, if it has a limit of its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub per_second: Option<f64>,
-    /// The requests that it may send at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub burst: Option<u32>,
-}
-
-/// Returns the text of a file with one more key. What was there stays as it was written, comments too.
-///
-/// # Errors
-/// [`Error::Config`] when the result would not be a file of keys.
-pub fn with_key(text: &str, key: &Table<'_>) -> Result<String> {
-    let table = toml::to_string(key).map_err(|error| refuse(error.to_string()))?;
-    let gap = if text.is_empty() || text.ends_with("\n\n") { "" } else { "\n" };
-    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    let joined = format!("{text}{end}{gap}{HEADER}\n{table}");
-    parse(&joined)?;
-    Ok(joined)
-}
-
-const HEADER: &str = "[[key]]";
-
-/// Returns the text of a file without the key of this name. The other keys stay as they were written.
-///
-/// # Errors
-/// [`Error::Config`] when there is no such key, or its lines cannot be told from others.
-pub fn without_key(text: &str, name: &str) -> Result<String> {
-    let before = parse(text)?;
-    if !before.iter().any(|key| key.name == name) {
-        let names: Vec<String> = before.iter().map(|key| quote(&key.name)).collect();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        return Err(refuse(format!("no key is called {}; there are: {names}", quote(name))));
-    }
-    let mut blocks = vec![String::new()];
-    for line in text.split_inclusive('\n') {
-        if line.trim_start().starts_with(HEADER) {
-            blocks.push(String::new());
-        }
-        if let Some(block) = blocks.last_mut() {
-            block.push_str(line);
-        }
-    }
-    let is_it = |block: &String| parse(block).is_ok_and(|keys| keys.iter().any(|key| key.name == name));
-    let kept: String = blocks.iter().filter(|block| !is_it(block)).map(String::as_str).collect();
-    let expected = before.iter().filter(|key| key.name != name);
-    match parse(&kept) {
-        Ok(after) if after.iter().eq(expected) => Ok(kept),
-        _ => Err(refuse(format!("the lines of {} cannot be told from others; remove them by hand", quote(name)))),
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::LazyLock;
 
 use tokio::sync::Semaphore;
 
+use crate::config::cores;
 use crate::error::{Error, Result};
 
 /// Parsing or writing more than this takes about a millisecond, which other connections would notice.
 pub(super) const LONG_BYTES: usize = 128 * 1024;
 
 /// One place for each core. More work waits, so that parsing cannot take all memory and time from answering.
-static PLACES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
 
 /// Does work on so many bytes: here if they are few, else on a thread that may block.
 ///

@@ -13,7 +13,7 @@ mod tls;
 pub use endpoint::Endpoint;
 pub use grpc::GrpcListen;
 pub use lifecycle::{Callers, Control, LifecycleConfig, LoadModel, VersionPolicy};
-pub use options::ServeOptions;
+pub use options::{ServeOptions, cores};
 pub use otel::{OtelVariables, Sampler, TraceSettings};
 pub use serve::ServeConfig;
 pub use tls::{CertificateSource, ClientAuth, ClientCertificates, TlsSettings};
@@ -26,7 +26,7 @@ use serde::Deserialize;
 
 use crate::keys::{Rate, Scope};
 
-/// What callers on other machines may do without a key.
+/// The rights of callers on other machines that have no key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenToNetwork {
     /// Ask models, and read what models there are.
@@ -141,7 +141,7 @@ pub struct HttpConfig {
     pub anonymous: Vec<Scope>,
     /// The address to listen on.
     pub listen: std::net::SocketAddr,
-    /// What callers on other machines may do without a key.
+    /// The rights of callers on other machines that have no key.
     pub open: OpenToNetwork,
     /// The limit of each caller's requests; `None` for none.
     pub rate: Option<Rate>,

@@ -95,7 +95,7 @@ settings! {
     rate_per_second: f64, "WEIR_RATE_PER_SECOND", "N", default "0" => 0.0;
     /// Requests that each caller may send at once
     rate_burst: u32, "WEIR_RATE_BURST", "N", unset "those of a second";
-    /// Networks of proxies, as 10.0.0.0/8: of their connections the client is the last address in X-Forwarded-For that
+    /// Networks of proxies, as 10.0.0.0/8 or 10.0.0.1/32: of their connections the client is the last address in X-Forwarded-For that
     /// is no such proxy's
     #[arg(value_delimiter = ',')]
     trusted_proxies: Vec<IpNet>, "WEIR_TRUSTED_PROXIES", "CIDR", otherwise "none" => Vec::new();
@@ -258,7 +258,8 @@ settings! {
     slow_request_seconds: f64, "WEIR_SLOW_REQUEST_SECONDS", "S", default "1" => 1.0;
 }
 
-pub(super) fn cores() -> usize {
+/// Returns the number of cores that this process may use.
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

@@ -1,5 +1,7 @@
 //! Explanations: the same version asked again about masked inputs, behind everybody's requests.
 
+mod parts;
+
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -7,37 +9,38 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
+use self::parts::{baseline_of, mixed, units_of};
 use super::context::{Caller, Deadline, RequestContext};
 use super::predictor::Predictor;
 use super::servable::{Input, Options, Part, Prediction, Servable};
+use crate::config::cores;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::signature::{Batching, Colour, ImageTransform, Layout};
+use crate::signature::Batching;
 use crate::stats::attribution::{Mask, Method, Plan, Score, Trial, Units};
 use crate::tensor::Tensor;
-use crate::transform::PolarityChoice;
 use crate::transform::vision::heat_map;
+use crate::transform::{PolarityChoice, ScoredClass};
 
 /// The most masked samples in one run.
 const CHUNK: usize = 32;
 /// The time that an explanation may take in all, unless its caller has less.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The elements of a raw tensor that are units of their own.
-const MOST_UNITS: usize = 64;
 /// The units whose Shapley values are found: the equations grow with their square.
 const MOST_SHAPLEY_UNITS: usize = 512;
 /// The shares of all masks of a method together: some 16 MB.
 const MOST_SHARES: usize = 1 << 22;
-/// The cells of a picture's grid, in each direction; of Shapley values, which need an answer for many coalitions, fewer.
-const CELLS: usize = 14;
-const SHAPLEY_CELLS: usize = 7;
 
 /// The values that stand for what is hidden.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ExplanationBaseline)]
 pub enum Baseline {
-    /// What fits the input: of a drawing its background, of a picture the mean of each channel, of a row a missing value
+    /// One that fits the input: of a drawing its background, of a picture the mean of each channel, of a row a missing value
     /// if the version was trained here, else zero.
     Auto,
     /// Zero.
@@ -53,7 +56,7 @@ pub enum Baseline {
 pub struct Explaining {
     /// The method.
     pub method: Method,
-    /// What stands for the hidden parts.
+    /// The values that stand for hidden parts.
     pub baseline: Baseline,
     /// The class to explain, by label or index; `None` for the most probable one.
     pub class: Option<String>,
@@ -84,7 +87,7 @@ impl Default for Explaining {
     }
 }
 
-/// What the units of an explanation are.
+/// The kind of the units of an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitKind {
     /// Cells of a picture, by row.
@@ -102,15 +105,17 @@ pub enum UnitKind {
 pub struct Explanation {
     /// The version that answered.
     pub servable: Arc<Servable>,
+    /// The method.
+    pub method: Method,
     /// The class that is explained, of a classifier.
     pub class: Option<Explained>,
-    /// What is explained: the confidence of the class, the number, or the score.
+    /// The explained figure: the confidence of the class, the number, or the score.
     pub value: f64,
     /// The same for the baseline.
     pub baseline_value: f64,
     /// The baseline that was taken.
     pub baseline: Baseline,
-    /// What the units are.
+    /// The kind of the units.
     pub kind: UnitKind,
     /// The units.
     pub units: Units,
@@ -118,7 +123,7 @@ pub struct Explanation {
     pub attributions: Vec<f64>,
     /// The answers that were asked for.
     pub evaluations: usize,
-    /// What the explanation is worth, if it was tried.
+    /// The worth of the explanation, if it was tried.
     pub score: Option<Score>,
     /// The sample as the model saw it.
     pub sample: Vec<f32>,
@@ -134,13 +139,7 @@ impl Explanation {
             return Err(Error::UnsupportedMedia("only the explanation of a picture can be drawn; ask for JSON".into()));
         };
         let (height, width) = (transform.height() as usize, transform.width() as usize);
-        let channels = self.sample.len() / (height * width).max(1);
-        let is_mixed = matches!(transform, ImageTransform::Picture(picture) if picture.layout == Layout::Nhwc);
-        let place = |pixel: usize, channel: usize| {
-            if is_mixed { pixel * channels + channel } else { channel * height * width + pixel }
-        };
-        let mixed = (0..height * width).flat_map(|pixel| (0..channels).map(move |channel| (pixel, channel)));
-        let pixels: Vec<f32> = mixed.map(|(pixel, channel)| self.sample[place(pixel, channel)]).collect();
+        let pixels = mixed(transform, &self.sample);
         heat_map(&pixels, [height, width], &self.attributions, [*rows, *columns]).png()
     }
 }
@@ -245,6 +244,7 @@ impl Question<'_> {
         let Self { servable, units, sample, .. } = self;
         Ok(Explanation {
             servable,
+            method,
             class,
             value,
             baseline_value,
@@ -339,10 +339,6 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
 /// One place for each core: pictures that are decoded take memory, and others need the threads that may block.
 static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Does long work on a thread that may block, when there is a place.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let place = PLACES.acquire().await.map_err(|closed| Error::internal("explanations have ended", closed))?;
@@ -393,88 +389,9 @@ fn check_size(units: &Units, wanted: &Explaining) -> Result<()> {
     Ok(())
 }
 
-fn units_of(servable: &Servable, shape: &[usize], elements: usize, wanted: &Explaining) -> (UnitKind, Units) {
-    let columns = servable.columns();
-    if let Some(transform) = servable.image_transform() {
-        let cells = wanted.cells.unwrap_or(if wanted.method == Method::Shap { SHAPLEY_CELLS } else { CELLS });
-        let (height, width) = (transform.height() as usize, transform.width() as usize);
-        let channels = channels(transform);
-        let is_mixed = matches!(transform, ImageTransform::Picture(picture) if picture.layout == Layout::Nhwc);
-        let pixel = |element| if is_mixed { element / channels } else { element % (height * width) };
-        return (UnitKind::Cells, Units::cells(elements, [height, width], [cells; 2], pixel));
-    }
-    if columns.len() == elements {
-        let names = columns.iter().map(|column| column.name.clone()).collect();
-        return (UnitKind::Columns(names), Units::line(elements, elements));
-    }
-    match (servable.sequences(), shape) {
-        (Some(_), [_, steps, ..]) => (UnitKind::Steps, Units::line(elements, (*steps).min(4 * MOST_UNITS))),
-        _ => (UnitKind::Elements, Units::line(elements, elements.min(MOST_UNITS))),
-    }
-}
-
-fn channels(transform: &ImageTransform) -> usize {
-    match transform {
-        ImageTransform::Drawing(_) => 1,
-        ImageTransform::Picture(picture) if picture.colour == Colour::Grey => 1,
-        ImageTransform::Picture(_) => 3,
-    }
-}
-
-/// Returns the baseline that is taken, and its elements.
-fn baseline_of(servable: &Servable, kind: &UnitKind, sample: &[f32], wanted: Baseline) -> Result<(Baseline, Vec<f32>)> {
-    let is_drawing = matches!(servable.image_transform(), Some(ImageTransform::Drawing(_)));
-    let chosen = match (wanted, kind) {
-        (Baseline::Auto, UnitKind::Cells) if is_drawing => Baseline::Zero,
-        (Baseline::Auto, UnitKind::Cells | UnitKind::Steps) => Baseline::Mean,
-        (Baseline::Auto, UnitKind::Columns(_)) if servable.manifest.is_some() => Baseline::Missing,
-        (Baseline::Auto, _) => Baseline::Zero,
-        (Baseline::Mean, UnitKind::Columns(_) | UnitKind::Elements) => {
-            return Err(Error::InvalidInput(
-                "the baseline \"mean\" is for pictures and sequences; take \"zero\"".into(),
-            ));
-        }
-        (stated, _) => stated,
-    };
-    let elements = match chosen {
-        Baseline::Auto | Baseline::Zero => vec![0.0; sample.len()],
-        Baseline::Missing => vec![f32::NAN; sample.len()],
-        Baseline::Mean => means(servable, sample),
-    };
-    Ok((chosen, elements))
-}
-
-/// Returns for each element the mean of its channel or feature.
-fn means(servable: &Servable, sample: &[f32]) -> Vec<f32> {
-    let (groups, is_mixed) = match servable.image_transform() {
-        Some(ImageTransform::Picture(picture)) => {
-            (channels(&ImageTransform::Picture(picture.clone())), picture.layout == Layout::Nhwc)
-        }
-        Some(ImageTransform::Drawing(_)) => (1, true),
-        // The features of a step stand side by side.
-        None => (servable.sample_dims().next().map_or(1, features), true),
-    };
-    let groups = groups.max(1);
-    let group = |element: usize| if is_mixed { element % groups } else { element * groups / sample.len() };
-    let (mut sums, mut counts) = (vec![0.0; groups], vec![0.0; groups]);
-    for (element, value) in sample.iter().enumerate().filter(|(_, value)| value.is_finite()) {
-        sums[group(element)] += f64::from(*value);
-        counts[group(element)] += 1.0;
-    }
-    (0..sample.len()).map(|element| (sums[group(element)] / f64::max(counts[group(element)], 1.0)) as f32).collect()
-}
-
-/// Returns the features of each step of a sequence of this shape.
-fn features(dims: &[crate::signature::Dim]) -> usize {
-    match dims {
-        [_, crate::signature::Dim::Fixed(features)] => *features,
-        _ => 1,
-    }
-}
-
 /// Returns what is explained of an answer.
 fn value_of(prediction: &Prediction, class: Option<usize>) -> Result<f64> {
-    let confidence = |classes: &[crate::transform::ScoredClass]| {
+    let confidence = |classes: &[ScoredClass]| {
         let found = classes.iter().find(|scored| Some(scored.class) == class);
         found.map_or(0.0, |scored| f64::from(scored.confidence))
     };

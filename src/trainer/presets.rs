@@ -23,7 +23,7 @@ pub struct Preset {
     pub architecture: fn(&Sizes) -> Architecture,
     /// The kind of network.
     pub family: Family,
-    /// What it is made to learn from.
+    /// The data that it is made to learn from.
     pub learns: Learns,
     /// Passes over the training data.
     pub epochs: usize,
@@ -61,7 +61,7 @@ impl Sizes {
     }
 }
 
-/// What a preset is made to learn from: the way in which pictures and texts are read unless a setting says another.
+/// The data that a preset is made to learn from: the way in which pictures and texts are read unless a setting says another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learns {
     /// Any data, as they are.

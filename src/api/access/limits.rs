@@ -154,6 +154,18 @@ mod tests {
         (Limiter::with_clock(Rate::new(per_second, burst).unwrap(), clock.clone()), clock)
     }
 
+    fn key(digest: u8, rate: Option<Rate>) -> Key {
+        Key {
+            name: "k".into(),
+            sha256: Some([digest; 32]),
+            certificate: None,
+            scopes: vec![],
+            models: None,
+            expires: None,
+            rate,
+        }
+    }
+
     fn peer(address: &str) -> Option<Peer> {
         Some(Peer::new((address.parse::<IpAddr>().unwrap(), 1).into()))
     }
@@ -180,15 +192,6 @@ mod tests {
 
     #[test]
     fn keys_have_limits_of_their_own_and_those_without_share_that_of_everybody() {
-        let key = |digest, rate| Key {
-            name: "k".into(),
-            sha256: Some([digest; 32]),
-            certificate: None,
-            scopes: vec![],
-            models: None,
-            expires: None,
-            rate,
-        };
         let own = Rate::new(0.001, Some(3));
         let none = Limits::new(None);
         assert!(!none.is_for_everybody());
@@ -216,18 +219,9 @@ mod tests {
         limits.take(None, peer("2001:db8::1")).unwrap();
         limits.take(None, peer("2001:db8::2")).unwrap_err();
         limits.take(None, peer("2001:db8:0:1::1")).unwrap();
-        let key = |digest| Key {
-            name: "k".into(),
-            sha256: Some([digest; 32]),
-            certificate: None,
-            scopes: vec![],
-            models: None,
-            expires: None,
-            rate: None,
-        };
         for digest in [1, 2] {
-            limits.take(Some(&key(digest)), peer("2001:db8::1")).unwrap();
-            limits.take(Some(&key(digest)), peer("2001:db8:9::1")).unwrap_err();
+            limits.take(Some(&key(digest, None)), peer("2001:db8::1")).unwrap();
+            limits.take(Some(&key(digest, None)), peer("2001:db8:9::1")).unwrap_err();
         }
     }
 

@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
-use super::explain_types::{ExplainAnswer, ExplainQuery, MethodName};
+use super::explain_types::{ExplainAnswer, ExplainQuery};
 use super::predict_input::{Question, read_question, wants_png};
 use super::predict_types::{Binary, PredictBody, PredictFailure, PredictForm, PredictHeaders, PredictQuery};
 use crate::api::context::request_context;
@@ -94,7 +94,7 @@ async fn explain(state: &ApiState, target: &ModelRef, query: QueryResult, mut re
     let Query(query) = query.map_err(|rejection| {
         Error::Malformed(format!("the query cannot be read: {}", shortened(&rejection.body_text())))
     })?;
-    let (method, wanted) = (query.method(), query.checked()?);
+    let wanted = query.checked()?;
     let is_drawn = wants_png(request.headers());
     // It is the explanation that is drawn, and not the answer.
     request.headers_mut().remove(header::ACCEPT);
@@ -108,7 +108,7 @@ async fn explain(state: &ApiState, target: &ModelRef, query: QueryResult, mut re
         ("image/png", off_reactor(usize::MAX, move || explanation.picture()).await?)
     } else {
         let total_ms = start.elapsed().as_secs_f64() * 1e3;
-        ("application/json", written(context.request_id.as_str(), &explanation, method, total_ms)?)
+        ("application/json", written(context.request_id.as_str(), &explanation, total_ms)?)
     };
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
@@ -136,7 +136,7 @@ pub(super) async fn explain_each(
         let usual = Explaining::default();
         let explanation = state.predictor().explain(context, servable.clone(), sample, &usual).await?;
         let total_ms = start.elapsed().as_secs_f64() * 1e3;
-        let answer = ExplainAnswer::new(context.request_id.as_str(), MethodName::Shap, &explanation, total_ms);
+        let answer = ExplainAnswer::new(context.request_id.as_str(), &explanation, total_ms);
         answers.push(serde_json::to_value(&answer).map_err(unwritten)?);
     }
     Ok(answers)
@@ -146,7 +146,7 @@ fn unwritten(error: serde_json::Error) -> Error {
     Error::internal("the answer could not be written", error)
 }
 
-fn written(request_id: &str, explanation: &Explanation, method: MethodName, total_ms: f64) -> Result<Vec<u8>> {
-    let answer = ExplainAnswer::new(request_id, method, explanation, total_ms);
+fn written(request_id: &str, explanation: &Explanation, total_ms: f64) -> Result<Vec<u8>> {
+    let answer = ExplainAnswer::new(request_id, explanation, total_ms);
     serde_json::to_vec(&answer).map_err(unwritten)
 }

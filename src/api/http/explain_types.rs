@@ -21,11 +21,11 @@ pub(super) struct ExplainQuery {
     /// Shapley values, which add up to the difference between the answer and that for the baseline; exact up to 11
     /// parts. The last is the default, and the surest of the three.
     #[param(inline)]
-    method: Option<MethodName>,
-    /// What stands for hidden parts. `auto` is zero for drawings, the mean of each channel for pictures and of each
+    method: Option<Method>,
+    /// The values that stand for hidden parts. `auto` is zero for drawings, the mean of each channel for pictures and of each
     /// feature for sequences, a missing value for the rows of versions that were trained here, else zero.
     #[param(inline)]
-    baseline: Option<BaselineName>,
+    baseline: Option<Baseline>,
     /// The class to explain, by label or index; without it the most probable one.
     #[param(example = "7")]
     class: Option<String>,
@@ -46,42 +46,7 @@ pub(super) struct ExplainQuery {
     polarity: Option<PolarityChoice>,
 }
 
-/// A method, as the query names it.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum MethodName {
-    Occlusion,
-    Rise,
-    Shap,
-}
-
-/// A baseline, as the query names it.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum BaselineName {
-    Auto,
-    Zero,
-    Mean,
-    Missing,
-}
-
-impl From<Baseline> for BaselineName {
-    fn from(baseline: Baseline) -> Self {
-        match baseline {
-            Baseline::Auto => Self::Auto,
-            Baseline::Zero => Self::Zero,
-            Baseline::Mean => Self::Mean,
-            Baseline::Missing => Self::Missing,
-        }
-    }
-}
-
 impl ExplainQuery {
-    /// Returns the method as the answer names it.
-    pub(super) fn method(&self) -> MethodName {
-        self.method.unwrap_or(MethodName::Shap)
-    }
-
     /// Returns the choices.
     ///
     /// # Errors
@@ -95,17 +60,8 @@ impl ExplainQuery {
         };
         let usual = Explaining::default();
         Ok(Explaining {
-            method: match self.method() {
-                MethodName::Occlusion => Method::Occlusion,
-                MethodName::Rise => Method::Rise,
-                MethodName::Shap => Method::Shap,
-            },
-            baseline: match self.baseline.unwrap_or(BaselineName::Auto) {
-                BaselineName::Auto => Baseline::Auto,
-                BaselineName::Zero => Baseline::Zero,
-                BaselineName::Mean => Baseline::Mean,
-                BaselineName::Missing => Baseline::Missing,
-            },
+            method: self.method.unwrap_or(usual.method),
+            baseline: self.baseline.unwrap_or(usual.baseline),
             samples: within("samples", self.samples, 10, MOST_SAMPLES)?.unwrap_or(usual.samples),
             cells: within("cells", self.cells, 1, MOST_CELLS)?,
             class: self.class,
@@ -126,16 +82,16 @@ pub(super) struct ExplainAnswer<'a> {
     /// Its version.
     pub(super) version: u64,
     /// The method.
-    pub(super) method: MethodName,
-    /// What stood for hidden parts.
-    pub(super) baseline: BaselineName,
+    pub(super) method: Method,
+    /// The values that stood for hidden parts.
+    pub(super) baseline: Baseline,
     /// The class that is explained, of a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) class: Option<usize>,
     /// Its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<&'a str>,
-    /// What is explained: the confidence of the class, the number, or the score of an autoencoder.
+    /// The explained figure: the confidence of the class, the number, or the score of an autoencoder.
     pub(super) value: f64,
     /// The same for the baseline.
     pub(super) baseline_value: f64,
@@ -154,14 +110,14 @@ pub(super) struct ExplainAnswer<'a> {
     pub(super) completeness_error: Option<f64>,
     /// The answers of the model that it took.
     pub(super) evaluations: usize,
-    /// What the explanation is worth.
+    /// The worth of the explanation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) score: Option<ExplanationScore>,
     /// The whole time in milliseconds.
     pub(super) total_ms: f64,
 }
 
-/// What an explanation is worth: its order of parts against ten random orders.
+/// The worth of an explanation: its order of parts against ten random orders.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ExplanationScore {
     /// False if the explanation is no better than chance: do not trust it.
@@ -188,7 +144,7 @@ impl From<Score> for ExplanationScore {
 }
 
 impl<'a> ExplainAnswer<'a> {
-    pub(super) fn new(request_id: &'a str, method: MethodName, explanation: &'a Explanation, total_ms: f64) -> Self {
+    pub(super) fn new(request_id: &'a str, explanation: &'a Explanation, total_ms: f64) -> Self {
         let Explanation { value, baseline_value, attributions, evaluations, .. } = explanation;
         let (unit, names) = match &explanation.kind {
             UnitKind::Cells => ("cells", None),
@@ -197,13 +153,13 @@ impl<'a> ExplainAnswer<'a> {
             UnitKind::Elements => ("elements", None),
         };
         let difference = value - baseline_value;
-        let is_additive = matches!(method, MethodName::Shap);
+        let is_additive = explanation.method == Method::Shap;
         Self {
             request_id,
             model: explanation.servable.name.as_str(),
             version: explanation.servable.version.0,
-            method,
-            baseline: explanation.baseline.into(),
+            method: explanation.method,
+            baseline: explanation.baseline,
             class: explanation.class.as_ref().map(|class| class.index),
             label: explanation.class.as_ref().map(|class| class.label.as_str()),
             value: *value,

@@ -29,7 +29,7 @@ const PLAIN_POLICY: &str =
 /// Answers the page: the console where it is on, and what is loaded for a browser that runs no script.
 ///
 /// # Errors
-/// What [`Access::admit`](crate::api::access::Access::admit) says of a caller. With the console, one who may not read gets
+/// Those of [`Access::admit`](crate::api::access::Access::admit) for a caller. With the console, one who may not read gets
 /// the page without the models.
 pub(super) async fn page(State(state): State<ApiState>, request: Request) -> std::result::Result<Response, ApiError> {
     let (headers, peer) = (request.headers(), Arrival::of(request.extensions()).peer);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{InconsistentKeys, RootCertStore};
+use rustls::{CertificateError, InconsistentKeys, RootCertStore};
 use sha2::{Digest as _, Sha256};
 
 use super::certificate::{Validity, validity};
@@ -79,6 +79,10 @@ pub(super) fn unfit(error: rustls::Error) -> Error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             refuse(KEY, "this is the key of another certificate; expected that of the first one in tls-cert".into())
         }
+        rustls::Error::InvalidCertificate(CertificateError::Other(_)) => refuse(
+            CERTIFICATE,
+            "the certificate is of a kind that TLS here does not take; expected X.509 of version 3".into(),
+        ),
         rustls::Error::InvalidCertificate(reason) => refuse(CERTIFICATE, format!("the certificate: {reason}")),
         other => refuse(KEY, other.to_string()),
     }

@@ -116,7 +116,7 @@ impl Tls {
     /// Shakes hands with a client.
     ///
     /// # Errors
-    /// What the client did wrong; it has been told.
+    /// The fault of the client, which has been told.
     pub(super) async fn accept(&self, stream: TcpStream, offer: Offer) -> std::io::Result<Secured> {
         let config = self.current.load().of(offer).clone();
         let stream = Box::new(TlsAcceptor::from(config).accept(stream).await?);

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::config::cores;
 use crate::engine::EngineKind;
 use crate::repository::sha256_hex;
 use crate::serving::execution::BatchCost;
@@ -91,7 +92,7 @@ impl TuningStore {
 fn machine() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown");
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = cores();
     let kind = format!("{model} {cores} {} {}", std::env::consts::ARCH, env!("CARGO_PKG_VERSION"));
     sha256_hex(kind.as_bytes())[..12].to_owned()
 }

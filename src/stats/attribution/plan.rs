@@ -1,12 +1,16 @@
 //! The masks of a method, and what it makes of the answers.
 
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::units::{Mask, Units};
 use super::{rise, shap};
 
 /// The way in which units are credited with an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ExplanationMethod)]
 pub enum Method {
     /// The fall of the answer when a unit is hidden; in a grid the mean over the windows that hide it (Zeiler and Fergus,
     /// 2014).

@@ -112,3 +112,34 @@ async fn a_page_of_this_server_is_known_over_both_versions_of_http() {
         assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{origin}: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_keys_is_limited_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys.toml");
+    std::fs::write(&keys, "").unwrap();
+    let app = TestApp::with(&bundled_models(), |options| {
+        options.keys = Some(keys);
+        options.rate_per_second = Some(0.001);
+        options.rate_burst = Some(2);
+    })
+    .await;
+    let statuses = [401, 401, 429];
+    for status in statuses {
+        assert_eq!(ask(&app, "GET", "/models", None, "").await.0, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_to_other_machines_is_told() {
+    let open = |app: &TestApp, what: &str| app.metric(&format!("weir_open_to_network{{what=\"{what}\"}}"));
+    let here = TestApp::start().await;
+    assert_eq!(["predictions", "feedback", "admin"].map(|what| open(&here, what)), [0.0; 3]);
+    let elsewhere = TestApp::with(&bundled_models(), |options| {
+        options.http = Some("0.0.0.0:8080".parse().unwrap());
+        options.admin = Some(Callers::All);
+        options.insecure = Some(true);
+    })
+    .await;
+    assert_eq!(["predictions", "feedback", "admin"].map(|what| open(&elsewhere, what)), [1.0, 0.0, 1.0]);
+}

@@ -5,7 +5,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 
 use crate::fixtures::{bare_model, constant, node, onnx, png_of_test_image, slow};
-use crate::support::{Answer, TestApp};
+use crate::support::{Answer, TestApp, bundled_models};
 
 async fn explain(app: &TestApp, query: &str, index: usize) -> Answer {
     app.post(&format!("/models/mnist-mlp/explain?{query}"), "image/png", png_of_test_image(index)).await
@@ -138,4 +138,14 @@ async fn kserve_and_torchserve_explain_in_their_places() {
         let answer = app.post(path, "image/png", png_of_test_image(0)).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["attributions"]), (200, &own["attributions"]), "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_keeps_to_its_time_and_fills_no_cache() {
+    let app = TestApp::with(&bundled_models(), |options| options.cache_bytes = Some(1 << 20)).await;
+    let request = Request::post("/models/mnist-mlp/explain?samples=5000").header("x-timeout-ms", "1");
+    let late = app.send(request.body(Body::from(png_of_test_image(0))).unwrap()).await;
+    late.assert_problem(504);
+    assert_eq!(explain(&app, "samples=50&score=false", 0).await.status, 200);
+    assert_eq!(app.metric("weir_cache_bytes{model=\"mnist-mlp\",version=\"1\"}"), 0.0);
 }
