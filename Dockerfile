@@ -77,6 +77,13 @@ RUN texts=licenses/third-party \
  && cp "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" licenses/rust-std.html \
  && gzip -9 licenses/rust-std.html
 
+# The bill of materials: every crate that is linked in, with version, hash and licence, as CycloneDX has it.
+COPY xtask/sbom.rs xtask/
+RUN rustc --edition 2024 -o /sbom xtask/sbom.rs \
+ && cargo tree --locked --target "$(rustc --print host-tuple)" --edges normal,no-proc-macro \
+      --prefix depth --format '|{p}|{l}|{r}' \
+    | /sbom Cargo.lock > licenses/sbom.cdx.json
+
 # The whole file system of the image, so that it is one layer.
 RUN cp -R models licenses /rootfs/ \
  && chmod -R u=rwX,go=rX /rootfs \

@@ -1,5 +1,6 @@
 //! The server, composed: settings in, running server out, everything joined at the end.
 
+mod lasting;
 mod outlets;
 
 use std::net::SocketAddr;
@@ -13,22 +14,25 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::lasting::lasting;
 use self::outlets::{Outlets, Senders, outlets};
 use crate::api::{self, ApiParts, ApiState, HttpApi, KeyRing, Port, Shutdown, Tls, Watch, Wire};
 use crate::config::{EngineChoice, GrpcListen, OpenToNetwork, ServeConfig, cores};
 use crate::engine::{Bounds, Engines, Hints};
 use crate::error::{Error, Result};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ThreadName};
 use crate::monitoring::{
-    AlarmQueue, Alarms, Both, Consumer, DriftReports, DriftWatch, Events, LiveFigures, Log, Monitor, Overseen,
-    PredictionSink, keep_gauges, oversee,
+    AlarmQueue, Alarms, Both, Capture, Consumer, DriftReports, DriftWatch, Events, GuardFindings, Guards, LiveFigures,
+    Log, Monitor, Overseen, PredictionSink, keep_gauges, oversee,
 };
+use crate::repository::TrustFile;
 use crate::serving::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Observer, Pool, Predictor, PredictorSettings, Tuner,
     TuningStore, run_probes,
 };
-use crate::store::{Audit, ReceiptKeys, Store, StoreSettings};
+use crate::store::{Audit, InputLimits, KeptShare, ReceiptKeys, Store, StoreSettings};
 use crate::telemetry::LogControl;
+use crate::trainer::Runs;
 use crate::transform::ImageLimits;
 
 /// A server, built but not yet accepting.
@@ -44,6 +48,7 @@ pub struct App {
     watch: Option<Watch>,
     overseen: Overseen,
     sinks: Senders,
+    guards: Option<Guards>,
     state: ApiState,
     tls: Option<Arc<Tls>>,
     /// Dropped when the server stops, which ends what waits for the other half.
@@ -92,27 +97,26 @@ impl App {
     /// # Errors
     /// As [`App::new`].
     pub fn with_log(config: ServeConfig, log: LogControl) -> Result<Self> {
-        let metrics = Arc::new(Metrics::new()?);
-        let OpenToNetwork { predictions, feedback, admin } = config.http.open;
-        metrics.set_open_to_network(&[("predictions", predictions), ("feedback", feedback), ("admin", admin)])?;
+        let metrics = metrics(&config)?;
         let tls = tls(&config, &metrics)?;
         let serving = &config.serving;
         let pool = Arc::new(Pool::start(serving.threads, serving.hang_after, metrics.pool.clone())?);
         let tuning = TuningStore::new(serving.state.as_ref().map(|state| state.join("tuning")));
         let (stopping, stopped) = bounded(0);
         let candidates = candidates(&config, stopped);
-        let engines = candidates.engines.clone();
-        let start = || Tuner::start(tuning.clone(), pool.clone(), candidates.clone(), serving.max_model_bytes);
+        let (engines, limit) = (candidates.engines.clone(), serving.max_model_bytes);
+        let start = || Tuner::start(tuning.clone(), pool.clone(), candidates.clone(), limit, metrics.clone());
         let tuner = serving.tune.then(start).transpose()?.map(Arc::new);
         let settings = PredictorSettings { timeout: serving.request_timeout, max_samples: serving.max_samples };
         let predictor = Arc::new(Predictor::new(pool.clone(), settings));
         let drift = DriftReports::new(config.monitoring.clone(), &config.lifecycle.state_dir);
         let (mut outlets, sinks) = outlets(&config, &metrics)?;
-        let watch = observe(&config, &metrics, &drift, &mut outlets, &predictor)?;
+        let (watch, guards) = observe(&config, &metrics, &drift, &mut outlets, &predictor)?;
         let load = load_settings(&config, &pool, tuning, candidates, tuner.clone());
         let manager = Arc::new(Manager::new(ManagerParts {
             config: config.lifecycle.clone(),
             storage: serving.models.as_path().into(),
+            trust: trust(&config)?,
             default_model: serving.default_model.clone(),
             load,
             metrics: metrics.clone(),
@@ -131,6 +135,7 @@ impl App {
             events: overseen.events.clone(),
             tracer: outlets.tracer,
             keys: keys(&config, &metrics)?,
+            runs: config.runs.clone().map(Runs::new),
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
         Ok(Self {
@@ -144,6 +149,7 @@ impl App {
             watch,
             overseen,
             sinks,
+            guards,
             state,
             tls,
             stopping,
@@ -194,17 +200,40 @@ impl App {
 
     /// Starts what goes on beside the answering, until `closed` turns true.
     fn background(&self, closed: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-        let replay = |interval| tokio::spawn(run_probes(self.predictor.clone(), interval, closed.clone()));
-        let keep = |watch: &Watch| {
-            let (predictor, store) = (self.predictor.clone(), watch.store.clone());
-            let told = (self.overseen.figures.clone(), self.overseen.events.clone());
-            tokio::spawn(keep_gauges(predictor, store, told, closed.clone()))
+        let (metrics, closed) = (&self.metrics, || closed.clone());
+        let replay = |interval| {
+            let (predictor, closed) = (self.predictor.clone(), closed());
+            lasting(ThreadName::Probes, metrics, move || run_probes(predictor.clone(), interval, closed.clone()))
         };
-        let oversee = tokio::spawn(oversee(self.overseen.clone(), closed.clone()));
+        let keep = |watch: &Watch| {
+            let (predictor, store, closed) = (self.predictor.clone(), watch.store.clone(), closed());
+            let told = (self.overseen.figures.clone(), self.overseen.events.clone());
+            let make = move || keep_gauges(predictor.clone(), store.clone(), told.clone(), closed.clone());
+            lasting(ThreadName::Quality, metrics, make)
+        };
+        let (overseen, until) = (self.overseen.clone(), closed());
+        let oversee = lasting(ThreadName::Alarms, metrics, move || oversee(overseen.clone(), until.clone()));
         let probes = self.config.serving.probe_interval.map(replay);
-        let keys = self.state.keys().map(|keys| tokio::spawn(keys.clone().keep(closed.clone())));
-        let tls = self.tls.clone().map(|tls| tokio::spawn(tls.keep(closed.clone())));
+        let keys = self.state.keys().map(|keys| {
+            let (keys, closed) = (keys.clone(), closed());
+            lasting(ThreadName::Keys, metrics, move || keys.clone().keep(closed.clone()))
+        });
+        let tls = self.tls.clone().map(|tls| {
+            let closed = closed();
+            lasting(ThreadName::Tls, metrics, move || tls.clone().keep(closed.clone()))
+        });
         probes.into_iter().chain(self.watch.as_ref().map(keep)).chain([oversee]).chain(keys).chain(tls).collect()
+    }
+
+    /// Starts the task that asks guards, until `closed` turns true.
+    fn ask_guards(&self, guards: Guards, closed: &watch::Receiver<bool>) -> JoinHandle<()> {
+        // One run at a time holds it.
+        let guards = Arc::new(tokio::sync::Mutex::new(guards));
+        let (predictor, closed) = (self.predictor.clone(), closed.clone());
+        lasting(ThreadName::Guard, &self.metrics, move || {
+            let (guards, predictor, closed) = (guards.clone(), predictor.clone(), closed.clone());
+            async move { guards.lock().await.run(predictor, closed).await }
+        })
     }
 
     /// Accepts and answers until `stop` resolves; then readiness turns false, the grace time passes,
@@ -215,7 +244,8 @@ impl App {
     pub async fn run(mut self, listeners: Listeners, stop: impl Future<Output = StopReason>) -> Result<Shutdown> {
         let (ports, ops) = self.ports(listeners)?;
         let closed = self.state.health().closing();
-        let (tasks, sending) = (self.background(&closed), std::mem::take(&mut self.sinks).start(&closed));
+        let (mut tasks, sending) = (self.background(&closed), std::mem::take(&mut self.sinks).start(&closed));
+        tasks.extend(self.guards.take().map(|guards| self.ask_guards(guards, &closed)));
         let mut servers = JoinSet::new();
         for port in ports {
             let (http, closed) = (self.config.http.clone(), closed.clone());
@@ -224,14 +254,22 @@ impl App {
         let (drained, is_drained) = watch::channel(false);
         let http = self.config.http.clone();
         let ops = ops.map(|port| tokio::spawn(async move { api::serve(port, &http, is_drained).await }));
-        let reason = stop.await;
+        let mut shutdown = Shutdown::Clean;
+        let reason = tokio::select! {
+            reason = stop => reason,
+            _ = servers.join_next() => {
+                // Whoever runs this process starts it again, which a port that is deaf would never make them do.
+                tracing::error!("a port stopped accepting by a fault; the server stops");
+                shutdown = Shutdown::Forced;
+                StopReason::Terminate
+            }
+        };
         drop(std::mem::replace(&mut self.stopping, bounded(0).0));
         self.state.health().drain();
         let grace = if reason == StopReason::Terminate { self.config.http.grace } else { Duration::ZERO };
         tracing::info!(?reason, grace_ms = grace.as_millis() as u64, "stopping");
         tokio::time::sleep(grace).await;
         self.state.health().close();
-        let mut shutdown = Shutdown::Clean;
         while let Some(server) = servers.join_next().await {
             if !matches!(server, Ok(Shutdown::Clean)) {
                 shutdown = Shutdown::Forced;
@@ -258,7 +296,7 @@ impl App {
         let tls = &self.tls;
         let port = |listener, wire, open: &Gauge| {
             let (tls, open) = (tls.clone(), open.clone());
-            Port { listener, wire, tls, max_connections, open }
+            Port { listener, wire, tls, max_connections, is_behind_proxies: true, open }
         };
         let first = match self.config.grpc {
             GrpcListen::Same => Wire::Both(self.http(), self.grpc()?),
@@ -273,6 +311,7 @@ impl App {
         }
         let ops = listeners.ops.map(|listener| Port {
             tls: None,
+            is_behind_proxies: false,
             max_connections: OPS_CONNECTIONS,
             ..port(listener, Wire::Http(HttpApi::operations(self.state.clone())), http)
         });
@@ -363,9 +402,24 @@ fn audit(config: &ServeConfig, watch: Option<&Watch>) -> Audit {
     }
 }
 
+/// Returns metrics that tell what is open to the network.
+fn metrics(config: &ServeConfig) -> Result<Arc<Metrics>> {
+    let metrics = Arc::new(Metrics::new()?);
+    let OpenToNetwork { predictions, feedback, admin } = config.http.open;
+    metrics.set_open_to_network(&[("predictions", predictions), ("feedback", feedback), ("admin", admin)])?;
+    Ok(metrics)
+}
+
+/// Reads the file of the keys that must have signed the versions, if there is one.
+fn trust(config: &ServeConfig) -> Result<Option<TrustFile>> {
+    let trust = config.lifecycle.trust.as_ref();
+    trust.map(|trust| TrustFile::open(&trust.keys, trust.unsigned)).transpose()
+}
+
 /// Reads the keys that callers need, if they do.
 fn keys(config: &ServeConfig, metrics: &Metrics) -> Result<Option<Arc<KeyRing>>> {
-    let open = |path: &PathBuf| KeyRing::open(path, metrics.key_failures.clone()).map(Arc::new);
+    let open =
+        |path: &PathBuf| KeyRing::open(path, metrics.key_failures.clone(), metrics.jwks_failures.clone()).map(Arc::new);
     config.http.keys.as_ref().map(open).transpose()
 }
 
@@ -382,43 +436,53 @@ fn observe(
     drift: &DriftReports,
     outlets: &mut Outlets,
     predictor: &Predictor,
-) -> Result<Option<Watch>> {
+) -> Result<(Option<Watch>, Option<Guards>)> {
+    let (guard_observer, guards, findings) = Guards::new(config.monitoring.drift.guard_samples_per_second as f64);
     let tracer = outlets.tracer.clone().map(|tracer| tracer as Arc<dyn Observer>);
-    let start = || start_watch(config, metrics, drift, outlets.predictions.take());
+    let start = || start_watch(config, metrics, (drift, findings), outlets.predictions.take());
     let watch = config.monitoring.enabled.then(start).transpose()?;
     let recorder = watch.as_ref().map(|watch| watch.monitor.observer());
-    match (recorder, tracer) {
-        (Some(recorder), Some(tracer)) => predictor.observe(Arc::new(Both(recorder, tracer)))?,
-        (Some(one), None) | (None, Some(one)) => predictor.observe(one)?,
-        (None, None) => {}
+    let asks_guards = watch.is_some() && config.monitoring.drift.guard_samples_per_second > 0;
+    let guard_observer = asks_guards.then(|| Arc::new(guard_observer) as Arc<dyn Observer>);
+    let all = [recorder, tracer, guard_observer].into_iter().flatten();
+    if let Some(all) = all.reduce(|one, other| Arc::new(Both(one, other))) {
+        predictor.observe(all)?;
     }
-    Ok(watch)
+    Ok((watch, asks_guards.then_some(guards)))
 }
 
 /// Starts what makes figures of predictions and keeps them.
 fn start_watch(
     config: &ServeConfig,
     metrics: &Metrics,
-    drift: &DriftReports,
+    (drift, guards): (&DriftReports, GuardFindings),
     sink: Option<PredictionSink>,
 ) -> Result<Watch> {
     let monitoring = &config.monitoring;
+    let keep_share = KeptShare::new(monitoring.keep_predictions_share);
     let settings = StoreSettings {
         folder: config.lifecycle.state_dir.clone(),
         database: monitoring.database.clone(),
         keep_predictions: monitoring.keep_predictions,
+        keep_share,
         keep_bytes: monitoring.keep_predictions_bytes,
         keep_feedback: monitoring.keep_feedback,
+        inputs: InputLimits {
+            keep: monitoring.keep_inputs,
+            bytes: monitoring.keep_inputs_bytes,
+            count: monitoring.keep_inputs_count,
+        },
     };
     let store = Arc::new(Store::open(settings, metrics.store.clone())?);
-    let drift = DriftWatch::new(metrics.drift.clone(), drift.clone());
+    let drift = DriftWatch::new(metrics.drift.clone(), drift.clone(), guards);
     let receipts = match &monitoring.receipt_key_file {
         Some(file) => ReceiptKeys::read(file, monitoring.receipts_valid)?,
         None => ReceiptKeys::of_folder(&config.lifecycle.state_dir, monitoring.receipts_valid),
     };
-    let mut consumers: Vec<Box<dyn Consumer>> = vec![Box::new(Log::new(store.clone())), Box::new(drift)];
+    let mut consumers: Vec<Box<dyn Consumer>> = vec![Box::new(Log::new(store.clone(), keep_share)), Box::new(drift)];
     consumers.extend(sink.map(|sink| Box::new(sink) as Box<dyn Consumer>));
-    let monitor = Arc::new(Monitor::start(consumers, Some(receipts.clone()))?);
+    let capture = monitoring.capture.clone().map(|settings| Capture::new(settings, metrics.store.clone()));
+    let monitor = Arc::new(Monitor::start(consumers, Some(receipts.clone()), capture)?);
     Ok(Watch { monitor, store, receipts })
 }
 
@@ -455,4 +519,42 @@ async fn bind_to(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
         setting: setting.into(),
         problem: format!("cannot listen on {listen}: {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServeOptions;
+    use crate::ids::{AliasName, ModelName, Version};
+
+    #[tokio::test]
+    async fn a_fault_of_the_manager_costs_nothing_but_what_was_under_way() {
+        let state = tempfile::TempDir::new().unwrap();
+        let models = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
+        let (name, alias): (ModelName, AliasName) = ("mnist-mlp".parse().unwrap(), "stable".parse().unwrap());
+        std::fs::create_dir_all(state.path().join("models")).unwrap();
+        std::os::unix::fs::symlink(models.join("mnist-mlp"), state.path().join("models/mnist-mlp")).unwrap();
+        let options = ServeOptions {
+            models: Some(state.path().join("models")),
+            state_dir: Some(state.path().join("state")),
+            tune: Some(false),
+            ..ServeOptions::default()
+        };
+        let app = App::new(options.resolve().unwrap()).unwrap();
+        app.manager.start().unwrap();
+        app.manager.refresh().await.unwrap();
+        for fault in 1..=3 {
+            app.manager.fail();
+            app.manager.refresh().await.unwrap();
+            assert_eq!(app.predictor.catalog().servables().count(), 1, "it serves on");
+            assert_eq!(app.manager.unload(name.clone(), None).await.unwrap(), [Version(1)]);
+            assert_eq!(app.manager.load(name.clone(), None).await.unwrap(), [Version(1)]);
+            let text = String::from_utf8(app.metrics.encode().unwrap()).unwrap();
+            assert!(text.contains(&format!("weir_thread_faults_total{{thread=\"manager\"}} {fault}\n")), "{text}");
+        }
+        // A command that comes together with the fault is answered, one way or the other.
+        app.manager.fail();
+        drop(app.manager.rollback(name, alias).await);
+        assert!(app.manager.busy() < Duration::from_secs(60));
+    }
 }

@@ -93,8 +93,13 @@ pub enum Error {
     #[error("{0}")]
     Gone(String),
     /// There is no room on disk for what should be kept.
-    #[error("nothing was kept: {0}")]
-    StorageFull(String),
+    #[error("{}: {cause}", in_words(.kept))]
+    StorageFull {
+        /// The pieces of the request that are kept all the same.
+        kept: u64,
+        /// The reason, and what to do.
+        cause: String,
+    },
     /// The caller must show who they are, and did not.
     #[error("{0}")]
     Unauthenticated(String),
@@ -122,6 +127,11 @@ pub enum Error {
     /// The caller has sent more requests than a caller may.
     #[error("this caller has sent more requests than it may; try again in {retry_after_seconds} s")]
     RateLimited { retry_after_seconds: u32 },
+    /// The caller has as many requests under way as a caller may.
+    #[error(
+        "this caller has {limit} requests under way, which is the most; try again when one of them has been answered"
+    )]
+    TooManyAtOnce { limit: u32, retry_after_seconds: u32 },
     /// The deadline passed before an answer was ready.
     #[error("no answer within {limit_ms} ms")]
     DeadlineExceeded { limit_ms: u64 },
@@ -184,6 +194,19 @@ pub enum Error {
     Interrupted { run: PathBuf, command: &'static str },
 }
 
+/// Says in words how many pieces of a request are kept.
+fn in_words(kept: &u64) -> String {
+    match kept {
+        0 => "nothing was kept".into(),
+        kept => kept_in_words(*kept),
+    }
+}
+
+/// Says in words that so many pieces of a request are kept and the others are not.
+pub fn kept_in_words(kept: u64) -> String {
+    format!("{kept} pieces of this body are kept, and duplicates when they are sent again, and the others are not")
+}
+
 impl Error {
     /// Returns the class of the error.
     pub fn kind(&self) -> Kind {
@@ -198,7 +221,7 @@ impl Error {
             Self::UnsupportedMedia(_) => Kind::UnsupportedMedia,
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::Overloaded { .. } => Kind::Overloaded,
-            Self::RateLimited { .. } => Kind::RateLimited,
+            Self::RateLimited { .. } | Self::TooManyAtOnce { .. } => Kind::RateLimited,
             Self::DeadlineExceeded { .. } => Kind::DeadlineExceeded,
             Self::SlowClient { .. } => Kind::SlowClient,
             Self::NotAvailable { .. } | Self::NoneAvailable { .. } | Self::NotReady { .. } | Self::ShuttingDown => {
@@ -207,7 +230,7 @@ impl Error {
             Self::Cancelled | Self::Interrupted { .. } => Kind::Cancelled,
             Self::GateMissed(_) | Self::Conflict(_) => Kind::Conflict,
             Self::Gone(_) => Kind::Gone,
-            Self::StorageFull(_) => Kind::StorageFull,
+            Self::StorageFull { .. } => Kind::StorageFull,
             Self::Unauthenticated(_) => Kind::Unauthenticated,
             Self::Forbidden(_) => Kind::Forbidden,
             Self::ModelFailed { .. }
@@ -238,9 +261,9 @@ impl Error {
     /// Returns the seconds after which the same request may succeed, where they are known.
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
-            Self::Overloaded { retry_after_seconds, .. } | Self::RateLimited { retry_after_seconds, .. } => {
-                Some(*retry_after_seconds)
-            }
+            Self::Overloaded { retry_after_seconds, .. }
+            | Self::RateLimited { retry_after_seconds, .. }
+            | Self::TooManyAtOnce { retry_after_seconds, .. } => Some(*retry_after_seconds),
             _ => None,
         }
     }

@@ -11,14 +11,21 @@
 //! ```
 //!
 //! `models = ["mnist-*", "prices"]` limits a key to the models with these names; a name may end in `*`.
-//! `per_second = 50` and `burst = 100` limit its requests, in place of the limit that the server has for everybody.
+//! `per_second = 50` and `burst = 100` limit its requests, and `concurrency = 8` those under way at the same time,
+//! in place of the limits that the server has for everybody.
+//! `[[issuer]]` names an issuer of tokens, whose holders need no key here ([`Issuer`]).
 //! `certificate = "URI:spiffe://example.org/shop"` names the holder of a client certificate, who then needs no secret.
 
 mod edit;
+mod issuer;
+mod jwks;
+mod limits;
 mod rate;
+mod token;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -30,7 +37,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use self::edit::{Table, with_key, without_key};
+pub use self::issuer::{Grant, Issuer, Jwks};
+pub use self::jwks::{Algorithm, KeySet, Unverified};
 pub use self::rate::Rate;
+pub use self::token::{Refusal, Token};
+
+use self::issuer::IssuerEntry;
+use self::limits::{check_models, rate_of};
 use crate::error::{Error, Result};
 use crate::ids::{hexadecimal, quote};
 
@@ -101,7 +114,7 @@ pub fn permits(scopes: &[Scope], wanted: Scope) -> bool {
 }
 
 /// A key, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Key {
     /// The name by which people know it.
     pub name: String,
@@ -117,16 +130,41 @@ pub struct Key {
     pub expires: Option<Timestamp>,
     /// The limit of its requests; `None` for that of everybody.
     pub rate: Option<Rate>,
+    /// The most of its requests at the same time; `None` for that of everybody.
+    pub concurrency: Option<NonZeroU32>,
+    /// The scopes that each rule of a token has given, with the models that they are for, if there is a limit to models.
+    /// They are among `scopes` and `models`. None of a key of the file, all of whose scopes are for all of its models.
+    pub rights: Vec<Rights>,
+    /// Set if it is no key of the file, but what a token of an issuer says.
+    pub is_token: bool,
+}
+
+/// Scopes, and the models that they are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// The permitted actions.
+    pub scopes: Vec<Scope>,
+    /// The models, each a name or the beginning of names and `*`.
+    pub models: Vec<String>,
 }
 
 impl Key {
-    /// Returns true if the key is for a model of this name.
-    pub fn is_for(&self, model: &str) -> bool {
-        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+    /// Returns its name as messages have it, with what it is.
+    pub fn called(&self) -> String {
+        format!("the {} {}", if self.is_token { "token" } else { "key" }, quote(&self.name))
+    }
+
+    /// Returns true if the key is for a model of this name. Which models, may depend on the scope that is wanted.
+    pub fn is_for(&self, model: &str, wanted: Scope) -> bool {
+        let matches = |pattern: &String| match pattern.strip_suffix('*') {
             Some(beginning) => model.starts_with(beginning),
             None => model == pattern,
         };
-        self.models.as_ref().is_none_or(|models| models.iter().any(fits))
+        let fits = |models: &Vec<String>| models.iter().any(matches);
+        let by_one = |rights: &Rights| permits(&rights.scopes, wanted) && fits(&rights.models);
+        // The other scopes are about no model.
+        let is_about_models = matches!(wanted, Scope::Predict | Scope::Read) && !self.rights.is_empty();
+        self.models.as_ref().is_none_or(fits) && (!is_about_models || self.rights.iter().any(by_one))
     }
 
     /// Returns what tells the holder of the key from others: the digest of the secret, or else of the certificate's name.
@@ -147,6 +185,7 @@ pub struct Keys {
     by_digest: HashMap<[u8; 32], Arc<Key>>,
     by_principal: HashMap<String, Arc<Key>>,
     count: usize,
+    issuers: Vec<Issuer>,
 }
 
 #[derive(Deserialize)]
@@ -154,6 +193,17 @@ pub struct Keys {
 struct File {
     #[serde(default)]
     key: Vec<Entry>,
+    #[serde(default)]
+    issuer: Vec<IssuerEntry>,
+}
+
+/// The content of a file of keys, in its order.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// The keys.
+    pub keys: Vec<Key>,
+    /// The issuers of tokens.
+    pub issuers: Vec<Issuer>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +217,7 @@ struct Entry {
     expires: Option<toml::value::Datetime>,
     per_second: Option<f64>,
     burst: Option<u32>,
+    concurrency: Option<NonZeroU32>,
 }
 
 impl Keys {
@@ -175,17 +226,24 @@ impl Keys {
     /// # Errors
     /// [`Error::Config`] naming the key at fault.
     pub fn read(path: &Path) -> Result<Self> {
-        let keys: Vec<Arc<Key>> = parse(&text_of(path)?)?.into_iter().map(Arc::new).collect();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let Content { keys, issuers } = parse(&text_of(path)?, folder)?;
+        let keys: Vec<Arc<Key>> = keys.into_iter().map(Arc::new).collect();
         let by_digest = keys.iter().filter_map(|key| Some((key.sha256?, key.clone()))).collect();
         let by_principal = keys.iter().filter_map(|key| Some((key.certificate.clone()?, key.clone()))).collect();
-        Ok(Self { by_digest, by_principal, count: keys.len() })
+        Ok(Self { by_digest, by_principal, count: keys.len(), issuers })
     }
 
     /// Returns the key with this secret.
     ///
     /// It is looked up by its digest: the time that takes says nothing about the secrets of others.
     pub fn find(&self, secret: &[u8]) -> Option<&Arc<Key>> {
-        self.by_digest.get(&<[u8; 32]>::from(Sha256::digest(secret)))
+        self.find_digest(&digest_of_secret(secret))
+    }
+
+    /// Returns the key whose secret has this digest.
+    pub fn find_digest(&self, digest: &[u8; 32]) -> Option<&Arc<Key>> {
+        self.by_digest.get(digest)
     }
 
     /// Returns the key of the holder of a client certificate: `URI:…`, `DNS:…` or `CN:…`.
@@ -198,10 +256,20 @@ impl Keys {
         self.count
     }
 
-    /// Returns true if there are none.
+    /// Returns true if there are none, and no issuer of tokens either.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.count == 0 && self.issuers.is_empty()
     }
+
+    /// Returns the issuers of tokens.
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+}
+
+/// Returns the digest by which a secret, or a token, is known.
+pub fn digest_of_secret(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
 }
 
 /// Returns the text of a file of keys.
@@ -220,11 +288,11 @@ pub fn text_of(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(unreadable)
 }
 
-/// Reads the text of a file of keys, in its order.
+/// Reads the text of a file of keys. The files that it names are looked for in `folder`.
 ///
 /// # Errors
-/// [`Error::Config`] naming the key at fault.
-pub fn parse(text: &str) -> Result<Vec<Key>> {
+/// [`Error::Config`] naming the key or issuer at fault.
+pub fn parse(text: &str, folder: &Path) -> Result<Content> {
     // The parser's longer message quotes the line, which may hold a secret that was pasted there.
     let file: File = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
@@ -246,7 +314,18 @@ pub fn parse(text: &str) -> Result<Vec<Key>> {
             return Err(same(other, "certificate"));
         }
     }
-    Ok(keys)
+    let issuers: Vec<Issuer> = file.issuer.into_iter().map(|issuer| issuer.read(folder)).collect::<Result<_>>()?;
+    let (mut names, mut claimed) = (BTreeMap::new(), BTreeMap::new());
+    for issuer in &issuers {
+        if names.insert(&issuer.name, ()).is_some() {
+            return Err(refuse(format!("two issuers are called {}", quote(&issuer.name))));
+        }
+        if let Some(other) = claimed.insert(&issuer.issuer, &issuer.name) {
+            let (one, two) = (quote(other), quote(&issuer.name));
+            return Err(refuse(format!("{one} and {two} are the same issuer")));
+        }
+    }
+    Ok(Content { keys, issuers })
 }
 
 fn key(entry: Entry) -> Result<Key> {
@@ -268,16 +347,7 @@ fn key(entry: Entry) -> Result<Key> {
     if entry.scopes.is_empty() {
         return Err(wrong("expected at least one scope"));
     }
-    let others = entry.scopes.iter().find(|scope| !matches!(scope, Scope::Predict | Scope::Read));
-    if let (Some(models), Some(other)) = (&entry.models, others) {
-        let models = models.len();
-        return Err(wrong(&format!(
-            "{other} is about the whole server, so it does not go with the {models} names in \"models\"; make a key of its own for it"
-        )));
-    }
-    if entry.models.as_ref().is_some_and(|models| models.is_empty() || models.iter().any(|model| !is_pattern(model))) {
-        return Err(wrong("models: expected names of models, of which the last character may be *"));
-    }
+    check_models(&entry.scopes, entry.models.is_some(), entry.models.as_deref()).map_err(|problem| wrong(&problem))?;
     let moment = |date: toml::value::Datetime| {
         let text = date.to_string();
         text.parse::<Timestamp>().map_err(|_| {
@@ -285,16 +355,10 @@ fn key(entry: Entry) -> Result<Key> {
         })
     };
     let expires = entry.expires.map(moment).transpose()?;
-    let rate = match (entry.per_second, entry.burst) {
-        (None, None) => None,
-        (per_second, burst) => {
-            Some(per_second.and_then(|per_second| Rate::new(per_second, burst)).ok_or_else(|| {
-                let most = Rate::MAX_PER_SECOND;
-                wrong(&format!("expected \"per_second\" from 0.001 to {most}, and \"burst\" above 0 or none"))
-            })?)
-        }
-    };
-    Ok(Key { name: entry.name, sha256, certificate, scopes: entry.scopes, models: entry.models, expires, rate })
+    let rate = rate_of(entry.per_second, entry.burst).map_err(|problem| wrong(&problem))?;
+    let Entry { name, scopes, models, concurrency, .. } = entry;
+    let rights = Vec::new();
+    Ok(Key { name, sha256, certificate, scopes, models, expires, rate, concurrency, rights, is_token: false })
 }
 
 /// Returns the name of a certificate's holder as it is compared: a DNS name in lower case. `None` if it is none.
@@ -302,10 +366,6 @@ pub fn principal_of(text: &str) -> Option<String> {
     let (kind, name) = PRINCIPALS.into_iter().find_map(|kind| Some((kind, text.strip_prefix(kind)?)))?;
     let is_fit = !name.is_empty() && text.chars().count() <= MAX_PRINCIPAL_CHARS && !name.chars().any(char::is_control);
     is_fit.then(|| if kind == "DNS:" { format!("{kind}{}", name.to_ascii_lowercase()) } else { text.to_owned() })
-}
-
-fn is_pattern(model: &str) -> bool {
-    !model.is_empty() && !model.trim_end_matches('*').contains('*') && !model.ends_with("**")
 }
 
 fn digest_of(hex: &str) -> Option<[u8; 32]> {
@@ -349,6 +409,10 @@ mod tests {
 
     fn table(name: &str, secret: &Secret, more: &str) -> String {
         format!("[[key]]\nname = {name:?}\nsha256 = \"{}\"\n{more}\n", secret.sha256)
+    }
+
+    fn parse(text: &str) -> Result<Vec<Key>> {
+        super::parse(text, Path::new("")).map(|content| content.keys)
     }
 
     fn problem(text: &str) -> String {
@@ -400,9 +464,9 @@ mod tests {
         for (model, expected) in
             [("mnist-mlp", true), ("mnist-", true), ("mnist", false), ("prices", true), ("prices2", false), ("", false)]
         {
-            assert_eq!(key.is_for(model), expected, "{model}");
+            assert_eq!(key.is_for(model, Scope::Predict), expected, "{model}");
         }
-        assert!(read("[\"*\"]").unwrap()[0].is_for("any"));
+        assert!(read("[\"*\"]").unwrap()[0].is_for("any", Scope::Read));
         for wrong in ["[]", "[\"a*b\"]", "[\"\"]", "[\"a**\"]"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
@@ -477,6 +541,7 @@ mod tests {
                 expires: None,
                 per_second: None,
                 burst: None,
+                concurrency: None,
             };
             with_key(text, &key)
         };

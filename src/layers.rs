@@ -57,6 +57,25 @@ pub enum LayerSpec {
         #[serde(default = "yes")]
         bias: bool,
     },
+    /// A sequence as one row of maps, a map for each channel: `[steps, channels]` → `[channels, 1, steps]`.
+    Series,
+    /// A convolution along a row of maps, `[channels, 1, steps]`. Weights are `[channels, inputs, 1, kernel]`, initially He
+    /// uniform.
+    Conv1d {
+        /// The number of output channels.
+        channels: usize,
+        /// Steps of the kernel.
+        kernel: usize,
+        /// Steps from one window to the next.
+        #[serde(default = "one")]
+        stride: usize,
+        /// Zeros on each side, fewer than the steps of the kernel.
+        #[serde(default)]
+        padding: usize,
+        /// True if a bias, initially zero, is added to each channel. It has no effect before a batch norm.
+        #[serde(default = "yes")]
+        bias: bool,
+    },
     /// Batch normalisation of each channel (Ioffe and Szegedy 2015): by the batch during training, otherwise by a
     /// running mean and variance. The export folds it into the convolution before it.
     BatchNorm,
@@ -109,18 +128,35 @@ pub enum LayerSpec {
     Rows,
     /// `[steps, inputs]` → `[units]`: the state of an LSTM after the last step (Hochreiter and Schmidhuber 1997).
     /// Weights are initially uniform, the bias of the forget gates 1 (Jozefowicz et al. 2015).
+    ///
+    /// One that is bidirectional, or gives all steps, passes over the steps in front of which every number is 0, as those
+    /// that pad a short sequence are.
     Lstm {
         /// The size of the state.
         units: usize,
+        /// True if a second LSTM reads the sequence from its end (Schuster and Paliwal 1997): `[2·units]`, the states of
+        /// each after its last step.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        bidirectional: bool,
+        /// True if the states after all steps are given, `[steps, units]`, for a further recurrent layer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all_steps: bool,
     },
     /// `[steps, inputs]` → `[units]`: the state of a GRU after the last step (Cho et al. 2014). The reset gate is
-    /// applied after the product.
+    /// applied after the product. Its settings are those of an LSTM.
     Gru {
         /// The size of the state.
         units: usize,
+        /// True if a second GRU reads the sequence from its end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        bidirectional: bool,
+        /// True if the states after all steps are given.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        all_steps: bool,
     },
     /// Encodes a row of a table as numbers for a network: those of the numeric columns in order, then one for each
-    /// column that tells whether its number is missing, then the bent numbers, then moments, then categories.
+    /// column that tells whether its number is missing, then the bent numbers, then moments, then categories, then
+    /// texts, each by a trained table `[tokens, units]`.
     Encode {
         /// The encoding of each column.
         columns: Vec<Encoding>,
@@ -145,11 +181,18 @@ pub enum LayerSpec {
     /// Replaces the tokens of a sequence by the mean of their rows of a trained table, padding left out (Joulin et al.
     /// 2016, "Bag of Tricks for Efficient Text Classification"): `[steps]` → `[units]`. The table is that of an
     /// embedding.
+    ///
+    /// One that is weighted gives the sum of the rows, each times how rare its token is in the training data (Spärck Jones
+    /// 1972), divided by the length of the vector of these weights; so the few words that tell are not drowned by the many
+    /// that do not.
     EmbeddingBag {
         /// The number of tokens; token 0 is padding, token 1 an unknown token.
         tokens: usize,
         /// The size of a row.
         units: usize,
+        /// True if tokens are weighted by their inverse document frequency; false in versions that do not say.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        weighted: bool,
     },
     /// Appends the encoded columns of a table to the output of the layers between: `[n]` → `[n + columns]`. The dense layer
     /// behind it has a linear path beside the deep one (Cheng et al. 2016, "Wide & Deep Learning").
@@ -162,6 +205,27 @@ pub enum LayerSpec {
         /// The standard deviation of the target, above 0.
         deviation: f64,
     },
+}
+
+impl LayerSpec {
+    /// Returns an LSTM that reads forward and gives its last state.
+    pub fn lstm(units: usize) -> Self {
+        Self::Lstm { units, bidirectional: false, all_steps: false }
+    }
+
+    /// Returns a GRU that reads forward and gives its last state.
+    pub fn gru(units: usize) -> Self {
+        Self::Gru { units, bidirectional: false, all_steps: false }
+    }
+
+    /// Returns true if the layer passes over the zeros in front of a sequence.
+    pub fn passes_over_padding(&self) -> bool {
+        matches!(
+            self,
+            Self::Lstm { bidirectional, all_steps, .. } | Self::Gru { bidirectional, all_steps, .. }
+                if *bidirectional || *all_steps
+        )
+    }
 }
 
 fn one() -> usize {

@@ -8,22 +8,26 @@
 // L0: words everything else is made of.
 pub mod error;
 pub mod external;
+mod files;
 pub mod ids;
 pub mod keys;
 pub mod layers;
 pub mod signature;
+pub mod signing;
 mod simd;
 pub mod stats;
 pub mod tensor;
 mod wire;
 
-// L1: settings, metrics, logs.
+// L1: settings, metrics, logs, whom to trust.
 pub mod config;
 pub mod metrics;
 pub mod telemetry;
+pub mod trust;
 
-// L2: engines, transforms, the repository on disk, what the server itself writes, pages and charts.
+// L2: engines, transforms, the repository on disk, what the server itself writes, pages and charts, a client.
 pub mod engine;
+mod outbound;
 pub mod report;
 pub mod repository;
 pub mod store;

@@ -13,6 +13,8 @@ mod resolve;
 mod sequence;
 mod spec;
 mod task;
+mod text;
+mod text_answers;
 mod vision;
 
 use std::fmt;
@@ -21,15 +23,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use answer::{AnswerSpec, Scores, scored_classes};
-pub use columns::{Column, ColumnKind, DateOrder, MOST_WATCHED_COLUMNS};
+pub use columns::{Column, ColumnKind, DateOrder, MOST_WATCHED_COLUMNS, places, row_width};
 pub use facts::{GraphFacts, Step};
 pub use guess::{Guess, Line};
 pub use image::{
     Colour, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit, PictureTransform, Polarity,
 };
-pub use sequence::{FIRST_TOKEN, GRAM_BUCKETS, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
+pub use sequence::{
+    COLUMN_BUCKETS, FIRST_TOKEN, GRAM_BUCKETS, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN,
+};
 pub use spec::{FitName, ImageSpec, Numbers, Preset};
 pub use task::Task;
+pub use text::{TextModelFacts, TextSpec, TextTransform, text_answer};
+pub use text_answers::{Aggregation, ScoreAnswer, SpansAnswer};
 pub use vision::{
     BoxForm, BoxUnit, DetectionAnswer, DetectionLayout, EmbeddingAnswer, MaskForm, MaskInterpolation, PaintedAnswer,
     Pool, ScoreKind, SegmentationAnswer, share,
@@ -242,6 +248,9 @@ pub struct Transform {
     /// The transform from a sequence to the input; absent when the model takes no sequences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceTransform>,
+    /// The transform from a text to the inputs of a transformer; absent when the version has no tokenizer for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextTransform>,
     /// The transform from the output to an answer.
     pub output: OutputTransform,
 }
@@ -249,9 +258,10 @@ pub struct Transform {
 impl Transform {
     /// The same without what may be long: the texts of tokens.
     pub fn without_vocabulary(&self) -> Self {
-        let Self { image, columns, sequence, output } = self;
+        let Self { image, columns, sequence, text, output } = self;
         let sequence = sequence.as_ref().map(SequenceTransform::without_vocabulary);
-        Self { image: image.clone(), columns: columns.clone(), sequence, output: output.clone() }
+        let (image, text) = (image.clone(), text.clone());
+        Self { image, columns: columns.clone(), sequence, text, output: output.clone() }
     }
 }
 
@@ -302,6 +312,10 @@ pub enum OutputTransform {
     Embedding(EmbeddingAnswer),
     /// A picture.
     Image(PaintedAnswer),
+    /// Parts of a text, each with a label.
+    Spans(SpansAnswer),
+    /// A number for a text or a pair of texts.
+    Score(ScoreAnswer),
     /// The first output as it is.
     Raw,
 }

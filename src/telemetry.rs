@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt as lines, reload};
@@ -123,6 +125,7 @@ pub struct LogControl {
     directives: String,
     levels: Mutex<LogLevels>,
     apply: Box<Apply>,
+    dropped: Option<ErrorCounter>,
 }
 
 impl fmt::Debug for LogControl {
@@ -135,12 +138,17 @@ impl LogControl {
     /// Creates a control without a log. It remembers the levels that are set, without effect.
     pub fn detached() -> Self {
         let levels = LogLevels { error: true, warning: true, info: true, verbose: 0 };
-        Self { directives: "info".into(), levels: Mutex::new(levels), apply: Box::new(|_| Ok(())) }
+        Self { directives: "info".into(), levels: Mutex::new(levels), apply: Box::new(|_| Ok(())), dropped: None }
     }
 
     /// Returns the levels that are logged.
     pub fn levels(&self) -> LogLevels {
         *self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the lines that were dropped since the start, because whoever reads the log is too slow.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.as_ref().map_or(0, |lines| lines.dropped_lines() as u64)
     }
 
     /// Changes the levels that are logged.
@@ -166,11 +174,45 @@ pub fn expecting_panics<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Sets up logging to standard error. A panic becomes one log line without its payload.
+/// Keeps panics that are expected from being printed, in commands that write no log.
+pub fn hush_expected_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !PANICS_ARE_EXPECTED.get() {
+            print(panic);
+        }
+    }));
+}
+
+/// Runs work of a library that may panic on what it is given, and returns what a panic said. The caller drops the state that
+/// the work used, so nothing half-changed is seen again.
+///
+/// # Errors
+/// The message of the panic.
+pub fn contain<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    let caught = expecting_panics(|| catch_unwind(AssertUnwindSafe(work)));
+    caught.map_err(|panic| {
+        let said =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        said.unwrap_or_default()
+    })
+}
+
+/// The lines that wait to be written, beyond which lines are dropped: a few megabytes.
+const WAITING_LINES: usize = 8192;
+
+/// The log's writing end. Dropped at the end of the process, it writes what waits, unless nobody reads it.
+#[derive(Debug)]
+pub struct LogEnd {
+    _writer: WorkerGuard,
+}
+
+/// Sets up logging to standard error, by a thread of its own: nobody else waits for a reader. A panic becomes one log
+/// line without its payload.
 ///
 /// # Errors
 /// [`Error::Config`] when the filter is not valid or logging is already set up.
-pub fn init(config: &LogConfig) -> Result<LogControl> {
+pub fn init(config: &LogConfig) -> Result<(LogControl, LogEnd)> {
     let refuse = |problem: String| Error::Config { setting: "log".into(), problem };
     let filter = LogFilter::first(&config.filter).map_err(refuse)?;
     let levels = filter.levels;
@@ -181,8 +223,11 @@ pub fn init(config: &LogConfig) -> Result<LogControl> {
         LogFormat::Json => true,
     };
     let (filter, handle) = reload::Layer::<LogFilter, Registry>::new(filter);
-    // If the reader is gone or its disk is full, log lines are lost, but the service goes on.
-    let layer = lines::layer().log_internal_errors(false).with_writer(std::io::stderr).with_ansi(terminal && !json);
+    // If the reader is gone or slow, or its disk is full, log lines are lost, but the service goes on.
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).thread_name("log").finish(std::io::stderr());
+    let dropped = writer.error_counter();
+    let layer = lines::layer().log_internal_errors(false).with_writer(writer).with_ansi(terminal && !json);
     let installed = if json {
         let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
         Registry::default().with(layer.with_filter(filter)).try_init()
@@ -194,16 +239,18 @@ pub fn init(config: &LogConfig) -> Result<LogControl> {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         if PANICS_ARE_EXPECTED.get() {
-            tracing::debug!(place, thread, "a panic in an engine");
+            tracing::debug!(place, thread, "a panic in a library");
         } else {
             tracing::error!(place, thread, "panic");
         }
     }));
-    Ok(LogControl {
+    let control = LogControl {
         directives: config.filter.clone(),
         levels: Mutex::new(levels),
         apply: Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())),
-    })
+        dropped: Some(dropped),
+    };
+    Ok((control, LogEnd { _writer: guard }))
 }
 
 #[cfg(test)]
@@ -237,6 +284,7 @@ mod tests {
             directives: "info".into(),
             levels: Mutex::new(LogFilter::first("info").unwrap().levels),
             apply: Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())),
+            dropped: None,
         };
         tracing::subscriber::with_default(Registry::default().with(layer), || {
             let logged = || {

@@ -124,7 +124,7 @@ def of_model(family, more=""):
 
 
 VERSION = "{{model}} {{version}}"
-CLIENTS = MODEL + ', outcome!~"probe|explanation"'
+CLIENTS = MODEL + ', outcome!~"probe|explanation|guard"'
 
 SERVICE = dashboard("weir-service", "Weir: service", [
     ("Requests", [
@@ -216,6 +216,19 @@ QUALITY = dashboard("weir-quality", "Weir: quality and drift", [
               high=1),
         Panel("Precision by class", (of_model("weir_model_class_precision"), VERSION + " {{class}}"),
               unit="percentunit", high=1),
+        Panel("Coverage of sets of classes",
+              (of_model("weir_conformal_coverage"), VERSION + " at {{level}}"),
+              (of_model("weir_conformal_coverage_high"), VERSION + " at {{level}} high"),
+              (of_model("weir_conformal_target"), VERSION + " stated {{level}}"), unit="percentunit", high=1,
+              help="Share of sets that hold the right class, by labels."),
+        Panel("Classes in a set", (of_model("weir_conformal_set_size"), VERSION + " at {{level}}"), low=0),
+        Panel("Answers that had better be withheld",
+              (of_model("weir_abstention_ratio"), VERSION + " for an error rate of {{level}}"), unit="percentunit",
+              low=0, high=1),
+        Panel("Accuracy of the other answers",
+              (of_model("weir_answered_accuracy"), VERSION + " for an error rate of {{level}}"),
+              (of_model("weir_answered_accuracy_low"), VERSION + " for {{level}} low"),
+              (of_model("weir_answered_accuracy_high"), VERSION + " for {{level}} high"), unit="percentunit", high=1),
         Panel("Feedback by outcome",
               (f"sum by (outcome) (rate(weir_feedback_total{{{INSTANCE}}}{RATE}))", "{{outcome}}"), stacked=True),
         Panel("Feedback that waits for its prediction", (f"weir_feedback_held{{{INSTANCE}}}", "{{instance}}"), low=0),

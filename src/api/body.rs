@@ -102,6 +102,8 @@ async fn read_as_sent(state: &ApiState, body: Body) -> Result<Buffered> {
     if declared > limit as u64 {
         return Err(too_large(limit, &format!("{declared} bytes")));
     }
+    // What will not fit is not read first.
+    state.buffered().has_room(declared as usize)?;
     let timeout = state.settings().body_timeout;
     let held = state.buffered().open();
     match tokio::time::timeout(timeout, collect(body, limit, held)).await {

@@ -29,6 +29,15 @@ impl ByteBudget {
         Self { limit, held: AtomicUsize::new(0) }
     }
 
+    /// Checks that so many bytes would be had now.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`].
+    pub(super) fn has_room(&self, bytes: usize) -> Result<()> {
+        let is_enough = self.held.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit;
+        if is_enough { Ok(()) } else { Err(is_spent()) }
+    }
+
     /// Holds nothing yet.
     pub(super) fn open(self: &Arc<Self>) -> Held {
         Held { budget: self.clone(), bytes: 0 }
@@ -44,8 +53,7 @@ impl Held {
         let before = self.budget.held.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.budget.limit {
             self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
-            let what = "request bodies fill the memory set aside for them";
-            return Err(Error::Overloaded { what, retry_after_seconds: 1 });
+            return Err(is_spent());
         }
         self.bytes += bytes;
         Ok(())
@@ -55,6 +63,10 @@ impl Held {
     pub(super) fn release(&mut self) {
         self.budget.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
+}
+
+fn is_spent() -> Error {
+    Error::Overloaded { what: "request bodies fill the memory set aside for them", retry_after_seconds: 1 }
 }
 
 impl Drop for Held {
@@ -73,6 +85,7 @@ mod tests {
         let (mut a, mut b) = (budget.open(), budget.open());
         assert!(a.grow(6).is_ok() && b.grow(4).is_ok());
         assert!(matches!(a.grow(1), Err(Error::Overloaded { .. })));
+        assert!(budget.has_room(0).is_ok() && budget.has_room(1).is_err());
         drop(b);
         assert!(a.grow(4).is_ok() && a.grow(1).is_err());
         drop(a);

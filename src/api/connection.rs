@@ -5,11 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -26,10 +28,11 @@ use super::activity::{Activity, Quiet, Watch};
 use super::grpc::Services;
 use super::http::HttpApi;
 use super::peer::{Link, Peer};
+use super::proxy_protocol::read_source;
 use super::stream::Stream;
 use super::tls::{Offer, Secured, Tls};
 use super::transport::Transport;
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, Network};
 
 /// Header lines in one request; more are answered with 431.
 const MAX_HEADERS: usize = 100;
@@ -54,6 +57,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The time for a TLS handshake, unless that for the head of a request is shorter.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time in which a connection that is to end may still begin a request: one that crosses the stop on its way.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The first bytes of every HTTP/2 connection (RFC 9113).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -96,6 +102,8 @@ pub(super) struct Connections {
     wire: Wire,
     tls: Option<Arc<Tls>>,
     builders: Arc<Builders>,
+    /// The proxies that begin each connection with the PROXY protocol.
+    proxies: Arc<[Network]>,
 }
 
 #[derive(Debug)]
@@ -105,12 +113,14 @@ struct Builders {
     quiet: Quiet,
     /// The age at which a connection ends in order.
     age: Option<Duration>,
+    /// A proxy was told of that does not speak the PROXY protocol.
+    has_warned: AtomicBool,
 }
 
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 impl Connections {
-    pub(super) fn new(wire: Wire, tls: Option<Arc<Tls>>, config: &HttpConfig) -> Self {
+    pub(super) fn new(wire: Wire, tls: Option<Arc<Tls>>, config: &HttpConfig, is_behind_proxies: bool) -> Self {
         let quiet = Quiet { head: config.header_timeout, idle: config.idle_timeout };
         let mut http1 = http1::Builder::new();
         // A connection is watched instead.
@@ -124,8 +134,15 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        let builders = Arc::new(Builders { http1, http2, quiet, age: config.max_connection_age });
-        Self { wire, tls, builders }
+        let builders = Arc::new(Builders {
+            http1,
+            http2,
+            quiet,
+            age: config.max_connection_age,
+            has_warned: AtomicBool::new(false),
+        });
+        let proxies = if config.proxy_protocol && is_behind_proxies { config.trusted_proxies.as_slice() } else { &[] };
+        Self { wire, tls, builders, proxies: proxies.into() }
     }
 
     /// Serves one connection until it ends, or until all are to end and its last request is answered.
@@ -134,16 +151,20 @@ impl Connections {
     /// Whatever ends it early.
     pub(super) async fn serve(
         self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         address: SocketAddr,
         watcher: Watcher,
         mut stop: watch::Receiver<bool>,
     ) -> Ended {
+        let peer = tokio::select! {
+            peer = self.peer(&mut stream, address) => peer?,
+            () = silence(&mut stop) => return Ok(()),
+        };
         let (mut stream, link) = match &self.tls {
-            None => (Transport::Plain(stream), Link::plain(Peer::new(address))),
+            None => (Transport::Plain(stream), Link::plain(peer)),
             Some(tls) => match self.secure(tls, stream, &mut stop).await? {
                 Some(Secured { stream, principal }) => {
-                    (Transport::Tls(stream), Link { peer: Peer::new(address), is_secured: true, principal })
+                    (Transport::Tls(stream), Link { peer, is_secured: true, principal })
                 }
                 None => return Ok(()),
             },
@@ -152,7 +173,7 @@ impl Connections {
         let old = self.builders.age.map(|age| accepted + spread(age));
         let opening = tokio::select! {
             opening = tokio::time::timeout(quiet.head, read_opening(&mut stream)) => opening??,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = silence(&mut stop) => return Ok(()),
         };
         let is_http2 = opening.starts_with(PREFACE);
         if !is_http2 && matches!(self.wire, Wire::Grpc(_)) {
@@ -167,7 +188,7 @@ impl Connections {
             (false, Wire::Http(api) | Wire::Both(api, _)) => {
                 let watch = Watch::new(activity.clone(), quiet, accepted);
                 let service = service_fn(move |request| answer_in_turn(&api, link.clone(), &activity, old, request));
-                until_quiet(watcher.watch(self.builders.http1.serve_connection(stream, service)), watch).await?;
+                until_quiet(self.builders.http1.serve_connection(stream, service), watch, watcher, stop).await?;
             }
             (_, Wire::Http(api)) => {
                 let service = service_fn(move |request| over_http2(api.clone(), None, link.clone(), request));
@@ -186,6 +207,26 @@ impl Connections {
         Ok(())
     }
 
+    /// Returns the other end of a connection; of one that a trusted proxy passes on, the client that it names.
+    async fn peer(&self, stream: &mut TcpStream, address: SocketAddr) -> io::Result<Peer> {
+        let peer = Peer::new(address);
+        if !self.proxies.iter().any(|network| network.contains(peer.ip())) {
+            return Ok(peer);
+        }
+        let source = tokio::time::timeout(self.builders.quiet.head, read_source(stream)).await?;
+        let source = source.inspect_err(|error| self.warn_of_proxy(address, error))?;
+        // Without an address it is the proxy's, and all the same none of this machine: nobody knows who has caused it.
+        Ok(Peer::told(source.unwrap_or(address)))
+    }
+
+    /// Tells of the first proxy that does not speak the protocol that is expected of it; a setting is likely wrong.
+    fn warn_of_proxy(&self, proxy: SocketAddr, error: &io::Error) {
+        // Whoever connects and leaves only looks whether the port is open.
+        if error.kind() == io::ErrorKind::InvalidData && !self.builders.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%proxy, %error, "a trusted proxy was not served; later ones are told of at level debug");
+        }
+    }
+
     /// Shakes hands with a client within a time limit. `None` for one that left before, or if all connections are to end.
     async fn secure(
         &self,
@@ -198,20 +239,43 @@ impl Connections {
         let secured = Box::pin(tokio::time::timeout(limit, secure(tls, stream, self.wire.offer())));
         let secured = tokio::select! {
             secured = secured => secured.map_err(io::Error::from).flatten(),
-            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+            () = silence(stop) => return Ok(None),
         };
         secured.inspect_err(|_| tls.count_failure())
     }
 }
 
-/// Runs a connection until it ends or was quiet for too long.
-async fn until_quiet<E>(connection: impl Future<Output = Result<(), E>>, mut watch: Watch) -> Result<(), E> {
+/// Resolves some time after all connections are to end: what was sent before is on its way until then.
+async fn silence(stop: &mut watch::Receiver<bool>) {
+    // A server that is gone ends its connections too.
+    drop(stop.wait_for(|stop| *stop).await);
+    tokio::time::sleep(LAST_WORDS).await;
+}
+
+/// Runs a connection of HTTP/1.1 until it ends or was quiet for too long. When all are to end, its next answer is its last
+/// one; one that is asked nothing more ends a moment later. A shutdown waits for whoever holds a watcher.
+async fn until_quiet<C: GracefulConnection>(
+    connection: C,
+    mut watch: Watch,
+    held: Watcher,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), C::Error> {
     let mut connection = pin!(connection);
-    std::future::poll_fn(|context| match connection.as_mut().poll(context) {
-        Poll::Pending => watch.poll(context).map(Ok),
-        ended => ended,
+    let mut silence = pin!(silence(&mut stop).fuse());
+    let mut is_silent = false;
+    let ended = std::future::poll_fn(|context| {
+        if !is_silent && silence.as_mut().poll(context).is_ready() {
+            is_silent = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        match connection.as_mut().poll(context) {
+            Poll::Pending => watch.poll(context).map(Ok),
+            ended => ended,
+        }
     })
-    .await
+    .await;
+    drop(held);
+    ended
 }
 
 /// Runs a connection of HTTP/2 until it ends. Once it is old, or all are to end, it takes no more calls and finishes those

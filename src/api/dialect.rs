@@ -119,7 +119,8 @@ impl Dialect {
 
 /// Returns true if a request is about what is kept of a prediction: its path is otherwise one of TorchServe's.
 fn names_a_record(method: &Method, path: &str) -> bool {
-    let is_one = path.split('/').skip(2).count() == 1;
+    let mut rest = path.split('/').skip(2);
+    let is_one = rest.next().is_some() && matches!((rest.next(), rest.next()), (None | Some("input"), None));
     is_one && [Method::GET, Method::HEAD, Method::DELETE].contains(method)
 }
 
@@ -151,6 +152,7 @@ mod tests {
     fn the_first_segment_of_a_path_says_its_dialect() {
         for (path, dialect) in [
             ("/predictions/id", Dialect::Weir),
+            ("/predictions/id/input", Dialect::Weir),
             ("/predictions/m/1", Dialect::TorchServe),
             ("/predictions", Dialect::TorchServe),
         ] {

@@ -5,16 +5,30 @@ use std::sync::Arc;
 
 /// The address at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(SocketAddr);
+pub(super) struct Peer {
+    address: SocketAddr,
+    /// A proxy said so.
+    is_told: bool,
+}
 
 impl Peer {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Self(address)
+        Self { address, is_told: false }
+    }
+
+    /// Returns the client whose connection a proxy passes on, by the word of that proxy.
+    pub(super) fn told(address: SocketAddr) -> Self {
+        Self { address, is_told: true }
+    }
+
+    /// Returns true if a proxy named it: such a client is not on this machine, wherever it says it is.
+    pub(super) fn is_told(self) -> bool {
+        self.is_told
     }
 
     /// Returns the address without the port; an IPv4 address mapped into IPv6 is given as IPv4.
     pub(super) fn ip(self) -> IpAddr {
-        self.0.ip().to_canonical()
+        self.address.ip().to_canonical()
     }
 }
 

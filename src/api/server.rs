@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,6 +27,9 @@ use crate::metrics::GaugeGuard;
 
 /// The pause after accepting failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The most connections that are accepted after accepting was to end: as many as the system's backlog may hold.
+const LAST_ACCEPTED: usize = 4096;
 
 /// The outcome of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,27 +51,46 @@ pub struct Port {
     pub tls: Option<Arc<Tls>>,
     /// The most connections at the same time; more wait in the system's backlog.
     pub max_connections: usize,
+    /// Set if trusted proxies may begin connections with the PROXY protocol, as the settings say.
+    pub is_behind_proxies: bool,
     /// The number of open connections.
     pub open: Gauge,
 }
 
-/// Accepts connections until `stop` turns true, then lets those under way finish, at the longest
-/// for the drain time.
+/// Accepts connections until `stop` turns true, and those that the system has let in by then; lets those under way finish,
+/// at the longest for the drain time.
 pub async fn serve(port: Port, config: &HttpConfig, mut stop: watch::Receiver<bool>) -> Shutdown {
-    let Port { listener, wire, tls, max_connections, open } = port;
+    let Port { listener, wire, tls, max_connections, is_behind_proxies, open } = port;
     let permits = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
-    let connections = Connections::new(wire, tls, config);
+    let connections = Connections::new(wire, tls, config, is_behind_proxies);
+    let mut last = None;
     loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+        let accepted = match &mut last {
+            None => tokio::select! {
+                accepted = accept(&listener, &permits) => accepted,
+                _ = stop.wait_for(|stop| *stop) => {
+                    last = Some(LAST_ACCEPTED);
+                    continue;
+                }
+            },
+            // Whoever the system has let in already may have sent a request.
+            Some(0) => break,
+            Some(left) => {
+                *left -= 1;
+                match accept(&listener, &permits).now_or_never() {
+                    Some(accepted) => accepted,
+                    None => break,
+                }
+            }
         };
         let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                if last.is_none() {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
                 continue;
             }
         };

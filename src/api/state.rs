@@ -17,6 +17,7 @@ use crate::monitoring::{Alarms, DriftReports, Events, Monitor, Tracer};
 use crate::serving::{Manager, Predictor};
 use crate::store::{Audit, ReceiptKeys, Store};
 use crate::telemetry::LogControl;
+use crate::trainer::Runs;
 
 /// Limits and other settings of the API.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct ApiParts {
     pub tracer: Option<Arc<Tracer>>,
     /// The keys that callers need, if they do.
     pub keys: Option<Arc<KeyRing>>,
+    /// The training runs that are shown, if they are.
+    pub runs: Option<Runs>,
 }
 
 /// What is observed of predictions.
@@ -220,6 +223,11 @@ impl ApiState {
     /// The keys that callers need, if they do.
     pub fn keys(&self) -> Option<&Arc<KeyRing>> {
         self.0.parts.keys.as_ref()
+    }
+
+    /// The training runs that are shown, if they are.
+    pub(super) fn runs(&self) -> Option<&Runs> {
+        self.0.parts.runs.as_ref()
     }
 
     /// The bytes of all request bodies in memory.

@@ -17,7 +17,7 @@ use crate::trainer::{
 };
 
 /// The presets that are tried where they fit, and what is searched around the best of them.
-const CONTENDERS: [(&str, &[&str]); 5] = [
+const CONTENDERS: [(&str, &[&str]); 6] = [
     (
         "dense",
         &[
@@ -30,6 +30,7 @@ const CONTENDERS: [(&str, &[&str]); 5] = [
     ("text", &["learning_rate=log(1e-3,2e-2)", "batch_size=[16,32,64]", "epochs=int(3,12)"]),
     ("gru", &["learning_rate=log(1e-3,1e-2)", "batch_size=[16,32,64]"]),
     ("lstm", &["learning_rate=log(1e-3,1e-2)", "batch_size=[16,32,64]"]),
+    ("conv1d", &["learning_rate=log(1e-3,1e-2)", "batch_size=[16,32,64]"]),
     ("cnn", &["learning_rate=log(1e-3,1e-2)", "batch_size=[32,64,128]", "epochs=int(5,20)"]),
 ];
 

@@ -9,6 +9,7 @@ use clap::Args;
 use rlimit::Resource;
 
 use super::engine::EngineName;
+use super::sandbox::{self, Sandbox};
 use crate::engine::{Bounds, EngineKind, Engines, Hints, Trial};
 use crate::error::{Error, Result};
 
@@ -35,6 +36,9 @@ pub(super) struct CheckModelArgs {
     /// Largest tensor that a graph may make from an input
     #[arg(long, value_name = "BYTES", default_value_t = Bounds::default().tensor_bytes)]
     max_tensor_bytes: u64,
+    /// Keep this process from the network, from other programs, and from all files but the engine's
+    #[arg(long)]
+    sandbox: bool,
     /// Known sizes of inputs, as JSON
     #[arg(long, value_name = "JSON", value_parser = hints, default_value = "")]
     hints: Hints,
@@ -43,16 +47,19 @@ pub(super) struct CheckModelArgs {
 pub(super) fn run(args: CheckModelArgs) -> Result<ExitCode> {
     let engine = args.engine.prepare();
     confine(args.memory_bytes, args.cpu_seconds)?;
+    let engines = Engines::new(args.onnxruntime).with_bounds(Bounds { tensor_bytes: args.max_tensor_bytes });
+    if engine == EngineKind::OnnxRuntime {
+        // Its library is loaded from wherever it lies, and trusted. That it cannot be is said when it is used.
+        drop(engines.onnxruntime());
+    }
+    let sandbox = args.sandbox.then(sandbox::enter).transpose()?;
     let mut onnx = Vec::new();
     let mut input = std::io::stdin().lock().take(args.memory_bytes);
     input.read_to_end(&mut onnx).map_err(Error::io("read", "standard input"))?;
     let tried = std::thread::Builder::new()
         .name("model".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || {
-            let engines = Engines::new(args.onnxruntime).with_bounds(Bounds { tensor_bytes: args.max_tensor_bytes });
-            attempt(&engines, engine, &onnx, &args.hints)
-        })
+        .spawn(move || attempt(&engines, engine, &onnx, &args.hints))
         .map_err(|error| Error::internal("no thread could be started", error))?
         .join();
     let tried = match tried {
@@ -62,10 +69,11 @@ pub(super) fn run(args: CheckModelArgs) -> Result<ExitCode> {
         Ok(Err(other)) => Err(other.to_string()),
         Err(_) => Err("the model crashed the engine".into()),
     };
-    let answer = match tried {
+    let mut answer = match tried {
         Ok(trial) => serde_json::json!({ "trial": trial }),
         Err(problem) => serde_json::json!({ "problem": problem }),
     };
+    answer["sandbox"] = sandbox.map(Sandbox::parts).into();
     super::print(&format!("{answer}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,6 @@
 //! variable `WEIR_API_KEY` holds: an argument would be seen by everybody on the machine. Over `https://` it trusts the
 //! authorities in the file that `SSL_CERT_FILE` names.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -60,17 +59,69 @@ pub(super) fn ask(
     body: Option<&serde_json::Value>,
     timeout: Duration,
 ) -> Result<(u16, serde_json::Value)> {
+    let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+    let (status, bytes) =
+        send(server, path, Sent { method, content_type: "application/json", accept: None, body }, timeout)?;
+    let unread = |error| Error::Config {
+        setting: format!("server {server}"),
+        problem: format!("the answer is not JSON: {error}"),
+    };
+    serde_json::from_slice(&bytes).map(|json| (status, json)).map_err(unread)
+}
+
+/// Asks for something and returns the status and the body.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn fetch(server: &str, path: &str, timeout: Duration) -> Result<(u16, Bytes)> {
+    let sent = Sent { method: "GET", content_type: "application/json", accept: None, body: Bytes::new() };
+    send(server, path, sent, timeout)
+}
+
+/// Returns the error for an answer that is no success, with the reason that the server gave.
+pub(super) fn refused(status: u16, answer: &serde_json::Value) -> Error {
+    let detail = answer["detail"].as_str().unwrap_or("the answer says no more");
+    Error::Conflict(format!("the server answered {status}: {detail}"))
+}
+
+/// Returns a text as the value of a query.
+pub(super) fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b':' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
+/// A request, besides its path.
+#[derive(Debug)]
+pub(super) struct Sent<'a> {
+    pub(super) method: &'a str,
+    pub(super) content_type: &'static str,
+    /// The form of the answer; without it the server chooses.
+    pub(super) accept: Option<&'static str>,
+    pub(super) body: Bytes,
+}
+
+/// Sends one request and returns the status and the body.
+///
+/// # Errors
+/// Those of [`ask`].
+pub(super) fn send(server: &str, path: &str, sent: Sent<'_>, timeout: Duration) -> Result<(u16, Bytes)> {
     let refuse = |problem: String| Error::Config { setting: format!("server {server}"), problem };
     let place = Place::parse(server).ok_or_else(|| refuse("expected http://host:port or https://host:port".into()))?;
     let authorities = place.is_secured.then(trust::named_authorities).transpose()?;
-    let request = Request::builder().method(method).uri(path).header(header::HOST, place.authority);
-    let request = request.header(header::CONTENT_TYPE, "application/json");
+    let request = Request::builder().method(sent.method).uri(path).header(header::HOST, place.authority);
+    let request = request.header(header::CONTENT_TYPE, sent.content_type);
+    let request = match sent.accept {
+        Some(form) => request.header(header::ACCEPT, form),
+        None => request,
+    };
     let request = match std::env::var(API_KEY) {
         Ok(key) => request.header(header::AUTHORIZATION, format!("Bearer {key}")),
         Err(_) => request,
     };
-    let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
-    let request = request.body(Full::new(bytes)).map_err(|error| refuse(error.to_string()))?;
+    let request = request.body(Full::new(sent.body)).map_err(|error| refuse(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -78,23 +129,23 @@ pub(super) fn ask(
     let exchange = async {
         let stream = TcpStream::connect((place.host, place.port)).await.map_err(|error| error.to_string())?;
         match authorities {
-            None => send(stream, request).await,
+            None => answer(stream, request).await,
             Some(authorities) => {
                 let host = ServerName::try_from(place.host.to_owned()).map_err(|error| error.to_string())?;
-                let stream = TlsConnector::from(Arc::new(authorities)).connect(host, stream).await;
-                send(stream.map_err(|error| error.to_string())?, request).await
+                let stream = TlsConnector::from(authorities).connect(host, stream).await;
+                answer(stream.map_err(|error| error.to_string())?, request).await
             }
         }
     };
     let done = runtime.block_on(async { tokio::time::timeout(timeout, exchange).await });
     match done {
-        Ok(answer) => answer.map_err(refuse),
+        Ok(answered) => answered.map_err(refuse),
         Err(_) => Err(refuse(format!("no answer within {} s", timeout.as_secs_f64()))),
     }
 }
 
 /// Sends a request over a connection, and reads the answer.
-async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> std::result::Result<(u16, serde_json::Value), String>
+async fn answer<S>(stream: S, request: Request<Full<Bytes>>) -> std::result::Result<(u16, Bytes), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -104,8 +155,7 @@ where
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| error.to_string())?;
-    let json = serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("the answer is not JSON: {error}"));
-    json.map(|json| (status, json))
+    Ok((status, body.to_bytes()))
 }
 
 #[cfg(test)]

@@ -202,9 +202,10 @@ fn columns(columns: &[ColumnFigures], paint: Paint) -> String {
     for column in columns {
         let missing = format!("{:>10}", grouped(column.missing as usize));
         let missing = if column.missing > 0 { paint.bold(&missing) } else { paint.dim(&missing) };
-        let values = match (&column.numbers, column.categories) {
-            (Some(numbers), _) => figures(numbers),
-            (None, categories) => {
+        let values = match (&column.numbers, column.grams, column.categories) {
+            (Some(numbers), _, _) => figures(numbers),
+            (None, Some(grams), _) => format!("texts, of at most {grams} words, pairs of words and parts of words"),
+            (None, None, categories) => {
                 let count = categories.unwrap_or(0);
                 let shown = counted(&column.frequent);
                 let more = if count > shown.len() { ", …" } else { "" };

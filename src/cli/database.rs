@@ -112,13 +112,15 @@ fn check(found: &Checkup, json: bool) -> Result<ExitCode> {
         serde_json::to_string_pretty(found).unwrap_or_default() + "\n"
     } else {
         let mut text = format!(
-            "schema       {} (this weir makes {})\nversions     {}\npredictions  {} in {} bytes\nlabels       {}, and {} that \
+            "schema       {} (this weir makes {})\nversions     {}\npredictions  {} in {} bytes\ninputs       {} in {} bytes\nlabels       {}, and {} that \
              wait for their prediction\noutcomes     {}\naudit trail  {}\n",
             found.schema,
             found.newest_schema,
             found.versions,
             found.predictions,
             found.prediction_bytes,
+            found.inputs,
+            found.input_bytes,
             found.feedback,
             found.held,
             found.outcomes,

@@ -9,9 +9,10 @@ use super::progress::grouped;
 use super::reading::ReadingArgs;
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::ids::VersionSpec;
 use crate::report::percent;
-use crate::repository::{DriftReference, publish_reference};
-use crate::trainer::{REFERENCE_SAMPLES, Taken, read_for, reference_of};
+use crate::repository::{DriftReference, ModelSettings, publish_reference};
+use crate::trainer::{Guard, REFERENCE_SAMPLES, Taken, read_for, reference_of};
 
 /// Makes the reference of a version from data that it was not trained on, and puts it beside its files as
 /// reference.json: for a model that was trained elsewhere, or to replace the one in the manifest. A running server
@@ -21,6 +22,7 @@ use crate::trainer::{REFERENCE_SAMPLES, Taken, read_for, reference_of};
 #[command(after_help = "Examples:
   weir drift --reference data/mnist mnist-mlp/1
   weir drift --reference held-out.csv --all my-model      every row of the file
+  weir drift --reference data/mnist --guard mnist-vae mnist-mlp
   weir drift --reference data/mnist mnist-mlp --no-publish --json
 
 Exit codes: 0 done, 1 the model cannot be used, 2 wrong usage or no such model, 3 unusable data.")]
@@ -37,6 +39,9 @@ pub(super) struct DriftArgs {
     /// Take at most so many samples of the test part, every class in proportion; the rest stays unseen [default: all]
     #[arg(long, value_name = "N", conflicts_with = "all", value_parser = clap::value_parser!(u64).range(1..))]
     samples: Option<u64>,
+    /// Add the scores of this autoencoder, which guards the model [default: the guard that model.toml names]
+    #[arg(long, value_name = "MODEL[/VERSION]")]
+    guard: Option<Target>,
     /// Model repository
     #[arg(long, env = "WEIR_MODELS", value_name = "DIR", default_value = "models")]
     models: PathBuf,
@@ -56,7 +61,12 @@ pub(super) fn run(args: &DriftArgs) -> Result<ExitCode> {
     let data = read_for(folder, &args.reference, args.reading.options())?;
     let most = args.samples.map(|samples| usize::try_from(samples).unwrap_or(usize::MAX));
     let taken = if args.all { Taken::All } else { Taken::Test(most) };
-    let reference = reference_of(folder, &data, taken)?;
+    let settings = ModelSettings::read(&found.name, &found.model_files)?;
+    let named = settings.guard.map(|name| Target { name, version: VersionSpec::Latest });
+    let guard = args.guard.clone().or(named).map(|target| target.find(&args.models)).transpose()?;
+    let guard =
+        guard.as_ref().map(|found| Guard { model: &found.name, version: found.version, folder: found.files.folder() });
+    let reference = reference_of(folder, &data, taken, guard)?;
     let place = if args.no_publish { None } else { Some(publish_reference(folder, &reference)?) };
     let text = match args.json {
         true => {
@@ -81,6 +91,9 @@ fn table(reference: &DriftReference) -> String {
     }
     let streams: Vec<String> = reference.streams().into_iter().map(|found| found.name).collect();
     rows.push(("streams", streams.join(", ")));
+    if let Some(guard) = &reference.guard {
+        rows.push(("guard", format!("{} version {}", guard.model, guard.version)));
+    }
     for set in &reference.sets {
         let rule = format!("classes of at least {} of probability", percent((1.0 - set.threshold).max(0.0)));
         rows.push(("set", format!("{} covered: {rule}", percent(set.level))));

@@ -1,4 +1,12 @@
-//! `weir feedback`: labels from files, for a running server.
+//! `weir feedback`: inputs to be labelled from a running server, and labels for one.
+
+mod chosen;
+mod dataset;
+mod export;
+mod labels;
+mod parquet;
+mod read;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,19 +16,35 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client;
-use crate::error::{Error, Result};
-use crate::ids::quote;
+use crate::error::Result;
 
-/// Tells a running server what was right.
+/// Asks a running server for inputs to be labelled, and tells it what was right.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   weir feedback import labels.csv
   weir feedback import labels.jsonl --server http://127.0.0.1:8080
 
-A CSV file names its columns in the first line: request_id or receipt, and label, correct or value; and if they are known
-item, source, annotator, labelled_at and model. A JSONL file holds one body of POST /feedback on each line.
+From captured inputs to the next version, of a server with --capture all or --capture unsure:
+  weir feedback export digits --count 200 --out to-label     pictures, and labels.csv with an empty column label
+  weir feedback import to-label/labels.csv --dataset to-label
+  weir train cnn --data to-label/train.csv --model digits
 
-Exit codes: 0 all was taken, 1 some was not, 2 wrong usage or no server, 3 the file cannot be read.")]
+The same with Label Studio: create a project with to-label/interface.xml, import to-label/tasks.json, label, export JSON or
+JSON-MIN:
+  weir feedback export digits --format label-studio --out to-label
+  weir feedback import project-1.json --dataset to-label
+
+Half of an export are the least certain inputs, three in ten the most unusual, and the rest are drawn at random from all
+others. Labels bring back with which probability each was chosen, so that the accuracy in GET /models/MODEL/quality
+(adjusted) is right for all predictions, although the chosen ones are harder than most. Export each time range once, or
+again with the same seed.
+
+A CSV file names its columns in the first line, and a Parquet file has them: request_id or receipt, and label, correct or
+value; and if they are known item, source, annotator, labelled_at, inclusion and model. Labels in these are names of classes,
+also where they are numbers. A JSONL file holds one body of POST /feedback on each line. Files of an export are read as they
+are: what has no label yet is left out, and labels are those of an expert.
+
+Exit codes: 0 all was taken, 1 some was not or the server refused, 2 wrong usage or no server, 3 the file cannot be read.")]
 pub(super) struct FeedbackArgs {
     #[command(subcommand)]
     action: Action,
@@ -39,9 +63,15 @@ pub(super) struct FeedbackArgs {
 enum Action {
     /// Send every label of a file
     Import {
-        /// A .csv or .jsonl file
+        /// A .csv, .jsonl or .parquet file, or the .json that Label Studio exports
         file: PathBuf,
+        /// Once all labels were taken, write those inputs of this folder of an export that they are about into its
+        /// train.csv or train.jsonl, which weir train reads
+        #[arg(long, value_name = "DIR")]
+        dataset: Option<PathBuf>,
     },
+    /// Choose captured inputs and write them for those who label
+    Export(export::ExportArgs),
 }
 
 /// The labels of one request, as many as an array may hold.
@@ -51,16 +81,55 @@ const CHUNK: usize = 1000;
 const MAX_SHOWN: usize = 20;
 
 pub(super) fn run(args: &FeedbackArgs) -> Result<ExitCode> {
-    let Action::Import { file } = &args.action;
-    let pieces = read(file)?;
     let timeout = Duration::from_secs_f64(args.timeout_seconds);
+    match &args.action {
+        Action::Export(export) => export::run(export, &args.server, timeout, args.json),
+        Action::Import { file, dataset } => import(args, file, dataset.as_deref(), timeout),
+    }
+}
+
+fn import(args: &FeedbackArgs, file: &Path, dataset: Option<&Path>, timeout: Duration) -> Result<ExitCode> {
+    let labels::Labels { pieces, unlabelled } = read::read(file)?;
+    let (mut counts, problems) = send(args, file, &pieces, timeout)?;
+    for problem in problems.iter().take(MAX_SHOWN) {
+        super::progress::complaint(problem);
+    }
+    let rejected = counts.get("rejected").and_then(Value::as_u64).unwrap_or(0);
+    let written = dataset.filter(|_| rejected == 0).map(|folder| dataset::write(folder, &pieces)).transpose()?;
+    let text = if args.json {
+        if let Some((path, samples)) = &written {
+            counts.insert("dataset".into(), json!({ "file": path, "samples": samples }));
+        }
+        serde_json::to_string_pretty(&counts).unwrap_or_default() + "\n"
+    } else {
+        let taken = counts.iter().filter(|(_, count)| count.as_u64() != Some(0));
+        let mut words: Vec<String> = taken.map(|(state, count)| format!("{count} {state}")).collect();
+        if unlabelled > 0 {
+            words.push(format!("{unlabelled} inputs have none yet"));
+        }
+        let mut text = format!("{} labels: {}\n", pieces.len(), words.join(", "));
+        if let Some((path, samples)) = &written {
+            text.push_str(&format!("{samples} labelled inputs in {}\n", path.display()));
+        }
+        text
+    };
+    super::print(&text)?;
+    Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sends labels; returns the counts of what became of them, and what is wrong with some.
+fn send(
+    args: &FeedbackArgs,
+    file: &Path,
+    pieces: &[(u64, Value)],
+    timeout: Duration,
+) -> Result<(Map<String, Value>, Vec<String>)> {
     let (mut counts, mut problems) = (Map::new(), Vec::new());
     for chunk in pieces.chunks(CHUNK) {
         let body = Value::Array(chunk.iter().map(|(_, piece)| piece.clone()).collect());
         let (status, answer) = client::ask(&args.server, "POST", "/feedback", Some(&body), timeout)?;
         if status != 200 {
-            let detail = answer["detail"].as_str().unwrap_or("the answer says no more");
-            return Err(Error::Conflict(format!("the server answered {status}: {detail}")));
+            return Err(client::refused(status, &answer));
         }
         for (state, count) in answer.as_object().into_iter().flatten() {
             if let Some(count) = count.as_u64() {
@@ -75,93 +144,5 @@ pub(super) fn run(args: &FeedbackArgs) -> Result<ExitCode> {
             problems.push(format!("{}:{line}: {}", file.display(), problem["detail"].as_str().unwrap_or_default()));
         }
     }
-    let rejected = counts.get("rejected").and_then(Value::as_u64).unwrap_or(0);
-    for problem in problems.iter().take(MAX_SHOWN) {
-        super::progress::complaint(problem);
-    }
-    let text = if args.json {
-        serde_json::to_string_pretty(&counts).unwrap_or_default() + "\n"
-    } else {
-        let taken = counts.iter().filter(|(_, count)| count.as_u64() != Some(0));
-        let words: Vec<String> = taken.map(|(state, count)| format!("{count} {state}")).collect();
-        format!("{} labels: {}\n", pieces.len(), words.join(", "))
-    };
-    super::print(&text)?;
-    Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Reads the pieces of a file with the numbers of their lines.
-fn read(path: &Path) -> Result<Vec<(u64, Value)>> {
-    let file = path.display().to_string();
-    let bad = |problem: String| Error::Data { file: file.clone(), problem };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("csv") => of_csv(&text).map_err(bad),
-        Some("jsonl" | "ndjson") => {
-            let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
-            lines
-                .map(|(line, number)| match serde_json::from_str(line) {
-                    Ok(piece) => Ok((number, piece)),
-                    Err(error) => Err(bad(format!("line {number} is no JSON: {error}"))),
-                })
-                .collect()
-        }
-        _ => Err(bad("expected a file that ends in .csv or .jsonl".into())),
-    }
-}
-
-fn of_csv(text: &str) -> std::result::Result<Vec<(u64, Value)>, String> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let names = reader.headers().map_err(|error| error.to_string())?.clone();
-    if !names.iter().any(|name| name == "request_id" || name == "receipt") {
-        return Err(format!(
-            "the first line names no column request_id and no column receipt; its columns: {}",
-            quote(names.as_slice())
-        ));
-    }
-    let mut pieces = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let mut piece = Map::new();
-        for (name, cell) in names.iter().zip(&record).filter(|(_, cell)| !cell.is_empty()) {
-            let value = match name {
-                "item" => cell.parse::<u32>().map(Value::from).ok(),
-                "value" => cell.parse::<f64>().ok().map(Value::from),
-                "correct" | "retract" => match cell {
-                    "true" | "1" => Some(json!(true)),
-                    "false" | "0" => Some(json!(false)),
-                    _ => None,
-                },
-                _ => Some(json!(cell)),
-            };
-            let value = value.ok_or_else(|| format!("line {line}: {name} cannot be {}", quote(cell)))?;
-            piece.insert(name.to_owned(), value);
-        }
-        pieces.push((line, Value::Object(piece)));
-    }
-    Ok(pieces)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_become_what_their_columns_hold() {
-        let text = "request_id,item,label,value,correct\na,0,7,,\nb,,,1.5,\nc,,,,false\n";
-        let pieces = of_csv(text).unwrap();
-        assert_eq!(pieces[0], (2, json!({"request_id": "a", "item": 0, "label": "7"})));
-        assert_eq!(pieces[1].1, json!({"request_id": "b", "value": 1.5}));
-        assert_eq!(pieces[2], (4, json!({"request_id": "c", "correct": false})));
-        for (bad, hint) in [
-            ("id,label\na,7\n", "no column request_id"),
-            ("request_id,correct\na,maybe\n", "line 2: correct cannot be"),
-            ("request_id,item\na,-1\n", "line 2: item"),
-            ("request_id,label\na\n", "line"),
-        ] {
-            let problem = of_csv(bad).unwrap_err();
-            assert!(problem.contains(hint), "{problem}");
-        }
-    }
+    Ok((counts, problems))
 }

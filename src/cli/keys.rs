@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::keys::{self, Key, Rate, Scope, Secret, Table};
+use crate::keys::{self, Content, Issuer, Jwks, Key, Rate, Scope, Secret, Table};
 
 /// Makes, lists and revokes the keys that callers of a server need.
 #[derive(Debug, Args)]
@@ -58,6 +59,9 @@ enum Action {
         /// Requests that it may send at once [default: those of a second]
         #[arg(long, value_name = "N", requires = "per_second")]
         burst: Option<u32>,
+        /// Requests that it may have under way at the same time, in place of the server's --caller-concurrency
+        #[arg(long, value_name = "N")]
+        concurrency: Option<NonZeroU32>,
     },
     /// List the keys
     List,
@@ -67,12 +71,13 @@ enum Action {
 
 pub(super) fn run(args: &KeysArgs) -> Result<ExitCode> {
     match &args.action {
-        Action::New { name, scopes, models, expires_days, per_second, burst } => {
+        Action::New { name, scopes, models, expires_days, per_second, burst, concurrency } => {
             let expires = expires_days.map(|days| Timestamp::now() + SignedDuration::from_hours(24 * i64::from(days)));
             let secret = Secret::new();
             let expires = expires.map(moment).transpose()?;
             let (sha256, models) = (secret.sha256.as_str(), models.as_deref());
-            let key = Table { name, sha256, scopes, models, expires, per_second: *per_second, burst: *burst };
+            let (per_second, burst, concurrency) = (*per_second, *burst, *concurrency);
+            let key = Table { name, sha256, scopes, models, expires, per_second, burst, concurrency };
             replace(&args.file, &keys::with_key(&current(&args.file)?.unwrap_or_default(), &key)?)?;
             let text = if args.json {
                 format!("{}\n", json!({"name": name, "key": secret.text}))
@@ -83,8 +88,10 @@ pub(super) fn run(args: &KeysArgs) -> Result<ExitCode> {
             super::print(&text)?;
         }
         Action::List => {
-            let keys = keys::parse(&keys::text_of(&args.file)?)?;
-            super::print(&if args.json { as_json(&keys) } else { table(&keys, Timestamp::now()) })?;
+            let folder = args.file.parent().unwrap_or(Path::new(""));
+            let content = keys::parse(&keys::text_of(&args.file)?, folder)?;
+            let tables = || table(&content.keys, Timestamp::now()) + &issuers(&content.issuers);
+            super::print(&if args.json { as_json(&content) } else { tables() })?;
         }
         Action::Revoke { name } => {
             let text = current(&args.file)?.unwrap_or_default();
@@ -127,7 +134,7 @@ fn replace(file: &Path, text: &str) -> Result<()> {
     write().map(drop).map_err(Error::io("write", file))
 }
 
-fn as_json(keys: &[Key]) -> String {
+fn as_json(content: &Content) -> String {
     let key = |key: &Key| {
         json!({
             "name": key.name,
@@ -137,13 +144,46 @@ fn as_json(keys: &[Key]) -> String {
             "expires": key.expires.map(|expires| expires.to_string()),
             "per_second": key.rate.map(Rate::per_second),
             "burst": key.rate.map(Rate::burst),
+            "concurrency": key.concurrency,
         })
     };
-    format!("{:#}\n", json!({"keys": keys.iter().map(key).collect::<Vec<_>>()}))
+    let issuer = |issuer: &Issuer| {
+        json!({
+            "name": issuer.name,
+            "issuer": issuer.issuer,
+            "audience": issuer.audience,
+            "jwks": place(issuer),
+            "algorithms": issuer.algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>(),
+            "rules": issuer.rules.len(),
+        })
+    };
+    let keys: Vec<_> = content.keys.iter().map(key).collect();
+    let issuers: Vec<_> = content.issuers.iter().map(issuer).collect();
+    format!("{:#}\n", json!({"keys": keys, "issuers": issuers}))
+}
+
+fn place(issuer: &Issuer) -> String {
+    match &issuer.jwks {
+        Jwks::File(file) => file.display().to_string(),
+        Jwks::Url(url) | Jwks::Discovered(url) => url.clone(),
+    }
+}
+
+/// Returns a table of the issuers of tokens; nothing if there are none.
+fn issuers(issuers: &[Issuer]) -> String {
+    if issuers.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![["NAME", "ISSUER", "AUDIENCE", "PUBLIC KEYS", "RULES"].map(str::to_owned)];
+    rows.extend(issuers.iter().map(|issuer| {
+        let (name, claim, rules) = (issuer.name.clone(), issuer.issuer.clone(), issuer.rules.len().to_string());
+        [name, claim, issuer.audience.join(","), place(issuer), rules]
+    }));
+    format!("\n{}", super::models::aligned(&rows))
 }
 
 fn table(keys: &[Key], now: Timestamp) -> String {
-    let mut rows = vec![["NAME", "SCOPES", "MODELS", "PER SECOND", "EXPIRES"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "SCOPES", "MODELS", "PER SECOND", "UNDER WAY", "EXPIRES"].map(str::to_owned)];
     rows.extend(keys.iter().map(|key| {
         let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
         let models = key.models.as_ref().map_or_else(|| "all".to_owned(), |models| models.join(","));
@@ -154,7 +194,8 @@ fn table(keys: &[Key], now: Timestamp) -> String {
         };
         let rate = key.rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.4}", rate.per_second()));
         let rate = rate.trim_end_matches('0').trim_end_matches('.').to_owned();
-        [key.name.clone(), scopes.join(","), models, rate, expires]
+        let under_way = key.concurrency.map_or_else(|| "-".to_owned(), |most| most.to_string());
+        [key.name.clone(), scopes.join(","), models, rate, under_way, expires]
     }));
     super::models::aligned(&rows)
 }
@@ -188,12 +229,15 @@ mod tests {
             models: Some(vec!["mnist-*".into()]),
             expires: Some(Timestamp::UNIX_EPOCH),
             rate: Rate::new(0.5, None),
+            concurrency: NonZeroU32::new(8),
+            rights: Vec::new(),
+            is_token: false,
         };
         let lines = table(&[key], Timestamp::UNIX_EPOCH);
         assert_eq!(
             lines,
-            "NAME  SCOPES            MODELS   PER SECOND  EXPIRES\n\
-             shop  predict,feedback  mnist-*  0.5         1970-01-01T00:00:00Z (over)\n"
+            "NAME  SCOPES            MODELS   PER SECOND  UNDER WAY  EXPIRES\n\
+             shop  predict,feedback  mnist-*  0.5         8          1970-01-01T00:00:00Z (over)\n"
         );
     }
 }

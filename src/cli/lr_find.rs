@@ -46,12 +46,15 @@ pub(super) struct LrFindArgs {
 
 pub(super) fn run(args: &LrFindArgs) -> Result<ExitCode> {
     args.place.start_threads()?;
-    let request = args.recipe.resolve(args.preset.as_deref(), &args.place, Vec::new())?;
+    let request = args.recipe.resolve(args.preset.as_deref(), &args.place, Vec::new())?.in_steps()?;
     let plan = SweepPlan { steps: args.steps, from: args.from, to: args.to };
     plan.validate()?;
     let run = RunDir::create(&args.place.runs, request.preset.name, args.recipe.name.as_deref())?;
     let progress = TrainingProgress::new(1, args.quiet);
     progress.say(&format!("{}: {}", request.network(), request.description()));
+    if request.task.backbone.is_some() {
+        progress.say("the head is trained in steps, which have a learning rate");
+    }
     let tenth = (args.steps / 10).max(1);
     let sweep = lr_find(&request, &plan, &run, &mut |step, point| {
         if step.is_multiple_of(tenth) {

@@ -11,9 +11,11 @@ mod describe;
 mod drift;
 mod engine;
 mod evaluate;
+mod explain;
 mod feedback;
 mod healthcheck;
 mod keys;
+mod licenses;
 mod lr_find;
 mod models;
 mod openapi;
@@ -22,11 +24,14 @@ mod predict;
 mod progress;
 mod reading;
 mod recipe;
+mod sandbox;
 mod serve;
+mod sign;
 mod target;
 mod train;
 mod trust;
 mod tune;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -39,6 +44,7 @@ use clap::{Parser, Subcommand};
 use crate::config::ServeOptions;
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelName;
+use crate::telemetry::hush_expected_panics;
 
 /// Train neural networks, serve them and any other ONNX model, and watch how well they do.
 #[derive(Debug, Parser)]
@@ -54,6 +60,7 @@ The whole loop:
   weir serve                  serve models/ on http://127.0.0.1:8080
   curl --data-binary @data/seven.png http://127.0.0.1:8080/predict
   curl http://127.0.0.1:8080/metrics
+  weir watch                  rates, latencies, accuracy and alarms in the terminal
   weir bench http             how fast is it?
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 unusable data, 4 training diverged,
@@ -73,6 +80,8 @@ enum Command {
     Data(data::DataArgs),
     /// Evaluate a published version on labelled data, in the engine that serves it
     Evaluate(evaluate::EvaluateArgs),
+    /// Show which parts of an input made a running server's answer
+    Explain(explain::ExplainArgs),
     /// Write what a version answers for every sample of a data set, without a server
     Predict(predict::PredictArgs),
     /// Calibrate a version's confidences (temperature scaling), and publish the result as its next version
@@ -87,10 +96,16 @@ enum Command {
     Database(database::DatabaseArgs),
     /// Make, list and revoke the keys that callers of a server need (weir serve --keys FILE)
     Keys(keys::KeysArgs),
+    /// Sign a version, or make the key for that (weir serve --trusted-keys FILE)
+    Sign(sign::SignArgs),
     /// Measure a server, or the engine alone, under a known load
     Bench(bench::BenchArgs),
+    /// Watch how a running server and its models do: rates, latencies, accuracy, drift, alarms
+    Watch(watch::WatchArgs),
     /// Exit with 0 if a running server is ready (for containers)
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the licences of everything that is linked in, or the bill of materials
+    Licenses(licenses::LicensesArgs),
     /// Print the OpenAPI document of the server
     Openapi,
     /// Load and run a model from standard input under limits (the server does so before it loads one itself)
@@ -108,6 +123,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    hush_expected_panics();
     let done = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Train(args) if args.is_auto() => auto::run(&args),
@@ -116,6 +132,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Drift(args) => drift::run(&args),
@@ -123,8 +140,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Feedback(args) => feedback::run(&args),
         Command::Database(args) => database::run(&args),
         Command::Keys(args) => keys::run(&args),
+        Command::Sign(args) => sign::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Licenses(args) => licenses::run(&args),
         Command::Openapi => openapi::run(),
         Command::CheckModel(args) => check_model::run(args),
     };

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{AliasName, ModelName, Version};
 use crate::repository::{AliasStore, Storage, scan};
 
@@ -49,6 +49,9 @@ enum Action {
         /// Only if the alias points to this version now; 0: if it does not exist yet
         #[arg(long, value_name = "N")]
         expected: Option<u64>,
+        /// Also if callers of the alias would find other inputs, outputs or labels
+        #[arg(long)]
+        allow_changes: bool,
     },
     /// Point an alias back to where it pointed before
     Rollback { model: ModelName, alias: AliasName },
@@ -74,8 +77,8 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         }
         Action::List { models: None } => ("GET", "/models".to_owned(), None),
         Action::Show { model } => ("GET", format!("/models/{model}"), None),
-        Action::Promote { model, alias, version, expected } => {
-            let mut body = json!({"alias": alias, "version": version.0});
+        Action::Promote { model, alias, version, expected, allow_changes } => {
+            let mut body = json!({"alias": alias, "version": version.0, "allow_changes": allow_changes});
             if let Some(expected) = expected {
                 body["expected"] = json!(expected);
             }
@@ -90,8 +93,7 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
     let timeout = Duration::from_secs_f64(args.timeout_seconds);
     let (status, answer) = client::ask(&args.server, method, &path, body.as_ref(), timeout)?;
     if status != 200 {
-        let detail = answer["detail"].as_str().unwrap_or("the answer says no more");
-        return Err(Error::Conflict(format!("the server answered {status}: {detail}")));
+        return Err(client::refused(status, &answer));
     }
     let text = match &args.action {
         _ if args.json => pretty(&answer),
@@ -99,7 +101,10 @@ pub(super) fn run(args: &ModelsArgs) -> Result<ExitCode> {
         Action::List { .. } => table(answer["models"].as_array().map_or(&[][..], Vec::as_slice)),
         Action::Show { .. } => table(std::slice::from_ref(&answer)),
         Action::Promote { .. } | Action::Rollback { .. } => {
-            format!("{} {} is version {}\n", plain(&answer["model"]), plain(&answer["alias"]), answer["version"])
+            let changes = answer["changes"].as_array().map_or(&[][..], Vec::as_slice);
+            let changes = changes.iter().map(|change| format!("callers find it changed: {}\n", plain(change)));
+            let pointed = (plain(&answer["model"]), plain(&answer["alias"]), &answer["version"]);
+            format!("{} {} is version {}\n{}", pointed.0, pointed.1, pointed.2, changes.collect::<String>())
         }
         Action::Load { .. } => format!("{} serves versions {}\n", plain(&answer["model"]), answer["versions"]),
         Action::Unload { .. } => format!("{} unloaded versions {}\n", plain(&answer["model"]), answer["versions"]),
@@ -139,7 +144,9 @@ fn offline(folder: &Path, as_json: bool) -> Result<ExitCode> {
 }
 
 fn table(models: &[Value]) -> String {
-    let mut rows = vec![["MODEL", "VERSION", "STATE", "ALIASES", "REASON"].map(str::to_owned)];
+    let all = || models.iter().flat_map(|model| model["versions"].as_array().into_iter().flatten());
+    let is_signed = all().any(|version| !version["signed"].is_null());
+    let mut rows = vec![["MODEL", "VERSION", "STATE", "ALIASES", "SIGNED BY", "REASON"].map(str::to_owned)];
     for model in models {
         for version in model["versions"].as_array().into_iter().flatten() {
             let aliases = model["aliases"].as_object().into_iter().flatten();
@@ -150,11 +157,25 @@ fn table(models: &[Value]) -> String {
                 version["version"].to_string(),
                 plain(&version["state"]).to_owned(),
                 aliases.join(","),
+                signer(&version["signed"]),
                 plain(&version["reason"]).lines().next().unwrap_or_default().to_owned(),
             ]);
         }
     }
-    aligned(&rows)
+    if is_signed {
+        return aligned(&rows);
+    }
+    let without = |[model, version, state, aliases, _, reason]: [String; 6]| [model, version, state, aliases, reason];
+    aligned(&rows.into_iter().map(without).collect::<Vec<_>>())
+}
+
+/// Returns the name of the key that signed a version; `nobody` for none that is trusted, nothing where nobody looked.
+fn signer(signed: &Value) -> String {
+    match (&signed["by"], signed) {
+        (_, Value::Null) => String::new(),
+        (Value::String(name), _) => name.clone(),
+        _ => "nobody".to_owned(),
+    }
 }
 
 /// Returns rows of cells as lines whose columns are aligned.

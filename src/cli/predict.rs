@@ -60,10 +60,9 @@ pub(super) fn run(args: &PredictArgs) -> Result<ExitCode> {
     let target = args.model.as_ref().or(args.named.as_ref()).ok_or_else(missing)?;
     let found = target.find(&args.models)?;
     let answerer = Answerer::load(found.files.folder(), ANY_SIZE)?;
-    let options = args.reading.options();
-    let data = read_unlabelled(found.files.folder(), &args.data, options.clone())?;
+    let data = read_unlabelled(found.files.folder(), &args.data, args.reading.options())?;
     data.notes.iter().for_each(|told| note(told));
-    let (samples, _) = data.judged(Some(PartChoice::All), options.memory)?;
+    let (samples, _) = data.judged(Some(PartChoice::All))?;
     let classes = if args.probabilities {
         (0..data.labels.len()).map(|class| answerer.label(class)).collect()
     } else {

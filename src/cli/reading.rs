@@ -37,6 +37,9 @@ pub(super) struct ReadingArgs {
     /// Character between the cells of a CSV file: one character, or tab [default: , ; tab or |, whichever fits]
     #[arg(long, value_name = "CHARACTER", value_parser = separator, help_heading = "Data")]
     separator: Option<char>,
+    /// Mark around the cells of a CSV file that hold separators or line ends [default: ", or ' where the file shows it]
+    #[arg(long, value_name = "MARK", value_parser = separator, help_heading = "Data")]
+    quote: Option<char>,
     /// Decimal mark of the numbers in a CSV file, . or , [default: found in each column]
     #[arg(long, value_name = "MARK", value_parser = decimal, help_heading = "Data")]
     decimal: Option<char>,
@@ -52,6 +55,10 @@ pub(super) struct ReadingArgs {
     /// Columns to learn from although they seem to be the index, which is left out
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
     keep: Vec<String>,
+    /// Columns to learn from as texts, by their words and parts of words [default: those with more than 256 different texts
+    /// that have words in common]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
+    texts: Vec<String>,
     /// Columns to leave out
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "Data")]
     ignore: Vec<String>,
@@ -100,11 +107,13 @@ impl ReadingArgs {
             colour: self.colour.unwrap_or_default(),
             image_fit: self.image_fit,
             separator: self.separator,
+            quote: self.quote,
             decimal: self.decimal,
             header: self.header,
             encoding: self.encoding.clone(),
             missing: self.missing.clone(),
             keep: self.keep.clone(),
+            texts: self.texts.clone(),
             ignore: self.ignore.clone(),
             sequence: self.sequence.clone(),
             steps: self.steps,
@@ -129,11 +138,13 @@ impl ReadingArgs {
         add("--colour", "colour", self.colour.as_ref().and_then(name));
         add("--image-fit", "image_fit", self.image_fit.as_ref().and_then(name));
         add("--separator", "separator", self.separator.map(|mark| Value::String(mark.into())));
+        add("--quote", "quote", self.quote.map(|mark| Value::String(mark.into())));
         add("--decimal", "decimal", self.decimal.map(|mark| Value::String(mark.into())));
         add("--header", "header", self.header.map(|header| if header { "yes" } else { "no" }.into()));
         add("--encoding", "encoding", self.encoding.clone().map(Value::String));
         add("--missing", "missing", list(&self.missing));
         add("--keep", "keep", list(&self.keep));
+        add("--texts", "texts", list(&self.texts));
         add("--ignore", "ignore", (!self.ignore.is_empty()).then(|| self.ignore.join(",").into()));
         add("--image-size", "image_size", self.image_size.map(|[height, width]| format!("{height}x{width}").into()));
         add("--picture", "picture", self.picture.map(|picture| String::from(picture).into()));

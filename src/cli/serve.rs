@@ -48,7 +48,7 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
     {
         without_telemetry();
     }
-    let log = telemetry::init(&config.log)?;
+    let (log, log_end) = telemetry::init(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -61,6 +61,7 @@ pub(super) fn run(args: ServeArgs) -> Result<ExitCode> {
         Shutdown::Clean => Ok(ExitCode::SUCCESS),
         Shutdown::Forced => {
             tracing::error!("requests were still under way when the drain time was over");
+            drop(log_end);
             // A compute thread may hang; waiting for it would be for ever.
             std::process::exit(1);
         }

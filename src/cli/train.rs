@@ -15,6 +15,7 @@ use crate::api;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::metrics::TrainingMetrics;
+use crate::repository::{FoundVersion, MODEL_FILE};
 use crate::trainer::{
     EpochReport, Override, PRESETS, RunDir, StepReport, TaskReport, TrainOutcome, TrainRequest, Watch, rehearse, train,
 };
@@ -70,14 +71,22 @@ pub(super) struct TrainArgs {
     /// Train, check and report, but publish nothing
     #[arg(long, conflicts_with = "resume")]
     no_publish: bool,
-    /// The network whose features the preset head learns from: an ONNX file, or a model of the repository, as mnist-cnn or
-    /// mnist-cnn@3
-    #[arg(long, value_name = "FILE.onnx|MODEL[@VERSION]", conflicts_with = "resume", help_heading = "Transfer")]
+    /// The network whose features the preset head learns from: an ONNX file or a folder with model.onnx, beside which a
+    /// tokenizer.json may lie, or a model of the repository, as mnist-cnn or mnist-cnn@3
+    #[arg(long, value_name = "FILE.onnx|DIR|MODEL[@VERSION]", conflicts_with = "resume", help_heading = "Transfer")]
     backbone: Option<String>,
-    /// The tensor of features in that network [default: the input of its last dense layer, else the output of its last
-    /// pooling]
+    /// The tensor of features in that network [default: its embedding of a text, else the input of its last dense layer, else
+    /// the output of its last pooling]
     #[arg(long, value_name = "TENSOR", requires = "backbone", help_heading = "Transfer")]
     at: Option<String>,
+    /// Windows into which the network's maps are averaged, on each side, to be features, too: auto takes what errs least on
+    /// training samples that are left out [default: auto]
+    #[arg(long, value_name = "auto|none|WINDOWS", requires = "backbone", help_heading = "Transfer")]
+    pool: Option<String>,
+    /// The way in which the head's weights are found: ridge solves up to 2,000 samples at once, steps trains in epochs; auto takes ridge
+    /// for so few unless epochs, optimizer or other settings of steps are given [default: auto]
+    #[arg(long, value_name = "auto|ridge|steps", requires = "backbone", help_heading = "Transfer")]
+    solver: Option<String>,
     /// Folder in which features are kept by their content [default: runs/.features]
     #[arg(long, value_name = "DIR", conflicts_with = "resume", help_heading = "Transfer")]
     feature_cache: Option<PathBuf>,
@@ -120,8 +129,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             }
             if args.dry_run {
                 let progress = TrainingProgress::new(request.fit.epochs, args.quiet);
-                rehearse(&request, &mut |networks, data| progress.summary(networks, data))?;
-                progress.say(&format!("{} epochs would be trained; settings and data are valid", request.fit.epochs));
+                let epochs = rehearse(&request, &mut |networks, data| progress.summary(networks, data))?;
+                progress.say(&format!("{epochs} epochs would be trained; settings and data are valid"));
                 return Ok(ExitCode::SUCCESS);
             }
             let run = RunDir::create(&args.place.runs, request.preset.name, args.recipe.name.as_deref())?;
@@ -161,6 +170,12 @@ impl TrainArgs {
         if file.is_file() || file.extension().is_some_and(|extension| extension == "onnx") {
             return path_setting("backbone", file).map(Some);
         }
+        let within = file.join(MODEL_FILE);
+        if within.is_file() {
+            // A folder of a version says more than its graph does.
+            let is_version = FoundVersion::in_folder(file).is_ok();
+            return path_setting("backbone", if is_version { file } else { &within }).map(Some);
+        }
         let models = self.models.as_deref().unwrap_or(Path::new("models"));
         let found = text.replacen('@', "/", 1).parse::<Target>()?.find(models)?;
         path_setting("backbone", found.files.folder()).map(Some)
@@ -188,10 +203,10 @@ impl TrainArgs {
             value: model.as_str().into(),
         }));
         own.extend(self.backbone()?);
-        own.extend(self.at.as_ref().map(|at| Override {
-            origin: "--at".into(),
-            key: "backbone_at".into(),
-            value: at.as_str().into(),
+        let of_backbone =
+            [("--at", "backbone_at", &self.at), ("--pool", "pool", &self.pool), ("--solver", "solver", &self.solver)];
+        own.extend(of_backbone.into_iter().filter_map(|(flag, key, given)| {
+            Some(Override { origin: flag.into(), key: key.into(), value: given.as_deref()?.into() })
         }));
         own.extend(self.feature_cache.as_ref().map(|folder| path_setting("feature_cache", folder)).transpose()?);
         let mut switch_off = |given: bool, flag: &str, key: &str| {

@@ -5,33 +5,22 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::error::{Error, Result};
-
-/// The variable with the file of the authorities to trust, which OpenSSL and curl read as well.
-pub(super) const CA_FILE: &str = "SSL_CERT_FILE";
+use crate::trust::{CA_FILE, Trust, builder, provider};
 
 /// Returns the TLS of a client that trusts the authorities in the file that the environment names, and nobody else.
 ///
 /// # Errors
 /// [`Error::Config`] when there is no such file, or it cannot be used.
-pub(super) fn named_authorities() -> Result<ClientConfig> {
-    let refuse = |problem: String| Error::Config { setting: CA_FILE.into(), problem };
-    let path = std::env::var_os(CA_FILE);
-    let path = path.ok_or_else(|| refuse("https:// needs the PEM file of the authorities to trust".into()))?;
-    let mut roots = RootCertStore::empty();
-    let unusable = |error: &dyn std::fmt::Display| refuse(format!("the file cannot be used: {error}"));
-    for authority in CertificateDer::pem_file_iter(Path::new(&path)).map_err(|error| unusable(&error))? {
-        let authority = authority.map_err(|error| unusable(&error))?;
-        roots.add(authority).map_err(|error| unusable(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(refuse("expected certificates in PEM, got none".into()));
-    }
-    Ok(builder(provider())?.with_root_certificates(roots).with_no_client_auth())
+pub(super) fn named_authorities() -> Result<Arc<ClientConfig>> {
+    let path = std::env::var_os(CA_FILE).ok_or_else(|| Error::Config {
+        setting: CA_FILE.into(),
+        problem: "https:// needs the PEM file of the authorities to trust".into(),
+    })?;
+    Ok(Trust::of_file(CA_FILE, Path::new(&path))?.config())
 }
 
 /// Returns the TLS of a client that takes every certificate: for one that talks to its own machine and says nothing
@@ -43,16 +32,6 @@ pub(super) fn anybody() -> Result<ClientConfig> {
     let provider = provider();
     let anybody = Arc::new(Anybody(provider.clone()));
     Ok(builder(provider)?.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth())
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn builder(provider: Arc<CryptoProvider>) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal("TLS could not be set up", error))
 }
 
 /// Takes every certificate, whose key must still have been used.

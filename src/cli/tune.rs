@@ -88,7 +88,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<ExitCode> {
             (folder.clone(), resume_tune(folder, args.trials, &mut watch)?)
         }
         None => {
-            let request = args.recipe.resolve(args.preset.as_deref(), &args.place, Vec::new())?;
+            let request = args.recipe.resolve(args.preset.as_deref(), &args.place, Vec::new())?.in_steps()?;
             let plan = TunePlan {
                 trials: args.trials.unwrap_or(20),
                 search: args.search.clone(),
@@ -107,6 +107,9 @@ pub(super) fn run(args: &TuneArgs) -> Result<ExitCode> {
             plan.validate()?;
             let run = RunDir::create(&args.place.runs, request.preset.name, args.recipe.name.as_deref())?;
             watch.trials = format!("/{}", plan.trials);
+            if request.task.backbone.is_some() {
+                watch.progress.say("the head is trained in steps, whose settings are searched");
+            }
             watch.progress.say(&format!("search {}, seed {}", run.path().display(), request.fit.seed));
             (run.path().to_owned(), tune(&request, &plan, &run, &mut watch)?)
         }

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// A URL of plain HTTP.
+/// A URL of HTTP, plain or over TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Host and port as the URL has them.
@@ -11,6 +11,8 @@ pub struct Endpoint {
     pub address: String,
     /// Path and query.
     pub path: String,
+    /// The name that the certificate of the other side must have; `None` over plain HTTP.
+    pub secured: Option<String>,
 }
 
 impl Endpoint {
@@ -20,12 +22,13 @@ impl Endpoint {
     /// [`Error::Config`] naming the setting. The message does not repeat the URL, which may hold a secret.
     pub fn parse(setting: &str, url: &str) -> Result<Self, Error> {
         let refuse = |problem: &str| Error::Config { setting: setting.to_owned(), problem: problem.to_owned() };
-        if url.starts_with("https://") {
-            return Err(refuse(
-                "https is not spoken; name a proxy on this machine (http://127.0.0.1:PORT/…) that adds TLS",
-            ));
-        }
-        let rest = url.strip_prefix("http://").ok_or_else(|| refuse("expected http://HOST[:PORT][/PATH]"))?;
+        let expected = "expected http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]";
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| refuse(expected))?;
+        let is_secured = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(refuse(expected)),
+        };
         let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(cut);
         if authority.contains('@') {
@@ -36,7 +39,7 @@ impl Endpoint {
         let is_whole = http::uri::Authority::try_from(authority).is_ok_and(|authority| !authority.host().is_empty())
             && http::uri::PathAndQuery::try_from(path.as_str()).is_ok();
         if !is_whole {
-            return Err(refuse("expected http://HOST[:PORT][/PATH]"));
+            return Err(refuse(expected));
         }
         let parsed: Option<http::uri::Authority> = authority.parse().ok();
         let address = match parsed.as_ref().and_then(http::uri::Authority::port_u16) {
@@ -44,9 +47,11 @@ impl Endpoint {
             None if authority.contains(':') && !authority.ends_with(']') => {
                 return Err(refuse("the port is not a number from 0 to 65535"));
             }
-            None => format!("{authority}:80"),
+            None => format!("{authority}:{}", if is_secured { 443 } else { 80 }),
         };
-        Ok(Self { authority: authority.to_owned(), address, path })
+        let host = parsed.as_ref().map_or(authority, http::uri::Authority::host);
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { authority: authority.to_owned(), address, path, secured: is_secured.then_some(host) })
     }
 }
 
@@ -55,16 +60,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_plain_http_are_taken() {
-        for (url, address, path) in [
-            ("http://h", "h:80", "/"),
-            ("http://h:8080/a/b?c=d#e", "h:8080", "/a/b?c=d"),
-            ("http://[::1]:9/x", "[::1]:9", "/x"),
-            ("http://[::1]", "[::1]:80", "/"),
-            ("http://h?x=1", "h:80", "/?x=1"),
+    fn urls_of_http_are_taken() {
+        for (url, address, path, secured) in [
+            ("http://h", "h:80", "/", None),
+            ("http://h:8080/a/b?c=d#e", "h:8080", "/a/b?c=d", None),
+            ("http://[::1]:9/x", "[::1]:9", "/x", None),
+            ("http://[::1]", "[::1]:80", "/", None),
+            ("http://h?x=1", "h:80", "/?x=1", None),
+            ("https://h.example/x", "h.example:443", "/x", Some("h.example")),
+            ("https://[::1]:9", "[::1]:9", "/", Some("::1")),
+            ("https://127.0.0.1:8443", "127.0.0.1:8443", "/", Some("127.0.0.1")),
         ] {
             let endpoint = Endpoint::parse("s", url).unwrap();
             assert_eq!((endpoint.address.as_str(), endpoint.path.as_str()), (address, path), "{url}");
+            assert_eq!(endpoint.secured.as_deref(), secured, "{url}");
         }
         for bad in [
             "",
@@ -72,7 +81,8 @@ mod tests {
             "http://",
             "http:///x",
             "ftp://h",
-            "https://h",
+            "https://",
+            "https:///x",
             "http://u:p@h/",
             "http://h:99999/",
             "http://h:x/",
@@ -82,7 +92,7 @@ mod tests {
             let problem = Endpoint::parse("alarm-webhook", bad).unwrap_err().to_string();
             assert!(problem.contains("alarm-webhook"), "{bad}: {problem}");
         }
-        let problem = Endpoint::parse("s", "https://h/secret").unwrap_err().to_string();
-        assert!(problem.contains("proxy") && !problem.contains("secret"), "{problem}");
+        let problem = Endpoint::parse("s", "https://u@h/secret").unwrap_err().to_string();
+        assert!(problem.contains("password") && !problem.contains("secret"), "{problem}");
     }
 }

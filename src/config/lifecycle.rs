@@ -94,6 +94,41 @@ impl<'de> Deserialize<'de> for VersionPolicy {
     }
 }
 
+/// The version that answers for an alias whose own version is gone or cannot be loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AliasFallback {
+    /// None: requests for the alias are refused.
+    #[default]
+    None,
+    /// The one that the alias pointed to before, as far back as one serves.
+    Previous,
+    /// The newest that serves.
+    Latest,
+}
+
+/// The fate of a version that no trusted key has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unsigned {
+    /// It is not loaded.
+    #[default]
+    Refuse,
+    /// It is loaded, and its entry says why nobody vouches for it.
+    Mark,
+    /// It is loaded like any other.
+    Allow,
+}
+
+/// The keys that vouch for versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustSettings {
+    /// The file of public keys.
+    pub keys: PathBuf,
+    /// The fate of a version that none of them has signed.
+    pub unsigned: Unsigned,
+}
+
 /// A model to load at start in explicit mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadModel {
@@ -114,10 +149,14 @@ pub struct LifecycleConfig {
     pub poll_interval: Duration,
     /// The policy for models without one of their own.
     pub version_policy: VersionPolicy,
+    /// The version that answers for an alias whose own is gone.
+    pub alias_fallback: AliasFallback,
     /// The number of versions that are loaded at the same time.
     pub load_threads: usize,
     /// The same until the versions of the start are loaded.
     pub start_threads: usize,
+    /// The keys that vouch for versions; `None` if signatures are not looked at.
+    pub trust: Option<TrustSettings>,
     /// The folder for what the server writes: the audit trail, and the aliases of a read-only repository.
     pub state_dir: PathBuf,
 }

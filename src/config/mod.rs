@@ -5,6 +5,7 @@ mod declare;
 mod endpoint;
 mod grpc;
 mod lifecycle;
+mod network;
 mod options;
 mod otel;
 mod serve;
@@ -12,7 +13,10 @@ mod tls;
 
 pub use endpoint::Endpoint;
 pub use grpc::GrpcListen;
-pub use lifecycle::{Callers, Control, LifecycleConfig, LoadModel, VersionPolicy};
+pub use lifecycle::{
+    AliasFallback, Callers, Control, LifecycleConfig, LoadModel, TrustSettings, Unsigned, VersionPolicy,
+};
+pub use network::Network;
 pub use options::{ServeOptions, cores};
 pub use otel::{OtelVariables, Sampler, TraceSettings};
 pub use serve::ServeConfig;
@@ -24,6 +28,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::ids::ModelName;
 use crate::keys::{Rate, Scope};
 
 /// The rights of callers on other machines that have no key.
@@ -91,6 +96,8 @@ pub enum EngineChoice {
 pub struct CheckConfig {
     /// This program.
     pub executable: PathBuf,
+    /// True if the child is kept from what it does not need.
+    pub sandbox: bool,
     /// The memory that the child may use; `None` for 2 GiB and four times its file.
     pub memory_bytes: Option<u64>,
     /// The time that the child may take.
@@ -145,8 +152,12 @@ pub struct HttpConfig {
     pub open: OpenToNetwork,
     /// The limit of each caller's requests; `None` for none.
     pub rate: Option<Rate>,
+    /// The most requests of each caller at the same time; `None` for no limit.
+    pub caller_concurrency: Option<std::num::NonZeroU32>,
     /// The networks of proxies whose word on the client's address is taken.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub trusted_proxies: Vec<Network>,
+    /// Connections of these begin with the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The most connections at the same time; more wait in the system's backlog.
     pub max_connections: usize,
     /// The time that a client has to send the head of a request.
@@ -198,6 +209,8 @@ pub struct MonitoringConfig {
     pub database: Option<String>,
     /// The time for which predictions are kept.
     pub keep_predictions: Duration,
+    /// The share of requests whose predictions are kept, 0 to 1.
+    pub keep_predictions_share: f64,
     /// The bytes that predictions may take.
     pub keep_predictions_bytes: u64,
     /// The time for which feedback, and what follows from it, is kept.
@@ -206,12 +219,22 @@ pub struct MonitoringConfig {
     pub receipt_key_file: Option<PathBuf>,
     /// The time for which receipts are good.
     pub receipts_valid: Duration,
+    /// The inputs that are kept, if any are.
+    pub capture: Option<CaptureSettings>,
+    /// The time for which inputs are kept.
+    pub keep_inputs: Duration,
+    /// The bytes that inputs may take.
+    pub keep_inputs_bytes: u64,
+    /// The samples whose inputs are kept.
+    pub keep_inputs_count: u64,
     /// When to alarm.
     pub alarms: AlarmSettings,
     /// Where alarms are posted.
     pub webhook: Option<WebhookSettings>,
     /// Where predictions are posted.
     pub prediction_sink: Option<PredictionSinkSettings>,
+    /// The file with the authorities that vouch for receivers behind `https`; those of the system otherwise.
+    pub sink_ca: Option<PathBuf>,
 }
 
 /// Settings of the webhook for alarms.
@@ -242,6 +265,32 @@ pub struct PredictionSinkSettings {
     pub rate: f64,
 }
 
+/// The inputs of predictions that are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureMode {
+    /// None.
+    #[default]
+    Off,
+    /// Those of every model and answer alike, as far as the rate goes.
+    All,
+    /// Those of uncertain answers and unusual inputs, and of the others as far as the rate goes.
+    Unsure,
+}
+
+/// Settings of keeping inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaptureSettings {
+    /// Which are kept.
+    pub mode: CaptureMode,
+    /// The share of requests whose inputs are kept, 0 to 1; with [`CaptureMode::Unsure`], of those that are not unsure.
+    pub rate: f64,
+    /// The models whose inputs are kept; all if it is empty.
+    pub models: Vec<ModelName>,
+    /// The bytes of the largest input that is kept.
+    pub max_bytes: usize,
+}
+
 /// Settings of alarms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AlarmSettings {
@@ -268,6 +317,8 @@ pub struct DriftSettings {
     pub learn_samples: usize,
     /// The samples that are looked at in a second; 0 for all.
     pub samples_per_second: usize,
+    /// The samples that guards score in a second; 0 for those of requests that ask for it alone.
+    pub guard_samples_per_second: usize,
 }
 
 /// A server whose metric names are added to our own.

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::declare::{Setting, settings};
 use super::{
-    Callers, ClientAuth, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat, OtelVariables, VersionPolicy,
+    AliasFallback, Callers, CaptureMode, ClientAuth, CompatMetrics, Control, EngineChoice, GrpcListen, LogFormat,
+    Network, OtelVariables, Unsigned, VersionPolicy,
 };
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
@@ -54,6 +54,8 @@ settings! {
     /// Show the console at /: ask models, watch them and change versions in a browser. Without it / is a plain page
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     console: bool, "WEIR_CONSOLE", "BOOL", default "true" => true;
+    /// Folder of training runs to show to administrators in the console and at /runs: the --runs of weir train
+    runs: PathBuf, "WEIR_RUNS", "DIR", unset "none";
     /// Let web pages of other origins use TensorFlow Serving's paths, below /v1
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     cors: bool, "WEIR_CORS", "BOOL", default "false" => false;
@@ -70,6 +72,15 @@ settings! {
     /// Versions of a model to keep loaded: all, latest:2 or specific:1,3. The model.toml of a model can say
     /// otherwise, and a version that an alias points to is always kept
     version_policy: VersionPolicy, "WEIR_VERSION_POLICY", "POLICY", default "all" => VersionPolicy::All;
+    /// Version that answers for an alias whose own is gone or cannot be loaded: none, previous (where the alias pointed
+    /// before), or latest
+    alias_fallback: AliasFallback, "WEIR_ALIAS_FALLBACK", "WHICH", default "none" => AliasFallback::None;
+    /// File of public keys, as `weir sign` writes them: only versions that one of them has signed are loaded, unless
+    /// --unsigned says otherwise. A change of the file counts at the next look
+    trusted_keys: PathBuf, "WEIR_TRUSTED_KEYS", "FILE", unset "signatures are not looked at";
+    /// With --trusted-keys: what becomes of versions that none of the keys has signed: refuse (they end with the reason),
+    /// mark (they serve, and their entry says the reason), or allow
+    unsigned: Unsigned, "WEIR_UNSIGNED", "WHAT", unset "refuse";
     /// Seconds between two looks at the repository
     poll_interval_seconds: f64, "WEIR_POLL_INTERVAL_SECONDS", "S", default "2" => 2.0;
     /// Versions that are loaded at the same time
@@ -95,10 +106,17 @@ settings! {
     rate_per_second: f64, "WEIR_RATE_PER_SECOND", "N", default "0" => 0.0;
     /// Requests that each caller may send at once
     rate_burst: u32, "WEIR_RATE_BURST", "N", unset "those of a second";
-    /// Networks of proxies, as 10.0.0.0/8 or 10.0.0.1/32: of their connections the client is the last address in X-Forwarded-For that
+    /// Requests that each caller may have under way at the same time, over HTTP and gRPC together; 0 for no limit. A key's
+    /// own concurrency goes before
+    caller_concurrency: u32, "WEIR_CALLER_CONCURRENCY", "N", default "0" => 0;
+    /// Proxies, as 10.0.0.1 or 10.0.0.0/8: of their connections the client is the last address in X-Forwarded-For that
     /// is no such proxy's
     #[arg(value_delimiter = ',')]
-    trusted_proxies: Vec<IpNet>, "WEIR_TRUSTED_PROXIES", "CIDR", otherwise "none" => Vec::new();
+    trusted_proxies: Vec<Network>, "WEIR_TRUSTED_PROXIES", "CIDR", otherwise "none" => Vec::new();
+    /// Every connection of a proxy in --trusted-proxies begins with the PROXY protocol, version 2, and names the client by
+    /// it; the port of --ops knows nothing of it
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    proxy_protocol: bool, "WEIR_PROXY_PROTOCOL", "BOOL", default "false" => false;
 
     in "TLS";
     /// Speak TLS on every port but that of --ops: PEM file with the certificate and those that vouch for it. A change of
@@ -114,6 +132,10 @@ settings! {
     tls_client_ca: PathBuf, "WEIR_TLS_CLIENT_CA", "FILE", unset "clients show no certificate";
     /// With --tls-client-ca: required refuses clients without a certificate, optional does not
     tls_client_auth: ClientAuth, "WEIR_TLS_CLIENT_AUTH", "MODE", unset "required";
+    /// With --tls-client-ca: PEM file with lists of revoked certificates (X509 CRL). One on a list is refused, and so is one
+    /// of an authority without a list in the file; a list that is out of date is used, with a warning. A change of the file
+    /// counts within a second, for new connections
+    tls_client_crl: PathBuf, "WEIR_TLS_CLIENT_CRL", "FILE", unset "none is refused as revoked";
     /// Tell browsers to come by TLS only for so many seconds (Strict-Transport-Security)
     hsts_seconds: u64, "WEIR_HSTS_SECONDS", "S", unset "not told";
 
@@ -125,6 +147,9 @@ settings! {
     /// Try each model in a child process before it is loaded
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     check_models: bool, "WEIR_CHECK_MODELS", "BOOL", default "true" => true;
+    /// Keep that process from the network, from other programs, and from all files but the engine's
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    check_sandbox: bool, "WEIR_CHECK_SANDBOX", "BOOL", default "true" => true;
     /// Memory that a model may use in that process, in bytes
     check_memory_bytes: u64, "WEIR_CHECK_MEMORY_BYTES", "BYTES", unset "2147483648 and four times its file";
     /// Seconds that the check of a model may take
@@ -178,6 +203,9 @@ settings! {
     drift_learn_samples: usize, "WEIR_DRIFT_LEARN_SAMPLES", "N", default "0" => 0;
     /// Samples in which drift is looked for in a second, on the average: a random share of those that come faster; 0 for all
     drift_samples_per_second: usize, "WEIR_DRIFT_SAMPLES_PER_SECOND", "N", default "1000" => 1000;
+    /// Samples a second whose inputs the autoencoders named by guard in model.toml score, behind all requests; 0 scores
+    /// only those of requests that ask for their anomaly
+    guard_samples_per_second: usize, "WEIR_GUARD_SAMPLES_PER_SECOND", "N", default "100" => 100;
     /// Database for predictions and feedback: postgres://user:password@host/name, which several servers may share
     database: String, "WEIR_DATABASE", "URL", unset "SQLite, in the file weir.db of the state folder";
     /// Callers that may say what was right (POST /feedback): loopback (this machine), all or off (nobody)
@@ -189,10 +217,28 @@ settings! {
     receipt_days: f64, "WEIR_RECEIPT_DAYS", "DAYS", default "30" => 30.0;
     /// Days for which predictions are kept
     keep_predictions_days: f64, "WEIR_KEEP_PREDICTIONS_DAYS", "DAYS", default "14" => 14.0;
+    /// Share of requests, 0 to 1, whose samples are kept; the others are counted, and take labels only with a receipt
+    keep_predictions_share: f64, "WEIR_KEEP_PREDICTIONS_SHARE", "SHARE", default "1" => 1.0;
     /// Bytes that the predictions may take; the oldest go first
     keep_predictions_bytes: u64, "WEIR_KEEP_PREDICTIONS_BYTES", "BYTES", default "2147483648" => 2 << 30;
     /// Days for which feedback and the figures that follow from it are kept
     keep_feedback_days: f64, "WEIR_KEEP_FEEDBACK_DAYS", "DAYS", default "400" => 400.0;
+    /// Inputs of predictions that are kept, for labelling and training: off (none), all, or unsure (those of uncertain
+    /// answers and unusual inputs). They are personal data if the inputs are
+    capture: CaptureMode, "WEIR_CAPTURE", "MODE", default "off" => CaptureMode::Off;
+    /// Share of requests whose inputs are kept, 0 to 1; with --capture unsure, of those that are not unsure
+    capture_rate: f64, "WEIR_CAPTURE_RATE", "SHARE", unset "1, and 0.01 with --capture unsure";
+    /// Models whose inputs are kept
+    #[arg(value_delimiter = ',')]
+    capture_models: Vec<String>, "WEIR_CAPTURE_MODELS", "NAME", otherwise "all" => Vec::new();
+    /// Largest input in bytes that is kept
+    capture_max_bytes: usize, "WEIR_CAPTURE_MAX_BYTES", "BYTES", default "1048576" => 1 << 20;
+    /// Days for which inputs are kept
+    keep_inputs_days: f64, "WEIR_KEEP_INPUTS_DAYS", "DAYS", default "7" => 7.0;
+    /// Bytes that the inputs may take; the oldest go first
+    keep_inputs_bytes: u64, "WEIR_KEEP_INPUTS_BYTES", "BYTES", default "1073741824" => 1 << 30;
+    /// Samples whose inputs are kept; the oldest go first
+    keep_inputs_count: u64, "WEIR_KEEP_INPUTS_COUNT", "N", default "100000" => 100_000;
     /// Seconds for which a condition must hold before it raises an alarm on accuracy or its estimate, and be gone before
     /// any alarm is cleared
     alarm_hold_seconds: f64, "WEIR_ALARM_HOLD_SECONDS", "S", default "60" => 60.0;
@@ -202,7 +248,7 @@ settings! {
     alarm_min_labels: u64, "WEIR_ALARM_MIN_LABELS", "N", default "200" => 200;
     /// Hours without a label that raise an alarm, where labels came before and answers are given; 0 for never
     alarm_label_gap_hours: f64, "WEIR_ALARM_LABEL_GAP_HOURS", "HOURS", default "24" => 24.0;
-    /// Address that alarms are posted to as JSON, over plain HTTP
+    /// Address that alarms are posted to as JSON: http:// or https://
     #[arg(hide_env_values = true)]
     alarm_webhook: String, "WEIR_ALARM_WEBHOOK", "URL", unset "nowhere";
     /// Key by which deliveries to the webhook are signed (HMAC-SHA256, header x-weir-signature). Better set in the
@@ -211,11 +257,13 @@ settings! {
     alarm_webhook_key: String, "WEIR_ALARM_WEBHOOK_KEY", "KEY", unset "deliveries are not signed";
     /// Seconds after which a delivery to the webhook that failed is tried again; doubles with each of 8 attempts
     alarm_webhook_retry_seconds: f64, "WEIR_ALARM_WEBHOOK_RETRY_SECONDS", "S", default "1" => 1.0;
-    /// Address that answered samples are posted to in batches of CloudEvents, over plain HTTP; inputs are not sent
+    /// Address that answered samples are posted to in batches of CloudEvents: http:// or https://; inputs are not sent
     #[arg(hide_env_values = true)]
     prediction_sink: String, "WEIR_PREDICTION_SINK", "URL", unset "nowhere";
     /// Share of requests whose samples are posted to the prediction sink, 0 to 1
     prediction_sink_rate: f64, "WEIR_PREDICTION_SINK_RATE", "SHARE", default "1" => 1.0;
+    /// PEM file of the authorities that vouch for the receivers of alarms, predictions and traces behind https://
+    sink_ca: PathBuf, "WEIR_SINK_CA", "FILE", unset "those of SSL_CERT_FILE, or of the system";
 
     in "Connections";
     /// Address for health and metrics alone, without TLS: answers also while all connections of the other ports are

@@ -1,6 +1,7 @@
 //! The settings of traces, by the names that OpenTelemetry gives them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::Endpoint;
 use crate::error::{Error, Result};
@@ -15,6 +16,8 @@ pub struct TraceSettings {
     pub endpoint: Endpoint,
     /// Headers that go with them, as for access.
     pub headers: Vec<(String, String)>,
+    /// The file with the authorities that vouch for the receiver, where it is `https`, and the variable that names it.
+    pub certificate: Option<(&'static str, PathBuf)>,
     /// Attributes of the process, `service.name` among them.
     pub resource: Vec<(String, String)>,
     /// Which requests are traced.
@@ -40,6 +43,8 @@ pub struct Sampler {
 
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+
+const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
 
 impl TraceSettings {
     /// Reads the settings; `None` unless an address is named and traces are not switched off.
@@ -76,7 +81,14 @@ impl TraceSettings {
         let header_names = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
         let headers = header_names.iter().find_map(|name| Some((name, get(name)?)));
         let headers = headers.map(|(name, value)| pairs(name, Some(value))).transpose()?.unwrap_or_default();
-        Ok(Some(Self { endpoint, headers, resource, sampler: sampler(get(SAMPLER), get("OTEL_TRACES_SAMPLER_ARG"))? }))
+        let certificate = CERTIFICATES.iter().find_map(|name| Some((*name, PathBuf::from(get(name)?))));
+        Ok(Some(Self {
+            endpoint,
+            headers,
+            certificate,
+            resource,
+            sampler: sampler(get(SAMPLER), get("OTEL_TRACES_SAMPLER_ARG"))?,
+        }))
     }
 }
 
@@ -154,6 +166,12 @@ mod tests {
         assert_eq!((on.endpoint.address.as_str(), on.endpoint.path.as_str()), ("collector:4318", "/v1/traces"));
         assert_eq!(on.sampler, Sampler { follows_parent: true, share: 1.0 });
         assert_eq!(on.resource[0], ("service.name".into(), "weir".into()));
+        let secured = [("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem")];
+        let secured = read(&secured).unwrap().unwrap();
+        assert_eq!(
+            (secured.endpoint.secured.as_deref(), secured.certificate),
+            (Some("c"), Some(("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem".into())))
+        );
         let whole = read(&[BASE, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:1/t")]).unwrap().unwrap();
         assert_eq!(whole.endpoint.path, "/t");
     }
@@ -183,7 +201,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "sometimes"),
             ("OTEL_RESOURCE_ATTRIBUTES", "zone"),
             ("OTEL_RESOURCE_ATTRIBUTES", "zone=%4"),
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://c"),
         ] {
             let problem = read(&[BASE, bad]).unwrap_err().to_string();
             assert!(problem.contains(bad.0), "{problem}");

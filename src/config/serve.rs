@@ -1,17 +1,20 @@
 //! The checked settings of `weir serve`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::declare::Setting;
 use super::options::{ServeOptions, ServeValues, cores};
 use super::{
-    AlarmSettings, Callers, CertificateSource, CheckConfig, ClientAuth, ClientCertificates, Control, DriftSettings,
-    Endpoint, GrpcListen, HttpConfig, LifecycleConfig, LoadModel, LogConfig, MonitoringConfig, OpenToNetwork,
-    OtelVariables, PredictionSinkSettings, SchedulingSettings, ServingConfig, TlsSettings, TraceSettings,
-    WebhookSettings,
+    AlarmSettings, Callers, CaptureMode, CaptureSettings, CertificateSource, CheckConfig, ClientAuth,
+    ClientCertificates, Control, DriftSettings, Endpoint, GrpcListen, HttpConfig, LifecycleConfig, LoadModel,
+    LogConfig, MonitoringConfig, OpenToNetwork, OtelVariables, PredictionSinkSettings, SchedulingSettings,
+    ServingConfig, TlsSettings, TraceSettings, TrustSettings, WebhookSettings,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::ids::ModelName;
 use crate::keys::{Rate, Scope};
 
 /// The checked settings of `weir serve`.
@@ -31,6 +34,8 @@ pub struct ServeConfig {
     pub log: LogConfig,
     /// Traces, if an address for them is named.
     pub traces: Option<TraceSettings>,
+    /// The folder of training runs that is shown, if one is.
+    pub runs: Option<PathBuf>,
 }
 
 impl ServeOptions {
@@ -50,6 +55,7 @@ impl ServeOptions {
             grpc: values.grpc.value,
             log: LogConfig { format: values.log_format.value, filter: values.log.value },
             traces,
+            runs: values.runs.value.clone(),
         })
     }
 }
@@ -69,16 +75,28 @@ fn lifecycle(values: &ServeValues) -> Result<LifecycleConfig> {
         load_models: named.value.iter().map(parse).collect::<Result<_>>()?,
         poll_interval: values.poll_interval_seconds.seconds()?,
         version_policy: values.version_policy.value.clone(),
+        alias_fallback: values.alias_fallback.value,
+        trust: trust(values)?,
         load_threads: load_threads.unwrap_or(1),
         start_threads: load_threads.unwrap_or_else(cores),
         state_dir: values.state_dir.value.clone(),
     })
 }
 
+fn trust(values: &ServeValues) -> Result<Option<TrustSettings>> {
+    let (keys, unsigned) = (&values.trusted_keys, &values.unsigned);
+    if keys.value.is_none() && unsigned.value.is_some() {
+        return Err(unsigned.refuse("is about signatures, which --trusted-keys FILE has looked at".into()));
+    }
+    let settings = |keys| TrustSettings { keys, unsigned: unsigned.value.unwrap_or_default() };
+    Ok(keys.value.clone().map(settings))
+}
+
 fn serving(values: &ServeValues, executable: Option<PathBuf>) -> Result<ServingConfig> {
     let check_timeout = values.check_timeout_seconds.seconds()?;
     let check = executable.filter(|_| values.check_models.value).map(|executable| CheckConfig {
         executable,
+        sandbox: values.check_sandbox.value,
         memory_bytes: values.check_memory_bytes.value,
         timeout: check_timeout,
         state_dir: values.state_dir.value.clone(),
@@ -140,6 +158,7 @@ fn drift(values: &ServeValues) -> Result<DriftSettings> {
         run_length: run_length.value,
         learn_samples: learnt.value,
         samples_per_second: values.drift_samples_per_second.value,
+        guard_samples_per_second: values.guard_samples_per_second.value,
     })
 }
 
@@ -159,14 +178,36 @@ fn monitoring(values: &ServeValues) -> Result<MonitoringConfig> {
         drift: drift(values)?,
         database: database.value.clone(),
         keep_predictions: values.keep_predictions_days.days()?,
+        keep_predictions_share: share(&values.keep_predictions_share)?,
         keep_predictions_bytes: values.keep_predictions_bytes.value,
         keep_feedback: values.keep_feedback_days.days()?,
         receipt_key_file: values.receipt_key_file.value.clone(),
         receipts_valid: values.receipt_days.days()?,
+        capture: capture(values)?,
+        keep_inputs: values.keep_inputs_days.days()?,
+        keep_inputs_bytes: values.keep_inputs_bytes.value,
+        keep_inputs_count: values.keep_inputs_count.value,
         alarms: alarms(values)?,
         webhook: webhook(values)?,
         prediction_sink: prediction_sink(values)?,
+        sink_ca: values.sink_ca.value.clone(),
     })
+}
+
+/// The share of ordinary inputs that is kept beside all of the unsure ones.
+const ORDINARY: f64 = 0.01;
+
+fn capture(values: &ServeValues) -> Result<Option<CaptureSettings>> {
+    let (mode, rate, models) = (values.capture.value, &values.capture_rate, &values.capture_models.value);
+    if let Some(share) = rate.value.filter(|share| !(0.0..=1.0).contains(share)) {
+        return Err(rate.refuse(format!("must be a share from 0 to 1, got {share}")));
+    }
+    let parse = |name: &String| name.parse::<ModelName>().map_err(Error::from);
+    let models = models.iter().map(parse).collect::<Result<_>>()?;
+    let usual = if mode == CaptureMode::Unsure { ORDINARY } else { 1.0 };
+    let rate = rate.value.unwrap_or(usual);
+    let settings = CaptureSettings { mode, rate, models, max_bytes: values.capture_max_bytes.value };
+    Ok((mode != CaptureMode::Off).then_some(settings))
 }
 
 fn webhook(values: &ServeValues) -> Result<Option<WebhookSettings>> {
@@ -179,12 +220,16 @@ fn webhook(values: &ServeValues) -> Result<Option<WebhookSettings>> {
 }
 
 fn prediction_sink(values: &ServeValues) -> Result<Option<PredictionSinkSettings>> {
-    let rate = &values.prediction_sink_rate;
-    if !(0.0..=1.0).contains(&rate.value) {
-        return Err(rate.refuse(format!("must be a share from 0 to 1, got {}", rate.value)));
-    }
+    let rate = share(&values.prediction_sink_rate)?;
     let Some(url) = &values.prediction_sink.value else { return Ok(None) };
-    Ok(Some(PredictionSinkSettings { endpoint: Endpoint::parse("prediction-sink", url)?, rate: rate.value }))
+    Ok(Some(PredictionSinkSettings { endpoint: Endpoint::parse("prediction-sink", url)?, rate }))
+}
+
+fn share(setting: &Setting<f64>) -> Result<f64> {
+    match (0.0..=1.0).contains(&setting.value) {
+        true => Ok(setting.value),
+        false => Err(setting.refuse(format!("must be a share from 0 to 1, got {}", setting.value))),
+    }
 }
 
 fn alarms(values: &ServeValues) -> Result<AlarmSettings> {
@@ -259,6 +304,14 @@ fn rate(values: &ServeValues) -> Result<Option<Rate>> {
     Rate::new(per_second.value, burst.value).map(Some).ok_or_else(refused)
 }
 
+fn proxy_protocol(values: &ServeValues) -> Result<bool> {
+    let setting = &values.proxy_protocol;
+    if setting.value && values.trusted_proxies.value.is_empty() {
+        return Err(setting.refuse("is spoken by the proxies that --trusted-proxies CIDR names; it names none".into()));
+    }
+    Ok(setting.value)
+}
+
 /// Returns the settings of TLS; `None` where it is off.
 fn tls(values: &ServeValues) -> Result<Option<TlsSettings>> {
     let (certificate, key, made) = (&values.tls_cert, &values.tls_key, &values.tls_self_signed);
@@ -277,6 +330,12 @@ fn tls(values: &ServeValues) -> Result<Option<TlsSettings>> {
     if auth.value.is_some() && ca.value.is_none() {
         return Err(auth.refuse("says who must show a certificate; --tls-client-ca FILE says who signs them".into()));
     }
+    let crl = &values.tls_client_crl;
+    if crl.value.is_some() && ca.value.is_none() {
+        return Err(crl.refuse(
+            "says which certificates of clients are revoked; --tls-client-ca FILE says who signs them".into(),
+        ));
+    }
     let needs_tls = "is about connections with TLS; --tls-cert and --tls-key switch it on";
     if ca.value.is_some() && source.is_none() {
         return Err(ca.refuse(needs_tls.into()));
@@ -285,7 +344,7 @@ fn tls(values: &ServeValues) -> Result<Option<TlsSettings>> {
         return Err(values.hsts_seconds.refuse(needs_tls.into()));
     }
     let auth = auth.value.unwrap_or(ClientAuth::Required);
-    let clients = ca.value.clone().map(|ca| ClientCertificates { ca, auth });
+    let clients = ca.value.clone().map(|ca| ClientCertificates { ca, auth, crl: crl.value.clone() });
     Ok(source.map(|source| TlsSettings { source, clients }))
 }
 
@@ -299,7 +358,9 @@ fn http(values: &ServeValues) -> Result<HttpConfig> {
         listen: values.http.value,
         open: open_to_network(values)?,
         rate: rate(values)?,
+        caller_concurrency: NonZeroU32::new(values.caller_concurrency.value),
         trusted_proxies: values.trusted_proxies.value.clone(),
+        proxy_protocol: proxy_protocol(values)?,
         max_connections: values.max_connections.at_least_one()?,
         header_timeout: values.header_timeout_seconds.seconds()?,
         idle_timeout: values.idle_timeout_seconds.seconds()?,
@@ -338,15 +399,18 @@ mod tests {
             (ServeOptions { rate_per_second: Some(2e6), ..none() }, "rate-per-second"),
             (ServeOptions { rate_burst: Some(5), ..none() }, "rate-burst"),
             (ServeOptions { rate_per_second: Some(1.0), rate_burst: Some(0), ..none() }, "rate-burst"),
+            (ServeOptions { proxy_protocol: Some(true), ..none() }, "trusted-proxies"),
             (ServeOptions { drain_seconds: Some(-1.0), ..none() }, "drain-seconds"),
             (ServeOptions { max_connection_age_seconds: Some(-1.0), ..none() }, "max-connection-age-seconds"),
             (ServeOptions { probe_interval_seconds: Some(f64::INFINITY), ..none() }, "probe-interval-seconds"),
             (ServeOptions { drift_window: Some(99), ..none() }, "drift-window"),
             (ServeOptions { drift_run_length: Some(f64::NAN), ..none() }, "drift-run-length"),
             (ServeOptions { drift_learn_samples: Some(499), ..none() }, "drift-learn-samples"),
-            (ServeOptions { alarm_webhook: Some("https://x".into()), ..none() }, "alarm-webhook"),
+            (ServeOptions { alarm_webhook: Some("ftp://x".into()), ..none() }, "alarm-webhook"),
             (ServeOptions { prediction_sink: Some("x".into()), ..none() }, "prediction-sink"),
             (ServeOptions { prediction_sink_rate: Some(1.5), ..none() }, "prediction-sink-rate"),
+            (ServeOptions { keep_predictions_share: Some(-0.1), ..none() }, "keep-predictions-share"),
+            (ServeOptions { capture_rate: Some(-0.1), ..none() }, "capture-rate"),
             (ServeOptions { alarm_hold_seconds: Some(-1.0), ..none() }, "alarm-hold-seconds"),
             (ServeOptions { alarm_accuracy_drop: Some(0.0), ..none() }, "alarm-accuracy-drop"),
             (ServeOptions { alarm_label_gap_hours: Some(f64::NAN), ..none() }, "alarm-label-gap-hours"),
@@ -408,6 +472,7 @@ mod tests {
             ("tls-key", "--tls-cert", |o| o.tls_key = Some("f".into())),
             ("tls-client-ca", "--tls-cert", |o| o.tls_client_ca = Some("f".into())),
             ("tls-client-auth", "--tls-client-ca", |o| o.tls_client_auth = Some(ClientAuth::Optional)),
+            ("tls-client-crl", "--tls-client-ca", |o| o.tls_client_crl = Some("f".into())),
             ("hsts-seconds", "--tls-cert", |o| o.hsts_seconds = Some(1)),
             ("tls-self-signed", "leave out", |o| {
                 o.tls_self_signed = Some(true);

@@ -35,6 +35,8 @@ pub struct ClientCertificates {
     pub ca: PathBuf,
     /// The demand for them.
     pub auth: ClientAuth,
+    /// The PEM file of the lists of certificates that were revoked, one of each authority that has one.
+    pub crl: Option<PathBuf>,
 }
 
 /// The demand for certificates of clients.

@@ -34,7 +34,7 @@ const WORDS: [(&str, &str); 19] = [
 ];
 
 /// Phrases for faults of the values or sizes of an input, in lower case.
-const OF_INPUT: [&str; 24] = [
+const OF_INPUT: [&str; 25] = [
     "an index lies outside",
     "out of data bounds",
     "out of bounds",
@@ -59,6 +59,7 @@ const OF_INPUT: [&str; 24] = [
     "must match",
     "must be within",
     "out of range",
+    "in training mode",
 ];
 
 /// Phrases of an allocator without memory, in lower case.
@@ -305,9 +306,11 @@ mod tests {
 
     #[test]
     fn what_the_values_of_an_input_cause_is_the_inputs_fault() {
+        let dropout = "Evaluating #4 \"y\" Dropout: Dropout in training mode with a non-zero ratio is not supported";
         let division = "attempt to divide by zero";
         let bounds = "index out of bounds: the len is 10 but the index is 12";
-        for said in [GATHER, MUL, MOD, DIV, division, bounds, "range end index 14 out of range for slice of length 10"]
+        for said in
+            [GATHER, MUL, MOD, DIV, dropout, division, bounds, "range end index 14 out of range for slice of length 10"]
         {
             let error = running(said);
             assert_eq!(error.kind(), Kind::InvalidInput, "{error}");

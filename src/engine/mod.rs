@@ -6,6 +6,7 @@
 mod attempts;
 mod bounds;
 mod brake;
+mod class_map;
 mod closeness;
 mod contain;
 mod containers;
@@ -23,7 +24,9 @@ mod measure;
 mod ml;
 mod onnxruntime;
 mod passes;
+mod remedies;
 mod seen;
+mod surgery;
 mod tract;
 mod trial;
 
@@ -34,6 +37,7 @@ use utoipa::ToSchema;
 
 pub use bounds::Bounds;
 pub use brake::Brake;
+pub use class_map::{ClassMapGraph, LinearHead, class_map_graph};
 pub use closeness::agrees_in_company;
 pub use containers::{class_names, refuse_containers};
 pub use example::{Example, ExampleInputs, Hints};
@@ -41,6 +45,8 @@ pub use external::refuse_external_data;
 pub use facts::{declared_signature, graph_facts};
 pub use independence::Independence;
 pub use measure::{measure, zeros};
+pub use remedies::remedy;
+pub use surgery::{keep, untyped, used_by};
 pub use trial::Trial;
 
 use crate::error::{Error, Result};

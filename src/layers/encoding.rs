@@ -29,6 +29,16 @@ pub enum Encoding {
         /// The lengths of the periods in days, as 7 for a week.
         periods: Vec<f32>,
     },
+    /// The mean of the rows of a trained table for the numbers of a text's n-grams, padding left out, as that of
+    /// [`EmbeddingBag`](super::LayerSpec::EmbeddingBag).
+    Bag {
+        /// The elements of the column, of which 0 pads.
+        grams: usize,
+        /// The rows of the table.
+        tokens: usize,
+        /// The size of a row.
+        units: usize,
+    },
     /// One number per category: 1 for the category of the element, a whole number from 0, and 0 for all others.
     OneHot {
         /// The number of categories.
@@ -64,6 +74,20 @@ impl Encoding {
             Self::Standard { tells_missing, bent, .. } => 1 + usize::from(*tells_missing) + usize::from(bent.is_some()),
             Self::Moment { periods, .. } => 2 + 2 * periods.len(),
             Self::OneHot { categories } => *categories,
+            Self::Bag { units, .. } => *units,
         }
+    }
+
+    /// Returns the number of elements of the column.
+    pub fn elements(&self) -> usize {
+        match self {
+            Self::Standard { .. } | Self::Moment { .. } | Self::OneHot { .. } => 1,
+            Self::Bag { grams, .. } => *grams,
+        }
+    }
+
+    /// Returns the rows of the trained table and their size, if there is one.
+    pub fn table(&self) -> Option<[usize; 2]> {
+        if let Self::Bag { tokens, units, .. } = self { Some([*tokens, *units]) } else { None }
     }
 }

@@ -35,6 +35,8 @@ impl LayerSpec {
             Self::Silu => "silu",
             Self::Dropout { .. } => "dropout",
             Self::Conv2d { .. } => "conv2d",
+            Self::Series => "series",
+            Self::Conv1d { .. } => "conv1d",
             Self::BatchNorm => "batch_norm",
             Self::GroupNorm { .. } => "group_norm",
             Self::MaxPool { .. } => "max_pool",
@@ -76,18 +78,14 @@ impl LayerSpec {
             Self::Dropout { rate } if (0.0..1.0).contains(rate) => Cost::free(input),
             Self::Dropout { rate } => Err(format!("rate must be in [0, 1), got {rate}")),
             Self::Conv2d { channels, kernel, stride, padding, groups, bias } => {
-                let [inputs, height, width] = maps(input)?;
-                let (channels, kernel, groups) = (*channels, *kernel, *groups);
-                if !(1..=LARGEST).contains(&channels) || groups == 0 || inputs % groups > 0 || channels % groups > 0 {
-                    return Err(format!("{inputs} channels cannot become {channels} in {groups} groups"));
-                }
-                if *padding >= kernel {
-                    return Err(format!("padding must be less than the kernel's {kernel}, got {padding}"));
-                }
-                let [height, width] = windows([height + 2 * padding, width + 2 * padding], kernel, *stride)?;
-                let weights = channels * (inputs / groups) * kernel * kernel;
-                let parameters = weights + if *bias { channels } else { 0 };
-                Cost::new(&[channels, height, width], parameters, weights * height * width)
+                conv2d(input, [*channels, *kernel, *stride, *padding, *groups], *bias)
+            }
+            Self::Series => match *input {
+                [steps, channels] => Cost::free(&[channels, 1, steps]),
+                _ => Err(format!("takes steps and channels, got {input:?}; put rows or an embedding before it")),
+            },
+            Self::Conv1d { channels, kernel, stride, padding, bias } => {
+                conv1d(input, [*channels, *kernel, *stride, *padding], *bias)
             }
             Self::BatchNorm => Cost::new(input, 2 * maps(input)?[0], elements),
             Self::GroupNorm { groups } => group_norm(input, *groups),
@@ -104,13 +102,17 @@ impl LayerSpec {
                 [1, height, width] => Cost::free(&[height, width]),
                 [channels, ..] => Err(format!("takes one channel, got {channels}")),
             },
-            Self::Lstm { units } => recurrent(input, *units, 4, 1),
+            Self::Lstm { units, bidirectional, all_steps } => {
+                recurrent(input, *units, [4, 1], [*bidirectional, *all_steps])
+            }
             // The bias of the products with the state is separate in a GRU.
-            Self::Gru { units } => recurrent(input, *units, 3, 2),
+            Self::Gru { units, bidirectional, all_steps } => {
+                recurrent(input, *units, [3, 2], [*bidirectional, *all_steps])
+            }
             Self::Encode { columns } => encode(input, columns),
             Self::Standardize { mean, deviation } => standardize(input, mean, deviation),
             Self::Embedding { tokens, units } => embedding(input, *tokens, *units),
-            Self::EmbeddingBag { tokens, units } => {
+            Self::EmbeddingBag { tokens, units, .. } => {
                 let Cost { parameters, .. } = embedding(input, *tokens, *units)?;
                 Cost::new(&[*units], parameters, input.iter().product::<usize>() * units)
             }
@@ -156,6 +158,38 @@ fn dense(input: &[usize], units: usize) -> Fitted {
     }
 }
 
+fn conv2d(input: &[usize], [channels, kernel, stride, padding, groups]: [usize; 5], bias: bool) -> Fitted {
+    let [inputs, height, width] = maps(input)?;
+    if !(1..=LARGEST).contains(&channels) || groups == 0 || inputs % groups > 0 || channels % groups > 0 {
+        return Err(format!("{inputs} channels cannot become {channels} in {groups} groups"));
+    }
+    if kernel > LARGEST || padding >= kernel {
+        return Err(format!(
+            "needs a kernel of at most {LARGEST} and less padding than it, got {kernel} and {padding}"
+        ));
+    }
+    let [height, width] = windows([height + 2 * padding, width + 2 * padding], kernel, stride)?;
+    let weights = channels * (inputs / groups) * kernel * kernel;
+    Cost::new(&[channels, height, width], weights + if bias { channels } else { 0 }, weights * height * width)
+}
+
+fn conv1d(input: &[usize], [channels, kernel, stride, padding]: [usize; 4], bias: bool) -> Fitted {
+    let [inputs, 1, steps] = maps(input)? else {
+        return Err(format!("takes maps of one row, got {input:?}; put a series before it"));
+    };
+    if !(1..=LARGEST).contains(&channels) {
+        return Err(format!("needs 1 to {LARGEST} channels, got {channels}"));
+    }
+    if kernel > LARGEST || padding >= kernel || stride == 0 || !(kernel..=LARGEST).contains(&(steps + 2 * padding)) {
+        return Err(format!(
+            "a window of {kernel} steps every {stride} does not fit {steps} steps and {padding} zeros on each side"
+        ));
+    }
+    let steps = (steps + 2 * padding - kernel) / stride + 1;
+    let weights = channels * inputs * kernel;
+    Cost::new(&[channels, 1, steps], weights + if bias { channels } else { 0 }, weights * steps)
+}
+
 fn group_norm(input: &[usize], groups: usize) -> Fitted {
     let [channels, height, width] = maps(input)?;
     if groups == 0 || channels % groups > 0 {
@@ -184,7 +218,12 @@ fn pixel_shuffle(input: &[usize], factor: usize) -> Fitted {
     }
 }
 
-fn recurrent(input: &[usize], units: usize, gates: usize, biases: usize) -> Fitted {
+fn recurrent(
+    input: &[usize],
+    units: usize,
+    [gates, biases]: [usize; 2],
+    [bidirectional, all_steps]: [bool; 2],
+) -> Fitted {
     let &[steps, inputs] = input else {
         return Err(format!("takes steps and inputs, got {input:?}; put rows or an embedding before it"));
     };
@@ -192,12 +231,16 @@ fn recurrent(input: &[usize], units: usize, gates: usize, biases: usize) -> Fitt
         return Err(format!("needs 1 to {LARGEST} units, got {units}"));
     }
     let weights = (inputs + units) * units;
-    Cost::new(&[units], gates * (weights + biases * units), gates * weights * steps)
+    let directions = if bidirectional { 2 } else { 1 };
+    let output = if all_steps { vec![steps, directions * units] } else { vec![directions * units] };
+    let parameters = directions * gates * (weights + biases * units);
+    Cost::new(&output, parameters, directions * gates * weights * steps)
 }
 
 fn encode(input: &[usize], columns: &[Encoding]) -> Fitted {
-    if input != [columns.len()] {
-        return Err(format!("takes {} columns, got {input:?}", columns.len()));
+    let elements = columns.iter().fold(0, |sum: usize, column| sum.saturating_add(column.elements()));
+    if input != [elements] {
+        return Err(format!("takes {elements} elements, got {input:?}"));
     }
     let is_possible = |column: &Encoding| match column {
         Encoding::Standard { mean, deviation, bent, .. } => {
@@ -208,12 +251,18 @@ fn encode(input: &[usize], columns: &[Encoding]) -> Fitted {
             mean.is_finite() && *deviation > 0.0 && periods.iter().all(|period| *period > 0.0 && period.is_finite())
         }
         Encoding::OneHot { categories } => *categories <= LARGEST,
+        Encoding::Bag { grams, tokens, units } => {
+            *grams > 0 && (2..=MOST_TOKENS).contains(tokens) && (1..=LARGEST).contains(units)
+        }
     };
-    let width: usize = columns.iter().map(Encoding::width).sum();
+    let width: usize = columns.iter().map(Encoding::width).fold(0, usize::saturating_add);
     if !columns.iter().all(is_possible) || !(1..=LARGEST).contains(&width) {
         return Err(format!("cannot make 1 to {LARGEST} numbers of {} columns", columns.len()));
     }
-    Cost::new(&[width], 0, width)
+    let tables = columns.iter().filter_map(Encoding::table);
+    let parameters = tables.map(|[tokens, units]| tokens * units).fold(0, usize::saturating_add);
+    let sums = columns.iter().filter_map(|column| column.table().map(|[_, units]| column.elements() * units));
+    Cost::new(&[width], parameters, sums.fold(width, usize::saturating_add))
 }
 
 fn recall(input: &[usize], encoded: &[usize]) -> Fitted {
@@ -365,13 +414,27 @@ mod tests {
 
     #[test]
     fn recurrent_layers_have_the_parameters_that_keras_prints() {
-        for (layer, parameters) in [(LayerSpec::Lstm { units: 128 }, 80_384), (LayerSpec::Gru { units: 128 }, 60_672)] {
+        for (layer, parameters) in [(LayerSpec::lstm(128), 80_384), (LayerSpec::gru(128), 60_672)] {
             let network = Architecture { input: vec![1, 28, 28], layers: vec![LayerSpec::Rows, layer.clone()] };
             assert_eq!(network.parameters().unwrap(), parameters);
             assert_eq!(network.output().unwrap(), [128]);
             assert!(Architecture { input: vec![1, 28, 28], layers: vec![layer] }.plan().is_err());
         }
         assert!(Architecture { input: vec![3, 28, 28], layers: vec![LayerSpec::Rows] }.plan().is_err());
+    }
+
+    #[test]
+    fn directions_and_steps_are_in_the_shapes_of_recurrent_layers() {
+        let network = |layers: &[LayerSpec]| {
+            let layers = std::iter::once(LayerSpec::Rows).chain(layers.iter().cloned()).collect();
+            let network = Architecture { input: vec![1, 28, 28], layers };
+            (network.output().unwrap(), network.parameters().unwrap())
+        };
+        let lstm = |bidirectional, all_steps| LayerSpec::Lstm { units: 128, bidirectional, all_steps };
+        assert_eq!(network(&[lstm(true, false)]), (vec![256], 2 * 80_384));
+        assert_eq!(network(&[lstm(false, true)]), (vec![28, 128], 80_384));
+        let second = 4 * (256 + 128 + 1) * 128;
+        assert_eq!(network(&[lstm(true, true), LayerSpec::lstm(128)]), (vec![128], 2 * 80_384 + second));
     }
 
     #[test]
@@ -387,7 +450,7 @@ mod tests {
         };
         assert_eq!(network(&[7], &[embedding(100, 32)]).unwrap(), (vec![7, 32], 3200));
         assert_eq!(network(&[7, 2], &[standardize(&[0.0, 1.0], &[1.0, 2.0])]).unwrap(), (vec![7, 2], 0));
-        let lstm = LayerSpec::Lstm { units: 8 };
+        let lstm = LayerSpec::lstm(8);
         assert_eq!(network(&[7], &[embedding(100, 32), lstm.clone()]).unwrap().0, [8]);
         for (input, layers, hint) in [
             (&[7, 1][..], &[embedding(100, 32)][..], "takes steps of one token"),

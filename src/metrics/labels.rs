@@ -21,10 +21,12 @@ pub enum Outcome {
     Probe,
     /// The request was a masked sample, which an explanation asks about.
     Explanation,
+    /// The request was an input of another model, which this one guards.
+    Guard,
 }
 
 impl Outcome {
-    pub(super) const ALL: [(Self, &'static str); 8] = [
+    pub(super) const ALL: [(Self, &'static str); 9] = [
         (Self::Success, "success"),
         (Self::InvalidInput, "invalid_input"),
         (Self::Overloaded, "overloaded"),
@@ -33,6 +35,7 @@ impl Outcome {
         (Self::Error, "error"),
         (Self::Probe, "probe"),
         (Self::Explanation, "explanation"),
+        (Self::Guard, "guard"),
     ];
 
     /// Returns the name, as metrics have it.
@@ -83,6 +86,8 @@ pub enum Source {
     Probe,
     /// Labels that clients sent for its answers.
     Feedback,
+    /// The same, corrected for how the labelled samples were chosen.
+    FeedbackAdjusted,
 }
 
 impl Source {
@@ -94,8 +99,10 @@ impl Source {
             Self::Test => "test",
             Self::Probe => "probe",
             Self::Feedback => "feedback",
+            Self::FeedbackAdjusted => "feedback_adjusted",
         }
     }
 
-    pub(super) const ALL: [Self; 5] = [Self::Training, Self::Validation, Self::Test, Self::Probe, Self::Feedback];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Training, Self::Validation, Self::Test, Self::Probe, Self::Feedback, Self::FeedbackAdjusted];
 }

@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, GaugeVec, IntCounterVec, Opts, Registry};
 
-use super::register;
+use super::{register, register_error};
 use crate::error::Result;
 
 /// The outcome of an attempt to load a version.
@@ -31,6 +31,46 @@ impl LoadOutcome {
     }
 }
 
+/// A thread or task that goes on after a panic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadName {
+    /// The owner of versions.
+    Manager,
+    /// The measurer of versions.
+    Tuner,
+    /// The replayer of probe sets.
+    Probes,
+    /// The keeper of the gauges of live quality.
+    Quality,
+    /// The judge of alarms.
+    Alarms,
+    /// The reader of the file of keys.
+    Keys,
+    /// The reader of certificates.
+    Tls,
+    /// The asker of guards.
+    Guard,
+}
+
+impl ThreadName {
+    const ALL: [Self; 8] =
+        [Self::Manager, Self::Tuner, Self::Probes, Self::Quality, Self::Alarms, Self::Keys, Self::Tls, Self::Guard];
+
+    /// Returns its name in metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Manager => "manager",
+            Self::Tuner => "tuner",
+            Self::Probes => "probes",
+            Self::Quality => "quality",
+            Self::Alarms => "alarms",
+            Self::Keys => "keys",
+            Self::Tls => "tls",
+            Self::Guard => "guard",
+        }
+    }
+}
+
 /// The families whose series follow the known versions.
 #[derive(Debug)]
 pub struct LifecycleMetrics {
@@ -38,6 +78,9 @@ pub struct LifecycleMetrics {
     loads: IntCounterVec,
     last_look: Gauge,
     usable: Gauge,
+    faults: IntCounterVec,
+    manager_busy: Gauge,
+    broken_aliases: Gauge,
 }
 
 impl LifecycleMetrics {
@@ -46,7 +89,25 @@ impl LifecycleMetrics {
         let state =
             Opts::new("weir_model_state", "START 10, LOADING 20, AVAILABLE 30, UNLOADING 40, END 50, of each version.");
         let loads = Opts::new("weir_model_loads_total", "Attempts to load a version, by how they ended.");
+        let faults = Opts::new(
+            "weir_thread_faults_total",
+            "Panics of threads that then went on: a fault of Weir, which the log tells more of.",
+        );
+        let faults = register(registry, IntCounterVec::new(faults, &["thread"]))?;
+        for thread in ThreadName::ALL {
+            faults.get_metric_with_label_values(&[thread.label()]).map_err(register_error)?;
+        }
+        let manager_busy = gauge(
+            "weir_manager_busy_seconds",
+            "How long the manager of versions has been at work on one event; changes of versions wait for it.",
+        )?;
         Ok(Self {
+            faults,
+            manager_busy,
+            broken_aliases: gauge(
+                "weir_broken_aliases",
+                "Aliases that point to a version that is gone or cannot be loaded; GET /readyz?verbose names them.",
+            )?,
             state: register(registry, GaugeVec::new(state, &["model", "version"]))?,
             loads: register(registry, IntCounterVec::new(loads, &["model", "outcome"]))?,
             last_look: gauge(
@@ -70,6 +131,23 @@ impl LifecycleMetrics {
     /// Counts an attempt to load a version.
     pub fn count_load(&self, model: &str, outcome: LoadOutcome) {
         if let Ok(counter) = self.loads.get_metric_with_label_values(&[model, outcome.label()]) {
+            counter.inc();
+        }
+    }
+
+    /// Sets how many aliases point to a version that cannot serve.
+    pub fn set_broken_aliases(&self, count: usize) {
+        self.broken_aliases.set(count as f64);
+    }
+
+    /// Sets how long the manager has been at work on one event.
+    pub fn set_manager_busy(&self, seconds: f64) {
+        self.manager_busy.set(seconds);
+    }
+
+    /// Counts a panic of a thread that goes on.
+    pub fn count_fault(&self, thread: ThreadName) {
+        if let Ok(counter) = self.faults.get_metric_with_label_values(&[thread.label()]) {
             counter.inc();
         }
     }

@@ -2,7 +2,7 @@
 //! recording is an atomic addition and never a label look-up.
 //!
 //! Units are base units. Labels have closed sets of names: `model`, `version`, `stage`, `outcome`, `protocol`,
-//! `source`, `stream`, `kind`, `state`, `what`.
+//! `source`, `stream`, `kind`, `state`, `class`, `level`, `what`.
 
 mod alarms;
 mod cache;
@@ -12,6 +12,7 @@ mod http;
 mod labels;
 mod lifecycle;
 mod pool;
+mod promises;
 mod serving;
 mod sinks;
 mod store;
@@ -19,9 +20,10 @@ mod tls;
 mod training;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use alarms::AlarmMetrics;
 pub use cache::CacheMetrics;
@@ -29,11 +31,12 @@ pub use drift::{DriftFamilies, DriftFigures, DriftMetrics, StreamFigures};
 pub use grpc::{GrpcMetrics, code_name};
 pub use http::{HttpMetrics, Protocol};
 pub use labels::{Outcome, Source, Stage, Stages};
-pub use lifecycle::{LifecycleMetrics, LoadOutcome};
+pub use lifecycle::{LifecycleMetrics, LoadOutcome, ThreadName};
 pub use pool::PoolMetrics;
-pub use serving::{FeedbackGauges, RecordMetrics, ServableMetrics};
+pub use promises::{PromiseFigures, PromiseGauges};
+pub use serving::{AdjustedGauges, FeedbackGauges, RecordMetrics, ServableMetrics};
 pub use sinks::{SinkFamilies, SinkMetrics};
-pub use store::{StoreCounts, StoreFailures, StoreMetrics};
+pub use store::{CaptureFate, StoreCounts, StoreFailures, StoreMetrics};
 pub use tls::{TlsFamilies, TlsMetrics};
 pub use training::TrainingMetrics;
 
@@ -72,7 +75,11 @@ pub struct Metrics {
     pub sinks: SinkFamilies,
     /// States of the file of keys that could not be used.
     pub key_failures: IntCounter,
+    /// Public keys of issuers of tokens that could not be had.
+    pub jwks_failures: IntCounter,
     open_to_network: IntGaugeVec,
+    dropped_lines: IntCounter,
+    shown_dropped_lines: Mutex<u64>,
     /// TLS.
     pub tls: TlsFamilies,
     serving: serving::ServingFamilies,
@@ -98,10 +105,13 @@ impl Metrics {
         register_process(&registry)?;
         let reload_failures = reload_failures(&registry)?;
         let key_failures = of_file(&reload_failures, "keys")?;
+        let jwks_failures = of_file(&reload_failures, "jwks")?;
         let tls = TlsFamilies::register(&registry, of_file(&reload_failures, "tls")?)?;
         let help = "1 if callers on other machines may do this without a key.";
         let open_to_network =
             register(&registry, IntGaugeVec::new(Opts::new("weir_open_to_network", help), &["what"]))?;
+        let help = "Log lines that were dropped because whoever reads the log is too slow.";
+        let dropped_lines = register(&registry, IntCounter::new("weir_log_lines_dropped_total", help))?;
         let exports_grpc = AtomicBool::new(false);
         Ok(Self {
             registry,
@@ -116,7 +126,10 @@ impl Metrics {
             alarms,
             sinks,
             key_failures,
+            jwks_failures,
             open_to_network,
+            dropped_lines,
+            shown_dropped_lines: Mutex::default(),
             tls,
             serving,
         })
@@ -132,6 +145,14 @@ impl Metrics {
             gauge.set(i64::from(*is_open));
         }
         Ok(())
+    }
+
+    /// Raises the count of dropped log lines to this one.
+    pub fn set_dropped_lines(&self, count: u64) {
+        // Of two at once the second one sees what the first one has added.
+        let mut shown = self.shown_dropped_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        self.dropped_lines.inc_by(count.saturating_sub(*shown));
+        *shown = count.max(*shown);
     }
 
     /// Exports the metrics of gRPC from now on: the server speaks it.
@@ -192,6 +213,19 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, family: prometh
     Ok(family)
 }
 
+/// Sets a series; what is not known has none.
+fn set_or_remove(family: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    match value {
+        Some(value) => {
+            if let Ok(gauge) = family.get_metric_with_label_values(labels) {
+                gauge.set(value);
+            }
+        }
+        // A series that was never there needs no removal.
+        None => drop(family.remove_label_values(labels)),
+    }
+}
+
 fn register_error(source: prometheus::Error) -> Error {
     Error::internal("a metric could not be declared", source)
 }
@@ -211,5 +245,21 @@ impl GaugeGuard {
 impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_lines_are_counted_once_however_many_ask_at_once() {
+        let metrics = Metrics::new().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..=2000).for_each(|count| metrics.set_dropped_lines(count)));
+            }
+        });
+        assert_eq!(metrics.dropped_lines.get(), 2000);
     }
 }

@@ -8,7 +8,8 @@ use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCou
 
 use super::cache::{CACHE_OUTCOMES, CacheMetrics};
 use super::labels::{Outcome, Source, Stage};
-use super::{LATENCY_SECONDS, register, register_error};
+use super::promises::{PromiseFamilies, PromiseGauges, PromiseMetrics};
+use super::{LATENCY_SECONDS, register, register_error, set_or_remove};
 use crate::error::Result;
 use crate::stats::Scores;
 
@@ -35,12 +36,14 @@ pub(super) struct ServingFamilies {
     cost: GaugeVec,
     max_batch: GaugeVec,
     records: IntCounterVec,
+    texts_truncated: IntCounterVec,
     accuracy_low: GaugeVec,
     accuracy_high: GaugeVec,
     samples: GaugeVec,
     calibration_error: GaugeVec,
     coverage: GaugeVec,
     classes: [GaugeVec; 3],
+    promises: PromiseFamilies,
     /// The number of bound copies of each version. While one copy replaces another there are two; the series
     /// are removed with the last.
     bound: Arc<Mutex<HashMap<(String, String), usize>>>,
@@ -103,6 +106,11 @@ impl ServingFamilies {
                 &MODEL,
             )?,
             max_batch: gauge("weir_model_max_batch_size", "The greatest number of samples in one run.", &MODEL)?,
+            texts_truncated: counter(
+                "weir_texts_truncated_total",
+                "Texts that had more tokens than the model takes, and were cut.",
+                &MODEL,
+            )?,
             accuracy_low: gauge(
                 "weir_model_accuracy_low",
                 "Lower end of the 95 % Wilson interval of the accuracy, by source.",
@@ -121,6 +129,7 @@ impl ServingFamilies {
             )?,
             coverage: gauge("weir_feedback_coverage", "Share of answers whose truth is known, 0 to 1.", &MODEL)?,
             classes: register_classes(registry)?,
+            promises: PromiseFamilies::register(registry)?,
             records: counter(
                 "weir_monitor_records_total",
                 "Records of samples for monitoring: observed, or dropped because the queue was full. Answers do not \
@@ -171,11 +180,13 @@ pub struct ServableMetrics {
     pub in_flight: Gauge,
     /// What became of the records of samples.
     pub records: RecordMetrics,
+    texts_truncated: IntCounter,
     probe_time: Gauge,
     cost: Gauge,
     max_batch: Gauge,
     /// The classes that have series.
     classes: Mutex<Vec<String>>,
+    promises: PromiseMetrics,
 }
 
 /// What became of the records of a version's samples.
@@ -205,10 +216,12 @@ impl ServableMetrics {
                 observed: families.records.get_metric_with_label_values(&[model, version, RECORD_OUTCOMES[0]])?,
                 dropped: families.records.get_metric_with_label_values(&[model, version, RECORD_OUTCOMES[1]])?,
             },
+            texts_truncated: families.texts_truncated.get_metric_with_label_values(&labels)?,
             probe_time: families.probe_time.get_metric_with_label_values(&labels)?,
             cost: families.cost.get_metric_with_label_values(&labels)?,
             max_batch: families.max_batch.get_metric_with_label_values(&labels)?,
             classes: Mutex::default(),
+            promises: families.promises.bind(model, version),
             families: families.clone(),
             model: model.to_owned(),
             version: version.to_owned(),
@@ -261,6 +274,13 @@ impl ServableMetrics {
         self.requests[outcome as usize].get()
     }
 
+    /// Counts texts that were cut because they had more tokens than the model takes.
+    pub fn texts_truncated(&self, texts: usize) {
+        if texts > 0 {
+            self.texts_truncated.inc_by(texts as u64);
+        }
+    }
+
     /// Records the duration of a stage.
     pub fn observe(&self, stage: Stage, elapsed: Duration) {
         self.stages[stage as usize].observe(elapsed.as_secs_f64());
@@ -298,6 +318,22 @@ impl ServableMetrics {
         set_or_remove(&f.coverage, &labels[..2], coverage);
     }
 
+    /// Sets the figures that are corrected for how the labelled samples were chosen, or removes them where there are none.
+    pub fn set_adjusted(&self, figures: Option<AdjustedGauges>) {
+        let f = &self.families;
+        let labels = [self.model.as_str(), self.version.as_str(), Source::FeedbackAdjusted.label()];
+        let accuracy = |place: usize| figures.map(|figures| figures.accuracy[place]);
+        for (family, value) in [
+            (&f.samples, figures.map(|figures| figures.samples as f64)),
+            (&f.accuracy, accuracy(0)),
+            (&f.accuracy_low, accuracy(1)),
+            (&f.accuracy_high, accuracy(2)),
+            (&f.loss, figures.and_then(|figures| figures.loss)),
+        ] {
+            set_or_remove(family, &labels, value);
+        }
+    }
+
     /// Sets the figures of each class that labels give, by its name; those of other classes go.
     pub fn set_classes(&self, classes: &[(&str, Scores)]) {
         let mut shown = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -310,11 +346,27 @@ impl ServableMetrics {
         }
     }
 
+    /// Sets the figures of sets of classes and of withheld answers; those of other levels go.
+    pub fn set_promises(&self, gauges: &[PromiseGauges]) {
+        self.promises.set(gauges);
+    }
+
     /// Records a complete replay of the probe set at this Unix time.
     pub fn record_probe(&self, loss: f64, accuracy: Option<f64>, unix_seconds: f64) {
         self.set_quality(Source::Probe, loss, accuracy);
         self.probe_time.set(unix_seconds);
     }
+}
+
+/// Figures that are corrected for how the labelled samples were chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdjustedGauges {
+    /// The samples that say how they were chosen.
+    pub samples: u64,
+    /// The accuracy, and the ends of its interval.
+    pub accuracy: [f64; 3],
+    /// The mean loss.
+    pub loss: Option<f64>,
 }
 
 /// Figures of a version's answers whose truth is known.
@@ -330,18 +382,6 @@ pub struct FeedbackGauges {
     pub loss: Option<f64>,
     /// The share of answers that they are.
     pub coverage: Option<f64>,
-}
-
-fn set_or_remove(family: &GaugeVec, labels: &[&str], value: Option<f64>) {
-    match value {
-        Some(value) => {
-            if let Ok(gauge) = family.get_metric_with_label_values(labels) {
-                gauge.set(value);
-            }
-        }
-        // A series that was never there needs no removal.
-        None => drop(family.remove_label_values(labels)),
-    }
 }
 
 /// Removes the series of the version with its last copy.
@@ -361,12 +401,14 @@ impl Drop for ServableMetrics {
         for class in self.classes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             f.set_class([labels[0], labels[1], class], None);
         }
+        self.promises.set(&[]);
         // A series that was never there needs no removal.
         let gauges = [&f.queue_depth, &f.in_flight, &f.info, &f.load_seconds, &f.probe_time, &f.cache_bytes, &f.cost];
         for family in gauges.into_iter().chain([&f.max_batch, &f.coverage]) {
             drop(family.remove_label_values(&labels));
         }
         drop(f.batch_size.remove_label_values(&labels));
+        drop(f.texts_truncated.remove_label_values(&labels));
         for (_, outcome) in Outcome::ALL {
             drop(f.requests.remove_label_values(&[labels[0], labels[1], outcome]));
         }

@@ -1,8 +1,8 @@
 //! The metrics of the store of predictions and feedback.
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::{LATENCY_SECONDS, register};
+use super::{LATENCY_SECONDS, register, register_error};
 use crate::error::Result;
 
 /// What may become of a piece of feedback.
@@ -10,7 +10,7 @@ const FEEDBACK: &[&str] =
     &["joined", "duplicate", "superseded", "outvoted", "retracted", "held", "rejected", "expired"];
 
 /// How the store may fail.
-const FAILURES: &[&str] = &["full", "busy", "io", "corrupt", "unreachable", "unusable"];
+const FAILURES: &[&str] = &["full", "busy", "io", "corrupt", "unreachable", "unusable", "fault"];
 
 /// The metrics of the store. Its counters are few and off the path of requests.
 #[derive(Debug, Clone)]
@@ -18,6 +18,7 @@ pub struct StoreMetrics {
     records: IntCounterVec,
     feedback: IntCounterVec,
     errors: IntCounterVec,
+    captured: Vec<IntCounter>,
     /// The samples that wait to be written.
     pub queue: IntGauge,
     /// The feedback that waits for its predictions.
@@ -28,6 +29,26 @@ pub struct StoreMetrics {
     pub oldest: Gauge,
     /// The bytes of the predictions.
     pub bytes: IntGauge,
+    /// The samples whose inputs are kept.
+    pub inputs: IntGauge,
+    /// The bytes of these inputs.
+    pub input_bytes: IntGauge,
+}
+
+/// The fates of an input that should be kept, in the order of [`CaptureFate`].
+const CAPTURED: [&str; 4] = ["kept", "dropped", "too_large", "not_kept"];
+
+/// What may become of an input that should be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureFate {
+    /// It is in the store.
+    Kept,
+    /// The store did not keep up.
+    Dropped,
+    /// It is larger than the limit.
+    TooLarge,
+    /// It has no form that training reads.
+    NotKept,
 }
 
 /// What the store did since the start of the process.
@@ -72,15 +93,25 @@ impl StoreMetrics {
             Ok(family)
         };
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help));
+        let captured = counter(
+            "weir_captured_inputs_total",
+            "Inputs that --capture chose: kept, dropped because the store did not keep up, larger than --capture-max-bytes, or \
+             not_kept because tensors have no form that training reads.",
+            &CAPTURED,
+        )?;
+        let bound = |fate: &&str| captured.get_metric_with_label_values(&[fate]).map_err(register_error);
+        let fates = CAPTURED.iter().map(bound).collect::<Result<_>>()?;
         let commits = HistogramOpts::new("weir_store_commit_duration_seconds", "Time of each commit of the store.");
         Ok(Self {
             records: counter(
                 "weir_prediction_log_records_total",
-                "Samples for the store of predictions: written, or dropped because it was full or did not keep up.",
-                &["written", "dropped"],
+                "Samples for the store of predictions: written, only counted because --keep-predictions-share leaves them out \
+                 (sampled_out), or dropped because it was full or did not keep up.",
+                &["written", "sampled_out", "dropped"],
             )?,
             feedback: counter("weir_feedback_total", "Pieces of feedback, by what became of them.", FEEDBACK)?,
             errors: counter("weir_store_errors_total", "Failures of the store, by what is wrong with it.", FAILURES)?,
+            captured: fates,
             queue: gauge("weir_store_queue_depth", "Samples that wait to be written.")?,
             held: gauge("weir_feedback_held", "Pieces of feedback that wait for their predictions.")?,
             commits: register(registry, Histogram::with_opts(commits.buckets(LATENCY_SECONDS.to_vec())))?,
@@ -92,6 +123,8 @@ impl StoreMetrics {
                 ),
             )?,
             bytes: gauge("weir_store_bytes", "Bytes of the predictions that are kept.")?,
+            inputs: gauge("weir_captured_inputs", "Samples whose inputs are kept.")?,
+            input_bytes: gauge("weir_captured_input_bytes", "Bytes of the inputs that are kept.")?,
         })
     }
 
@@ -115,6 +148,11 @@ impl StoreMetrics {
         add(&self.records, "written", samples);
     }
 
+    /// Counts samples that are only counted, because a share is kept.
+    pub fn sampled_out(&self, samples: u64) {
+        add(&self.records, "sampled_out", samples);
+    }
+
     /// Counts samples that were dropped.
     pub fn dropped(&self, samples: u64) {
         add(&self.records, "dropped", samples);
@@ -123,6 +161,13 @@ impl StoreMetrics {
     /// Counts pieces of feedback with this outcome.
     pub fn feedback(&self, outcome: &str, pieces: u64) {
         add(&self.feedback, outcome, pieces);
+    }
+
+    /// Counts inputs that should be kept, with this fate.
+    pub fn captured(&self, fate: CaptureFate, inputs: u64) {
+        if inputs > 0 {
+            self.captured[fate as usize].inc_by(inputs);
+        }
     }
 
     /// Counts a failure of this kind.

@@ -11,6 +11,7 @@ use super::events::{EventKind, Events};
 use super::figures::FeedbackQuality;
 use crate::error::Result;
 use crate::ids::{ModelName, Version};
+use crate::metrics::{PromiseFigures, PromiseGauges};
 use crate::serving::{Identity, Predictor, Servable};
 use crate::store::{QualityQuery, Store, Window};
 
@@ -124,6 +125,8 @@ pub async fn keep_gauges(
             }
         }
         figures.retain(&servables);
+        // A version that is unloaded meanwhile would stay in memory until the next look.
+        drop(servables);
         let next = async {
             tokio::time::sleep(PAUSE).await;
             // A store that is gone changes no more.
@@ -147,6 +150,28 @@ fn set_classes(servable: &Servable, figures: Option<&FeedbackQuality>) {
     servable.metrics().set_classes(&scores);
 }
 
+/// Shows the figures of sets and of withheld answers. How large sets are, and how many answers are withheld, needs no
+/// labels.
+fn set_promises(servable: &Servable, figures: Option<&FeedbackQuality>) {
+    let interval = |value: Option<f64>, low: Option<f64>, high: Option<f64>| Some([value?, low?, high?]);
+    let sets = figures.map_or(&[][..], |figures| &figures.sets).iter().map(|set| PromiseGauges {
+        level: set.level.to_string(),
+        figures: PromiseFigures::Sets {
+            target: set.level,
+            coverage: interval(set.coverage, set.low, set.high),
+            mean_size: Some(set.mean_size),
+        },
+    });
+    let answers = figures.map_or(&[][..], |figures| &figures.abstentions).iter().map(|abstention| PromiseGauges {
+        level: abstention.error_rate.to_string(),
+        figures: PromiseFigures::Answers {
+            withheld: Some(abstention.abstention_rate),
+            accuracy: interval(abstention.accuracy, abstention.low, abstention.high),
+        },
+    });
+    servable.metrics().set_promises(&sets.chain(answers).collect::<Vec<_>>());
+}
+
 /// Sets the gauges of a version and returns the figures behind them.
 async fn update(servable: &Servable, store: &Store) -> Result<Option<FeedbackQuality>> {
     let query = QualityQuery {
@@ -159,7 +184,9 @@ async fn update(servable: &Servable, store: &Store) -> Result<Option<FeedbackQua
     let found = store.quality(query).await?;
     // Figures of other files under the same number are not those of this version.
     let own = found.iter().find(|quality| quality.version.digest == servable.identity.digest);
-    let figures = own.map(FeedbackQuality::of).filter(|figures| figures.samples > 0);
+    let figures = own.map(FeedbackQuality::of);
+    set_promises(servable, figures.as_ref());
+    let figures = figures.filter(|figures| figures.samples > 0);
     set_classes(servable, figures.as_ref());
     servable.metrics().set_feedback(figures.as_ref().map(|figures| crate::metrics::FeedbackGauges {
         samples: figures.samples,
@@ -168,6 +195,13 @@ async fn update(servable: &Servable, store: &Store) -> Result<Option<FeedbackQua
         loss:
             figures.loss.map(|loss| loss.value).or(figures.errors.map(|errors| errors.root_mean_squared_error.powi(2))),
         coverage: figures.coverage,
+    }));
+    servable.metrics().set_adjusted(figures.as_ref().and_then(|figures| figures.adjusted).map(|adjusted| {
+        crate::metrics::AdjustedGauges {
+            samples: adjusted.judged,
+            accuracy: [adjusted.accuracy, adjusted.low, adjusted.high],
+            loss: adjusted.loss,
+        }
     }));
     Ok(figures)
 }

@@ -2,8 +2,10 @@
 
 use super::record::{Answer, Record};
 use crate::metrics::Outcome;
+use crate::repository::DriftReference;
 use crate::serving::{Identity, Places};
-use crate::store::{Answers, Kept, KnownVersion, Row};
+use crate::stats::{belongs, is_withheld};
+use crate::store::{Answers, Kept, KnownVersion, Level, MAX_SET_CLASSES, Promise, Row};
 
 /// Returns a record as the store keeps it.
 pub(super) fn row(record: &Record) -> Row {
@@ -13,9 +15,32 @@ pub(super) fn row(record: &Record) -> Row {
         cached: record.cached,
         inverted: record.inverted,
         input: record.input.map(|input| (input.mean, input.deviation)),
+        promises: record.version.reference.as_deref().map(|reference| promises(record, reference)).unwrap_or_default(),
         ..Row::new(record.id, record.item, record.at, kept(record))
     }
 }
+
+/// Returns what the reference of a version promises of an answer, whether the caller asked for it or not. Sets are those
+/// of models whose probabilities are kept.
+fn promises(record: &Record, reference: &DriftReference) -> Vec<Promise> {
+    let Answer::Classified { margin, .. } = record.answer else { return Vec::new() };
+    let shares = record.probabilities().unwrap_or_default();
+    let sets = reference.sets.iter().filter(|_| !shares.is_empty()).take(MAX_OF_A_KIND).filter_map(|set| {
+        let inside = shares.iter().enumerate().filter(|(_, share)| belongs(**share, set.threshold));
+        let classes = inside.fold(0, |classes, (class, _)| classes | 1u32 << class);
+        Some(Promise::Set { level: Level::of(set.level)?, classes })
+    });
+    let answers = reference.abstentions.iter().take(MAX_OF_A_KIND).filter_map(|abstention| {
+        let is_withheld = is_withheld(f64::from(margin), abstention.margin);
+        Some(Promise::Answer { rate: Level::of(abstention.error_rate)?, is_withheld })
+    });
+    sets.chain(answers).collect()
+}
+
+/// The most levels of sets, and the most rates of errors, that are kept of an answer.
+const MAX_OF_A_KIND: usize = 3;
+
+const _: () = assert!(super::record::MAX_PROBABILITIES <= MAX_SET_CLASSES);
 
 /// Returns a version as the store knows it.
 pub fn known(identity: &Identity) -> KnownVersion {

@@ -7,10 +7,12 @@
 //! them find.
 
 mod alarms;
+mod capture;
 mod drift;
 mod events;
 mod figures;
 mod gauges;
+mod guard;
 mod kept;
 mod log;
 mod monitor;
@@ -20,10 +22,16 @@ mod sinks;
 mod traces;
 
 pub use alarms::{Acknowledgement, Alarm, AlarmKind, AlarmNews, AlarmState, Alarms, Overseen, Severity, Turn, oversee};
-pub use drift::{DriftReport, DriftReports, DriftState, DriftWatch, EstimateReport, StreamEffect, StreamReport};
+pub use capture::Capture;
+pub use drift::{
+    DriftReport, DriftReports, DriftState, DriftWatch, EstimateReport, GuardReport, StreamEffect, StreamReport,
+};
 pub use events::{Event, EventId, EventKind, Events, Heard, Listener, MAX_LISTENERS};
-pub use figures::{AccuracyFigures, ErrorFigures, FeedbackQuality, LossFigures};
+pub use figures::{
+    AbstentionFigures, AccuracyFigures, AdjustedFigures, ErrorFigures, FeedbackQuality, LossFigures, SetFigures,
+};
 pub use gauges::{GAUGE_HOURS, LiveFigures, keep_gauges};
+pub use guard::{GuardFindings, GuardObserver, Guards};
 pub use kept::known;
 pub use log::Log;
 pub use monitor::{Consumer, Monitor};

@@ -9,12 +9,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tokio::sync::{mpsc, oneshot};
 
+use super::capture::Capture;
 use super::observer::Recorder;
 use super::record::Record;
 use crate::error::{Error, Result};
 use crate::serving::Observer;
-use crate::store::ReceiptKeys;
-use crate::store::stand_back;
+use crate::store::{ReceiptKeys, stand_back};
 
 /// The records that may wait: a second and a half at 41,000 samples a second, 16 MiB when it is full. Its memory is
 /// taken as records come.
@@ -30,7 +30,7 @@ const MIN_PERIOD: Duration = Duration::from_millis(2);
 
 /// The records that a look should find. Under load it is better to look often than to hold up the requests of a core for
 /// long.
-const PIECE: usize = 256;
+const FOUND: usize = 256;
 
 /// Something that wants every record.
 pub trait Consumer: Debug + Send {
@@ -61,11 +61,16 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Starts the thread; the consumers live on it. With keys, callers who ask for a receipt get one.
+    /// Starts the thread; the consumers live on it. With keys, callers who ask for a receipt get
+    /// one; with `capture`, the inputs that it chooses go with their records.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system refuses a thread.
-    pub fn start(consumers: Vec<Box<dyn Consumer>>, receipts: Option<ReceiptKeys>) -> Result<Self> {
+    pub fn start(
+        consumers: Vec<Box<dyn Consumer>>,
+        receipts: Option<ReceiptKeys>,
+        capture: Option<Capture>,
+    ) -> Result<Self> {
         let (sender, records) = mpsc::channel(QUEUE);
         let (commands, received) = bounded(1024);
         let worker = Worker { records, commands: received, consumers, batch: Vec::new() };
@@ -74,7 +79,7 @@ impl Monitor {
             .spawn(move || worker.run())
             .map_err(|error| Error::internal("no thread for monitoring", error))?;
         Ok(Self {
-            recorder: Arc::new(Recorder { records: sender, receipts }),
+            recorder: Arc::new(Recorder { records: sender, receipts, capture }),
             commands,
             thread: Mutex::new(Some(thread)),
         })
@@ -169,9 +174,9 @@ impl Worker {
 
 /// Returns the time to the next look, after one that found so many records.
 fn next_period(period: Duration, found: usize) -> Duration {
-    if found > PIECE {
-        period.mul_f64(PIECE as f64 / found as f64).max(MIN_PERIOD)
-    } else if found < PIECE / 2 {
+    if found > FOUND {
+        period.mul_f64(FOUND as f64 / found as f64).max(MIN_PERIOD)
+    } else if found < FOUND / 2 {
         (period * 2).min(PERIOD)
     } else {
         period

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::metrics::Outcome;
 use crate::serving::{Finished, Identity, Places, Protocol};
 use crate::stats::{Certainty, Moments};
+use crate::store::CapturedInput;
 use crate::tensor::{Real, Tensor};
 
 /// The greatest number of classes whose probabilities a record keeps.
@@ -39,6 +40,8 @@ pub struct Record {
     pub input: Option<Moments>,
     /// The parts of the first input that mean something by themselves, of which drift is watched; they are not kept.
     pub parts: Option<Box<[f32]>>,
+    /// The sample as it came, if it is to be kept.
+    pub captured: Option<Box<CapturedInput>>,
     /// The answer.
     pub answer: Answer,
 }
@@ -78,8 +81,8 @@ impl Record {
     pub(super) fn of<'a>(finished: &'a Finished<'a>) -> impl ExactSizeIterator<Item = Self> + 'a {
         let answers = Answers::of(finished);
         let head = Self::head(finished);
-        let first = finished.inputs.and_then(<[Tensor]>::first).filter(|input| input.rows() == answers.count);
-        let parts = finished.servable.identity.parts;
+        let first = finished.inputs.and_then(|inputs| inputs.first()).filter(|input| input.rows() == answers.count);
+        let parts = &finished.servable.identity.parts;
         let mut head = Some(head);
         (0..answers.count).map(move |item| {
             // Most requests have one sample: nothing is copied for it.
@@ -110,6 +113,7 @@ impl Record {
             inverted: None,
             input: None,
             parts: None,
+            captured: None,
             answer: Answer::None,
         }
     }
@@ -123,6 +127,15 @@ impl Record {
     }
 }
 
+/// Returns the energy of each answer of a finished request, where the graph gives logits.
+pub(super) fn energies<'a>(finished: &Finished<'a>) -> impl ExactSizeIterator<Item = Option<f32>> + 'a {
+    let answers = Answers::of(finished);
+    (0..answers.count).map(move |item| match answers.get(item) {
+        Answer::Classified { energy, .. } => energy,
+        Answer::None | Answer::Value(_) | Answer::Score(_) => None,
+    })
+}
+
 /// The outputs of a request, by sample.
 #[derive(Debug, Clone, Copy)]
 struct Answers<'a> {
@@ -132,7 +145,7 @@ struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
-    fn of(finished: &'a Finished<'a>) -> Self {
+    fn of(finished: &Finished<'a>) -> Self {
         let places = finished.servable.identity.places;
         let outputs =
             finished.outputs.map(|outputs| outputs.as_slice()).filter(|_| finished.outcome == Outcome::Success);

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::sha256_hex;
 use super::said;
-use super::storage::{Files, Mark, Storage, sync_folder, write_durably};
+use super::storage::{Files, Mark, Storage, sync_folder};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::ids::{AliasName, ModelName, Version};
 
 /// The file with the aliases of a model.
 pub const ALIASES_FILE: &str = "aliases.json";
 const LOCK_FILE: &str = ".aliases.lock";
-const STAGING_FILE: &str = ".aliases.new";
 
 /// A larger file is a mistake.
 const MAX_BYTES: u64 = 1 << 20;
@@ -150,12 +150,13 @@ impl AliasStore {
         let mut after = before.clone();
         change(&mut after)?;
         if after != before {
-            after.generation = before.generation + 1;
+            after.generation = before.generation.checked_add(1).ok_or_else(|| {
+                Error::Conflict(format!("the aliases of model \"{model}\" have the last generation that there is; remove {ALIASES_FILE} and point them anew"))
+            })?;
             let text = serde_json::to_string_pretty(&after)
                 .map_err(|error| Error::internal("the aliases could not be written", error))?;
-            let staging = folder.join(STAGING_FILE);
-            write_durably(&staging, format!("{text}\n").as_bytes())?;
-            fs::rename(&staging, folder.join(file)).map_err(Error::io("replace", &folder))?;
+            let place = folder.join(file);
+            files::replace(&place, format!("{text}\n").as_bytes()).map_err(Error::io("replace", &place))?;
             sync_folder(&folder)?;
         }
         drop(lock);
@@ -197,7 +198,7 @@ impl LockError {
 /// Takes the lock of a folder; it is free again when the file is dropped, or its process has ended.
 #[expect(clippy::disallowed_methods, reason = "nothing tells when another process lets go of a file lock")]
 fn lock(path: &Path) -> std::result::Result<File, LockError> {
-    let opened = File::options().create(true).truncate(false).write(true).open(path);
+    let opened = files::open(path, File::options().create(true).truncate(false).write(true));
     let file = opened.map_err(|error| match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => LockError::ReadOnly,
         _ => LockError::Io(Error::io("lock", path)(error)),

@@ -6,15 +6,15 @@ use std::time::SystemTime;
 
 use super::layout::FoundVersion;
 use super::manifest::MANIFEST_FILE;
-use super::names::{CARD_FILE, PROBE_FILE};
+use super::names::{CARD_FILE, PROBE_FILE, TOKENIZER_FILE, TOKENIZER_SIDE_FILES};
 use super::storage::Mark;
 
 /// The most files of a version's folder that are told apart. In a folder with more, only those of fixed names count,
 /// and whatever changes the folder itself.
 const MAX_FILES: usize = 10_000;
 
-/// A digest of the size, change time and inode of each file in a version's folder but its card, and of the settings
-/// that it is loaded with. It differs after any change. Which of the files hold data of the graph would show only in
+/// A digest of the size, change time and inode of each file in a version's folder but its card, of the settings
+/// that it is loaded with, and of the keys that must vouch for it. It differs after any change. Which of the files hold data of the graph would show only in
 /// the graph itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub u64);
@@ -59,6 +59,8 @@ impl Marks {
         beside.hash(&mut hasher);
         found.model_file().hash(&mut hasher);
         settings.load_text().hash(&mut hasher);
+        // Other keys make another judgement of the same files.
+        found.trust.hash(&mut hasher);
         let mark = |name: &str| own.iter().find(|(file, _)| file == name).map(|(_, mark)| mark);
         let changes = own.iter().map(|(_, mark)| mark).chain(beside.iter().flatten()).map(|mark| mark.changed);
         Self {
@@ -72,6 +74,7 @@ impl Marks {
 
 /// Returns the metadata of the files that have fixed names.
 fn fixed(found: &FoundVersion) -> Vec<(String, Mark)> {
-    let names = [found.settings.model_file(), MANIFEST_FILE, PROBE_FILE];
-    names.iter().filter_map(|name| Some(((*name).to_owned(), found.files.mark(name)?))).collect()
+    let names = [found.settings.model_file(), MANIFEST_FILE, PROBE_FILE, TOKENIZER_FILE];
+    let names = names.into_iter().chain(TOKENIZER_SIDE_FILES);
+    names.filter_map(|name| Some((name.to_owned(), found.files.mark(name)?))).collect()
 }

@@ -9,8 +9,10 @@ use super::names::MODEL_FILE;
 use super::settings::ModelSettings;
 use super::storage::{EntryKind, Files, Storage};
 use super::triton::WARMUP_FOLDER;
+use super::vouching::Trust;
 use crate::error::Result;
 use crate::ids::{ModelName, Version, quote};
+use crate::signing::Place;
 
 /// Models, and versions of each, that one scan looks at; the rest is reported and left out.
 const MAX_ENTRIES: usize = 1000;
@@ -28,6 +30,8 @@ pub struct FoundVersion {
     pub model_files: Files,
     /// The settings of `model.toml` and `config.pbtxt`; all defaults from [`scan`], which does not read them.
     pub settings: Arc<ModelSettings>,
+    /// The keys that must vouch for it; `None` if signatures are not looked at, as from [`scan`].
+    pub trust: Option<Arc<Trust>>,
     /// Files that end in `.onnx`, where none is called as it should be; none from [`scan`], which does not look.
     pub(super) other_graphs: Arc<[String]>,
 }
@@ -47,6 +51,7 @@ impl FoundVersion {
             files: folder.into(),
             model_files: model.into(),
             settings: Arc::default(),
+            trust: None,
             other_graphs: Arc::default(),
         })
     }
@@ -59,8 +64,14 @@ impl FoundVersion {
             files: folder.into(),
             model_files: folder.parent().unwrap_or(folder).into(),
             settings: Arc::default(),
+            trust: None,
             other_graphs: Arc::default(),
         }
+    }
+
+    /// Returns its place, for which it is signed.
+    pub fn place(&self) -> Place {
+        Place { model: self.name.clone(), version: self.version }
     }
 
     /// Returns the name of the file that holds the graph: the one that the settings name, or else `model.onnx`, or
@@ -187,6 +198,7 @@ fn scan_model(model: &ModelName, files: &Files, folders: &[Named], scan: &mut Sc
         files: files.inside(folder),
         model_files: files.clone(),
         settings: Arc::default(),
+        trust: None,
         other_graphs: Arc::default(),
     }));
 }

@@ -2,6 +2,7 @@
 //! them. Model files are not opened.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::aliases::{AliasStore, Aliases};
@@ -11,7 +12,8 @@ use super::names::MODEL_FILE;
 use super::settings::{ModelSettings, SETTINGS_FILE};
 use super::storage::{Files, Mark, Storage};
 use super::triton::CONFIG_FILE;
-use crate::error::Result;
+use super::vouching::{Trust, TrustFile};
+use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version, quote};
 
 /// The most files beside the versions of a model that are looked at for a misplaced graph.
@@ -84,7 +86,12 @@ impl<T> Cached<T> {
         match held {
             Some(held) if held.marks == marks && held.parsed.is_ok() => held,
             held => {
-                let parsed = read().map(Arc::new).map_err(|error| error.without_path());
+                // Files are anybody's: one that breaks its reader must not hide the others.
+                let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+                    let problem = "reading it failed by a fault of Weir, which the log tells more of";
+                    Err(Error::Repository { what: "the file".into(), problem: problem.into() })
+                });
+                let parsed = read.map(Arc::new).map_err(|error| error.without_path());
                 let good = parsed.clone().ok().or_else(|| held.and_then(|held| held.good));
                 Self { marks, parsed, good }
             }
@@ -97,16 +104,25 @@ impl<T> Cached<T> {
 pub(super) struct Looker {
     storage: Storage,
     store: AliasStore,
+    file: Option<TrustFile>,
+    /// The keys that must vouch for versions, as they were read last.
+    trust: Option<Arc<Trust>>,
     settings: HashMap<ModelName, Cached<ModelSettings>>,
     aliases: HashMap<ModelName, Cached<Aliases>>,
 }
 
 impl Looker {
-    pub(super) fn new(storage: Storage, store: AliasStore) -> Self {
-        Self { storage, store, settings: HashMap::new(), aliases: HashMap::new() }
+    pub(super) fn new(storage: Storage, store: AliasStore, file: Option<TrustFile>) -> Self {
+        Self { storage, store, file, trust: None, settings: HashMap::new(), aliases: HashMap::new() }
     }
 
-    /// Looks at the repository once more.
+    /// Returns the keys that must vouch for versions, read again if their file changed.
+    pub(super) fn trust(&mut self) -> Option<Arc<Trust>> {
+        self.trust = self.file.as_mut().map(TrustFile::look);
+        self.trust.clone()
+    }
+
+    /// Looks at the repository once more, by the keys that [`Looker::trust`] returned last.
     ///
     /// # Errors
     /// [`crate::error::Error::Io`] when the repository itself cannot be read.
@@ -114,6 +130,7 @@ impl Looker {
         let scan = scan(&self.storage)?;
         let (mut settings, mut aliases) = (HashMap::new(), HashMap::new());
         let mut look = Look { unreadable: scan.unreadable, problems: scan.problems, ..Look::default() };
+        let with_versions: BTreeSet<&ModelName> = scan.versions.iter().map(|found| &found.name).collect();
         for name in scan.models {
             let files = self.storage.root().inside(name.as_str());
             let marks = [SETTINGS_FILE, CONFIG_FILE].map(|file| files.mark(file)).to_vec();
@@ -122,7 +139,7 @@ impl Looker {
             let pointers = Cached::renew(self.aliases.remove(&name), marks, || self.store.read(&name));
             let model = FoundModel {
                 versions: BTreeMap::new(),
-                without: (!scan.versions.iter().any(|found| found.name == name)).then(|| why_without(&name, &files)),
+                without: (!with_versions.contains(&name)).then(|| why_without(&name, &files)),
                 settings: said.parsed.clone(),
                 aliases: pointers.parsed.clone(),
             };
@@ -137,6 +154,7 @@ impl Looker {
             if let Some(settings) = self.settings.get(&folder.name).and_then(|said| said.good.as_ref()) {
                 folder.settings = settings.clone();
             }
+            folder.trust.clone_from(&self.trust);
             let marks = Marks::find(&mut folder);
             model.versions.insert(folder.version, Found { folder, marks });
         }

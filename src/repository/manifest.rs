@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::reference::{Abstention, ColumnReference, ConformalSet, DriftReference, MarginReference};
+pub use self::reference::{Abstention, ColumnReference, ConformalSet, DriftReference, GuardReference, MarginReference};
 pub use self::streams::{Stream, StreamDistribution};
 use super::reading::{ReadSettings, is_default};
 use super::said;
@@ -282,7 +282,7 @@ pub struct TrainingProvenance {
     pub optimizer: String,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Why it ended before its last epoch, if it did.
+    /// Why it ended before its last epoch, or without its network, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
     /// What a sample of each class weighed in the loss, if not all weighed 1.
@@ -340,6 +340,11 @@ pub enum Example {
         /// A PNG file in base64.
         png: String,
     },
+    /// A text for a tokenizer.
+    Text {
+        /// The text.
+        text: String,
+    },
     /// A row of a table, or a sequence.
     Elements {
         /// The elements of the input, `None` for NaN.
@@ -359,7 +364,10 @@ pub enum GoldenAnswer {
     /// Of a model of numbers.
     Regression {
         /// The number.
-        value: f32,
+        value: f64,
+        /// How far an answer may be from it; of files that do not say it, a thousandth of the number, or of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tolerance: Option<f64>,
     },
     /// Of an autoencoder.
     Reconstruction(GoldenReconstruction),
@@ -422,6 +430,8 @@ pub enum Truth {
 struct ProbeLine {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     image: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     features: Vec<Option<f32>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -438,28 +448,33 @@ impl Example {
 }
 
 impl From<ProbeLine> for ProbeSample {
-    fn from(ProbeLine { image, features, label, value }: ProbeLine) -> Self {
+    fn from(ProbeLine { image, text, features, label, value }: ProbeLine) -> Self {
         let truth = match (label, value) {
             (Some(label), _) => Truth::Class(label),
             (None, Some(value)) => Truth::Value(value),
             (None, None) => Truth::Unknown,
         };
-        Self { input: Example::of_fields(image, features), truth }
+        let input = match text {
+            Some(text) => Example::Text { text },
+            None => Example::of_fields(image, features),
+        };
+        Self { input, truth }
     }
 }
 
 impl From<ProbeSample> for ProbeLine {
     fn from(ProbeSample { input, truth }: ProbeSample) -> Self {
-        let (image, features) = match input {
-            Example::Image { png } => (png, Vec::new()),
-            Example::Elements { values } => (String::new(), values),
+        let (image, text, features) = match input {
+            Example::Image { png } => (png, None, Vec::new()),
+            Example::Text { text } => (String::new(), Some(text), Vec::new()),
+            Example::Elements { values } => (String::new(), None, values),
         };
         let (label, value) = match truth {
             Truth::Class(label) => (Some(label), None),
             Truth::Value(value) => (None, Some(value)),
             Truth::Unknown => (None, None),
         };
-        Self { image, features, label, value }
+        Self { image, text, features, label, value }
     }
 }
 

@@ -74,10 +74,15 @@ pub fn publish(root: &Path, mut publication: Publication, check: &mut Check<'_>)
 pub fn publish_reference(folder: &Path, reference: &DriftReference) -> Result<PathBuf> {
     let text = serde_json::to_string_pretty(reference)
         .map_err(|error| Error::internal("the reference could not be written", error))?;
-    let place = folder.join(REFERENCE_FILE);
-    let staged = folder.join(format!(".{REFERENCE_FILE}-{}", uuid::Uuid::now_v7()));
-    let renamed = write_durably(&staged, format!("{text}\n").as_bytes())
-        .and_then(|()| fs::rename(&staged, &place).map_err(Error::io("publish", &place)));
+    put(folder, REFERENCE_FILE, format!("{text}\n").as_bytes())
+}
+
+/// Puts a file into a folder, in place of one that may be there: whole, or not at all.
+pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+    let place = folder.join(name);
+    let staged = folder.join(format!(".{name}-{}", uuid::Uuid::now_v7()));
+    let renamed =
+        write_durably(&staged, bytes).and_then(|()| fs::rename(&staged, &place).map_err(Error::io("publish", &place)));
     if renamed.is_err() {
         drop(fs::remove_file(&staged));
     }

@@ -156,6 +156,9 @@ pub struct ReadSettings {
     /// The character between the cells of a text file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
+    /// The mark around the cells of a text file that hold others of its signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<char>,
     /// The decimal mark of the numbers in a text file, a point or a comma.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimal: Option<char>,
@@ -171,6 +174,9 @@ pub struct ReadSettings {
     /// Columns of a table that are learned from although they seem to count the rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep: Vec<String>,
+    /// Columns of a table that are learned from as texts, by their words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// Columns of a table that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,

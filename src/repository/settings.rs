@@ -14,7 +14,7 @@ use super::triton::{self, CONFIG_FILE, MAX_LABEL_BYTES, TritonModel, label_lines
 use crate::config::SchedulingSettings;
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, quote};
-use crate::signature::{AnswerSpec, ImageSpec, Transform};
+use crate::signature::{AnswerSpec, ImageSpec, TextSpec, Transform};
 
 /// The settings of a model.
 pub const SETTINGS_FILE: &str = "model.toml";
@@ -42,6 +42,9 @@ pub struct ModelSettings {
     /// The transform of images, for versions without a manifest; in place of `transform`.
     #[serde(default)]
     pub image: Option<ImageSpec>,
+    /// The transform of texts by the version's `tokenizer.json`, for versions without a manifest; in place of `transform`.
+    #[serde(default)]
+    pub text: Option<TextSpec>,
     /// The answer that the graph's output is made into, for versions without a manifest; in place of `transform`.
     #[serde(default)]
     pub answer: Option<AnswerSpec>,
@@ -60,6 +63,9 @@ pub struct ModelSettings {
     /// The response cache.
     #[serde(default)]
     pub cache: Option<CacheTable>,
+    /// The autoencoder that looks at the model's inputs.
+    #[serde(default)]
+    pub guard: Option<ModelName>,
     /// The content of `config.pbtxt`, if there is one, whose tables then stand above where `model.toml` is silent.
     #[serde(skip)]
     pub triton: Option<Arc<TritonModel>>,
@@ -171,8 +177,9 @@ impl ModelSettings {
 
     /// Returns true if nothing is said about the transforms around the graph.
     pub fn is_silent_about_transforms(&self) -> bool {
-        let Self { transform, image, answer, labels, labels_file, .. } = self;
-        transform.is_none() && image.is_none() && answer.is_none() && labels.is_empty() && labels_file.is_none()
+        let Self { transform, image, text, answer, labels, labels_file, .. } = self;
+        let says_input = image.is_some() || text.is_some();
+        transform.is_none() && !says_input && answer.is_none() && labels.is_empty() && labels_file.is_none()
     }
 
     /// Returns the names of the classes, of the settings or of the file that they name among those of the model.
@@ -185,7 +192,9 @@ impl ModelSettings {
             what: SETTINGS_FILE.into(),
             problem: format!("labels_file {} {problem}", quote(name)),
         };
-        let bytes = files.read(name, MAX_LABEL_BYTES)?.ok_or_else(|| refuse("is missing"))?;
+        let bytes = files.read(name, MAX_LABEL_BYTES)?.ok_or_else(|| {
+            refuse("is missing: a file beside the version folders that names the classes, one a line")
+        })?;
         String::from_utf8(bytes).map(|text| label_lines(&text)).map_err(|_| refuse("is not UTF-8"))
     }
 
@@ -202,8 +211,12 @@ impl ModelSettings {
         if let Some(name) = self.labels_file.as_ref().filter(|name| name.is_empty() || name.contains(['/', '\\'])) {
             return Some(format!("labels_file must be the name of a file beside the versions, it is {}", quote(name)));
         }
-        let both = self.transform.is_some() && (self.image.is_some() || self.answer.is_some());
-        let problem = || "[transform] excludes [image] and [answer], which say the same and complete themselves".into();
+        if self.image.is_some() && self.text.is_some() {
+            return Some("[image] and [text] exclude each other".into());
+        }
+        let both = self.transform.is_some() && (self.image.is_some() || self.text.is_some() || self.answer.is_some());
+        let problem =
+            || "[transform] excludes [image], [text] and [answer], which say the same and complete themselves".into();
         both.then(problem).or_else(|| self.tables().problem())
     }
 
@@ -304,6 +317,22 @@ mod tests {
             let problem = parse(text).unwrap().problem().unwrap();
             assert!(problem.contains(expected), "{text}: {problem}");
         }
+    }
+
+    #[test]
+    fn the_tables_for_texts_in_the_documents_are_read() {
+        let document = include_str!("../../docs/texts.md");
+        let examples: Vec<&str> =
+            document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(examples.len(), 3);
+        for example in &examples {
+            let settings = parse(example).unwrap();
+            assert_eq!(settings.problem(), None, "{example}");
+            assert!(!settings.is_silent_about_transforms());
+        }
+        let both = parse("[text]\n[image]").unwrap().problem().unwrap();
+        assert!(both.contains("[image] and [text] exclude"), "{both}");
+        assert!(parse("[text]\nmax_lenght = 5").is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! change (where it does), and when asked. It is a thread of its own because looking at a folder on a dead network
 //! share may take for ever.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -13,10 +14,14 @@ use notify::{EventKind, RecursiveMode, Watcher, event};
 use super::aliases::AliasStore;
 use super::look::{Look, Looker};
 use super::storage::Storage;
+use super::vouching::{Trust, TrustFile};
 use crate::error::{Error, Result};
 
 /// The shortest time between two looks that the system's hints cause.
 const HINT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is said of a look that panicked.
+const FAULT: &str = "looking at it failed by a fault of Weir, which the log tells more of; it is looked at again";
 
 /// The cause of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub enum Origin {
 pub struct Looked {
     /// The content of the repository, or the reason why it cannot be read.
     pub look: Result<Look>,
+    /// The keys that must vouch for versions, whatever became of the look.
+    pub trust: Option<Arc<Trust>>,
     /// The cause of the look.
     pub origin: Origin,
     /// The time when it began.
@@ -72,6 +79,7 @@ impl Source {
     pub fn start(
         storage: Storage,
         store: AliasStore,
+        trust: Option<TrustFile>,
         interval: Option<Duration>,
         deliver: impl Fn(Looked) -> bool + Send + 'static,
     ) -> Result<Self> {
@@ -81,7 +89,8 @@ impl Source {
         let (hints, count) = (wake.clone(), asked.clone());
         let run = move || {
             let watcher = interval.and_then(|_| watch(storage.watchable()?, hints));
-            Loop { looker: Looker::new(storage, store), asked: count, answered: 0, woken }.run(interval, &deliver);
+            let fresh = move || Looker::new(storage.clone(), store.clone(), trust.clone());
+            Loop { looker: fresh(), asked: count, answered: 0, woken }.run(interval, &fresh, &deliver);
             drop(watcher);
         };
         let thread = std::thread::Builder::new().name("repository".into()).spawn(run);
@@ -120,7 +129,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn run(mut self, interval: Option<Duration>, deliver: &impl Fn(Looked) -> bool) {
+    fn run(mut self, interval: Option<Duration>, fresh: &impl Fn() -> Looker, deliver: &impl Fn(Looked) -> bool) {
         let mut origin = Origin::Interval;
         loop {
             let began = Instant::now();
@@ -129,7 +138,12 @@ impl Loop {
                 origin = Origin::Asked;
             }
             self.answered = asked;
-            if !deliver(Looked { look: self.looker.look(), origin, began, asked }) {
+            let trust = self.looker.trust();
+            let look = catch_unwind(AssertUnwindSafe(|| self.looker.look())).unwrap_or_else(|_| {
+                self.looker = fresh();
+                Err(Error::Repository { what: "the repository".into(), problem: FAULT.into() })
+            });
+            if !deliver(Looked { look, trust, origin, began, asked }) {
                 return;
             }
             match self.wait(began, interval) {

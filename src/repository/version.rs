@@ -3,13 +3,16 @@
 
 use super::digest::sha256_hex;
 use super::graph::Graph;
+use super::layout::FoundVersion;
 use super::manifest::{CompanionRole, DriftReference, MANIFEST_FILE, Manifest, ProbeSample, Truth};
-use super::names::{MODEL_FILE, PROBE_FILE, REFERENCE_FILE};
+use super::names::{MODEL_FILE, PROBE_FILE, REFERENCE_FILE, TOKENIZER_FILE, TOKENIZER_SIDE_FILES};
 use super::said;
 use super::storage::Files;
+use super::vouching::{Signed, Sums, Trust, judge};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, printable, quote};
 use crate::signature::Task;
+use crate::signing::Place;
 
 /// A manifest or probe set larger than this is a mistake.
 const MAX_SIDE_FILE_BYTES: u64 = 64 << 20;
@@ -27,8 +30,89 @@ pub struct VersionFiles {
     pub reference: Option<DriftReference>,
     /// The probe set; empty if there is none.
     pub probe: Vec<ProbeSample>,
+    /// The tokenizer and the files that belong to it, if there is one.
+    pub tokenizer: Option<TokenizerFiles>,
     /// The graphs beside it.
     pub companions: Vec<CompanionFile>,
+    /// The signer; `None` if signatures were not looked at.
+    pub signed: Option<Signed>,
+}
+
+/// The hashes that a version's files must have, if any are known.
+#[derive(Clone, Copy)]
+enum Listing<'a> {
+    Manifest(&'a Manifest),
+    Sums(&'a Sums),
+    None,
+}
+
+impl Listing<'_> {
+    /// Checks the hash of a file.
+    fn verify(self, name: &str, sha256: &str) -> Result<()> {
+        match self {
+            Self::Manifest(manifest) => verify(manifest, name, sha256),
+            Self::Sums(sums) => sums.verify(name, sha256),
+            Self::None => Ok(()),
+        }
+    }
+
+    /// Returns true if a file must be there.
+    fn demands(self, name: &str) -> bool {
+        match self {
+            Self::Manifest(manifest) => manifest.files.contains_key(name),
+            Self::Sums(sums) => sums.lists(name),
+            Self::None => false,
+        }
+    }
+}
+
+/// A tokenizer and the files that belong to it.
+#[derive(Debug)]
+pub struct TokenizerFiles {
+    /// `tokenizer.json`.
+    pub json: Vec<u8>,
+    /// The contents of [`TOKENIZER_SIDE_FILES`], of those that are there.
+    pub side: [Option<Vec<u8>>; 3],
+}
+
+impl TokenizerFiles {
+    /// Reads them from the files of a version: those that the manifest lists, checked by it, or all where there is none.
+    ///
+    /// # Errors
+    /// As [`VersionFiles::read_named`]; [`Error::Incomplete`] for a file that is listed and missing.
+    pub fn read(files: &Files, manifest: Option<&Manifest>) -> Result<Option<Self>> {
+        Self::read_listed(files, manifest.map_or(Listing::None, Listing::Manifest))
+    }
+
+    fn read_listed(files: &Files, listing: Listing<'_>) -> Result<Option<Self>> {
+        let read = |name: &str| -> Result<Option<Vec<u8>>> {
+            // A file of this name that the manifest does not list is none of the version's.
+            if matches!(listing, Listing::Manifest(_)) && !listing.demands(name) {
+                return Ok(None);
+            }
+            let Some(bytes) = files.read(name, MAX_SIDE_FILE_BYTES)? else {
+                return if listing.demands(name) { Err(incomplete(name, "is missing")) } else { Ok(None) };
+            };
+            listing.verify(name, &sha256_hex(&bytes))?;
+            Ok(Some(bytes))
+        };
+        let Some(json) = read(TOKENIZER_FILE)? else { return Ok(None) };
+        let [config, tokenizer_config, special_tokens] = TOKENIZER_SIDE_FILES.map(read);
+        Ok(Some(Self { json, side: [config?, tokenizer_config?, special_tokens?] }))
+    }
+
+    /// Returns the files that are there, by name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let side = TOKENIZER_SIDE_FILES.into_iter().zip(&self.side);
+        let side = side.filter_map(|(name, bytes)| Some((name, bytes.as_deref()?)));
+        std::iter::once((TOKENIZER_FILE, self.json.as_slice())).chain(side)
+    }
+
+    /// Returns the SHA-256 in hexadecimal over all of them.
+    pub fn sha256(&self) -> String {
+        let hashes: String = self.named().map(|(name, bytes)| format!("{name} {}\n", sha256_hex(bytes))).collect();
+        sha256_hex(hashes.as_bytes())
+    }
 }
 
 /// A graph beside `model.onnx`.
@@ -50,7 +134,7 @@ impl VersionFiles {
     /// # Errors
     /// The same as those of [`VersionFiles::read_named`].
     pub fn read(files: impl Into<Files>, max_model_bytes: u64) -> Result<Self> {
-        Self::read_with(&files.into(), MODEL_FILE, max_model_bytes, |_| true)
+        Self::read_with(&files.into(), MODEL_FILE, max_model_bytes, None, |_| true)
     }
 
     /// Reads the files of a version whose graph is in the file `model_file`, for serving. All files are checked, but
@@ -61,25 +145,48 @@ impl VersionFiles {
     /// says; [`Error::Repository`] when it is too large, not a plain file, or not readable as what it
     /// should be; [`Error::Io`] when reading fails.
     pub fn read_named(files: &Files, model_file: &str, max_model_bytes: u64) -> Result<Self> {
-        Self::read_with(files, model_file, max_model_bytes, |role| role == CompanionRole::Decoder)
+        Self::read_with(files, model_file, max_model_bytes, None, |role| role == CompanionRole::Decoder)
+    }
+
+    /// Reads the files of a version as [`Self::read_named`] does, and asks the keys that must vouch for it before
+    /// anything else of it is read.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_named`], and [`Error::Repository`] when nobody vouches for it.
+    pub fn read_found(found: &FoundVersion, max_model_bytes: u64) -> Result<Self> {
+        let place = found.place();
+        let trust = found.trust.as_deref().map(|trust| (trust, &place));
+        let is_kept = |role| role == CompanionRole::Decoder;
+        Self::read_with(&found.files, found.model_file(), max_model_bytes, trust, is_kept)
     }
 
     fn read_with(
         files: &Files,
         model_file: &str,
         max_model_bytes: u64,
+        trust: Option<(&Trust, &Place)>,
         is_kept: impl Fn(CompanionRole) -> bool,
     ) -> Result<Self> {
-        let manifest =
-            files.read(MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| Manifest::parse(&bytes)).transpose()?;
-        let vouched = |name: &str, sha256: &str| manifest.as_ref().map_or(Ok(()), |said| verify(said, name, sha256));
+        let bytes = files.read(MANIFEST_FILE, MAX_SIDE_FILE_BYTES)?;
+        let judgement = trust.map(|(trust, place)| judge(files, bytes.as_deref(), trust, place)).transpose()?;
+        let found = files.read(REFERENCE_FILE, MAX_SIDE_FILE_BYTES)?;
+        judgement.iter().try_for_each(|judged| judged.check_reference(found.as_deref()))?;
+        let (signed, sums) = judgement.map_or((None, None), |judged| (Some(judged.signed), judged.sums));
+        let manifest = bytes.map(|bytes| Manifest::parse(&bytes)).transpose()?;
+        let listing = match (&manifest, &sums) {
+            (Some(manifest), _) => Listing::Manifest(manifest),
+            (None, Some(sums)) => Listing::Sums(sums),
+            (None, None) => Listing::None,
+        };
+        let vouched = |name: &str, sha256: &str| listing.verify(name, sha256);
         let graph = Graph::read(files, model_file, max_model_bytes, None, vouched)?;
-        let reference = files.read(REFERENCE_FILE, MAX_SIDE_FILE_BYTES)?.map(|bytes| parse_reference(&bytes));
-        let reference = reference.transpose()?.or_else(|| manifest.as_ref().and_then(|said| said.reference.clone()));
+        let reference = found.map(|bytes| parse_reference(&bytes)).transpose()?;
+        let reference = reference.or_else(|| manifest.as_ref().and_then(|said| said.reference.clone()));
         let Some(manifest) = manifest else {
             let Graph { onnx, sha256: onnx_sha256, .. } = graph;
             let (probe, companions) = (Vec::new(), Vec::new());
-            return Ok(Self { onnx, onnx_sha256, manifest: None, reference, probe, companions });
+            let tokenizer = TokenizerFiles::read_listed(files, sums.as_ref().map_or(Listing::None, Listing::Sums))?;
+            return Ok(Self { onnx, onnx_sha256, manifest: None, reference, probe, tokenizer, companions, signed });
         };
         let probe = match files.read(PROBE_FILE, MAX_SIDE_FILE_BYTES)? {
             Some(bytes) => {
@@ -89,6 +196,10 @@ impl VersionFiles {
             None if manifest.files.contains_key(PROBE_FILE) => return Err(incomplete(PROBE_FILE, "is missing")),
             None => Vec::new(),
         };
+        let tokenizer = TokenizerFiles::read(files, Some(&manifest))?;
+        if manifest.transform.text.is_some() && tokenizer.is_none() {
+            return Err(incomplete(MANIFEST_FILE, &format!("takes texts and lists no {TOKENIZER_FILE}")));
+        }
         let mut companions = Vec::with_capacity(manifest.companions.len());
         for (name, companion) in &manifest.companions {
             // The alphabet of model names has no separators, so a file named by it is in the folder.
@@ -103,7 +214,7 @@ impl VersionFiles {
             }
         }
         let Graph { onnx, sha256: onnx_sha256, .. } = graph;
-        Ok(Self { onnx, onnx_sha256, manifest: Some(manifest), reference, probe, companions })
+        Ok(Self { onnx, onnx_sha256, manifest: Some(manifest), reference, probe, tokenizer, companions, signed })
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::servable::Servable;
+use crate::config::AliasFallback;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, ModelRef, Version, VersionSpec};
 use crate::repository::Aliases;
@@ -65,19 +66,51 @@ pub struct ModelEntry {
     pub problem: Option<String>,
     /// The newest available version, resolved when the snapshot is built.
     latest: Option<Arc<Servable>>,
+    /// The aliases whose version cannot come, each with the version that answers for it, if one does.
+    broken: BTreeMap<AliasName, Option<Arc<Servable>>>,
 }
 
 impl ModelEntry {
     /// Makes a model of these versions and aliases.
-    pub fn new(versions: BTreeMap<Version, VersionEntry>, aliases: Arc<Aliases>, problem: Option<String>) -> Self {
+    pub fn new(
+        versions: BTreeMap<Version, VersionEntry>,
+        aliases: Arc<Aliases>,
+        problem: Option<String>,
+        fallback: AliasFallback,
+    ) -> Self {
         let latest = versions.values().rev().find_map(|entry| entry.servable.clone());
-        Self { versions, aliases, problem, latest }
+        let servable = |version: &Version| versions.get(version)?.servable.clone();
+        let is_broken = |version: Version| match versions.get(&version) {
+            // One that is still being loaded, or will be tried again, is waited for.
+            Some(entry) => entry.servable.is_none() && entry.state == State::End,
+            None => true,
+        };
+        // Where nothing serves, that is told of the model.
+        let is_broken = |version: Version| latest.is_some() && is_broken(version);
+        let broken = aliases.aliases.iter().filter(|(_, alias)| is_broken(alias.version)).map(|(name, alias)| {
+            let answers = match fallback {
+                AliasFallback::None => None,
+                AliasFallback::Previous => alias.history.iter().rev().find_map(servable),
+                AliasFallback::Latest => latest.clone(),
+            };
+            (name.clone(), answers)
+        });
+        let broken = broken.collect();
+        Self { versions, aliases, problem, latest, broken }
+    }
+
+    /// Returns the aliases whose version is gone or cannot be loaded, each with the version that answers for it, if one
+    /// does.
+    pub fn broken(&self) -> impl Iterator<Item = (&AliasName, Option<Version>)> {
+        self.broken.iter().map(|(alias, answers)| (alias, answers.as_ref().map(|servable| servable.version)))
     }
 
     /// Returns the version for requests that name none: that of the alias `stable`, or without it the newest
     /// available one.
     pub fn default_version(&self) -> Option<Version> {
         let stable = self.aliases.aliases.get(AliasName::STABLE).map(|alias| alias.version);
+        let answers = self.broken.get(AliasName::STABLE).and_then(|answers| answers.as_ref());
+        let stable = answers.map(|servable| servable.version).or(stable);
         stable.or_else(|| self.latest().map(|servable| servable.version))
     }
 
@@ -178,6 +211,24 @@ impl Catalog {
         idle.map(|(name, model)| (name, model.why_idle()))
     }
 
+    /// Returns the aliases whose version is gone or cannot be loaded, each with what becomes of its requests.
+    pub fn broken_aliases(&self) -> impl Iterator<Item = (String, String)> {
+        self.models.iter().flat_map(|(name, model)| {
+            model.broken().filter_map(move |(alias, answers)| {
+                let version = model.aliases.aliases.get(alias)?.version;
+                let why = match model.versions.get(&version) {
+                    Some(entry) => entry.reason.as_deref().unwrap_or("it is not wanted"),
+                    None => "it is not in the repository",
+                };
+                let then = match answers {
+                    Some(answers) => format!("version {answers} answers for it"),
+                    None => "requests for it are refused".to_owned(),
+                };
+                Some((format!("{name}/{alias}"), format!("version {version}: {why}; {then}")))
+            })
+        })
+    }
+
     /// Returns the model of this name.
     ///
     /// # Errors
@@ -213,14 +264,18 @@ impl Catalog {
             let entry = entry.ok_or_else(|| Error::VersionNotFound { name: name.clone(), version })?;
             entry.servable.as_ref().ok_or_else(|| unavailable(version, entry))
         };
+        let aliased = |alias: &str, version: Version| match model.broken.get(alias) {
+            Some(Some(answers)) => Ok(answers),
+            Some(None) | None => specific(version),
+        };
         match &target.version {
             VersionSpec::Specific(version) => specific(*version),
             VersionSpec::Alias(alias) => match model.aliases.aliases.get(alias) {
-                Some(entry) => specific(entry.version),
+                Some(entry) => aliased(alias.as_str(), entry.version),
                 None => Err(Error::AliasNotFound { name: name.clone(), alias: alias.clone() }),
             },
             VersionSpec::Latest => match (model.aliases.aliases.get(AliasName::STABLE), model.latest()) {
-                (Some(stable), _) => specific(stable.version),
+                (Some(stable), _) => aliased(AliasName::STABLE, stable.version),
                 (None, Some(latest)) => Ok(latest),
                 (None, None) => Err(match model.versions.last_key_value() {
                     Some((version, entry)) => unavailable(*version, entry),

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::error::Error;
 use crate::ids::RequestId;
 
@@ -35,6 +37,8 @@ pub enum Caller {
     Probe,
     /// An explanation, which asks about masked inputs.
     Explanation,
+    /// A guard that is asked about the input of another model.
+    Guard,
     /// A version that is being loaded and is not served yet.
     WarmUp,
 }
@@ -44,7 +48,7 @@ impl Caller {
     pub fn is_client(self) -> bool {
         match self {
             Self::Client(_) => true,
-            Self::Probe | Self::Explanation | Self::WarmUp => false,
+            Self::Probe | Self::Explanation | Self::Guard | Self::WarmUp => false,
         }
     }
 }
@@ -146,13 +150,15 @@ pub struct RequestContext {
     pub trace: Option<TraceParent>,
     /// A place for the receipt, if the caller asks for one; an observer of the answer may put it there.
     pub receipt: Option<Arc<OnceLock<String>>>,
+    /// The rows or sequences of the request as they came, where an observer wants them.
+    pub rows: Option<Arc<Vec<Bytes>>>,
 }
 
 impl RequestContext {
     /// Makes the context of a request without hints or trace.
     pub fn new(request_id: RequestId, protocol: Protocol, caller: Caller) -> Self {
-        let (deadline, trace, receipt) = (None, None, None);
-        Self { request_id, protocol, caller, deadline, priority: DEFAULT_PRIORITY, trace, receipt }
+        let (deadline, trace, receipt, rows) = (None, None, None, None);
+        Self { request_id, protocol, caller, deadline, priority: DEFAULT_PRIORITY, trace, receipt, rows }
     }
 
     /// Makes the context of a request of the server itself.

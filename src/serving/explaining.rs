@@ -1,5 +1,6 @@
 //! Explanations: the same version asked again about masked inputs, behind everybody's requests.
 
+mod activation;
 mod parts;
 
 use std::sync::{Arc, LazyLock};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
+use self::activation::Activation;
 use self::parts::{baseline_of, mixed, units_of};
 use super::context::{Caller, Deadline, RequestContext};
 use super::predictor::Predictor;
@@ -34,6 +36,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MOST_SHAPLEY_UNITS: usize = 512;
 /// The shares of all masks of a method together: some 16 MB.
 const MOST_SHARES: usize = 1 << 22;
+
+/// The cells of a picture's grid, in each direction; of Shapley values, which need an answer for many coalitions, fewer.
+const CELLS: usize = 14;
+const SHAPLEY_CELLS: usize = 7;
+/// The most cells, in each direction, that maps have by themselves.
+const MOST_CELLS: usize = 32;
 
 /// The values that stand for what is hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -123,6 +131,8 @@ pub struct Explanation {
     pub attributions: Vec<f64>,
     /// The answers that were asked for.
     pub evaluations: usize,
+    /// The logit of the class and what no part adds to it, of a class-activation map.
+    pub logit: Option<Logit>,
     /// The worth of the explanation, if it was tried.
     pub score: Option<Score>,
     /// The sample as the model saw it.
@@ -144,6 +154,15 @@ impl Explanation {
     }
 }
 
+/// A logit that is explained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Logit {
+    /// The logit, as the network gave it.
+    pub value: f64,
+    /// The bias: what is added to the credits of the parts.
+    pub bias: f64,
+}
+
 /// A class that is explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
@@ -151,6 +170,15 @@ pub struct Explained {
     pub index: usize,
     /// Its label.
     pub label: String,
+}
+
+/// The credits of a sample's parts by a method.
+struct Credits {
+    attributions: Vec<f64>,
+    logit: Option<Logit>,
+    /// The runs of the model that it took.
+    runs: usize,
+    rng: ChaCha8Rng,
 }
 
 /// A sample that is asked about with parts hidden.
@@ -162,6 +190,8 @@ struct Question<'a> {
     sample: Arc<Vec<f32>>,
     baseline: Arc<Vec<f32>>,
     units: Arc<Units>,
+    /// The maps behind the answer, where they are asked for.
+    activation: Option<Arc<Activation>>,
     class: Option<usize>,
 }
 
@@ -191,7 +221,14 @@ impl Predictor {
             ..context.clone()
         };
         let (shape, sample) = decoded(&servable, input, wanted.polarity).await?;
-        let (kind, units) = units_of(&servable, &shape, sample.len(), wanted);
+        let activation = match wanted.method {
+            Method::Cam => {
+                let seen = Activation::of(self, &context, deadline, &servable, (&shape, &sample)).await?;
+                Some(Arc::new(seen))
+            }
+            Method::Occlusion | Method::Rise | Method::Shap => None,
+        };
+        let (kind, units) = units_of(&servable, &shape, sample.len(), grid(wanted, activation.as_deref()));
         check_size(&units, wanted)?;
         let (baseline, hidden) = baseline_of(&servable, &kind, &sample, wanted.baseline)?;
         let mut question = Question {
@@ -202,6 +239,7 @@ impl Predictor {
             sample: Arc::new(sample),
             baseline: Arc::new(hidden),
             units: Arc::new(units),
+            activation,
             class: None,
         };
         let class = question.choose(wanted.class.as_deref()).await?;
@@ -226,14 +264,9 @@ impl Question<'_> {
                 error => error,
             })?;
         let (value, baseline_value) = (ends[0], ends[1]);
-        let mut rng = ChaCha8Rng::seed_from_u64(wanted.seed);
-        let (method, samples, units) = (wanted.method, wanted.samples, self.units.clone());
-        let (plan, mut rng) = blocking(move || (Plan::new(method, &units, samples, &mut rng), rng)).await?;
-        let answers = self.answers(plan.masks()).await?;
+        let Credits { attributions, logit, runs, mut rng } = self.credits(wanted, [value, baseline_value]).await?;
         // One more answered which class there is to explain.
-        let mut evaluations = 1 + ends.len() + answers.len();
-        let credit = move || plan.attributions(&answers, value, baseline_value);
-        let attributions = blocking(credit).await?;
+        let mut evaluations = 1 + ends.len() + runs;
         let mut score = None;
         if wanted.scored {
             let trial = Trial::new(&attributions, &mut rng);
@@ -244,7 +277,7 @@ impl Question<'_> {
         let Self { servable, units, sample, .. } = self;
         Ok(Explanation {
             servable,
-            method,
+            method: wanted.method,
             class,
             value,
             baseline_value,
@@ -253,9 +286,28 @@ impl Question<'_> {
             units: Arc::unwrap_or_clone(units),
             attributions,
             evaluations,
+            logit,
             score,
             sample: Arc::unwrap_or_clone(sample),
         })
+    }
+
+    /// Credits the units; of the answers, those for the sample and for the baseline are known.
+    async fn credits(&self, wanted: &Explaining, [value, baseline_value]: [f64; 2]) -> Result<Credits> {
+        let mut rng = ChaCha8Rng::seed_from_u64(wanted.seed);
+        if let Some(activation) = &self.activation {
+            let (activation, servable) = (activation.clone(), self.servable.clone());
+            let (class, units) = (self.class, self.units.clone());
+            let credits = blocking(move || activation.credits(&servable, class, &units)).await??;
+            let (attributions, logit) = credits;
+            return Ok(Credits { attributions, logit: Some(logit), runs: 1, rng });
+        }
+        let (method, samples, units) = (wanted.method, wanted.samples, self.units.clone());
+        let (plan, rng) = blocking(move || (Plan::new(method, &units, samples, &mut rng), rng)).await?;
+        let answers = self.answers(plan.masks()).await?;
+        let runs = answers.len();
+        let attributions = blocking(move || plan.attributions(&answers, value, baseline_value)).await?;
+        Ok(Credits { attributions, logit: None, runs, rng })
     }
 
     /// Returns the answers for masked samples, in order.
@@ -323,6 +375,16 @@ impl Question<'_> {
     }
 }
 
+/// Returns the rows and columns of the grid over a picture: as stated, or else those of the maps, or of the method.
+fn grid(wanted: &Explaining, activation: Option<&Activation>) -> [usize; 2] {
+    match (wanted.cells, activation) {
+        (Some(cells), _) => [cells; 2],
+        (None, Some(activation)) => activation.size.map(|side| side.min(MOST_CELLS)),
+        (None, None) if wanted.method == Method::Shap => [SHAPLEY_CELLS; 2],
+        (None, None) => [CELLS; 2],
+    }
+}
+
 /// Returns the elements of a sample behind each of the masks, one after the other.
 fn masked(units: &Units, sample: &[f32], baseline: &[f32], masks: &[Mask]) -> Vec<f32> {
     let mut elements = Vec::with_capacity(masks.len() * sample.len());
@@ -380,7 +442,11 @@ fn check_size(units: &Units, wanted: &Explaining) -> Result<()> {
              or the method occlusion"
         )));
     }
-    let masks = if wanted.method == Method::Occlusion { units } else { samples };
+    let masks = match wanted.method {
+        Method::Occlusion => units,
+        Method::Rise | Method::Shap => samples,
+        Method::Cam => 0,
+    };
     if masks.saturating_mul(units) > MOST_SHARES {
         return Err(Error::InvalidInput(format!(
             "{masks} masks of {units} parts are too many: at most {MOST_SHARES} in all; take fewer cells or samples"
@@ -403,6 +469,7 @@ fn value_of(prediction: &Prediction, class: Option<usize>) -> Result<f64> {
         Prediction::Detected { .. }
         | Prediction::Segmented(_)
         | Prediction::Embedded { .. }
+        | Prediction::Spans { .. }
         | Prediction::Painted(_)
         | Prediction::Raw { .. } => {
             return Err(Error::InvalidInput("only classes, numbers and scores are explained".into()));

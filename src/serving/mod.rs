@@ -7,9 +7,11 @@
 //! prediction.
 
 mod catalog;
+mod comparing;
 mod context;
 mod execution;
 mod explaining;
+mod guarding;
 mod lifecycle;
 mod predictor;
 mod scheduler;
@@ -17,11 +19,12 @@ mod servable;
 mod tap;
 
 pub use catalog::{Catalog, ModelEntry, State, VersionEntry};
+pub use comparing::{Agreement, Difference, RightBy};
 pub use context::{Caller, DEFAULT_PRIORITY, Deadline, Protocol, RequestContext, RequestHints, TraceParent};
 pub use execution::{
     BatchCost, Pool, RunStatistics, Runner, Sharing, Snapshot, Statistics, Timed, Tuning, TuningStage,
 };
-pub use explaining::{Baseline, Explained, Explaining, Explanation, UnitKind};
+pub use explaining::{Baseline, Explained, Explaining, Explanation, Logit, UnitKind};
 pub use lifecycle::{
     Candidates, Checker, LoadSettings, Manager, ManagerParts, Pointed, Tuner, TuningStore, load, rehearse, run_probes,
 };

@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::catalog::Catalog;
 use super::context::{Caller, Deadline, RequestContext};
-use super::execution::{Admitted, Executed, InlineMode, Pool, Runner, Success, Terms};
-use super::servable::{Input, Options, Part, Prediction, Servable};
+use super::execution::{Admitted, Executed, InlineMode, Load, Pool, Runner, Success, Terms};
+use super::servable::{Facts, Input, Options, Part, Prediction, Servable};
 use super::tap::{Finished, Observer, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
 use crate::metrics::{GaugeGuard, Outcome, Stage, Stages};
 use crate::signature::ImageTransform;
 use crate::tensor::Tensor;
-use crate::transform::{ImageFacts, PolarityChoice, pixels_at_most};
+use crate::transform::text::Text;
+use crate::transform::{PolarityChoice, pixels_at_most};
 
 /// An image of no more than this many pixels is decoded on the calling thread; it takes microseconds.
 const INLINE_PIXELS: u64 = 128 * 128;
+
+/// Texts of no more bytes than this together are split into tokens on the calling thread.
+const INLINE_TEXT_BYTES: usize = 1 << 10;
 
 /// The most small images that are decoded on the calling thread.
 const INLINE_IMAGES: usize = 16;
@@ -49,38 +54,40 @@ pub struct Predicted {
     pub servable: Arc<Servable>,
     /// The answers, one for each sample, in order.
     pub predictions: Vec<Prediction>,
+    /// The samples whose text had more tokens than the model takes.
+    pub truncated: Vec<usize>,
     /// The time that each stage took.
     pub stages: Stages,
 }
 
-/// A request, what the graph made of it, and what is to be known of its images.
+/// A request, what the graph made of it, and what is to be known of its samples.
 #[derive(Debug)]
 struct Answered {
-    inputs: Vec<Tensor>,
+    inputs: Arc<Vec<Tensor>>,
     outputs: Arc<Vec<Tensor>>,
-    images: Vec<ImageFacts>,
+    facts: Facts,
     stages: Stages,
     cached: bool,
 }
 
 impl Answered {
-    fn new(executed: Executed, images: Vec<ImageFacts>, decode: Duration) -> Self {
+    fn new(executed: Executed, facts: Facts, decode: Duration) -> Self {
         let Executed { inputs, outputs, queue, infer, cached } = executed;
-        Self { inputs, outputs, images, stages: Stages { decode, queue, infer }, cached }
+        Self { inputs: Arc::new(inputs), outputs, facts, stages: Stages { decode, queue, infer }, cached }
     }
 }
 
 /// A request on its way: who asks, and which part of which version.
 #[derive(Debug, Clone, Copy)]
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     context: &'a RequestContext,
     servable: &'a Arc<Servable>,
     part: Part,
-    runner: &'a Runner,
+    pub(super) runner: &'a Runner,
 }
 
 impl<'a> Asked<'a> {
-    fn new(context: &'a RequestContext, servable: &'a Arc<Servable>, part: Part) -> Result<Self> {
+    pub(super) fn new(context: &'a RequestContext, servable: &'a Arc<Servable>, part: Part) -> Result<Self> {
         Ok(Self { context, servable, part, runner: servable.runner(part)? })
     }
 }
@@ -146,9 +153,9 @@ impl Predictor {
     /// version has no such part.
     pub fn has_room(&self, context: &RequestContext, servable: &Arc<Servable>, part: Part) -> Result<()> {
         let asked = Asked::new(context, servable, part)?;
-        let room = asked.runner.has_room();
+        let room = asked.runner.has_room(self.terms(asked, Instant::now()));
         if let Err(error) = &room {
-            Ending::begin(&self.tap, asked, 0).end(outcome_of(error), None, Some(error));
+            Ending::begin(&self.tap, asked, 0, Vec::new()).end(outcome_of(error), None, Some(error));
         }
         room
     }
@@ -186,16 +193,27 @@ impl Predictor {
         let sent = servable.sent(&input);
         let asked = Asked::new(context, &servable, Part::Model)?;
         let computed = self.compute(asked, input, options.polarity).await?;
-        let Answered { outputs, images, .. } = &computed.answered;
+        let Answered { outputs, facts, .. } = &computed.answered;
+        let truncated = facts.truncated();
         let predictions = if servable.answers_quickly(outputs) {
-            servable.predictions(outputs, sent, images, &options)
+            servable.predictions(outputs, sent, facts, &options)
         } else {
-            let (servable, outputs, images) = (servable.clone(), outputs.clone(), images.clone());
+            let (servable, outputs, facts) = (servable.clone(), outputs.clone(), facts.clone());
             let terms = self.terms(asked, computed.ending.begun);
-            terms.offload(asked.runner, move || servable.predictions(&outputs, sent, &images, &options)).await
+            terms.offload(asked.runner, move || servable.predictions(&outputs, sent, &facts, &options)).await
         };
+        let is_guarded = options.doubts.anomaly && servable.identity.guard_model.is_some();
+        let mut predictions = predictions;
+        if let Ok(predictions) = &mut predictions
+            && is_guarded
+        {
+            // The guard has what is left of the request's time.
+            let deadline = Some(self.terms(asked, computed.ending.begun).deadline);
+            let own = RequestContext { caller: Caller::Guard, receipt: None, rows: None, deadline, ..context.clone() };
+            self.add_guard(&own, &servable, &computed.answered.inputs, predictions).await;
+        }
         let (Answered { stages, .. }, predictions) = computed.end(predictions)?;
-        Ok(Predicted { servable, predictions, stages })
+        Ok(Predicted { servable, predictions, truncated, stages })
     }
 
     /// Runs the decoder on codes, one in each row. Cancelled as [`Predictor::infer`].
@@ -215,10 +233,27 @@ impl Predictor {
         Ok(Inference { outputs: answered.outputs, stages: answered.stages })
     }
 
+    /// Runs the graph that gives the maps behind an answer, which must be loaded, on a sample. Cancelled as
+    /// [`Predictor::infer`].
+    ///
+    /// # Errors
+    /// As [`Predictor::infer`]; also when the version has no such graph.
+    pub(super) async fn class_maps(
+        &self,
+        context: &RequestContext,
+        servable: &Arc<Servable>,
+        sample: Tensor,
+    ) -> Result<Arc<Vec<Tensor>>> {
+        let asked = Asked::new(context, servable, Part::ClassMaps)?;
+        let computed = self.compute(asked, Input::Tensors(vec![sample]), PolarityChoice::Auto).await?;
+        let (answered, ()) = computed.end(Ok(()))?;
+        Ok(answered.outputs)
+    }
+
     /// Runs a request; counts and shows how that ended if it failed.
     async fn compute<'a>(&'a self, asked: Asked<'a>, input: Input, polarity: PolarityChoice) -> Result<Computed<'a>> {
         let samples = input.samples(asked.runner);
-        let ending = Ending::begin(&self.tap, asked, samples);
+        let ending = Ending::begin(&self.tap, asked, samples, self.kept(asked, &input));
         let answered = match self.execute(asked, input, polarity, samples).await {
             Ok(answered) => answered,
             Err(error) => {
@@ -229,12 +264,26 @@ impl Predictor {
         Ok(Computed { ending, answered, at: Instant::now() })
     }
 
+    /// Returns true if an observer wants the samples of a version as they came.
+    pub fn keeps_inputs(&self, servable: &Servable) -> bool {
+        self.tap.keeps_inputs(&servable.identity)
+    }
+
+    /// Returns the files of images, where an observer wants them.
+    fn kept(&self, asked: Asked<'_>, input: &Input) -> Vec<Bytes> {
+        match input {
+            Input::Images(images) if asked.part == Part::Model && self.keeps_inputs(asked.servable) => images.clone(),
+            Input::Images(_) | Input::Texts(_) | Input::Tensors(_) => Vec::new(),
+        }
+    }
+
     /// Returns the terms of a request that began at this moment.
-    fn terms(&self, asked: Asked<'_>, submitted: Instant) -> Terms {
+    pub(super) fn terms(&self, asked: Asked<'_>, submitted: Instant) -> Terms {
         let Asked { context, runner, .. } = asked;
         let limit = runner.scheduling().timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
         let deadline = Deadline { at: submitted + limit, limit }.or_earlier(context.deadline);
-        let (counted, keeps_inputs) = (context.caller.is_client(), self.tap.is_open());
+        let keeps_inputs = self.tap.is_open() || asked.servable.identity.guard_model.is_some();
+        let counted = context.caller.is_client();
         Terms { priority: context.priority, submitted, deadline, counted, keeps_inputs }
     }
 
@@ -271,13 +320,13 @@ impl Predictor {
             && is_quick(servable, &input)
         {
             let start = Instant::now();
-            let (tensors, images) = servable.decode(part, input, polarity)?;
+            let (tensors, facts) = servable.decode(part, input, polarity)?;
             let decode = start.elapsed();
-            return Ok(Answered::new(runner.run_inline(mode, tensors, counted).await?, images, decode));
+            return Ok(Answered::new(runner.run_inline(mode, tensors, counted).await?, facts, decode));
         }
         let terms = self.terms(asked, Instant::now());
         let deadline = terms.deadline;
-        let admitted = Admitted::new(runner, terms)?;
+        let admitted = Admitted::new(runner, terms, load_of(servable, runner, &input))?;
         match tokio::time::timeout_at(deadline.at.into(), queued(admitted, asked, input, polarity)).await {
             Ok(Err(Error::DeadlineExceeded { .. })) | Err(_) => Err(deadline.exceeded()),
             Ok(answer) => answer,
@@ -311,6 +360,7 @@ impl Computed<'_> {
         let success = match context.caller {
             Caller::Probe => Outcome::Probe,
             Caller::Explanation => Outcome::Explanation,
+            Caller::Guard => Outcome::Guard,
             Caller::Client(_) | Caller::WarmUp => Outcome::Success,
         };
         let (stages, cached) = (answered.stages, answered.cached);
@@ -326,18 +376,18 @@ impl Computed<'_> {
     }
 }
 
-/// Answers an admitted request by the pool; small images are decoded here, large ones by the pool as well.
+/// Answers an admitted request by the pool; small images and short texts are decoded here, others by the pool as well.
 async fn queued(admitted: Admitted<'_>, asked: Asked<'_>, input: Input, polarity: PolarityChoice) -> Result<Answered> {
     let start = Instant::now();
     let (servable, part) = (asked.servable, asked.part);
-    let (tensors, images) = if is_quick(asked.servable, &input) {
+    let (tensors, facts) = if is_quick(asked.servable, &input) {
         servable.decode(part, input, polarity)?
     } else {
         let servable = servable.clone();
-        admitted.offload(move || servable.decode(part, input, polarity)).await?
+        admitted.decode(move || servable.decode(part, input, polarity)).await?
     };
     let decode = start.elapsed();
-    Ok(Answered::new(admitted.infer(tensors).await?, images, decode))
+    Ok(Answered::new(admitted.infer(tensors).await?, facts, decode))
 }
 
 /// Returns the way in which a request runs on the calling thread, if it may. Images are brought to the size that was
@@ -345,8 +395,16 @@ async fn queued(admitted: Admitted<'_>, asked: Asked<'_>, input: Input, polarity
 fn inline_mode(runner: &Runner, input: &Input) -> Option<InlineMode> {
     match input {
         Input::Images(_) => runner.inline_mode(&[]),
+        // The cost was measured for the length of an example, and texts have lengths of their own.
+        Input::Texts(_) => None,
         Input::Tensors(tensors) => runner.inline_mode(tensors),
     }
+}
+
+/// Returns the part of a request that costs time of a compute thread.
+fn load_of(servable: &Servable, runner: &Runner, input: &Input) -> Load {
+    let encoded = if is_quick(servable, input) { 0 } else { input.encoded(servable.image_limits()) };
+    Load { encoded, rows: input.rows(runner).max(1) }
 }
 
 /// Returns true if an input is decoded, and brought to the size of the model, in no time.
@@ -358,6 +416,7 @@ fn is_quick(servable: &Servable, input: &Input) -> bool {
                 && images.iter().all(|image| pixels_at_most(image, INLINE_PIXELS))
                 && servable.image_transform().is_none_or(is_small)
         }
+        Input::Texts(texts) => texts.iter().map(Text::bytes).sum::<usize>() <= INLINE_TEXT_BYTES,
         Input::Tensors(_) => true,
     }
 }
@@ -367,13 +426,15 @@ struct Ending<'a> {
     tap: &'a Tap,
     asked: Asked<'a>,
     samples: usize,
+    /// The files of images, where an observer wants them.
+    sent: Vec<Bytes>,
     begun: Instant,
     is_over: bool,
 }
 
 impl<'a> Ending<'a> {
-    fn begin(tap: &'a Tap, asked: Asked<'a>, samples: usize) -> Self {
-        Self { tap, asked, samples, begun: Instant::now(), is_over: false }
+    fn begin(tap: &'a Tap, asked: Asked<'a>, samples: usize, sent: Vec<Bytes>) -> Self {
+        Self { tap, asked, samples, sent, begun: Instant::now(), is_over: false }
     }
 
     /// Returns the time that the request took.
@@ -389,14 +450,16 @@ impl<'a> Ending<'a> {
         if context.caller.is_client() && outcome != Outcome::Success {
             runner.statistics().failed(total);
         }
+        let rows = context.rows.as_ref().map_or(&[][..], |rows| rows.as_slice());
         self.tap.show(|| Finished {
+            sent: if self.sent.is_empty() { rows } else { &self.sent },
             context,
             servable,
             part,
             samples: self.samples,
-            inputs: answered.map(|answered| answered.inputs.as_slice()),
+            inputs: answered.map(|answered| &answered.inputs),
             outputs: answered.map(|answered| &answered.outputs),
-            images: answered.map_or(&[], |answered| &answered.images),
+            images: answered.map_or(&[], |answered| &answered.facts.images),
             stages: answered.map(|answered| answered.stages).unwrap_or_default(),
             total,
             cached: answered.is_some_and(|answered| answered.cached),

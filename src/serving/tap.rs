@@ -4,8 +4,10 @@ use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::context::RequestContext;
-use super::servable::{Part, Servable};
+use super::servable::{Identity, Part, Servable};
 use crate::error::Error;
 use crate::metrics::{Outcome, Stages};
 use crate::tensor::Tensor;
@@ -22,10 +24,13 @@ pub struct Finished<'a> {
     pub part: Part,
     /// The samples of the request; 0 when it was refused before its body was read.
     pub samples: usize,
-    /// The inputs of the graph, if the model answered.
-    pub inputs: Option<&'a [Tensor]>,
+    /// The inputs of the graph, if the model answered. They are shared, not copied.
+    pub inputs: Option<&'a Arc<Vec<Tensor>>>,
     /// The outputs in the signature's order, if the model answered. They are shared, not copied.
     pub outputs: Option<&'a Arc<Vec<Tensor>>>,
+    /// The samples as they came: files of images, or rows and sequences as JSON. Empty where the observer keeps none, and
+    /// of a request in tensors.
+    pub sent: &'a [Bytes],
     /// Facts about each image that the model answered; none of a request in tensors.
     pub images: &'a [ImageFacts],
     /// The time each stage took; zero for stages that were not reached.
@@ -45,6 +50,11 @@ pub trait Observer: Debug + Send + Sync {
     /// Sees one prediction, on the thread that answers it: an observer takes what it needs, hands it to
     /// a bounded queue of its own without waiting, and returns.
     fn finished(&self, prediction: &Finished<'_>);
+
+    /// Returns true if it wants the samples of a version as they came.
+    fn keeps_inputs(&self, _version: &Identity) -> bool {
+        false
+    }
 }
 
 /// Passes every finished prediction to the observer, if one is installed.
@@ -60,6 +70,11 @@ impl Tap {
     /// Returns true if an observer is installed.
     pub(crate) fn is_open(&self) -> bool {
         self.0.get().is_some()
+    }
+
+    /// Returns true if an observer wants the samples of a version as they came.
+    pub(crate) fn keeps_inputs(&self, version: &Identity) -> bool {
+        self.0.get().is_some_and(|observer| observer.keeps_inputs(version))
     }
 
     /// Shows a finished prediction, which is put together only for an observer.

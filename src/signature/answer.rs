@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    DetectionAnswer, EmbeddingAnswer, OutputTransform, PaintedAnswer, SegmentationAnswer, Signature, TensorSpec,
+    DetectionAnswer, EmbeddingAnswer, OutputTransform, PaintedAnswer, ScoreAnswer, SegmentationAnswer, Signature,
+    SpansAnswer, TensorSpec,
 };
 
 /// The threshold of a label where none is said.
@@ -41,6 +42,10 @@ pub enum AnswerSpec {
     Embedding(EmbeddingAnswer),
     /// A picture.
     Image(PaintedAnswer),
+    /// Parts of a text, each with a label.
+    Spans(SpansAnswer),
+    /// A number for a text or a pair of texts.
+    Score(ScoreAnswer),
 }
 
 /// The meaning of a classifier's scores.
@@ -66,7 +71,12 @@ impl AnswerSpec {
     pub fn scores(&self) -> Option<Scores> {
         match self {
             Self::Classes { scores, .. } | Self::Labels { scores, .. } => *scores,
-            Self::Detections(_) | Self::Segmentation(_) | Self::Embedding(_) | Self::Image(_) => None,
+            Self::Detections(_)
+            | Self::Segmentation(_)
+            | Self::Embedding(_)
+            | Self::Image(_)
+            | Self::Spans(_)
+            | Self::Score(_) => None,
         }
     }
 
@@ -78,6 +88,8 @@ impl AnswerSpec {
             Self::Segmentation(answer) => Some(OutputTransform::Segmentation(answer.clone())),
             Self::Embedding(answer) => Some(OutputTransform::Embedding(answer.clone())),
             Self::Image(answer) => Some(OutputTransform::Image(answer.clone())),
+            Self::Spans(answer) => Some(OutputTransform::Spans(answer.clone())),
+            Self::Score(answer) => Some(OutputTransform::Score(answer.clone())),
         }
     }
 
@@ -88,7 +100,7 @@ impl AnswerSpec {
     pub fn output(&self, graph: &Signature, labels: usize) -> Result<usize, String> {
         let output = match self {
             Self::Classes { output, .. } | Self::Labels { output, .. } => output,
-            Self::Detections(_) | Self::Segmentation(_) | Self::Embedding(_) | Self::Image(_) => &None,
+            _ => &None,
         };
         let all = || {
             let all: Vec<String> =
@@ -137,6 +149,8 @@ impl AnswerSpec {
             Self::Segmentation(answer) => Ok(OutputTransform::Segmentation(answer)),
             Self::Embedding(answer) => Ok(OutputTransform::Embedding(answer)),
             Self::Image(answer) => Ok(OutputTransform::Image(answer)),
+            Self::Spans(answer) => Ok(OutputTransform::Spans(answer)),
+            Self::Score(answer) => Ok(OutputTransform::Score(answer)),
         }
     }
 }

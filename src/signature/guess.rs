@@ -73,12 +73,15 @@ impl Guess {
         text.trim_start().to_owned()
     }
 
-    /// Returns the lines without their reasons, each with its table in front.
+    /// Returns the lines without their reasons, each with its table in front; one that needs a file first is a comment, so that
+    /// all of them together hold as they are.
     pub fn short(&self) -> Vec<String> {
-        let lines = self.lines.iter().filter(|line| !line.text.is_empty());
-        lines
-            .map(|line| if line.table.is_empty() { line.text.clone() } else { format!("{}.{}", line.table, line.text) })
-            .collect()
+        let line = |line: &Line| match line.table {
+            _ if line.is_later => format!("# {} (once there is such a file)", line.text),
+            "" => line.text.clone(),
+            table => format!("{table}.{}", line.text),
+        };
+        self.lines.iter().filter(|line| !line.text.is_empty()).map(line).collect()
     }
 
     fn add(&mut self, table: &'static str, text: impl Into<String>, why: impl Into<String>) {
@@ -88,6 +91,8 @@ impl Guess {
     fn labels(&mut self, graph: &Signature, facts: &GraphFacts) {
         let classes = graph.outputs.iter().find_map(scored_classes);
         match (facts.class_names().len(), classes) {
+            // Of vectors and boxes these are no classes.
+            (0, Some(_)) if seen(graph, facts).is_some() => {}
             (0, Some(classes)) => self.lines.push(Line {
                 table: "",
                 text: "labels_file = \"labels.txt\"".into(),
@@ -126,23 +131,20 @@ impl Guess {
         } else if is_ultralytics {
             default_side = 640;
             self.add(TABLE, "preset = \"yolo\"", "Ultralytics wrote the file (metadata): padded, pixels from 0 to 1");
+        } else if has_cells(graph) {
+            let why = "the output has boxes for the cells of YOLO's grids: padded, pixels from 0 to 1";
+            self.add(TABLE, "preset = \"yolo\"", why);
         } else if range == Some(Range::Shares) {
-            self.add(
-                TABLE,
-                "fit = \"crop\"",
-                "the middle of the picture; \"stretch\" and \"letterbox\" are other rules",
-            );
+            let why = "the middle of the picture; \"stretch\" and \"letterbox\" are other rules";
+            self.add(TABLE, "fit = \"crop\"", why);
             self.add(TABLE, "scale = 0.00392156862745098", "the graph normalises pixels from 0 to 1 itself");
         } else if embeds && picture.channels == 3 {
             self.add(TABLE, "preset = \"clip\"", "the output is called an image's embedding, as CLIP's");
         } else if picture.channels == 1 && (picture.height, picture.width) == (Some(28), Some(28)) {
             self.add(TABLE, "preset = \"mnist\"", "28 × 28 grey pixels are usually drawings as MNIST's, from 0 to 255");
         } else if picture.channels == 1 {
-            self.add(
-                TABLE,
-                "scale = 0.00392156862745098",
-                "nothing says how grey pixels are scaled; 0 to 1 is usual: check it",
-            );
+            let why = "nothing says how grey pixels are scaled; 0 to 1 is usual: check it";
+            self.add(TABLE, "scale = 0.00392156862745098", why);
         } else if is_tensorflow {
             let why =
                 "colours from TensorFlow or Keras are usually -1 to 1; imagenet-caffe is Keras' other way: check it";
@@ -152,12 +154,11 @@ impl Guess {
                 "nothing in the graph says how pixels are scaled; this is what most PyTorch networks take: check it";
             self.add(TABLE, "preset = \"imagenet\"", why);
         }
-        if let (Some(_), Some(_)) = (picture.width, picture.height) {
-            return;
+        if picture.width.is_none() || picture.height.is_none() {
+            let [height, width] = facts.text("imgsz").and_then(sides).unwrap_or([default_side; 2]);
+            self.add(TABLE, format!("width = {width}"), "the graph leaves the size open");
+            self.add(TABLE, format!("height = {height}"), "the same");
         }
-        let [height, width] = facts.text("imgsz").and_then(sides).unwrap_or([default_side; 2]);
-        self.add(TABLE, format!("width = {width}"), "the graph leaves the size open");
-        self.add(TABLE, format!("height = {height}"), "the same");
     }
 
     fn answer(&mut self, graph: &Signature, facts: &GraphFacts) {
@@ -203,13 +204,29 @@ impl Picture {
             Some(input.dtype).filter(|dtype| matches!(dtype, DType::Float32 | DType::Float16 | DType::Uint8))?;
         let size = |dim: &Dim| if let Dim::Fixed(size) = dim { Some(*size) } else { None };
         let [_, first, second, third] = input.shape.as_slice() else { return None };
-        let channels = |dim: &Dim| size(dim).filter(|channels| matches!(channels, 1 | 3));
+        // Exporters that leave every dimension open name them.
+        let channels = |dim: &Dim| match dim {
+            Dim::Symbol(name) if name.contains("channel") => Some(3),
+            dim => size(dim).filter(|channels| matches!(channels, 1 | 3)),
+        };
         if let Some(channels) = channels(first) {
             return Some(Self { channels, height: size(second), width: size(third), channels_last: false, dtype });
         }
         let channels = channels(third)?;
         Some(Self { channels, height: size(first), width: size(second), channels_last: true, dtype })
     }
+}
+
+/// The pixels of a side that a cell of each of YOLO's grids covers.
+const YOLO_CELLS: [usize; 3] = [8, 16, 32];
+
+/// Returns true if the output has a box for each cell of YOLO's grids, as v8 and its successors have, or three, as v5.
+fn has_cells(graph: &Signature) -> bool {
+    let sample = |specs: &[TensorSpec]| specs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
+    let (input, output) = (sample(&graph.inputs), sample(&graph.outputs));
+    let ([3, height, width], [rows, columns]) = (input.as_slice(), output.as_slice()) else { return false };
+    let cells: usize = YOLO_CELLS.iter().map(|side| (height / side) * (width / side)).sum();
+    cells > 1 && ((*columns == cells && *rows > 4) || (*rows == 3 * cells && *columns > 5))
 }
 
 /// The part of an input's side that the side of a class map has at least.
@@ -230,6 +247,9 @@ fn seen(graph: &Signature, facts: &GraphFacts) -> Option<(&'static str, &'static
     };
     if is_called(&["box"]) && is_called(&["score", "logits", "label", "class"]) {
         return Some(("detections", "outputs are called boxes and scores"));
+    }
+    if has_cells(graph) {
+        return Some(("detections", "the output has boxes for the cells of YOLO's grids"));
     }
     if is_called(&["image_embeds", "image_features", "embedding"]) {
         return Some(("embedding", "an output is called an embedding"));
@@ -295,12 +315,14 @@ mod tests {
     #[test]
     fn three_lines_are_guessed_for_a_classifier() {
         let classes = graph(&["N", "3", "224", "224"], &[&["N", "1000"]]);
-        let expected = "labels_file = \"labels.txt\"; image.preset = \"imagenet\"; answer.kind = \"classes\"";
+        let expected = "# labels_file = \"labels.txt\" (once there is such a file); image.preset = \"imagenet\"; answer.kind = \"classes\"";
         assert_eq!(short(&classes, &GraphFacts::default()), expected);
         let guess = Guess::of(&classes, &GraphFacts::default()).unwrap();
-        let tables: Tables = toml::from_str(&guess.toml()).unwrap();
-        assert!(tables.image.unwrap().resolve(Some(&classes.inputs[0])).is_ok());
-        assert!(tables.answer.unwrap().output(&classes, 0).is_ok());
+        for text in [guess.toml(), guess.short().join("\n")] {
+            let tables: Tables = toml::from_str(&text).unwrap();
+            assert!(tables.image.unwrap().resolve(Some(&classes.inputs[0])).is_ok());
+            assert!(tables.answer.unwrap().output(&classes, 0).is_ok());
+        }
     }
 
     #[test]
@@ -342,6 +364,9 @@ mod tests {
         for (outputs, expected) in [
             (&[("logits", &["N", "100", "92"][..]), ("pred_boxes", &["N", "100", "4"])][..], Some("detections")),
             (&[("image_embeds", &["N", "512"])], Some("embedding")),
+            (&[("output0", &["N", "7", "84"])], Some("detections")),
+            (&[("output", &["N", "252", "8"])], Some("detections")),
+            (&[("output", &["N", "84", "8"])], None),
             (&[("out", &["N", "21", "64", "64"])], Some("segmentation")),
             (&[("out", &["N", "21", "8", "8"])], Some("segmentation")),
             (&[("features", &["N", "21", "7", "7"])], None),
@@ -350,6 +375,8 @@ mod tests {
             let kind = expected.map(|kind| format!("answer.kind = \"{kind}\""));
             let told = named(outputs);
             assert_eq!(told.split("; ").find(|line| line.starts_with("answer")), kind.as_deref(), "{told}");
+            assert!(!told.contains("labels_file"), "{told}");
+            assert_eq!(told.contains("yolo"), outputs[0].0.starts_with("output") && expected.is_some(), "{told}");
         }
     }
 
@@ -362,6 +389,16 @@ mod tests {
         assert!(text.contains("# several outputs hold scores"), "{text}");
         let tables: Tables = toml::from_str(&text).unwrap();
         assert!(tables.image.is_some() && tables.answer.is_none());
+    }
+
+    #[test]
+    fn open_channels_are_known_by_their_name() {
+        let open = graph(&["batch_size", "num_channels", "height", "width"], &[&["N", "1000"]]);
+        let told = short(&open, &GraphFacts::default());
+        assert!(told.contains("image.preset = \"imagenet\"; image.width = 224; image.height = 224"), "{told}");
+        let tables: Tables = toml::from_str(&Guess::of(&open, &GraphFacts::default()).unwrap().toml()).unwrap();
+        assert!(tables.image.unwrap().resolve(Some(&open.inputs[0])).is_ok());
+        assert_eq!(Guess::of(&graph(&["a", "b", "c", "d"], &[&["N", "2"]]), &GraphFacts::default()), None);
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub const FIRST_TOKEN: usize = 2;
 /// The number of buckets that the n-grams of texts are told apart by.
 pub const GRAM_BUCKETS: usize = 1 << 16;
 
+/// The same of a column of texts in a table, of which a number of [`GRAM_BUCKETS`] keeps its last bits.
+pub const COLUMN_BUCKETS: usize = 1 << 13;
+
 /// How a sequence becomes the input: of a longer one the last `steps` are taken, a shorter one is padded in
 /// front, so that what a network has in mind after the last step is what was said last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -56,8 +59,19 @@ pub enum TokenSplit {
     Words,
     /// Every character as it is
     Characters,
-    /// Words, pairs of words and runs of characters, each by a number that is computed from it; for the preset text
+    /// Words, pairs of words and runs of 3 to 5 characters, each by a number that is computed from it, as often as it
+    /// is there
     Grams,
+    /// Words, pairs of words and runs of 4 characters by such numbers, each once and more often the more frequent it
+    /// is; for the preset text
+    Terms,
+}
+
+impl TokenSplit {
+    /// Returns true if tokens are numbers that are computed from parts of a text, so that there is no vocabulary.
+    pub fn is_hashed(self) -> bool {
+        matches!(self, Self::Grams | Self::Terms)
+    }
 }
 
 impl SequenceTransform {
@@ -107,7 +121,7 @@ impl SequenceTransform {
     /// Returns the number of tokens that the model tells apart, padding and the unknown one included.
     pub fn tokens(&self) -> usize {
         match &self.elements {
-            SequenceElements::Tokens { split: Some(TokenSplit::Grams), .. } => FIRST_TOKEN + GRAM_BUCKETS,
+            SequenceElements::Tokens { split: Some(split), .. } if split.is_hashed() => FIRST_TOKEN + GRAM_BUCKETS,
             SequenceElements::Numbers { .. } | SequenceElements::Tokens { .. } => FIRST_TOKEN + self.vocabulary().len(),
         }
     }
@@ -141,10 +155,13 @@ mod tests {
     #[test]
     fn it_is_written_flat_and_refuses_nothing_that_it_wrote() {
         let words = SequenceElements::Tokens { split: Some(TokenSplit::Words), vocabulary: vec!["a".into()] };
+        let of = |split| SequenceElements::Tokens { split: Some(split), vocabulary: Vec::new() };
         for (elements, json) in [
             (SequenceElements::Numbers { channels: 3 }, r#"{"steps":5,"kind":"numbers","channels":3}"#),
             (words, r#"{"steps":5,"kind":"tokens","split":"words","vocabulary":["a"]}"#),
             (SequenceElements::Tokens { split: None, vocabulary: Vec::new() }, r#"{"steps":5,"kind":"tokens"}"#),
+            (of(TokenSplit::Grams), r#"{"steps":5,"kind":"tokens","split":"grams"}"#),
+            (of(TokenSplit::Terms), r#"{"steps":5,"kind":"tokens","split":"terms"}"#),
         ] {
             let transform = SequenceTransform { steps: 5, elements };
             assert_eq!(serde_json::to_string(&transform).unwrap(), json);

@@ -43,6 +43,8 @@ impl OutputTransform {
             | Self::Segmentation(_)
             | Self::Embedding(_)
             | Self::Image(_)
+            | Self::Spans(_)
+            | Self::Score(_)
             | Self::Raw => Task::Raw,
         }
     }

@@ -21,8 +21,11 @@ pub fn wilson(successes: u64, samples: u64) -> Interval {
     if samples == 0 {
         return Interval { low: 0.0, high: 1.0 };
     }
-    let n = samples as f64;
-    let share = successes as f64 / n;
+    wilson_of_share(successes as f64 / samples as f64, samples as f64)
+}
+
+/// Returns the same interval of a share of so many samples, above 0, which need be no whole number.
+pub(super) fn wilson_of_share(share: f64, n: f64) -> Interval {
     let centre = share + Z * Z / (2.0 * n);
     let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;

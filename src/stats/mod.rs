@@ -25,7 +25,9 @@ mod moments;
 mod normal;
 mod predictions;
 mod regression;
+mod selection;
 mod temperature;
+mod weighted;
 
 pub use anomaly::{Ranks, combined};
 pub use binomial::{binomial_tail, share_at_most};
@@ -33,7 +35,7 @@ pub use calibration::ReliabilityBin;
 pub use certainty::Certainty;
 pub use classification::{ClassScores, Evaluation, Evaluator, Scores, Summary, class_scores};
 pub use comparison::{ClassChange, Comparison, McNemar, SIGNIFICANCE, TestMethod, mcnemar};
-pub use conformal::{Selective, conformal_rank, conformal_threshold, selective_threshold};
+pub use conformal::{Selective, belongs, conformal_rank, conformal_threshold, is_withheld, selective_threshold};
 pub use curves::{ClassCurves, Curve};
 pub use estimate::{EstimatedAccuracy, estimated_accuracy};
 pub use exact::{
@@ -50,7 +52,9 @@ pub use moments::Moments;
 pub use normal::standard_normal;
 pub use predictions::{Mistake, Predictions};
 pub use regression::{RegressionEvaluation, RegressionEvaluator};
+pub use selection::{Candidate, Chosen, Selection, choose};
 pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE, chance_of_gain};
+pub use weighted::{Inclusion, WeightedAccuracy, WeightedSums};
 
 /// Returns the index of the largest value, the first of equal ones; 0 for an empty slice.
 pub fn argmax(values: &[f32]) -> usize {

@@ -2,11 +2,14 @@
 
 use super::{Evaluator, argmax};
 
+/// Mistakes that are held beside the worst so far while these are looked for.
+const MOST_HELD: usize = 4096;
+
 /// Labelled samples with the distributions that a classifier predicts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     classes: usize,
-    truths: Vec<usize>,
+    truths: Vec<u32>,
     probabilities: Vec<f32>,
 }
 
@@ -37,7 +40,7 @@ impl Predictions {
     /// When `truth` is not below the number of classes or `probabilities` has another length.
     pub fn push(&mut self, truth: usize, probabilities: &[f32]) {
         assert!(truth < self.classes && probabilities.len() == self.classes, "one probability per class");
-        self.truths.push(truth);
+        self.truths.push(truth as u32);
         self.probabilities.extend_from_slice(probabilities);
     }
 
@@ -59,7 +62,7 @@ impl Predictions {
     /// Iterates over the samples in order: the true class and the distribution.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (usize, &[f32])> {
         // At least 1, because a chunk cannot be empty; without classes there are no samples either.
-        self.truths.iter().copied().zip(self.probabilities.chunks_exact(self.classes.max(1)))
+        self.truths.iter().map(|truth| *truth as usize).zip(self.probabilities.chunks_exact(self.classes.max(1)))
     }
 
     /// Returns an evaluator to which all samples were added.
@@ -77,12 +80,22 @@ impl Predictions {
             let (confidence, truth_probability) = (row[predicted], row[truth]);
             (predicted != truth).then_some(Mistake { index, truth, predicted, confidence, truth_probability })
         };
-        let mut mistakes: Vec<Mistake> = self.iter().enumerate().filter_map(mistake).collect();
-        mistakes.sort_by(|a, b| {
-            let by_loss = a.truth_probability.total_cmp(&b.truth_probability);
-            by_loss.then(b.confidence.total_cmp(&a.confidence)).then(a.index.cmp(&b.index))
-        });
-        mistakes.truncate(count);
+        let keep = |mistakes: &mut Vec<Mistake>| {
+            mistakes.sort_by(|a, b| {
+                let by_loss = a.truth_probability.total_cmp(&b.truth_probability);
+                by_loss.then(b.confidence.total_cmp(&a.confidence)).then(a.index.cmp(&b.index))
+            });
+            mistakes.truncate(count);
+        };
+        let mut mistakes: Vec<Mistake> = Vec::new();
+        for found in self.iter().enumerate().filter_map(mistake) {
+            mistakes.push(found);
+            // Of very many mistakes, few are held.
+            if mistakes.len() > count + MOST_HELD {
+                keep(&mut mistakes);
+            }
+        }
+        keep(&mut mistakes);
         mistakes
     }
 }
@@ -100,5 +113,14 @@ mod tests {
         let order: Vec<usize> = predictions.worst(9).iter().map(|mistake| mistake.index).collect();
         assert_eq!(order, [2, 3, 1]);
         assert_eq!(predictions.worst(1)[0].predicted, 1);
+    }
+
+    #[test]
+    fn the_worst_of_very_many_mistakes_are_the_worst_of_all() {
+        let mut predictions = Predictions::new(2);
+        let share = |index: usize| (index * 7919 % 10_007) as f32 / 30_000.0;
+        (0..10_007).for_each(|index| predictions.push(0, &[share(index), 1.0 - share(index)]));
+        let worst: Vec<f32> = predictions.worst(5).iter().map(|mistake| mistake.truth_probability).collect();
+        assert_eq!(worst, [0, 1, 2, 3, 4].map(|rank| rank as f32 / 30_000.0));
     }
 }

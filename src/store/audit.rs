@@ -2,7 +2,7 @@
 //! store cannot take it.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::database::{Connection, Value};
-use super::fault::Outcome;
+use super::fault::{Fault, Outcome};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// The file for entries that are not in the store.
 const FILE: &str = "audit.jsonl";
@@ -33,9 +34,10 @@ pub struct AuditEntry {
     /// Who asked: "key" and the name of the key; without one the address; absent from entries of older servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// promote, rollback, load or unload.
+    /// promote, rollback, load, unload or acknowledge.
     pub action: String,
-    /// The model.
+    /// The model; empty where it is about none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
     /// The version, if one was named or chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,8 +45,25 @@ pub struct AuditEntry {
     /// The alias, if one was moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// Of an acknowledgement: the alarm, and what was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<AuditedAlarm>,
     /// "done", or why it was not.
     pub outcome: String,
+}
+
+/// An alarm that somebody acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditedAlarm {
+    /// Its identifier.
+    pub id: String,
+    /// What it was about; absent for one that is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Who knows of it, as they call themselves; `by` is who they showed to be.
+    pub who: String,
+    /// Why it may go on.
+    pub why: String,
 }
 
 /// The file of entries that are not in the store.
@@ -74,8 +93,8 @@ impl AuditFile {
         if self.max_bytes.is_some_and(is_full) {
             fs::rename(&path, self.folder.join(ROTATED)).map_err(Error::io("rename", &path))?;
         }
-        let mut file =
-            File::options().create(true).read(true).append(true).open(&path).map_err(Error::io("open", &path))?;
+        let opened = files::open_own(&path, File::options().create(true).read(true).append(true));
+        let mut file = opened.map_err(Error::io("open", &path))?;
         let mut last = [b'\n'];
         // An empty file has no last byte.
         if file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).is_ok() && last != [b'\n'] {
@@ -87,10 +106,37 @@ impl AuditFile {
 
     /// Returns the entries in the file, oldest first.
     pub(super) fn entries(&self) -> Vec<AuditEntry> {
-        let text = |name: &str| fs::read(self.folder.join(name)).unwrap_or_default();
-        // A line that a crash has cut off is no entry, and spoils none of the next file.
-        let bytes = [ROTATED, TAKEN, FILE].map(text).join(&b'\n');
-        String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let read = |name| match self.read(&[name]) {
+            Ok((entries, _)) => entries,
+            Err(error) => {
+                tracing::error!(folder = %self.folder.display(), name, %error, "an audit file cannot be read");
+                Vec::new()
+            }
+        };
+        [ROTATED, TAKEN, FILE].into_iter().flat_map(read).collect()
+    }
+
+    /// Returns the entries in these files, and how many lines are none. A file that is not there has none.
+    ///
+    /// # Errors
+    /// Those of [`files::read`].
+    fn read(&self, names: &[&str]) -> io::Result<(Vec<AuditEntry>, usize)> {
+        let (mut entries, mut damaged) = (Vec::new(), 0);
+        for name in names {
+            let bytes = match files::read(&self.folder.join(name), u64::MAX) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            // A crash cuts a line off, also inside a character.
+            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                match serde_json::from_slice(line) {
+                    Ok(entry) => entries.push(entry),
+                    Err(_) => damaged += 1,
+                }
+            }
+        }
+        Ok((entries, damaged))
     }
 
     /// Returns true if there is something that the store should take.
@@ -108,11 +154,16 @@ impl AuditFile {
                 fs::rename(path(FILE), path(TAKEN)).ok();
             }
         }
-        let text = |name: &str| fs::read(path(name)).unwrap_or_default();
-        let bytes = [ROTATED, TAKEN].map(text).join(&b'\n');
-        let entries: Vec<AuditEntry> =
-            String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let read = self.read(&[ROTATED, TAKEN]);
+        let (entries, damaged) =
+            read.map_err(|error| Fault::Io(format!("an audit file cannot be read: {error}").into()))?;
         take(&entries)?;
+        if damaged > 0 {
+            tracing::error!(
+                folder = %self.folder.display(), damaged, taken = entries.len(),
+                "lines of the audit file are no entries; the file is kept"
+            );
+        }
         let now = jiff::Timestamp::now().as_microsecond();
         for (name, number) in [(ROTATED, 1), (TAKEN, 2)] {
             fs::rename(path(name), path(&format!("audit.in-the-store-{now}-{number}.jsonl"))).ok();
@@ -162,6 +213,7 @@ mod tests {
             model: "m".into(),
             version: Some(number),
             alias: Some("stable".into()),
+            alarm: None,
             outcome: "done".into(),
         }
     }
@@ -178,6 +230,26 @@ mod tests {
         assert_eq!(numbers, [13, 14, 15, 16, 17]);
         let sizes = [ROTATED, FILE].map(|name| fs::metadata(folder.path().join(name)).unwrap().len());
         assert_eq!(sizes, [3 * line, 2 * line]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_as_empty() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = AuditFile::new(folder.path(), None);
+        file.append(&entry(1)).unwrap();
+        fs::create_dir(folder.path().join(ROTATED)).unwrap();
+        assert!(file.hand_over(|_| panic!("nothing is taken")).is_err());
+        assert!(file.is_waiting());
+        assert_eq!(file.entries().len(), 1, "the others are shown");
+        fs::remove_dir(folder.path().join(ROTATED)).unwrap();
+        let mut taken = 0;
+        file.hand_over(|entries| {
+            taken = entries.len();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(taken, 1);
+        assert!(!file.is_waiting());
     }
 
     #[test]

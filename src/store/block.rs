@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::promise::{MAX_PROMISES, Promise};
 use crate::error::{Error, Result};
 use crate::tensor::Real;
 
@@ -11,6 +12,9 @@ const MAX_ROWS: usize = 512;
 /// The longest time between the first and the last identifier of a block, in milliseconds. It bounds where to look for
 /// an identifier.
 pub(super) const MAX_SPAN_MS: u64 = 2000;
+
+/// All, in millionths.
+const ALL: u32 = 1_000_000;
 
 /// The shape of the rows.
 const FORMAT: u8 = 1;
@@ -38,6 +42,10 @@ pub struct Row {
     pub input: Option<(f32, f32)>,
     /// The answer.
     pub kept: Kept,
+    /// What was promised of it; at most six promises.
+    pub promises: Vec<Promise>,
+    /// The probability with which samples of its time were kept, in millionths.
+    pub kept_ppm: u32,
 }
 
 /// The part of an answer that is kept.
@@ -69,7 +77,20 @@ pub enum Kept {
 impl Row {
     /// Makes a row; the database gives its version a key when it is written.
     pub fn new(id: Uuid, item: u32, at: i64, kept: Kept) -> Self {
-        Self { id, item, key: 0, at, total_us: 0, answered: true, cached: false, inverted: None, input: None, kept }
+        Self {
+            id,
+            item,
+            key: 0,
+            at,
+            total_us: 0,
+            answered: true,
+            cached: false,
+            inverted: None,
+            input: None,
+            kept,
+            promises: Vec::new(),
+            kept_ppm: ALL,
+        }
     }
 }
 
@@ -146,7 +167,9 @@ pub(super) fn write(row: &Row, out: &mut Vec<u8>) {
             | u8::from(row.cached) << 1
             | inverted << 2
             | u8::from(row.input.is_some()) << 4
-            | u8::from(energy.is_some()) << 5,
+            | u8::from(energy.is_some()) << 5
+            | u8::from(!row.promises.is_empty()) << 6
+            | u8::from(row.kept_ppm != ALL) << 7,
         kind,
     ]);
     let mut floats = |values: &[f32]| values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
@@ -165,6 +188,14 @@ pub(super) fn write(row: &Row, out: &mut Vec<u8>) {
             }
             probabilities.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         }
+    }
+    if !row.promises.is_empty() {
+        let promises = &row.promises[..row.promises.len().min(MAX_PROMISES)];
+        out.push(promises.len() as u8);
+        promises.iter().for_each(|promise| promise.write(out));
+    }
+    if row.kept_ppm != ALL {
+        out.extend_from_slice(&row.kept_ppm.to_le_bytes());
     }
 }
 
@@ -222,8 +253,15 @@ impl Cursor<'_> {
             4 => Kept::Value(self.take().map(f64::from_le_bytes)?.into()),
             _ => return None,
         };
+        let promises = if flags >> 6 & 1 == 1 { self.promises()? } else { Vec::new() };
+        let kept_ppm = if flags >> 7 & 1 == 1 { self.number()? } else { ALL };
         let (answered, cached) = (flags & 1 == 1, flags >> 1 & 1 == 1);
-        Some(Row { id, item, key, at, total_us, answered, cached, inverted, input, kept })
+        Some(Row { id, item, key, at, total_us, answered, cached, inverted, input, kept, promises, kept_ppm })
+    }
+
+    fn promises(&mut self) -> Option<Vec<Promise>> {
+        let [count] = self.take()?;
+        (0..count).map(|_| Promise::read(self.take().map(u16::from_le_bytes)?, || self.number())).collect()
     }
 
     fn classified(&mut self, has_energy: bool) -> Option<Kept> {
@@ -242,6 +280,7 @@ impl Cursor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::promise::Level;
     use proptest::prelude::*;
 
     fn kept() -> impl Strategy<Value = Kept> {
@@ -262,14 +301,24 @@ mod tests {
         ]
     }
 
+    fn promise() -> impl Strategy<Value = Promise> {
+        let level = || (1u32..10_000).prop_map(|steps| Level::of(f64::from(steps) / 1e4).unwrap());
+        prop_oneof![
+            (level(), any::<u32>()).prop_map(|(level, classes)| Promise::Set { level, classes }),
+            (level(), any::<bool>()).prop_map(|(rate, is_withheld)| Promise::Answer { rate, is_withheld }),
+        ]
+    }
+
     prop_compose! {
         fn row()(
             ms in 0u64..9000, low in any::<u64>(), item in 0u32..3, at in any::<i64>(), kept in kept(),
-            flags in any::<(bool, bool)>(), inverted in any::<Option<bool>>(), mean in prop::option::of((0f32..1.0, 0f32..1.0))
+            flags in any::<(bool, bool)>(), inverted in any::<Option<bool>>(), mean in prop::option::of((0f32..1.0, 0f32..1.0)),
+            promises in prop::collection::vec(promise(), 0..=MAX_PROMISES), kept_ppm in prop_oneof![Just(ALL), 1..ALL]
         ) -> Row {
             let id = Uuid::from_u128(least_id(1_800_000_000_000 + ms).as_u128() | u128::from(low));
             let row = Row::new(id, item, at, kept);
-            Row { answered: flags.0, cached: flags.1, inverted, input: mean, key: item, total_us: 7, ..row }
+            let (answered, cached) = flags;
+            Row { answered, cached, inverted, input: mean, key: item, total_us: 7, promises, kept_ppm, ..row }
         }
     }
 

@@ -1,6 +1,7 @@
 //! A connection to one of two databases, which speak the same SQL here.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::fault::{Fault, Outcome};
 use super::schema::{self, in_words_of};
+use crate::files;
 
 /// The least SQLite: from 3.7.0 to 3.51.2 a database in WAL mode could be damaged.
 const MIN_SQLITE: i32 = 3_051_003;
@@ -54,6 +56,14 @@ impl Place {
         connection.end(made).map(|()| connection)
     }
 
+    /// Returns what tells the file that has the name now from any other; `None` where there is none, and for a server.
+    pub(super) fn file(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Sqlite(path) => std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino())),
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// Connects to a database as it is.
     pub(super) fn connect(&self) -> Outcome<Connection> {
         match self {
@@ -77,6 +87,12 @@ fn open_sqlite(path: &Path) -> Outcome<Connection> {
         // That it cannot be made shows in the next step.
         std::fs::create_dir_all(folder).ok();
     }
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        // SQLite waits for ever for a pipe.
+        files::check_own(Path::new(&file)).map_err(|error| Fault::Unusable(format!("its file{ending}: {error}")))?;
+    }
     let connection = rusqlite::Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -89,18 +105,31 @@ fn open_sqlite(path: &Path) -> Outcome<Connection> {
 impl Connection {
     fn make_tables(&mut self) -> Outcome<()> {
         let is_postgres = matches!(self, Self::Postgres { .. });
-        for statement in schema::TABLES {
-            self.batch(&in_words_of(statement, is_postgres))?;
-        }
+        let (first, tables) = schema::TABLES.split_first().unwrap_or((&"", &[]));
+        self.batch(&in_words_of(first, is_postgres))?;
         let found = self.query("SELECT version FROM weir_schema", &[])?;
-        match found.first().map(|row| row.int(0)) {
-            Some(version) if version > schema::VERSION => Err(Fault::Unusable(format!(
+        let before = found.first().map(|row| row.int(0));
+        if let Some(version) = before.filter(|version| *version > schema::VERSION) {
+            return Err(Fault::Unusable(format!(
                 "its schema is of version {version}, and this weir knows {} at most; use a newer weir",
                 schema::VERSION
-            ))),
+            )));
+        }
+        for statement in tables {
+            self.batch(&in_words_of(statement, is_postgres))?;
+        }
+        for (version, statement) in schema::ADDED {
+            if before.is_some_and(|before| before < *version) {
+                self.batch(&in_words_of(statement, is_postgres))?;
+            }
+        }
+        match before {
             Some(schema::VERSION) => Ok(()),
             Some(_) => self.execute("UPDATE weir_schema SET version = ?1", &[schema::VERSION.into()]).map(drop),
-            None => self.execute("INSERT INTO weir_schema (version) VALUES (?1)", &[schema::VERSION.into()]).map(drop),
+            None => {
+                self.execute("INSERT INTO prediction_bytes (bytes) VALUES (0)", &[])?;
+                self.execute("INSERT INTO weir_schema (version) VALUES (?1)", &[schema::VERSION.into()]).map(drop)
+            }
         }
     }
 

@@ -10,8 +10,10 @@ use super::database::{Fields, Value};
 use super::fault::Outcome;
 use super::feedback::{Content, Origin};
 use super::find::{Located, server_id};
+use super::input;
 use super::join::{COUNTS, Joining, figures_of};
 use super::quality::BUCKET_US;
+use super::retention;
 use super::truth::{Figures, predicted};
 use super::version::KnownVersion;
 use crate::error::{Error, Result};
@@ -76,6 +78,8 @@ pub struct Erased {
     pub samples: u64,
     /// Labels, also such that waited for a prediction.
     pub labels: u64,
+    /// Captured inputs.
+    pub inputs: u64,
 }
 
 impl Joining<'_> {
@@ -111,6 +115,29 @@ impl Joining<'_> {
         Ok(Ok(shown))
     }
 
+    /// Returns the input of a sample.
+    pub(super) fn input(&mut self, query: &PredictionQuery, item: u32) -> Outcome<Result<Vec<u8>>> {
+        let rows = match self.locate(&query.request_id, query.model.as_deref())? {
+            Located::Rows(rows) => rows,
+            Located::Refused(error) => return Ok(Err(error)),
+            Located::Unseen => return Ok(Err(unseen(query))),
+        };
+        let found = match rows.iter().find(|row| row.item == item) {
+            Some(row) => self.connection.query(
+                "SELECT i.data FROM captured c JOIN input i ON i.sha256 = c.sha256 \
+                 WHERE c.id = ?1 AND c.item = ?2 AND c.key = ?3",
+                &[row.id.into(), row.item.into(), row.key.into()],
+            )?,
+            None => Vec::new(),
+        };
+        Ok(found.first().map(|row| row.bytes(0).to_vec()).ok_or_else(|| {
+            Error::NotFound(format!(
+                "no input of item {item} of this prediction is kept: the setting --capture says which are, and \
+                 --keep-inputs-days, --keep-inputs-bytes and --keep-inputs-count for how long"
+            ))
+        }))
+    }
+
     /// Erases everything that is kept about a request, or about all requests under an identifier of a client's own, and
     /// takes its figures out of the sums. What remains is a hash of the identifier, and the numbers of samples that
     /// were asked about.
@@ -125,11 +152,13 @@ impl Joining<'_> {
             }
             let samples = self.remove_rows(id)?;
             let labels = self.remove_labels(id)?;
+            let inputs = input::remove(self.connection, id)?;
             self.connection.execute("DELETE FROM client_id WHERE id = ?1", &[id.into()])?;
-            if samples + labels > 0 {
+            if samples + labels + inputs > 0 {
                 erased.requests += 1;
                 erased.samples += samples;
                 erased.labels += labels;
+                erased.inputs += inputs;
                 self.note_erased(&id.to_string())?;
             }
         }
@@ -178,7 +207,7 @@ impl Joining<'_> {
 
     /// Writes the blocks of a request anew without it; returns the number of its samples.
     fn remove_rows(&mut self, id: Uuid) -> Outcome<u64> {
-        let mut removed = 0;
+        let (mut removed, mut freed) = (0, 0);
         for number in self.blocks_around(id)? {
             let block = self.block(number)?;
             let rest: Vec<Row> = block.iter().filter(|row| row.id != id).cloned().collect();
@@ -187,11 +216,15 @@ impl Joining<'_> {
             }
             removed += (block.len() - rest.len()) as u64;
             self.blocks.remove(&number);
+            let length =
+                self.connection.query("SELECT LENGTH(data) FROM prediction WHERE block = ?1", &[number.into()])?;
+            freed += length.first().map_or(0, |row| row.int(0));
             if rest.is_empty() {
                 self.connection.execute("DELETE FROM prediction WHERE block = ?1", &[number.into()])?;
                 continue;
             }
             let block = Block::of(&rest);
+            freed -= block.data.len() as i64;
             self.connection.execute(
                 "UPDATE prediction SET first_id = ?2, last_id = ?3, first_at = ?4, last_at = ?5, samples = ?6, \
                  data = ?7 WHERE block = ?1",
@@ -206,21 +239,24 @@ impl Joining<'_> {
                 ],
             )?;
         }
+        retention::note_bytes(self.connection, -freed)?;
         Ok(removed)
     }
 
     /// Removes the labels of a request, and takes its outcomes out of the sums; returns the number of labels.
     fn remove_labels(&mut self, id: Uuid) -> Outcome<u64> {
         let outcomes = self.connection.query(
-            "SELECT source, delay_us, truth, predicted, correct, confidence_nano, loss_nano, brier_nano, error, key, at \
-             FROM outcome WHERE id = ?1",
+            "SELECT source, delay_us, truth, predicted, correct, confidence_nano, loss_nano, brier_nano, error, key, at, \
+             (SELECT settled FROM promised p WHERE p.id = outcome.id AND p.item = outcome.item AND p.key = outcome.key), \
+             inclusion_ppb FROM outcome WHERE id = ?1",
             &[id.into()],
         )?;
         for row in &outcomes {
-            let (figures, source, delay): (Figures, i64, i64) = figures_of(row);
+            let (figures, source, delay): (Figures, i64, i64) = figures_of(row, 11);
             self.changes.at((row.int(9), row.int(10).div_euclid(BUCKET_US), source)).add(&figures, delay, -1);
         }
         self.connection.execute("DELETE FROM outcome WHERE id = ?1", &[id.into()])?;
+        self.connection.execute("DELETE FROM promised WHERE id = ?1", &[id.into()])?;
         self.connection.execute("DELETE FROM feedback WHERE id = ?1", &[id.into()])
     }
 

@@ -55,9 +55,10 @@ impl Fault {
 
     /// Returns the error for a client whose feedback was not kept.
     pub(super) fn for_client(&self) -> Error {
+        let full = |cause: &str| Error::StorageFull { kept: 0, cause: cause.into() };
         let reason = match self {
-            Self::Full(_) => return Error::StorageFull("the server's disk is full; send it again later".into()),
-            Self::Io(_) => return Error::StorageFull("the server's disk fails; send it again later".into()),
+            Self::Full(_) => return full("the server's disk is full; send it again later"),
+            Self::Io(_) => return full("the server's disk fails; send it again later"),
             Self::Busy(_) => "others use it for too long",
             Self::Corrupt(_) => "it was damaged and begins anew",
             Self::Unreachable(_) => "it cannot be reached",
@@ -104,7 +105,7 @@ impl From<Error> for Fault {
     }
 }
 
-/// Renames a damaged database and what belongs to it, so that a new one can begin.
+/// Renames a damaged database and what belongs to it, so that a new one can begin. What was set aside before stays.
 pub(super) fn set_aside(path: &Path) {
     let time = jiff::Timestamp::now().as_second();
     let name = |tail: String| {
@@ -112,6 +113,8 @@ pub(super) fn set_aside(path: &Path) {
         name.push(tail);
         PathBuf::from(name)
     };
+    let of_time = |time: i64| name(format!(".corrupt-{time}"));
+    let time = (time..).find(|time| !of_time(*time).exists()).unwrap_or(time);
     for suffix in ["", "-wal", "-shm"] {
         let (from, to) = (name(suffix.to_owned()), name(format!(".corrupt-{time}{suffix}")));
         match std::fs::rename(&from, &to) {

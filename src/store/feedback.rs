@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::receipt::Receipt;
 use super::version::KnownVersion;
 use crate::error::Error;
+use crate::stats::Inclusion;
 
 /// What was right about one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Feedback {
     pub annotator: String,
     /// When it was found out, in microseconds since 1970.
     pub labelled_at: Option<i64>,
+    /// The probability with which the sample was chosen to be labelled, if that is known.
+    pub inclusion: Option<Inclusion>,
     /// The answer that it is about, as a receipt has it, for where no record of it is kept.
     pub claim: Option<Box<Claim>>,
 }

@@ -9,6 +9,7 @@ use super::block::{self, MAX_SPAN_MS, Row, least_id, milliseconds};
 use super::database::Fields;
 use super::fault::Outcome;
 use super::feedback::{Claim, Feedback};
+use super::input;
 use super::join::{Joining, Target};
 use super::receipt::Receipt;
 use super::version::{KnownVersion, insert, of_columns};
@@ -37,12 +38,29 @@ impl Joining<'_> {
     /// Finds what a piece of feedback is about.
     pub(super) fn find(&mut self, feedback: &Feedback) -> Outcome<Target> {
         match self.locate(&feedback.request_id, feedback.model.as_deref())? {
+            Located::Rows(rows) if rows.iter().all(|row| row.item != feedback.item) => {
+                self.find_missing(rows, feedback)
+            }
             Located::Rows(rows) => self.choose(rows, feedback),
             Located::Unseen | Located::Refused(Error::Gone(_)) if feedback.claim.is_some() => {
                 self.find_claimed(feedback)
             }
             Located::Unseen => Ok(Target::Unseen),
             Located::Refused(error) => Ok(Target::Refused(error)),
+        }
+    }
+
+    /// Finds an item that is not among the rows of its request, of which maybe only some were captured.
+    fn find_missing(&mut self, rows: Vec<Row>, feedback: &Feedback) -> Outcome<Target> {
+        if feedback.claim.is_some() {
+            return self.find_claimed(feedback);
+        }
+        match rows.first() {
+            Some(row) if self.logged_rows_of(row.id)?.is_empty() => Ok(Target::Refused(Error::Gone(format!(
+                "item {} of the prediction {} is not kept; a receipt (x-weir-receipt) takes the place of what is not kept",
+                feedback.item, feedback.request_id
+            )))),
+            Some(_) | None => self.choose(rows, feedback),
         }
     }
 
@@ -98,6 +116,12 @@ impl Joining<'_> {
         match id {
             Some(id) if self.is_past(id)? => Ok(Located::Refused(Error::Gone(format!(
                 "the prediction {request_id} is no longer kept; how long predictions are kept is a setting of the server"
+            )))),
+            // Where servers keep different shares, or this one kept another one before, it may have been kept all the same.
+            _ if !self.keep_share.keeps(request_id) => Ok(Located::Refused(Error::Gone(format!(
+                "the prediction {request_id} is not kept: this server keeps those of a share of {} of all requests \
+                 (--keep-predictions-share), and not this one; a receipt (x-weir-receipt) takes the place of what is not kept",
+                self.keep_share
             )))),
             _ => Ok(Located::Unseen),
         }
@@ -157,6 +181,13 @@ impl Joining<'_> {
 
     /// Returns all rows of a request.
     pub(super) fn rows_of(&mut self, id: Uuid) -> Outcome<Vec<Row>> {
+        let rows = self.logged_rows_of(id)?;
+        // What was captured keeps its answer with it.
+        if rows.is_empty() { Ok(input::rows_of(self.connection, id)?) } else { Ok(rows) }
+    }
+
+    /// Returns the rows of a request whose record is kept.
+    fn logged_rows_of(&mut self, id: Uuid) -> Outcome<Vec<Row>> {
         let mut rows = Vec::new();
         for number in self.blocks_around(id)? {
             let block = self.block(number)?;
@@ -205,7 +236,7 @@ impl Joining<'_> {
 
     /// Returns true if an identifier is older than everything that is kept.
     fn is_past(&mut self, id: Uuid) -> Outcome<bool> {
-        let oldest = self.connection.query("SELECT first_id FROM prediction ORDER BY block LIMIT 1", &[])?;
+        let oldest = self.connection.query("SELECT first_id FROM prediction ORDER BY first_id LIMIT 1", &[])?;
         let now = (self.now / 1000) as u64;
         let oldest = oldest.first().and_then(|row| Uuid::from_slice(row.bytes(0)).ok()).map_or(now, milliseconds);
         Ok(milliseconds(id) + CLOCK_SKEW_MS < oldest)

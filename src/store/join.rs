@@ -10,10 +10,14 @@ use super::block::Row;
 use super::database::{Connection, Fields, Value};
 use super::fault::Outcome;
 use super::feedback::{Content, Feedback, Joined, Origin, Verdict};
-use super::quality::{BUCKET_US, Changes};
+use super::promise;
+use super::promised;
+use super::quality::{BUCKET_US, Changes, inclusion_of};
+use super::sampling::KeptShare;
 use super::truth::{Figures, Vote, decide, predicted, resolve, score};
 use super::version::KnownVersion;
 use crate::error::Error;
+use crate::stats::Inclusion;
 
 /// The states of a row of feedback.
 pub(super) const COUNTS: i64 = 0;
@@ -54,6 +58,8 @@ pub(super) struct Joining<'a> {
     pub(super) changes: Changes,
     /// Now, in microseconds since 1970.
     pub(super) now: i64,
+    /// The share of requests whose samples are kept.
+    pub(super) keep_share: KeptShare,
     /// Pieces of feedback that wait.
     pub(super) held: i64,
     /// The blocks that were read.
@@ -67,7 +73,8 @@ impl<'a> Joining<'a> {
         now: i64,
         held: i64,
     ) -> Self {
-        Self { connection, versions, changes: Changes::default(), now, held, blocks: HashMap::new() }
+        let (changes, keep_share) = (Changes::default(), KeptShare::ALL);
+        Self { connection, versions, changes, now, keep_share, held, blocks: HashMap::new() }
     }
 
     /// Takes a piece of feedback in.
@@ -105,7 +112,7 @@ impl<'a> Joining<'a> {
     /// Joins held feedback behind the row `after` whose prediction has been seen meanwhile.
     pub(super) fn join_held(&mut self, after: i64) -> Outcome<Looked> {
         let rows = self.connection.query(
-            "SELECT seq, target, item, model, content, source, annotator, labelled_at, received FROM feedback \
+            "SELECT seq, target, item, model, content, source, annotator, labelled_at, received, inclusion_ppb FROM feedback \
              WHERE state = 2 AND seq > ?1 ORDER BY seq LIMIT ?2",
             &[after.into(), MAX_LOOKED.into()],
         )?;
@@ -122,6 +129,7 @@ impl<'a> Joining<'a> {
                 source: Origin::of_code(row.int(5)),
                 annotator: row.text(6).to_owned(),
                 labelled_at: row.maybe_int(7),
+                inclusion: inclusion_of(&row, 9),
                 claim: None,
             };
             let target = self.find(&feedback)?;
@@ -152,7 +160,7 @@ impl<'a> Joining<'a> {
             .map_err(|error| Error::internal("feedback cannot be written", error))?;
         let rows = self.connection.query(
             "INSERT INTO feedback (digest, target, id, item, model, content, source, annotator, labelled_at, received, \
-             state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING seq",
+             state, inclusion_ppb) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING seq",
             &[
                 feedback.digest().as_slice().into(),
                 feedback.request_id.as_str().into(),
@@ -165,6 +173,7 @@ impl<'a> Joining<'a> {
                 feedback.labelled_at.into(),
                 received.into(),
                 state.into(),
+                feedback.inclusion.map(Inclusion::billionths).into(),
             ],
         )?;
         Ok(rows.first().map_or(0, |row| row.int(0)))
@@ -195,10 +204,14 @@ impl<'a> Joining<'a> {
             return Ok(Verdict::Retracted(joined));
         };
         let digest = feedback.digest();
-        let known =
-            self.connection.query("SELECT state FROM feedback WHERE digest = ?1", &[digest.as_slice().into()])?;
+        let known = self
+            .connection
+            .query("SELECT state, inclusion_ppb FROM feedback WHERE digest = ?1", &[digest.as_slice().into()])?;
         if let Some(known) = known.first() {
             let counts = known.int(0) == COUNTS;
+            if counts && feedback.inclusion.is_some() && feedback.inclusion != inclusion_of(known, 1) {
+                self.correct_inclusion(rows, feedback, &version)?;
+            }
             return Ok(if counts { Verdict::Duplicate(joined) } else { Verdict::Superseded(joined) });
         }
         let before = self.connection.query(
@@ -224,18 +237,29 @@ impl<'a> Joining<'a> {
         Ok(if counts { Verdict::Joined(joined) } else { Verdict::Outvoted(joined) })
     }
 
+    /// Notes that the sample of a label that is known was chosen with another probability than was said before.
+    fn correct_inclusion(&mut self, rows: &[Row], feedback: &Feedback, version: &KnownVersion) -> Outcome<()> {
+        self.connection.execute(
+            "UPDATE feedback SET inclusion_ppb = ?1 WHERE digest = ?2",
+            &[feedback.inclusion.map(Inclusion::billionths).into(), feedback.digest().as_slice().into()],
+        )?;
+        let votes = self.votes(rows, version)?;
+        self.settle(rows, decide(&votes))
+    }
+
     /// Returns the labels of a sample that count.
     fn votes(&mut self, rows: &[Row], version: &KnownVersion) -> Outcome<Vec<Vote>> {
         let Some(row) = rows.first() else { return Ok(Vec::new()) };
         let found = self.connection.query(
-            "SELECT seq, content, source, received FROM feedback WHERE id = ?1 AND item = ?2 AND state = 0",
+            "SELECT seq, content, source, received, inclusion_ppb FROM feedback WHERE id = ?1 AND item = ?2 AND state = 0",
             &[row.id.into(), row.item.into()],
         )?;
         let vote = |fields: &Fields| {
             let content: Content = serde_json::from_str(fields.text(1)).ok()?;
             let truth = resolve(&content, version, row).ok()??;
             let source = Origin::of_code(fields.int(2));
-            Some(Vote { truth, source, seq: fields.int(0), received: fields.int(3) })
+            let inclusion = inclusion_of(fields, 4);
+            Some(Vote { truth, source, seq: fields.int(0), received: fields.int(3), inclusion })
         };
         Ok(found.iter().filter_map(vote).collect())
     }
@@ -246,17 +270,19 @@ impl<'a> Joining<'a> {
             let (key, bucket) = (i64::from(row.key), row.at.div_euclid(BUCKET_US));
             let place: [Value; 3] = [row.id.into(), row.item.into(), key.into()];
             if let Some(old) = self.connection.query(READ_OUTCOME, &place)?.first() {
-                let (figures, source, delay) = figures_of(old);
+                let (figures, source, delay) = figures_of(old, 10);
                 self.changes.at((key, old.int(9).div_euclid(BUCKET_US), source)).add(&figures, delay, -1);
                 if decided.is_none() {
                     self.connection.execute("DELETE FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3", &place)?;
+                    promised::note(self.connection, &place, row.at, &Default::default())?;
                 }
             }
             let Some(vote) = decided else { continue };
-            let figures = score(row, vote.truth);
+            let figures = Figures { inclusion: vote.inclusion, ..score(row, vote.truth) };
             let delay = (vote.received - row.at).max(0);
             self.changes.at((key, bucket, vote.source.code())).add(&figures, delay, 1);
-            let values: [Value; 11] = [
+            promised::note(self.connection, &place, row.at, &figures.promises)?;
+            let values: [Value; 12] = [
                 row.at.into(),
                 vote.seq.into(),
                 vote.source.code().into(),
@@ -268,6 +294,7 @@ impl<'a> Joining<'a> {
                 figures.brier_nano.into(),
                 figures.error.into(),
                 delay.into(),
+                figures.inclusion.map(Inclusion::billionths).into(),
             ];
             let values: Vec<Value> = place.into_iter().chain(values).collect();
             self.connection.execute(WRITE_OUTCOME, &values)?;
@@ -277,17 +304,21 @@ impl<'a> Joining<'a> {
 }
 
 const READ_OUTCOME: &str = "SELECT source, delay_us, truth, predicted, correct, confidence_nano, loss_nano, brier_nano, \
-    error, at FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3";
+    error, at, \
+    (SELECT settled FROM promised p WHERE p.id = outcome.id AND p.item = outcome.item AND p.key = outcome.key), \
+    inclusion_ppb FROM outcome WHERE id = ?1 AND item = ?2 AND key = ?3";
 
 const WRITE_OUTCOME: &str = "INSERT INTO outcome (id, item, key, at, seq, source, truth, predicted, correct, \
-    confidence_nano, loss_nano, brier_nano, error, delay_us) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id, item, key) DO UPDATE SET \
+    confidence_nano, loss_nano, brier_nano, error, delay_us, inclusion_ppb) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (id, item, key) DO UPDATE SET \
     at = excluded.at, seq = excluded.seq, source = excluded.source, truth = excluded.truth, predicted = excluded.predicted, \
     correct = excluded.correct, confidence_nano = excluded.confidence_nano, loss_nano = excluded.loss_nano, \
-    brier_nano = excluded.brier_nano, error = excluded.error, delay_us = excluded.delay_us";
+    brier_nano = excluded.brier_nano, error = excluded.error, delay_us = excluded.delay_us, \
+    inclusion_ppb = excluded.inclusion_ppb";
 
-/// Reads the source, the delay and the figures of an outcome from its first columns.
-pub(super) fn figures_of(row: &Fields) -> (Figures, i64, i64) {
+/// Reads the source, the delay and the figures of an outcome from its first columns, its promises from the column
+/// `promised`, and its inclusion from the next.
+pub(super) fn figures_of(row: &Fields, promised: usize) -> (Figures, i64, i64) {
     let figures = Figures {
         truth: row.maybe_int(2),
         predicted: row.maybe_int(3),
@@ -296,6 +327,8 @@ pub(super) fn figures_of(row: &Fields) -> (Figures, i64, i64) {
         loss_nano: row.maybe_int(6),
         brier_nano: row.maybe_int(7),
         error: row.maybe_int(8),
+        promises: promise::of_bytes(row.bytes(promised)),
+        inclusion: inclusion_of(row, promised + 1),
     };
     (figures, row.int(0), row.int(1))
 }

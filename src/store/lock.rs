@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 const FILE: &str = "weir.lock";
 
@@ -30,7 +31,7 @@ impl FolderLock {
         let path = folder.join(FILE);
         let open = || {
             fs::create_dir_all(folder)?;
-            File::options().create(true).truncate(false).write(true).open(&path)
+            files::open_own(&path, File::options().create(true).truncate(false).write(true))
         };
         let refused = |error: std::io::Error| {
             tracing::warn!(path = %path.display(), %error, "the state folder cannot be locked");

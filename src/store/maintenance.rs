@@ -14,17 +14,33 @@ use super::database::{Connection, Fields, Place, Value};
 use super::fault::{Fault, Outcome};
 use super::join::figures_of;
 use super::lock::FolderLock;
-use super::quality::{BUCKET_US, Cell, Sums};
+use super::promise::Promises;
+use super::promised;
+use super::quality::{BUCKET_US, Cell, Sums, weighted_of};
 use super::schema;
 use super::version::{KnownVersion, of_columns};
 use super::writer::FILE;
 use crate::error::{Error, Result};
+use crate::stats::WeightedSums;
 
 /// The blocks, or rows, that are read together.
 const PAGE: i64 = 200;
 
 /// The problems that are told.
 const MAX_PROBLEMS: usize = 50;
+
+/// The ways in which captured inputs may be damaged.
+const LOST: [(&str, &str); 3] = [
+    (
+        "SELECT COUNT(*) FROM captured WHERE NOT EXISTS (SELECT 1 FROM input i WHERE i.sha256 = captured.sha256)",
+        "captured samples have no input",
+    ),
+    (
+        "SELECT COUNT(*) FROM input WHERE NOT EXISTS (SELECT 1 FROM captured c WHERE c.sha256 = input.sha256)",
+        "inputs are of no sample",
+    ),
+    ("SELECT COUNT(*) FROM input WHERE LENGTH(data) <> size", "inputs are not as long as they should be"),
+];
 
 /// A database that is looked after by hand.
 pub struct Maintenance {
@@ -52,6 +68,10 @@ pub struct Checkup {
     pub predictions: i64,
     /// The bytes of all predictions.
     pub prediction_bytes: i64,
+    /// Samples whose inputs are kept.
+    pub inputs: i64,
+    /// The bytes of these inputs.
+    pub input_bytes: i64,
     /// Pieces of feedback, without those that wait.
     pub feedback: i64,
     /// Pieces of feedback that wait for their prediction.
@@ -182,6 +202,24 @@ impl Maintenance {
         found.held = count("SELECT COUNT(*) FROM feedback WHERE state = 2")?;
         found.outcomes = count("SELECT COUNT(*) FROM outcome")?;
         found.prediction_bytes = count("SELECT CAST(SUM(LENGTH(data)) AS BIGINT) FROM prediction")?;
+        let noted = count("SELECT bytes FROM prediction_bytes")?;
+        if noted != found.prediction_bytes {
+            let bytes = found.prediction_bytes;
+            found
+                .problems
+                .push(format!(
+                    "predictions take {bytes} bytes, and {noted} are noted, by which retention goes; a server mends that when it \
+                     starts"
+                ));
+        }
+        found.inputs = count("SELECT COUNT(*) FROM captured")?;
+        found.input_bytes = count("SELECT CAST(SUM(size) AS BIGINT) FROM input")?;
+        for (statement, problem) in LOST {
+            let lost = count(statement)?;
+            if lost > 0 {
+                found.problems.push(format!("{lost} {problem}"));
+            }
+        }
         self.check_blocks(found)?;
         self.check_audit(found)?;
         self.check_sums(found)
@@ -216,7 +254,7 @@ impl Maintenance {
     fn check_sums(&mut self, found: &mut Checkup) -> Outcome<()> {
         let mut sums: BTreeMap<Cell, Sums> = BTreeMap::new();
         self.each_outcome(|row| {
-            let (figures, source, delay) = figures_of(row);
+            let (figures, source, delay) = figures_of(row, 13);
             let cell = (row.int(9), row.int(10).div_euclid(BUCKET_US), source);
             sums.entry(cell).or_default().add(&figures, delay, 1);
             Ok(())
@@ -226,10 +264,12 @@ impl Maintenance {
              absolute, square_high, square_low, delay_us FROM quality ORDER BY bucket",
             &[],
         )?;
+        let mut weighted = self.weighted()?;
         // Retention removes outcomes one by one and sums by the hour: of the oldest hour a part may be gone, and outcomes
         // of an hour before all sums go with the next sweep.
         let oldest = sums.keys().map(|cell| cell.1).min().unwrap_or(i64::MAX);
         let oldest_sums = kept.first().map_or(i64::MAX, |row| row.int(1));
+        let promises = promised::by_cell(&mut self.connection)?;
         for row in &kept {
             let cell: Cell = (row.int(0), row.int(1), row.int(2));
             let sum = sums.remove(&cell).unwrap_or_default();
@@ -237,7 +277,9 @@ impl Maintenance {
             let is = [sum.samples, sum.judged, sum.correct, sum.scored, sum.loss_nano, sum.brier_nano, sum.valued];
             let is_equal = is.iter().zip(3..).all(|(number, column)| *number == row.int(column))
                 && (sum.error, sum.absolute, sum.square, sum.delay_us)
-                    == (row.int(10), row.int(11), square, row.int(14));
+                    == (row.int(10), row.int(11), square, row.int(14))
+                && promises.get(&cell).unwrap_or(&Promises::new()) == &sum.promises
+                && sum.weighted == weighted.remove(&cell).unwrap_or_default();
             let is_thinned = cell.1 <= oldest && row.int(3) > sum.samples;
             if !is_equal && !is_thinned {
                 found.problems.push(format!(
@@ -255,6 +297,16 @@ impl Maintenance {
                 .push(format!("{} outcomes of version key {} in the hour {hour} have no sums", sum.samples, cell.0));
         }
         Ok(())
+    }
+
+    /// Returns the sums of samples that were chosen with a known probability.
+    fn weighted(&mut self) -> Outcome<BTreeMap<Cell, WeightedSums>> {
+        let rows = self.connection.query(
+            "SELECT source, judged, weight, correct, square_high, square_low, correct_square_high, correct_square_low, \
+             scored, loss_high, loss_low, key, bucket FROM weighted",
+            &[],
+        )?;
+        Ok(rows.iter().map(|row| ((row.int(11), row.int(12), row.int(0)), weighted_of(row))).collect())
     }
 
     /// Writes a part, one JSON object on each line, oldest first; returns the number of lines.
@@ -378,7 +430,10 @@ impl Maintenance {
             let values = [after.as_slice(), &[PAGE.into()]].concat();
             let found = self.connection.query(
                 "SELECT source, delay_us, truth, predicted, correct, confidence_nano, loss_nano, brier_nano, error, \
-                 key, at, id, item FROM outcome WHERE (id, item, key) > (?1, ?2, ?3) ORDER BY id, item, key LIMIT ?4",
+                 key, at, id, item, \
+                 (SELECT settled FROM promised p WHERE p.id = outcome.id AND p.item = outcome.item \
+                 AND p.key = outcome.key), inclusion_ppb FROM outcome WHERE (id, item, key) > (?1, ?2, ?3) \
+                 ORDER BY id, item, key LIMIT ?4",
                 &values,
             )?;
             found.iter().try_for_each(&mut each)?;
@@ -393,7 +448,7 @@ impl Maintenance {
         loop {
             let found = self.connection.query(
                 "SELECT f.seq, f.target, f.item, f.content, f.source, f.annotator, f.labelled_at, f.received, f.state, \
-                 (SELECT MIN(o.key) FROM outcome o WHERE o.id = f.id AND o.item = f.item) \
+                 (SELECT MIN(o.key) FROM outcome o WHERE o.id = f.id AND o.item = f.item), f.inclusion_ppb \
                  FROM feedback f WHERE f.seq > ?1 ORDER BY f.seq LIMIT ?2",
                 &[after.into(), PAGE.into()],
             )?;
@@ -438,6 +493,7 @@ mod tests {
         let insert = "INSERT INTO prediction (first_id, last_id, first_at, last_at, samples, data) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         connection.execute(insert, &values).unwrap();
+        connection.batch("UPDATE prediction_bytes SET bytes = (SELECT SUM(LENGTH(data)) FROM prediction)").unwrap();
         let figures = Figures { truth: Some(1), predicted: Some(1), correct: Some(true), ..Figures::default() };
         let values = [id.into(), NOW.into()];
         let insert = "INSERT INTO outcome (id, item, key, at, seq, source, truth, predicted, correct, delay_us) \
@@ -455,6 +511,7 @@ mod tests {
                 model: "m".into(),
                 version: None,
                 alias: None,
+                alarm: None,
                 outcome: "done".into(),
             };
             audit::append(&mut connection, &entry).unwrap();
@@ -474,11 +531,16 @@ mod tests {
             ("UPDATE quality SET correct = correct - 1", "live sums"),
             ("UPDATE quality SET delay_us = 6", "live sums"),
             ("UPDATE quality SET samples = 0", "live sums"),
+            ("INSERT INTO weighted VALUES (1, 500000, 1, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0)", "live sums"),
             ("UPDATE audit SET entry = '{}' WHERE seq = 1", "entry 1 of the audit trail"),
             ("UPDATE audit SET previous = hash WHERE seq = 2", "entry 2 of the audit trail"),
             ("UPDATE prediction SET data = substr(data, 1, length(data) - 1)", "block 1 of predictions is damaged"),
             ("UPDATE prediction SET samples = 2", "does not hold what its row says"),
+            ("UPDATE prediction_bytes SET bytes = bytes - 1", "by which retention goes"),
             ("DELETE FROM version_key", "a version that is not known"),
+            ("INSERT INTO input VALUES (x'01', 2, x'02')", "inputs are of no sample"),
+            ("INSERT INTO input VALUES (x'01', 2, x'02')", "not as long"),
+            ("INSERT INTO captured VALUES (x'01', 0, 1, 0, x'02', 1000, x'')", "have no input"),
             ("UPDATE weir_schema SET version = 1", "run weir database migrate"),
         ] {
             let problems = check(harm);

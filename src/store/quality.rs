@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::database::{Connection, Value};
+use super::database::{Connection, Fields, Value};
 use super::fault::Outcome;
 use super::feedback::Origin;
+use super::promise::{self, Promises};
+use super::promised;
 use super::truth::{ERROR_STEPS, Figures};
 use super::version::{Answers, KnownVersion};
-use crate::stats::{BinSums, CALIBRATION_BINS, calibration_bin};
+use crate::stats::{BinSums, CALIBRATION_BINS, Inclusion, WeightedSums, calibration_bin};
 
 /// The greatest number of classes whose confusion is counted.
 pub(super) const MAX_CONFUSED: i64 = 32;
@@ -73,6 +75,10 @@ pub struct Sums {
     pub confusion: Confusion,
     /// Confidence against correctness.
     pub bins: [BinSums; CALIBRATION_BINS],
+    /// Sets of classes and withheld answers.
+    pub promises: Promises,
+    /// Of the samples that were chosen with a known probability.
+    pub weighted: WeightedSums,
 }
 
 /// The sums of one version.
@@ -102,6 +108,10 @@ impl Sums {
     pub(super) fn add(&mut self, figures: &Figures, delay_us: i64, sign: i64) {
         self.samples += sign;
         self.delay_us += sign * delay_us;
+        promise::add(&mut self.promises, &figures.promises, sign);
+        if let Some(inclusion) = figures.inclusion {
+            self.weighted.add(inclusion, figures.correct, figures.loss_nano, sign);
+        }
         if let Some(correct) = figures.correct {
             self.judged += sign;
             self.correct += sign * i64::from(correct);
@@ -149,7 +159,7 @@ impl Changes {
     pub(super) fn write(&mut self, connection: &mut Connection) -> Outcome<()> {
         for ((key, bucket, source), sums) in self.0.drain() {
             let cell = || -> [Value; 3] { [key.into(), bucket.into(), source.into()] };
-            let (high, low) = ((sums.square >> 40) as i64, (sums.square & ((1 << 40) - 1)) as i64);
+            let (high, low) = split(sums.square);
             let numbers = [
                 sums.samples,
                 sums.judged,
@@ -166,6 +176,7 @@ impl Changes {
             ];
             let values: Vec<Value> = cell().into_iter().chain(numbers.map(Value::Int)).collect();
             connection.execute(ADD_QUALITY, &values)?;
+            promised::write(connection, (key, bucket, source), &sums.promises)?;
             for ((truth, predicted), samples) in sums.confusion {
                 let values: Vec<Value> =
                     cell().into_iter().chain([truth.into(), predicted.into(), samples.into()]).collect();
@@ -175,6 +186,14 @@ impl Changes {
                 let numbers = [index as i64, bin.samples as i64, bin.correct as i64, bin.confidence_nano];
                 let values: Vec<Value> = cell().into_iter().chain(numbers.map(Value::Int)).collect();
                 connection.execute(ADD_CALIBRATION, &values)?;
+            }
+            if sums.weighted != WeightedSums::default() {
+                let WeightedSums { judged, weight, correct, square, correct_square, scored, loss } = sums.weighted;
+                let [(square, square_low), (right, right_low), (loss, loss_low)] =
+                    [square, correct_square, loss].map(split);
+                let numbers = [judged, weight, correct, square, square_low, right, right_low, scored, loss, loss_low];
+                let values: Vec<Value> = cell().into_iter().chain(numbers.map(Value::Int)).collect();
+                connection.execute(ADD_WEIGHTED, &values)?;
             }
         }
         Ok(())
@@ -201,6 +220,45 @@ const ADD_CALIBRATION: &str = "INSERT INTO calibration (key, bucket, source, bin
     DO UPDATE SET samples = calibration.samples + excluded.samples, \
     correct = calibration.correct + excluded.correct, \
     confidence_nano = calibration.confidence_nano + excluded.confidence_nano";
+
+const ADD_WEIGHTED: &str = "INSERT INTO weighted (key, bucket, source, judged, weight, correct, square_high, square_low, \
+    correct_square_high, correct_square_low, scored, loss_high, loss_low) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+    ON CONFLICT (key, bucket, source) DO UPDATE SET judged = weighted.judged + excluded.judged, \
+    weight = weighted.weight + excluded.weight, correct = weighted.correct + excluded.correct, \
+    square_high = weighted.square_high + excluded.square_high, square_low = weighted.square_low + excluded.square_low, \
+    correct_square_high = weighted.correct_square_high + excluded.correct_square_high, \
+    correct_square_low = weighted.correct_square_low + excluded.correct_square_low, \
+    scored = weighted.scored + excluded.scored, loss_high = weighted.loss_high + excluded.loss_high, \
+    loss_low = weighted.loss_low + excluded.loss_low";
+
+/// Splits a sum into two columns.
+fn split(sum: i128) -> (i64, i64) {
+    ((sum >> 40) as i64, (sum & ((1 << 40) - 1)) as i64)
+}
+
+/// Puts a sum of two columns together.
+fn joined(row: &Fields, high: usize) -> i128 {
+    (i128::from(row.int(high)) << 40) + i128::from(row.int(high + 1))
+}
+
+/// Reads weighted sums from the columns behind that of the source.
+pub(super) fn weighted_of(row: &Fields) -> WeightedSums {
+    WeightedSums {
+        judged: row.int(1),
+        weight: row.int(2),
+        correct: row.int(3),
+        square: joined(row, 4),
+        correct_square: joined(row, 6),
+        scored: row.int(8),
+        loss: joined(row, 9),
+    }
+}
+
+/// Reads the probability with which a sample was chosen.
+pub(super) fn inclusion_of(row: &Fields, column: usize) -> Option<Inclusion> {
+    row.maybe_int(column).and_then(Inclusion::of_billionths)
+}
 
 /// Returns the sums that a question asks for, by version, newest first. Of a version whose number was published again
 /// they are those of its last files.
@@ -249,8 +307,11 @@ fn of_version(
         sums.valued += row.int(7);
         sums.error += row.int(8);
         sums.absolute += row.int(9);
-        sums.square += (i128::from(row.int(10)) << 40) + i128::from(row.int(11));
+        sums.square += joined(row, 10);
         sums.delay_us += row.int(12);
+    }
+    for row in connection.query(READ_WEIGHTED, &bounds)?.iter().filter(|row| is_wanted(row.int(0))) {
+        sums.weighted.merge(&weighted_of(row));
     }
     for row in connection.query(READ_CONFUSION, &bounds)?.iter().filter(|row| is_wanted(row.int(0))) {
         *sums.confusion.entry((row.int(1) as u32, row.int(2) as u32)).or_default() += row.int(3);
@@ -262,6 +323,7 @@ fn of_version(
             bin.confidence_nano += row.int(4);
         }
     }
+    sums.promises = promised::of_version(connection, &bounds, query.source)?;
     let traffic = connection
         .query("SELECT CAST(SUM(answered) AS BIGINT) FROM traffic WHERE key = ?1 AND bucket >= ?2", &bounds)?;
     let answered = traffic.first().map_or(0, |row| row.int(0));
@@ -271,6 +333,9 @@ fn of_version(
 const READ_QUALITY: &str = "SELECT source, samples, judged, correct, scored, loss_nano, brier_nano, valued, error, \
     absolute, square_high, square_low, delay_us FROM quality WHERE key = ?1 AND bucket >= ?2";
 
+const READ_WEIGHTED: &str = "SELECT source, judged, weight, correct, square_high, square_low, correct_square_high, \
+    correct_square_low, scored, loss_high, loss_low FROM weighted WHERE key = ?1 AND bucket >= ?2";
+
 const READ_CONFUSION: &str = "SELECT source, truth, predicted, samples FROM confusion WHERE key = ?1 AND bucket >= ?2";
 
 const READ_CALIBRATION: &str =
@@ -278,8 +343,9 @@ const READ_CALIBRATION: &str =
 
 fn of_newest(connection: &mut Connection, key: i64, count: u32, source: Option<Origin>) -> Outcome<Sums> {
     let rows = connection.query(
-        "SELECT truth, predicted, correct, confidence_nano, loss_nano, brier_nano, error, delay_us FROM outcome \
-         WHERE key = ?1 AND source >= ?2 AND source <= ?3 ORDER BY seq DESC LIMIT ?4",
+        "SELECT truth, predicted, correct, confidence_nano, loss_nano, brier_nano, error, delay_us, \
+         (SELECT settled FROM promised p WHERE p.id = outcome.id AND p.item = outcome.item AND p.key = outcome.key), \
+         inclusion_ppb FROM outcome WHERE key = ?1 AND source >= ?2 AND source <= ?3 ORDER BY seq DESC LIMIT ?4",
         &[
             key.into(),
             source.map_or(i64::MIN, Origin::code).into(),
@@ -297,6 +363,8 @@ fn of_newest(connection: &mut Connection, key: i64, count: u32, source: Option<O
             loss_nano: row.maybe_int(4),
             brier_nano: row.maybe_int(5),
             error: row.maybe_int(6),
+            promises: promise::of_bytes(row.bytes(8)),
+            inclusion: inclusion_of(&row, 9),
         };
         sums.add(&figures, row.int(7), 1);
     }

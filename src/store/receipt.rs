@@ -13,6 +13,7 @@ use sha2::Sha256;
 
 use super::block::{self, Row};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::ids::hexadecimal;
 
 /// The longest receipt: what any proxy lets through as one header.
@@ -26,6 +27,9 @@ const SIGNATURE: usize = 16;
 
 /// The least characters of a key.
 const MIN_KEY: usize = 32;
+
+/// The most bytes of the key in the state folder.
+const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// The name of the key in the state folder.
 const FILE: &str = "receipt.key";
@@ -134,27 +138,35 @@ impl ReceiptKeys {
 /// Reads keys, one on each line.
 fn read(path: &Path) -> Result<Vec<Vec<u8>>> {
     let bad = |problem: String| Error::Config { setting: "receipt-key-file".into(), problem };
-    // Opening a pipe would wait for somebody who writes.
+    // Opening a pipe would wait for somebody who writes. A link is followed: secrets are mounted as such.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(bad("expected a plain file".into()));
     }
     let text = fs::read_to_string(path).map_err(|error| bad(format!("{}: {error}", path.display())))?;
-    let keys: Vec<Vec<u8>> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| line.as_bytes().to_vec()).collect();
-    let shortest = keys.iter().map(Vec::len).min().unwrap_or(0);
-    if shortest < MIN_KEY {
-        return Err(bad(format!(
+    keys_of(&text).map_err(|shortest| {
+        bad(format!(
             "{}: expected a key of at least {MIN_KEY} characters on each line, got {shortest}; openssl rand -hex 32 makes one",
             path.display()
-        )));
-    }
-    Ok(keys)
+        ))
+    })
+}
+
+/// Returns the keys in a text.
+///
+/// # Errors
+/// The characters of the shortest, if that has too few, or 0 if there is none.
+fn keys_of(text: &str) -> std::result::Result<Vec<Vec<u8>>, usize> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Vec<Vec<u8>> = lines.map(|line| line.as_bytes().to_vec()).collect();
+    let shortest = keys.iter().map(Vec::len).min().unwrap_or(0);
+    if shortest < MIN_KEY { Err(shortest) } else { Ok(keys) }
 }
 
 /// Reads the key of a state folder; makes one if there is none.
 fn of_folder(folder: &Path) -> Vec<Vec<u8>> {
     let path = folder.join(FILE);
-    if let Ok(keys) = read(&path) {
+    let kept = files::read(&path, MAX_FILE_BYTES).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    if let Some(keys) = kept.and_then(|text| keys_of(&text).ok()) {
         return keys;
     }
     let key = hexadecimal(&rand::random::<[u8; 32]>());
@@ -196,7 +208,7 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file = files::open_own(path, fs::File::options().create(true).truncate(true).write(true).mode(0o600))?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::block::Row;
+use super::input::{CapturedInput, InputLimits};
+use super::sampling::KeptShare;
 use super::version::KnownVersion;
 
 /// Where the store is and what it keeps.
@@ -16,10 +18,14 @@ pub struct StoreSettings {
     pub database: Option<String>,
     /// The time for which predictions are kept.
     pub keep_predictions: Duration,
+    /// The share of requests whose predictions are kept.
+    pub keep_share: KeptShare,
     /// The bytes that predictions may take.
     pub keep_bytes: u64,
     /// The time for which feedback and what follows from it are kept.
     pub keep_feedback: Duration,
+    /// The limits of captured inputs.
+    pub inputs: InputLimits,
 }
 
 /// A sample to be kept.
@@ -31,4 +37,8 @@ pub struct Logged {
     pub client: Option<Arc<str>>,
     /// The rest.
     pub row: Row,
+    /// False for one that is only counted.
+    pub is_kept: bool,
+    /// The input, if it is to be kept.
+    pub captured: Option<CapturedInput>,
 }

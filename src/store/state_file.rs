@@ -1,13 +1,16 @@
 //! A small JSON document in the state folder, replaced as a whole.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::files;
+
+/// A larger document is a mistake.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A document that outlives the process.
 #[derive(Debug, Clone)]
@@ -22,7 +25,7 @@ impl StateFile {
     /// Returns what was written last; `None` if nothing was. A file that cannot be read as this type is set aside with
     /// the suffix `.unreadable`, and the log says so.
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
-        let bytes = match fs::read(&self.0) {
+        let bytes = match files::read(&self.0, MAX_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -49,17 +52,7 @@ impl StateFile {
     pub fn write(&self, value: &impl Serialize) -> Result<()> {
         let bytes =
             serde_json::to_vec(value).map_err(|error| Error::internal("a state file could not be written", error))?;
-        let staged = self.0.with_extension("json.new");
-        let write = || {
-            if let Some(folder) = self.0.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let mut file = File::create(&staged)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&staged, &self.0)
-        };
-        write().map_err(Error::io("write", &self.0))
+        files::replace(&self.0, &bytes).map_err(Error::io("write", &self.0))
     }
 }
 

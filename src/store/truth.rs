@@ -2,8 +2,9 @@
 
 use super::block::{Kept, Row};
 use super::feedback::{Content, Origin};
+use super::promise::{Said, SettledAll, settled};
 use super::version::{Answers, KnownVersion};
-use crate::stats::{brier_nano, loss_nano, nano};
+use crate::stats::{Inclusion, brier_nano, loss_nano, nano};
 
 /// The number of steps in one unit of a regression's error.
 pub(super) const ERROR_STEPS: f64 = (1u64 << 20) as f64;
@@ -26,6 +27,8 @@ pub(super) struct Vote {
     pub(super) source: Origin,
     pub(super) seq: i64,
     pub(super) received: i64,
+    /// The probability with which its sample was chosen to be labelled, if that is known.
+    pub(super) inclusion: Option<Inclusion>,
 }
 
 /// The figures of one answer whose truth is known.
@@ -39,6 +42,10 @@ pub(super) struct Figures {
     pub(super) brier_nano: Option<i64>,
     /// Predicted less true, in steps.
     pub(super) error: Option<i64>,
+    /// What was promised, and whether it was kept.
+    pub(super) promises: SettledAll,
+    /// The probability with which the sample was chosen to be labelled, if that is known.
+    pub(super) inclusion: Option<Inclusion>,
 }
 
 /// Returns what a label says of an answer of a version; `None` for what is taken back.
@@ -91,12 +98,15 @@ pub(super) fn decide(votes: &[Vote]) -> Option<Vote> {
     let count = |truth: Truth| voters.iter().filter(|vote| vote.truth == truth).count();
     let best = voters.iter().max_by_key(|vote| (count(vote.truth), vote.seq))?;
     let is_tied = voters.iter().any(|vote| vote.truth != best.truth && count(vote.truth) == count(best.truth));
-    (!is_tied).then_some(**best)
+    // However the sample came to be chosen, all its labels are of that one sample.
+    let known = votes.iter().filter(|vote| vote.inclusion.is_some()).max_by_key(|vote| vote.seq);
+    let inclusion = best.inclusion.or(known.and_then(|vote| vote.inclusion));
+    (!is_tied).then_some(Vote { inclusion, ..**best })
 }
 
 /// Returns the figures of an answer.
 pub(super) fn score(row: &Row, truth: Truth) -> Figures {
-    let mut figures = Figures::default();
+    let mut figures = Figures { promises: promises(row, truth), ..Figures::default() };
     match (&row.kept, truth) {
         (Kept::Classified { class, confidence, probabilities, .. }, truth) => {
             figures.predicted = Some(i64::from(*class));
@@ -124,6 +134,19 @@ pub(super) fn score(row: &Row, truth: Truth) -> Figures {
     figures
 }
 
+/// Returns what was promised of an answer, and whether it was kept.
+fn promises(row: &Row, truth: Truth) -> SettledAll {
+    let said = match truth {
+        Truth::Class(class) => Said::Class(class),
+        Truth::Correct(correct) => Said::Correct(correct),
+        Truth::Value(_) => return SettledAll::default(),
+    };
+    match row.kept {
+        Kept::Classified { class, .. } => settled(&row.promises, class, said),
+        Kept::Value(_) | Kept::Score(_) | Kept::Nothing => SettledAll::default(),
+    }
+}
+
 /// Returns the answer as text.
 pub(super) fn predicted(row: &Row, version: &KnownVersion) -> Option<String> {
     match row.kept {
@@ -141,7 +164,7 @@ mod tests {
     use super::*;
 
     fn vote(seq: i64, source: Origin, class: u32) -> Vote {
-        Vote { truth: Truth::Class(class), source, seq, received: seq }
+        Vote { truth: Truth::Class(class), source, seq, received: seq, inclusion: None }
     }
 
     #[test]

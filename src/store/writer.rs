@@ -1,5 +1,6 @@
 //! The one thread that writes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,12 +15,13 @@ use super::database::Place;
 use super::erase::{Erased, KeptPrediction, PredictionQuery};
 use super::fault::{Fault, Outcome};
 use super::feedback::{Feedback, Verdict};
+use super::labelling::{Labelling, LabellingQuery};
 use super::lock::FolderLock;
 use super::quality::{QualityQuery, VersionQuality};
 use super::session::Session;
 use super::settings::{Logged, StoreSettings};
 use crate::error::{Error, Result};
-use crate::metrics::StoreMetrics;
+use crate::metrics::{CaptureFate, StoreMetrics};
 
 /// The samples that may wait to be written.
 const MAX_WAITING: usize = 65_536;
@@ -43,8 +45,10 @@ enum Command {
     Feedback(Vec<Feedback>, Reply<Vec<Verdict>>),
     Quality(QualityQuery, Reply<Vec<VersionQuality>>),
     Show(PredictionQuery, Reply<Vec<KeptPrediction>>),
+    Input(PredictionQuery, u32, Reply<Vec<u8>>),
+    Labelling(LabellingQuery, Reply<Option<Labelling>>),
     Erase(PredictionQuery, Reply<Erased>),
-    Record(AuditEntry, Reply<()>),
+    Record(Box<AuditEntry>, Reply<()>),
     Trail(usize, Reply<Vec<AuditEntry>>),
     Close,
 }
@@ -92,12 +96,14 @@ impl Store {
     /// Passes samples on to be written, without waiting; they are dropped and counted if too many wait already.
     pub fn log(&self, samples: Vec<Logged>) {
         let count = samples.len();
+        let (kept, captured) = wanted(&samples);
         let before = self.waiting.fetch_add(count, Ordering::Relaxed);
         if before + count <= MAX_WAITING && self.commands.try_send(Command::Log(samples)).is_ok() {
             self.metrics.queue.set((before + count) as i64);
         } else {
             self.waiting.fetch_sub(count, Ordering::Relaxed);
-            self.metrics.dropped(count as u64);
+            self.metrics.dropped(kept);
+            self.metrics.captured(CaptureFate::Dropped, captured);
         }
     }
 
@@ -127,6 +133,22 @@ impl Store {
         self.ask(|reply| Command::Show(query, reply)).await
     }
 
+    /// Returns the captured input of a sample: the file of a picture, or the JSON of a row or sequence.
+    ///
+    /// # Errors
+    /// As [`Store::prediction`]; [`Error::NotFound`] also when no input of the sample is kept.
+    pub async fn input(&self, query: PredictionQuery, item: u32) -> Result<Vec<u8>> {
+        self.ask(|reply| Command::Input(query, item, reply)).await
+    }
+
+    /// Chooses captured inputs to be labelled; `None` where nothing was captured of the model.
+    ///
+    /// # Errors
+    /// As [`Store::feedback`].
+    pub async fn labelling(&self, query: LabellingQuery) -> Result<Option<Labelling>> {
+        self.ask(|reply| Command::Labelling(query, reply)).await
+    }
+
     /// Erases everything about a prediction, or about all predictions under an identifier of a caller's own; its figures
     /// leave the sums.
     ///
@@ -141,7 +163,7 @@ impl Store {
     /// # Errors
     /// As [`Store::feedback`].
     pub(super) async fn record(&self, entry: AuditEntry) -> Result<()> {
-        self.ask(|reply| Command::Record(entry, reply)).await
+        self.ask(|reply| Command::Record(Box::new(entry), reply)).await
     }
 
     /// Returns the last entries of the audit trail, newest first.
@@ -160,7 +182,7 @@ impl Store {
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         match self.commands.try_send(command(reply)) {
-            Ok(()) => answer.await.unwrap_or(Err(Error::ShuttingDown)),
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(given_up())),
             Err(TrySendError::Full(_)) => Err(Error::Overloaded { what: "the store", retry_after_seconds: 1 }),
             Err(TrySendError::Disconnected(_)) => Err(Error::ShuttingDown),
         }
@@ -189,6 +211,13 @@ impl Store {
     }
 }
 
+/// Returns the error of a command that the thread has left without an answer.
+fn given_up() -> Error {
+    let reason =
+        "the store of predictions was closed, or failed and begins anew; nothing is known to be kept, send it again";
+    Error::NotReady { reason: reason.into() }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         self.close();
@@ -206,8 +235,10 @@ struct Writer {
 enum Question {
     Quality(QualityQuery, Reply<Vec<VersionQuality>>),
     Show(PredictionQuery, Reply<Vec<KeptPrediction>>),
+    Input(PredictionQuery, u32, Reply<Vec<u8>>),
+    Labelling(LabellingQuery, Reply<Option<Labelling>>),
     Erase(PredictionQuery, Reply<Erased>),
-    Record(AuditEntry, Reply<()>),
+    Record(Box<AuditEntry>, Reply<()>),
     Trail(usize, Reply<Vec<AuditEntry>>),
 }
 
@@ -226,8 +257,11 @@ impl Writer {
         let mut due = Instant::now();
         loop {
             if Instant::now() >= due {
-                let revised = self.session.tick();
-                self.tell(revised);
+                let revised = contained(|| self.session.tick());
+                if revised.is_none() {
+                    self.session.begin_anew();
+                }
+                self.tell(revised.unwrap_or_default());
                 due = Instant::now() + TICK;
             }
             let first = match self.commands.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -243,8 +277,10 @@ impl Writer {
             {
                 group.add(next);
             }
-            let is_last = group.is_last;
+            let (is_last, count) = (group.is_last, group.samples.len());
             self.carry_out(group);
+            let left = self.waiting.fetch_sub(count, Ordering::Relaxed).saturating_sub(count);
+            self.session.metrics.queue.set(left as i64);
             if is_last {
                 return;
             }
@@ -253,8 +289,21 @@ impl Writer {
 
     fn carry_out(&mut self, group: Group) {
         let Group { samples, feedback, questions, .. } = group;
-        let count = samples.len();
-        if count > 0 || !feedback.is_empty() {
+        let (kept, captured) = wanted(&samples);
+        if contained(|| self.commit(samples, feedback)).is_none() {
+            self.session.begin_anew();
+            self.session.metrics.dropped(kept);
+            self.session.metrics.captured(CaptureFate::Dropped, captured);
+        }
+        for question in questions {
+            if contained(|| self.settle(question)).is_none() {
+                self.session.begin_anew();
+            }
+        }
+    }
+
+    fn commit(&mut self, samples: Vec<Logged>, feedback: Vec<(Vec<Feedback>, Reply<Vec<Verdict>>)>) {
+        if !samples.is_empty() || !feedback.is_empty() {
             let (pieces, replies): (Vec<_>, Vec<_>) = feedback.into_iter().unzip();
             let done = self.session.write(samples, &pieces);
             let revised = done.is_ok() && !pieces.is_empty();
@@ -265,11 +314,6 @@ impl Writer {
                 Err(fault) => replies.into_iter().for_each(|reply| answer(reply, Err(fault.for_client()))),
             }
             self.tell(revised);
-            let left = self.waiting.fetch_sub(count, Ordering::Relaxed).saturating_sub(count);
-            self.session.metrics.queue.set(left as i64);
-        }
-        for question in questions {
-            self.settle(question);
         }
     }
 
@@ -287,6 +331,11 @@ impl Writer {
                 let found = self.session.trail(limit);
                 answer(reply, found.map_err(|fault| fault.for_client()));
             }
+            Question::Input(query, item, reply) => answer(reply, flat(self.session.input(&query, item))),
+            Question::Labelling(query, reply) => {
+                let found = self.session.labelling(&query);
+                answer(reply, found.map_err(|fault| fault.for_client()));
+            }
             Question::Show(query, reply) => answer(reply, flat(self.session.show(&query))),
             Question::Erase(query, reply) => {
                 let erased = flat(self.session.erase(&query));
@@ -301,6 +350,18 @@ impl Writer {
             self.revised.send_modify(|revision| *revision += 1);
         }
     }
+}
+
+/// Returns how many samples have a record to be kept, and how many an input.
+fn wanted(samples: &[Logged]) -> (u64, u64) {
+    let kept = samples.iter().filter(|sample| sample.is_kept).count();
+    let captured = samples.iter().filter(|sample| sample.captured.is_some()).count();
+    (kept as u64, captured as u64)
+}
+
+/// Does something; `None` after a panic, which must not end the thread.
+fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// Answers a caller, who may have left.
@@ -324,6 +385,8 @@ impl Group {
             Command::Log(mut samples) => self.samples.append(&mut samples),
             Command::Feedback(pieces, reply) => self.feedback.push((pieces, reply)),
             Command::Quality(query, reply) => self.questions.push(Question::Quality(query, reply)),
+            Command::Input(query, item, reply) => self.questions.push(Question::Input(query, item, reply)),
+            Command::Labelling(query, reply) => self.questions.push(Question::Labelling(query, reply)),
             Command::Show(query, reply) => self.questions.push(Question::Show(query, reply)),
             Command::Erase(query, reply) => self.questions.push(Question::Erase(query, reply)),
             Command::Record(entry, reply) => self.questions.push(Question::Record(entry, reply)),

@@ -72,6 +72,8 @@ impl Answerer {
                 | OutputTransform::Segmentation(_)
                 | OutputTransform::Embedding(_)
                 | OutputTransform::Image(_)
+                | OutputTransform::Spans(_)
+                | OutputTransform::Score(_)
                 | OutputTransform::Reconstruction { .. }
                 | OutputTransform::Raw,
             )

@@ -84,11 +84,11 @@ impl BatchPlan {
     }
 
     /// The order in which this epoch visits the samples: pass by pass, each in an order of its own.
-    pub fn order(&self, samples: usize) -> Vec<usize> {
+    pub fn order(&self, samples: usize) -> Vec<u32> {
         let mut order = Vec::with_capacity(self.passes(samples) * samples);
         for pass in 0..self.passes(samples) {
             let start = order.len();
-            order.extend(0..samples);
+            order.extend(0..samples as u32);
             order[start..].shuffle(&mut keyed_rng(self.seed, "shuffle", self.epoch as u64, pass as u64));
         }
         order
@@ -104,10 +104,12 @@ impl BatchPlan {
     ///
     /// # Errors
     /// As [`Dataset::image`].
-    pub fn batch(&self, data: &Dataset, order: &[usize], step: usize) -> Result<Batch> {
+    pub fn batch(&self, data: &Dataset, order: &[u32], step: usize) -> Result<Batch> {
         let chosen = &order[step * self.batch_size..order.len().min((step + 1) * self.batch_size)];
+        let chosen: Vec<usize> = chosen.iter().map(|index| *index as usize).collect();
         let mut pixels = Vec::with_capacity(chosen.len() * data.image_len());
-        let soft = self.mixup > 0.0 || self.cutmix > 0.0 || self.label_smoothing > 0.0;
+        let is_softened = self.mixup > 0.0 || self.cutmix > 0.0 || self.label_smoothing > 0.0;
+        let soft = is_softened && !data.labels().is_empty();
         let mut targets = vec![0.0; if soft { chosen.len() * data.classes } else { 0 }];
         let round = |row: usize| self.round(data.len(), step * self.batch_size + row);
         for (row, &index) in chosen.iter().enumerate() {
@@ -285,7 +287,7 @@ mod tests {
     fn samples_are_mixed_and_smoothed_alike_in_any_batch() {
         let data = data();
         let soft = BatchPlan { augment: Augment::moves(90.0, 1.0, 0.1), mixup: 0.5, label_smoothing: 0.1, ..plan(3) };
-        let order: Vec<usize> = (0..10).collect();
+        let order: Vec<u32> = (0..10).collect();
         let alone = BatchPlan { batch_size: 1, ..soft.clone() };
         let batch = soft.batch(&data, &order, 1).unwrap();
         assert_eq!((batch.inputs.len(), batch.targets.len()), (8, 8));
@@ -304,9 +306,9 @@ mod tests {
     fn mixing_keeps_to_the_two_images() {
         let data = data();
         let mixed = BatchPlan { mixup: 1.0, batch_size: 10, ..plan(0) };
-        let order: Vec<usize> = (0..10).collect();
+        let order: Vec<u32> = (0..10).collect();
         let batch = mixed.batch(&data, &order, 0).unwrap();
-        for index in order {
+        for index in order.into_iter().map(|index| index as usize) {
             let Partner { index: partner, weight, .. } = mixed.partner(&data, (0, index)).unwrap();
             for at in 0..2 {
                 let [one, other] = [index, partner].map(|index| f32::from(data.image(index).unwrap()[at]));
@@ -321,7 +323,7 @@ mod tests {
         let pixels: Vec<u8> = (0..10u8).flat_map(|index| [index * 20; 3 * 8 * 6]).collect();
         let data = Dataset::pictures([3, 6, 8], pixels, (0..10).collect(), 10);
         let cut = BatchPlan { cutmix: 1.0, batch_size: 10, ..plan(0) };
-        let batch = cut.batch(&data, &(0..10).collect::<Vec<_>>(), 0).unwrap();
+        let batch = cut.batch(&data, &(0..10).collect::<Vec<u32>>(), 0).unwrap();
         let mut replaced = 0;
         for index in 0..10 {
             let partner = cut.partner(&data, (0, index)).unwrap();
@@ -356,7 +358,7 @@ mod tests {
         let long = BatchPlan { min_steps: 6, augment: Augment::moves(90.0, 1.0, 0.1), ..plan(1) };
         let order = long.order(10);
         assert_eq!((long.steps(10), order.len(), long.steps(1000)), (8, 30, 250));
-        let counts = |order: &[usize]| (0..10).map(|index| order.iter().filter(|at| **at == index).count()).collect();
+        let counts = |order: &[u32]| (0..10).map(|index| order.iter().filter(|at| **at == index).count()).collect();
         for pass in order.chunks(10) {
             let counts: Vec<usize> = counts(pass);
             assert_eq!(counts, [1; 10]);

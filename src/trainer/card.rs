@@ -3,7 +3,8 @@
 
 use crate::repository::Manifest;
 use crate::signature::{
-    Column, ColumnKind, ImageTransform, OutputTransform, Polarity, SequenceElements, SequenceTransform, TokenSplit,
+    Column, ColumnKind, ImageTransform, OutputTransform, Polarity, SequenceElements, SequenceTransform, TextTransform,
+    TokenSplit,
 };
 
 /// Returns the card of a version, from its manifest and the report of its evaluation.
@@ -21,10 +22,13 @@ pub(super) fn markdown(manifest: &Manifest, report: &str) -> String {
         | OutputTransform::Segmentation(_)
         | OutputTransform::Embedding(_)
         | OutputTransform::Image(_)
+        | OutputTransform::Spans(_)
+        | OutputTransform::Score(_)
         | OutputTransform::Raw => pictures(image, &manifest.labels),
     }));
     parts.extend(rows_of(&transform.columns));
     parts.extend(transform.sequence.as_ref().map(sequences));
+    parts.extend(transform.text.as_ref().map(|text| texts(text, &manifest.labels)));
     parts.push(report.replacen("# ", "## ", 1));
     parts.join("\n")
 }
@@ -37,15 +41,15 @@ fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("Multiply-adds per sample", count(manifest.multiply_adds)),
     ];
     if let Some(training) = &manifest.training {
+        let steps = match training.epochs {
+            0 => String::new(),
+            epochs => {
+                format!(", learning rate {}, batch {}, {epochs} epochs", training.learning_rate, training.batch_size)
+            }
+        };
         let recipe = format!(
-            "preset `{}`, {}, learning rate {}, batch {}, {} epochs, seed {}, {:.1} s",
-            training.preset,
-            training.optimizer,
-            training.learning_rate,
-            training.batch_size,
-            training.epochs,
-            training.seed,
-            training.duration_seconds
+            "preset `{}`, {}{steps}, seed {}, {:.1} s",
+            training.preset, training.optimizer, training.seed, training.duration_seconds
         );
         facts.push(("Recipe", recipe));
         facts.extend(training.ended.as_ref().map(|ended| ("Training ended", ended.clone())));
@@ -120,6 +124,7 @@ fn rows_of(columns: &[Column]) -> Option<String> {
     let row = |column: &Column| match &column.kind {
         ColumnKind::Number | ColumnKind::Shifted { .. } => format!("| {} | a number |\n", cell(&column.name)),
         ColumnKind::Moment { order, .. } => format!("| {} | {} |\n", cell(&column.name), order.words()),
+        ColumnKind::Text { .. } => format!("| {} | a text |\n", cell(&column.name)),
         ColumnKind::Category { values } => {
             let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
             format!("| {} | one of: {} |\n", cell(&column.name), values.join(", "))
@@ -146,7 +151,7 @@ fn sequences(transform: &SequenceTransform) -> String {
                 Some(TokenSplit::Words) => {
                     "A text, which is split into words and signs, in lower case, or a list of these"
                 }
-                Some(TokenSplit::Grams) => {
+                Some(TokenSplit::Grams | TokenSplit::Terms) => {
                     return "## Input and use\n\nA text, of which words, pairs of words and runs of characters are looked at, \
                             or a list of its words. Meant for texts like those it was trained on.\n"
                         .into();
@@ -161,6 +166,23 @@ fn sequences(transform: &SequenceTransform) -> String {
         "## Input and use\n\n{what}. Of a sequence of more than {} steps the last ones are read. Meant for sequences like those it \
          was trained on.\n",
         transform.steps
+    )
+}
+
+/// Describes the input of a head on a transformer.
+fn texts(transform: &TextTransform, labels: &[String]) -> String {
+    let (what, otherwise) = if labels.is_empty() {
+        ("One text".to_owned(), "Anything else is given a number all the same.")
+    } else {
+        (
+            format!("One text of one of the classes ({})", labels.join(", ")),
+            "Anything else is given one of the classes all the same: the model cannot say \"none of these\".",
+        )
+    };
+    format!(
+        "## Input and use\n\n{what}, which `tokenizer.json` splits into tokens, of which at most {} are read. Meant for texts \
+         like those it was trained on. {otherwise}\n",
+        transform.max_length
     )
 }
 

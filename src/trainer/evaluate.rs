@@ -4,14 +4,20 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::dataset::{DataOptions, DataSource, Dataset, Expected, Targets, refitted};
+use rayon::prelude::*;
+
+use super::dataset::{DataOptions, DataSource, Dataset, Expected, SampleKind, Targets, refitted};
 use crate::engine::Plan;
 use crate::error::{Error, Result};
 use crate::repository::{Manifest, ReadSettings, VersionFiles};
-use crate::signature::{DType, SequenceElements, Task};
+use crate::signature::{DType, SequenceElements, Task, TensorSpec};
 use crate::tensor::{Real, Tensor};
+use crate::transform::text::read_tokenizer;
 
 const BATCH: usize = 64;
+
+/// Elements of sequences that run at once, unless one alone has more.
+const MOST_ELEMENTS: usize = 1 << 14;
 
 /// Returns the task of the version in a folder, as its manifest says; without a manifest nothing is known of it.
 ///
@@ -40,7 +46,7 @@ pub fn read_unlabelled(folder: &Path, data: &Path, options: DataOptions) -> Resu
 }
 
 fn read_as(folder: &Path, data: &Path, mut options: DataOptions, needs_target: bool) -> Result<DataSource> {
-    let manifest = VersionFiles::read(folder, u64::MAX - 1)?.manifest;
+    let VersionFiles { manifest, tokenizer, .. } = VersionFiles::read(folder, u64::MAX - 1)?;
     let manifest = manifest.map(|manifest| manifest.of_folder(folder)).transpose()?;
     let Some(manifest) = manifest else { return DataSource::read(data, &options) };
     let transform = manifest.transform.clone();
@@ -48,6 +54,12 @@ fn read_as(folder: &Path, data: &Path, mut options: DataOptions, needs_target: b
     let labels = manifest.labels.clone();
     options.expected = Some(Arc::new(Expected { transform, labels, needs_target }));
     let mut source = DataSource::read(data, &options)?;
+    if let (Some(files), Some(text)) = (&tokenizer, &manifest.transform.text) {
+        let (encoder, config) = read_tokenizer(&files.json, files.side.each_ref().map(Option::as_deref))?;
+        let filled = encoder.fill(text, &manifest.signature, &config, false);
+        let filled = filled.map_err(|problem| Error::Repository { what: folder.display().to_string(), problem })?;
+        source.tokenized(Arc::new(filled))?;
+    }
     if source.sequence.is_some() != manifest.transform.sequence.is_some() {
         let (are, takes) = if source.sequence.is_some() { ("are", "none") } else { ("are no", "sequences") };
         let problem = format!("{are} sequences, the model takes {takes}");
@@ -57,7 +69,7 @@ fn read_as(folder: &Path, data: &Path, mut options: DataOptions, needs_target: b
     parts.extend(source.validation.as_mut());
     for part in parts {
         if let (Some(from), Some(to)) = (&source.sequence, &manifest.transform.sequence) {
-            *part = refitted(part, from, to, options.memory)?;
+            *part = refitted(part, from, to)?;
         }
         // What comes as numbers is counted, and not named by the model.
         if let Targets::Classes(labels) = part.targets()
@@ -169,8 +181,7 @@ pub(super) fn each_number(
     let output = output_of(plan, name)?;
     each_run(plan, data, |range, outputs| {
         for (place, index) in range.enumerate() {
-            let number = outputs[output].real(place);
-            let number = number.ok_or_else(|| misfit(format!("the model's output \"{name}\" is not one number")))?;
+            let number = outputs[output].real(place).ok_or_else(|| no_number(name))?;
             if !number.is_finite() {
                 return Err(not_finite(index));
             }
@@ -178,6 +189,42 @@ pub(super) fn each_number(
         }
         Ok(())
     })
+}
+
+/// Calls `take` with the index of each sample of these elements, so many each, the graph's output of this name for a batch, and
+/// the sample's place in it.
+///
+/// # Errors
+/// [`Error::Data`] when the samples do not fit the graph, and what `take` returns.
+pub(super) fn each_row_of(
+    plan: &Plan,
+    name: &str,
+    (elements, width): (&[f32], usize),
+    mut take: impl FnMut(usize, &Tensor, usize) -> Result<()>,
+) -> Result<()> {
+    let output = output_of(plan, name)?;
+    let sample = plan.signature().inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
+    let mut session = plan.session()?;
+    for (chunk, elements) in elements.chunks(BATCH * width.max(1)).enumerate() {
+        let rows = elements.len() / width.max(1);
+        let shape = std::iter::once(rows).chain(sample.iter().copied()).collect();
+        let outputs = session.run(&[Tensor::new(shape, elements.to_vec())?])?;
+        (0..rows).try_for_each(|place| take(chunk * BATCH + place, &outputs[output], place))?;
+    }
+    Ok(())
+}
+
+/// Returns the number of a sample at a place in a batch, of the output of this name.
+///
+/// # Errors
+/// [`Error::Data`] when the output is not one finite number.
+pub(super) fn number_of(output: &Tensor, place: usize, name: &str) -> Result<f64> {
+    let number = output.real(place).filter(|number| number.is_finite()).ok_or_else(|| no_number(name))?;
+    Ok(number.to_f64())
+}
+
+fn no_number(name: &str) -> Error {
+    misfit(format!("the model's output \"{name}\" is not one number"))
 }
 
 /// Returns the place of the output of this name.
@@ -199,6 +246,9 @@ pub(super) fn each_run(
     data: &Dataset,
     mut take: impl FnMut(Range<usize>, &[Tensor]) -> Result<()>,
 ) -> Result<()> {
+    if data.is_texts() {
+        return each_text(plan, data, take);
+    }
     let [input] = &plan.signature().inputs[..] else {
         return Err(misfit(format!("fill one input, the model has {}", plan.signature().inputs.len())));
     };
@@ -214,10 +264,23 @@ pub(super) fn each_run(
         )));
     }
     let mut session = plan.session()?;
+    // What a graph looks up for each element of long sequences stays in the cache of a core.
+    let batch = (MOST_ELEMENTS / data.image_len().max(1)).clamp(1, BATCH);
+    let batch = if data.kind == SampleKind::Sequences { batch } else { BATCH };
+    for range in data.chunks(batch) {
+        let samples: Vec<usize> = range.clone().collect();
+        take(range, &session.run(&data.tensors(&samples, &sample)?)?)?;
+    }
+    Ok(())
+}
+
+/// Calls `take` with each text and all outputs of the graph for it. Each runs alone, so none is padded, and those of a batch
+/// run at once.
+fn each_text(plan: &Plan, data: &Dataset, mut take: impl FnMut(Range<usize>, &[Tensor]) -> Result<()>) -> Result<()> {
     for range in data.chunks(BATCH) {
-        let shape = std::iter::once(range.len()).chain(sample.iter().copied()).collect();
-        let outputs = session.run(&[Tensor::new(shape, data.inputs(range.clone())?)?])?;
-        take(range, &outputs)?;
+        let run = |index: usize| plan.session()?.run(&data.tensors(&[index], &[])?);
+        let outputs: Vec<Vec<Tensor>> = range.clone().into_par_iter().map(run).collect::<Result<_>>()?;
+        range.zip(&outputs).try_for_each(|(index, outputs)| take(index..index + 1, outputs))?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ const PROBE_SAMPLES: usize = 250;
 /// Golden examples, at most.
 const GOLDEN_SAMPLES: usize = 8;
 
-/// Returns golden examples of a graph with one input: the first test samples with its output of this name.
+/// Returns golden examples of a graph: the first test samples with its output of this name.
 ///
 /// # Errors
 /// [`Error::Internal`] when the graph fails, and as [`Dataset::image`].
@@ -30,10 +30,9 @@ pub(super) fn golden(
 ) -> Result<Vec<Golden>> {
     let mut session = plan.session()?;
     let output = plan.signature().outputs.iter().position(|found| found.name == output).unwrap_or(0);
-    let shape: Vec<usize> =
-        std::iter::once(1).chain(plan.signature().inputs[0].sample_shape().unwrap_or_default()).collect();
+    let shape = plan.signature().inputs[0].sample_shape().unwrap_or_default();
     let golden = |index: usize| {
-        let outputs = session.run(&[Tensor::new(shape.clone(), test.inputs(index..index + 1)?)?])?;
+        let outputs = session.run(&test.tensors(&[index], &shape)?)?;
         Ok(Golden { input: example(test, index)?, answer: answer(&outputs[output])? })
     };
     servable_samples(test, image, GOLDEN_SAMPLES)?.into_iter().map(golden).collect()
@@ -87,6 +86,9 @@ pub(super) fn servable_samples(test: &Dataset, image: Option<&ImageTransform>, m
 pub(super) fn example(data: &Dataset, index: usize) -> Result<Example> {
     if data.is_images() {
         return Ok(Example::Image { png: STANDARD.encode(png(data, index)?) });
+    }
+    if let Some(text) = data.text(index)? {
+        return Ok(Example::Text { text: text.to_owned() });
     }
     let values = data.inputs(index..index + 1)?;
     Ok(Example::Elements { values: values.into_iter().map(|value| (!value.is_nan()).then_some(value)).collect() })

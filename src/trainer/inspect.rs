@@ -4,6 +4,7 @@ mod pictures;
 mod sequences;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
 use serde::Serialize;
@@ -15,10 +16,13 @@ use super::dataset::{DataOptions, DataSource, Dataset, Fault, Faults, SampleKind
 use super::tabular::Moments;
 use crate::error::Result;
 use crate::repository::{DataFormat, PictureChoice};
-use crate::signature::{Column, ColumnKind};
+use crate::signature::{Column, ColumnKind, places};
 
 /// Duplicates that are shown as examples.
 const EXAMPLES: usize = 10;
+
+/// Samples that are all remembered by their SHA-256; of more, only those that seem to occur again.
+const MOST_HASHED: usize = 1_000_000;
 
 /// Texts of a column that are counted one by one.
 const SHOWN_TEXTS: usize = 8;
@@ -104,6 +108,9 @@ pub struct ColumnFigures {
     /// Of a column of categories: how many there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub categories: Option<usize>,
+    /// Of a column of texts: the n-grams of each that are learned from, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grams: Option<usize>,
     /// The most frequent ones with their counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub frequent: Vec<(String, u64)>,
@@ -154,12 +161,6 @@ pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspect
     let mut parts = vec![(Split::Train, &source.train)];
     parts.extend(source.validation.as_ref().map(|part| (Split::Validation, part)));
     parts.push((Split::Test, &source.test));
-    let is_category = |column: &Column| matches!(column.kind, ColumnKind::Category { .. });
-    let elements = |kinds: Vec<bool>| -> Result<Vec<Seen>> {
-        let mut elements = Elements { columns: vec![Seen::default(); kinds.len()], is_category: kinds };
-        parts.iter().try_for_each(|(_, part)| elements.add_all(part))?;
-        Ok(elements.columns)
-    };
     let (mut columns, mut pixels, mut sequences) = (Vec::new(), None, None);
     let Dataset { kind, width, height, channels, .. } = source.train;
     let mut shape = if channels > 1 { vec![height, width, channels] } else { vec![height, width] };
@@ -168,12 +169,17 @@ pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspect
             shape = transform.shape();
             sequences = Some(self::sequences::figures(&parts, transform, options.reading.vocabulary)?);
         }
-        (SampleKind::Rows | SampleKind::Sequences, _) => {
-            shape = vec![width];
-            let seen = elements(source.columns.iter().map(is_category).collect())?;
+        (SampleKind::Rows | SampleKind::Sequences | SampleKind::Texts, _) => {
+            shape = vec![if source.columns.is_empty() { width } else { source.columns.len() }];
+            let mut seen = vec![Seen::default(); source.columns.len()];
+            parts.iter().try_for_each(|(_, part)| add_rows(part, &source.columns, &mut seen))?;
             columns = source.columns.iter().zip(&seen).map(|(column, seen)| seen.figures(column)).collect();
         }
-        (SampleKind::Images, _) => pixels = elements(vec![false])?.first().map(Seen::numbers),
+        (SampleKind::Images, _) => {
+            let mut seen = Seen::default();
+            parts.iter().try_for_each(|(_, part)| add_pixels(part, &mut seen))?;
+            pixels = Some(seen.numbers());
+        }
     }
     Ok(Inspection {
         format: source.format,
@@ -231,62 +237,105 @@ impl Seen {
     }
 
     fn figures(&self, column: &Column) -> ColumnFigures {
-        let ColumnKind::Category { values } = &column.kind else {
-            let mut figures = self.numbers();
-            if let ColumnKind::Shifted { origin } = column.kind {
-                [&mut figures.mean, &mut figures.least, &mut figures.greatest]
-                    .into_iter()
-                    .for_each(|figure| *figure += origin as f64);
+        let (name, missing) = (column.name.clone(), self.missing);
+        let none = ColumnFigures { name, missing, numbers: None, categories: None, grams: None, frequent: Vec::new() };
+        let values = match &column.kind {
+            ColumnKind::Category { values } => values,
+            ColumnKind::Text { grams } => return ColumnFigures { grams: Some(*grams), ..none },
+            ColumnKind::Number | ColumnKind::Moment { .. } => {
+                return ColumnFigures { numbers: Some(self.numbers()), ..none };
             }
-            let (name, numbers) = (column.name.clone(), Some(figures));
-            return ColumnFigures { name, missing: self.missing, numbers, categories: None, frequent: Vec::new() };
+            ColumnKind::Shifted { origin } => {
+                let mut figures = self.numbers();
+                let absolute = [&mut figures.mean, &mut figures.least, &mut figures.greatest];
+                absolute.into_iter().for_each(|figure| *figure += *origin as f64);
+                return ColumnFigures { numbers: Some(figures), ..none };
+            }
         };
         let count = |place: usize| self.counts.get(place).copied().unwrap_or(0);
         let mut frequent: Vec<(String, u64)> =
             values.iter().enumerate().map(|(place, value)| (value.clone(), count(place))).collect();
         frequent.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         frequent.truncate(SHOWN_TEXTS);
-        let (name, categories) = (column.name.clone(), Some(values.len()));
-        ColumnFigures { name, missing: self.missing, numbers: None, categories, frequent }
+        ColumnFigures { categories: Some(values.len()), frequent, ..none }
     }
 }
 
-/// Statistics of all samples.
-struct Elements {
-    columns: Vec<Seen>,
-    is_category: Vec<bool>,
-}
-
-impl Elements {
-    fn add_all(&mut self, part: &Dataset) -> Result<()> {
-        let mut elements = Vec::new();
-        for index in 0..part.len() {
-            elements.clear();
-            part.append(index, &mut elements)?;
-            let columns = self.columns.len();
-            for (place, element) in elements.iter().enumerate() {
-                let (seen, is_category) = (&mut self.columns[place % columns], self.is_category[place % columns]);
-                if element.is_nan() || (is_category && *element < 0.0) {
-                    seen.missing += 1;
-                } else if is_category {
-                    let place = *element as usize;
+/// Adds the cells of rows to the statistics of their columns.
+fn add_rows(part: &Dataset, columns: &[Column], seen: &mut [Seen]) -> Result<()> {
+    // Of a text the last element, which is padding alone where there is none.
+    let places: Vec<usize> = places(columns).map(|place| place.end.saturating_sub(1)).collect();
+    let mut elements = Vec::new();
+    for index in 0..part.len() {
+        elements.clear();
+        part.append(index, &mut elements)?;
+        for ((column, place), seen) in columns.iter().zip(&places).zip(seen.iter_mut()) {
+            let element = elements[*place];
+            match column.kind {
+                _ if element.is_nan() => seen.missing += 1,
+                ColumnKind::Category { .. } if element < 0.0 => seen.missing += 1,
+                ColumnKind::Text { .. } => seen.missing += u64::from(element == column.missing()),
+                ColumnKind::Category { .. } => {
+                    let place = element as usize;
                     seen.counts.resize(seen.counts.len().max(place + 1), 0);
                     seen.counts[place] += 1;
-                } else {
-                    seen.add(f64::from(*element));
+                }
+                ColumnKind::Number | ColumnKind::Shifted { .. } | ColumnKind::Moment { .. } => {
+                    seen.add(f64::from(element));
                 }
             }
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// Adds the pixels of images to their statistics.
+fn add_pixels(part: &Dataset, seen: &mut Seen) -> Result<()> {
+    let mut elements = Vec::new();
+    for index in 0..part.len() {
+        elements.clear();
+        part.append(index, &mut elements)?;
+        elements.iter().for_each(|element| seen.add(f64::from(*element)));
+    }
+    Ok(())
+}
+
+/// Returns the quick hashes that occur more than once, sorted: of very many samples, only these are remembered one by one.
+fn repeated(parts: &[(Split, &Dataset)], samples: usize) -> Result<Vec<u64>> {
+    let mut hashes = Vec::with_capacity(samples);
+    for (_, part) in parts {
+        for index in 0..part.len() {
+            hashes.push(quick_hash(&part.image(index)?));
+        }
+    }
+    hashes.sort_unstable();
+    let mut repeated = Vec::new();
+    for pair in hashes.windows(2).filter(|pair| pair[0] == pair[1]) {
+        if repeated.last() != Some(&pair[0]) {
+            repeated.push(pair[0]);
+        }
+    }
+    Ok(repeated)
+}
+
+fn quick_hash(sample: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(sample);
+    hasher.finish()
 }
 
 fn duplicates(parts: &[(Split, &Dataset)]) -> Result<Duplicates> {
     let mut first: HashMap<[u8; 32], (usize, usize)> = HashMap::new();
     let mut found = Duplicates::default();
+    let samples: usize = parts.iter().map(|(_, part)| part.len()).sum();
+    let candidates = if samples > MOST_HASHED { Some(repeated(parts, samples)?) } else { None };
     for (place, (split, part)) in parts.iter().enumerate() {
         for index in 0..part.len() {
-            let hash: [u8; 32] = Sha256::digest(part.image(index)?).into();
+            let sample = part.image(index)?;
+            if candidates.as_ref().is_some_and(|repeated| repeated.binary_search(&quick_hash(&sample)).is_err()) {
+                continue;
+            }
+            let hash: [u8; 32] = Sha256::digest(&sample).into();
             let (earlier, earlier_index) = *first.entry(hash).or_insert((place, index));
             if (earlier, earlier_index) == (place, index) {
                 continue;

@@ -92,6 +92,7 @@ pub fn lr_find(
     watch: &mut dyn FnMut(usize, &SweepPoint),
 ) -> Result<Sweep> {
     plan.validate()?;
+    let request = &request.in_steps()?;
     let prepared = prepare(request)?;
     run.write(ARGUMENTS_FILE, &request.to_toml()?)?;
     let mut settings = request.fit.clone();

@@ -20,11 +20,13 @@ mod images;
 mod inspect;
 mod kernels;
 mod learner;
+mod linear_path;
 mod lr_find;
 mod members;
 mod network;
 mod optimizer;
 mod parity;
+mod permutation;
 mod prepared;
 mod presets;
 mod progress;
@@ -34,7 +36,9 @@ mod reference;
 mod regime;
 mod release;
 mod request;
+mod ridge;
 mod run_dir;
+mod runs;
 mod schedule;
 mod sequential;
 mod tabular;
@@ -53,7 +57,7 @@ pub use dataset::{
 pub use evaluate::{read_for, read_unlabelled, task_of};
 pub use export::to_onnx;
 pub use fit::{Checkpoint, Ending, FitSettings, FitState, fit};
-pub use head::BackboneChoice;
+pub use head::{BackboneChoice, Pool, Solver};
 pub use inspect::{
     ColumnFigures, Duplicate, Duplicates, Figures, Inspection, Lengths, Part, PictureFigures, SequenceFigures,
     TokenFigures, inspect,
@@ -62,14 +66,18 @@ pub use learner::Learner;
 pub use lr_find::{Sweep, SweepPlan, SweepPoint, lr_find};
 pub use network::{Network, Parameter};
 pub use optimizer::Optimizer;
+pub use permutation::{ColumnImportance, Compared, IMPORTANCE_REPEATS, PermutationImportance, permutation_importance};
 pub use prepared::PreparedData;
 pub use presets::{Family, Learns, PRESETS, Preset, Sizes, preset};
 pub use progress::{EpochReport, Score, Snapshot, StepReport, Watch};
 pub use recipe::{Override, read_settings, resolve};
-pub use reference::{REFERENCE_SAMPLES, REFERENCE_SEED, ReferenceData, Taken, reference_of};
+pub use reference::{Guard, REFERENCE_SAMPLES, REFERENCE_SEED, ReferenceData, Taken, reference_of};
 pub use regime::Regime;
 pub use request::{TaskOptions, TrainRequest};
 pub use run_dir::RunDir;
+pub use runs::{
+    BestFigures, EpochFigures, PublishedAs, RunDetail, RunKind, RunList, RunState, RunSummary, Runs, TrialFigures,
+};
 pub use schedule::Schedule;
 pub use tasks::classification::{
     ClassificationReport, Classifier, Evaluated, ShownMistake, confusions, evaluate_version, label,

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::repository::Parity;
 use crate::signature::TensorSpec;
 use crate::stats::argmax;
-use crate::tensor::Tensor;
 
 /// Samples compared in all, at least; every batch size takes part.
 pub(super) const SAMPLES: usize = 1500;
@@ -32,7 +31,7 @@ pub(super) fn check(networks: &[Network], plan: &Plan, [data, of_network]: [&Dat
         plan.signature().outputs.iter().position(|output| [LOGITS, STANDARDIZED].contains(&output.name.as_str()));
     let output = output.ok_or_else(|| Error::GateMissed(format!("the exported graph has no output \"{LOGITS}\"")))?;
     let sample = plan.signature().inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();
-    let mut session = plan.session()?;
+    let (mut session, tokens) = (plan.session()?, data.tokens()?);
     let mut parity = Parity {
         engine: plan.engine().name().into(),
         samples: 0,
@@ -45,14 +44,11 @@ pub(super) fn check(networks: &[Network], plan: &Plan, [data, of_network]: [&Dat
     for size in BATCH_SIZES {
         let until = parity.samples + SAMPLES.div_ceil(BATCH_SIZES.len());
         while parity.samples < until {
-            let taken = |data: &Dataset| -> Result<Vec<f32>> {
-                let mut elements = Vec::with_capacity(size * data.image_len());
-                (0..size).try_for_each(|row| data.append((next + row) % data.len(), &mut elements))?;
-                Ok(elements)
-            };
-            let trained = mean_logits(networks, &taken(of_network)?)?;
-            let shape = std::iter::once(size).chain(sample.iter().copied()).collect();
-            let served = session.run(&[Tensor::new(shape, taken(data)?)?])?;
+            let batch = batch(&tokens, next, size);
+            let mut elements = Vec::with_capacity(size * of_network.image_len());
+            batch.iter().try_for_each(|index| of_network.append(*index, &mut elements))?;
+            let trained = mean_logits(networks, &elements)?;
+            let served = session.run(&data.tensors(&batch, &sample)?)?;
             next += size;
             let classes = trained.len() / size;
             for (row, expected) in served[output].float_rows()?.zip(trained.chunks_exact(classes)) {
@@ -80,6 +76,15 @@ pub(super) fn check(networks: &[Network], plan: &Plan, [data, of_network]: [&Dat
         )));
     }
     Ok(parity)
+}
+
+/// Returns so many samples from a place on, over and over. All have as many tokens as the first, so that none is padded: what
+/// padding does is not the export's.
+fn batch(tokens: &[usize], next: usize, size: usize) -> Vec<usize> {
+    let from = (0..tokens.len()).map(|row| (next + row) % tokens.len());
+    let alike = from.filter(|index| tokens[*index] == tokens[next % tokens.len()]);
+    let alike: Vec<usize> = alike.take(size).collect();
+    alike.iter().copied().cycle().take(size).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::sequential::{front, on_sequence};
 use super::tabular::{Moments, encodings, on_table, with_linear_path};
 use crate::error::{Error, Result};
 use crate::layers::{Architecture, LayerSpec};
+use crate::repository::ReadSettings;
 use crate::signature::{Column, OutputTransform, SequenceTransform, Task, Transform};
 
 /// Nobody having said how many samples are held out, it is at most this part of the training data.
@@ -31,12 +32,14 @@ pub struct PreparedData {
     pub sequence: Option<SequenceTransform>,
     /// The task.
     pub task: Task,
-    /// Where the data come from.
+    /// Where the data come from; the samples are not there any more.
     pub source: DataSource,
     /// The network.
     pub architecture: Architecture,
-    /// What a head learns from instead of the pictures.
+    /// The features that a head learns from instead of the pictures or texts.
     pub(super) features: Option<Features>,
+    /// The solution in words, if the head was solved at once.
+    pub(super) solved: Option<String>,
     /// Mean and standard deviation of the numbers to be learned.
     scale: Option<[f64; 2]>,
 }
@@ -45,7 +48,8 @@ impl PreparedData {
     /// Returns the transform around a graph that was trained on them.
     pub(super) fn transform(&self, output: OutputTransform) -> Transform {
         let (columns, sequence) = (self.columns.clone(), self.sequence.clone());
-        Transform { image: self.source.image.clone(), columns, sequence, output }
+        let text = self.features.as_ref().and_then(Features::texts).map(|texts| texts.transform.clone());
+        Transform { image: self.source.image.clone(), columns, sequence, text, output }
     }
 
     /// Reads the data of a request and makes the network for them.
@@ -57,8 +61,8 @@ impl PreparedData {
         let options = &request.task;
         let backbone = options.backbone.as_ref().map(Backbone::read).transpose()?;
         let mut source = read(request, backbone.as_ref())?;
-        let (mut train, mut validation) = split(request, &source)?;
-        let mut test = source.test.clone();
+        let (train, validation, mut test) = source.take_parts();
+        let (mut train, mut validation) = split(request, train, validation)?;
         let outputs = train.classes;
         let Dataset { channels, height, width, .. } = train;
         let sizes = Sizes { channels, height, width, outputs, samples: train.len() };
@@ -70,7 +74,7 @@ impl PreparedData {
         if let Some(of_data) = &source.sequence {
             let transform = fitted(&train, of_data, options.data.reading.vocabulary)?;
             for part in [&mut train, &mut validation, &mut test] {
-                *part = refitted(part, of_data, &transform, options.data.memory)?;
+                *part = refitted(part, of_data, &transform)?;
             }
             let front = front(&train, &transform)?;
             architecture = on_sequence(request.network(), architecture, transform.shape(), front)?;
@@ -79,7 +83,7 @@ impl PreparedData {
         if train.kind == SampleKind::Rows {
             columns = seen_vocabulary(&train, &source.columns)?;
             for part in [&mut train, &mut validation, &mut test] {
-                *part = recoded(part, &source.columns, &columns, options.data.memory)?;
+                *part = recoded(part, &source.columns, &columns)?;
             }
             architecture = on_table(request.network(), architecture, encodings(&train, &columns)?)?;
             if options.layers.is_empty() {
@@ -103,22 +107,26 @@ impl PreparedData {
             let weights: Vec<String> = weights.map(|(label, weight)| format!("{label} {weight:.3}")).collect();
             source.notes.push(format!("class weights: {}", weights.join(", ")));
         }
-        let features = None;
-        let prepared = Self { train, validation, test, columns, sequence, task, source, architecture, features, scale };
+        options.backbone.iter().try_for_each(|choice| choice.fits(train.len()))?;
+        let (features, solved) = (None, None);
+        let prepared =
+            Self { train, validation, test, columns, sequence, task, source, architecture, features, solved, scale };
         match backbone {
-            Some(backbone) => prepared.with_head(backbone),
+            Some(backbone) => prepared.with_head(backbone, request.fit.seed),
             None => Ok(prepared),
         }
     }
 
-    /// Computes the features of the pictures, and makes the network one that takes them.
-    fn with_head(mut self, backbone: Backbone) -> Result<Self> {
-        if !self.train.is_images() || self.task != Task::Classification {
-            let problem = "a head learns classes from pictures, which the data are not".into();
+    /// Computes the features of the pictures or texts, and makes the network one that takes them.
+    fn with_head(mut self, backbone: Backbone, seed: u64) -> Result<Self> {
+        if !self.train.is_images() && backbone.texts().is_none() {
+            let problem = "a head on this network learns from pictures, which the data are not".into();
             return Err(Error::Config { setting: "backbone".into(), problem });
         }
-        let features = Features::of(backbone, &self.train, &self.validation, &mut self.source.notes)?;
-        let layers = vec![LayerSpec::Dense { units: self.train.classes }];
+        let (train, validation) = self.fitted();
+        let features = Features::of(backbone, [&train, &validation], seed, &mut self.source.notes)?;
+        let mut layers = vec![LayerSpec::Dense { units: self.train.classes }];
+        layers.extend(self.scale.map(|[mean, deviation]| LayerSpec::Destandardize { mean, deviation }));
         self.architecture = Architecture { input: vec![features.width()], layers };
         self.features = Some(features);
         Ok(self)
@@ -126,9 +134,6 @@ impl PreparedData {
 
     /// Training and validation data as they are fitted: numbers to be learned have mean 0 and deviation 1.
     pub(super) fn fitted(&self) -> (Dataset, Dataset) {
-        if let Some(features) = &self.features {
-            return (features.train.clone(), features.validation.clone());
-        }
         let fitted = |data: &Dataset| match self.scale {
             Some([mean, deviation]) => {
                 let values = data.values().iter().map(|value| (value - mean) / deviation).collect();
@@ -136,28 +141,39 @@ impl PreparedData {
             }
             None => data.clone(),
         };
-        (fitted(&self.train), fitted(&self.validation))
+        match &self.features {
+            Some(features) => (features.train.clone(), features.validation.clone()),
+            None => (fitted(&self.train), fitted(&self.validation)),
+        }
     }
 }
 
-/// Reads the data, pictures by the transform of a network that is there already.
+/// Reads the data, pictures and texts as a network that is there already takes them.
 fn read(request: &TrainRequest, backbone: Option<&Backbone>) -> Result<DataSource> {
     let mut options = request.reading();
-    options.image = backbone.map(|backbone| Arc::new(backbone.image.clone()));
+    options.image = backbone.and_then(Backbone::image).map(|image| Arc::new(image.clone()));
+    let texts = backbone.and_then(Backbone::texts);
+    options.takes_texts = texts.is_some();
+    let ReadSettings { tokens, steps, vocabulary, .. } = &options.reading;
+    if texts.is_some() && (tokens.is_some() || steps.is_some() || vocabulary.is_some()) {
+        let problem = "are the tokenizer's of the backbone; leave them out".into();
+        return Err(Error::Config { setting: "tokens, steps and vocabulary".into(), problem });
+    }
     let mut source = DataSource::read(&request.data, &options)?;
+    texts.map(|texts| source.tokenized(texts.encoder.clone())).transpose()?;
     source.notes.splice(0..0, backbone.into_iter().flat_map(|backbone| backbone.notes.clone()));
     Ok(source)
 }
 
 /// Returns the samples to learn from and those to choose by.
-fn split(request: &TrainRequest, source: &DataSource) -> Result<(Dataset, Dataset)> {
-    let (mut train, validation) = match &source.validation {
-        Some(validation) => (source.train.clone(), validation.clone()),
+fn split(request: &TrainRequest, train: Dataset, validation: Option<Dataset>) -> Result<(Dataset, Dataset)> {
+    let (mut train, validation) = match validation {
+        Some(validation) => (train, validation),
         None => {
-            let most = source.train.len() / DEFAULT_PART;
+            let most = train.len() / DEFAULT_PART;
             let is_capped = request.task.caps_validation;
             let count = if is_capped { request.validation.min(most) } else { request.validation };
-            source.train.split_off(count, request.fit.seed)?
+            train.split_off(count, request.fit.seed)?
         }
     };
     if request.train_samples > train.len() {
@@ -203,7 +219,9 @@ fn refuse_misfits(request: &TrainRequest, train: &Dataset, task: Task) -> Result
     }
     let is_autoencoder = task == Task::Reconstruction;
     let mixes = regime.mixup > 0.0 || regime.cutmix > 0.0;
-    if task != Task::Classification && (mixes || regime.label_smoothing > 0.0) {
+    // A preset that smooths the labels of classes learns numbers without.
+    let smooths = regime.label_smoothing > 0.0 && regime.label_smoothing != request.preset.regime.label_smoothing;
+    if task != Task::Classification && (mixes || smooths) {
         return refuse("mixup, cutmix and label-smoothing", "are for classes, and no classes are to be learned");
     }
     if is_autoencoder && !request.task.layers.is_empty() {
@@ -223,6 +241,48 @@ mod tests {
     use super::*;
     use crate::trainer::presets::preset;
 
+    /// Rows whose categories are met in another order than that of the alphabet, so that a model numbers them anew.
+    fn rows(count: usize) -> String {
+        let kinds = ["red", "green", "blue"];
+        let row = |index: usize| format!("{}.5,{},{}\n", index * 7 % 50, kinds[index % 3], ["a", "b"][index % 2]);
+        (0..count).fold("size,kind,label\n".into(), |csv, index| csv + &row(index))
+    }
+
+    #[test]
+    fn all_parts_together_take_no_more_memory_than_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, rows(1000)).unwrap();
+        let prepared = |memory| {
+            let mut request = TrainRequest::of_preset(preset("dense").unwrap());
+            (request.data, request.task.data.memory) = (path.clone(), memory);
+            PreparedData::prepare(&request).unwrap()
+        };
+        // A row has two elements of four bytes, and what lies beside it.
+        let enough = 1000 * (8 + 16);
+        for (memory, is_spilled) in [(enough, false), (enough - 1, true)] {
+            let data = prepared(memory);
+            let parts = [&data.train, &data.validation, &data.test];
+            assert_eq!(parts.map(Dataset::len).iter().sum::<usize>(), 1000);
+            assert!(data.source.train.is_empty() && data.source.test.is_empty());
+            let (most, store) = data.train.most_taken();
+            assert!(most <= memory && most > memory / 2, "{most} of {memory}");
+            assert!(parts.iter().all(|part| part.is_spilled() == is_spilled && part.most_taken().1 == store));
+        }
+        let [all, spilled] = [enough, 100].map(prepared);
+        let elements = |data: &PreparedData| data.test.inputs(0..data.test.len()).unwrap();
+        assert_eq!(elements(&all), elements(&spilled));
+        // Blue comes before red, though it was met after it.
+        let kinds: Vec<f32> = elements(&all).chunks(2).map(|row| row[1]).collect();
+        let origin = |index| (data_row(&all, index) + 2) % 3;
+        let expected: Vec<f32> = (0..kinds.len()).map(|index| [2.0, 1.0, 0.0][origin(index)]).collect();
+        assert_eq!(kinds, expected);
+    }
+
+    fn data_row(data: &PreparedData, index: usize) -> usize {
+        data.test.origin(index).1.unwrap() as usize
+    }
+
     #[test]
     fn what_the_data_have_no_use_for_is_refused() {
         let classes = Dataset::images(1, 1, vec![0, 1], vec![0, 1], 2);
@@ -238,6 +298,8 @@ mod tests {
         assert_eq!(refused("mnist-mlp", &classes, |request| request.fit.regime.mixup = 0.2), "");
         assert_eq!(refused("dense", &numbers, |_| {}), "");
         assert!(refused("dense", &numbers, |request| request.fit.regime.mixup = 0.2).contains("no classes"));
+        assert_eq!(refused("cnn", &numbers, |_| {}), "");
+        assert!(refused("cnn", &numbers, |request| request.fit.regime.label_smoothing = 0.1).contains("no classes"));
         let smoothed = refused("mnist-vae", &classes, |request| request.fit.regime.label_smoothing = 0.1);
         assert!(smoothed.contains("no classes"), "{smoothed}");
         assert!(refused("mnist-vae", &numbers, |_| {}).contains("autoencoder"));

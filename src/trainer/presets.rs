@@ -122,6 +122,12 @@ const PHOTOS: Regime = Regime {
 const DENSE: Regime =
     Regime { min_epoch_steps: 100, keep_best: true, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN };
 
+/// The same for tables, of which small ones may be better told by a line.
+const TABLES: Regime = Regime { prefer_linear: true, ..DENSE };
+
+/// For few samples of which a step costs next to nothing: ten pictures a class get as many steps as hundreds.
+const HEAD: Regime = Regime { min_epoch_steps: 20, ..DENSE };
+
 /// What the recurrent networks for sequences have in common. Their gradients are cut, as products over many steps
 /// can grow without bounds (Pascanu et al. 2013).
 const RECURRENT: Preset = Preset {
@@ -135,7 +141,13 @@ const RECURRENT: Preset = Preset {
     learning_rate: 3e-3,
     weight_decay: 0.0,
     validation: 1000,
-    regime: Regime { keep_best: true, clip_norm: 1.0, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+    regime: Regime {
+        min_epoch_steps: 50,
+        keep_best: true,
+        clip_norm: 1.0,
+        schedule: Schedule::Cosine { warmup: 0.1 },
+        ..PLAIN
+    },
 };
 
 /// Every preset.
@@ -164,7 +176,7 @@ pub const PRESETS: &[Preset] = &[
         learning_rate: 1e-3,
         weight_decay: 0.5,
         validation: 1000,
-        regime: DENSE,
+        regime: TABLES,
     },
     Preset {
         name: "cnn",
@@ -194,7 +206,7 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "head",
-        description: "A dense layer on the features of a network that stays as it is (--backbone), for few pictures",
+        description: "A dense layer on the features of a network that stays as it is (--backbone), for few pictures or texts",
         architecture: head,
         family: Family::Network,
         learns: Learns::Features,
@@ -203,18 +215,18 @@ pub const PRESETS: &[Preset] = &[
         learning_rate: 3e-3,
         weight_decay: 0.0,
         validation: 1000,
-        regime: Regime { keep_best: true, label_smoothing: 0.1, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN },
+        regime: Regime { label_smoothing: 0.1, ..HEAD },
     },
     Preset {
         name: "text",
-        description: "The mean of trained vectors of words, pairs of words and parts of words, for classes or numbers from texts",
+        description: "The sum of trained vectors of words, pairs of words and parts of words, weighted by how rare they are, for classes or numbers from texts",
         architecture: bag,
         family: Family::Network,
         learns: Learns::Texts,
         epochs: 10,
         batch_size: 32,
-        learning_rate: 3e-3,
-        weight_decay: 0.0,
+        learning_rate: 1e-2,
+        weight_decay: 0.1,
         validation: 1000,
         regime: DENSE,
     },
@@ -228,6 +240,12 @@ pub const PRESETS: &[Preset] = &[
         name: "gru",
         description: "A GRU of 64 units for sequences of numbers, tokens or text, and for images row by row",
         architecture: small_gru,
+        ..RECURRENT
+    },
+    Preset {
+        name: "conv1d",
+        description: "Three convolutions along the steps of sequences of numbers, tokens or text, and their mean",
+        architecture: series,
         ..RECURRENT
     },
     Preset {
@@ -371,7 +389,7 @@ fn head(sizes: &Sizes) -> Architecture {
     Architecture { input: sizes.input(), layers: vec![LayerSpec::Flatten, LayerSpec::Dense { units: sizes.outputs }] }
 }
 
-/// What is behind the mean of a text's vectors.
+/// What is behind the sum of a text's vectors.
 fn bag(sizes: &Sizes) -> Architecture {
     let head = LayerSpec::Dense { units: sizes.outputs };
     Architecture {
@@ -458,15 +476,27 @@ fn row_by_row(sizes: &Sizes, cell: LayerSpec, dropout: f32) -> Architecture {
 }
 
 fn lstm(sizes: &Sizes) -> Architecture {
-    row_by_row(sizes, LayerSpec::Lstm { units: 128 }, 0.0)
+    row_by_row(sizes, LayerSpec::lstm(128), 0.0)
 }
 
 fn small_lstm(sizes: &Sizes) -> Architecture {
-    row_by_row(sizes, LayerSpec::Lstm { units: 64 }, 0.2)
+    row_by_row(sizes, LayerSpec::lstm(64), 0.2)
+}
+
+/// Wang, Yan and Oates 2017, "Time series classification from scratch with deep neural networks", half as wide.
+fn series(sizes: &Sizes) -> Architecture {
+    let conv = |channels, kernel| {
+        let conv = LayerSpec::Conv1d { channels, kernel, stride: 1, padding: kernel / 2, bias: false };
+        [conv, LayerSpec::BatchNorm, LayerSpec::Relu]
+    };
+    let mut layers = vec![LayerSpec::Rescale { scale: 1.0 / 255.0 }, LayerSpec::Rows, LayerSpec::Series];
+    layers.extend([conv(64, 7), conv(128, 5), conv(64, 3)].into_iter().flatten());
+    layers.extend([LayerSpec::GlobalAveragePool, LayerSpec::Dense { units: sizes.outputs }]);
+    Architecture { input: sizes.input(), layers }
 }
 
 fn small_gru(sizes: &Sizes) -> Architecture {
-    row_by_row(sizes, LayerSpec::Gru { units: 64 }, 0.2)
+    row_by_row(sizes, LayerSpec::gru(64), 0.2)
 }
 
 fn convnet(sizes: &Sizes) -> Architecture {

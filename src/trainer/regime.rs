@@ -18,6 +18,9 @@ pub struct Regime {
     /// Whether the epoch with the lowest loss on the validation data is taken rather than the last one. The
     /// accuracy says less: a few thousand samples move it by steps as large as what is to be told apart.
     pub keep_best: bool,
+    /// Whether numbers of a table of at most 2,000 rows are told by the linear path alone, solved at once, where the network
+    /// is not better than that on the validation data by a standard error, and by a mean of both where not by two.
+    pub prefer_linear: bool,
     /// Epochs without a lower loss on the validation data after which training ends, with the best epoch's
     /// weights; 0 waits for ever.
     pub patience: usize,
@@ -74,6 +77,7 @@ impl Regime {
     pub const PLAIN: Self = Self {
         min_epoch_steps: 0,
         keep_best: false,
+        prefer_linear: false,
         patience: 0,
         min_delta: 0.0,
         time_seconds: 0.0,

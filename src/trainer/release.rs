@@ -6,6 +6,7 @@ use super::fit::{Ending, FitState};
 use super::head::Features;
 use super::prepared::PreparedData;
 use super::progress::EpochReport;
+use super::regime::Regime;
 use super::request::TrainRequest;
 use super::tasks::{Finished, Model, TaskRelease, TaskReport};
 use crate::error::Result;
@@ -14,6 +15,7 @@ use crate::repository::{
     CARD_FILE, DataProvenance, MANIFEST_SCHEMA, MODEL_FILE, Manifest, PROBE_FILE, Publication, ReadSettings,
     TrainingProvenance,
 };
+use crate::signature::Task;
 
 /// A version that is ready to be published.
 #[derive(Debug)]
@@ -21,17 +23,24 @@ pub(super) struct Release {
     pub(super) publication: Publication,
     pub(super) report: TaskReport,
     pub(super) card: String,
-    /// Why training ended before its last epoch, in words, if it did.
+    /// Why training ended before its last epoch, or without its network, in words, if it did.
     pub(super) ended: Option<String>,
 }
 
-/// Exports, checks parity, evaluates in the serving engine and writes the manifest.
+/// Exports, checks parity, evaluates in the serving engine and writes the manifest; `linear` says in words that the linear
+/// path was taken alone, if it was.
 ///
 /// # Errors
 /// [`Error::GateMissed`](crate::error::Error::GateMissed) when an exported graph is not what was trained.
-pub(super) fn release(request: &TrainRequest, state: &FitState<Model>, data: &PreparedData) -> Result<Release> {
+pub(super) fn release(
+    request: &TrainRequest,
+    state: &FitState<Model>,
+    data: &PreparedData,
+    linear: Option<String>,
+) -> Result<Release> {
     let model = request.model()?;
-    let ended = ended(request, state);
+    let ended: Vec<String> = ended(request, state).into_iter().chain(linear).collect();
+    let ended = (!ended.is_empty()).then(|| ended.join("; "));
     let part = state.model.release(&Finished { request, model: &model, data, history: state.history() })?;
     let TaskRelease { onnx, signature, output, labels, networks, quality, reference, parity, golden, .. } = part;
     let image = data.source.image.clone();
@@ -72,6 +81,7 @@ pub(super) fn release(request: &TrainRequest, state: &FitState<Model>, data: &Pr
     };
     let card = card::markdown(&manifest, &part.report.markdown());
     let mut files = vec![(MODEL_FILE, onnx), (CARD_FILE, card.clone().into_bytes())];
+    files.extend(data.features.as_ref().and_then(Features::texts).into_iter().flat_map(|texts| texts.files.clone()));
     files.extend(part.companions.into_iter().map(|(name, _, onnx)| (name, onnx)));
     if !probe.is_empty() {
         files.push((PROBE_FILE, probe.into_bytes()));
@@ -118,13 +128,16 @@ fn training_provenance(
     history: &[EpochReport],
     ended: Option<String>,
 ) -> TrainingProvenance {
+    let is_smoothed = data.task == Task::Classification;
+    let label_smoothing = if is_smoothed { request.fit.regime.label_smoothing } else { 0.0 };
+    let regime = Regime { label_smoothing, ..request.fit.regime };
     TrainingProvenance {
         preset: request.preset.name.into(),
         seed: request.fit.seed,
         epochs: history.len(),
         batch_size: request.fit.batch_size,
-        optimizer: format!("{}{}", request.fit.optimizer, request.fit.regime),
-        learning_rate: request.fit.optimizer.learning_rate(),
+        optimizer: data.solved.clone().unwrap_or_else(|| format!("{}{regime}", request.fit.optimizer)),
+        learning_rate: if data.solved.is_some() { 0.0 } else { request.fit.optimizer.learning_rate() },
         class_weights: data.train.class_weights.clone(),
         ended,
         duration_seconds: round_ms(history.iter().map(|epoch| epoch.duration_seconds).sum()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::custom_network;
 use super::dataset::DataOptions;
 use super::fit::FitSettings;
-use super::head::BackboneChoice;
+use super::head::{BackboneChoice, MOST_SOLVED, Solver};
 use super::members::MOST_MEMBERS;
 use super::presets::{Family, Learns, Preset};
 use super::weights::ClassWeights;
@@ -95,7 +95,7 @@ impl TrainRequest {
 
     /// Returns the options for reading the data: pictures are drawings for the presets of MNIST, photos for those that are
     /// made for photos and where colours are asked for, and grey as they are for all others, unless the request says more;
-    /// texts are n-grams for the preset that learns from nothing else.
+    /// texts are terms for the preset that learns from nothing else.
     pub(super) fn reading(&self) -> DataOptions {
         let mut options = self.task.data.clone();
         let reading = &mut options.reading;
@@ -109,9 +109,41 @@ impl TrainRequest {
             };
         }
         if self.preset.learns == Learns::Texts && options.reading.tokens.is_none() {
-            options.reading.tokens = Some(TokenSplit::Grams);
+            options.reading.tokens = Some(TokenSplit::Terms);
         }
         options
+    }
+
+    /// Returns true if a head for so many samples is solved at once, and not in steps.
+    pub(super) fn solves(&self, samples: usize) -> bool {
+        match self.task.backbone.as_ref().map(|backbone| backbone.solver) {
+            None | Some(Solver::Steps) => false,
+            Some(Solver::Ridge) => true,
+            Some(Solver::Auto) => samples <= MOST_SOLVED,
+        }
+    }
+
+    /// Returns the request with this solver for its head, if it has one.
+    pub(super) fn with_solver(&self, solver: Solver) -> Self {
+        let mut request = self.clone();
+        if let Some(backbone) = &mut request.task.backbone {
+            backbone.solver = solver;
+        }
+        request
+    }
+
+    /// Returns the request of what goes in steps alone, a search or a range test.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the head is to be solved at once.
+    pub fn in_steps(&self) -> Result<Self> {
+        match self.task.backbone.as_ref().map(|backbone| backbone.solver) {
+            Some(Solver::Ridge) => {
+                let problem = "ridge takes no steps, of which a search and a range test are made; leave it out".into();
+                Err(Error::Config { setting: "solver".into(), problem })
+            }
+            None | Some(Solver::Auto | Solver::Steps) => Ok(self.with_solver(Solver::Steps)),
+        }
     }
 
     /// Returns true if a setting says how pictures are brought to the network.

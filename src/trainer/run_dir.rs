@@ -1,8 +1,9 @@
 //! The directory of a run, `runs/<preset>/<number>`: everything the run was told, did and made.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::progress::EpochReport;
 use crate::error::{Error, Result};
@@ -12,16 +13,42 @@ pub(super) const ARGUMENTS_FILE: &str = "args.toml";
 /// The state to go on from.
 pub(super) const STATE_FILE: &str = "state.safetensors";
 
+/// The version that a run was published as.
+pub(super) const PUBLISHED_FILE: &str = "published.json";
+
+/// Tries to hold a directory that somebody looks at in this very moment.
+const TRIES: usize = 100;
+
 const CSV_HEADER: &str =
     "epoch,loss,accuracy,validation_loss,validation_accuracy,learning_rate,images_per_second,duration_seconds";
 
-/// The directory of a run.
+/// The directory of a run. While this value or a clone of it lives, the directory is held: whoever looks at it can tell
+/// a run that trains from one whose process died.
 #[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
+    _held: Option<Arc<File>>,
+}
+
+/// Holds a directory by an exclusive lock, where the file system has locks. Whoever looks at it takes a shared one for a
+/// moment.
+fn hold(path: &Path) -> Option<Arc<File>> {
+    let folder = File::open(path).ok()?;
+    for _ in 0..TRIES {
+        match folder.try_lock() {
+            Ok(()) => return Some(Arc::new(folder)),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
 }
 
 impl RunDir {
+    fn held(path: PathBuf) -> Self {
+        Self { _held: hold(&path), path }
+    }
+
     /// Makes a new directory, `<runs>/<preset>/<name>` or the next free number; never reuses one.
     ///
     /// # Errors
@@ -34,7 +61,7 @@ impl RunDir {
             name.parse::<crate::ids::ModelName>()?;
             let path = parent.join(name);
             return match fs::create_dir(&path) {
-                Ok(()) => Ok(Self { path }),
+                Ok(()) => Ok(Self::held(path)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Config {
                     setting: "name".into(),
                     problem: format!(
@@ -48,7 +75,7 @@ impl RunDir {
         for number in 1.. {
             let path = parent.join(number.to_string());
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self::held(path)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create", path)(error)),
             }
@@ -62,7 +89,7 @@ impl RunDir {
     /// [`Error::Config`] when it holds no saved state.
     pub fn open(path: &Path) -> Result<Self> {
         if path.join(STATE_FILE).is_file() && path.join(ARGUMENTS_FILE).is_file() {
-            return Ok(Self { path: path.to_owned() });
+            return Ok(Self::held(path.to_owned()));
         }
         let problem = format!(
             "{} holds no {STATE_FILE} and {ARGUMENTS_FILE}; it is not the directory of an interrupted run",
@@ -73,7 +100,7 @@ impl RunDir {
 
     /// The directory of an earlier search, whose journal says whether it is one.
     pub(super) fn of_search(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self::held(path.to_owned())
     }
 
     /// Where it is.

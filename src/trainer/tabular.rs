@@ -3,7 +3,7 @@
 use super::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::layers::{Architecture, Bend, Encoding, LayerSpec};
-use crate::signature::{Column, ColumnKind, DateOrder};
+use crate::signature::{COLUMN_BUCKETS, Column, ColumnKind, DateOrder, FIRST_TOKEN, places};
 
 /// Numbers of all columns together that are kept for their quartiles.
 const MOST_KEPT: usize = 10_000_000;
@@ -13,6 +13,9 @@ const LEAST_BENT: usize = 20;
 
 /// Spreads from the median from which on a number is far outside; normal numbers reach 5 in a million.
 const FAR: f64 = 8.0;
+
+/// Numbers that an n-gram of a column of texts becomes.
+const TEXT_UNITS: usize = 16;
 
 /// The standard deviation of a normal distribution as a part of the distance of its quartiles.
 const QUARTILES_TO_DEVIATION: f64 = 0.741_301_1;
@@ -44,6 +47,12 @@ impl Moments {
         self.mean
     }
 
+    /// Returns the standard deviation of all there is, not of a sample; 0 when the numbers do not differ in 32 bits.
+    pub(super) fn spread(&self) -> f64 {
+        let spread = (self.variation / self.count.max(1) as f64).sqrt();
+        if spread > self.mean.abs() * 1e-7 { spread } else { 0.0 }
+    }
+
     /// The standard deviation of all there is, not of a sample; 1 when the numbers do not differ in 32 bits, so that it
     /// can be divided by.
     pub(super) fn deviation(&self) -> f64 {
@@ -68,13 +77,18 @@ impl Moments {
 /// As [`Dataset::image`].
 pub(super) fn encodings(data: &Dataset, columns: &[Column]) -> Result<Vec<Encoding>> {
     let mut moments = vec![(Moments::default(), false); columns.len()];
-    let mut row = Vec::new();
+    let starts: Vec<usize> = places(columns).map(|place| place.start).collect();
+    let (mut elements, mut row) = (Vec::new(), Vec::new());
     // Of very many rows every so many-th tells the quartiles well enough.
     let stride = (data.len() * columns.len()).div_ceil(MOST_KEPT).max(1);
-    let mut kept: Vec<Vec<f32>> = vec![Vec::new(); columns.len()];
+    let most = data.len().div_ceil(stride);
+    let mut kept: Vec<Vec<f32>> = columns.iter().map(|_| Vec::with_capacity(most)).collect();
     for index in 0..data.len() {
+        elements.clear();
         row.clear();
-        data.append(index, &mut row)?;
+        data.append(index, &mut elements)?;
+        // Of a text the first element, which tells nothing.
+        row.extend(starts.iter().map(|start| elements[*start]));
         if index.is_multiple_of(stride) {
             let numbers = row.iter().zip(&mut kept).filter(|(element, _)| !element.is_nan());
             numbers.for_each(|(element, kept)| kept.push(*element));
@@ -98,6 +112,9 @@ pub(super) fn encodings(data: &Dataset, columns: &[Column]) -> Result<Vec<Encodi
                 periods: periods(*order, moments.deviation(), has_times),
             },
             ColumnKind::Category { values } => Encoding::OneHot { categories: values.len() },
+            ColumnKind::Text { grams } => {
+                Encoding::Bag { grams: *grams, tokens: FIRST_TOKEN + COLUMN_BUCKETS, units: TEXT_UNITS }
+            }
         };
     Ok(columns.iter().zip(moments).zip(kept).map(encoding).collect())
 }
@@ -148,7 +165,7 @@ pub(super) fn on_table(preset: &str, architecture: Architecture, columns: Vec<En
         let problem = format!("{preset} takes no tables, which the data are; weir train dense does");
         return Err(Error::Config { setting: "PRESET".into(), problem });
     }
-    let input = vec![columns.len()];
+    let input = vec![columns.iter().map(Encoding::elements).sum()];
     let rest = architecture.layers.into_iter().filter(|layer| !is_about_images(layer));
     Ok(Architecture { input, layers: std::iter::once(LayerSpec::Encode { columns }).chain(rest).collect() })
 }

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use super::curves::curves;
 use super::dataset::Dataset;
 use super::events::{Events, HyperParameter};
-use super::fit::{Checkpoint, FitState, fit};
+use super::fit::{Checkpoint, FitSettings, FitState, fit};
+use super::head::{MOST_SOLVED, Solved, Solver};
 use super::learner::Learner;
+use super::linear_path::prefer_linear;
 use super::network::{Network, Parameter};
 use super::prepared::PreparedData;
 use super::progress::{EpochReport, Snapshot, StepReport, Watch};
 use super::release::{Release, release};
 use super::request::TrainRequest;
-use super::run_dir::{ARGUMENTS_FILE, RunDir};
+use super::run_dir::{ARGUMENTS_FILE, PUBLISHED_FILE, RunDir};
 use super::tasks::{Model, TaskReport};
 use crate::error::{Error, Result};
 use crate::ids::Version;
@@ -56,32 +58,66 @@ pub(super) fn prepare(request: &TrainRequest) -> Result<Prepared> {
     Ok(Prepared { data, train, validation, model })
 }
 
+/// Prepares a run, and returns its settings of steps; a head that is solved at once takes none.
+fn ready(request: &TrainRequest) -> Result<(Prepared, FitSettings)> {
+    let mut prepared = prepare(request)?;
+    let mut settings = request.fit.clone();
+    let Prepared { data, train, model, .. } = &mut prepared;
+    let Some(features) = &data.features else { return Ok((prepared, settings)) };
+    let note = if request.solves(train.len()) {
+        let Solved { arrays, how } = features.solve(train)?;
+        let parameters = model.networks_mut().into_iter().flat_map(Network::parameters_mut);
+        parameters.zip(arrays).for_each(|(parameter, array)| parameter.values = array);
+        settings.epochs = 0;
+        let note = format!("the head is {how}; --solver steps trains it in epochs");
+        data.solved = Some(how);
+        note
+    } else {
+        let backbone = request.task.backbone.as_ref();
+        let solver = backbone.map_or(Solver::Steps, |backbone| backbone.solver);
+        match (solver, backbone.and_then(|backbone| backbone.decided_by.as_ref())) {
+            (Solver::Steps, Some(setting)) => {
+                format!(
+                    "the head is trained in steps, of which {setting} is a setting; --solver ridge without it solves it at once"
+                )
+            }
+            (Solver::Steps | Solver::Ridge, _) => "the head is trained in steps, as --solver says".to_owned(),
+            (Solver::Auto, _) => format!("the head is trained in steps, as there are more than {MOST_SOLVED} samples"),
+        }
+    };
+    data.source.notes.push(note);
+    Ok((prepared, settings))
+}
+
 /// Returns the settings by which TensorBoard compares runs.
-fn hyper_parameters(request: &TrainRequest) -> Vec<(&'static str, HyperParameter)> {
+fn hyper_parameters(request: &TrainRequest, epochs: usize) -> Vec<(&'static str, HyperParameter)> {
     use HyperParameter::{Number, Text};
-    vec![
+    let common = [
         ("preset", Text(request.preset.name.into())),
         ("data", Text(request.data_name())),
-        ("epochs", Number(request.fit.epochs as f64)),
+        ("validation samples", Number(request.validation as f64)),
+        ("seed", Number(request.fit.seed as f64)),
+    ];
+    let of_steps = [
+        ("epochs", Number(epochs as f64)),
         ("batch size", Number(request.fit.batch_size as f64)),
         ("optimizer", Text(request.fit.optimizer.to_string())),
         ("learning rate", Number(request.fit.optimizer.learning_rate())),
-        ("validation samples", Number(request.validation as f64)),
-        ("seed", Number(request.fit.seed as f64)),
-    ]
+    ];
+    common.into_iter().chain(of_steps.into_iter().filter(|_| epochs > 0)).collect()
 }
 
 /// The callback before the first step, with the networks and the data.
 pub type Begin<'b> = dyn FnMut(&[&Network], &PreparedData) + 'b;
 
-/// Checks all that can be checked without training, and tells of the network.
+/// Checks all that can be checked without training, tells of the network, and returns the epochs that would be trained.
 ///
 /// # Errors
 /// [`Error::Data`] and [`Error::Config`].
-pub fn rehearse(request: &TrainRequest, begin: &mut Begin<'_>) -> Result<()> {
-    let Prepared { data, model, .. } = prepare(request)?;
+pub fn rehearse(request: &TrainRequest, begin: &mut Begin<'_>) -> Result<usize> {
+    let (Prepared { data, model, .. }, settings) = ready(request)?;
     begin(&model.networks(), &data);
-    Ok(())
+    Ok(settings.epochs)
 }
 
 /// Trains, or goes on with an interrupted run, and publishes.
@@ -98,15 +134,20 @@ pub fn train(
     begin: &mut Begin<'_>,
     watch: &mut dyn Watch,
 ) -> Result<TrainOutcome> {
-    let Prepared { data, train, validation, model } = prepare(request)?;
-    let run = Run { request, run, resume, data: &data, train: &train, validation: &validation };
-    let (state, events) = run.fit(model, begin, watch)?;
-    run.conclude(release(request, &state, &data)?, state.history(), events, watch)
+    let (Prepared { data, train, validation, model }, settings) = ready(request)?;
+    // The arguments of the run keep the decision: whoever goes on with it or repeats it gets the same.
+    let request = &request.with_solver(if data.solved.is_some() { Solver::Ridge } else { Solver::Steps });
+    let run = Run { request, settings: &settings, run, resume, data: &data, train: &train, validation: &validation };
+    let (mut state, events) = run.fit(model, begin, watch)?;
+    let is_asked = settings.regime.prefer_linear && settings.epochs > 0;
+    let linear = if is_asked { prefer_linear(&mut state.model, &train, &validation)? } else { None };
+    run.conclude(release(request, &state, &data, linear)?, state.history(), events, watch)
 }
 
 /// A run that has its directory.
 struct Run<'a> {
     request: &'a TrainRequest,
+    settings: &'a FitSettings,
     run: &'a RunDir,
     resume: bool,
     data: &'a PreparedData,
@@ -123,7 +164,7 @@ impl Run<'_> {
         begin: &mut Begin<'_>,
         watch: &mut dyn Watch,
     ) -> Result<(FitState<Model>, Option<Events>)> {
-        let Self { request, run, resume, data, train, validation } = *self;
+        let Self { request, settings, run, resume, data, train, validation } = *self;
         let mut state = FitState::new(model, &request.fit);
         if resume {
             Checkpoint::load(&mut state, &run.state_file())?;
@@ -136,10 +177,10 @@ impl Run<'_> {
         }
         begin(&state.model.networks(), data);
         let steps = request.fit.plan(&state.model, 0).steps(train.len());
-        let settings = hyper_parameters(request);
-        let events = request.tensorboard.then(|| Events::create(run.path(), steps, &settings)).transpose()?;
+        let shown = hyper_parameters(request, settings.epochs);
+        let events = request.tensorboard.then(|| Events::create(run.path(), steps, &shown)).transpose()?;
         let mut recorder = Recorder { run, watch, events, failed: None };
-        let finished = match fit(&mut state, train, validation, &request.fit, &mut recorder) {
+        let finished = match fit(&mut state, train, validation, settings, &mut recorder) {
             Ok(finished) => finished,
             Err(error) => {
                 // The run has failed already; that its events could not be written adds nothing.
@@ -169,7 +210,9 @@ impl Run<'_> {
     ) -> Result<TrainOutcome> {
         let Self { run, request, data, .. } = *self;
         let Release { publication, report, card, ended } = release;
-        run.write("curves.svg", &curves(history))?;
+        if !history.is_empty() {
+            run.write("curves.svg", &curves(history))?;
+        }
         report.write(run)?;
         if let Some(events) = &mut events {
             events.finish(history.len(), report.events(&data.test)?)?;
@@ -177,6 +220,11 @@ impl Run<'_> {
         run.write("card.md", &card)?;
         let publish = |models: &Path| publish(models, publication, &mut |folder| watch.staged(folder));
         let published = request.models.as_deref().map(publish).transpose()?;
+        if let Some((version, _)) = &published {
+            let note = serde_json::json!({ "model": request.model()?, "version": version.0 });
+            // The version is there: that its number could not be noted does not undo it.
+            drop(run.write(PUBLISHED_FILE, &format!("{note}\n")));
+        }
         Ok(TrainOutcome { run: run.path().to_owned(), published, report, ended })
     }
 }

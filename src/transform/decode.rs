@@ -14,7 +14,8 @@ use super::jpeg;
 use super::luma::Luma;
 use super::raster::Raster;
 use super::small_png;
-use super::tiff_palette::{PaletteDecoder, Paletted};
+use super::tiff_palette::{PaletteDecoder, Paletted, has_endless_fields};
+use super::webp_tables;
 use crate::error::{Error, Result};
 
 /// The limits above which an image is refused.
@@ -39,6 +40,14 @@ const MAX_GIF_PIXELS: u64 = 12_500_000;
 /// at a fixed place; the answer for every other file is false.
 pub fn pixels_at_most(bytes: &[u8], pixels: u64) -> bool {
     container::png_dimensions(bytes).is_some_and(|size| pixels_of(size) <= pixels)
+}
+
+/// Returns what decoding a file costs, in bytes of an ordinary photo: those of the file, or a third of its pixels if that
+/// is more. Only PNG declares them at a fixed place. A file of more pixels than the limit costs nothing: it is refused
+/// before any of them is read.
+pub fn effort(bytes: &[u8], limits: ImageLimits) -> u64 {
+    let pixels = container::png_dimensions(bytes).map_or(0, pixels_of);
+    if pixels > limits.max_pixels { 0 } else { (bytes.len() as u64).max(pixels / 3) }
 }
 
 /// Decodes an image file to grey (ITU-R BT.709 luma), with its EXIF orientation applied.
@@ -112,12 +121,21 @@ impl<'a> Opened<'a> {
                 let whole = jpeg::whole(file, max_pixels)?;
                 Box::new(JpegDecoder::new(Cursor::new(whole)).map_err(failed)?)
             }
-            Format::WebP => Box::new(WebPDecoder::new(Cursor::new(container::whole_webp(file)?)).map_err(failed)?),
+            Format::WebP => {
+                let whole = container::whole_webp(file)?;
+                webp_tables::check(whole, max_pixels)?;
+                Box::new(WebPDecoder::new(Cursor::new(whole)).map_err(failed)?)
+            }
             Format::Gif => {
                 max_pixels = max_pixels.min(MAX_GIF_PIXELS);
                 Box::new(GifDecoder::new(Cursor::new(file)).map_err(failed)?)
             }
             Format::Bmp => Box::new(BmpDecoder::new(Cursor::new(file)).map_err(failed)?),
+            Format::Tiff if has_endless_fields(file) => {
+                return Err(Error::InvalidInput(
+                    "the TIFF file has a field of more values than a picture needs".into(),
+                ));
+            }
             Format::Tiff => match Paletted::of(file) {
                 None => Box::new(tiff(file, max_pixels).map_err(failed)?),
                 Some(Paletted { file, colours }) => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::grams::grams;
+use super::grams::hashed;
 use super::sequence::Sequence;
 use super::tokens::split;
 use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
@@ -45,11 +45,11 @@ impl SequenceEncoder {
                 self.transform.fit(elements, to);
             }
             (SequenceElements::Numbers { channels }, _) => return refuse(&numbers(*channels)),
-            (SequenceElements::Tokens { split: Some(TokenSplit::Grams), .. }, Sequence::Text(text)) => {
-                return self.grams(text, to);
+            (SequenceElements::Tokens { split: Some(how), .. }, Sequence::Text(text)) if how.is_hashed() => {
+                return self.hashed(*how, text, to);
             }
-            (SequenceElements::Tokens { split: Some(TokenSplit::Grams), .. }, Sequence::Tokens(texts)) => {
-                return self.grams(&texts.join(" "), to);
+            (SequenceElements::Tokens { split: Some(how), .. }, Sequence::Tokens(texts)) if how.is_hashed() => {
+                return self.hashed(*how, &texts.join(" "), to);
             }
             (SequenceElements::Tokens { split: Some(how), .. }, Sequence::Text(text)) => {
                 let mut ids = Vec::new();
@@ -79,9 +79,9 @@ impl SequenceEncoder {
         Ok(())
     }
 
-    fn grams(&self, text: &str, to: &mut Vec<f32>) -> std::result::Result<(), String> {
+    fn hashed(&self, how: TokenSplit, text: &str, to: &mut Vec<f32>) -> std::result::Result<(), String> {
         let mut ids = Vec::new();
-        grams(text, |bucket| ids.push((FIRST_TOKEN + bucket) as f32));
+        hashed(text, how, |bucket| ids.push((FIRST_TOKEN + bucket) as f32));
         if ids.is_empty() {
             return Err("it has no tokens".into());
         }

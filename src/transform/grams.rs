@@ -1,18 +1,38 @@
 //! The n-grams of a text as numbers of buckets: words, pairs of words, and runs of characters inside words (Bojanowski
 //! et al. 2017, "Enriching Word Vectors with Subword Information"). Training and serving use the same buckets.
 
+use super::hash::{Hash, Kind};
+use super::terms::terms;
 use super::tokens::{is_spaceless, split};
-use crate::signature::{GRAM_BUCKETS, TokenSplit};
+use crate::signature::{COLUMN_BUCKETS, FIRST_TOKEN, PADDING, TokenSplit};
 
 /// The lengths of runs of characters, with the signs for the ends of a word.
 const RUNS: std::ops::RangeInclusive<usize> = 3..=5;
 
-/// What a gram is made of, which parts equal texts.
-#[derive(Clone, Copy)]
-enum Kind {
-    Word = 1,
-    Pair = 2,
-    Run = 3,
+/// Writes the elements of a text in a column of a table: the numbers of its last n-grams, padded in front. A text without
+/// any is as a missing one.
+pub fn text_elements(text: &str, to: &mut [f32]) {
+    let mut numbers = Vec::new();
+    grams(text, |bucket| numbers.push((FIRST_TOKEN + bucket % COLUMN_BUCKETS) as f32));
+    let kept = &numbers[numbers.len().saturating_sub(to.len())..];
+    let (padding, rest) = to.split_at_mut(to.len() - kept.len());
+    padding.fill(PADDING as f32);
+    rest.copy_from_slice(kept);
+}
+
+/// Passes the words of a text to `take`, in lower case. A character of a script without spaces is a word.
+pub fn words(text: &str, take: impl FnMut(&String)) {
+    let mut words: Vec<String> = Vec::new();
+    split(text, TokenSplit::Words, |token| parted(token, &mut words));
+    words.iter().for_each(take);
+}
+
+/// Passes the buckets of a text to `take`, by a rule whose tokens are hashed.
+pub fn hashed(text: &str, how: TokenSplit, take: impl FnMut(usize)) {
+    match how {
+        TokenSplit::Terms => terms(text, take),
+        TokenSplit::Grams | TokenSplit::Words | TokenSplit::Characters => grams(text, take),
+    }
 }
 
 /// Passes the buckets of a text's grams to `take`: runs of characters first, so that of a text that is cut in front the
@@ -54,20 +74,17 @@ fn parted(token: &str, words: &mut Vec<String>) {
     words.extend((!word.is_empty()).then_some(word));
 }
 
-/// Returns the bucket of a gram by FNV-1a (Fowler, Noll and Vo), folded to as many bits as there are buckets.
+/// Returns the bucket of a gram of these characters.
 fn bucket(kind: Kind, characters: impl Iterator<Item = char>) -> usize {
-    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let mut hash = add(0xcbf2_9ce4_8422_2325, kind as u8);
     let mut bytes = [0; 4];
-    for character in characters {
-        hash = character.encode_utf8(&mut bytes).bytes().fold(hash, add);
-    }
-    (hash ^ (hash >> 32)) as usize % GRAM_BUCKETS
+    let add = |hash: Hash, character: char| hash.add(character.encode_utf8(&mut bytes).as_bytes());
+    characters.fold(Hash::new(kind), add).bucket()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::GRAM_BUCKETS;
 
     fn buckets(text: &str) -> Vec<usize> {
         let mut buckets = Vec::new();
@@ -94,6 +111,21 @@ mod tests {
         assert_eq!(buckets(" \n"), [0; 0]);
         assert!(buckets("no good, no bad").iter().all(|bucket| *bucket < GRAM_BUCKETS));
         assert_ne!(buckets("bad not good"), buckets("good not bad"));
+    }
+
+    #[test]
+    fn a_cell_holds_the_last_grams_behind_padding() {
+        let of = |text: &str, width: usize| {
+            let mut elements = vec![-7.0; width];
+            text_elements(text, &mut elements);
+            elements
+        };
+        let number = |kind, text| (FIRST_TOKEN + self::of(kind, text) % COLUMN_BUCKETS) as f32;
+        let whole = [number(Kind::Run, "<it"), number(Kind::Run, "it>"), number(Kind::Word, "it")];
+        assert_eq!(of("It", 3), whole);
+        assert_eq!(of("It", 2), whole[1..]);
+        assert_eq!(of("It", 5), [&[0.0, 0.0], &whole[..]].concat());
+        assert_eq!(of(" ", 2), [0.0, 0.0]);
     }
 
     #[test]

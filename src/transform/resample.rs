@@ -217,17 +217,21 @@ fn horizontal_of<const CHANNELS: usize>(picture: &Raster, weights: &Weights, row
         return source.chunks_exact(from).flat_map(|row| &row[first..first + to]).copied().collect();
     }
     let mut narrow = vec![0; rows.len() * to];
-    let mut padded = Vec::with_capacity(from + 1);
+    let used = weights.used();
+    let mut padded = Vec::with_capacity(used.len());
     for (row, narrow) in source.chunks_exact(from).zip(narrow.chunks_exact_mut(to)) {
-        padded.clear();
-        padded.extend_from_slice(row);
-        padded.push(0);
-        let (row, narrow) = (&padded[..], narrow.as_chunks_mut::<CHANNELS>().0);
+        let narrow = narrow.as_chunks_mut::<CHANNELS>().0;
+        if CHANNELS > 1 {
+            padded.clear();
+            let (pixels, _) = row[used.start * CHANNELS..used.end * CHANNELS].as_chunks::<CHANNELS>();
+            padded.extend(pixels.iter().map(|pixel| std::array::from_fn(|at| pixel.get(at).copied().unwrap_or(0))));
+        }
+        let padded = &padded[..];
         vectorized(
             #[inline(always)]
             || match CHANNELS {
                 1 => across_levels(row, weights, narrow),
-                _ => across_colours(row, weights, narrow),
+                _ => across_colours(padded, used.start, weights, narrow),
             },
         );
     }
@@ -244,16 +248,19 @@ fn across_levels<const CHANNELS: usize>(row: &[u8], weights: &Weights, narrow: &
     }
 }
 
-/// Sums four values abreast, which vectors are made for: those of a pixel and the next one's first, which is not used.
-/// The row ends with one value more than it has pixels for.
+/// Sums four values abreast, which vectors are made for: those of a pixel, and one that is not used. The row begins with
+/// the pixel `first`.
 #[inline(always)]
-fn across_colours<const CHANNELS: usize>(row: &[u8], weights: &Weights, narrow: &mut [[u8; CHANNELS]]) {
+fn across_colours<const CHANNELS: usize>(
+    row: &[[u8; 4]],
+    first: usize,
+    weights: &Weights,
+    narrow: &mut [[u8; CHANNELS]],
+) {
     for (at, pixel) in narrow.iter_mut().enumerate() {
         let (start, taps) = weights.of(at);
-        let row = &row[start * CHANNELS..][..taps.len() * CHANNELS + 1];
         let mut sums = [HALF; 4];
-        for (place, tap) in taps.iter().enumerate() {
-            let values = &row[place * CHANNELS..][..4];
+        for (values, tap) in row[start - first..][..taps.len()].iter().zip(taps) {
             for (sum, value) in sums.iter_mut().zip(values) {
                 *sum = sum.wrapping_add(i32::from(*value).wrapping_mul(*tap));
             }

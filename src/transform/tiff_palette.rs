@@ -1,4 +1,4 @@
-//! TIFF files of a palette, which the decoder refuses.
+//! TIFF files of a palette, which the decoder refuses, and those whose fields it would read without end.
 //!
 //! Such a file is a grey one whose levels are places in a table of colours. The copy that the decoder gets says so: one
 //! value of its first directory is another. What the decoder gives is looked up in the table.
@@ -16,6 +16,10 @@ const COLOR_MAP: u16 = 320;
 
 const BLACK_IS_ZERO: u16 = 1;
 const RGB_PALETTE: u16 = 3;
+
+/// The fields that the decoder reads whole before it can be given limits, at 32 bytes a value, and the most values that
+/// they may need: bits, kinds and meanings of samples, and the tables of JPEG within TIFF.
+const READ_AT_ONCE: [(u16, usize); 4] = [(BITS_PER_SAMPLE, 64), (338, 64), (339, 64), (347, 1 << 16)];
 
 /// The type of a field of 16-bit numbers.
 const SHORT: u16 = 3;
@@ -44,11 +48,16 @@ impl Bytes<'_> {
         usize::try_from(long).ok()
     }
 
+    /// Returns the places of the fields of the first directory.
+    fn fields(&self) -> impl Iterator<Item = usize> {
+        let directory = self.long(4).unwrap_or_default();
+        let count = self.short(directory).unwrap_or_default();
+        (0..usize::from(count)).map(move |index| directory + 2 + 12 * index)
+    }
+
     /// Returns the place of a field of the first directory.
     fn field(&self, tag: u16) -> Option<usize> {
-        let directory = self.long(4)?;
-        let count = usize::from(self.short(directory)?);
-        (0..count).map(|index| directory + 2 + 12 * index).find(|at| self.short(*at) == Some(tag))
+        self.fields().find(|at| self.short(*at) == Some(tag))
     }
 
     /// Returns the one number of a field of 16-bit numbers.
@@ -72,6 +81,15 @@ impl Bytes<'_> {
         let shift = if colours.iter().flatten().all(|level| *level < 256) { 0 } else { 8 };
         Some(colours.into_iter().map(|colour| colour.map(|level| (level >> shift) as u8)).collect())
     }
+}
+
+/// Returns true if a field that the decoder reads at once has more values than a picture can need.
+pub(super) fn has_endless_fields(file: &[u8]) -> bool {
+    let bytes = Bytes { file, is_little: file.starts_with(b"II") };
+    bytes.fields().any(|at| {
+        let most = READ_AT_ONCE.iter().find(|(tag, _)| bytes.short(at) == Some(*tag)).map(|(_, most)| *most);
+        most.is_some_and(|most| bytes.long(at + 4).is_some_and(|count| count > most))
+    })
 }
 
 impl Paletted {
@@ -180,6 +198,20 @@ mod tests {
             assert_eq!(picture.pixels, expected, "{is_little} {scale}");
         }
         assert_eq!(decode(&file(true, 8, 256), LIMITS).unwrap().pixels[3], 255);
+    }
+
+    #[test]
+    fn a_field_of_more_values_than_a_picture_needs_is_refused() {
+        let whole = file(true, 8, 256);
+        assert!(!has_endless_fields(&whole));
+        let at = Bytes { file: &whole, is_little: true }.field(BITS_PER_SAMPLE).unwrap();
+        for count in [65u32, u32::MAX] {
+            let mut many = whole.clone();
+            many[at + 4..at + 8].copy_from_slice(&count.to_le_bytes());
+            assert!(has_endless_fields(&many));
+            assert!(decode_picture(&many, LIMITS, [255; 3]).is_err());
+        }
+        assert!(!has_endless_fields(&whole[..at]) && !has_endless_fields(b"II*\0"));
     }
 
     #[test]

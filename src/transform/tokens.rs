@@ -10,7 +10,7 @@ pub fn split(text: &str, how: TokenSplit, mut take: impl FnMut(&str)) {
             let mut bytes = [0; 4];
             text.chars().for_each(|character| take(character.encode_utf8(&mut bytes)));
         }
-        TokenSplit::Words | TokenSplit::Grams => words(text, &mut take),
+        TokenSplit::Words | TokenSplit::Grams | TokenSplit::Terms => words(text, &mut take),
     }
 }
 
@@ -18,10 +18,18 @@ pub fn split(text: &str, how: TokenSplit, mut take: impl FnMut(&str)) {
 /// lower case; every other visible character is a token of its own.
 fn words(text: &str, take: &mut impl FnMut(&str)) {
     let mut word = String::new();
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
+    let mut rest = text;
+    loop {
+        // Most characters are letters and digits of ASCII, which are taken run by run.
+        let run = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let start = word.len();
+        word.push_str(&rest[..run]);
+        word[start..].make_ascii_lowercase();
+        let mut characters = rest[run..].chars();
+        let Some(character) = characters.next() else { break };
+        rest = characters.as_str();
         let is_inner = is_apostrophe(character) && !word.is_empty();
-        if character.is_alphanumeric() || (is_inner && characters.peek().is_some_and(|next| next.is_alphanumeric())) {
+        if character.is_alphanumeric() || (is_inner && rest.starts_with(char::is_alphanumeric)) {
             // Both kinds of apostrophe become the same, so that both spellings are one word.
             match is_inner {
                 true => word.push('\''),

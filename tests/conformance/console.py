@@ -10,6 +10,7 @@ Needs playwright, axe-playwright-python, numpy, onnx, pillow and requests, and D
 import argparse
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -90,6 +91,58 @@ def models_of(binary, folder):
     (odd / "model.onnx").write_bytes(hostile_classifier())
 
 
+class RunsFolder:
+    """Runs as the trainer keeps them: two trainings, of which the second goes on while this lives, and a search. Whatever
+    a run directory may say, it says in a hostile way."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = self.folder.name
+        report = f"<!doctype html><title>r</title><p id=shown>report</p><script>hacked=1</script>{HOSTILE[0]}"
+        published = json.dumps({"model": HOSTILE[0], "version": 3})
+        first = self.add("mnist-mlp/1", **{"card.md": "", "report.html": report, "published.json": published})
+        for number in range(1, 11):
+            self.train(first, number, 1.5 / number)
+        self.second = self.add("mnist-mlp/2")
+        self.train(self.second, 1, 1.2)
+        self.held = os.open(self.second, os.O_RDONLY)
+        fcntl.flock(self.held, fcntl.LOCK_EX)
+        search = self.add("dense/1")
+        header = {"settings": "", "search": [f"{HOSTILE[0]}=[1,2]"], "trials": 4, "sampler": "tpe", "objective": "loss", "halving": 0, "first_rung": 1}
+        trials = [self.trial(1, "finished", 0.5), self.trial(2, "failed", None), self.trial(3, "finished", 0.3)]
+        (search / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [header, *trials]) + '{"trial": 4, "set')
+
+    def add(self, name, **files):
+        run = pathlib.Path(self.path, name)
+        run.mkdir(parents=True)
+        (run / "args.toml").write_text(f'preset = "mnist-mlp"\nepochs = 12\n"{HOSTILE[0]}" = \'{HOSTILE[1]}\'\nseed = {len(name) + ord(name[-1])}\n')
+        for file, text in files.items():
+            (run / file).write_text(text)
+        return run
+
+    @staticmethod
+    def train(run, number, loss):
+        score = {"samples": 100, "loss": loss * 1.1, "accuracy": 1 - loss / 3}
+        line = {"epoch": number, "loss": loss, "accuracy": 1 - loss / 4, "validation": score, "learning_rate": 0.01 / number, "images_per_second": 9000 + 10 * number, "duration_seconds": 1.0}
+        with open(run / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @staticmethod
+    def trial(number, outcome, objective):
+        validation = objective and {"samples": 100, "loss": objective, "accuracy": 0.9}
+        return {"trial": number, "settings": {HOSTILE[0]: number, "batch_size": 16 * number}, "outcome": outcome, "objective": objective, "epoch": 1, "validation": validation, "rungs": [], "epochs": 2, "seconds": 1.5, "problem": HOSTILE[1] if outcome == "failed" else None}
+
+    def end(self):
+        if self.held is not None:
+            (self.second / "card.md").write_text("")
+            os.close(self.held)
+            self.held = None
+
+    def close(self):
+        self.end()
+        self.folder.cleanup()
+
+
 class Console:
     """A browser window that notes what must not happen."""
 
@@ -150,8 +203,8 @@ class Console:
 class Run:
     """One run of all checks against a server."""
 
-    def __init__(self, browser, weir, binary, tally, shots):
-        self.browser, self.weir, self.binary, self.check, self.shots = browser, weir, binary, tally.check, shots
+    def __init__(self, browser, weir, binary, tally, shots, trained):
+        self.browser, self.weir, self.binary, self.check, self.shots, self.trained = browser, weir, binary, tally.check, shots, trained
 
     @contextlib.contextmanager
     def console(self, what, weir=None, **more):
@@ -388,6 +441,63 @@ class Run:
             self.check("changing: unloaded and loaded again", self.state("hostile") == "AVAILABLE")
             expect(page.locator("section", has_text="Audit trail")).to_contain_text("unload")
 
+    def runs(self):
+        """Runs in a table and as curves; live while one trains; and what a run directory says is text."""
+        with self.console("runs") as (console, page):
+            console.open("#/runs")
+            page.wait_for_selector(".lines path", state="attached")
+            self.check("runs: what trains now is shown first", page.locator("input:checked").evaluate_all("boxes => boxes.map(box => box.id)") == ["pick-mnist-mlp/2"])
+            expect(page.locator(".view-head .chip")).to_have_text("live")
+            row = page.locator("tr", has_text="mnist-mlp/2").first
+            expect(row).to_contain_text("1 of 12 epochs")
+            RunsFolder.train(self.trained.second, 2, 0.9)
+            expect(row).to_contain_text("2 of 12 epochs")
+            expect(page.locator(".chart").first).to_contain_text("0.99")
+            self.check("runs: an epoch appears by itself", True)
+            page.get_by_label("mnist-mlp/1", exact=True).check()
+            expect(page.locator(".chart").first.locator("path")).to_have_count(2)
+            console.shows("Settings that differ")
+            self.check("runs: two are laid over one another", page.evaluate("location.hash") == "#/runs/mnist-mlp%2F2/mnist-mlp%2F1")
+            self.check("runs: settings that differ", "seed" in page.get_by_role("table", name="Settings that differ").inner_text())
+            page.get_by_label("dense/1", exact=True).check()
+            expect(page.get_by_role("table", name="Trials of dense/1").locator("tbody tr")).to_have_count(3)
+            trials = page.get_by_role("table", name="Trials of dense/1").inner_text()
+            self.check("runs: a search has its trials, the best first", "batch_size" in trials and HOSTILE[0] in trials and trials.index("48") < trials.index("16"), trials)
+            self.check("runs: what they say is text", HOSTILE[0] in page.locator("main").inner_text())
+            page.get_by_label("mnist-mlp/2", exact=True).focus()
+            page.keyboard.press("Space")
+            expect(page.locator(".chart").first.locator("path")).to_have_count(1)
+            self.check("runs: the keyboard chooses, and keeps its place", page.evaluate("document.activeElement.id") == "pick-mnist-mlp/2")
+            asked = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))")
+            page.wait_for_timeout(2500)
+            asked.clear()
+            page.wait_for_timeout(5000)
+            self.check("runs: nobody is asked while the page is hidden", not asked, asked)
+            page.evaluate("Object.defineProperty(document, 'hidden', {value: false, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))")
+            self.trained.end()
+            expect(row).to_contain_text("finished")
+            self.check("runs: an end is seen", True)
+            console.go("runs/none%2F9")
+            console.shows("There is no run none/9.")
+        with self.console("a report") as (console, page):
+            console.open("#/runs/mnist-mlp%2F1")
+            with console.context.expect_page() as opened:
+                page.get_by_role("link", name="Report of mnist-mlp/1").click()
+            report = opened.value
+            report.wait_for_selector("#shown")
+            self.check("a report: it runs nothing and is of no origin", report.evaluate("!('hacked' in window) && origin === 'null'"))
+            report.close()
+        without = Weir(self.binary)
+        try:
+            with self.console("no runs", without) as (console, page):
+                console.open("#/runs")
+                console.shows("weir serve --runs runs")
+                self.check("no runs: it is said how to see them", True)
+        finally:
+            without.stop()
+
     def state(self, model):
         return requests.get(f"{self.weir.base}/models/{model}", timeout=60).json()["versions"][0]["state"]
 
@@ -497,9 +607,15 @@ def view_confirm(console):
     console.page.get_by_role("dialog").wait_for()
 
 
-VIEWS = {"try": view_try, "make": view_make, "table": view_table, "failure": view_failure, "watch": view_watch, "models": view_models, "confirm": view_confirm}
+def view_runs(console):
+    console.go("runs/mnist-mlp%2F1/mnist-mlp%2F2/dense%2F1")
+    console.page.wait_for_selector(".lines path", state="attached")
+    console.page.get_by_role("table", name="Trials of dense/1").wait_for()
 
-PARTS = ["plain", "first_view", "drawn", "pictures", "keyboard", "hostile", "changed", "watched", "looks", "swagger", "keys"]
+
+VIEWS = {"try": view_try, "make": view_make, "table": view_table, "failure": view_failure, "watch": view_watch, "runs": view_runs, "models": view_models, "confirm": view_confirm}
+
+PARTS = ["plain", "first_view", "drawn", "pictures", "keyboard", "hostile", "changed", "watched", "runs", "looks", "swagger", "keys"]
 
 
 def main():
@@ -519,16 +635,18 @@ def main():
     }
     models = {"hostile": hostile_classifier(), "unknown": unknown_operator(), "detector": detector()}
     drifting = ["--drift-learning-windows", "0", "--alarm-hold-seconds", "0", "--drift-samples-per-second", "0"]
-    weir = Weir(binary, *drifting, models=models, settings=settings, bundled=["mnist-cnn", "mnist-vae"], more=lambda folder: models_of(binary, folder))
+    trained = RunsFolder()
+    weir = Weir(binary, *drifting, "--runs", trained.path, models=models, settings=settings, bundled=["mnist-cnn", "mnist-vae"], more=lambda folder: models_of(binary, folder))
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            run = Run(browser, weir, binary, tally, arguments.shots)
+            run = Run(browser, weir, binary, tally, arguments.shots, trained)
             for part in arguments.only or PARTS:
                 getattr(run, part)()
             browser.close()
     finally:
         weir.stop()
+        trained.close()
     tally.close()
 
 

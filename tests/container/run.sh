@@ -16,8 +16,8 @@ with_onnxruntime=false
 if [ "${1:-}" = --onnxruntime ]; then with_onnxruntime=true; shift; fi
 context=$(cd "${1:-$here/../..}" && pwd)
 image=${WEIR_IMAGE:-weir:test}
-max_mb=${WEIR_IMAGE_MAX_MB:-56}
-max_onnxruntime_mb=${WEIR_ONNXRUNTIME_IMAGE_MAX_MB:-115}
+max_mb=${WEIR_IMAGE_MAX_MB:-60}
+max_onnxruntime_mb=${WEIR_ONNXRUNTIME_IMAGE_MAX_MB:-120}
 container=weir-test-$$
 work=$(mktemp -d)
 
@@ -92,6 +92,10 @@ ok '/weir is static'
 if grep -E '^(usr|bin|lib|root|src)(/|$)' "$work/files"; then die 'the image holds more than Weir'; fi
 grep -q '^models/.*/model\.onnx$' "$work/files" || die '/models holds no model'
 grep -q '^licenses/THIRD-PARTY\.txt$' "$work/files" || die '/licenses holds no licences'
+docker run --rm "$image" licenses >"$work/licenses.txt" || die 'weir licenses'
+grep -q '^ring-[0-9.]*: ' "$work/licenses.txt" || die 'weir licenses does not list ring'
+docker run --rm "$image" licenses --sbom >"$work/sbom.json" || die 'weir licenses --sbom'
+python3 "$here/../conformance/sbom.py" "$work/sbom.json" "$context/Cargo.lock" || die 'the bill of materials'
 ok "no shell, no libraries; $(grep -c 'model\.onnx$' "$work/files") model version(s), $texts licence texts"
 
 step 'run it'

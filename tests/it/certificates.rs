@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
+    KeyPair, RevokedCertParams, SanType, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -21,7 +25,11 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub(crate) struct Issued {
     pub(crate) certificate: CertificateDer<'static>,
     key: Vec<u8>,
+    serial: u64,
 }
+
+/// The serial number of the next certificate.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
@@ -38,13 +46,42 @@ impl Authority {
     fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         change(&mut params);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(serial.into());
         let key = KeyPair::generate().unwrap();
-        Issued { certificate: params.signed_by(&key, &self.0).unwrap().der().clone(), key: key.serialize_der() }
+        Issued { certificate: params.signed_by(&key, &self.0).unwrap().der().clone(), key: key.serialize_der(), serial }
+    }
+
+    /// Returns the list of the certificates that this authority has revoked, which another should replace in this year.
+    pub(crate) fn revoked(&self, certificates: &[&Issued], year: i32) -> String {
+        let revoked = |issued: &&Issued| RevokedCertParams {
+            serial_number: issued.serial.into(),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(year, 12, 31),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: certificates.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        pem("X509 CRL", list.signed_by(&self.0).unwrap().der())
     }
 
     /// Returns a certificate for this machine that ends with this year.
     pub(crate) fn server(&self, year: i32) -> Issued {
         self.issue(|params| params.not_after = date_time_ymd(year, 12, 31))
+    }
+
+    /// Returns a certificate for a machine of another name.
+    pub(crate) fn server_elsewhere(&self) -> Issued {
+        self.issue(|params| {
+            params.subject_alt_names = vec![SanType::DnsName("elsewhere.example".try_into().unwrap())];
+            params.not_after = date_time_ymd(2090, 12, 31);
+        })
     }
 
     /// Returns the certificate of a client with this URI, which ends with this year.
@@ -64,7 +101,7 @@ impl Authority {
         let builder = builder.with_root_certificates(roots);
         let mut config = match shown {
             None => builder.with_no_client_auth(),
-            Some(Issued { certificate, key }) => {
+            Some(Issued { certificate, key, .. }) => {
                 let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
                 builder.with_client_auth_cert(vec![certificate.clone()], key).unwrap()
             }
@@ -75,6 +112,14 @@ impl Authority {
 }
 
 impl Issued {
+    /// Returns the settings of a server that shows this certificate.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        builder.with_no_client_auth().with_single_cert(vec![self.certificate.clone()], key).unwrap()
+    }
+
     pub(crate) fn certificate_pem(&self) -> String {
         pem("CERTIFICATE", &self.certificate)
     }

@@ -23,6 +23,20 @@ pub(crate) fn mnist() -> &'static DataSource {
     DATA.get_or_init(|| DataSource::read(&bundled_data(), &DataOptions::default()).unwrap())
 }
 
+/// Printed letters, each of the size of a digit; see tests/conformance/letters.py.
+#[expect(clippy::disallowed_methods, reason = "a file of this repository")]
+pub(crate) fn letters() -> Vec<Vec<u8>> {
+    let sheet = image::load_from_memory(include_bytes!("../fixtures/images/letters.png")).unwrap().to_luma8();
+    const SIDE: usize = 28;
+    let (columns, rows) = (sheet.width() as usize / SIDE, sheet.height() as usize / SIDE);
+    let letter = |place: usize| {
+        let (left, top) = (place % columns * SIDE, place / columns * SIDE);
+        let pixel = |at: usize| sheet.get_pixel((left + at % SIDE) as u32, (top + at / SIDE) as u32).0[0];
+        (0..SIDE * SIDE).map(pixel).collect()
+    };
+    (0..columns * rows).map(letter).collect()
+}
+
 /// Grey pixels as a PNG file.
 pub(crate) fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());

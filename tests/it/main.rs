@@ -7,6 +7,8 @@ mod certificates;
 mod cli;
 mod engine;
 mod fixtures;
+#[path = "../../fuzz/mod.rs"]
+mod fuzz;
 mod guards;
 mod monitoring;
 mod repository;

@@ -10,7 +10,7 @@ use super::proxies::is_forwarded;
 use crate::api::peer::Peer;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::keys::Key;
+use crate::keys::{Key, Scope};
 
 /// Says from where a browser asks: <https://www.w3.org/TR/fetch-metadata/>.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -43,7 +43,8 @@ pub(super) enum Page {
 
 impl Caller {
     pub(in crate::api) fn new(peer: Option<Peer>, key: Option<Arc<Key>>, headers: &HeaderMap) -> Self {
-        Self { key, address: peer.map(Peer::ip), is_forwarded: is_forwarded(headers), page: Page::of(headers) }
+        let told = peer.is_some_and(Peer::is_told);
+        Self { key, address: peer.map(Peer::ip), is_forwarded: told || is_forwarded(headers), page: Page::of(headers) }
     }
 
     /// Returns true if the caller is on this machine, or in this process. Behind a proxy on this machine it is not.
@@ -51,12 +52,12 @@ impl Caller {
         self.address.is_none_or(|address| address.is_loopback() && !self.is_forwarded)
     }
 
-    /// Permits a request for a model, which the message names and not the path.
+    /// Permits a request of this scope for a model, which the message names and not the path.
     ///
     /// # Errors
     /// [`Error::Forbidden`] when the key is for other models.
-    pub(in crate::api) fn may_ask(&self, model: &str) -> Result<()> {
-        self.key.as_ref().map_or(Ok(()), |key| for_model(key, model))
+    pub(in crate::api) fn may_ask(&self, model: &str, scope: Scope) -> Result<()> {
+        self.key.as_ref().map_or(Ok(()), |key| for_model(key, model, scope))
     }
 }
 
@@ -64,6 +65,7 @@ impl Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.key, self.address) {
+            (Some(key), _) if key.is_token => write!(f, "token {}", key.name),
             (Some(key), _) => write!(f, "key {}", key.name),
             (None, Some(address)) => address.fmt(f),
             (None, None) => f.write_str("this process"),
@@ -97,8 +99,8 @@ impl Page {
     }
 }
 
-/// Permits a request for a model to the holder of a key.
-pub(super) fn for_model(key: &Key, model: &str) -> Result<()> {
-    let refused = || Error::Forbidden(format!("the key {} is not for the model {}", quote(&key.name), quote(model)));
-    if key.is_for(model) { Ok(()) } else { Err(refused()) }
+/// Permits a request of this scope for a model to the holder of a key.
+pub(super) fn for_model(key: &Key, model: &str, scope: Scope) -> Result<()> {
+    let refused = || Error::Forbidden(format!("{} is not for the model {} ({scope})", key.called(), quote(model)));
+    if key.is_for(model, scope) { Ok(()) } else { Err(refused()) }
 }

@@ -1,10 +1,9 @@
-//! Limits of a caller: a bucket of requests for each key, and for each address without one.
+//! Limits of a caller, which is a key, or an address without one: a bucket of requests, and slots for those under way.
 //!
 //! A bucket holds `burst` requests and gets `per_second` new ones in a second (the generic cell rate algorithm, by
 //! governor). The buckets of [`MAX_CALLERS`] callers are kept; of more, whole networks share one.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,6 +14,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
+use super::slots::{Slot, Slots};
+use super::who::Who;
 use crate::api::peer::Peer;
 use crate::error::{Error, Result};
 use crate::keys::{Key, Rate};
@@ -29,24 +30,36 @@ const SWEEP: u32 = 1024;
 pub(super) struct Limits {
     everybody: Option<Limiter>,
     own: ArcSwap<HashMap<Rate, Arc<Limiter>>>,
+    /// The most requests of a caller at the same time.
+    concurrency: Option<NonZeroU32>,
+    slots: Arc<Slots>,
 }
 
 impl Limits {
-    /// Limits everybody to a rate; without one only keys that have their own.
-    pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self { everybody: rate.map(Limiter::new), own: ArcSwap::default() }
+    /// Limits everybody to a rate, and to so many requests at the same time; without these only keys that have their own.
+    pub(super) fn new(rate: Option<Rate>, concurrency: Option<NonZeroU32>) -> Self {
+        let slots = Arc::new(Slots::new());
+        Self { everybody: rate.map(Limiter::new), own: ArcSwap::default(), concurrency, slots }
     }
 
     /// Returns true if callers without a key have a limit.
     pub(super) fn is_for_everybody(&self) -> bool {
-        self.everybody.is_some()
+        self.everybody.is_some() || self.concurrency.is_some()
     }
 
-    /// Takes a request out of the caller's bucket. Requests that this process makes itself have none.
+    /// Takes a request out of the caller's bucket and gives it one of the caller's slots, if these are limited. Requests
+    /// that this process makes itself are not.
     ///
     /// # Errors
-    /// [`Error::RateLimited`] when it is empty.
-    pub(super) fn take(&self, key: Option<&Key>, peer: Option<Peer>) -> Result<()> {
+    /// [`Error::TooManyAtOnce`] when the caller has no slot left; [`Error::RateLimited`] when the bucket is empty.
+    pub(super) fn take(&self, key: Option<&Key>, peer: Option<Peer>) -> Result<Option<Slot>> {
+        let most = key.and_then(|key| key.concurrency).or(self.concurrency);
+        let who = most.and_then(|_| Who::of(key, peer, false));
+        let slot = most.zip(who).map(|(most, who)| self.slots.take(who, most)).transpose()?;
+        self.take_from_bucket(key, peer).map(|()| slot)
+    }
+
+    fn take_from_bucket(&self, key: Option<&Key>, peer: Option<Peer>) -> Result<()> {
         match (key.and_then(|key| key.rate), &self.everybody) {
             (Some(rate), _) => self.own(rate).take(key, peer),
             (None, Some(everybody)) => everybody.take(key, peer),
@@ -70,15 +83,6 @@ impl Limits {
 }
 
 type Buckets<C> = RateLimiter<Who, DashMapStateStore<Who>, C, NoOpMiddleware<<C as Clock>::Instant>>;
-
-/// The owner of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Who {
-    /// The holder of the key with this digest.
-    Key([u8; 32]),
-    /// Everybody in a network.
-    Network(IpAddr),
-}
 
 /// The buckets of one rate.
 #[derive(Debug)]
@@ -107,11 +111,7 @@ impl<C: Clock + Clone> Limiter<C> {
     /// # Errors
     /// [`Error::RateLimited`] when it is empty.
     fn take(&self, key: Option<&Key>, peer: Option<Peer>) -> Result<()> {
-        let who = match (key, peer) {
-            (Some(key), _) => Who::Key(key.identity()),
-            (None, Some(peer)) => Who::Network(network(peer.ip(), self.is_crowded.load(Ordering::Relaxed))),
-            (None, None) => return Ok(()),
-        };
+        let Some(who) = Who::of(key, peer, self.is_crowded.load(Ordering::Relaxed)) else { return Ok(()) };
         if self.taken.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 && self.buckets.len() > MAX_CALLERS / 2 {
             self.buckets.retain_recent();
             self.is_crowded.store(self.buckets.len() > MAX_CALLERS, Ordering::Relaxed);
@@ -124,17 +124,6 @@ impl<C: Clock + Clone> Limiter<C> {
     }
 }
 
-/// Returns the network whose members share a bucket: an address of IPv4, the 64 bits of IPv6 that a provider gives to
-/// one customer; where there are too many of those, 16 bits of IPv4 and 32 of IPv6.
-fn network(address: IpAddr, is_crowded: bool) -> IpAddr {
-    match (address, is_crowded) {
-        (IpAddr::V4(_), false) => address,
-        (IpAddr::V4(address), true) => Ipv4Addr::from_bits(address.to_bits() & (!0 << 16)).into(),
-        (IpAddr::V6(address), false) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 64)).into(),
-        (IpAddr::V6(address), true) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 96)).into(),
-    }
-}
-
 fn quota(rate: Rate) -> Quota {
     // A period is never zero.
     let quota = Quota::with_period(rate.period()).unwrap_or(Quota::per_second(NonZeroU32::MIN));
@@ -143,6 +132,7 @@ fn quota(rate: Rate) -> Quota {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     use governor::clock::FakeRelativeClock;
@@ -155,15 +145,7 @@ mod tests {
     }
 
     fn key(digest: u8, rate: Option<Rate>) -> Key {
-        Key {
-            name: "k".into(),
-            sha256: Some([digest; 32]),
-            certificate: None,
-            scopes: vec![],
-            models: None,
-            expires: None,
-            rate,
-        }
+        Key { name: "k".into(), sha256: Some([digest; 32]), rate, ..Key::default() }
     }
 
     fn peer(address: &str) -> Option<Peer> {
@@ -193,7 +175,7 @@ mod tests {
     #[test]
     fn keys_have_limits_of_their_own_and_those_without_share_that_of_everybody() {
         let own = Rate::new(0.001, Some(3));
-        let none = Limits::new(None);
+        let none = Limits::new(None, None);
         assert!(!none.is_for_everybody());
         for _ in 0..3 {
             none.take(Some(&key(1, own)), None).unwrap();
@@ -203,7 +185,7 @@ mod tests {
         for _ in 0..10 {
             none.take(Some(&key(3, None)), peer("192.0.2.1")).unwrap();
         }
-        let one = Limits::new(Rate::new(0.001, Some(1)));
+        let one = Limits::new(Rate::new(0.001, Some(1)), None);
         one.take(Some(&key(3, None)), None).unwrap();
         one.take(Some(&key(3, None)), None).unwrap_err();
         for _ in 0..3 {
@@ -211,6 +193,28 @@ mod tests {
         }
         one.take(None, peer("192.0.2.1")).unwrap();
         one.take(None, peer("192.0.2.1")).unwrap_err();
+    }
+
+    #[test]
+    fn slots_are_those_of_the_key_or_of_everybody_and_are_taken_before_the_bucket() {
+        let most = |count| NonZeroU32::new(count);
+        let limits = Limits::new(Rate::new(0.001, Some(2)), most(1));
+        assert!(limits.is_for_everybody());
+        let held = limits.take(None, peer("192.0.2.1")).unwrap();
+        for _ in 0..5 {
+            let refused = limits.take(None, peer("192.0.2.1")).unwrap_err();
+            assert!(matches!(refused, Error::TooManyAtOnce { limit: 1, .. }), "{refused}");
+        }
+        drop(held);
+        assert!(limits.take(None, peer("192.0.2.1")).unwrap().is_some(), "refusals took nothing");
+        assert!(matches!(limits.take(None, peer("192.0.2.1")), Err(Error::RateLimited { .. })));
+        assert!(limits.take(None, None).unwrap().is_none());
+        let none = Limits::new(None, None);
+        assert!(!none.is_for_everybody() && none.take(Some(&key(1, None)), None).unwrap().is_none());
+        let own = Key { concurrency: most(2), ..key(1, None) };
+        let both = [none.take(Some(&own), None).unwrap(), none.take(Some(&own), None).unwrap()];
+        assert!(both.iter().all(Option::is_some) && none.take(Some(&own), None).is_err());
+        assert!(none.take(Some(&Key { concurrency: most(1), ..key(2, None) }), None).is_ok(), "another key");
     }
 
     #[test]

@@ -6,10 +6,13 @@
 //! here needs tower-http's `SensitiveHeadersLayer`.
 
 mod caller;
+mod issuers;
 mod limits;
 mod proxies;
 mod ring;
 mod rules;
+mod slots;
+mod who;
 
 use std::sync::Arc;
 
@@ -18,6 +21,7 @@ use http::HeaderMap;
 pub(super) use caller::Caller;
 pub use ring::KeyRing;
 pub(super) use rules::Rule;
+pub(super) use slots::Slot;
 
 use caller::{Page, for_model};
 use limits::Limits;
@@ -27,7 +31,7 @@ use rules::Model;
 use super::peer::{Link, Peer};
 use crate::config::{Callers, HttpConfig};
 use crate::error::{Error, Result};
-use crate::ids::{printable, quote};
+use crate::ids::printable;
 use crate::keys::{Key, Scope, permits};
 
 /// An action that is not open to everybody.
@@ -37,6 +41,8 @@ pub(super) enum Action {
     ChangeModels,
     /// Read the trail of such changes.
     ReadAudit,
+    /// See training runs.
+    ReadRuns,
     /// Change what is traced or logged.
     ChangeSettings,
     /// Say that an alarm is known.
@@ -45,6 +51,8 @@ pub(super) enum Action {
     SendFeedback,
     /// See what is kept about a prediction, or erase it.
     UsePredictions,
+    /// See captured inputs, and choose among them.
+    UseInputs,
     /// Register shared memory of this machine, list it, or name it in a request.
     UseSharedMemory,
 }
@@ -61,6 +69,15 @@ pub(super) struct Access {
     proxies: Proxies,
 }
 
+/// A request that may go on.
+#[derive(Debug, Default)]
+pub(super) struct Admitted {
+    /// The key of the caller.
+    pub(super) key: Option<Arc<Key>>,
+    /// The request's place among those of the caller that are under way, where these are limited.
+    pub(super) slot: Option<Slot>,
+}
+
 impl Access {
     pub(super) fn new(http: &HttpConfig, keys: Option<Arc<KeyRing>>) -> Self {
         Self {
@@ -68,7 +85,7 @@ impl Access {
             feedback: http.feedback,
             anonymous: http.anonymous.clone().into(),
             keys,
-            limits: Arc::new(Limits::new(http.rate)),
+            limits: Arc::new(Limits::new(http.rate, http.caller_concurrency)),
             proxies: Proxies::new(&http.trusted_proxies),
         }
     }
@@ -78,25 +95,26 @@ impl Access {
         peer.map(|peer| self.proxies.client(peer, headers))
     }
 
-    /// Admits a request by its head, and returns the key that it shows, or else the one that names the holder of the
-    /// client certificate. Without a file of keys everybody is admitted as far as the limits of callers allow, and
+    /// Admits a request by its head. Its key is the one that it shows, or else the one that names the holder of the client
+    /// certificate. Without a file of keys everybody is admitted as far as the limits of callers allow, and
     /// [`Self::permit`] decides; without limits either, no rule is looked up.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when a key is needed and none that is valid is shown; [`Error::Forbidden`] when
-    /// the key is for something else; [`Error::Malformed`] for more than one key; [`Error::RateLimited`].
+    /// the key is for something else; [`Error::Malformed`] for more than one key; [`Error::RateLimited`];
+    /// [`Error::TooManyAtOnce`].
     pub(super) fn admit<'a>(
         &self,
         rule: impl FnOnce() -> Rule<'a>,
         headers: &HeaderMap,
         client: Option<Peer>,
         link: Option<&Link>,
-    ) -> Result<Option<Arc<Key>>> {
+    ) -> Result<Admitted> {
         if self.keys.is_none() && !self.limits.is_for_everybody() {
-            return Ok(None);
+            return Ok(Admitted::default());
         }
         // What needs no scope has no limit either: an orchestrator that asks for health is no caller.
-        let Rule { scope: Some(scope), model } = rule() else { return Ok(None) };
+        let Rule { scope: Some(scope), model } = rule() else { return Ok(Admitted::default()) };
         let principal = link.and_then(|link| link.principal.as_deref());
         let key = match &self.keys {
             Some(ring) => shown(ring, principal, headers).and_then(|key| self.known(key, principal, scope, model)),
@@ -104,8 +122,8 @@ impl Access {
         };
         // Whoever is refused takes from the bucket of the address.
         let known = key.as_ref().ok().and_then(|key| key.as_deref());
-        self.limits.take(known, client)?;
-        key
+        let slot = self.limits.take(known, client)?;
+        key.map(|key| Admitted { key, slot })
     }
 
     /// Returns the key of a request, if it is good for a scope and a model; `None` if there is none, and needs to be none.
@@ -123,16 +141,17 @@ impl Access {
             return Err(unknown(principal, scope));
         };
         if !permits(&key.scopes, scope) {
-            let (name, has) = (quote(&key.name), key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>());
+            let (called, has) = (key.called(), key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>());
             let has = has.join(", ");
-            return Err(Error::Forbidden(format!("the key {name} has the scope {has}; this needs {scope}")));
+            return Err(Error::Forbidden(format!("{called} has the scope {has}; this needs {scope}")));
         }
         match model {
-            Model::Named(model) => for_model(&key, model)?,
-            Model::None if key.models.is_some() => {
-                let name = quote(&key.name);
+            Model::Named(model) => for_model(&key, model, scope)?,
+            // The other scopes are about no model.
+            Model::None if key.models.is_some() && matches!(scope, Scope::Predict | Scope::Read) => {
+                let called = key.called();
                 return Err(Error::Forbidden(format!(
-                    "the key {name} is for some models only, and the path names none; ask /models/{{model}}/predict"
+                    "{called} is for some models only, and the path names none; ask /models/{{model}}/predict"
                 )));
             }
             Model::None | Model::InMessage => {}
@@ -151,12 +170,14 @@ impl Access {
             | Action::ChangeSettings
             | Action::AcknowledgeAlarms
             | Action::UseSharedMemory => (self.admin, "the admin API", "--admin", Scope::Admin),
+            Action::ReadRuns => (self.admin, "the list of training runs", "--admin", Scope::Admin),
+            Action::UseInputs => (self.admin, "captured inputs", "--admin", Scope::Admin),
             Action::SendFeedback => (self.feedback, "feedback", "--feedback", Scope::Feedback),
             Action::UsePredictions => (self.feedback, "the record of predictions", "--feedback", Scope::Feedback),
         };
         match &caller.key {
             Some(key) if callers != Callers::Off => {
-                let refused = || Error::Forbidden(format!("the key {} lacks the scope {scope}", quote(&key.name)));
+                let refused = || Error::Forbidden(format!("{} lacks the scope {scope}", key.called()));
                 if permits(&key.scopes, scope) { Ok(()) } else { Err(refused()) }
             }
             _ => permit(callers, what, setting, caller),
@@ -231,7 +252,7 @@ mod tests {
             feedback: Callers::Off,
             anonymous: [].into(),
             keys: None,
-            limits: Arc::new(Limits::new(None)),
+            limits: Arc::new(Limits::new(None, None)),
             proxies: Proxies::default(),
         };
         let permitted = access.permit(&Caller::new(peer, None, headers), Action::ChangeModels);

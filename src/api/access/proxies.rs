@@ -3,20 +3,19 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
-use ipnet::IpNet;
-
 use crate::api::peer::Peer;
+use crate::config::Network;
+use http::{HeaderMap, HeaderName};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
 /// The networks of proxies whose word is taken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Proxies(Arc<[IpNet]>);
+pub(super) struct Proxies(Arc<[Network]>);
 
 impl Proxies {
-    pub(super) fn new(networks: &[IpNet]) -> Self {
+    pub(super) fn new(networks: &[Network]) -> Self {
         Self(networks.into())
     }
 
@@ -32,7 +31,7 @@ impl Proxies {
             for address in line.to_str().unwrap_or_default().rsplit(',') {
                 // What cannot be read ends the chain: it is the word of nobody.
                 let Some(address) = address_of(address.trim()) else { return client };
-                client = Peer::new((address, 0).into());
+                client = Peer::told((address, 0).into());
                 if !self.trusts(client.ip()) {
                     return client;
                 }
@@ -42,7 +41,7 @@ impl Proxies {
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        self.0.iter().any(|network| network.contains(address))
     }
 }
 

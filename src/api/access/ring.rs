@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use prometheus::IntCounter;
 use tokio::sync::watch;
 
+use super::issuers::{self, Issuers};
 use crate::api::watched::{Watched, look_repeatedly};
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::keys::{Key, Keys};
+use crate::keys::{Key, Keys, Token, digest_of_secret};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -21,22 +22,25 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub struct KeyRing {
     path: PathBuf,
     keys: ArcSwap<Keys>,
+    issuers: Issuers,
     watched: Watched,
     failures: IntCounter,
 }
 
 impl KeyRing {
-    /// Reads a file of keys. `failures` counts later states of it that cannot be read.
+    /// Reads a file of keys. `failures` counts later states of it that cannot be read, and `jwks_failures` public keys of
+    /// issuers that cannot be had.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key at fault.
-    pub fn open(path: &Path, failures: IntCounter) -> Result<Self> {
+    /// [`Error::Config`] naming the key or issuer at fault.
+    pub fn open(path: &Path, failures: IntCounter, jwks_failures: IntCounter) -> Result<Self> {
         let watched = Watched::new([path]);
         let keys = Keys::read(path)?;
         if keys.is_empty() {
             tracing::warn!("the file of keys holds none: nobody can ask; `weir keys new` makes one");
         }
-        Ok(Self { path: path.to_owned(), keys: ArcSwap::from_pointee(keys), watched, failures })
+        let issuers = Issuers::open(keys.issuers(), jwks_failures)?;
+        Ok(Self { path: path.to_owned(), keys: ArcSwap::from_pointee(keys), issuers, watched, failures })
     }
 
     /// Reads the file again if it is another one now. One that cannot be read leaves the keys as they are: a
@@ -44,7 +48,8 @@ impl KeyRing {
     pub fn look(&self) {
         let read = || {
             let keys = Keys::read(&self.path)?;
-            tracing::info!(keys = keys.len(), "the file of keys was read again");
+            self.issuers.replace(keys.issuers())?;
+            tracing::info!(keys = keys.len(), issuers = keys.issuers().len(), "the file of keys was read again");
             self.keys.store(Arc::new(keys));
             Ok::<(), Error>(())
         };
@@ -52,6 +57,7 @@ impl KeyRing {
             self.failures.inc();
             tracing::error!(%error, "the file of keys cannot be used; the keys stay as they were");
         }
+        self.issuers.look();
     }
 
     /// Returns true if this is the secret of a key that is in the file as it was last read.
@@ -59,24 +65,41 @@ impl KeyRing {
         self.keys.load().find(secret.as_bytes()).is_some()
     }
 
-    /// Looks at the file again and again until `closed` turns true.
+    /// Looks at the files again and again, and fetches the public keys of issuers, until `closed` turns true.
     pub async fn keep(self: Arc<Self>, closed: watch::Receiver<bool>) {
-        look_repeatedly(self, Self::look, closed).await;
+        tokio::join!(look_repeatedly(self.clone(), Self::look, closed.clone()), self.issuers.keep(closed));
     }
 
-    /// Returns the key that a request shows; `None` if it shows none.
+    /// Returns the key that a request shows, or the rights of the token that it shows instead; `None` if it shows none.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] for a key that is not in the file or has expired; [`Error::Malformed`] for more
-    /// than one key.
+    /// [`Error::Unauthenticated`] for a key that is not in the file or has expired, or a token that is not believed;
+    /// [`Error::Malformed`] for more than one key; as for tokens [`Issuers::rights`].
     pub(super) fn shown(&self, headers: &HeaderMap) -> Result<Option<Arc<Key>>> {
         let Some(secret) = secret(headers)? else { return Ok(None) };
         let keys = self.keys.load();
-        let key = keys.find(secret).ok_or_else(|| Error::Unauthenticated("this key is not known here".into()))?;
+        let digest = digest_of_secret(secret);
+        let Some(key) = keys.find_digest(&digest) else {
+            return self.token(secret, digest, !keys.issuers().is_empty()).map(Some);
+        };
         if key.has_expired(Timestamp::now()) {
             return Err(Error::Unauthenticated("this key has expired".into()));
         }
         Ok(Some(key.clone()))
+    }
+
+    /// Returns the rights of a token: as they were found before, while nothing that they follow from has changed, or else
+    /// by its signature and claims.
+    fn token(&self, shown: &[u8], digest: [u8; 32], has_issuers: bool) -> Result<Arc<Key>> {
+        let now = Timestamp::now();
+        if let Some(key) = self.issuers.remembered(&digest, now) {
+            return Ok(key);
+        }
+        match if has_issuers { Token::read(shown) } else { None } {
+            Some(Ok(token)) => self.issuers.rights(&token, digest, now),
+            Some(Err(refusal)) => Err(issuers::refused(refusal)),
+            None => Err(Error::Unauthenticated("this key is not known here".into())),
+        }
     }
 
     /// Returns the entry that names the holder of a client certificate; `None` if none does.
@@ -161,7 +184,7 @@ mod tests {
         };
         write(entry("one", &one, "") + &entry("old", &old, "expires = 2020-01-01T00:00:00Z"));
         let failures = IntCounter::new("failures", "Failures.").unwrap();
-        let ring = KeyRing::open(&path, failures.clone()).unwrap();
+        let ring = KeyRing::open(&path, failures.clone(), failures.clone()).unwrap();
         let shown = |secret: &Secret| ring.shown(&headers(&[(X_API_KEY, &secret.text)]));
         assert_eq!(shown(&one).unwrap().unwrap().name, "one");
         assert!(matches!(shown(&two), Err(Error::Unauthenticated(text)) if text.contains("not known")));

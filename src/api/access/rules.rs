@@ -43,6 +43,7 @@ impl<'a> Rule<'a> {
         let mut segments = path.split('/').skip(1);
         let first = segments.next().unwrap_or_default();
         let second = segments.next();
+        let third = segments.clone().next();
         let last = path.rsplit('/').next().unwrap_or_default();
         let named = second.filter(|name| !name.is_empty()).map_or(Model::None, Model::Named);
         match first {
@@ -55,10 +56,17 @@ impl<'a> Rule<'a> {
             "feedback" => Self::of(Scope::Feedback, Model::None),
             "predict" => Self::of(Scope::Predict, Model::None),
             "predictions" if *method == Method::POST || *method == Method::PUT => Self::of(Scope::Predict, named),
+            // Captured inputs are data of clients.
+            "predictions" if third == Some("input") && *method != Method::OPTIONS => {
+                Self::of(Scope::Admin, Model::None)
+            }
+            // Settings of runs name the data of whoever trains here.
+            "runs" => Self::of(Scope::Admin, Model::None),
+            "models" if third == Some("labelling") => Self::of(Scope::Admin, named),
             // The records of predictions, but for the descriptions that TorchServe has there.
             "predictions" if *method != Method::OPTIONS => Self::of(Scope::Feedback, Model::None),
             "explanations" => Self::of(Scope::Predict, named),
-            "models" => Self::of(asked(reads, last, &["predict", "explain", "generate"]), named),
+            "models" => Self::of(asked(reads, last, &["predict", "explain", "generate", "compare"]), named),
             "v2" => match (second, segments.next()) {
                 (Some("health"), _) if reads => Self::OPEN,
                 (Some("models"), Some("stats")) if reads => Self::of(Scope::Read, Model::None),
@@ -134,6 +142,7 @@ mod tests {
             ("POST", "/models/m/versions/1/predict", Some(Scope::Predict), Named("m")),
             ("POST", "/models/m/generate", Some(Scope::Predict), Named("m")),
             ("POST", "/models/m/explain", Some(Scope::Predict), Named("m")),
+            ("POST", "/models/m/versions/1/compare", Some(Scope::Predict), Named("m")),
             ("POST", "/models/m/promote", Some(Scope::Admin), Named("m")),
             ("POST", "/models/predict", Some(Scope::Predict), Named("predict")),
             ("DELETE", "/models/m/predict", Some(Scope::Predict), Named("m")),
@@ -142,6 +151,12 @@ mod tests {
             ("POST", "/feedback", Some(Scope::Feedback), Model::None),
             ("GET", "/predictions/id", Some(Scope::Feedback), Model::None),
             ("DELETE", "/predictions/id", Some(Scope::Feedback), Model::None),
+            ("GET", "/predictions/id/input", Some(Scope::Admin), Model::None),
+            ("GET", "/predictions/input", Some(Scope::Feedback), Model::None),
+            ("GET", "/models/m/labelling", Some(Scope::Admin), Named("m")),
+            ("GET", "/runs", Some(Scope::Admin), Model::None),
+            ("GET", "/runs/mnist-mlp/1/report", Some(Scope::Admin), Model::None),
+            ("GET", "/models/labelling", Some(Scope::Read), Named("labelling")),
             ("POST", "/predictions/m", Some(Scope::Predict), Named("m")),
             ("PUT", "/predictions/m/1.0", Some(Scope::Predict), Named("m")),
             ("OPTIONS", "/predictions/m", Some(Scope::Read), Model::None),

@@ -45,7 +45,7 @@ use self::pb::tensorflow::serving::model_service_server::ModelServiceServer;
 use self::pb::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use self::target::{Shape, Target};
 use self::timeout::Deadline;
-use super::access::Rule;
+use super::access::{Admitted, Rule};
 use super::exchange::{Exchange, MAX_PATH_CHARS, contain};
 use super::peer::Link;
 use super::state::ApiState;
@@ -120,9 +120,9 @@ impl Services {
         let access = self.0.state.access();
         let client = access.client(link.as_ref().map(|link| link.peer), request.headers());
         let admitted = access.admit(|| Rule::grpc(uri.path()), request.headers(), client, link.as_ref());
-        let mut shown = None;
-        let admitted = admitted.map_err(Status::from).map(|key| {
-            shown.clone_from(&key);
+        let (mut shown, mut held) = (None, None);
+        let admitted = admitted.map_err(Status::from).map(|Admitted { key, slot }| {
+            (shown, held) = (key.clone(), slot);
             request.extensions_mut().insert(exchange.arrival(client, key));
             request
         });
@@ -145,10 +145,14 @@ impl Services {
         exchange.log(self.0.state.settings(), elapsed, "gRPC", uri.path(), code_name(code), shown.as_deref());
         if code == Code::Ok as i32 && target.shape() != Shape::Unary {
             // A stream is counted at its end.
-            return response.map(|body| Body::new(Outbound::new(body, end, counted, cut)));
+            response = response.map(|body| Body::new(Outbound::new(body, end, counted, cut)));
+        } else {
+            counted.end(code);
         }
-        counted.end(code);
-        response
+        match held {
+            Some(slot) => response.map(|body| Body::new(slot.held_by(body))),
+            None => response,
+        }
     }
 
     /// Puts a call within its limits.

@@ -34,6 +34,10 @@ pub(super) struct Promotion {
     /// exist yet.
     #[schema(value_type = Option<u64>)]
     expected: Option<Version>,
+    /// Point it there also if callers of the alias would find other inputs, outputs or labels.
+    #[serde(default)]
+    #[schema(default = false)]
+    allow_changes: bool,
 }
 
 /// The alias to point back.
@@ -68,6 +72,9 @@ pub(super) struct AliasAnswer {
     previous: Option<u64>,
     /// Changes of the model's aliases so far.
     generation: u64,
+    /// The changes that callers of the alias find, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<String>,
 }
 
 /// The versions that were loaded or unloaded.
@@ -122,7 +129,7 @@ pub(super) enum Failure {
     SlowClient(#[to_schema] Problem),
     #[response(
         status = 409,
-        description = "Not possible in the present state: the version is not AVAILABLE or cannot be loaded, the alias points elsewhere than expected, another request did the opposite meanwhile, or the control mode is none",
+        description = "Not possible in the present state: the version is not AVAILABLE or cannot be loaded, the alias points elsewhere than expected, its callers would find other inputs, outputs or labels, another request did the opposite meanwhile, or the control mode is none",
         content_type = "application/problem+json"
     )]
     Conflict(#[to_schema] Problem),
@@ -149,7 +156,8 @@ type Body_ = axum::extract::Request<Body>;
 
 /// Point an alias to a version
 ///
-/// From the answer on, requests for the alias get the version; no request is lost on the way.
+/// From the answer on, requests for the alias get the version; no request is lost on the way. A version with other
+/// inputs, outputs, columns or labels is refused, saying which, unless the request allows changes.
 #[utoipa::path(
     post, path = "/models/{model}/promote", tag = "admin",
     params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp")),
@@ -165,8 +173,8 @@ pub(super) async fn promote(
 ) -> Answer<AliasAnswer> {
     state.access().permit(&caller, Action::ChangeModels)?;
     let model: ModelName = model.parse()?;
-    let Promotion { alias, version, expected } = read(&state, request).await?;
-    let outcome = state.manager().promote(model.clone(), alias.clone(), version, expected).await;
+    let Promotion { alias, version, expected, allow_changes } = read(&state, request).await?;
+    let outcome = state.manager().promote(model.clone(), alias.clone(), version, expected, allow_changes).await;
     let entry =
         Change { asked: Asked::new(id, &caller), action: "promote", model, version: Some(version), alias: Some(alias) };
     aliased(&state, entry, outcome).await
@@ -288,9 +296,9 @@ async fn aliased(state: &ApiState, mut entry: Change, outcome: Result<Pointed>) 
         entry.version = Some(pointed.version);
     }
     let (model, alias) = (entry.model.to_string(), entry.alias.as_ref().map(ToString::to_string).unwrap_or_default());
-    let Pointed { version, previous, generation } = recorded(state.audit(), entry, outcome).await?;
+    let Pointed { version, previous, generation, changes } = recorded(state.audit(), entry, outcome).await?;
     let previous = previous.map(|version| version.0);
-    Ok(Json(AliasAnswer { model, alias, version: version.0, previous, generation }))
+    Ok(Json(AliasAnswer { model, alias, version: version.0, previous, generation, changes }))
 }
 
 async fn listed(state: &ApiState, entry: Change, outcome: Result<Vec<Version>>) -> Answer<VersionsAnswer> {

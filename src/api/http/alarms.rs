@@ -9,13 +9,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::admin::Failure;
 use crate::api::access::{Action, Caller};
+use crate::api::audit::{Asked, recorded_acknowledgement};
 use crate::api::body::read_body;
 use crate::api::error::ApiError;
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
-use crate::ids::{ModelName, shortened};
+use crate::ids::{ModelName, RequestId, shortened};
 use crate::monitoring::{Alarm, AlarmKind, AlarmState};
+use crate::store::AuditedAlarm;
 
 /// The longest name of a person.
 const MAX_WHO: usize = 200;
@@ -85,7 +87,8 @@ pub(super) async fn list(
 
 /// Say that an alarm is known
 ///
-/// Saying it again replaces who and why. If the alarm becomes worse, it is raised again.
+/// Saying it again replaces who and why. If the alarm becomes worse, it is raised again. The audit trail has an entry for
+/// each.
 #[utoipa::path(
     post, path = "/alarms/{id}/acknowledge", tag = "monitoring",
     params(("id" = String, Path, description = "The identifier of the alarm")),
@@ -99,6 +102,7 @@ pub(super) async fn list(
 pub(super) async fn acknowledge(
     caller: Caller,
     State(state): State<ApiState>,
+    request_id: RequestId,
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> std::result::Result<Json<Alarm>, ApiError> {
@@ -109,10 +113,12 @@ pub(super) async fn acknowledge(
         Error::Malformed(format!("the JSON body cannot be read: {}", shortened(&error.to_string())))
     })?;
     let (who, why) = (text("who", &who, MAX_WHO)?, text("why", &why, MAX_WHY)?);
+    let noted = AuditedAlarm { id: shortened(&id), kind: None, who: who.clone(), why: why.clone() };
     let alarms = state.alarms().clone();
     let written = tokio::task::spawn_blocking(move || alarms.acknowledge(&id, who, why)).await;
-    let alarm = written.map_err(|error| Error::internal("an alarm could not be acknowledged", error))??;
-    Ok(Json(alarm))
+    let outcome = written.unwrap_or_else(|error| Err(Error::internal("an alarm could not be acknowledged", error)));
+    let asked = Asked::new(request_id, &caller);
+    Ok(Json(recorded_acknowledgement(state.audit(), asked, noted, outcome).await?))
 }
 
 /// Returns a text that is not empty, without the white space around it.

@@ -19,7 +19,8 @@ pub(super) struct ExplainQuery {
     /// `occlusion`: the fall of the answer when a part is hidden, in a picture the mean over the windows of 3 × 3 cells
     /// that hide it. `rise`: the mean answer with a part shown less that with it hidden, over random masks. `shap`:
     /// Shapley values, which add up to the difference between the answer and that for the baseline; exact up to 11
-    /// parts. The last is the default, and the surest of the three.
+    /// parts. The last is the default, and the surest of those that ask about masks. `cam`: the exact class-activation map,
+    /// of networks whose logits are a linear map of a global average pool; with the bias it adds up to the logit.
     #[param(inline)]
     method: Option<Method>,
     /// The values that stand for hidden parts. `auto` is zero for drawings, the mean of each channel for pictures and of each
@@ -32,7 +33,8 @@ pub(super) struct ExplainQuery {
     /// The masks that `rise` and `shap` draw; each is a run of the model.
     #[param(minimum = 10, maximum = 10000, default = 500)]
     samples: Option<usize>,
-    /// The rows and columns of the grid over a picture: 14, of `shap` 7, unless stated, and no more than pixels.
+    /// The rows and columns of the grid over a picture: 14, of `shap` 7, of `cam` those of the maps, unless stated, and no
+    /// more than pixels.
     #[param(minimum = 1, maximum = 32)]
     cells: Option<usize>,
     /// The seed of what is drawn.
@@ -105,7 +107,14 @@ pub(super) struct ExplainAnswer<'a> {
     pub(super) names: Option<&'a [String]>,
     /// The credit of each part, row by row: above zero it speaks for the answer.
     pub(super) attributions: &'a [f64],
-    /// Of `shap`: how far the sum of all credits is from `value - baseline_value`.
+    /// Of `cam`: the logit of the class, before a softmax and a temperature, as the network gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) logit: Option<f64>,
+    /// Of `cam`: the bias, which no part is credited with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bias: Option<f64>,
+    /// Of `shap`: how far the sum of all credits is from `value - baseline_value`. Of `cam`: how far that of all credits
+    /// and the bias is from the logit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) completeness_error: Option<f64>,
     /// The answers of the model that it took.
@@ -152,8 +161,11 @@ impl<'a> ExplainAnswer<'a> {
             UnitKind::Steps => ("steps", None),
             UnitKind::Elements => ("elements", None),
         };
-        let difference = value - baseline_value;
-        let is_additive = explanation.method == Method::Shap;
+        let total = match (explanation.method, explanation.logit) {
+            (Method::Shap, _) => Some(value - baseline_value),
+            (_, Some(logit)) => Some(logit.value - logit.bias),
+            (_, None) => None,
+        };
         Self {
             request_id,
             model: explanation.servable.name.as_str(),
@@ -168,7 +180,9 @@ impl<'a> ExplainAnswer<'a> {
             shape: explanation.units.shape(),
             names,
             attributions,
-            completeness_error: is_additive.then(|| (attributions.iter().sum::<f64>() - difference).abs()),
+            logit: explanation.logit.map(|logit| logit.value),
+            bias: explanation.logit.map(|logit| logit.bias),
+            completeness_error: total.map(|total| (attributions.iter().sum::<f64>() - total).abs()),
             evaluations: *evaluations,
             score: explanation.score.map(Into::into),
             total_ms,

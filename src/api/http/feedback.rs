@@ -12,6 +12,7 @@ use super::feedback_types::{FeedbackAnswer, FeedbackBody, FeedbackCounts, Feedba
 use crate::api::access::{Action, Caller};
 use crate::api::body::read_body;
 use crate::api::error::ApiError;
+use crate::api::json::Cursor;
 use crate::api::state::{ApiState, Watch};
 use crate::error::{Error, Result};
 use crate::ids::shortened;
@@ -61,11 +62,10 @@ pub(super) async fn send(
     if is_lines {
         return Ok(Json(FeedbackOutcome::Many(of_lines(&reader, &body.bytes).await?)).into_response());
     }
-    let value: serde_json::Value = serde_json::from_slice(&body.bytes).map_err(|error| malformed(&error))?;
-    if let serde_json::Value::Array(pieces) = value {
-        return Ok(Json(FeedbackOutcome::Many(of_array(&reader, pieces).await?)).into_response());
+    if Cursor::new(&body.bytes).peek() == Some(b'[') {
+        return Ok(Json(FeedbackOutcome::Many(of_array(&reader, &body.bytes).await?)).into_response());
     }
-    let piece = reader.read(value)?;
+    let piece = reader.read(&body.bytes)?;
     let verdict = watch.store.feedback(vec![piece]).await?.pop().ok_or(Error::Cancelled)?;
     let (answer, is_held) = FeedbackAnswer::of(verdict)?;
     let status = if is_held { StatusCode::ACCEPTED } else { StatusCode::OK };
@@ -79,8 +79,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&self, piece: serde_json::Value) -> Result<Feedback> {
-        self.parse(serde_json::from_value(piece).map_err(|error| malformed(&error))?)
+    fn read(&self, piece: &[u8]) -> Result<Feedback> {
+        self.parse(of_piece(piece)?)
     }
 
     fn parse(&self, piece: FeedbackBody) -> Result<Feedback> {
@@ -105,36 +105,43 @@ async fn of_lines(reader: &Reader<'_>, body: &[u8]) -> Result<FeedbackCounts> {
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut last = None;
     for (line, number) in lines {
-        match serde_json::from_slice::<FeedbackBody>(line) {
-            Ok(piece) => {
-                are_readable = true;
-                chunk.push((number, reader.parse(piece)));
-            }
-            Err(error) => {
-                last = Some(malformed(&error));
-                chunk.push((number, Err(malformed(&error))));
-            }
+        let piece = of_piece(line);
+        are_readable |= piece.is_ok();
+        if piece.is_err() {
+            last = Some(line);
         }
+        chunk.push((number, piece.and_then(|piece| reader.parse(piece))));
         if chunk.len() >= CHUNK {
             commit(reader.watch, std::mem::take(&mut chunk), &mut counts).await?;
         }
     }
-    if let (false, Some(error)) = (are_readable, last) {
-        return Err(error);
+    if let (false, Some(line)) = (are_readable, last) {
+        return Err(of_piece(line).map_or_else(|error| error, |_| Error::Cancelled));
     }
     commit(reader.watch, chunk, &mut counts).await?;
     Ok(counts.sorted())
 }
 
-async fn of_array(reader: &Reader<'_>, pieces: Vec<serde_json::Value>) -> Result<FeedbackCounts> {
-    if pieces.len() > MAX_PIECES {
-        let got = format!("{} pieces; {NDJSON} takes more", pieces.len());
-        return Err(Error::TooLarge { what: "the array", limit: MAX_PIECES as u64, got });
-    }
+async fn of_array(reader: &Reader<'_>, body: &[u8]) -> Result<FeedbackCounts> {
+    let mut pieces = Vec::new();
+    let mut cursor = Cursor::new(body);
+    cursor.list(|cursor| {
+        if pieces.len() == MAX_PIECES {
+            let got = format!("more pieces; {NDJSON} takes them");
+            return Err(Error::TooLarge { what: "the array", limit: MAX_PIECES as u64, got });
+        }
+        cursor.peek();
+        let begin = body.len() - cursor.rest();
+        cursor.skip()?;
+        pieces.push(&body[begin..body.len() - cursor.rest()]);
+        Ok(())
+    })?;
+    cursor.end()?;
     let mut counts = FeedbackCounts::default();
-    let mut pieces =
-        pieces.into_iter().map(|piece| reader.read(piece)).zip(1..).map(|(piece, number)| (number, piece)).peekable();
-    while pieces.peek().is_some() {
+    // All are read before the first wait: what borrows the body goes into no future.
+    let pieces: Vec<(u64, Result<Feedback>)> = (1..).zip(pieces.into_iter().map(|piece| reader.read(piece))).collect();
+    let mut pieces = pieces.into_iter();
+    while pieces.len() > 0 {
         let chunk = pieces.by_ref().take(CHUNK).collect();
         commit(reader.watch, chunk, &mut counts).await?;
     }
@@ -154,12 +161,18 @@ async fn commit(watch: &Watch, pieces: Vec<(u64, Result<Feedback>)>, counts: &mu
         }
     }
     if !good.is_empty() {
-        let verdicts = watch.store.feedback(good).await?;
+        let verdicts = watch.store.feedback(good).await.map_err(|error| counts.interrupted_by(error))?;
         numbers.into_iter().zip(verdicts).for_each(|(number, verdict)| counts.count(number, verdict));
     }
     Ok(())
 }
 
-fn malformed(error: &serde_json::Error) -> Error {
-    Error::Malformed(format!("the feedback cannot be read: {}", shortened(&error.to_string())))
+/// Reads a piece of feedback from its text, in which each field stands once.
+fn of_piece(text: &[u8]) -> Result<FeedbackBody> {
+    let begun = Cursor::new(text).begins_with(b'{', "an object with request_id and label, correct or value");
+    begun.map_err(|error| Error::Malformed(error.to_string()))?;
+    serde_json::from_slice(text).map_err(|error| {
+        let problem = shortened(&error.to_string()).replace("expected u32", "expected a whole number from 0 on");
+        Error::Malformed(format!("the feedback cannot be read: {problem}"))
+    })
 }

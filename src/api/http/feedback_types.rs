@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::problem::Problem;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, kept_in_words};
 use crate::ids::{ModelName, RequestId, hexadecimal, quote};
+use crate::stats::Inclusion;
 use crate::store::{Claim, Content, Feedback, Joined, Origin, Verdict};
 
 /// The truth about one sample: exactly one of `label`, `correct`, `value` and `retract`.
@@ -44,6 +45,10 @@ pub(super) struct FeedbackBody {
     /// last to arrive.
     #[schema(example = "2026-11-28T12:00:00Z")]
     labelled_at: Option<String>,
+    /// The probability with which the sample was chosen to be labelled, above 0 and up to 1, as `GET /models/{model}/labelling`
+    /// says. Labels that have one correct the accuracy for that choice.
+    #[schema(example = 0.25)]
+    inclusion: Option<f64>,
     /// The model that answered, where an identifier of your own was used with several.
     model: Option<String>,
 }
@@ -168,9 +173,17 @@ impl FeedbackBody {
             source: self.source,
             annotator: hashed(&self.annotator),
             labelled_at: self.labelled_at.map(time).transpose()?,
+            inclusion: self.inclusion.map(inclusion).transpose()?,
             claim: claim.map(Box::new),
         })
     }
+}
+
+/// Returns the probability with which a sample was chosen.
+fn inclusion(probability: f64) -> Result<Inclusion> {
+    Inclusion::new(probability).ok_or_else(|| {
+        Error::InvalidInput(format!("inclusion must be a probability above 0 and up to 1, got {probability}"))
+    })
 }
 
 /// Returns the identifier of the prediction that is meant.
@@ -250,6 +263,23 @@ impl FeedbackCounts {
         }
     }
 
+    /// Returns the error of a body of which nothing more can be taken: the store says that nothing was kept, which is not so
+    /// where earlier pieces were.
+    pub(super) fn interrupted_by(&self, error: Error) -> Error {
+        let kept = self.joined + self.duplicate + self.superseded + self.outvoted + self.retracted + self.held;
+        if kept == 0 {
+            return error;
+        }
+        match error {
+            Error::StorageFull { cause, .. } => Error::StorageFull { kept, cause },
+            Error::NotReady { reason } => {
+                let cause = reason.trim_end_matches("; nothing was kept");
+                Error::NotReady { reason: format!("{cause}; {}; send all of it again later", kept_in_words(kept)) }
+            }
+            other => other,
+        }
+    }
+
     /// Puts the problems in the order of their lines.
     pub(super) fn sorted(mut self) -> Self {
         self.errors.sort_by_key(|problem| problem.line);
@@ -305,14 +335,40 @@ pub(super) enum FeedbackFailure {
     Invalid(#[to_schema] Problem),
     #[response(
         status = 503,
-        description = "The store cannot be used now; nothing was kept",
+        description = "The store cannot be used now; nothing was kept, or of many pieces only so many as the detail says",
         content_type = "application/problem+json"
     )]
     Unavailable(#[to_schema] Problem),
     #[response(
         status = 507,
-        description = "The disk is full; nothing was kept",
+        description = "The disk is full; nothing was kept, or of many pieces only so many as the detail says",
         content_type = "application/problem+json"
     )]
     Full(#[to_schema] Problem),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_of_a_long_body_is_said() {
+        let full = || Error::StorageFull { kept: 0, cause: "the disk is full".into() };
+        let busy =
+            || Error::NotReady { reason: "the store of predictions: it cannot be reached; nothing was kept".into() };
+        let mut counts = FeedbackCounts::default();
+        counts.count(1, Verdict::Rejected(Error::Cancelled));
+        assert!(matches!(counts.interrupted_by(full()), Error::StorageFull { kept: 0, .. }), "nothing was kept");
+        (2..=501).for_each(|line| counts.count(line, Verdict::Held(0)));
+        let said = counts.interrupted_by(full()).to_string();
+        assert!(said.contains("500 pieces") && said.contains("the disk is full"), "{said}");
+        assert!(!said.contains("nothing was kept"), "{said}");
+        assert!(
+            matches!(counts.interrupted_by(full()), Error::StorageFull { kept: 500, .. }),
+            "the answer is still 507"
+        );
+        let said = counts.interrupted_by(busy()).to_string();
+        assert!(said.contains("500 pieces") && said.contains("it cannot be reached"), "{said}");
+        assert!(!said.contains("nothing was kept"), "{said}");
+    }
 }

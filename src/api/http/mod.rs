@@ -2,6 +2,7 @@
 
 mod admin;
 mod alarms;
+mod compare;
 mod console;
 mod docs;
 mod drift;
@@ -14,6 +15,7 @@ mod feedback_types;
 mod form;
 mod generate;
 mod generate_types;
+mod labelling;
 mod landing;
 mod models;
 mod oip;
@@ -25,6 +27,7 @@ mod predict_input;
 mod predict_types;
 mod predictions;
 mod quality;
+mod runs;
 mod service;
 mod tfs;
 mod torchserve;
@@ -60,6 +63,7 @@ use super::state::ApiState;
         (name = "predict", description = "Ask a model"),
         (name = "models", description = "What is loaded"),
         (name = "monitoring", description = "Say what was right, and see how good the answers were"),
+        (name = "training", description = "See training runs; see the setting --admin for who may"),
         (name = "admin", description = "Change what is loaded; see the setting --admin for who may"),
         (name = "operations", description = "Health and metrics")
     )
@@ -85,6 +89,9 @@ impl Modify for Keys {
 fn documented() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(models::list))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::show))
+        .routes(routes!(runs::report))
         // Packs what stands above.
         .layer(from_fn(packing::pack_if_accepted))
         .routes(routes!(predict::predict_default))
@@ -92,6 +99,7 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(predict::predict_version))
         .routes(routes!(explain::explain_model))
         .routes(routes!(explain::explain_version))
+        .routes(routes!(compare::compare))
         .routes(routes!(generate::generate_model))
         .routes(routes!(generate::generate_version))
         .routes(routes!(models::show))
@@ -99,6 +107,8 @@ fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(quality::show))
         .routes(routes!(feedback::send))
         .routes(routes!(predictions::show, predictions::erase))
+        .routes(routes!(labelling::input))
+        .routes(routes!(labelling::choose))
         .routes(routes!(alarms::list))
         .routes(routes!(alarms::acknowledge))
         .routes(routes!(events::listen))

@@ -12,7 +12,7 @@ use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::engine::ShapePlanCounts;
 use crate::ids::{ModelName, Version};
-use crate::repository::{ClassificationQuality, Manifest, Quality, ReconstructionQuality, RegressionQuality};
+use crate::repository::{ClassificationQuality, Manifest, Quality, ReconstructionQuality, RegressionQuality, Signed};
 use crate::serving::{Catalog, LiveQuality, ModelEntry, Servable, State as VersionState, Tuning, VersionEntry};
 use crate::signature::{Signature, Transform};
 use crate::stats::{Evaluation, LikelihoodEvaluation, ReferenceScores, Summary};
@@ -67,6 +67,9 @@ pub(super) struct VersionInfo {
 /// The details of a version.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServingInfo {
+    /// The signer, where the server has trusted keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<SignedInfo>,
     /// The decision on requests sharing runs, and its reason.
     #[schema(example = "samples are independent, checked")]
     batching: String,
@@ -93,12 +96,44 @@ pub(super) struct ServingInfo {
     /// The settings of `model.toml` as they were completed, for a version without a manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     declared: Option<Declared>,
-    /// The reading of a vision model's outputs, and what of that was guessed.
+    /// The reading of texts by the version's tokenizer: its kind, the inputs that it fills, the longest text, what padding
+    /// does to answers, and what of that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        example = "WordPiece, 30522 tokens into input_ids, attention_mask; at most 512 tokens, by max_position_embeddings of config.json; padded to the longest of a request, which changes answers by … at most (measured); the answer is chosen by …"
+    )]
+    texts: Option<String>,
+    /// The reading of a vision or text model's outputs, and what of that was guessed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "layout yolov8 (guessed from the shape [N, 84, 8400]) of \"output0\"")]
     answer: Option<String>,
     #[serde(flatten)]
     described: Option<Described>,
+}
+
+/// The signer of a version: a trusted key, or the reason why none vouches for it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SignedInfo {
+    /// The name of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "release 2026")]
+    by: Option<String>,
+    /// The identifier of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "9B1F2B8C1D6E0A44")]
+    key: Option<String>,
+    /// The reason why no trusted key vouches for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl SignedInfo {
+    fn of(signed: &Signed) -> Self {
+        match signed {
+            Signed::By(key) => Self { by: Some(key.name().to_owned()), key: Some(key.id().to_string()), problem: None },
+            Signed::Not(problem) => Self { by: None, key: None, problem: Some(problem.clone()) },
+        }
+    }
 }
 
 /// The transforms that `model.toml` declares, with what the graph and its measurement added.
@@ -249,6 +284,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
     };
     let tuning = servable.tuning();
     ServingInfo {
+        signed: servable.signed.as_ref().map(SignedInfo::of),
         batching: tuning.sharing.reason.clone(),
         tuning: Tuning::clone(&tuning),
         probe: servable.live_quality(),
@@ -258,6 +294,7 @@ fn serving_info(servable: &Servable) -> ServingInfo {
         plans_by_shape: servable.shape_plans(),
         missing_settings: servable.missing_settings().to_vec(),
         declared: declared_by(servable),
+        texts: servable.text_reading().map(str::to_owned),
         answer: servable.answer_text().map(str::to_owned),
         described: servable.manifest.as_ref().map(described),
     }

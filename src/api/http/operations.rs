@@ -1,6 +1,7 @@
 //! Health and metrics.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -35,6 +36,27 @@ pub(super) struct Ready {
     /// With `verbose`: the models of which no version serves, each with the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_models: Option<BTreeMap<String, String>>,
+    /// With `verbose`: the aliases that point to a version that is gone or cannot be loaded, each as `model/alias` with
+    /// what becomes of its requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken_aliases: Option<BTreeMap<String, String>>,
+    /// With `verbose`: what is held up although predictions are answered, absent if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_up: Option<String>,
+}
+
+/// The time from which on it is told that the manager of versions works on one event: all that it does takes
+/// milliseconds.
+const HELD_UP: Duration = Duration::from_secs(10);
+
+fn held_up(state: &ApiState) -> Option<String> {
+    let busy = state.manager().busy();
+    (busy >= HELD_UP).then(|| {
+        format!(
+            "the manager of versions has been at work on one event for {} s; changes of versions wait",
+            busy.as_secs()
+        )
+    })
 }
 
 /// The query of a question for readiness.
@@ -79,13 +101,16 @@ pub(super) async fn readyz(
     let verbose = query.ok().and_then(|Query(query)| query.verbose).is_some_and(|value| value != "false");
     let readiness = state.readiness();
     if !verbose {
-        return Ok(Json(Ready { ready: true, available_versions: readiness?, idle_models: None }));
+        let (idle_models, broken_aliases, held_up) = (None, None, None);
+        return Ok(Json(Ready { ready: true, available_versions: readiness?, idle_models, broken_aliases, held_up }));
     }
     let catalog = state.predictor().catalog();
     let idle = catalog.idle().map(|(name, reason)| (name.to_string(), reason));
     match readiness {
         Ok(available_versions) => {
-            Ok(Json(Ready { ready: true, available_versions, idle_models: Some(idle.collect()) }))
+            let held_up = held_up(&state);
+            let (idle_models, broken) = (Some(idle.collect()), Some(catalog.broken_aliases().collect()));
+            Ok(Json(Ready { ready: true, available_versions, idle_models, broken_aliases: broken, held_up }))
         }
         Err(Error::NotReady { reason }) => {
             let named = idle.take(MAX_NAMED).map(|(name, why)| format!("; {name}: {why}"));
@@ -104,6 +129,8 @@ pub(super) async fn readyz(
     )
 )]
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    state.metrics().set_dropped_lines(state.log().dropped());
+    state.metrics().lifecycle.set_manager_busy(state.manager().busy().as_secs_f64());
     let mut text = state.metrics().encode()?;
     if state.settings().compat_metrics == CompatMetrics::Triton {
         super::triton_metrics::append(&state.predictor().catalog(), &mut text);

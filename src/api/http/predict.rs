@@ -30,9 +30,9 @@ type QueryResult = Result<Query<PredictQuery>, QueryRejection>;
 /// by its bytes; only a form needs its content type.
 #[utoipa::path(
     post, path = "/predict", tag = "predict", params(PredictHeaders, PredictQuery),
-    request_body(description = "Images, numbers, rows or sequences", content(
+    request_body(description = "Images, numbers, rows, sequences or texts", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
-        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (String = "text/plain"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples; of a drawn answer a picture", content(
@@ -52,9 +52,9 @@ pub(super) async fn predict_default(State(state): State<ApiState>, query: QueryR
 #[utoipa::path(
     post, path = "/models/{model}/predict", tag = "predict",
     params(("model" = String, Path, description = "The name of the model", example = "mnist-mlp"), PredictHeaders, PredictQuery),
-    request_body(description = "Images, numbers, rows or sequences", content(
+    request_body(description = "Images, numbers, rows, sequences or texts", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
-        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (String = "text/plain"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples; of a drawn answer a picture", content(
@@ -83,9 +83,9 @@ pub(super) async fn predict_model(
         ("version" = String, Path, description = "The version, a positive integer, or an alias", example = "1"),
         PredictHeaders, PredictQuery
     ),
-    request_body(description = "Images, numbers, rows or sequences", content(
+    request_body(description = "Images, numbers, rows, sequences or texts", content(
         (Binary = "image/png"), (Binary = "image/jpeg"), (Binary = "image/webp"), (Binary = "image/gif"),
-        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
+        (Binary = "image/bmp"), (Binary = "image/tiff"), (PredictForm = "multipart/form-data"), (String = "text/plain"), (PredictBody = "application/json"), (Binary = "application/octet-stream")
     )),
     responses(
         (status = 200, description = "The predictions, in the order of the samples; of a drawn answer a picture", content(
@@ -111,6 +111,7 @@ fn written(context: &RequestContext, predicted: &Predicted, total: Duration, len
         model: predicted.servable.name.as_str(),
         version: predicted.servable.version.0,
         predictions: &predicted.predictions,
+        truncated: &predicted.truncated,
         timings_ms: Timings::new(predicted.stages, total),
     };
     serde_json::to_writer(&mut body, &answer)
@@ -142,11 +143,12 @@ async fn predict(state: &ApiState, target: &ModelRef, query: QueryResult, reques
         Error::Malformed(format!("the query cannot be read: {}", shortened(&rejection.body_text())))
     })?;
     let servable = state.predictor().resolve(target)?;
-    let Question { input, options, hints, held } = read_question(state, &context, &servable, query, request).await?;
-    let context = context.with_hints(hints);
+    let Question { input, options, hints, rows, held } =
+        read_question(state, &context, &servable, query, request).await?;
+    let context = RequestContext { rows, ..context.with_hints(hints) };
     let picture = match &input {
         Input::Images(images) if options.vision.draws => images.first().cloned(),
-        Input::Images(_) | Input::Tensors(_) => None,
+        Input::Images(_) | Input::Texts(_) | Input::Tensors(_) => None,
     };
     let predicted = state.predictor().predict(&context, servable, input, options).await?;
     if let Some(picture) = picture {

@@ -1,21 +1,25 @@
 //! The JSON body of `/predict`, read in one pass: the signature decides the type of the elements.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
 use crate::api::json::{
-    Accepts, Cursor, Inputs, Instances as Meaning, Layout, Nested, Rows, Stack, column, read_rows, read_sequences,
+    Accepts, Cursor, Inputs, Instances as Meaning, Layout, Nested, Rows, Stack, Texts, column, is_list_of_texts,
+    read_rows, read_sequences, read_texts,
 };
 use crate::error::{Error, Result};
 use crate::ids::{quote, shortened};
 use crate::serving::{Input, NamedInputs};
 use crate::signature::{Batching, Column, DType, TensorSpec};
 use crate::tensor::Tensor;
+use crate::transform::text::Text;
 use crate::transform::{PolarityChoice, SequenceEncoder};
 
-const FIELDS: [&str; 8] = ["images", "instances", "inputs", "top_k", "polarity", "timeout_ms", "priority", "strict"];
+const FIELDS: [&str; 10] =
+    ["images", "instances", "inputs", "text", "pair", "top_k", "polarity", "timeout_ms", "priority", "strict"];
 
 /// The kind of the instances of a body.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +30,8 @@ pub(super) enum Instances<'a> {
     Rows(&'a [Column]),
     /// Sequences.
     Sequences(&'a SequenceEncoder),
+    /// Texts for a tokenizer, or the elements of the inputs.
+    Texts,
 }
 
 /// The model that a body is read for.
@@ -35,6 +41,8 @@ pub(super) struct Expected<'a> {
     pub(super) instances: Instances<'a>,
     /// Of rows and sequences no more are kept.
     pub(super) most: usize,
+    /// Set if the places of rows and sequences in the body are wanted.
+    pub(super) wants_places: bool,
 }
 
 /// The content of a body.
@@ -46,8 +54,17 @@ pub(super) struct JsonBody<'b> {
     named: Option<Result<Input>>,
     /// The instances of a model that takes rows of a table or sequences.
     rows: Option<Rows>,
+    /// The places of these in the body, if they are wanted.
+    pub(super) places: Vec<Range<usize>>,
+    /// The instances of a model that takes texts.
+    texts: Option<Texts>,
+    /// The only text, and the one that it is compared with.
+    text: Option<Cow<'b, str>>,
+    pair: Option<Cow<'b, str>>,
     /// In their order; and names that the model does not have.
     inputs: Option<(Vec<Option<Nested>>, Vec<String>)>,
+    /// The bytes of the body.
+    length: usize,
     pub(super) top_k: Option<u16>,
     pub(super) polarity: Option<PolarityChoice>,
     pub(super) timeout_ms: Option<u64>,
@@ -63,7 +80,7 @@ impl<'b> JsonBody<'b> {
     /// [`Error::Malformed`] with the place and the fault.
     pub(super) fn read(body: &'b [u8], expected: Expected<'_>) -> Result<Self> {
         let mut cursor = Cursor::new(body);
-        let mut body = Self::default();
+        let mut body = Self { length: body.len(), ..Self::default() };
         let mut seen = [false; FIELDS.len()];
         let read = cursor.object(|cursor, key| {
             let field = FIELDS.iter().position(|field| *field == key);
@@ -86,17 +103,26 @@ impl<'b> JsonBody<'b> {
     }
 
     fn read_field(&mut self, cursor: &mut Cursor<'b>, key: &str, expected: Expected<'_>) -> Result<()> {
-        let Expected { names, instances, most } = expected;
+        let Expected { names, instances, most, wants_places } = expected;
+        let has_places = matches!(instances, Instances::Rows(_) | Instances::Sequences(_));
+        if wants_places && key == "instances" && has_places {
+            self.places = places(cursor.clone(), self.length, most)?;
+        }
         match (key, instances) {
             ("images", _) => self.images = read_images(cursor)?,
             ("instances", Instances::Rows(columns)) => self.rows = Some(read_rows(cursor, columns, most)?),
             ("instances", Instances::Sequences(encoder)) => self.rows = Some(read_sequences(cursor, encoder, most)?),
-            ("instances", Instances::Elements) if is_list_of_objects(cursor) => {
+            ("instances", Instances::Texts) if is_list_of_texts(cursor) => {
+                self.texts = Some(read_texts(cursor, most)?);
+            }
+            ("text", _) => self.text = cursor.optional_string()?,
+            ("pair", _) => self.pair = cursor.optional_string()?,
+            ("instances", Instances::Elements | Instances::Texts) if is_list_of_objects(cursor) => {
                 let mut rows = Inputs::new(names.clone(), Accepts::default(), Layout::Rows);
                 cursor.list(|cursor| rows.read(cursor))?;
                 self.named = Some(rows.into_input(Meaning::Whole));
             }
-            ("instances", Instances::Elements) => {
+            ("instances", Instances::Elements | Instances::Texts) => {
                 let dtype = names.specs().first().map_or(DType::Float32, |input| input.dtype);
                 cursor.begins_with(b'[', "a list of instances")?;
                 self.instances = Some(read_nested(cursor, dtype)?);
@@ -121,15 +147,19 @@ impl<'b> JsonBody<'b> {
         }
     }
 
-    /// Returns the number of rows or sequences that were sent.
+    /// Returns the number of rows, sequences or texts that were sent.
     pub(super) fn rows(&self) -> usize {
-        self.rows.as_ref().map_or(0, |rows| rows.count)
+        let texts = self.texts.as_ref().map(|texts| texts.count);
+        self.rows.as_ref().map(|rows| rows.count).or(texts).unwrap_or_default()
     }
 
     /// Returns whether more than one kind of input was sent.
     pub(super) fn is_ambiguous(&self) -> bool {
-        let has_instances = self.instances.is_some() || self.named.is_some() || self.rows.is_some();
-        [self.images.is_some(), has_instances, self.inputs.is_some()].into_iter().filter(|sent| *sent).count() > 1
+        let has_lists = self.instances.is_some() || self.rows.is_some() || self.texts.is_some();
+        let has_instances = self.named.is_some() || has_lists;
+        let has_text = self.text.is_some() || self.pair.is_some();
+        [self.images.is_some(), has_instances, self.inputs.is_some(), has_text].into_iter().filter(|sent| *sent).count()
+            > 1
     }
 
     /// Returns the input of the model if it was sent as elements.
@@ -137,11 +167,24 @@ impl<'b> JsonBody<'b> {
     /// # Errors
     /// [`Error::InvalidInput`] naming the input, what it expects and what it got.
     pub(super) fn into_input(self, names: &NamedInputs<'_>) -> Result<Option<Input>> {
+        if let Some(texts) = self.texts {
+            return Ok(Some(Input::Texts(texts.kept)));
+        }
+        if let Some(text) = self.text {
+            let (text, pair) = (text.into_owned(), self.pair.map(Cow::into_owned));
+            return Ok(Some(Input::Texts(vec![Text { text, pair }])));
+        }
+        if self.pair.is_some() {
+            return Err(Error::InvalidInput("\"pair\" stands beside \"text\", which is missing".into()));
+        }
         if let Some(rows) = self.rows {
             let sample = names.specs().first().and_then(|spec| spec.sample_shape()).unwrap_or_default();
             return rows.into_tensor(&sample).map(|tensor| Some(Input::Tensors(vec![tensor])));
         }
         if let Some(nested) = self.instances {
+            if nested.shape().first() == Some(&0) && !names.specs().is_empty() {
+                return Err(Error::InvalidInput("\"instances\" is empty; expected at least one".into()));
+            }
             let only = names.only().ok_or_else(|| not_plain(names))?;
             return from_instances(nested, only, names.batching()).map(|tensor| Some(Input::Tensors(vec![tensor])));
         }
@@ -157,6 +200,22 @@ impl<'b> JsonBody<'b> {
         let tensors = inputs.into_iter().enumerate().map(tensor).collect::<Result<_>>()?;
         names.arranged(tensors).map(|tensors| Some(Input::Tensors(tensors)))
     }
+}
+
+/// Returns the places of the elements of a list in a body of so many bytes, which the cursor reads to its end. Of a list
+/// with more than `most` elements, which is refused, at most one more is kept.
+fn places(mut cursor: Cursor<'_>, length: usize, most: usize) -> Result<Vec<Range<usize>>> {
+    let mut places = Vec::new();
+    cursor.list(|cursor| {
+        cursor.peek();
+        let begin = length - cursor.rest();
+        cursor.skip()?;
+        if places.len() <= most {
+            places.push(begin..length - cursor.rest());
+        }
+        Ok(())
+    })?;
+    Ok(places)
 }
 
 /// Returns the error for instances without names where the model does not have exactly one input.
@@ -241,7 +300,7 @@ mod tests {
         let signature = Signature { inputs: vec![spec], outputs: vec![] };
         let names = NamedInputs::new(&signature, 1, &[]);
         let read = |json: &str| {
-            let expected = Expected { names: &names, instances: Instances::Elements, most: 9 };
+            let expected = Expected { names: &names, instances: Instances::Elements, most: 9, wants_places: false };
             JsonBody::read(json.as_bytes(), expected).and_then(|body| body.into_input(&names))
         };
         for good in [
@@ -274,5 +333,16 @@ mod tests {
         }
         assert!(matches!(read(r#"{"instances":[[[[[[[[1]]]]]]]]}"#), Err(Error::InvalidInput(_))));
         assert!(matches!(read(r#"{"inputs":{"y":[1]}}"#), Err(Error::InvalidInput(_))));
+    }
+
+    #[test]
+    fn places_are_those_of_the_elements_and_bounded() {
+        let body = r#"[ {"a": [1, 2]},  3 , "]"]"#;
+        let found = |most| places(Cursor::new(body.as_bytes()), body.len(), most).unwrap();
+        let text = |place: &Range<usize>| body[place.clone()].to_owned();
+        assert_eq!(found(3).iter().map(text).collect::<Vec<_>>(), [r#"{"a": [1, 2]}"#, "3", r#""]""#]);
+        assert_eq!(found(1).len(), 2, "one more tells that there are too many");
+        let many = format!("[{}1]", "1,".repeat(10_000));
+        assert_eq!(places(Cursor::new(many.as_bytes()), many.len(), 9).unwrap().len(), 10);
     }
 }

@@ -1,6 +1,7 @@
 //! Turns a request to `/predict` into the input of a model. The first bytes of the body decide its kind.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::ids::quote;
 use crate::serving::{DEFAULT_PRIORITY, Doubts, Input, Options, RequestContext, RequestHints, Servable};
 use crate::signature::{Batching, Dim};
 use crate::tensor::{Data, Tensor};
+use crate::transform::text::Text;
 use crate::transform::{ACCEPTED, PolarityChoice, foreign_kind, media_type};
 
 /// The question of a request.
@@ -27,6 +29,8 @@ pub(super) struct Question {
     pub(super) input: Input,
     pub(super) options: Options,
     pub(super) hints: RequestHints,
+    /// The rows or sequences as they came, where an observer wants them.
+    pub(super) rows: Option<Arc<Vec<Bytes>>>,
     /// The body's share of the memory budget; dropped once the input has been used.
     pub(super) held: Buffered,
 }
@@ -46,19 +50,23 @@ pub(super) async fn read_question(
     let body = read_body_for(state, context, servable, &parts.headers, body).await?;
     let max_samples = state.settings().max_samples;
     let mut stated = Stated::of_headers(&parts.headers)?;
-    let (mut top_k, mut polarity) = (None, None);
+    let (mut top_k, mut polarity, mut rows) = (None, None, None);
     let mut vision = query.vision()?;
     vision.draws |= query.draw.is_none() && wants_png(&parts.headers);
     let (bytes, model) = (body.bytes.clone(), servable.clone());
-    let input = match content(&parts.headers, &body.bytes)? {
+    let input = match content(&parts.headers, &body.bytes, servable.expects_texts())? {
+        Content::Text => Input::Texts(vec![plain_text(&bytes)?]),
         Content::Form => Input::Images(form::files(&parts.headers, bytes, max_samples).await?),
         Content::Json => {
-            let json = off_reactor(bytes.len(), move || read_json(&bytes, &model, max_samples)).await?;
+            let wants_places = state.predictor().keeps_inputs(servable);
+            let json = off_reactor(bytes.len(), move || read_json(&bytes, &model, max_samples, wants_places)).await?;
             (top_k, polarity) = (json.top_k, json.polarity);
             stated = Stated {
                 priority: json.stated.priority.or(stated.priority),
                 timeout_ms: json.stated.timeout_ms.or(stated.timeout_ms),
             };
+            let slices = |places: Vec<Range<usize>>| places.into_iter().map(|place| body.bytes.slice(place)).collect();
+            rows = (!json.places.is_empty()).then(|| Arc::new(slices(json.places)));
             json.input
         }
         Content::Image => Input::Images(vec![bytes]),
@@ -76,7 +84,7 @@ pub(super) async fn read_question(
     };
     let options = Options { top_k, polarity: polarity.or(query.polarity).unwrap_or_default(), doubts, vision };
     servable.check_options(&input, &options)?;
-    Ok(Question { input, options, hints: stated.checked()?, held: body })
+    Ok(Question { input, options, hints: stated.checked()?, rows, held: body })
 }
 
 /// Returns true if a request accepts PNG files, and neither JSON nor whatever comes.
@@ -172,14 +180,26 @@ fn check_top_k(top_k: u16) -> Result<usize> {
     }
 }
 
+/// Returns a body as one text.
+///
+/// # Errors
+/// [`Error::InvalidInput`] when it is not UTF-8.
+pub(super) fn plain_text(body: &[u8]) -> Result<Text> {
+    let text = std::str::from_utf8(without_mark(body));
+    let text =
+        text.map_err(|error| Error::InvalidInput(format!("the text is not UTF-8 at byte {}", error.valid_up_to())))?;
+    Ok(text.to_owned().into())
+}
+
 enum Content {
     Form,
+    Text,
     Json,
     Image,
     Raw,
 }
 
-fn content(headers: &HeaderMap, body: &[u8]) -> Result<Content> {
+fn content(headers: &HeaderMap, body: &[u8], expects_texts: bool) -> Result<Content> {
     let declared = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let is =
         |media: &str| declared.len() >= media.len() && declared[..media.len()].eq_ignore_ascii_case(media.as_bytes());
@@ -188,6 +208,8 @@ fn content(headers: &HeaderMap, body: &[u8]) -> Result<Content> {
         Ok(Content::Form)
     } else if body.is_empty() {
         Err(Error::InvalidInput(format!("the request has no body; send a {ACCEPTED} file, a form with files, or JSON")))
+    } else if expects_texts && is("text/plain") {
+        Ok(Content::Text)
     } else if media_type(body).is_some() {
         Ok(Content::Image)
     } else if is("application/octet-stream") {
@@ -220,26 +242,30 @@ struct JsonQuestion {
     top_k: Option<u16>,
     polarity: Option<PolarityChoice>,
     stated: Stated,
+    /// The places of rows or sequences in the body, if they are wanted.
+    places: Vec<Range<usize>>,
 }
 
-fn read_json(body: &[u8], servable: &Servable, max_samples: usize) -> Result<JsonQuestion> {
+fn read_json(body: &[u8], servable: &Servable, max_samples: usize, wants_places: bool) -> Result<JsonQuestion> {
     let instances = match (servable.sequences(), servable.columns()) {
         (Some(encoder), _) => Instances::Sequences(encoder),
+        (None, []) if servable.expects_texts() => Instances::Texts,
         (None, []) => Instances::Elements,
         (None, columns) => Instances::Rows(columns),
     };
     let most = servable.sample_limit(max_samples);
     let names = servable.named_inputs();
-    let expected = Expected { names: &names, instances, most };
-    let json = JsonBody::read(body, expected)?;
+    let expected = Expected { names: &names, instances, most, wants_places };
+    let mut json = JsonBody::read(body, expected)?;
     let (top_k, polarity) = (json.top_k, json.polarity);
     let stated = Stated { priority: json.priority, timeout_ms: json.timeout_ms };
-    Ok(JsonQuestion { input: json_input(json, servable, max_samples)?, top_k, polarity, stated })
+    let places = std::mem::take(&mut json.places);
+    Ok(JsonQuestion { input: json_input(json, servable, max_samples)?, top_k, polarity, stated, places })
 }
 
 fn json_input(mut body: JsonBody<'_>, servable: &Servable, max_samples: usize) -> Result<Input> {
     if body.is_ambiguous() {
-        let exclude = "\"images\", \"instances\" and \"inputs\" exclude each other; send one of them";
+        let exclude = "\"images\", \"instances\", \"inputs\" and \"text\" exclude each other; send one of them";
         return Err(Error::Malformed(exclude.into()));
     }
     if let Some(images) = body.images.take() {
@@ -250,7 +276,8 @@ fn json_input(mut body: JsonBody<'_>, servable: &Servable, max_samples: usize) -
     check_count(body.rows(), "instances", servable.sample_limit(max_samples))?;
     body.into_input(&servable.named_inputs())?.ok_or_else(|| {
         Error::Malformed(
-            "the JSON body has neither \"images\" nor \"instances\" nor \"inputs\"; send one of them".into(),
+            "the JSON body has neither \"images\" nor \"instances\" nor \"inputs\" nor \"text\"; send one of them"
+                .into(),
         )
     })
 }
@@ -283,7 +310,9 @@ pub(super) fn raw_input(body: &[u8], servable: &Servable) -> Result<Input> {
     if is_batched {
         shape.insert(0, body.len() / bytes);
     }
-    Ok(Input::Tensors(vec![Tensor::from_data(shape, Data::from_le_bytes(input.dtype, body))?]))
+    let tensor = Tensor::from_data(shape, Data::from_le_bytes(input.dtype, body))?;
+    servable.named_inputs().check_differences(&tensor)?;
+    Ok(Input::Tensors(vec![tensor]))
 }
 
 fn decode_image(index: usize, text: &str) -> Result<Bytes> {

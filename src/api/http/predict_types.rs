@@ -112,6 +112,11 @@ pub(super) struct PredictBody {
     /// tokens as texts, or of their numbers. Longer ones are cut at their beginning, shorter ones padded there.
     #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!([[0.0, 255.0]]))]
     instances: Option<Vec<serde_json::Value>>,
+    /// One text, of a model with a tokenizer. Several are `instances`: texts, lists of a text and its pair, or objects
+    /// with `text` and `pair`.
+    text: Option<String>,
+    /// The text that `text` is compared with, of a model of pairs.
+    pair: Option<String>,
     /// All inputs of the model by name, each with all its samples: for models of several inputs.
     #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>)]
     inputs: Option<BTreeMap<String, serde_json::Value>>,
@@ -152,6 +157,9 @@ pub(super) struct PredictAnswer<'a> {
     pub(super) version: u64,
     /// One for each sample, in order.
     pub(super) predictions: &'a [Prediction],
+    /// The places of the samples whose text had more tokens than the model takes, and was cut.
+    #[serde(skip_serializing_if = "<[usize]>::is_empty")]
+    pub(super) truncated: &'a [usize],
     /// Where the time went.
     pub(super) timings_ms: Timings,
 }

@@ -130,6 +130,8 @@ pub(super) struct PredictionErased {
     samples: u64,
     /// Their labels.
     labels: u64,
+    /// Their captured inputs.
+    inputs: u64,
 }
 
 /// The ways in which this can fail.
@@ -193,7 +195,7 @@ pub(super) async fn show(
 
 /// Erase a prediction
 ///
-/// Its record and its labels; their figures leave the live sums. Of an identifier of the caller's own, all predictions
+/// Its record, its labels and its captured inputs; its figures leave the live sums. Of an identifier of the caller's own, all predictions
 /// under it. A hash of the identifier stays, so that later requests for it are answered with 410. In PostgreSQL the bytes
 /// stay in its files until it vacuums them. The setting --feedback says who may ask.
 #[utoipa::path(
@@ -208,8 +210,8 @@ pub(super) async fn erase(
     query: std::result::Result<Query<PredictionParameters>, QueryRejection>,
 ) -> std::result::Result<Json<PredictionErased>, ApiError> {
     let (watch, query) = asked(caller, &state, id, query).await?;
-    let Erased { requests, samples, labels } = watch.store.erase(query).await?;
-    Ok(Json(PredictionErased { requests, samples, labels }))
+    let Erased { requests, samples, labels, inputs } = watch.store.erase(query).await?;
+    Ok(Json(PredictionErased { requests, samples, labels, inputs }))
 }
 
 /// Returns the question, if the caller may ask it, once every earlier answer has its record.

@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tower::{Service, ServiceExt};
 
-use crate::api::access::Rule;
+use crate::api::access::{Admitted, Rule};
 use crate::api::dialect::Dialect;
 use crate::api::error::{self, ApiError};
 use crate::api::exchange::{Exchange, MAX_PATH_CHARS, contain};
@@ -59,10 +59,10 @@ impl HttpApi {
             let rule = || Rule::http(&method, path, headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
             state.access().admit(rule, headers, client, link.as_ref())
         };
-        let mut shown = None;
+        let (mut shown, mut held) = (None, None);
         let routed = match admitted {
-            Ok(key) => {
-                shown.clone_from(&key);
+            Ok(Admitted { key, slot }) => {
+                (shown, held) = (key.clone(), slot);
                 request.extensions_mut().insert(exchange.arrival(client, key));
                 // The front page asks once more, for what it shows.
                 if let Some(link) = link.as_ref().filter(|link| link.principal.is_some()) {
@@ -99,7 +99,10 @@ impl HttpApi {
         let (status, elapsed) = (response.status().as_u16(), exchange.start().elapsed());
         state.metrics().http.record(protocol, status, elapsed);
         exchange.log(state.settings(), elapsed, method.as_str(), path, status, shown.as_deref());
-        response
+        match held {
+            Some(slot) => response.map(|body| Body::new(slot.held_by(body))),
+            None => response,
+        }
     }
 }
 

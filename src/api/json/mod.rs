@@ -13,6 +13,7 @@ mod rows;
 mod sequences;
 mod shape;
 mod stack;
+mod texts;
 mod writer;
 
 #[cfg(test)]
@@ -27,4 +28,7 @@ pub(super) use rows::{Rows, read_rows};
 pub(super) use sequences::read_sequences;
 pub(super) use shape::Shape;
 pub(super) use stack::{Accepts, BASE64_KEY, Stack, base64_object, miscounted};
+pub(super) use texts::{
+    PAIR_KEY, TEXT_KEY, Texts, is_list_of_texts, is_text, paired, read_text, read_text_columns, read_texts,
+};
 pub(super) use writer::Writer;

@@ -1,12 +1,14 @@
 //! Rows of a table: objects by column name, or lists in the order of the columns, read straight into the elements of
 //! the input.
 
+use std::ops::Range;
+
 use super::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::signature::{Column, ColumnKind};
+use crate::signature::{Column, ColumnKind, places, row_width};
 use crate::tensor::Tensor;
-use crate::transform::{days, single};
+use crate::transform::{days, single, text_elements};
 
 /// Category names that a message lists at most.
 const MAX_LISTED: usize = 20;
@@ -39,11 +41,12 @@ impl Rows {
 /// are columns.
 pub(in crate::api) fn read_rows(cursor: &mut Cursor<'_>, columns: &[Column], most: usize) -> Result<Rows> {
     let mut rows = Rows::default();
+    let places: Vec<Range<usize>> = places(columns).collect();
     cursor.begins_with(b'[', "a list of rows")?;
     cursor.list(|cursor| {
         let Rows { count, elements, unknown } = &mut rows;
         if *count < most {
-            read_row(cursor, &mut Row { columns, index: *count, unknown }, elements)?;
+            read_row(cursor, &mut Row { columns, places: &places, index: *count, unknown }, elements)?;
         } else {
             cursor.skip()?;
         }
@@ -56,6 +59,8 @@ pub(in crate::api) fn read_rows(cursor: &mut Cursor<'_>, columns: &[Column], mos
 /// The row that is read.
 struct Row<'a> {
     columns: &'a [Column],
+    /// The elements of each column.
+    places: &'a [Range<usize>],
     index: usize,
     /// The first category of all rows that the model does not know.
     unknown: &'a mut Option<String>,
@@ -74,9 +79,8 @@ fn read_row(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32>)
 
 /// Reads a row by column name. What is not named is missing.
 fn read_named(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
-    let Row { columns, index, .. } = *row;
-    let start = elements.len();
-    elements.extend(columns.iter().map(missing));
+    let Row { columns, places, index, .. } = *row;
+    let elements = appended(columns, elements);
     let mut is_given = vec![false; columns.len()];
     let mut next = 0;
     cursor.object(|cursor, name| {
@@ -91,7 +95,7 @@ fn read_named(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32
         if std::mem::replace(&mut is_given[place], true) {
             return Err(cursor.fault(format_args!("row {index}: column {} is given twice", quote(name))));
         }
-        elements[start + place] = read_cell(cursor, &columns[place], row, true)?;
+        read_cell(cursor, &columns[place], row, true, &mut elements[places[place].clone()])?;
         next = place + 1;
         Ok(())
     })
@@ -99,14 +103,15 @@ fn read_named(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32
 
 /// Reads a row of one value for each column.
 fn read_ordered(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f32>) -> Result<()> {
-    let Row { columns, index, .. } = *row;
+    let Row { columns, places, index, .. } = *row;
+    let elements = appended(columns, elements);
     let mut given = 0;
     cursor.list(|cursor| {
         let Some(column) = columns.get(given) else {
             let count = columns.len();
             return Err(cursor.fault(format_args!("row {index} has more than {count} values, one for each column")));
         };
-        elements.push(read_cell(cursor, column, row, false)?);
+        read_cell(cursor, column, row, false, &mut elements[places[given].clone()])?;
         given += 1;
         Ok(())
     })?;
@@ -118,43 +123,60 @@ fn read_ordered(cursor: &mut Cursor<'_>, row: &mut Row<'_>, elements: &mut Vec<f
     Ok(())
 }
 
-/// Returns the element that stands for a missing value.
-fn missing(column: &Column) -> f32 {
-    match column.kind {
-        ColumnKind::Number | ColumnKind::Shifted { .. } | ColumnKind::Moment { .. } => f32::NAN,
-        ColumnKind::Category { .. } => -1.0,
-    }
+/// Appends a row of missing values and returns its elements.
+fn appended<'e>(columns: &[Column], elements: &'e mut Vec<f32>) -> &'e mut [f32] {
+    let start = elements.len();
+    elements.reserve(row_width(columns));
+    columns.iter().for_each(|column| elements.extend(std::iter::repeat_n(column.missing(), column.width())));
+    &mut elements[start..]
 }
 
-/// Reads the value of a column. In an object (`is_named`) a number in a column of categories is its text, in a list
-/// its index.
-fn read_cell(cursor: &mut Cursor<'_>, column: &Column, row: &mut Row<'_>, is_named: bool) -> Result<f32> {
+/// Reads the value of a column into its elements, which are those of a missing one. In an object (`is_named`) a number in a
+/// column of categories or texts is its text, in a list an index of categories.
+fn read_cell(
+    cursor: &mut Cursor<'_>,
+    column: &Column,
+    row: &mut Row<'_>,
+    is_named: bool,
+    to: &mut [f32],
+) -> Result<()> {
     let index = row.index;
-    let mut text_cell = |text: &str| text_cell(column, text, row);
+    let mut text_cell = |text: &str| match column.kind {
+        ColumnKind::Text { .. } => {
+            text_elements(text, to);
+            Ok(None)
+        }
+        _ => text_cell(column, text, row).map(Some),
+    };
     let cell = match cursor.peek() {
-        Some(b'n') if cursor.null() => Ok(missing(column)),
+        Some(b'n') if cursor.null() => Ok(None),
         Some(b't' | b'f') => text_cell(if cursor.boolean()? { "true" } else { "false" }),
         Some(b'"') => text_cell(&cursor.string()?),
         Some(b'-' | b'0'..=b'9') => {
             let number = cursor.number()?.nearest();
             match column.kind {
-                ColumnKind::Number => single(number),
-                ColumnKind::Shifted { origin } => single(number - origin as f64),
+                ColumnKind::Number => single(number).map(Some),
+                ColumnKind::Shifted { origin } => single(number - origin as f64).map(Some),
                 ColumnKind::Moment { order, .. } => Err(format!("expected {}, got {number}", order.words())),
-                ColumnKind::Category { .. } if is_named => text_cell(&number.to_string()),
-                ColumnKind::Category { .. } => index_cell(column, number),
+                ColumnKind::Category { .. } | ColumnKind::Text { .. } if is_named => text_cell(&number.to_string()),
+                ColumnKind::Category { .. } => index_cell(column, number).map(Some),
+                ColumnKind::Text { .. } => Err(format!("expected a text, got {number}")),
             }
         }
         _ => {
             let what = match column.kind {
                 ColumnKind::Number | ColumnKind::Shifted { .. } => "a number",
                 ColumnKind::Moment { order, .. } => order.words(),
-                ColumnKind::Category { .. } => "a text",
+                ColumnKind::Category { .. } | ColumnKind::Text { .. } => "a text",
             };
             return Err(cursor.mismatch(&format!("row {index}, column {}: {what} or null", quote(&column.name))));
         }
     };
-    cell.map_err(|problem| cursor.fault(format_args!("row {index}, column {}: {problem}", quote(&column.name))))
+    let fault = |problem| cursor.fault(format_args!("row {index}, column {}: {problem}", quote(&column.name)));
+    if let Some(element) = cell.map_err(fault)? {
+        to[0] = element;
+    }
+    Ok(())
 }
 
 /// The element for a value, or what is wrong with it.
@@ -171,13 +193,14 @@ fn text_cell(column: &Column, text: &str, row: &mut Row<'_>) -> Cell {
             return Ok((days - f64::from(*origin)) as f32);
         }
         ColumnKind::Category { values } => values,
+        ColumnKind::Text { .. } => return Ok(column.missing()),
     };
     let place = values.iter().position(|value| value == text);
     if place.is_none() && row.unknown.is_none() {
         let (known, name) = (listed(values.iter().map(String::as_str)), quote(&column.name));
         *row.unknown = Some(format!("row {}, column {name}: {} is none of: {known}", row.index, quote(text)));
     }
-    Ok(place.map_or_else(|| missing(column), |place| place as f32))
+    Ok(place.map_or_else(|| column.missing(), |place| place as f32))
 }
 
 /// Checks the index of a category.

@@ -6,10 +6,12 @@ use super::binary::write_elements;
 use super::classification::{classify, rows_and_classes};
 use super::request::{InferRequest, RequestedOutput, check_room, into_input};
 use super::response::{InferOutput, InferResponse, Value};
+use crate::api::shared_memory::RegionSlice;
 use crate::api::state::ApiState;
+use crate::api::text_answer::tensor_of;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::{Options, RequestContext, Servable};
+use crate::serving::{Input, Options, RequestContext, Servable};
 
 /// Answers a request. Dropping the future cancels it.
 ///
@@ -22,9 +24,18 @@ pub(crate) async fn infer(
     request: InferRequest,
 ) -> Result<InferResponse> {
     let InferRequest { id, inputs, outputs, parameters } = request;
-    let wanted = wanted(servable, outputs)?;
     let input = into_input(servable, inputs, state.regions())?;
     let context = context.with_hints(parameters.hints());
+    if let Some(name) = servable.told_as().filter(|name| is_told(name, &input, &outputs)) {
+        let predicted = state.predictor().predict(&context, servable.clone(), input, Options::default()).await?;
+        let value = Value::Made(tensor_of(&predicted.predictions)?);
+        let mut answer = InferOutput { index: 0, name: Some(name), value, region: None };
+        if let Some(slice) = outputs.into_iter().find_map(|output| output.region) {
+            leave(state, name, &mut answer, slice)?;
+        }
+        return Ok(InferResponse { servable: servable.clone(), id, outputs: vec![answer], stages: predicted.stages });
+    }
+    let wanted = wanted(servable, outputs)?;
     let inference = state.predictor().infer(&context, servable, input, Options::default()).await?;
     let mut answers = Vec::with_capacity(wanted.len());
     for (index, RequestedOutput { name, classification, region }) in wanted {
@@ -37,18 +48,29 @@ pub(crate) async fn infer(
                 Value::Made(classify(given, servable.batching(), count, labels)?)
             }
         };
-        let mut answer = InferOutput { index, value, region: None };
-        if let Some(mut slice) = region {
-            check_room(&name, answer.tensor().data(), &slice)?;
-            let mut bytes = Vec::new();
-            write_elements(answer.tensor().data(), &mut bytes);
-            state.regions().write(&slice, &bytes)?;
-            slice.byte_size = bytes.len();
-            answer.region = Some(slice);
+        let mut answer = InferOutput { index, name: None, value, region: None };
+        if let Some(slice) = region {
+            leave(state, &name, &mut answer, slice)?;
         }
         answers.push(answer);
     }
     Ok(InferResponse { servable: servable.clone(), id, outputs: answers, stages: inference.stages })
+}
+
+/// Returns true if the one answer to texts is asked for, by its name or by none.
+fn is_told(name: &str, input: &Input, outputs: &[RequestedOutput]) -> bool {
+    matches!(input, Input::Texts(_)) && outputs.len() <= 1 && outputs.iter().all(|output| output.name == name)
+}
+
+/// Leaves the bytes of an answer in shared memory.
+fn leave(state: &ApiState, name: &str, answer: &mut InferOutput, mut slice: RegionSlice) -> Result<()> {
+    check_room(name, answer.tensor().data(), &slice)?;
+    let mut bytes = Vec::new();
+    write_elements(answer.tensor().data(), &mut bytes);
+    state.regions().write(&slice, &bytes)?;
+    slice.byte_size = bytes.len();
+    answer.region = Some(slice);
+    Ok(())
 }
 
 /// The outputs to answer with, by their place in the signature.

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::binary::{byte_size, element_count, read_elements, read_strings};
 use super::datatype::datatype;
+use super::input::{Content, InferInput};
 use super::parameters::RequestParameters;
+use super::texts::{SentTexts, is_texts};
 use crate::api::shared_memory::{RegionSlice, Regions};
 use crate::error::{Error, Result};
 use crate::ids::quote;
@@ -34,30 +36,6 @@ pub(crate) struct InferRequest {
     pub(crate) parameters: RequestParameters,
 }
 
-/// One input tensor.
-#[derive(Debug)]
-pub(crate) struct InferInput {
-    /// Its name in the graph.
-    pub(crate) name: String,
-    /// The type of its elements.
-    pub(crate) datatype: DType,
-    /// Its dimensions.
-    pub(crate) shape: Vec<usize>,
-    /// Its elements.
-    pub(crate) content: Content,
-}
-
-/// The elements of an input.
-#[derive(Debug)]
-pub(crate) enum Content {
-    /// Numbers or truth values.
-    Elements(Data),
-    /// BYTES: text, or encoded images for a model that takes images.
-    Strings(Vec<Bytes>),
-    /// Bytes of either, in shared memory.
-    Region(RegionSlice),
-}
-
 /// One output that is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct RequestedOutput {
@@ -84,9 +62,18 @@ impl InferRequest {
 pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: &Regions) -> Result<Input> {
     let named = servable.named_inputs();
     let mut ordered: Vec<Option<Tensor>> = named.specs().iter().map(|_| None).collect();
-    let mut images = None;
+    let (mut images, mut texts) = (None, SentTexts::default());
     for input in inputs {
         let name = quote(&input.name);
+        let at_input = |error: Error| match error {
+            Error::InvalidInput(problem) => Error::InvalidInput(format!("input {name}: {problem}")),
+            other => other,
+        };
+        if is_texts(servable, &input.name, input.datatype) {
+            let input = input.read(regions).map_err(at_input)?;
+            texts.take(&input).map_err(at_input)?;
+            continue;
+        }
         let Some(index) = named.position(&input.name) else {
             let (model, listed) = (&servable.name, named.listed());
             return Err(Error::InvalidInput(format!("model \"{model}\" has no input {name}; it {listed}")));
@@ -95,10 +82,6 @@ pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: 
         if is_given {
             return Err(Error::InvalidInput(format!("the input {name} is given twice")));
         }
-        let at_input = |error: Error| match error {
-            Error::InvalidInput(problem) => Error::InvalidInput(format!("input {name}: {problem}")),
-            other => other,
-        };
         let input = input.read(regions).map_err(at_input)?;
         if index == IMAGE
             && let Some(files) = images_of(servable, &input).map_err(at_input)?
@@ -107,6 +90,9 @@ pub(super) fn into_input(servable: &Servable, inputs: Vec<InferInput>, regions: 
             continue;
         }
         ordered[index] = Some(input.into_tensor(named.specs()[index]).map_err(at_input)?);
+    }
+    if let Some(input) = texts.into_input()? {
+        return named.texts_alone(input, &ordered);
     }
     match images {
         Some(images) => named.images_alone(images, &ordered),

@@ -25,6 +25,8 @@ pub(crate) struct InferResponse {
 pub(crate) struct InferOutput {
     /// Where it stands in the signature.
     pub(super) index: usize,
+    /// Its name, if it is none of the signature's.
+    pub(super) name: Option<&'static str>,
     pub(super) value: Value,
     /// Where its bytes were left, if not in the answer.
     pub(crate) region: Option<RegionSlice>,
@@ -40,8 +42,8 @@ pub(super) enum Value {
 
 impl InferResponse {
     /// The name of an output of this answer.
-    pub(crate) fn name(&self, output: &InferOutput) -> &str {
-        &self.servable.signature().outputs[output.index].name
+    pub(crate) fn name<'a>(&'a self, output: &InferOutput) -> &'a str {
+        output.name.unwrap_or_else(|| &self.servable.signature().outputs[output.index].name)
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use half::{bf16, f16};
 
+use crate::api::json::{PAIR_KEY, TEXT_KEY};
 use crate::error::{Error, Result};
 use crate::ids::quote;
 use crate::serving::{Input, NamedInputs};
 use crate::signature::{Batching, Dim, TensorSpec, shape_text};
 use crate::tensor::{Data, Tensor};
+use crate::transform::text::Text;
 
 /// The values of one feature.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +118,34 @@ pub(crate) fn examples_into_input(
     };
     let tensors = names.specs().iter().enumerate().map(tensor).collect::<Result<_>>()?;
     names.arranged(tensors).map(Input::Tensors)
+}
+
+/// The texts of examples, if they have the feature `text`, with `pair` beside it or without: the input of a model that takes
+/// texts.
+///
+/// # Errors
+/// [`Error::InvalidInput`] naming the example that has no text.
+pub(crate) fn examples_into_texts(examples: &[Example], context: &Example) -> Result<Option<Input>> {
+    let found = |index: usize, name: &str| examples[index].get(name).or_else(|| context.get(name));
+    if examples.is_empty() || found(0, TEXT_KEY).is_none() {
+        return Ok(None);
+    }
+    let text = |index: usize, name: &str| -> Result<Option<String>> {
+        let fault = |problem: &str| Error::InvalidInput(format!("Feature: {name} of example {index} {problem}"));
+        match found(index, name) {
+            None => Ok(None),
+            Some(Feature::Bytes(values)) if values.len() == 1 => {
+                let text = std::str::from_utf8(&values[0]).map_err(|_| fault("is not text in UTF-8"))?;
+                Ok(Some(text.to_owned()))
+            }
+            Some(_) => Err(fault("is not one text")),
+        }
+    };
+    let sample = |index: usize| {
+        let missing = || Error::InvalidInput(format!("Feature: text could not be found in example {index}"));
+        Ok(Text { text: text(index, TEXT_KEY)?.ok_or_else(missing)?, pair: text(index, PAIR_KEY)? })
+    };
+    (0..examples.len()).map(sample).collect::<Result<_>>().map(|texts| Some(Input::Texts(texts)))
 }
 
 /// The shape of a sample of so many elements: at most one dimension may be open.
@@ -236,7 +266,7 @@ mod tests {
     fn tensors(input: Result<Input>) -> Vec<Tensor> {
         match input.unwrap() {
             Input::Tensors(tensors) => tensors,
-            Input::Images(_) => panic!("images"),
+            Input::Images(_) | Input::Texts(_) => panic!("no tensors"),
         }
     }
 

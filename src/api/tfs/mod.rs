@@ -7,7 +7,7 @@ mod results;
 mod signature;
 mod status;
 
-pub(crate) use examples::{Example, Feature, examples_into_input};
+pub(crate) use examples::{Example, Feature, examples_into_input, examples_into_texts};
 pub(crate) use model_spec::{ModelSpec, Wanted};
 pub(crate) use results::{Class, classes, classification_output, regression_output, regressions};
 pub(crate) use signature::{DataType, TensorInfo, check_inputs};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use webpki::EndEntityCert;
 
 use crate::keys::principal_of;
@@ -42,6 +42,18 @@ pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
     }
     let mut moments = Element::take(&mut fields)?.inside(SEQUENCE)?;
     Some(Validity { from: Element::take(&mut moments)?.moment()?, until: Element::take(&mut moments)?.moment()? })
+}
+
+/// Returns the moment at which the next list should replace a list of revoked certificates; `None` if it names none.
+pub(super) fn next_update(list: &CertificateRevocationListDer<'_>) -> Option<Timestamp> {
+    let mut all = list.as_ref();
+    let mut signed = Element::take(&mut all)?.inside(SEQUENCE)?;
+    let mut fields = Element::take(&mut signed)?.inside(SEQUENCE)?;
+    // The version, which only the first form lacks, the algorithm, the issuer and the list's own moment.
+    for _ in 0..4 {
+        Element::take(&mut fields)?;
+    }
+    Element::take(&mut fields)?.moment()
 }
 
 /// Returns the name of the holder of a certificate, which has been verified: its first URI, else its first DNS name,

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::{CertificateError, InconsistentKeys, RootCertStore};
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +17,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 const CERTIFICATE: &str = "tls-cert";
 const KEY: &str = "tls-key";
 const CLIENT_CA: &str = "tls-client-ca";
+pub(super) const CLIENT_CRL: &str = "tls-client-crl";
 
 /// A certificate, those that vouch for it, and its key.
 #[derive(Debug)]
@@ -71,6 +72,22 @@ pub(super) fn roots(path: &Path) -> Result<RootCertStore> {
         roots.add(authority).map_err(unusable)?;
     }
     Ok(roots)
+}
+
+/// Reads lists of revoked certificates.
+///
+/// # Errors
+/// [`Error::Config`] when the file cannot be used.
+pub(super) fn revoked(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+    let pem = contents(CLIENT_CRL, path)?;
+    let all: std::result::Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        _ => Err(refuse(
+            CLIENT_CRL,
+            "expected lists of revoked certificates in PEM, between BEGIN and END X509 CRL".into(),
+        )),
+    }
 }
 
 /// Returns what is wrong with a certificate and its key, of which each could be read.

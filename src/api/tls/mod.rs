@@ -11,7 +11,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls::RootCertStore;
-use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ServerConfig, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -138,9 +141,7 @@ impl Configs {
             Source::Made(identity) => identity.clone(),
         };
         let validity = identity.validity()?;
-        let roots = |clients: &ClientCertificates| files::roots(&clients.ca).map(|roots| (roots, clients.auth));
-        let roots = clients.map(roots).transpose()?;
-        let config = server_config(identity, roots)?;
+        let config = server_config(identity, clients.map(Clients::read).transpose()?)?;
         let with = |protocols: &[&[u8]]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
@@ -170,23 +171,46 @@ impl Configs {
     }
 }
 
-fn server_config(identity: Identity, roots: Option<(RootCertStore, ClientAuth)>) -> Result<ServerConfig> {
+/// The authorities that vouch for clients, and the certificates that they no longer vouch for.
+struct Clients {
+    roots: RootCertStore,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
+    auth: ClientAuth,
+}
+
+impl Clients {
+    fn read(settings: &ClientCertificates) -> Result<Self> {
+        let revoked = settings.crl.as_deref().map(files::revoked).transpose()?.unwrap_or_default();
+        let now = Timestamp::now();
+        for next in revoked.iter().filter_map(certificate::next_update).filter(|next| *next < now) {
+            tracing::warn!(%next, "a list of revoked certificates is out of date; it is used until another takes its place");
+        }
+        Ok(Self { roots: files::roots(&settings.ca)?, revoked, auth: settings.auth })
+    }
+
+    fn verifier(self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots), provider).with_crls(self.revoked);
+        let builder = match self.auth {
+            ClientAuth::Required => builder,
+            ClientAuth::Optional => builder.allow_unauthenticated(),
+        };
+        builder.build().map_err(|error| match error {
+            VerifierBuilderError::InvalidCrl(_) => refuse(files::CLIENT_CRL, error.to_string()),
+            other => refuse("tls-client-ca", other.to_string()),
+        })
+    }
+}
+
+fn server_config(identity: Identity, clients: Option<Clients>) -> Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| Error::internal("TLS could not be set up", error))?;
-    let asks_clients = roots.is_some();
-    let builder = match roots {
+    let asks_clients = clients.is_some();
+    let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some((roots, auth)) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = match auth {
-                ClientAuth::Required => verifier,
-                ClientAuth::Optional => verifier.allow_unauthenticated(),
-            };
-            let verifier = verifier.build().map_err(|error| refuse("tls-client-ca", error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
     };
     let Identity { chain, key } = identity;
     let mut config = builder.with_single_cert(chain, key).map_err(files::unfit)?;
@@ -203,7 +227,8 @@ fn paths<'a>(source: &'a Source, clients: Option<&'a ClientCertificates>) -> imp
         Source::Files { certificate, key } => vec![certificate, key],
         Source::Made(_) => vec![],
     };
-    own.into_iter().chain(clients.map(|clients| &clients.ca)).map(PathBuf::as_path)
+    let theirs = clients.into_iter().flat_map(|clients| [Some(&clients.ca), clients.crl.as_ref()]).flatten();
+    own.into_iter().chain(theirs).map(PathBuf::as_path)
 }
 
 fn refuse(setting: &str, problem: String) -> Error {

@@ -38,9 +38,8 @@ pub(super) fn run(args: &EvaluateArgs, targets: &[Target]) -> Result<ExitCode> {
     // What one of them was trained on, the other may not be judged by either.
     let holds_out = data.iter().any(|data| data.is_parted || data.is_trained_on);
     let split = args.split.or(holds_out.then_some(PartChoice::Test));
-    let memory = args.reading.options().memory;
     let judge = |data: &DataSource| {
-        let held_out = DataSource::judged(data, split, memory);
+        let held_out = data.judged(split);
         if holds_out && args.split.is_none() { Ok((data.test.clone(), "test")) } else { held_out }
     };
     let tests: [_; 2] = [judge(&data[0])?.0, judge(&data[1])?.0];

@@ -17,11 +17,12 @@ use crate::error::{Error, Result};
 use crate::ids::{Version, VersionSpec};
 use crate::report::{Document, Subject, percent};
 use crate::repository::{FoundVersion, Manifest};
-use crate::signature::Task;
+use crate::signature::{Column, Task};
 use crate::stats::Evaluation;
 use crate::trainer::{
-    ClassificationReport, Dataset, Evaluated, EvaluatedNumbers, PartChoice, RegressionReport, Targets,
-    evaluate_numbers, evaluate_version, read_for, task_of,
+    ClassificationReport, Dataset, Evaluated, EvaluatedNumbers, IMPORTANCE_REPEATS, PartChoice, PermutationImportance,
+    RegressionReport, SampleKind, Targets, evaluate_numbers, evaluate_version, permutation_importance, read_for,
+    task_of,
 };
 
 /// There is no limit on the size of one's own model files.
@@ -39,6 +40,7 @@ const GATE_MISSED: u8 = 5;
   weir evaluate mnist-mlp/stable --json --min-accuracy 0.97
   weir evaluate --compare mnist-mlp/1 mnist-mlp/2
   weir evaluate mnist-vae --draw-images 10000
+  weir evaluate people --data new-people.csv --importance 10      which columns does the model need?
   weir evaluate people --data new-people.csv           every row of a file without parts
   weir evaluate people --data people --split validation
 
@@ -69,6 +71,10 @@ pub(super) struct EvaluateArgs {
     /// Write report.json, report.md and report.html into this folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Tables: how much worse the model is when the values of one column are shuffled among the rows, N times for each column
+    /// on at most 5000 rows; none leaves it out [default: 5 with --report, none without]
+    #[arg(long, value_name = "N|none", value_parser = parse_repeats, conflicts_with = "compare")]
+    importance: Option<Repeats>,
     /// Autoencoders: draws per image for the tighter estimate of the likelihood; 0 leaves the estimate out
     #[arg(long, value_name = "K", default_value_t = 500, value_parser = clap::value_parser!(u32).range(..=100_000))]
     draws: u32,
@@ -81,6 +87,13 @@ pub(super) struct EvaluateArgs {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+}
+
+/// The number of shuffles of each column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    None,
+    Times(usize),
 }
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<ExitCode> {
@@ -97,26 +110,56 @@ fn evaluate(args: &EvaluateArgs, target: &Target) -> Result<ExitCode> {
         target.version = VersionSpec::Specific(version);
     }
     let found = target.find(&args.models)?;
-    let options = args.reading.options();
-    let data = read_for(found.files.folder(), &args.data, options.clone())?;
-    let (judged, part) = data.judged(args.split, options.memory)?;
+    let data = read_for(found.files.folder(), &args.data, args.reading.options())?;
+    let (judged, part) = data.judged(args.split)?;
     data.notes.iter().for_each(|note| super::progress::note(note));
     let tested = format!("{part} {} of {}", judged.kind.plural(), args.data.display());
     match task_of(found.files.folder(), ANY_SIZE)? {
         Task::Reconstruction => autoencoder::run(args, &found, (&judged, tested)),
         // What a bare file is for, its model.toml says.
         Task::Classification | Task::Regression | Task::Raw => match judged.targets() {
-            Targets::Values(_) => numbers(args, &found, &judged, tested),
-            Targets::Classes(_) => classes(args, &found, &judged, tested),
+            Targets::Values(_) => numbers(args, &found, (&judged, &data.columns), tested),
+            Targets::Classes(_) => classes(args, &found, (&judged, &data.columns), tested),
         },
     }
 }
 
+/// Returns the importance of the columns of a table, if it is asked for or a report is; of other data it is said that there is
+/// none where it was asked for.
+fn importance(
+    args: &EvaluateArgs,
+    found: &FoundVersion,
+    (test, columns): (&Dataset, &[Column]),
+) -> Result<Option<PermutationImportance>> {
+    let repeats = match args.importance {
+        Some(Repeats::Times(repeats)) => repeats,
+        None if args.report.is_some() => IMPORTANCE_REPEATS,
+        Some(Repeats::None) | None => return Ok(None),
+    };
+    if test.kind != SampleKind::Rows || columns.is_empty() {
+        if args.importance.is_some() {
+            super::progress::note(&format!(
+                "--importance is left out: it is that of the columns of a table, and the data are {}",
+                test.kind.plural()
+            ));
+        }
+        return Ok(None);
+    }
+    permutation_importance(found.files.folder(), ANY_SIZE, (test, columns), repeats).map(Some)
+}
+
 /// Scores a classifier.
-fn classes(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset, tested: String) -> Result<ExitCode> {
+fn classes(
+    args: &EvaluateArgs,
+    found: &FoundVersion,
+    (test, columns): (&Dataset, &[Column]),
+    tested: String,
+) -> Result<ExitCode> {
     let Evaluated { manifest, labels, engine, predictions } = evaluate_version(found.files.folder(), ANY_SIZE, test)?;
     let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
-    let report = ClassificationReport::new(subject, &labels, &predictions, test)?;
+    let mut report = ClassificationReport::new(subject, &labels, &predictions, test)?;
+    drop(predictions);
+    report.importance = importance(args, found, (test, columns))?;
     if let Some(folder) = &args.report {
         report.write(folder)?;
     }
@@ -127,7 +170,8 @@ fn classes(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset, tested: St
         let paint = Paint(std::io::stdout().is_terminal());
         let verdict = verdict(manifest.as_ref(), &report.full.evaluation);
         let written = args.report.as_ref().map(|folder| format!("report: {}\n", folder.join("report.html").display()));
-        super::print(&format!("{}\n{verdict}\n{}", table::evaluation(&report, paint), written.unwrap_or_default()))?;
+        let shown = [table::evaluation(&report, paint), table::importance(report.importance.as_ref(), paint)].concat();
+        super::print(&format!("{shown}\n{verdict}\n{}", written.unwrap_or_default()))?;
     }
     match args.min_accuracy {
         Some(least) if accuracy < least => {
@@ -139,14 +183,20 @@ fn classes(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset, tested: St
 }
 
 /// Scores a model of numbers.
-fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset, tested: String) -> Result<ExitCode> {
+fn numbers(
+    args: &EvaluateArgs,
+    found: &FoundVersion,
+    (test, columns): (&Dataset, &[Column]),
+    tested: String,
+) -> Result<ExitCode> {
     if args.min_accuracy.is_some() {
         let problem = "is for classifiers; the data hold numbers to be learned".into();
         return Err(Error::Config { setting: "min-accuracy".into(), problem });
     }
     let EvaluatedNumbers { manifest, engine, predictions } = evaluate_numbers(found.files.folder(), ANY_SIZE, test)?;
     let subject = Subject::new(found.name.as_str(), Some(found.version), engine.name(), tested);
-    let report = RegressionReport::new(subject, test.values(), &predictions);
+    let mut report = RegressionReport::new(subject, test.values(), &predictions);
+    report.importance = importance(args, found, (test, columns))?;
     if let Some(folder) = &args.report {
         report.write(folder)?;
     }
@@ -159,6 +209,7 @@ fn numbers(args: &EvaluateArgs, found: &FoundVersion, test: &Dataset, tested: St
     for (name, value) in report.figures() {
         text.push_str(&format!("{name:<50} {value:>12}\n"));
     }
+    text.push_str(&table::importance(report.importance.as_ref(), paint));
     let verdict = match manifest.regression().map(|quality| quality.test) {
         Some(told) if told.samples != report.evaluation.samples => "The manifest's evaluation is of other data.".into(),
         Some(told) if told.is_like(&report.evaluation) => "The same as the manifest's evaluation.".into(),
@@ -189,6 +240,14 @@ fn verdict(manifest: Option<&Manifest>, evaluation: &Evaluation) -> String {
             test.summary.accuracy, test.summary.loss
         ),
         None => "There is no manifest with an evaluation to compare with.".into(),
+    }
+}
+
+fn parse_repeats(text: &str) -> std::result::Result<Repeats, String> {
+    match text.parse::<usize>() {
+        _ if text == "none" => Ok(Repeats::None),
+        Ok(repeats) if (1..=1000).contains(&repeats) => Ok(Repeats::Times(repeats)),
+        _ => Err("expected the shuffles of each column, 1 to 1000, or none".into()),
     }
 }
 

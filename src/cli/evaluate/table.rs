@@ -4,12 +4,14 @@ use super::super::paint::{Paint, bar};
 use super::super::progress::grouped;
 use crate::report::{Subject, percent};
 use crate::stats::ClassScores;
-use crate::trainer::{ClassificationReport, confusions};
+use crate::trainer::{ClassificationReport, PermutationImportance, confusions};
 
 /// Confusions that are listed.
 const CONFUSIONS: usize = 6;
 /// Above this many classes, the confusion matrix does not fit.
 const MAX_MATRIX: usize = 16;
+/// Columns of a table whose importance is listed.
+const IMPORTANT: usize = 12;
 /// Columns of the longest bar.
 const BAR_COLUMNS: f64 = 16.0;
 /// The most characters of a label.
@@ -84,6 +86,27 @@ fn classes(report: &ClassificationReport, paint: Paint) -> String {
     for (name, scores) in [("macro", evaluation.macro_average), ("weighted", evaluation.weighted_average)] {
         let row = format!("{name:<width$} {:>9.4} {:>9.4} {:>9.4}", scores.precision, scores.recall, scores.f1);
         text.push_str(&format!("{}\n", paint.dim(&row)));
+    }
+    text
+}
+
+/// A row for each of the most important columns of a table; nothing if it was not asked for.
+pub(super) fn importance(importance: Option<&PermutationImportance>, paint: Paint) -> String {
+    let Some(importance) = importance else { return String::new() };
+    let shown = &importance.columns[..importance.columns.len().min(IMPORTANT)];
+    let names: Vec<String> = shown.iter().map(|column| cut(&column.column)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("column".len());
+    let most = shown.first().map(|column| column.mean).filter(|mean| *mean > 0.0).unwrap_or(1.0);
+    let heading = format!("{:<width$} {:>11} {:>11}  {}", "column", "shuffled", "±", importance.figure.words());
+    let mut text = format!("\n{}\n", paint.dim(&heading));
+    for (name, column) in names.iter().zip(shown) {
+        let [mean, deviation] = [column.mean, column.deviation].map(|amount| importance.figure.amount(amount));
+        let bar = bar((column.mean / most).max(0.0) * BAR_COLUMNS);
+        text.push_str(&format!("{name:<width$} {mean:>11} {deviation:>11}  {bar}\n"));
+    }
+    let rest = importance.columns.len() - shown.len();
+    if rest > 0 {
+        text.push_str(&paint.dim(&format!("and {rest} more, which --json tells\n")));
     }
     text
 }

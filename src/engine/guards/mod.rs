@@ -11,6 +11,8 @@ mod flow;
 mod limits;
 mod rules;
 
+use std::collections::HashSet;
+
 use prost::Message as _;
 use tract_onnx::pb::{NodeProto, OperatorSetIdProto, ValueInfoProto};
 
@@ -31,6 +33,7 @@ const GRAPH_INITIALIZER: u64 = 5;
 const GRAPH_INPUT: u64 = 11;
 const GRAPH_OUTPUT: u64 = 12;
 const GRAPH_VALUE: u64 = 13;
+const FUNCTION_NAME: u64 = 1;
 const FUNCTION_INPUT: u64 = 4;
 const FUNCTION_NODE: u64 = 7;
 const FUNCTION_OPSET: u64 = 9;
@@ -39,6 +42,9 @@ const NODE_OPERATOR: u64 = 4;
 const NODE_ATTRIBUTE: u64 = 5;
 const ATTRIBUTE_GRAPH: u64 = 6;
 const ATTRIBUTE_GRAPHS: u64 = 11;
+
+/// The operator that makes a text of two.
+const JOINS_TEXTS: &str = "StringConcat";
 
 /// The first version of the standard in which the operators of checks broadcast.
 const FIRST_STANDARD: i64 = 7;
@@ -101,22 +107,21 @@ pub(super) fn guard(onnx: &[u8], tensor_bytes: u64) -> Result<Option<Vec<u8>>> {
 
 /// Returns the nodes of a file of some operators, besides those inside other nodes. What cannot be read is none.
 pub(super) fn nodes<'o>(onnx: &'o [u8], is_wanted: impl Fn(&str) -> bool + 'o) -> impl Iterator<Item = NodeProto> + 'o {
-    let is_one = move |node: &&[u8]| {
-        parts(node, NODE_OPERATOR).filter_map(|text| std::str::from_utf8(text).ok()).any(&is_wanted)
-    };
+    let is_one = move |node: &&[u8]| operators(node).any(&is_wanted);
     let nodes = parts(onnx, MODEL_GRAPH).flat_map(|graph| parts(graph, GRAPH_NODE)).filter(is_one);
     nodes.filter_map(|node| NodeProto::decode(node).ok())
 }
 
 /// Refuses loops that may join texts without an end: nobody can look at the length of a text inside a graph.
 fn refuse_endless_texts(onnx: &[u8]) -> Result<()> {
-    let is_loop = |operator: &str| matches!(operator, "Loop" | "Scan");
-    let joins = |body: &[u8]| holds(body, GRAPH_NODE, &|operator| operator == "StringConcat");
-    let endless = |node: &&[u8]| {
-        let mut operators = parts(node, NODE_OPERATOR).filter_map(|text| std::str::from_utf8(text).ok());
-        operators.any(is_loop) && bodies(node).any(joins)
-    };
-    let Some(node) = parts(onnx, MODEL_GRAPH).flat_map(|graph| parts(graph, GRAPH_NODE)).find(endless) else {
+    if !contains(onnx, &|operator| operator == JOINS_TEXTS) {
+        return Ok(());
+    }
+    let joining = functions_that_join(onnx);
+    let joins = |operator: &str| operator == JOINS_TEXTS || joining.contains(operator);
+    let graphs = parts(onnx, MODEL_GRAPH).map(|graph| (graph, GRAPH_NODE));
+    let functions = parts(onnx, MODEL_FUNCTION).map(|function| (function, FUNCTION_NODE));
+    let Some(node) = graphs.chain(functions).find_map(|(message, nodes)| endless(message, nodes, &joins)) else {
         return Ok(());
     };
     let node = NodeProto::decode(node).map_err(|_| damaged())?;
@@ -126,6 +131,32 @@ fn refuse_endless_texts(onnx: &[u8]) -> Result<()> {
     )))
 }
 
+/// Returns the names of a model's functions that join texts, by themselves or through others.
+fn functions_that_join(onnx: &[u8]) -> HashSet<String> {
+    let mut joining = HashSet::new();
+    loop {
+        let joins = |operator: &str| operator == JOINS_TEXTS || joining.contains(operator);
+        let functions = parts(onnx, MODEL_FUNCTION).filter(|function| holds(function, FUNCTION_NODE, &joins));
+        let names = functions.filter_map(|function| parts(function, FUNCTION_NAME).next());
+        let found: HashSet<String> = names.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        if found.len() == joining.len() {
+            return found;
+        }
+        joining = found;
+    }
+}
+
+/// Returns a loop of a message, however deep, with a body that joins texts.
+fn endless<'m>(message: &'m [u8], nodes: u64, joins: &dyn Fn(&str) -> bool) -> Option<&'m [u8]> {
+    parts(message, nodes).find_map(|node| {
+        let is_loop = operators(node).any(|operator| matches!(operator, "Loop" | "Scan"));
+        if is_loop && bodies(node).any(|body| holds(body, GRAPH_NODE, joins)) {
+            return Some(node);
+        }
+        bodies(node).find_map(|body| endless(body, GRAPH_NODE, joins))
+    })
+}
+
 /// Returns true if any node of a model is of an operator that is looked for.
 fn contains(onnx: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> bool {
     parts(onnx, MODEL_GRAPH).any(|graph| holds(graph, GRAPH_NODE, is_wanted))
@@ -133,10 +164,13 @@ fn contains(onnx: &[u8], is_wanted: &dyn Fn(&str) -> bool) -> bool {
 }
 
 fn holds(message: &[u8], nodes: u64, is_wanted: &dyn Fn(&str) -> bool) -> bool {
-    parts(message, nodes).any(|node| {
-        let mut operators = parts(node, NODE_OPERATOR).filter_map(|text| std::str::from_utf8(text).ok());
-        operators.any(is_wanted) || bodies(node).any(|body| holds(body, GRAPH_NODE, is_wanted))
-    })
+    parts(message, nodes)
+        .any(|node| operators(node).any(is_wanted) || bodies(node).any(|body| holds(body, GRAPH_NODE, is_wanted)))
+}
+
+/// Returns the operator of a node, which a sound file names once.
+fn operators(node: &[u8]) -> impl Iterator<Item = &str> {
+    parts(node, NODE_OPERATOR).filter_map(|text| std::str::from_utf8(text).ok())
 }
 
 /// Returns the graphs in the attributes of a node.

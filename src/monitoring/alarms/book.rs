@@ -21,6 +21,8 @@ pub enum AlarmKind {
     Drift,
     /// Labels say that a version is worse than on its test data.
     Accuracy,
+    /// Labels say that sets of classes hold the right one less often than stated.
+    Coverage,
     /// Nothing can be estimated of a version's accuracy any more.
     Estimate,
     /// Labels came, and come no more.
@@ -33,13 +35,15 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::Drift, Self::Accuracy, Self::Estimate, Self::Labels, Self::Store, Self::Dropped];
+    pub const ALL: [Self; 7] =
+        [Self::Drift, Self::Accuracy, Self::Coverage, Self::Estimate, Self::Labels, Self::Store, Self::Dropped];
 
     /// Returns the name, as answers and metrics have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Drift => "drift",
             Self::Accuracy => "accuracy",
+            Self::Coverage => "coverage",
             Self::Estimate => "estimate",
             Self::Labels => "labels",
             Self::Store => "store",
@@ -51,7 +55,7 @@ impl AlarmKind {
     /// and what is lost is lost at once.
     fn waits(self) -> bool {
         match self {
-            Self::Accuracy | Self::Estimate => true,
+            Self::Accuracy | Self::Coverage | Self::Estimate => true,
             Self::Drift | Self::Labels | Self::Store | Self::Dropped => false,
         }
     }

@@ -7,7 +7,11 @@ use super::book::{AlarmKind, Key, Severity, Standing};
 use crate::config::AlarmSettings;
 use crate::metrics::StoreCounts;
 use crate::monitoring::drift::{DriftReport, DriftState};
-use crate::monitoring::figures::FeedbackQuality;
+use crate::monitoring::figures::{FeedbackQuality, SetFigures};
+
+/// The fall of the coverage of sets below what is stated that raises an alarm. One threshold in twenty misses its level by
+/// chance, by less than this.
+const COVERAGE_DROP: f64 = 0.01;
 
 /// A version, and what is known of it.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ impl Subject<'_> {
     pub(super) fn judge(&self, settings: &AlarmSettings, standings: &mut BTreeMap<Key, Standing>) {
         let found = [
             (AlarmKind::Accuracy, self.accuracy(settings)),
+            (AlarmKind::Coverage, self.coverage(settings)),
             (AlarmKind::Drift, self.drift()),
             (AlarmKind::Estimate, self.estimate()),
         ];
@@ -60,6 +65,27 @@ impl Subject<'_> {
             return Some(Standing::Holds(Severity::Critical, summary));
         }
         (live.high < expected - drop / 2.0).then_some(Standing::Undecided)
+    }
+
+    /// Raised when even the upper end of the interval of a coverage is a point below what is stated, cleared when that of
+    /// each is within half a point.
+    fn coverage(&self, settings: &AlarmSettings) -> Option<Standing> {
+        let sets = self.quality.map_or(&[][..], |quality| &quality.sets);
+        let known = sets.iter().filter(|set| set.judged >= settings.min_labels);
+        let gap = |set: &SetFigures| set.level - set.high.unwrap_or(1.0);
+        let Some(worst) = known.max_by(|a, b| gap(a).total_cmp(&gap(b))) else { return Some(Standing::Undecided) };
+        if gap(worst) > COVERAGE_DROP {
+            let summary = format!(
+                "sets that are stated to hold the right class in {} % of all answers hold it in {:.1} % to {:.1} % of the \
+                 last day's, by {} labels",
+                worst.level * 100.0,
+                worst.low.unwrap_or(0.0) * 100.0,
+                worst.high.unwrap_or(1.0) * 100.0,
+                worst.judged
+            );
+            return Some(Standing::Holds(Severity::Warning, summary));
+        }
+        (gap(worst) > COVERAGE_DROP / 2.0).then_some(Standing::Undecided)
     }
 
     /// The detector has a hysteresis of its own.
@@ -183,6 +209,31 @@ mod tests {
         assert_eq!(of(200, 0.955), Some(Standing::Undecided));
         assert_eq!(of(200, 0.961), None);
         assert_eq!(judged(None, None)[&AlarmKind::Accuracy], Standing::Undecided);
+    }
+
+    #[test]
+    fn coverage_has_a_level_that_raises_and_one_that_clears() {
+        let of = |judged_samples, highs: [f64; 2]| {
+            let set = |(level, high)| SetFigures {
+                level,
+                answers: 1000,
+                mean_size: 1.5,
+                judged: judged_samples,
+                covered: 0,
+                coverage: Some(high),
+                low: Some(high - 0.02),
+                high: Some(high),
+            };
+            let sets = [0.9, 0.99].into_iter().zip(highs).map(set).collect();
+            judged(Some(&FeedbackQuality { sets, ..quality(200, 1.0) }), None).remove(&AlarmKind::Coverage)
+        };
+        let Some(Standing::Holds(Severity::Warning, summary)) = of(200, [0.95, 0.979]) else { panic!("below") };
+        assert!(summary.contains("in 99 % of all") && summary.contains("95.9 % to 97.9 %"), "{summary}");
+        assert!(matches!(of(200, [0.88, 1.0]), Some(Standing::Holds(..))), "each level counts");
+        assert_eq!(of(199, [0.5, 0.5]), Some(Standing::Undecided));
+        assert_eq!(of(200, [0.95, 0.983]), Some(Standing::Undecided));
+        assert_eq!(of(200, [0.95, 0.986]), None);
+        assert_eq!(judged(None, None)[&AlarmKind::Coverage], Standing::Undecided);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Keeps the state of watches in the state folder, so that a restart of the server forgets nothing.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
 use super::version::KeptWatch;
+use crate::files;
 use crate::ids::hexadecimal;
 use crate::serving::Identity;
 
@@ -55,8 +55,14 @@ impl Keeper {
     /// Reads the state of a version; `None` where there is none that can be used.
     pub(super) fn read(&self, identity: &Identity) -> Option<KeptWatch> {
         let path = self.file(identity);
-        let size = fs::metadata(&path).ok()?.len();
-        let bytes = fs::read(&path).ok().filter(|_| size <= MAX_BYTES)?;
+        let bytes = match files::read(&path, MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the state of drift cannot be read; it begins anew");
+                return None;
+            }
+        };
         match serde_json::from_slice(&bytes) {
             Ok(kept) => Some(kept),
             Err(error) => {
@@ -72,10 +78,5 @@ impl Keeper {
 /// # Errors
 /// That of the file system.
 pub(super) fn write(path: &Path, kept: &KeptWatch) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut file, kept)?;
-    file.flush()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
+    files::replace(path, &serde_json::to_vec(kept)?)
 }

@@ -68,6 +68,7 @@ impl Lesson {
             columns: Vec::new(),
             sets: Vec::new(),
             abstentions: Vec::new(),
+            guard: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! finds it. Versions without a reference are not watched, unless they may learn one from their first samples.
 
 mod allowance;
+mod guarded;
 mod keep;
 mod learn;
 mod report;
@@ -16,10 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use self::allowance::Allowance;
+pub use self::guarded::GuardReport;
 use self::keep::Keeper;
 use self::learn::Lesson;
 pub use self::report::{DriftReport, DriftState, EstimateReport, StreamEffect, StreamReport};
 use self::version::{KeptWatch, VersionWatch};
+use super::guard::{GuardFinding, GuardFindings};
 use super::{Consumer, Record};
 use crate::config::{DriftSettings, MonitoringConfig};
 use crate::error::{Error, Result};
@@ -62,7 +65,7 @@ impl DriftReports {
         let learnt = kept.as_ref().and_then(|kept| kept.learnt.clone()).map(Arc::new).filter(|_| learns);
         match identity.reference.clone().or(learnt) {
             Some(reference) => {
-                let mut watch = VersionWatch::new(reference, &self.config.drift, identity.serial);
+                let mut watch = VersionWatch::new(reference, &self.config.drift, identity);
                 if let Some(kept) = kept {
                     watch.go_on_from(kept);
                 }
@@ -128,6 +131,7 @@ pub struct DriftWatch {
     settings: DriftSettings,
     families: DriftFamilies,
     reports: DriftReports,
+    guards: GuardFindings,
     /// By the serial number of the load.
     versions: BTreeMap<u64, Watched>,
     allowance: Allowance,
@@ -144,13 +148,14 @@ const PERIOD: Duration = Duration::from_millis(200);
 const SAVE: Duration = Duration::from_secs(30);
 
 impl DriftWatch {
-    /// Makes a consumer that puts its reports into `reports`.
-    pub fn new(families: DriftFamilies, reports: DriftReports) -> Self {
+    /// Makes a consumer that puts its reports into `reports`, and hears of scores from `guards`.
+    pub fn new(families: DriftFamilies, reports: DriftReports, guards: GuardFindings) -> Self {
         let (settings, published) = (reports.config.drift, Instant::now());
         let allowance = Allowance::new(settings.samples_per_second);
         reports.keeper.sweep();
         let versions = BTreeMap::new();
-        Self { settings, families, reports, versions, allowance, published, saved: published, is_failing: false }
+        let saved = published;
+        Self { settings, families, reports, guards, versions, allowance, published, saved, is_failing: false }
     }
 
     fn begin(&self, identity: &Arc<Identity>) -> Watched {
@@ -173,7 +178,7 @@ impl DriftWatch {
         kept: Option<KeptWatch>,
         is_learnt: bool,
     ) -> Stage {
-        let mut watch = Box::new(VersionWatch::new(reference, &self.settings, identity.serial));
+        let mut watch = Box::new(VersionWatch::new(reference, &self.settings, identity));
         if let Some(kept) = kept.filter(|kept| kept.learnt.is_some() == is_learnt) {
             watch.go_on_from(kept);
         }
@@ -203,6 +208,18 @@ impl DriftWatch {
             if let Some(watched) = self.versions.get_mut(&serial) {
                 watched.stage = stage;
             }
+        }
+    }
+
+    /// Takes what guards have found about versions that were asked.
+    fn hear(&mut self) {
+        let found: Vec<GuardFinding> = self.guards.take().collect();
+        for GuardFinding { identity, outcome } in found {
+            // The record of the request may come after its scores: then the next ones count.
+            let Some(watched) = self.versions.get_mut(&identity.serial) else { continue };
+            let Stage::Watching { watch, .. } = &mut watched.stage else { continue };
+            watch.observe_guard(outcome);
+            (watched.is_new, watched.is_unsaved) = (true, true);
         }
     }
 
@@ -261,6 +278,7 @@ impl DriftWatch {
 
 impl Consumer for DriftWatch {
     fn consume(&mut self, records: &[Record]) {
+        self.hear();
         let mut share = self.allowance.share(records.len(), Instant::now());
         for record in records.iter().filter(|record| record.outcome == Outcome::Success) {
             if share.takes() {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::guarded::GuardReport;
 use crate::metrics::{DriftFigures, StreamFigures};
 use crate::repository::StreamDistribution;
 use crate::stats::drift::{
@@ -68,6 +69,9 @@ pub struct DriftReport {
     /// The accuracy that the margins of answers suggest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<EstimateReport>,
+    /// The autoencoder that looks at the inputs, if the settings of the model name one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardReport>,
     /// The streams that are watched.
     pub streams: Vec<StreamReport>,
 }
@@ -212,6 +216,7 @@ impl DriftReport {
             state,
             anomaly_share: None,
             estimate: valid.map(estimate),
+            guard: None,
             streams: vec![stream("margin", state), stream("class", DriftState::Info)],
         }
     }

@@ -20,6 +20,8 @@ pub(super) fn value(stream: Stream, record: &Record) -> Option<f64> {
         (Stream::Margin, Answer::Classified { margin, .. }) => finite(*margin),
         (Stream::Energy, Answer::Classified { energy, .. }) => finite((*energy)?),
         (Stream::Value, Answer::Value(value)) => Some(value.to_f64()).filter(|value| value.is_finite()),
+        // Scores come later, by another way.
+        (Stream::Guard, _) => None,
         (
             Stream::Class | Stream::Confidence | Stream::Margin | Stream::Energy | Stream::Value,
             Answer::None | Answer::Classified { .. } | Answer::Value(_) | Answer::Score(_),

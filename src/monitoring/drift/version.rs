@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::guarded::{GuardReport, Guarded, UNUSUAL};
 use super::report::{DriftReport, DriftState, EstimateReport, StreamReport};
 use super::sample::value;
 use crate::config::DriftSettings;
 use crate::ids::{ModelName, Version, hexadecimal};
 use crate::monitoring::Record;
 use crate::repository::{DriftReference, Stream, StreamDistribution};
+use crate::serving::Identity;
 use crate::stats::drift::{Bins, Detector, DetectorSettings, Standing, StreamReference};
 use crate::stats::estimated_accuracy;
-
-/// An input with at most this p-value is counted as unusual.
-pub(super) const UNUSUAL: f64 = 0.01;
 
 /// A share of unusual inputs above this makes an alarm a warning.
 const WARNING_SHARE: f64 = 0.05;
@@ -30,6 +30,9 @@ const VOID_EFFECT: f64 = 0.5;
 
 /// An accuracy below the reference's by more than this, with its whole interval, is critical.
 const CRITICAL_LOSS: f64 = 0.02;
+
+/// The time between two lines of the log about a guard that fails.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The days whose samples a false alarm is at most expected in once, if they are more than the setting says.
 const RUN_DAYS: f64 = 30.0;
@@ -48,6 +51,9 @@ pub(super) struct KeptWatch {
     day: Option<(i64, u64)>,
     run_length: f64,
     passed_over: u64,
+    /// The detector of the guard's scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    guard: Option<Detector>,
 }
 
 /// Returns what tells a reference from another one.
@@ -70,12 +76,24 @@ pub(super) struct VersionWatch {
     run_length: f64,
     /// Samples that were not looked at, because they came too fast.
     passed_over: u64,
+    /// The guard, if the settings of the model name one, and the scores that can be watched.
+    guard: Option<GuardReport>,
+    guarded: Option<Guarded>,
+    /// When a failure of the guard was last logged.
+    warned: Option<Instant>,
     /// The last state of each stream that was told.
     told: BTreeMap<String, DriftState>,
 }
 
 impl VersionWatch {
-    pub(super) fn new(reference: Arc<DriftReference>, settings: &DriftSettings, seed: u64) -> Self {
+    pub(super) fn new(reference: Arc<DriftReference>, settings: &DriftSettings, identity: &Identity) -> Self {
+        let seed = identity.serial;
+        let guard = identity.guard_model.as_ref().map(|model| GuardReport {
+            model: model.to_string(),
+            version: identity.guard().map(|guard| guard.version.0),
+            scored: 0,
+            problem: None,
+        });
         let streams = reference.streams();
         let shows = [Stream::Class, Stream::Margin];
         let has_answers = streams.iter().any(|found| shows.contains(&found.stream));
@@ -92,6 +110,9 @@ impl VersionWatch {
         Self {
             detector: Detector::new(streams.iter().map(stream).collect(), detector_settings, seed),
             streams,
+            guarded: guard.as_ref().and_then(|_| Guarded::new(&reference, settings, !seed)),
+            guard,
+            warned: None,
             reference,
             settings: *settings,
             unusual: VecDeque::new(),
@@ -112,6 +133,12 @@ impl VersionWatch {
         self.run_length = kept.run_length.max(self.settings.run_length);
         detector.set_run_length(self.run_length);
         self.detector = detector;
+        if let (Some(guarded), Some(detector)) = (&mut self.guarded, kept.guard)
+            && let Some(detector) = detector.going_on_from(&guarded.detector)
+        {
+            guarded.detector = detector;
+            guarded.detector.set_run_length(self.run_length);
+        }
         self.unusual = kept.unusual;
         self.unusual.truncate(self.settings.window);
         self.day = kept.day;
@@ -128,6 +155,7 @@ impl VersionWatch {
             day: self.day,
             run_length: self.run_length,
             passed_over: self.passed_over,
+            guard: self.guarded.as_ref().map(|guarded| guarded.detector.clone()),
         }
     }
 
@@ -137,7 +165,8 @@ impl VersionWatch {
     }
 
     pub(super) fn stream_names(&self) -> Vec<String> {
-        self.streams.iter().map(|found| found.name.clone()).collect()
+        let guard = self.guarded.as_ref().map(|guarded| &guarded.distribution);
+        self.streams.iter().chain(guard).map(|found| found.name.clone()).collect()
     }
 
     pub(super) fn observe(&mut self, record: &Record) {
@@ -153,6 +182,38 @@ impl VersionWatch {
         self.count_day(record.at);
     }
 
+    /// Takes the energies and scores that a guard has found, or the reason why it has not.
+    pub(super) fn observe_guard(&mut self, outcome: Result<Vec<(Option<f32>, f32)>, String>) {
+        let Some(guard) = &mut self.guard else { return };
+        match outcome {
+            Ok(scores) => {
+                guard.problem = None;
+                guard.scored += scores.len() as u64;
+                for (energy, score) in scores {
+                    if let Some(guarded) = &mut self.guarded {
+                        guarded.observe(&self.reference, energy.map(f64::from), f64::from(score));
+                    }
+                }
+            }
+            Err(problem) => {
+                if let Some(guarded) = &mut self.guarded {
+                    guarded.forget();
+                }
+                if guard.problem.as_ref() != Some(&problem)
+                    && self.warned.is_none_or(|warned| warned.elapsed() >= WARN_INTERVAL)
+                {
+                    self.warned = Some(Instant::now());
+                    tracing::warn!(
+                        guard = guard.model,
+                        problem,
+                        "a guard gives no scores; predictions go on without them"
+                    );
+                }
+                guard.problem = Some(problem);
+            }
+        }
+    }
+
     /// Lets the run length follow the traffic: at a day's end it is at least the samples of thirty such days.
     fn count_day(&mut self, at: i64) {
         let (since, count) = self.day.get_or_insert((at, 0));
@@ -161,6 +222,9 @@ impl VersionWatch {
             let days = (at - *since) as f64 / DAY_MICROSECONDS as f64;
             self.run_length = self.settings.run_length.max(*count as f64 / days * RUN_DAYS);
             self.detector.set_run_length(self.run_length);
+            if let Some(guarded) = &mut self.guarded {
+                guarded.detector.set_run_length(self.run_length);
+            }
             self.day = Some((at, 0));
         }
     }
@@ -185,7 +249,13 @@ impl VersionWatch {
             let state = state(stream.is_alarmed, stream.is_changed);
             StreamReport::new(reference, stream, state, standing.dependence)
         });
-        let mut streams: Vec<StreamReport> = streams.collect();
+        let guarded = self.guarded.as_ref().map(|guarded| {
+            let standing = guarded.standing();
+            let stream = &standing.streams[0];
+            let state = state(stream.is_alarmed, stream.is_changed);
+            StreamReport::new(&guarded.distribution, stream, state, standing.dependence)
+        });
+        let mut streams: Vec<StreamReport> = streams.chain(guarded).collect();
         StreamReport::name_moved(&mut streams);
         DriftReport {
             source: self.reference.source.clone(),
@@ -199,12 +269,16 @@ impl VersionWatch {
             state: streams.iter().map(|stream| stream.state).max().unwrap_or(DriftState::Quiet),
             anomaly_share: share,
             estimate,
+            guard: self.guard.clone(),
             streams,
         }
     }
 
-    /// Returns the share of unusual inputs in the last window.
+    /// Returns the share of unusual inputs in the last window: by what the guard says as well, if it does.
     fn anomaly_share(&self) -> Option<f64> {
+        if let Some(share) = self.guarded.as_ref().and_then(Guarded::anomaly_share) {
+            return Some(share);
+        }
         let unusual = self.unusual.iter().filter(|unusual| **unusual).count();
         (!self.unusual.is_empty()).then(|| unusual as f64 / self.unusual.len() as f64)
     }
@@ -251,13 +325,19 @@ mod tests {
     use super::*;
     use crate::metrics::Outcome;
     use crate::monitoring::Answer;
-    use crate::repository::{ColumnReference, MarginReference};
+    use crate::repository::{ColumnReference, GuardReference, MarginReference};
     use crate::serving::{Identity, Places, Protocol};
     use crate::stats::{Histogram, Moments, Ranks};
-    use crate::transform::{InputParts, Squash};
+    use crate::transform::{ColumnPart, InputParts, Squash};
 
-    const SETTINGS: DriftSettings =
-        DriftSettings { window: 500, learning_windows: 0, run_length: 1e9, learn_samples: 0, samples_per_second: 0 };
+    const SETTINGS: DriftSettings = DriftSettings {
+        window: 500,
+        learning_windows: 0,
+        run_length: 1e9,
+        learn_samples: 0,
+        samples_per_second: 0,
+        guard_samples_per_second: 0,
+    };
 
     /// Numbers from 0 to 1 that look as if they were drawn.
     fn spread(place: usize) -> f64 {
@@ -290,22 +370,28 @@ mod tests {
             unknown_tokens: None,
             sets: Vec::new(),
             abstentions: Vec::new(),
+            guard: None,
         }
     }
 
-    fn record(place: usize, margin: f64, energy: f64, parts: &[f32]) -> Record {
-        let identity = Identity {
-            serial: 1,
+    fn identity(serial: u64, columns: usize) -> Identity {
+        Identity {
+            serial,
             model: "m".parse().unwrap(),
             version: Version(1),
             digest: [0; 32],
             labels: Vec::new(),
             places: Places::Classes { scores: 0, squash: Squash::Nothing, logits: None },
-            parts: InputParts::Columns(parts.len()),
+            parts: InputParts::Columns((0..columns).map(ColumnPart::Element).collect()),
             reference: None,
-        };
+            graph_sha256: "".into(),
+            guard_model: None,
+        }
+    }
+
+    fn record(place: usize, margin: f64, energy: f64, parts: &[f32]) -> Record {
         Record {
-            version: Arc::new(identity),
+            version: Arc::new(identity(1, parts.len())),
             id: uuid::Uuid::now_v7(),
             client: None,
             item: 0,
@@ -317,6 +403,7 @@ mod tests {
             inverted: None,
             input: Some(Moments { mean: spread(place) as f32, deviation: 1.0 }),
             parts: Some(parts.into()),
+            captured: None,
             answer: Answer::Classified {
                 class: (spread(place * 7) * 2.0) as u32,
                 confidence: 0.9,
@@ -329,7 +416,7 @@ mod tests {
     }
 
     fn watched(reference: DriftReference, records: impl Iterator<Item = Record>) -> DriftReport {
-        let mut watch = VersionWatch::new(Arc::new(reference), &SETTINGS, 3);
+        let mut watch = VersionWatch::new(Arc::new(reference), &SETTINGS, &identity(3, 0));
         records.for_each(|record| watch.observe(&record));
         watch.report()
     }
@@ -379,10 +466,41 @@ mod tests {
         assert_eq!(named(&report, "margin").state, DriftState::Quiet);
     }
 
+    /// The share of unusual inputs is the guard's as long as it gives scores, and that of the energies otherwise.
+    #[test]
+    fn a_guard_that_gives_no_scores_is_forgotten_until_it_does() {
+        let guard = GuardReference {
+            model: "vae".parse().unwrap(),
+            version: Version(1),
+            sha256: String::new(),
+            scores: Histogram::by_quantiles((0..5000).map(spread), 20),
+            unlikely: Ranks::new((0..5000).map(|place| -spread(place))),
+            joint: None,
+        };
+        let reference = DriftReference { guard: Some(guard), ..reference(vec![]) };
+        let guarded = Identity { guard_model: Some("vae".parse().unwrap()), ..identity(3, 0) };
+        let mut watch = VersionWatch::new(Arc::new(reference), &SETTINGS, &guarded);
+        (0..200).for_each(|place| watch.observe(&record(place, spread(place * 3), 0.5, &[])));
+        assert_eq!(watch.report().anomaly_share, Some(0.0), "the energies'");
+        let unlikely = || Ok(vec![(Some(0.5f32), 9.0f32); 200]);
+        watch.observe_guard(unlikely());
+        let report = watch.report();
+        assert_eq!((report.anomaly_share, report.guard.unwrap().problem), (Some(1.0), None));
+        watch.observe_guard(Err("it is gone".into()));
+        let report = watch.report();
+        assert_eq!((report.anomaly_share, report.guard.unwrap().problem), (Some(0.0), Some("it is gone".into())));
+        watch.observe_guard(unlikely());
+        let report = watch.report();
+        assert_eq!((report.anomaly_share, report.guard.unwrap().problem), (Some(1.0), None));
+    }
+
     #[test]
     fn the_run_length_follows_the_traffic_of_a_day() {
-        let mut watch =
-            VersionWatch::new(Arc::new(reference(vec![])), &DriftSettings { run_length: 1e3, ..SETTINGS }, 1);
+        let mut watch = VersionWatch::new(
+            Arc::new(reference(vec![])),
+            &DriftSettings { run_length: 1e3, ..SETTINGS },
+            &identity(1, 0),
+        );
         for place in 0..2000 {
             let mut record = record(place, spread(place), 0.5, &[]);
             record.at = place as i64 * DAY_MICROSECONDS / 1000;

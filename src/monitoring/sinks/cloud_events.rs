@@ -14,7 +14,9 @@ use super::delivery::{Delivery, Patience};
 use crate::config::PredictionSinkSettings;
 use crate::metrics::{Outcome, SinkMetrics};
 use crate::monitoring::{Answer, Consumer, Record};
+use crate::outbound::Destination;
 use crate::tensor::Real;
+use crate::trust::Trust;
 
 /// The events that may wait: a few megabytes.
 const QUEUE: usize = 8192;
@@ -79,16 +81,21 @@ pub struct PredictionSink {
 #[derive(Debug)]
 pub struct PredictionSender {
     settings: PredictionSinkSettings,
+    trust: Option<Trust>,
     metrics: SinkMetrics,
     events: mpsc::Receiver<String>,
 }
 
 impl PredictionSink {
-    /// Makes the consumer, and the sender behind its queue.
-    pub fn new(settings: PredictionSinkSettings, metrics: SinkMetrics) -> (Self, PredictionSender) {
+    /// Makes the consumer, and the sender behind its queue. Behind `https` the receiver must be vouched for by `trust`.
+    pub fn new(
+        settings: PredictionSinkSettings,
+        trust: Option<Trust>,
+        metrics: SinkMetrics,
+    ) -> (Self, PredictionSender) {
         let (sender, events) = mpsc::channel(QUEUE);
         let sink = Self { rate: settings.rate, sender, metrics: metrics.clone() };
-        (sink, PredictionSender { settings, metrics, events })
+        (sink, PredictionSender { settings, trust, metrics, events })
     }
 }
 
@@ -165,8 +172,9 @@ impl PredictionSender {
     /// Sends batches until the consumer is gone and the queue is empty. Once `closed` turns true nothing is tried again.
     pub async fn run(mut self, closed: watch::Receiver<bool>) {
         let endpoint = self.settings.endpoint.clone();
+        let destination = Destination { endpoint, trust: self.trust.clone() };
         let is_closed = closed.clone();
-        let mut delivery = Delivery::new("predictions", endpoint, PATIENCE, self.metrics.clone(), closed);
+        let mut delivery = Delivery::new("predictions", destination, PATIENCE, self.metrics.clone(), closed);
         let headers = [(header::CONTENT_TYPE, MEDIA_TYPE)];
         let mut batch = Vec::with_capacity(BATCH);
         while self.events.recv_many(&mut batch, BATCH).await > 0 {

@@ -7,9 +7,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tokio::sync::watch;
 
-use super::client::Client;
-use crate::config::Endpoint;
 use crate::metrics::SinkMetrics;
+use crate::outbound::{Client, Destination};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -38,12 +37,12 @@ pub(in crate::monitoring) struct Delivery {
 impl Delivery {
     pub(in crate::monitoring) fn new(
         what: &'static str,
-        endpoint: Endpoint,
+        destination: Destination,
         patience: Patience,
         metrics: SinkMetrics,
         closed: watch::Receiver<bool>,
     ) -> Self {
-        Self { what, client: Client::new(endpoint), patience, metrics, closed }
+        Self { what, client: Client::new(destination), patience, metrics, closed }
     }
 
     /// Posts a body that stands for so many events. It is tried again after failures that may pass; once the server

@@ -3,7 +3,6 @@
 //! Each sink has one bounded queue and one task with one connection. Nothing on the path of requests waits for it; what
 //! finds its queue full is dropped and counted.
 
-mod client;
 mod cloud_events;
 mod delivery;
 mod webhook;

@@ -11,6 +11,8 @@ use super::delivery::{Delivery, Patience};
 use crate::config::WebhookSettings;
 use crate::ids::hexadecimal;
 use crate::metrics::SinkMetrics;
+use crate::outbound::Destination;
+use crate::trust::Trust;
 
 /// The alarms that may wait.
 const QUEUE: usize = 256;
@@ -41,22 +43,24 @@ impl AlarmQueue {
 #[derive(Debug)]
 pub struct Webhook {
     settings: WebhookSettings,
+    trust: Option<Trust>,
     metrics: SinkMetrics,
     alarms: mpsc::Receiver<Vec<u8>>,
 }
 
 impl Webhook {
-    /// Makes the sender, and the queue before it.
-    pub fn new(settings: WebhookSettings, metrics: SinkMetrics) -> (AlarmQueue, Self) {
+    /// Makes the sender, and the queue before it. Behind `https` the receiver must be vouched for by `trust`.
+    pub fn new(settings: WebhookSettings, trust: Option<Trust>, metrics: SinkMetrics) -> (AlarmQueue, Self) {
         let (sender, alarms) = mpsc::channel(QUEUE);
-        (AlarmQueue { sender, metrics: metrics.clone() }, Self { settings, metrics, alarms })
+        (AlarmQueue { sender, metrics: metrics.clone() }, Self { settings, trust, metrics, alarms })
     }
 
     /// Sends alarms one after the other until `closed` turns true; what waits then is tried once more.
     pub async fn run(mut self, mut closed: watch::Receiver<bool>) {
         let patience = Patience { attempts: ATTEMPTS, pause: self.settings.retry_after };
         let endpoint = self.settings.endpoint.clone();
-        let mut delivery = Delivery::new("webhook", endpoint, patience, self.metrics.clone(), closed.clone());
+        let destination = Destination { endpoint, trust: self.trust.clone() };
+        let mut delivery = Delivery::new("webhook", destination, patience, self.metrics.clone(), closed.clone());
         loop {
             let alarm = tokio::select! {
                 biased;

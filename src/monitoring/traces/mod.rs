@@ -20,7 +20,9 @@ use super::sinks::{Delivery, Patience};
 use crate::config::{Sampler, TraceSettings};
 use crate::ids::RequestId;
 use crate::metrics::SinkMetrics;
-use crate::serving::{Finished, Observer, TraceParent};
+use crate::outbound::Destination;
+use crate::serving::{Finished, Identity, Observer, TraceParent};
+use crate::trust::Trust;
 
 /// The predictions that may wait.
 const QUEUE: usize = 8192;
@@ -54,16 +56,17 @@ pub struct Tracer {
 #[derive(Debug)]
 pub struct TraceSender {
     settings: TraceSettings,
+    trust: Option<Trust>,
     metrics: SinkMetrics,
     seeds: mpsc::Receiver<Seed>,
 }
 
 impl Tracer {
-    /// Makes the observer, and the sender behind its queue.
-    pub fn new(settings: TraceSettings, metrics: SinkMetrics) -> (Arc<Self>, TraceSender) {
+    /// Makes the observer, and the sender behind its queue. Behind `https` the receiver must be vouched for by `trust`.
+    pub fn new(settings: TraceSettings, trust: Option<Trust>, metrics: SinkMetrics) -> (Arc<Self>, TraceSender) {
         let (sender, seeds) = mpsc::channel(QUEUE);
         let tracer = Self { sampler: settings.sampler, sender, metrics: metrics.clone() };
-        (Arc::new(tracer), TraceSender { settings, metrics, seeds })
+        (Arc::new(tracer), TraceSender { settings, trust, metrics, seeds })
     }
 
     /// Returns the place of a request's span; `None` if the request is not traced, or its identifier is the caller's own,
@@ -118,13 +121,18 @@ impl Observer for Both {
         self.0.finished(prediction);
         self.1.finished(prediction);
     }
+
+    fn keeps_inputs(&self, version: &Identity) -> bool {
+        self.0.keeps_inputs(version) || self.1.keeps_inputs(version)
+    }
 }
 
 impl TraceSender {
     /// Sends spans until `closed` turns true; what waits then is tried once.
     pub async fn run(mut self, mut closed: watch::Receiver<bool>) {
         let endpoint = self.settings.endpoint.clone();
-        let mut delivery = Delivery::new("traces", endpoint, PATIENCE, self.metrics.clone(), closed.clone());
+        let destination = Destination { endpoint, trust: self.trust.clone() };
+        let mut delivery = Delivery::new("traces", destination, PATIENCE, self.metrics.clone(), closed.clone());
         let headers = self.headers();
         let mut batch: Vec<Seed> = Vec::with_capacity(BATCH);
         loop {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
-use crate::stats::{Histogram, Ranks};
+use crate::ids::{ModelName, Version};
+use crate::stats::{Histogram, Ranks, combined};
 
 /// The distributions of inputs and answers on data that was not trained on: to see whether live traffic drifts, to tell
 /// unusual inputs, and to say how sure answers are. Parts that a version lacks are left out, and not watched.
@@ -54,6 +55,41 @@ pub struct DriftReference {
     /// Thresholds that keep errors rare among the answers given, by rate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abstentions: Vec<Abstention>,
+    /// The scores of an autoencoder that guards the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardReference>,
+}
+
+/// The scores of a guard, which are high for unlikely inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GuardReference {
+    /// The autoencoder.
+    #[schema(value_type = String)]
+    pub model: ModelName,
+    /// Its version.
+    #[schema(value_type = u64)]
+    pub version: Version,
+    /// SHA-256 of its graph: the scores of another one cannot be compared with these.
+    pub sha256: String,
+    /// The scores in nats.
+    pub scores: Histogram,
+    /// The ranks of the scores with the sign turned, which unlikely inputs have low.
+    pub unlikely: Ranks,
+    /// The ranks of Σ ln p over the p-values of energy and score, which depend on each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joint: Option<Ranks>,
+}
+
+impl GuardReference {
+    /// Returns the p-value of a score alone: the share of samples that are at least as unlikely.
+    pub fn p_value(&self, score: f64) -> f64 {
+        self.unlikely.p_value(-score)
+    }
+
+    /// Returns the p-value of a score together with the p-value of the same sample's energy.
+    pub fn combined(&self, energy: f64, score: f64) -> Option<f64> {
+        self.joint.as_ref().map(|joint| joint.p_value(combined(&[energy, self.p_value(score)])))
+    }
 }
 
 /// A column of a reference.
@@ -131,6 +167,7 @@ impl DriftReference {
             ("value", self.value.as_ref()),
             ("length", self.length.as_ref()),
             ("unknown_tokens", self.unknown_tokens.as_ref()),
+            ("guard", self.guard.as_ref().map(|guard| &guard.scores)),
         ];
         for (name, histogram) in named.iter().filter_map(|(name, histogram)| Some((name, (*histogram)?))) {
             let Histogram { edges, counts } = histogram;
@@ -164,13 +201,23 @@ impl DriftReference {
                 return Err(problem("the reference has more right answers than answers in a bin of its margin".into()));
             }
         }
-        if let Some(ranks) = &self.unusual
-            && (ranks.values.len() != ranks.ranks.len() || ranks.ranks.iter().any(|rank| *rank > ranks.samples))
-        {
-            return Err(problem("the reference's ranks of energies do not fit their values".into()));
+        let guard = self.guard.as_ref();
+        let ranks = [
+            ("energies", self.unusual.as_ref()),
+            ("the guard's scores", guard.map(|guard| &guard.unlikely)),
+            ("energies and scores", guard.and_then(|guard| guard.joint.as_ref())),
+        ];
+        if let Some((what, _)) = ranks.iter().find(|(_, ranks)| ranks.is_some_and(are_unfit)) {
+            return Err(problem(format!("the reference's ranks of {what} do not fit their values")));
         }
         Ok(())
     }
+}
+
+/// Returns true if ranks do not fit their values, or are more than there can be.
+fn are_unfit(ranks: &Ranks) -> bool {
+    let is_odd = |rank: &u64| *rank == 0 || *rank > ranks.samples;
+    ranks.samples >= 1 << 53 || ranks.values.len() != ranks.ranks.len() || ranks.ranks.iter().any(is_odd)
 }
 
 /// Returns true if the sum of counts is one that a float of 64 bits holds exactly.

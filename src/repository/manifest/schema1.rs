@@ -71,7 +71,7 @@ fn converted(task: Task, example: Example1) -> Option<Golden> {
     let answer = match task {
         Task::Classification if probabilities.is_empty() => return None,
         Task::Classification => GoldenAnswer::Classification { probabilities },
-        Task::Regression => GoldenAnswer::Regression { value: value? },
+        Task::Regression => GoldenAnswer::Regression { value: f64::from(value?), tolerance: None },
         Task::Reconstruction => GoldenAnswer::Reconstruction(reconstruction?),
         Task::Raw => return None,
     };
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(manifest.metrics, None);
         let [Golden { input, answer }] = manifest.golden.as_slice() else { panic!("one example") };
         assert_eq!(*input, Example::Elements { values: vec![Some(1.5), None] });
-        assert_eq!(*answer, GoldenAnswer::Regression { value: 3.5 });
+        assert_eq!(*answer, GoldenAnswer::Regression { value: 3.5, tolerance: None });
         let refused = altered(&number, nothing(), serde_json::json!([{"features": [1.5], "probabilities": [1.0]}]));
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("golden example 0 has no answer for the task regression"), "{refused}");

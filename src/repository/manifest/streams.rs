@@ -27,12 +27,14 @@ pub enum Stream {
     Length,
     /// The share of them that the vocabulary does not have.
     UnknownTokens,
+    /// The score of the autoencoder that guards the version; it is watched by itself.
+    Guard,
     /// The column of a table at this place.
     Column(u8),
 }
 
 impl Stream {
-    /// Every stream but the columns.
+    /// Every stream but the columns and the guard's.
     pub const ALL: [Self; 10] = [
         Self::InputMean,
         Self::InputDeviation,
@@ -59,6 +61,7 @@ impl Stream {
             Self::Value => "value",
             Self::Length => "length",
             Self::UnknownTokens => "unknown_tokens",
+            Self::Guard => "guard",
             Self::Column(_) => "column",
         }
     }
@@ -107,6 +110,12 @@ impl StreamDistribution {
 }
 
 impl DriftReference {
+    /// Returns the stream of the guard's scores, if there is a guard.
+    pub fn guard_stream(&self) -> Option<StreamDistribution> {
+        let Histogram { edges, counts } = self.guard.as_ref()?.scores.clone();
+        Some(StreamDistribution::new(Stream::Guard, Some(edges), counts)).filter(|found| found.counts.len() > 1)
+    }
+
     /// Returns the streams that can be watched: those of at least two bins.
     pub fn streams(&self) -> Vec<StreamDistribution> {
         let margin = self.margin.as_ref().map(|margin| &margin.histogram);

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use super::{Entry, EntryKind, Mark, Reach};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// The bytes that are read at once of a file that is not kept as a whole.
 const PIECE_BYTES: usize = 1 << 20;
@@ -169,7 +170,8 @@ pub(super) fn plain_files(folder: &Path, limit: usize) -> Option<Vec<(String, Ma
 
 /// Writes a file and flushes it to the disk.
 pub(in crate::repository) fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = File::create(path).map_err(Error::io("create", path))?;
+    let created = files::open(path, File::options().create(true).truncate(true).write(true));
+    let mut file = created.map_err(Error::io("create", path))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
     file.sync_all().map_err(Error::io("flush", path))
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use super::company::Company;
+use super::costs::Costs;
 use super::sessions::Runtime;
 use super::statistics::Statistics;
 use crate::engine::{Brake, OptionalInput, Session};
@@ -30,6 +31,7 @@ pub(super) struct Graph {
     /// Set if samples may share a run.
     shares_runs: AtomicBool,
     company: Company,
+    pub(super) costs: Costs,
     /// Dimensions of inputs that share a symbol with an earlier one.
     shared: Vec<SharedDim>,
     /// The inputs that a request may leave out, all or none of which follow the others.
@@ -58,8 +60,8 @@ impl Graph {
         let (statistics, shared) = (Statistics::default(), shared_dims(&view.signature));
         let optional = runtime.plan().optional_inputs().to_vec();
         let (runtime, shares_runs) = (ArcSwap::from_pointee(runtime), shares_runs.into());
-        let company = Company::default();
-        Self { name, version, view, metrics, statistics, runtime, shares_runs, company, shared, optional }
+        let (company, costs) = (Company::default(), Costs::default());
+        Self { name, version, view, metrics, statistics, runtime, shares_runs, company, costs, shared, optional }
     }
 
     /// Returns true if samples may share a run.

@@ -5,6 +5,7 @@
 
 mod cache;
 mod company;
+mod costs;
 mod graph;
 mod inline;
 mod pool;
@@ -13,6 +14,7 @@ mod runner;
 mod sessions;
 mod sharing;
 mod statistics;
+mod terms;
 mod tuning;
 mod work;
 
@@ -23,9 +25,11 @@ pub use statistics::{RunStatistics, Snapshot, Statistics, Timed};
 pub use tuning::{BatchCost, Tuning, TuningStage};
 
 pub(crate) use cache::ResponseCache;
-pub(crate) use request::{Admitted, Terms};
+pub(crate) use costs::Load;
+pub(crate) use request::Admitted;
 pub(crate) use runner::{Executed, GraphSource, InlineMode, RunnerParts};
 pub(crate) use sessions::Runtime;
 pub(crate) use sharing::Declared;
 pub(crate) use statistics::Success;
+pub(crate) use terms::Terms;
 pub(crate) use tuning::{BATCH_PROBE, Pinned};

@@ -1,44 +1,30 @@
 //! A request that has been admitted to a runner's lane.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::costs::Load;
 use super::inline::Ran;
 use super::runner::{Executed, Recalled, Runner};
+use super::terms::Terms;
 use super::work::{Inferred, Samples, Work};
 use crate::error::{Error, Result};
-use crate::serving::context::{DEFAULT_PRIORITY, Deadline};
 use crate::serving::scheduler::{Item, Permit, Ticket};
 use crate::tensor::Tensor;
-
-/// The terms on which a request runs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
-    /// 1 to 9, of which lower runs earlier, or [`DEFAULT_PRIORITY`].
-    pub(crate) priority: u8,
-    /// The moment at which its wait began.
-    pub(crate) submitted: Instant,
-    /// The moment after which it is not run any more.
-    pub(crate) deadline: Deadline,
-    /// Set if the statistics count it.
-    pub(crate) counted: bool,
-    /// Set if its inputs are wanted back even when they had to be split, and so copied.
-    pub(crate) keeps_inputs: bool,
-}
 
 impl Terms {
     /// Does the rest of the work for a request that has run on a compute thread: it was admitted before.
     ///
     /// # Errors
-    /// As [`Admitted::offload`].
+    /// [`Error::ShuttingDown`]; [`Error::DeadlineExceeded`]; those of the work.
     pub(crate) async fn offload<T: Send + 'static>(
         self,
         runner: &Runner,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let done = Place { runner, terms: self }.offload(work);
+        let done = Place { runner, terms: self }.offload(Duration::ZERO, work);
         let in_time = tokio::time::timeout_at(self.deadline.at.into(), done).await;
         in_time.unwrap_or_else(|_| Err(self.deadline.exceeded()))
     }
@@ -51,6 +37,9 @@ type Answer<T> = oneshot::Receiver<Result<T>>;
 pub(crate) struct Admitted<'a> {
     place: Place<'a>,
     permit: Permit,
+    load: Load,
+    /// The time without which its work is not begun.
+    needs: Duration,
 }
 
 /// A runner and the terms on which its lane takes the work of a request.
@@ -64,21 +53,35 @@ impl<'a> Admitted<'a> {
     /// Admits a request.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when as many wait as may.
-    pub(crate) fn new(runner: &'a Runner, terms: Terms) -> Result<Self> {
-        let permit = runner.lane().admit(&runner.metrics().queue_depth, runner.single())?;
-        Ok(Self { place: Place { runner, terms }, permit })
+    /// [`Error::Overloaded`] when as many wait as may, or its answer would be late.
+    pub(crate) fn new(runner: &'a Runner, terms: Terms, load: Load) -> Result<Self> {
+        let demand = runner.demand(load, terms);
+        let permit = runner.lane().admit(&runner.metrics().queue_depth, demand)?;
+        // A run shows whether the estimate holds, so what a thread is free for runs whatever it says.
+        let needs = if permit.is_next() { Duration::ZERO } else { demand.cost + demand.cost / 2 };
+        Ok(Self { place: Place { runner, terms }, permit, load, needs })
     }
 
-    /// Does other work for the request on a compute thread.
+    /// Decodes the input of the request on a compute thread, and takes in what that cost.
     ///
     /// # Errors
-    /// Those of the work; [`Error::ShuttingDown`]; [`Error::DeadlineExceeded`] when it was dropped for that.
-    pub(crate) async fn offload<T: Send + 'static>(
+    /// Those of the work; [`Error::ShuttingDown`]; [`Error::DeadlineExceeded`] when it was dropped for that, and
+    /// [`Error::Overloaded`] when it was dropped because it could not end in time.
+    pub(crate) async fn decode<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.place.offload(work).await
+        let (graph, encoded) = (self.place.runner.graph().clone(), self.load.encoded);
+        let measured = move || {
+            let begun = Instant::now();
+            let done = work();
+            // What is damaged ends early.
+            if done.is_ok() {
+                graph.costs.decoded(encoded, begun.elapsed());
+            }
+            done
+        };
+        self.place.offload(self.needs, measured).await
     }
 
     /// Answers prepared tensors, from the cache or by the pool.
@@ -100,13 +103,13 @@ impl<'a> Admitted<'a> {
     }
 
     async fn run(self, inputs: Vec<Tensor>) -> Result<Inferred> {
-        let Self { place, permit } = self;
+        let Self { place, permit, load, .. } = self;
         let permit = Arc::new(permit);
         let rows = inputs.first().map_or(1, Tensor::rows);
         let size = place.runner.piece();
         if rows <= size || place.runner.graph().brings_optional(&inputs) {
             let (ticket, answer) = place.submit_samples(inputs, permit)?;
-            return place.answered(ticket, answer).await;
+            return place.answered(ticket, answer, Duration::ZERO).await;
         }
         let pieces = split(&inputs, rows, size);
         // The first pieces of a size are compared with their samples alone; if they disagree, the request runs whole.
@@ -120,19 +123,24 @@ impl<'a> Admitted<'a> {
         drop(permit);
         let mut inferred = Vec::with_capacity(waiting.len());
         for (ticket, answer) in waiting {
-            inferred.push(place.answered(ticket, answer).await?);
+            inferred.push(place.answered(ticket, answer, Duration::ZERO).await?);
         }
         if is_watched && !place.runner.shares_runs() {
-            let Self { place, permit } = Self::new(place.runner, place.terms)?;
+            let Self { place, permit, .. } = Self::new(place.runner, place.terms, load)?;
             let (ticket, answer) = place.submit_samples(inputs, Arc::new(permit))?;
-            return place.answered(ticket, answer).await;
+            return place.answered(ticket, answer, Duration::ZERO).await;
         }
         rejoin(inputs, &inferred)
     }
 }
 
 impl Place<'_> {
-    async fn offload<T: Send + 'static>(self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    /// Does work of the request on a compute thread, unless less than `needs` is left by then.
+    async fn offload<T: Send + 'static>(
+        self,
+        needs: Duration,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let task = move || {
             if !reply.is_closed() {
@@ -140,8 +148,8 @@ impl Place<'_> {
                 drop(reply.send(work()));
             }
         };
-        let ticket = self.submit(1, true, [].into(), Work::Task(Box::new(task)))?;
-        self.answered(ticket, answer).await
+        let ticket = self.submit((1, true), [].into(), needs, Work::Task(Box::new(task)))?;
+        self.answered(ticket, answer, needs).await
     }
 
     fn submit_samples(self, inputs: Vec<Tensor>, permit: Arc<Permit>) -> Result<(Ticket<Work>, Answer<Inferred>)> {
@@ -151,26 +159,34 @@ impl Place<'_> {
         let (is_alone, shape) =
             (!graph.shares_runs() || rows == 0 || graph.brings_optional(&inputs), graph.open_shape(&inputs));
         let samples = Samples { graph: graph.clone(), inputs, permit, counted: self.terms.counted, reply };
-        Ok((self.submit(rows, is_alone, shape, Work::Infer(samples))?, answer))
+        Ok((self.submit((rows, is_alone), shape, Duration::ZERO, Work::Infer(samples))?, answer))
     }
 
-    fn submit(self, rows: usize, is_alone: bool, shape: Box<[usize]>, payload: Work) -> Result<Ticket<Work>> {
-        let Terms { priority, submitted, deadline, .. } = self.terms;
-        let priority = match priority {
-            DEFAULT_PRIORITY => self.runner.scheduling().default_priority,
-            stated => stated,
-        };
-        let deadline = deadline.at;
-        self.runner.lane().submit(|id| Item { id, priority, rows, is_alone, shape, submitted, deadline, payload })
+    fn submit(
+        self,
+        (rows, is_alone): (usize, bool),
+        shape: Box<[usize]>,
+        needs: Duration,
+        payload: Work,
+    ) -> Result<Ticket<Work>> {
+        let Terms { submitted, deadline, .. } = self.terms;
+        let (priority, deadline) = (self.runner.priority(self.terms), deadline.at);
+        let make = |id| Item { id, priority, rows, is_alone, shape, submitted, deadline, needs, payload };
+        self.runner.lane().submit(make)
     }
 
-    async fn answered<T>(self, ticket: Ticket<Work>, answer: Answer<T>) -> Result<T> {
+    async fn answered<T>(self, ticket: Ticket<Work>, answer: Answer<T>, needs: Duration) -> Result<T> {
         let answer = answer.await;
         ticket.answered();
         answer.unwrap_or_else(|_| {
-            // The pool drops work unanswered when its deadline has passed, or when it panicked.
-            if Instant::now() >= self.terms.deadline.at {
+            // The pool drops work unanswered when it cannot end by its deadline, or when it panicked.
+            let now = Instant::now();
+            if now >= self.terms.deadline.at {
                 return Err(self.terms.deadline.exceeded());
+            }
+            if now + needs >= self.terms.deadline.at {
+                let what = "the turn of the request came too late to answer it in time";
+                return Err(Error::Overloaded { what, retry_after_seconds: 1 });
             }
             Err(self.runner.failed(Error::internal("the run was lost", "a panic outside the engine")))
         })

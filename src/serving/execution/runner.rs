@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::cache::{Key, ResponseCache};
+use super::costs::Load;
 use super::graph::Graph;
 use super::inline::{InlineBatches, Ran};
 use super::pool::Pool;
 use super::sessions::Runtime;
 use super::sharing::{Declared, Sharing};
 use super::statistics::Statistics;
+use super::terms::Terms;
 use super::tuning::{Pinned, Tuning, TuningStage};
 use super::work::Work;
 use crate::config::{EngineChoice, SchedulingSettings};
@@ -21,7 +23,8 @@ use crate::ids::{ModelName, Version};
 use crate::metrics::{ServableMetrics, Stage};
 use crate::repository::Files;
 use crate::repository::triton::View;
-use crate::serving::scheduler::{BatchPolicy, Lane, LanePolicy};
+use crate::serving::context::DEFAULT_PRIORITY;
+use crate::serving::scheduler::{BatchPolicy, Demand, Lane, LanePolicy};
 use crate::signature::{Batching, Dim, Signature};
 use crate::tensor::Tensor;
 
@@ -298,12 +301,30 @@ impl Runner {
         self.graph.infer(tensors, false, &Brake::default())
     }
 
-    /// Checks that a request would be admitted now.
+    /// Checks that a request of one sample, which needs no decoding, would be admitted now.
     ///
     /// # Errors
     /// [`Error::Overloaded`].
-    pub(crate) fn has_room(&self) -> Result<()> {
-        self.lane.has_room(self.tuning.load().single())
+    pub(crate) fn has_room(&self, terms: Terms) -> Result<()> {
+        self.lane.has_room(self.demand(Load { encoded: 0, rows: 1 }, terms))
+    }
+
+    /// Returns the time that a request takes, as measured of others, and has from this moment on.
+    pub(super) fn demand(&self, load: Load, terms: Terms) -> Demand {
+        Demand {
+            priority: self.priority(terms),
+            cost: self.graph.costs.expected(load, self.tuning.load().single()),
+            now: Instant::now(),
+            deadline: terms.deadline.at,
+        }
+    }
+
+    /// Returns the priority of a request: its own, or else that of the model.
+    pub(super) fn priority(&self, terms: Terms) -> u8 {
+        match terms.priority {
+            DEFAULT_PRIORITY => self.scheduling().default_priority,
+            stated => stated,
+        }
     }
 
     /// Returns the way in which a request of these inputs runs on the thread that received it, if it may: if no more was
@@ -393,11 +414,6 @@ impl Runner {
     pub(crate) fn largest_request(&self) -> Option<usize> {
         let is_batched = self.shares_runs() && !self.settings.across_requests;
         self.settings.max_batch_size.filter(|_| is_batched)
-    }
-
-    /// Returns the time of a run of one sample.
-    pub(super) fn single(&self) -> Duration {
-        self.tuning.load().single()
     }
 }
 

@@ -89,6 +89,8 @@ fn run_batch(graph: &Graph, batch: Vec<Waiting>, brake: &Brake) {
         && let Ok(parts) = graph.infer_joined(batch.iter().map(|waiting| waiting.inputs.as_slice()), counted, brake)
     {
         let infer = start.elapsed();
+        let rows = |waiting: &Waiting| waiting.inputs.first().map_or(1, Tensor::rows);
+        graph.costs.ran(batch.iter().map(rows).sum(), infer);
         for (Waiting { inputs, queue, reply, .. }, outputs) in batch.into_iter().zip(parts) {
             // A caller that has left meanwhile has been counted.
             drop(reply.send(Ok(Inferred { ran: Ran { inputs, outputs, infer }, queue })));
@@ -98,7 +100,12 @@ fn run_batch(graph: &Graph, batch: Vec<Waiting>, brake: &Brake) {
     for Waiting { inputs, queue, counted, reply } in batch {
         let start = Instant::now();
         let outputs = graph.infer(&inputs, counted, brake);
-        let inferred = outputs.map(|outputs| Inferred { ran: Ran { inputs, outputs, infer: start.elapsed() }, queue });
+        let infer = start.elapsed();
+        // A run that fails ends early, and says nothing of one that does not.
+        if outputs.is_ok() {
+            graph.costs.ran(inputs.first().map_or(1, Tensor::rows), infer);
+        }
+        let inferred = outputs.map(|outputs| Inferred { ran: Ran { inputs, outputs, infer }, queue });
         drop(reply.send(inferred));
     }
 }

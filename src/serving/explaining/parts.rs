@@ -1,36 +1,27 @@
 //! The parts of an input that an explanation credits, and what stands for them where they are hidden.
 
-use super::{Baseline, Explaining, UnitKind};
+use super::{Baseline, UnitKind};
 use crate::error::{Error, Result};
 use crate::serving::servable::Servable;
-use crate::signature::{Dim, ImageTransform, Layout};
-use crate::stats::attribution::{Method, Units};
+use crate::signature::{Column, ColumnKind, Dim, ImageTransform, Layout, row_width};
+use crate::stats::attribution::Units;
 
 /// The elements of a raw tensor that are units of their own.
 const MOST_UNITS: usize = 64;
-/// The cells of a picture's grid, in each direction; of Shapley values, which need an answer for many coalitions, fewer.
-const CELLS: usize = 14;
-const SHAPLEY_CELLS: usize = 7;
 
-/// Returns the units of a sample of so many elements, and what they are.
-pub(super) fn units_of(
-    servable: &Servable,
-    shape: &[usize],
-    elements: usize,
-    wanted: &Explaining,
-) -> (UnitKind, Units) {
+/// Returns the units of a sample of so many elements, and what they are; `grid` is that over a picture.
+pub(super) fn units_of(servable: &Servable, shape: &[usize], elements: usize, grid: [usize; 2]) -> (UnitKind, Units) {
     let columns = servable.columns();
     if let Some(transform) = servable.image_transform() {
-        let cells = wanted.cells.unwrap_or(if wanted.method == Method::Shap { SHAPLEY_CELLS } else { CELLS });
         let (height, width) = (transform.height() as usize, transform.width() as usize);
         let channels = channels(transform);
         let is_mixed = is_mixed(transform);
         let pixel = |element| if is_mixed { element / channels } else { element % (height * width) };
-        return (UnitKind::Cells, Units::cells(elements, [height, width], [cells; 2], pixel));
+        return (UnitKind::Cells, Units::cells(elements, [height, width], grid, pixel));
     }
-    if columns.len() == elements {
+    if !columns.is_empty() && row_width(columns) == elements {
         let names = columns.iter().map(|column| column.name.clone()).collect();
-        return (UnitKind::Columns(names), Units::line(elements, elements));
+        return (UnitKind::Columns(names), Units::groups(columns.iter().map(Column::width)));
     }
     match (servable.sequences(), shape) {
         (Some(_), [_, steps, ..]) => (UnitKind::Steps, Units::line(elements, (*steps).min(4 * MOST_UNITS))),
@@ -85,10 +76,23 @@ pub(super) fn baseline_of(
     };
     let elements = match chosen {
         Baseline::Auto | Baseline::Zero => vec![0.0; sample.len()],
-        Baseline::Missing => vec![f32::NAN; sample.len()],
+        Baseline::Missing => missing(servable.columns(), sample.len()),
         Baseline::Mean => means(servable, sample),
     };
     Ok((chosen, elements))
+}
+
+/// Returns the elements of a sample of which nothing is known.
+fn missing(columns: &[Column], elements: usize) -> Vec<f32> {
+    if row_width(columns) != elements {
+        return vec![f32::NAN; elements];
+    }
+    columns.iter().flat_map(|column| std::iter::repeat_n(hidden(column), column.width())).collect()
+}
+
+/// Returns the element that hides a column: no number, but of a text, whose elements are numbers of n-grams, none of these.
+fn hidden(column: &Column) -> f32 {
+    if matches!(column.kind, ColumnKind::Text { .. }) { column.missing() } else { f32::NAN }
 }
 
 /// Returns for each element the mean of its channel or feature.

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded, select};
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use crate::config::CheckConfig;
 use crate::engine::{EngineKind, Engines, Hints, Trial};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::repository::sha256_hex;
 
 /// The most that is read of the child's answer and of its messages.
@@ -37,9 +40,19 @@ pub struct Checker {
     remembered: PathBuf,
     /// Ends when the server stops.
     stopped: Receiver<()>,
+    is_told: Arc<AtomicBool>,
 }
 
-/// The child's answer, one line of JSON: a problem, or what its trial found.
+/// The child's answer, one line of JSON.
+#[derive(Debug, Deserialize)]
+struct Report {
+    /// The parts of its sandbox; `None` if it was to have none.
+    sandbox: Option<Vec<String>>,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
+/// A problem, or what the trial found.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
@@ -57,7 +70,7 @@ enum End {
 impl Checker {
     /// Makes a checker that remembers in `<state>/checked` and gives up when `stopped` ends.
     pub fn new(config: CheckConfig, stopped: Receiver<()>) -> Self {
-        Self { remembered: config.state_dir.join("checked"), config, stopped }
+        Self { remembered: config.state_dir.join("checked"), config, stopped, is_told: Arc::default() }
     }
 
     /// Loads a file, of which `sha256` is the hash, in this engine and tries it on example inputs, elsewhere. Returns what
@@ -95,6 +108,7 @@ impl Checker {
             )),
             End::Exited { status, answer, words } => {
                 tracing::debug!(%status, words, "the check of a model has ended");
+                self.tell_sandbox(&answer);
                 judge(status, &answer, &words, memory)
             }
         };
@@ -111,6 +125,9 @@ impl Checker {
         command.arg("--cpu-seconds").arg(self.config.timeout.as_secs_f64().ceil().to_string());
         command.arg("--max-tensor-bytes").arg(engines.bounds().tensor_bytes.to_string());
         command.arg("--hints").arg(hints);
+        if self.config.sandbox {
+            command.arg("--sandbox");
+        }
         if let Some(file) = engines.onnxruntime_file() {
             command.arg("--onnxruntime").arg(file);
         }
@@ -174,9 +191,21 @@ impl Checker {
         self.stopped.try_recv() == Err(TryRecvError::Disconnected)
     }
 
+    /// Says once which parts of the sandbox this kernel has.
+    fn tell_sandbox(&self, answer: &[u8]) {
+        let Ok(Report { sandbox: Some(parts), .. }) = serde_json::from_slice(answer) else { return };
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        match parts.is_empty() {
+            false => tracing::info!(parts = parts.join(", "), "models are tried in a sandbox"),
+            true => tracing::warn!("models are tried without a sandbox: this kernel offers none to the server"),
+        }
+    }
+
     /// Returns what an earlier check of the same file found.
     fn recall(&self, mark: &str) -> Option<Trial> {
-        serde_json::from_slice(&fs::read(self.remembered.join(mark)).ok()?).ok()
+        serde_json::from_slice(&files::read(&self.remembered.join(mark), MAX_ANSWER_BYTES).ok()?).ok()
     }
 
     /// A state folder that cannot be written costs the next start a check and nothing else.
@@ -187,8 +216,7 @@ impl Checker {
                 fs::remove_dir_all(&self.remembered)?;
                 fs::create_dir_all(&self.remembered)?;
             }
-            // A file that is half written is read as none.
-            fs::write(self.remembered.join(mark), serde_json::to_vec(trial)?)
+            files::replace(&self.remembered.join(mark), &serde_json::to_vec(trial)?)
         };
         if let Err(error) = write() {
             tracing::debug!(folder = %self.remembered.display(), %error, "a passed check is not remembered");
@@ -225,7 +253,7 @@ fn judge(status: ExitStatus, answer: &[u8], words: &str, memory: u64) -> std::re
         }
         (Some(_), _) if is_out_of_memory(words) => too_large(),
         (Some(signal), _) => format!("it crashes the engine (signal {signal})"),
-        (None, true) => match serde_json::from_slice::<Answer>(answer) {
+        (None, true) => match serde_json::from_slice::<Report>(answer).map(|report| report.answer) {
             Ok(Answer::Problem(problem)) if is_out_of_memory(&problem) => too_large(),
             Ok(Answer::Problem(problem)) => problem,
             Ok(Answer::Trial(trial)) => return Ok(trial),

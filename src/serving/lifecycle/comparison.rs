@@ -67,9 +67,10 @@ pub(super) fn rival(candidates: &Candidates, servable: &Servable, part: Part, ma
             | Answering::Value(_)
             | Answering::Reconstruction(_)
             | Answering::Vision(_)
+            | Answering::Text(_)
             | Answering::Outputs,
         )
-        | (Part::Decoder, _) => None,
+        | (Part::Decoder | Part::ClassMaps, _) => None,
     };
     let mut other = tried.plan.session()?;
     let (mut difference, begun) = (None, Instant::now());
@@ -107,7 +108,7 @@ pub(super) fn is_better(present: &[BatchCost], other: &[BatchCost]) -> bool {
 fn samples(servable: &Servable, part: Part) -> Result<Vec<Vec<Tensor>>> {
     let golden = match (part, &servable.manifest) {
         (Part::Model, Some(manifest)) => manifest.golden.as_slice(),
-        (Part::Model, None) | (Part::Decoder, _) => &[],
+        (Part::Model, None) | (Part::Decoder | Part::ClassMaps, _) => &[],
     };
     let decode = |example: &Golden| {
         let input = examples::input(&example.input, servable.signature())?;

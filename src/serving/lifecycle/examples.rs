@@ -17,6 +17,7 @@ use crate::tensor::Tensor;
 pub(super) fn input(example: &Example, signature: &Signature) -> Result<Input> {
     let features = match example {
         Example::Image { png } => return Ok(Input::Images(vec![png_file(png)?])),
+        Example::Text { text } => return Ok(Input::Texts(vec![text.clone().into()])),
         Example::Elements { values } => values,
     };
     let mut shape = signature.inputs.first().and_then(TensorSpec::sample_shape).unwrap_or_default();

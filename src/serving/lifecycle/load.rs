@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use super::class_maps::class_maps;
 use super::companion::CompanionLoader;
 use super::graphs::{GraphFile, GraphLoader, LoadSettings};
 use super::warm::WarmGraph;
-use super::{examples, reference, triton, verify, vision};
+use super::{examples, reference, text, triton, verify, vision};
 use crate::engine::{class_names, graph_facts};
 use crate::error::Result;
 use crate::metrics::{Metrics, Source};
 use crate::repository::{
     ClassificationQuality, FoundVersion, Manifest, ProbeSample, Quality, ReconstructionQuality, RegressionQuality,
-    Truth, VersionFiles,
+    TokenizerFiles, Truth, VersionFiles,
 };
-use crate::serving::servable::{Identity, Input, Known, Labels, ProbeSet, Servable, Transforms};
+use crate::serving::servable::{Identity, Input, Known, Labels, ProbeSet, Servable, Texts, Transforms};
 use crate::signature::{GraphFacts, Signature, Transform};
 use crate::stats::{RegressionEvaluation, Summary};
 
@@ -26,10 +27,10 @@ use crate::stats::{RegressionEvaluation, Summary};
 /// # Errors
 /// [`crate::error::Error::Repository`] saying what is wrong with its files,
 /// [`crate::error::Error::ModelFailed`] when it fails on a golden example or while warming up.
-pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) -> Result<Servable> {
+pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Arc<Metrics>) -> Result<Servable> {
     let start = Instant::now();
-    let VersionFiles { onnx, onnx_sha256, manifest, reference, probe, companions } =
-        VersionFiles::read_named(&found.files, found.model_file(), settings.max_model_bytes)?;
+    let VersionFiles { onnx, onnx_sha256, manifest, reference, probe, tokenizer, companions, signed } =
+        VersionFiles::read_found(found, settings.max_model_bytes)?;
     let graphs = GraphLoader::new(found, settings, metrics);
     let classes = class_names(&onnx);
     let facts = graph_facts(&onnx);
@@ -42,23 +43,30 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Metrics) ->
     });
     let mut graph = model?;
     let generator = generator.transpose()?.flatten();
-    let (declared, labels) = declared(found, manifest.as_ref(), &mut graph, classes, &facts)?;
+    let Declared { transform, labels, texts, passed_over } =
+        declared(found, (manifest.as_ref(), tokenizer.as_ref()), &mut graph, classes, &facts)?;
     let signature = &graph.view.signature;
     let known = Known { manifest: manifest.as_ref(), signature, facts: &facts };
-    let mut transforms = Transforms::new(declared, labels, known, settings.image_limits)?;
+    let mut transforms = Transforms::new(transform, labels, known, settings.image_limits)?;
     transforms.missing = vision::missing(found, signature, &facts);
+    transforms.no_texts = passed_over.clone().or_else(|| text::missing(found, tokenizer.is_some(), signature));
+    transforms.passed_over = passed_over;
+    transforms.texts = texts;
     let probe = ProbeSet::new(samples(&probe, signature)?);
-    let identity = Identity::new(found, &onnx_sha256, &transforms, signature, reference)?;
+    let answering = tokenizer.as_ref().map_or(onnx_sha256.clone(), |files| onnx_sha256.clone() + &files.sha256());
+    let identity = Identity::new(found, &answering, &transforms, signature, reference)?;
     let file = GraphFile { name: found.model_file(), sha256: &onnx_sha256 };
     let model = graphs.runner(graph, &file, found.name.as_str(), graphs.scheduling.cache_bytes)?;
     let servable = Servable {
         name: found.name.clone(),
         version: found.version,
         manifest,
+        signed,
         identity: Arc::new(identity),
         model,
         transforms,
         generator,
+        class_maps: class_maps(found, settings, metrics, &onnx_sha256),
         probe,
         triton: found.settings.triton.clone(),
     };
@@ -91,27 +99,55 @@ fn warm_model(
     Ok(graph)
 }
 
-/// Returns the transforms that the manifest, `model.toml`, `config.pbtxt` or the graph declares, in this order, and
-/// the labels. `classes` are those that the graph itself names, by output.
+/// What is declared of a version.
+struct Declared {
+    transform: Option<Transform>,
+    labels: Labels,
+    texts: Option<Texts>,
+    /// The reason why the tokenizer is not used, if it was a guess that does not hold.
+    passed_over: Option<String>,
+}
+
+/// Returns the transforms that the manifest, the tokenizer, `model.toml`, `config.pbtxt` or the graph declares, in this
+/// order, and the labels. `classes` are those that the graph itself names, by output.
 fn declared(
     found: &FoundVersion,
-    manifest: Option<&Manifest>,
+    (manifest, tokenizer): (Option<&Manifest>, Option<&TokenizerFiles>),
     graph: &mut WarmGraph,
     classes: BTreeMap<String, Vec<String>>,
     facts: &GraphFacts,
-) -> Result<(Option<Transform>, Labels)> {
+) -> Result<Declared> {
     let mut outputs = triton::output_labels(found, &graph.view)?;
     for (name, classes) in classes {
         if let Some(output) = graph.view.signature.outputs.iter().position(|spec| spec.name == name) {
             outputs.entry(output).or_insert(classes);
         }
     }
+    let mut passed_over = None;
+    match (tokenizer, manifest) {
+        (Some(files), Some(Manifest { transform, labels: classes, .. })) if transform.text.is_some() => {
+            let texts = Some(text::Reader::read(files)?.complete(transform, graph)?);
+            let labels = Labels { classes: classes.clone(), outputs };
+            return Ok(Declared { transform: Some(transform.clone()), labels, texts, passed_over });
+        }
+        (Some(files), None) => match text::declared(files, found, graph, facts)? {
+            text::Found::Texts(declared) => {
+                let text::Declared { transform, labels: classes, texts } = *declared;
+                let labels = Labels { classes, outputs };
+                return Ok(Declared { transform: Some(transform), labels, texts: Some(texts), passed_over });
+            }
+            text::Found::PassedOver(reason) => passed_over = Some(reason),
+            text::Found::Nothing => {}
+        },
+        (None, None) if found.settings.text.is_some() => return Err(text::no_tokenizer(found)),
+        (Some(_) | None, _) => {}
+    }
     let (transform, classes) = match manifest {
         Some(manifest) => (Some(manifest.transform.clone()), manifest.labels.clone()),
         None if found.settings.is_silent_about_transforms() => triton::classification(graph, &outputs)?,
         None => vision::declared(found, graph, facts)?,
     };
-    Ok((transform, Labels { classes, outputs }))
+    Ok(Declared { transform, labels: Labels { classes, outputs }, texts: None, passed_over })
 }
 
 fn samples(probe: &[ProbeSample], signature: &Signature) -> Result<Vec<(Input, Truth)>> {

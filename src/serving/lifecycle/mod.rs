@@ -2,8 +2,10 @@
 
 mod agreement;
 mod check;
+mod class_maps;
 mod companion;
 mod comparison;
+mod contract;
 mod engines;
 mod examples;
 mod graphs;
@@ -13,6 +15,7 @@ mod policy;
 mod probe;
 mod reference;
 mod rehearsal;
+mod text;
 mod triton;
 mod tuner;
 mod tuning_store;

@@ -82,6 +82,7 @@ async fn replay(predictor: &Predictor, servable: &Arc<Servable>) -> Result<LiveQ
                 | Prediction::Detected { .. }
                 | Prediction::Segmented(_)
                 | Prediction::Embedded { .. }
+                | Prediction::Spans { .. }
                 | Prediction::Painted(_)
                 | Prediction::Raw { .. } => {}
             }

@@ -22,7 +22,7 @@ use crate::transform::ImageLimits;
 /// # Errors
 /// As [`load`].
 pub fn rehearse(folder: &Path, model: &ModelName, config: &ServingConfig) -> Result<()> {
-    let metrics = Metrics::new()?;
+    let metrics = Arc::new(Metrics::new()?);
     let pool = Arc::new(Pool::start(1, config.hang_after, metrics.pool.clone())?);
     let settings = LoadSettings {
         threads: 1,

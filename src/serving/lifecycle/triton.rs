@@ -122,7 +122,10 @@ pub(super) fn classification(
         if is_distribution(&outputs[*output])? {
             let probabilities = view.signature.outputs[*output].name.clone();
             let output = OutputTransform::Classification { probabilities, scores: Scores::Probabilities };
-            return Ok((Some(Transform { image: None, columns: Vec::new(), sequence: None, output }), labels.clone()));
+            return Ok((
+                Some(Transform { image: None, columns: Vec::new(), sequence: None, text: None, output }),
+                labels.clone(),
+            ));
         }
     }
     Ok((None, Vec::new()))

@@ -1,6 +1,7 @@
 //! Measures versions in the background, after they serve, and puts the better choice into force.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::tuning_store::TuningStore;
 use super::{comparison, warm};
 use crate::engine::{EngineKind, ExampleInputs, Plan, Trial};
 use crate::error::{Error, Result};
+use crate::metrics::{Metrics, ThreadName};
 use crate::serving::execution::{BatchCost, Pool, Runner, Runtime, Sharing, Tuning, TuningStage};
 use crate::serving::servable::{Part, Servable};
 
@@ -52,6 +54,7 @@ struct Shared {
     pool: Arc<Pool>,
     candidates: Candidates,
     max_model_bytes: u64,
+    metrics: Arc<Metrics>,
 }
 
 /// The graphs to be measured. A version that is gone before its turn is passed over, and each graph is in the
@@ -69,9 +72,15 @@ impl Tuner {
     ///
     /// # Errors
     /// [`Error::Internal`] when the system gives no thread.
-    pub fn start(store: TuningStore, pool: Arc<Pool>, candidates: Candidates, max_model_bytes: u64) -> Result<Self> {
+    pub fn start(
+        store: TuningStore,
+        pool: Arc<Pool>,
+        candidates: Candidates,
+        max_model_bytes: u64,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { state, changed, store, pool, candidates, max_model_bytes });
+        let shared = Arc::new(Shared { state, changed, store, pool, candidates, max_model_bytes, metrics });
         let (working, (alive, ended)) = (shared.clone(), bounded(0));
         let work = move || {
             working.work();
@@ -146,7 +155,12 @@ impl Shared {
             drop(state);
             let (servable, part) = next;
             if let Some(servable) = servable.upgrade() {
-                self.tune(&servable, part);
+                // It panics for a model at most, and the others wait.
+                if catch_unwind(AssertUnwindSafe(|| self.tune(&servable, part))).is_err() {
+                    self.metrics.lifecycle.count_fault(ThreadName::Tuner);
+                    let (model, version) = (servable.name.as_str(), servable.version.0);
+                    tracing::error!(model, version, "measuring a version failed; the first choice stands");
+                }
             }
         }
     }

@@ -8,8 +8,12 @@ use std::path::PathBuf;
 
 use crate::config::cores;
 use crate::engine::EngineKind;
+use crate::files;
 use crate::repository::sha256_hex;
 use crate::serving::execution::BatchCost;
+
+/// A larger file of measurements is a mistake.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A folder of measurements, or none.
 #[derive(Debug, Clone)]
@@ -26,8 +30,8 @@ impl TuningStore {
 
     /// The costs of a model file in an engine on this kind of machine, if they are known.
     pub(crate) fn recall(&self, onnx_sha256: &str, engine: EngineKind) -> Option<Vec<BatchCost>> {
-        let text = fs::read_to_string(self.path(onnx_sha256, engine)?).ok()?;
-        let costs: Vec<BatchCost> = serde_json::from_str(&text).ok()?;
+        let bytes = files::read(&self.path(onnx_sha256, engine)?, MAX_BYTES).ok()?;
+        let costs: Vec<BatchCost> = serde_json::from_slice(&bytes).ok()?;
         let is_sane = |cost: &BatchCost| cost.batch > 0 && cost.microseconds.is_finite() && cost.microseconds > 0.0;
         (costs.first().is_some_and(|cost| cost.batch == 1) && costs.iter().all(is_sane)).then_some(costs)
     }
@@ -35,12 +39,7 @@ impl TuningStore {
     /// Keeps the costs of a model file.
     pub(crate) fn remember(&self, onnx_sha256: &str, engine: EngineKind, costs: &[BatchCost]) {
         let Some(path) = self.path(onnx_sha256, engine) else { return };
-        let staged = path.with_extension(format!("{}.tmp", std::process::id()));
-        let write = || {
-            fs::create_dir_all(path.parent()?).ok()?;
-            fs::write(&staged, serde_json::to_vec(costs).ok()?).ok()?;
-            fs::rename(&staged, &path).ok()
-        };
+        let write = || files::replace(&path, &serde_json::to_vec(costs).ok()?).ok();
         if write().is_none() {
             tracing::debug!("measurements cannot be kept; they will be made again at the next start");
         }
@@ -54,8 +53,7 @@ impl TuningStore {
     /// Keeps that the engines disagree about a model file.
     pub(crate) fn remember_disagreement(&self, onnx_sha256: &str) {
         let Some(path) = self.disagreement(onnx_sha256) else { return };
-        let kept = path.parent().map(fs::create_dir_all).transpose().and_then(|_| fs::write(&path, []));
-        if let Err(error) = kept {
+        if let Err(error) = files::replace(&path, &[]) {
             tracing::debug!(%error, "a disagreement of the engines cannot be kept; it will be seen again");
         }
     }
@@ -68,8 +66,7 @@ impl TuningStore {
     /// Keeps that the engines agree about a model file, ONNX Runtime in this version.
     pub(crate) fn remember_agreement(&self, onnx_sha256: &str, runtime: &str) {
         let Some(path) = self.agreement(onnx_sha256, runtime) else { return };
-        let kept = path.parent().map(fs::create_dir_all).transpose().and_then(|_| fs::write(&path, []));
-        if let Err(error) = kept {
+        if let Err(error) = files::replace(&path, &[]) {
             tracing::debug!(%error, "an agreement of the engines cannot be kept; they will be compared again");
         }
     }

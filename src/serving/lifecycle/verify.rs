@@ -76,10 +76,10 @@ fn wrong(servable: &Servable, Golden { input, answer }: &Golden) -> Result<Optio
                 })
             }))
         }
-        (GoldenAnswer::Regression { value: expected }, [Prediction::Number { value }]) => {
-            let recorded = f64::from(*expected);
-            let difference = (value.to_f64() - recorded).abs();
-            let is_off = difference.is_nan() || difference > f64::from(GOLDEN_TOLERANCE) * recorded.abs().max(1.0);
+        (GoldenAnswer::Regression { value: expected, tolerance }, [Prediction::Number { value }]) => {
+            let difference = (value.to_f64() - expected).abs();
+            let allowed = tolerance.unwrap_or(f64::from(GOLDEN_TOLERANCE) * expected.abs().max(1.0));
+            let is_off = difference.is_nan() || difference > allowed;
             Ok(is_off.then(|| format!("is {value}, recorded {expected}")))
         }
         (GoldenAnswer::Reconstruction(expected), [Prediction::Reconstructed { reconstruction, latent, score, .. }]) => {

@@ -54,7 +54,7 @@ pub(super) fn declared(
     if labels.is_empty() && settings.answer.is_some() {
         labels = named(&output, graph, facts);
     }
-    Ok((Some(Transform { image, columns: Vec::new(), sequence: None, output }), labels))
+    Ok((Some(Transform { image, columns: Vec::new(), sequence: None, text: None, output }), labels))
 }
 
 /// Returns the names of classes that the exporter put into the graph, unless they are too few or too many.
@@ -90,7 +90,7 @@ fn at(table: &str, problem: &str) -> Error {
     Error::Repository { what: SETTINGS_FILE.into(), problem: format!("[{table}]: {problem}") }
 }
 
-fn answered(
+pub(super) fn answered(
     answer: AnswerSpec,
     image: Option<&ImageTransform>,
     labels: usize,
@@ -183,7 +183,7 @@ fn trials(image: Option<&ImageTransform>, graph: &WarmGraph) -> Result<Vec<Vec<T
     pictures.into_iter().map(trial).collect()
 }
 
-fn run(graph: &mut WarmGraph, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+pub(super) fn run(graph: &mut WarmGraph, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     let outputs = graph.sessions[0].run(inputs)?;
     match &graph.view.adapter {
         Some(adapter) => adapter.to_client(outputs),

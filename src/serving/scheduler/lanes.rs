@@ -2,9 +2,11 @@
 //!
 //! Compute time is shared by start-time fair queueing: a lane's clock advances by the time its runs
 //! take, divided by its weight, and the lane whose clock is furthest behind runs next. A lane that
-//! was idle starts at the present clock, so it cannot save up.
+//! was idle starts at the present clock, so it cannot save up. Within a lane, jobs run by priority and then by the moment
+//! at which their request came, so that what has begun goes before what has not.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::batch::{BatchPolicy, Candidate, Decision, form};
@@ -36,7 +38,16 @@ pub(crate) struct Item<P> {
     pub(crate) shape: Box<[usize]>,
     pub(crate) submitted: Instant,
     pub(crate) deadline: Instant,
+    /// The time that its request will still take. It is not begun with less left.
+    pub(crate) needs: Duration,
     pub(crate) payload: P,
+}
+
+impl<P> Item<P> {
+    /// Returns true if it is not worth beginning any more.
+    fn is_late(&self, now: Instant) -> bool {
+        self.deadline <= now + self.needs
+    }
 }
 
 #[derive(Debug)]
@@ -103,7 +114,8 @@ impl<P> Lanes<P> {
         }
     }
 
-    /// Queues a job behind those of its priority and returns its number, unless the lane is gone.
+    /// Queues a job behind those of its priority whose request came before, and returns its number, unless the lane is
+    /// gone.
     pub(crate) fn push(&mut self, id: LaneId, make: impl FnOnce(u64) -> Item<P>) -> Option<u64> {
         let number = self.next_item;
         self.next_item += 1;
@@ -112,7 +124,8 @@ impl<P> Lanes<P> {
             lane.clock = lane.clock.max(self.clock);
         }
         let item = make(number);
-        let behind = lane.queue.partition_point(|other| other.priority <= item.priority);
+        let turn = (item.priority, item.submitted);
+        let behind = lane.queue.partition_point(|other| (other.priority, other.submitted) <= turn);
         lane.queue.insert(behind, item);
         Some(number)
     }
@@ -131,27 +144,29 @@ impl<P> Lanes<P> {
         self.lanes.values().all(|lane| lane.queue.is_empty())
     }
 
-    /// Chooses what to run. Jobs whose deadline has passed are moved to `dead`.
+    /// Chooses what to run. Jobs that cannot end by their deadline are moved to `dead`.
     pub(crate) fn next(&mut self, now: Instant, dead: &mut Vec<Item<P>>) -> Next<P> {
-        let mut chosen: Option<(f64, LaneId, usize)> = None;
+        let mut chosen: Option<(f64, LaneId, Range<usize>)> = None;
         let mut wake: Option<Instant> = None;
         for (id, lane) in &mut self.lanes {
-            while let Some(place) = lane.queue.iter().position(|item| item.deadline <= now) {
+            while let Some(place) = lane.queue.iter().position(|item| item.is_late(now)) {
                 dead.extend(lane.queue.remove(place));
             }
-            if lane.running >= lane.policy.concurrency || chosen.is_some_and(|(clock, ..)| clock <= lane.clock) {
+            if lane.running >= lane.policy.concurrency
+                || chosen.as_ref().is_some_and(|(clock, ..)| *clock <= lane.clock)
+            {
                 continue;
             }
             match lane.decide(now) {
-                Decision::Run(count) => chosen = Some((lane.clock, *id, count)),
-                Decision::WaitUntil(time) => wake = Some(wake.map_or(time, |other| other.min(time))),
-                Decision::Idle => {}
+                (first, Decision::Run(count)) => chosen = Some((lane.clock, *id, first..first + count)),
+                (_, Decision::WaitUntil(time)) => wake = Some(wake.map_or(time, |other| other.min(time))),
+                (_, Decision::Idle) => {}
             }
         }
         match (chosen, wake) {
-            (Some((clock, id, count)), _) => {
+            (Some((clock, id, places)), _) => {
                 self.clock = self.clock.max(clock);
-                self.lanes.get_mut(&id).map_or(Next::Idle, |lane| Next::Run(id, lane.begin(count)))
+                self.lanes.get_mut(&id).map_or(Next::Idle, |lane| Next::Run(id, lane.begin(places)))
             }
             (None, Some(time)) => Next::WaitUntil(time),
             (None, None) => Next::Idle,
@@ -179,22 +194,23 @@ impl<P> Lanes<P> {
 }
 
 impl<P> Lane<P> {
-    fn decide(&self, now: Instant) -> Decision {
-        match self.queue.front() {
-            Some(item) if item.is_alone => Decision::Run(1),
-            _ => {
-                let joined = self.queue.iter().take_while(|item| !item.is_alone);
-                let candidates =
-                    joined.map(|item| Candidate { rows: item.rows, shape: &item.shape, submitted: item.submitted });
-                form(candidates, &self.policy.batch, now)
-            }
+    /// Returns the place of the job that runs next, and the decision on it and those behind it.
+    fn decide(&self, now: Instant) -> (usize, Decision) {
+        let alone = self.queue.iter().position(|item| item.is_alone);
+        let joined = self.queue.iter().take(alone.unwrap_or(self.queue.len()));
+        let candidates =
+            joined.map(|item| Candidate { rows: item.rows, shape: &item.shape, submitted: item.submitted });
+        match (form(candidates, &self.policy.batch, now), alone) {
+            // While a batch waits for others, what is never joined may run, which may be what makes the others.
+            (Decision::WaitUntil(_) | Decision::Idle, Some(place)) => (place, Decision::Run(1)),
+            (decided, _) => (0, decided),
         }
     }
 
-    fn begin(&mut self, count: usize) -> Vec<Item<P>> {
+    fn begin(&mut self, places: Range<usize>) -> Vec<Item<P>> {
         self.running += 1;
         self.clock += self.estimate / self.policy.weight;
-        self.queue.drain(..count).collect()
+        self.queue.drain(places).collect()
     }
 }
 
@@ -228,9 +244,18 @@ mod tests {
                 shape: [].into(),
                 submitted: now,
                 deadline: now + MS * 100,
+                needs: Duration::ZERO,
                 payload,
             };
             self.lanes.push(lane, item).unwrap()
+        }
+
+        /// Queues a job of a request that came `ago`, which is joined with others unless it is `alone`.
+        fn push_of(&mut self, lane: LaneId, ago: Duration, is_alone: bool, payload: &'static str) {
+            let (submitted, deadline) = (self.now - ago, self.now + MS * 100);
+            let (priority, rows, shape, needs) = (5, 1, [].into(), Duration::ZERO);
+            let item = |id| Item { id, priority, rows, is_alone, shape, submitted, deadline, needs, payload };
+            self.lanes.push(lane, item).unwrap();
         }
 
         fn run(&mut self) -> Option<(LaneId, &'static str)> {
@@ -323,6 +348,64 @@ mod tests {
         let Next::Run(_, batch) = bench.lanes.next(bench.now, &mut dead) else { panic!() };
         assert_eq!((batch[0].payload, dead[0].payload), ("served", "late"));
         assert!(bench.lanes.is_empty());
+    }
+
+    #[test]
+    fn work_that_has_begun_goes_before_work_that_has_not() {
+        let mut bench = Bench::new();
+        let lane = bench.lane(1.0, 1);
+        for (ago, payload) in [(30, "decode a"), (20, "decode b"), (10, "decode c")] {
+            bench.push_of(lane, MS * ago, true, payload);
+        }
+        let mut order = Vec::new();
+        while let Some((_, payload)) = bench.run() {
+            bench.lanes.finish(lane, MS);
+            order.push(payload);
+            match payload {
+                "decode a" => bench.push_of(lane, MS * 30, false, "infer a"),
+                "decode b" => bench.push_of(lane, MS * 20, false, "infer b"),
+                _ => {}
+            }
+        }
+        assert_eq!(order, ["decode a", "infer a", "decode b", "infer b", "decode c"]);
+    }
+
+    #[test]
+    fn a_batch_that_waits_for_others_keeps_no_other_work_waiting() {
+        let mut bench = Bench::new();
+        let batch = BatchPolicy { max_samples: 4, max_delay: MS * 50, preferred: vec![] };
+        let lane = bench.lanes.add(LanePolicy { batch, weight: 1.0, concurrency: 2 });
+        bench.push_of(lane, MS * 2, false, "waits");
+        bench.push_of(lane, MS, true, "decode");
+        assert_eq!(bench.run(), Some((lane, "decode")));
+        assert_eq!(bench.run(), None);
+        bench.now += MS * 50;
+        assert_eq!(bench.run(), Some((lane, "waits")));
+    }
+
+    #[test]
+    fn what_cannot_end_in_time_is_not_begun() {
+        let mut bench = Bench::new();
+        let lane = bench.lane(1.0, 8);
+        let (now, shape) = (bench.now, || [].into());
+        for (needs, payload) in [(99, "in time"), (100, "too late"), (0, "quick")] {
+            let (deadline, needs) = (now + MS * 100, MS * needs);
+            let item = |id| Item {
+                id,
+                priority: 5,
+                rows: 1,
+                is_alone: true,
+                shape: shape(),
+                submitted: now,
+                deadline,
+                needs,
+                payload,
+            };
+            bench.lanes.push(lane, item).unwrap();
+        }
+        let mut dead = Vec::new();
+        let Next::Run(_, batch) = bench.lanes.next(bench.now, &mut dead) else { panic!() };
+        assert_eq!((batch[0].payload, dead[0].payload, dead.len()), ("in time", "too late", 1));
     }
 
     #[test]

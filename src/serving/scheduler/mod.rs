@@ -9,6 +9,6 @@ mod pool;
 
 pub(crate) use admission::Permit;
 pub(crate) use batch::BatchPolicy;
-pub(crate) use lane::Lane;
+pub(crate) use lane::{Demand, Lane};
 pub(crate) use lanes::{Item, LanePolicy};
 pub(crate) use pool::{Job, Pool, Ticket};

@@ -51,10 +51,10 @@ fn pool(hang_after: Duration) -> (Arc<Pool<Probe>>, PoolMetrics, LaneId) {
 
 fn submit(pool: &Arc<Pool<Probe>>, lane: LaneId, until: Until) -> (Ticket<Probe>, Receiver<&'static str>) {
     let (says, said) = unbounded();
-    let (submitted, shape) = (Instant::now(), Box::default());
+    let (submitted, shape, needs) = (Instant::now(), Box::default(), Duration::ZERO);
     let deadline = submitted + LONG;
     let payload = Probe { says, until };
-    let item = |id| Item { id, priority: 5, rows: 1, is_alone: true, shape, submitted, deadline, payload };
+    let item = |id| Item { id, priority: 5, rows: 1, is_alone: true, shape, submitted, deadline, needs, payload };
     (pool.submit(lane, item).unwrap(), said)
 }
 

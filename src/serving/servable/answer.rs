@@ -1,9 +1,11 @@
 //! From the outputs of a graph to answers in the terms of its task.
 
 use super::Servable;
+use super::decode::Facts;
 use super::doubt::{Doubt, Doubter, Doubts};
 use super::input::{Input, Options, Part};
 use super::prediction::{Prediction, not_finite};
+use super::text::Read;
 use super::transforms::{Answering, ScoredOutput};
 use super::vision::{Seen, input_size};
 use crate::error::{Error, Result};
@@ -29,22 +31,25 @@ impl Servable {
     /// Returns true if answers are made of these outputs in no time.
     pub(crate) fn answers_quickly(&self, outputs: &[Tensor]) -> bool {
         let elements = outputs.iter().map(|output| output.data().len()).sum();
-        self.vision().is_none_or(|answer| answer.is_quick(elements))
+        match self.transforms.answering() {
+            Answering::Text(answer) => answer.is_quick(elements),
+            _ => self.vision().is_none_or(|answer| answer.is_quick(elements)),
+        }
     }
 
     /// Returns why no answer can be made of what the graph computes for an input; `None` if one can, or if the graph does
     /// not compute it.
     pub(crate) fn misfit(&self, input: Input) -> Option<String> {
         let sent = self.sent(&input);
-        let (tensors, images) = self.decode(Part::Model, input, PolarityChoice::Auto).ok()?;
+        let (tensors, facts) = self.decode(Part::Model, input, PolarityChoice::Auto).ok()?;
         let outputs = self.model.infer_uncounted(&tensors).ok()?;
-        match self.predictions(&outputs, sent, &images, &Options::default()) {
+        match self.predictions(&outputs, sent, &facts, &Options::default()) {
             Err(Error::ModelFailed { reason, .. }) => Some(reason),
             Ok(_) | Err(_) => None,
         }
     }
 
-    /// Returns the answers for the samples of a request, of which those that came as images have `images`.
+    /// Returns the answers for the samples of a request, of which those that came as images or texts have facts.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when NaN or infinity stands where the answer needs a number, [`Error::ModelFailed`] when
@@ -53,9 +58,10 @@ impl Servable {
         &self,
         outputs: &[Tensor],
         Sent { samples, input }: Sent,
-        images: &[ImageFacts],
+        facts: &Facts,
         options: &Options,
     ) -> Result<Vec<Prediction>> {
+        let images = facts.images.as_slice();
         if options.doubts != Doubts::default() && !matches!(self.transforms.answering(), Answering::Classes(_)) {
             return Err(Error::InvalidInput(format!(
                 "model \"{}\" is no classifier, so it has no anomaly, set_level or error_rate of answers",
@@ -72,6 +78,10 @@ impl Servable {
             Answering::Vision(answer) => {
                 let (is_whole, labels) = (self.is_whole(outputs, samples), self.labels());
                 answer.answers(Seen { outputs, is_whole, samples, images, input, labels }, options.vision)
+            }
+            Answering::Text(answer) => {
+                let (is_whole, labels) = (self.is_whole(outputs, samples), self.labels());
+                answer.answers(Read { outputs, is_whole, samples, texts: &facts.texts, labels })
             }
             Answering::Outputs => Ok(self.raw(outputs, samples)),
         };

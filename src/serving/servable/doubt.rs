@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 
 use super::Servable;
 use crate::error::{Error, Result};
-use crate::repository::DriftReference;
-use crate::stats::{Certainty, Ranks};
+use crate::repository::{DriftReference, GuardReference};
+use crate::stats::{Certainty, Ranks, belongs, is_withheld};
 
 /// The questions of a request about the reliability of its answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -20,12 +20,34 @@ pub struct Doubts {
 }
 
 /// The unusualness of an input.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Anomaly {
-    /// The share of the reference's samples that are at least as unusual.
+    /// The share of the reference's samples that are at least as unusual: by the energy, and by the guard's score as well
+    /// where there is one.
     p_value: f64,
     /// ln Σ eᶻ over the logits, which is low for unknown inputs.
     energy: f64,
+    /// The score of the autoencoder that guards the model, in nats: high for unlikely inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+    /// The reason why the guard gave no score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::serving) guard_problem: Option<String>,
+}
+
+impl Anomaly {
+    fn new(ranks: &Ranks, energy: f64) -> Self {
+        Self { p_value: ranks.p_value(energy), energy, score: None, guard_problem: None }
+    }
+
+    /// Takes the guard's score in.
+    pub(in crate::serving) fn add(&mut self, score: f64, reference: &GuardReference) {
+        self.score = Some(score);
+        match reference.combined(self.p_value, score) {
+            Some(p_value) => self.p_value = p_value,
+            None => self.guard_problem = Some("the reference knows no scores and energies together".into()),
+        }
+    }
 }
 
 /// The part of an answer that says how reliable it is.
@@ -79,17 +101,17 @@ impl<'a> Doubter<'a> {
     /// Judges one answer.
     pub(super) fn judge(&self, shares: &[f32], logits: Option<&[f32]>) -> Doubt {
         let certainty = logits.map_or_else(|| Certainty::of_probabilities(shares), Certainty::of_logits);
-        let anomaly = |ranks: &Ranks| certainty.energy.map(|energy| Anomaly { p_value: ranks.p_value(energy), energy });
+        let anomaly = |ranks: &Ranks| certainty.energy.map(|energy| Anomaly::new(ranks, energy));
         let named = |class: usize| self.labels.get(class).cloned().unwrap_or_else(|| class.to_string());
         let set = |(_, threshold): (f64, f64)| {
-            let inside = shares.iter().enumerate().filter(|(_, share)| 1.0 - f64::from(**share) <= threshold);
+            let inside = shares.iter().enumerate().filter(|(_, share)| belongs(**share, threshold));
             inside.map(|(class, _)| named(class)).collect()
         };
         Doubt {
             anomaly: self.unusual.and_then(anomaly),
             set: self.set.map(set),
             set_level: self.set.map(|(level, _)| level),
-            abstained: self.margin.map(|least| certainty.margin < least),
+            abstained: self.margin.map(|least| is_withheld(certainty.margin, least)),
         }
     }
 }

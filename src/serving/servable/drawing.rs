@@ -55,7 +55,9 @@ impl Servable {
                 "one picture is drawn at a time, got {}; ask without \"draw\" and without accept: image/png",
                 images.len()
             ))),
-            Input::Tensors(_) => Err(Error::InvalidInput("only an image that was sent as a file is drawn on".into())),
+            Input::Tensors(_) | Input::Texts(_) => {
+                Err(Error::InvalidInput("only an image that was sent as a file is drawn on".into()))
+            }
         }
     }
 
@@ -90,6 +92,7 @@ impl Servable {
             | Prediction::Reconstructed { .. }
             | Prediction::Number { .. }
             | Prediction::Embedded { .. }
+            | Prediction::Spans { .. }
             | Prediction::Raw { .. } => {
                 Err(Error::internal("the answer cannot be drawn", "an answer of another kind than the model's"))
             }

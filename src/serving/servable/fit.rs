@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::signature::{
-    Batching, DType, Dim, ImageTransform, OutputTransform, Signature, TensorSpec, Transform, scored_classes,
+    Batching, DType, Dim, ImageTransform, OutputTransform, Signature, TensorSpec, Transform, row_width, scored_classes,
 };
 
 /// Returns the error of a version that cannot be served.
@@ -29,9 +29,13 @@ pub(super) fn inputs(transform: &Transform, graph: &Signature) -> Result<()> {
             return Err(do_not_fill(&format!("sequences of {expected:?}"), graph));
         }
     }
-    let columns = transform.columns.len();
-    if columns > 0 && !first_is_filled(graph, 1, |shape| shape == [columns]) {
-        return Err(do_not_fill(&format!("{columns} columns"), graph));
+    if let Some(text) = &transform.text {
+        text.check(graph).map_err(|problem| unusable(format!("[text]: {problem}")))?;
+    }
+    let (columns, elements) = (transform.columns.len(), row_width(&transform.columns));
+    if columns > 0 && !first_is_filled(graph, 1, |shape| shape == [elements]) {
+        let what = if columns == elements { String::new() } else { format!(" of {elements} elements") };
+        return Err(do_not_fill(&format!("{columns} columns{what}"), graph));
     }
     Ok(())
 }

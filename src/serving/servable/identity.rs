@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::transforms::{Answering, ScoredOutput, Transforms};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
-use crate::repository::{DriftReference, FoundVersion};
+use crate::repository::{DriftReference, FoundVersion, GuardReference};
 use crate::signature::Signature;
 use crate::transform::{InputParts, Squash};
 
@@ -32,6 +32,10 @@ pub struct Identity {
     pub parts: InputParts,
     /// The reference that its live traffic is compared with, if there is one.
     pub reference: Option<Arc<DriftReference>>,
+    /// SHA-256 of its graph, in hexadecimal digits.
+    pub graph_sha256: Arc<str>,
+    /// The autoencoder that looks at its inputs, if its settings name one.
+    pub guard_model: Option<ModelName>,
 }
 
 /// The places of what an answer is made of among the outputs of a graph.
@@ -80,7 +84,16 @@ impl Identity {
             places: Places::of(transforms.answering(), signature),
             parts: transforms.declared.as_ref().map_or(InputParts::None, InputParts::of),
             reference: reference.map(Arc::new),
+            graph_sha256: onnx_sha256.into(),
+            guard_model: found.settings.guard.clone(),
         })
+    }
+}
+
+impl Identity {
+    /// Returns what is known of the scores of its guard: nothing without a guard.
+    pub fn guard(&self) -> Option<&GuardReference> {
+        self.guard_model.as_ref().and(self.reference.as_ref()?.guard.as_ref())
     }
 }
 
@@ -96,7 +109,7 @@ impl Places {
             }
             Answering::Value(output) => Self::Number(*output),
             Answering::Reconstruction(reconstruction) => Self::Score(reconstruction.score()),
-            Answering::Labels(..) | Answering::Vision(_) | Answering::Outputs => Self::Outputs,
+            Answering::Labels(..) | Answering::Vision(_) | Answering::Text(_) | Answering::Outputs => Self::Outputs,
         }
     }
 }

@@ -7,13 +7,16 @@ use super::doubt::Doubts;
 use crate::serving::execution::Runner;
 use crate::signature::MaskForm;
 use crate::tensor::Tensor;
-use crate::transform::PolarityChoice;
+use crate::transform::text::Text;
+use crate::transform::{ImageLimits, PolarityChoice, effort};
 
 /// The input of a request.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Encoded images, one sample each.
     Images(Vec<Bytes>),
+    /// Texts for a tokenizer, one sample each.
+    Texts(Vec<Text>),
     /// The inputs of the model, in the signature's order.
     Tensors(Vec<Tensor>),
 }
@@ -23,6 +26,7 @@ impl Input {
     pub(crate) fn samples(&self, runner: &Runner) -> usize {
         match self {
             Self::Images(images) => images.len(),
+            Self::Texts(texts) => texts.len(),
             Self::Tensors(tensors) => runner.samples(tensors),
         }
     }
@@ -31,6 +35,7 @@ impl Input {
     pub fn apart(self, servable: &Servable) -> Vec<Self> {
         match self {
             Self::Images(images) => images.into_iter().map(|image| Self::Images(vec![image])).collect(),
+            Self::Texts(texts) => texts.into_iter().map(|text| Self::Texts(vec![text])).collect(),
             Self::Tensors(tensors) => {
                 let samples = servable.model.samples(&tensors);
                 if samples == 1 {
@@ -42,10 +47,21 @@ impl Input {
         }
     }
 
+    /// Returns the bytes of its images or texts; of an image whose header declares many more pixels than it has bytes, a
+    /// third of those, and of one above the limits nothing.
+    pub(crate) fn encoded(&self, limits: ImageLimits) -> u64 {
+        match self {
+            Self::Images(images) => images.iter().map(|image| effort(image, limits)).fold(0, u64::saturating_add),
+            Self::Texts(texts) => texts.iter().map(|text| text.bytes() as u64).sum(),
+            Self::Tensors(_) => 0,
+        }
+    }
+
     /// Returns the size of its first dimension, if all tensors of the graph have it.
     pub(crate) fn rows(&self, runner: &Runner) -> usize {
         match self {
             Self::Images(images) => images.len(),
+            Self::Texts(texts) => texts.len(),
             Self::Tensors(tensors) => runner.rows(tensors),
         }
     }
@@ -92,4 +108,28 @@ pub enum Part {
     Model,
     /// The decoder of an autoencoder.
     Decoder,
+    /// The graph that gives the maps of class-activation maps, once it is loaded.
+    ClassMaps,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the beginning of a PNG file that declares this size.
+    fn png(width: u32, height: u32) -> Bytes {
+        let start = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+        let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+        [&start[..], &size, &[8, 0, 0, 0, 0, 0, 0, 0, 0]].concat().into()
+    }
+
+    #[test]
+    fn an_image_costs_what_it_declares_unless_it_will_be_refused() {
+        let encoded = |images: Vec<Bytes>, max_pixels| Input::Images(images).encoded(ImageLimits { max_pixels });
+        assert_eq!(encoded(vec![png(300, 100), png(30, 100), b"\xff\xd8\xff".to_vec().into()], 30_000), 11_003);
+        assert_eq!(encoded(vec![png(300, 100), png(30, 100)], 29_999), 1000);
+        let greatest = || vec![png(u32::MAX, u32::MAX); 8];
+        assert_eq!(encoded(greatest(), 1 << 26), 0);
+        assert_eq!(encoded(greatest(), u64::MAX), u64::MAX);
+    }
 }

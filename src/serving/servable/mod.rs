@@ -1,6 +1,7 @@
 //! A version as clients see it: one or more runners, and the transforms around them.
 
 mod answer;
+mod class_maps;
 mod decode;
 mod doubt;
 mod drawing;
@@ -12,6 +13,7 @@ mod named;
 mod prediction;
 mod quality;
 mod reconstruction;
+mod text;
 mod transforms;
 mod vision;
 mod vision_prediction;
@@ -20,6 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use class_maps::{ClassMap, ClassMaps, Mapper};
+pub(crate) use decode::Facts;
 pub use doubt::{Anomaly, Doubts};
 pub use generator::Generator;
 pub use identity::{Identity, Places};
@@ -31,7 +35,8 @@ pub use vision_prediction::{ClassArea, Detected, Painted, Segmented};
 
 pub(crate) use fit::unusable;
 pub(crate) use quality::ProbeSet;
-pub(crate) use transforms::{Answering, Known, Labels, ScoredOutput, Transforms};
+pub(crate) use text::TextAnswer;
+pub(crate) use transforms::{Answering, Known, Labels, ScoredOutput, Texts, Transforms};
 
 use self::vision::VisionAnswer;
 use crate::config::SchedulingSettings;
@@ -39,11 +44,12 @@ use crate::engine::{OptionalInput, ShapePlanCounts};
 use crate::error::{Error, Result};
 use crate::ids::{ModelName, Version};
 use crate::metrics::ServableMetrics;
-use crate::repository::Manifest;
 use crate::repository::triton::{ModelConfig, Served, TritonModel};
+use crate::repository::{Manifest, Signed};
 use crate::serving::execution::{Runner, Statistics, Tuning};
 use crate::signature::{Batching, Column, Dim, ImageTransform, Signature, Transform};
-use crate::transform::{SequenceEncoder, Squash};
+use crate::transform::text::TextEncoder;
+use crate::transform::{ImageLimits, SequenceEncoder, Squash};
 
 /// A version in memory. Dropping it frees the engine's memory and removes its metric series.
 #[derive(Debug)]
@@ -54,11 +60,14 @@ pub struct Servable {
     pub version: Version,
     /// The manifest, if the version has one.
     pub manifest: Option<Manifest>,
+    /// The signer; `None` where signatures are not looked at.
+    pub signed: Option<Signed>,
     /// The version as records of its predictions name it, which outlive it.
     pub identity: Arc<Identity>,
     pub(crate) model: Runner,
     pub(crate) transforms: Transforms,
     pub(crate) generator: Option<Generator>,
+    pub(crate) class_maps: ClassMaps,
     pub(crate) probe: ProbeSet,
     /// The model's `config.pbtxt`, if it has one.
     pub(crate) triton: Option<Arc<TritonModel>>,
@@ -78,13 +87,17 @@ impl Servable {
                     self.name
                 ))
             }),
+            Part::ClassMaps => self.class_maps.loaded().map(|mapper| &mapper.runner).ok_or_else(|| {
+                Error::InvalidInput(format!("the class-activation maps of model \"{}\" are not loaded", self.name))
+            }),
         }
     }
 
     /// Returns true while runs are under way, which may outlive their requests.
     pub(crate) fn is_running(&self) -> bool {
         let decoder = self.generator.as_ref().map(Generator::decoder);
-        std::iter::once(&self.model).chain(decoder).any(Runner::is_running)
+        let class_maps = self.class_maps.loaded().map(|mapper| &mapper.runner);
+        std::iter::once(&self.model).chain(decoder).chain(class_maps).any(Runner::is_running)
     }
 
     /// Returns the inputs and outputs of the model.
@@ -157,7 +170,7 @@ impl Servable {
     pub fn named_inputs(&self) -> NamedInputs<'_> {
         let signature = self.signature();
         let required = self.transforms.required_inputs(signature.inputs.len());
-        NamedInputs::new(signature, required, self.optional_inputs())
+        NamedInputs::new(signature, required, self.optional_inputs()).with_columns(self.columns())
     }
 
     /// Returns the declared transforms around the graph, of the manifest or else of `model.toml`.
@@ -168,6 +181,11 @@ impl Servable {
     /// Returns the transform of images, if the model takes images.
     pub fn image_transform(&self) -> Option<&ImageTransform> {
         self.transform()?.image.as_ref()
+    }
+
+    /// Returns the limits above which it refuses an image.
+    pub(crate) fn image_limits(&self) -> ImageLimits {
+        self.transforms.image_limits
     }
 
     /// Returns the lines of `model.toml` that a version lacks which seems to take pictures, as they are guessed.
@@ -185,19 +203,75 @@ impl Servable {
         self.transforms.sequences.as_ref()
     }
 
+    /// Returns the encoder of texts, if the model takes texts by a tokenizer.
+    pub fn texts(&self) -> Option<&TextEncoder> {
+        self.transforms.texts.as_ref().map(|texts| &texts.encoder)
+    }
+
+    /// Returns true if texts are sent to this model: it reads them, or would if it had a tokenizer.
+    pub fn expects_texts(&self) -> bool {
+        self.transforms.texts.is_some() || self.transforms.no_texts.is_some()
+    }
+
+    /// Returns the name of the input that numbers of tokens go into, of a model that takes texts or would with a tokenizer.
+    pub fn token_input(&self) -> Option<&str> {
+        let text = self.transform().and_then(|transform| transform.text.as_ref());
+        text.map_or(Some("input_ids"), |text| Some(text.input_ids.as_str())).filter(|_| self.expects_texts())
+    }
+
+    /// Returns the name under which protocols of tensors tell the one answer to a text; `None` if they tell the graph's
+    /// outputs.
+    pub fn told_as(&self) -> Option<&'static str> {
+        match self.transforms.answering() {
+            Answering::Text(answer) => Some(answer.name()),
+            _ => None,
+        }
+    }
+
+    /// Returns how texts are read, and what was measured of that, in words; `None` of a model without a tokenizer.
+    pub fn text_reading(&self) -> Option<&str> {
+        let read = self.transforms.texts.as_ref().map(|texts| texts.said.as_str());
+        read.or(self.transforms.passed_over.as_deref())
+    }
+
     /// Returns the output that holds the scores of classes or labels, if the model answers with such.
     pub fn scored_output(&self) -> Option<(usize, Squash)> {
         match self.transforms.answering() {
             Answering::Classes(ScoredOutput { output, squash })
             | Answering::Labels(ScoredOutput { output, squash }, _) => Some((*output, *squash)),
-            Answering::Value(_) | Answering::Reconstruction(_) | Answering::Vision(_) | Answering::Outputs => None,
+            Answering::Value(_)
+            | Answering::Reconstruction(_)
+            | Answering::Vision(_)
+            | Answering::Text(_)
+            | Answering::Outputs => None,
         }
     }
 
-    /// Returns how the outputs of a vision model are read, and what of that was guessed, in words; `None` of a model that
-    /// answers otherwise.
+    /// Returns what gives the maps behind the answers, and loads it if this is the first time: that takes as long as a load
+    /// of the version.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] with the reason why there are none.
+    pub(crate) fn mapper(&self) -> Result<&Mapper> {
+        let output = match self.transforms.answering() {
+            Answering::Value(output) => Some(*output),
+            _ => self.scored_output().map(|(output, _)| output),
+        };
+        let output = output.ok_or_else(|| {
+            Error::InvalidInput("class-activation maps are of classes and numbers; take another method".into())
+        })?;
+        let (runtime, output) = (self.model.runtime(), self.model.graph_output(output));
+        let scores = runtime.plan().signature().outputs.get(output).map(|spec| spec.name.clone());
+        self.class_maps.mapper(&scores.unwrap_or_default())
+    }
+
+    /// Returns how the outputs of a vision or text model are read, and what of that was guessed, in words; `None` of a
+    /// model that answers otherwise.
     pub fn answer_text(&self) -> Option<&str> {
-        self.vision().map(VisionAnswer::said)
+        match self.transforms.answering() {
+            Answering::Text(answer) => Some(answer.said()),
+            _ => self.vision().map(VisionAnswer::said),
+        }
     }
 
     /// Returns the reading of outputs of a vision model that does more than to classify.
@@ -208,6 +282,7 @@ impl Servable {
             | Answering::Labels(..)
             | Answering::Value(_)
             | Answering::Reconstruction(_)
+            | Answering::Text(_)
             | Answering::Outputs => None,
         }
     }

@@ -6,7 +6,7 @@ use super::input::Input;
 use crate::engine::OptionalInput;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::signature::{Batching, Signature, TensorSpec};
+use crate::signature::{Batching, Column, ColumnKind, Signature, TensorSpec, places, row_width};
 use crate::tensor::Tensor;
 
 /// The most names that a message lists.
@@ -20,13 +20,20 @@ pub struct NamedInputs<'a> {
     /// The number of inputs of the signature, from the first one on, that a request must bring.
     required: usize,
     batching: Batching,
+    /// The columns of a table that the first input holds.
+    columns: &'a [Column],
 }
 
 impl<'a> NamedInputs<'a> {
     /// Returns the inputs of a graph. Those of the signature behind the first `required` may be left out together.
     pub fn new(signature: &'a Signature, required: usize, optional: &'a [OptionalInput]) -> Self {
         let specs = signature.inputs.iter().chain(optional.iter().map(|optional| &optional.spec)).collect();
-        Self { specs, optional, required, batching: signature.batching() }
+        Self { specs, optional, required, batching: signature.batching(), columns: &[] }
+    }
+
+    /// Says that the first input holds rows of a table of these columns.
+    pub fn with_columns(self, columns: &'a [Column]) -> Self {
+        Self { columns, ..self }
     }
 
     /// Returns all inputs, in their order.
@@ -93,7 +100,36 @@ impl<'a> NamedInputs<'a> {
             let missing = || Error::InvalidInput(format!("the input \"{}\" is missing", self.specs[place].name));
             tensor.or_else(default).ok_or_else(missing)
         };
-        given.into_iter().take(wanted).enumerate().map(input).collect()
+        let arranged: Vec<Tensor> = given.into_iter().take(wanted).enumerate().map(input).collect::<Result<_>>()?;
+        arranged.first().map_or(Ok(()), |first| self.check_differences(first))?;
+        Ok(arranged)
+    }
+
+    /// Checks that a tensor of rows holds differences where the model takes such: a number that is nearer to the origin than
+    /// to 0 was sent as it stands in the table.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] naming the column, the number, and what to send.
+    pub fn check_differences(&self, rows: &Tensor) -> Result<()> {
+        let Ok(elements) = rows.floats() else { return Ok(()) };
+        let width = row_width(self.columns);
+        // What has another shape is refused for that.
+        if rows.row_elements() != width {
+            return Ok(());
+        }
+        for (column, place) in self.columns.iter().zip(places(self.columns)) {
+            let ColumnKind::Shifted { origin } = column.kind else { continue };
+            let is_raw = |number: &f32| (f64::from(*number) - origin as f64).abs() < f64::from(number.abs());
+            let numbers = elements.chunks_exact(width).map(|row| row[place.start]);
+            if let Some((row, number)) = numbers.enumerate().find(|(_, number)| is_raw(number)) {
+                return Err(Error::InvalidInput(format!(
+                    "row {row}, column {}: tensors hold the difference from {origin}, the column's origin, got {number}; \
+                     subtract it in 64 bits, or send rows as \"instances\" to /predict",
+                    quote(&column.name)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Returns encoded images as the input of a request that brings nothing beside them.
@@ -105,6 +141,20 @@ impl<'a> NamedInputs<'a> {
             None => Ok(Input::Images(images)),
             Some(place) => Err(Error::InvalidInput(format!(
                 "the input \"{}\" cannot stand beside encoded images; send the pixels as numbers to send both",
+                self.specs[place].name
+            ))),
+        }
+    }
+
+    /// Returns texts as the input of a request that brings nothing beside them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] naming what it brings.
+    pub fn texts_alone(&self, texts: Input, beside: &[Option<Tensor>]) -> Result<Input> {
+        match beside.iter().position(Option::is_some) {
+            None => Ok(texts),
+            Some(place) => Err(Error::InvalidInput(format!(
+                "the input \"{}\" cannot stand beside texts, which fill every input",
                 self.specs[place].name
             ))),
         }
@@ -126,6 +176,29 @@ mod tests {
 
     fn number(value: f32) -> Tensor {
         Tensor::new(vec![1], vec![value]).unwrap()
+    }
+
+    #[test]
+    fn numbers_that_are_no_differences_are_refused() {
+        let signature =
+            Signature { inputs: vec![spec("features", &[Dim::Symbol("N".into()), Dim::Fixed(4)])], outputs: vec![] };
+        let column = |name: &str, kind| Column { name: name.into(), kind };
+        let columns = [
+            column("title", ColumnKind::Text { grams: 2 }),
+            column("when", ColumnKind::Shifted { origin: 1_700_000_000 }),
+            column("size", ColumnKind::Number),
+        ];
+        let inputs = NamedInputs::new(&signature, 1, &[]).with_columns(&columns);
+        let refused = |when: f32| {
+            let rows = vec![5.0, 6.0, -3.5, 2e9, 5.0, 6.0, when, 2e9];
+            let tensor = Tensor::new(vec![2, 4], rows).unwrap();
+            inputs.arranged(vec![Some(tensor)]).err().map(|error| error.to_string())
+        };
+        for difference in [0.0, 12_000.0, -7e8, f32::NAN] {
+            assert_eq!(refused(difference), None);
+        }
+        let message = refused(1_700_000_064.0).unwrap();
+        assert!(message.contains("row 1, column \"when\"") && message.contains("1700000000"), "{message}");
     }
 
     #[test]

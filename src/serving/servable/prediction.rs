@@ -9,6 +9,7 @@ use super::doubt::Anomaly;
 use super::vision_prediction::{Detected, Painted, Segmented};
 use crate::error::Error;
 use crate::tensor::{Data, Real};
+use crate::transform::text::Span;
 use crate::transform::{Classification, ScoredClass};
 
 /// The answer for one sample.
@@ -79,6 +80,11 @@ pub enum Prediction {
     },
     /// A model that makes a picture of a picture.
     Painted(Painted),
+    /// A model that labels parts of a text.
+    Spans {
+        /// The parts, in the order of the text.
+        spans: Vec<Span>,
+    },
     /// A model without output transform.
     Raw {
         /// The elements of each output, row by row; null where one is NaN or infinite.
@@ -100,6 +106,7 @@ impl Prediction {
             Self::Segmented(segmented) => segmented.json_bytes(),
             Self::Embedded { embedding } => 16 + 10 * embedding.len(),
             Self::Painted(painted) => 64 + painted.image.len(),
+            Self::Spans { spans } => 16 + 96 * spans.len(),
             Self::Raw { outputs } => outputs.values().map(|output| 32 + 10 * output.len()).sum(),
         }
     }

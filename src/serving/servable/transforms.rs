@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::fit;
 use super::reconstruction::Reconstruction;
+use super::text::TextAnswer;
 use super::vision::VisionAnswer;
 use crate::error::Result;
 use crate::repository::Manifest;
 use crate::signature::{GraphFacts, OutputTransform, Signature, Transform, scored_classes};
 use crate::tensor::Tensor;
+use crate::transform::text::TextEncoder;
 use crate::transform::{ImageLimits, SequenceEncoder, Squash};
 
 /// The part of the outputs that answers are made of.
@@ -24,6 +26,8 @@ pub(crate) enum Answering {
     Reconstruction(Reconstruction),
     /// The outputs of a vision model that does more than to classify.
     Vision(VisionAnswer),
+    /// The outputs of a text model that does more than to classify.
+    Text(TextAnswer),
     /// All outputs, as they are.
     Outputs,
 }
@@ -57,16 +61,34 @@ pub(crate) struct Known<'a> {
     pub(crate) facts: &'a GraphFacts,
 }
 
+/// The reading of texts.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    /// The tokenizer with the inputs that it fills.
+    pub(crate) encoder: TextEncoder,
+    /// The place of the input that tells tokens from padding.
+    pub(crate) mask: Option<usize>,
+    /// True if texts of different lengths may share a request: padding does not change answers.
+    pub(crate) pads: bool,
+    /// The sentence that says what is read how, and what was measured.
+    pub(crate) said: String,
+}
+
 /// Everything between the input of a request and the graph, and between the graph and an answer.
 #[derive(Debug)]
 pub(crate) struct Transforms {
     /// The declaration, of the manifest or else of `model.toml`.
     pub(crate) declared: Option<Transform>,
     pub(crate) sequences: Option<SequenceEncoder>,
+    pub(crate) texts: Option<Texts>,
     pub(crate) labels: Labels,
     pub(crate) image_limits: ImageLimits,
     /// The lines of `model.toml` that a graph lacks which seems to take pictures, as they are guessed.
     pub(crate) missing: Vec<String>,
+    /// The reason why no texts are taken, of a graph that takes numbers of tokens.
+    pub(crate) no_texts: Option<String>,
+    /// The reason why a tokenizer beside the graph is not used.
+    pub(crate) passed_over: Option<String>,
     answering: Answering,
 }
 
@@ -89,7 +111,22 @@ impl Transforms {
             None => Answering::Outputs,
         };
         let sequences = declared.as_ref().and_then(|transform| transform.sequence.as_ref()).map(SequenceEncoder::new);
-        Ok(Self { declared, sequences, labels, image_limits, missing: Vec::new(), answering })
+        Ok(Self {
+            declared,
+            sequences,
+            texts: None,
+            labels,
+            image_limits,
+            missing: Vec::new(),
+            no_texts: None,
+            passed_over: None,
+            answering,
+        })
+    }
+
+    /// Returns what a version lacks to take texts, and where to put it.
+    pub(super) fn no_texts(&self) -> String {
+        self.no_texts.clone().unwrap_or_else(|| "it has no tokenizer".into())
     }
 
     pub(crate) fn answering(&self) -> &Answering {
@@ -104,6 +141,7 @@ impl Transforms {
             | Answering::Labels(..)
             | Answering::Value(_)
             | Answering::Vision(_)
+            | Answering::Text(_)
             | Answering::Outputs => inputs,
         }
     }
@@ -142,6 +180,12 @@ fn answering(transform: &Transform, labels: &[String], known: Known<'_>) -> Resu
             let reconstruction = Reconstruction::of(transform, manifest, graph)?;
             Ok(reconstruction.map_or(Answering::Outputs, Answering::Reconstruction))
         }
+        OutputTransform::Spans(_) | OutputTransform::Score(_) | OutputTransform::Embedding(_)
+            if transform.text.is_some() =>
+        {
+            let answer = TextAnswer::of(transform, graph, labels)?;
+            Ok(answer.map_or(Answering::Outputs, Answering::Text))
+        }
         OutputTransform::Detections(_)
         | OutputTransform::Segmentation(_)
         | OutputTransform::Embedding(_)
@@ -149,6 +193,9 @@ fn answering(transform: &Transform, labels: &[String], known: Known<'_>) -> Resu
             let answer = VisionAnswer::of(transform, graph, facts, labels.len())?;
             Ok(answer.map_or(Answering::Outputs, Answering::Vision))
         }
+        OutputTransform::Spans(_) | OutputTransform::Score(_) => Err(fit::unusable(
+            "[answer]: spans and scores are answers to texts, and the version has no tokenizer.json for a graph that takes input_ids".into(),
+        )),
         OutputTransform::Raw => Ok(Answering::Outputs),
     }
 }

@@ -69,6 +69,8 @@ impl VisionAnswer {
             | OutputTransform::Labels { .. }
             | OutputTransform::Reconstruction { .. }
             | OutputTransform::Regression { .. }
+            | OutputTransform::Spans(_)
+            | OutputTransform::Score(_)
             | OutputTransform::Raw => return Ok(None),
         };
         let resolved = resolved.map_err(|problem| unusable(format!("[answer]: {problem}")))?;
@@ -201,7 +203,7 @@ pub(super) fn input_size(input: &Input, transform: Option<&ImageTransform>) -> [
 }
 
 /// Returns the part of an output that belongs to a sample; all of it where there is no batch.
-fn of_sample<'a>(output: &'a Tensor, elements: &'a [f32], sample: Option<usize>) -> SampleOutput<'a> {
+pub(super) fn of_sample<'a>(output: &'a Tensor, elements: &'a [f32], sample: Option<usize>) -> SampleOutput<'a> {
     let Some(sample) = sample else { return SampleOutput { shape: output.shape(), data: elements } };
     let width = output.row_elements();
     SampleOutput {
@@ -225,7 +227,7 @@ fn label(detector: &Detector, class: usize, labels: &[String]) -> String {
 }
 
 /// Returns elements as 32-bit floats; of texts none.
-fn floats(data: &Data) -> Cow<'_, [f32]> {
+pub(super) fn floats(data: &Data) -> Cow<'_, [f32]> {
     macro_rules! converted {
         ($elements:expr, $one:expr) => {
             Cow::Owned($elements.iter().map($one).collect())

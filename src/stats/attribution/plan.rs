@@ -21,6 +21,9 @@ pub enum Method {
     /// The Shapley values of the units, by weighted least squares over coalitions (Lundberg and Lee, 2017). They add up
     /// to the difference between the answer and that for the baseline.
     Shap,
+    /// The exact class-activation map of a network whose logits are a linear map of a global average pool (Zhou et al.,
+    /// 2016). With the bias, the credits add up to the logit.
+    Cam,
 }
 
 /// The masks that a method asks about.
@@ -40,6 +43,8 @@ impl Plan {
             Method::Occlusion => (windows(units), Vec::new()),
             Method::Rise => (rise::masks(units, samples, rng), Vec::new()),
             Method::Shap => shap::coalitions(units.len(), samples, rng),
+            // It is computed from maps, and asks about no mask.
+            Method::Cam => (Vec::new(), Vec::new()),
         };
         Self { method, masks, weights }
     }
@@ -56,6 +61,7 @@ impl Plan {
             Method::Occlusion => falls(&self.masks, answers, whole),
             Method::Rise => rise::attributions(&self.masks, answers),
             Method::Shap => shap::attributions(&self.masks, &self.weights, answers, whole, empty),
+            Method::Cam => Vec::new(),
         }
     }
 }

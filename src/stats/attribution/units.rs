@@ -34,6 +34,16 @@ impl Units {
         Self { of: (0..elements).map(|element| element * count / elements.max(1)).collect(), shape: vec![count] }
     }
 
+    /// Makes a unit of each group of so many elements, one after the other.
+    pub fn groups(sizes: impl Iterator<Item = usize>) -> Self {
+        let (mut of, mut count) = (Vec::new(), 0);
+        for size in sizes {
+            of.extend(std::iter::repeat_n(count, size));
+            count += 1;
+        }
+        Self { of, shape: vec![count] }
+    }
+
     /// Returns the number of units.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

@@ -6,6 +6,7 @@ use crate::store::block::{Kept, Row};
 use crate::store::database::Fields;
 use crate::store::feedback::{Content, Origin};
 use crate::store::join::figures_of;
+use crate::store::quality::inclusion_of;
 use crate::store::truth::ERROR_STEPS;
 use crate::store::version::KnownVersion;
 use crate::tensor::Real;
@@ -27,6 +28,9 @@ pub(super) struct Exported<'a> {
     input_mean: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_deviation: Option<f32>,
+    /// The probability with which it was kept, where that was not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inclusion: Option<f64>,
     #[serde(flatten)]
     answer: ExportedAnswer<'a>,
 }
@@ -85,6 +89,7 @@ pub(super) fn exported<'a>(row: &'a Row, version: &'a KnownVersion) -> Exported<
         inverted: row.inverted,
         input_mean: row.input.map(|(mean, _)| mean),
         input_deviation: row.input.map(|(_, deviation)| deviation),
+        inclusion: (row.kept_ppm < 1_000_000).then(|| f64::from(row.kept_ppm) / 1e6),
         answer,
     }
 }
@@ -102,6 +107,9 @@ pub(super) fn label(row: &Fields) -> serde_json::Value {
     if !row.text(5).is_empty() {
         text["annotator_hash"] = row.text(5).into();
     }
+    if let Some(inclusion) = inclusion_of(row, 10) {
+        text["inclusion"] = inclusion.probability().into();
+    }
     if let Some(at) = row.maybe_int(6) {
         text["labelled_at"] = time(at).into();
     }
@@ -118,7 +126,7 @@ pub(super) fn label(row: &Fields) -> serde_json::Value {
 
 /// Returns what is true of a sample, with the figures that follow.
 pub(super) fn outcome(row: &Fields, version: Option<&KnownVersion>) -> serde_json::Value {
-    let (figures, source, delay) = figures_of(row);
+    let (figures, source, delay) = figures_of(row, 13);
     let unit = ERROR_STEPS;
     serde_json::json!({
         "request_id": uuid::Uuid::from_slice(row.bytes(11)).unwrap_or_default().to_string(),

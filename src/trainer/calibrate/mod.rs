@@ -18,7 +18,7 @@ use crate::ids::Version;
 use crate::report::{Document, Subject};
 use crate::repository::{
     CARD_FILE, CalibrationProvenance, Check, ClassificationQuality, MODEL_FILE, Manifest, PROBE_FILE, ProbeSample,
-    Publication, Quality, VersionFiles, publish,
+    Publication, Quality, TokenizerFiles, VersionFiles, publish,
 };
 use crate::signature::OutputTransform;
 use crate::stats::{Evaluation, Predictions, SIGNIFICANCE, Summary, argmax, chance_of_gain};
@@ -143,6 +143,9 @@ pub fn calibrate(
     if !files.probe.is_empty() {
         published.push((PROBE_FILE, probe_lines(&files.probe)?));
     }
+    for (name, bytes) in files.tokenizer.iter().flat_map(TokenizerFiles::named) {
+        published.push((name, bytes.to_vec()));
+    }
     outcome.published = Some(publish(models, Publication { manifest, files: published }, check_staged)?);
     Ok(outcome)
 }
@@ -189,7 +192,7 @@ fn split(manifest: &Manifest, data: &DataSource, data_name: &str) -> Result<(Dat
         );
         return Err(Error::Config { setting: "MODEL".into(), problem });
     }
-    data.train.split_off(provenance.validation_samples, training.seed)
+    data.train.clone().split_off(provenance.validation_samples, training.seed)
 }
 
 /// The gate: no answer changes, and the graph says what the temperature should make it say.

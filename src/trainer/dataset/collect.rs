@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::faults::{Faults, unusable};
 use super::names::{self, Names};
+use super::origins::{Origins, Places};
 use super::store::StoreWriter;
 use super::{DataOptions, Dataset, MAX_CLASSES, SampleKind, Targets};
 use crate::error::Result;
@@ -16,6 +17,9 @@ const TEST_PART: f64 = 0.1;
 
 /// The seed of that draw. It is always the same, so that runs of any seed are judged by the same samples.
 const TEST_SEED: u64 = 0;
+
+/// Different classes after which reading ends: far more than can be told apart, and few enough to be kept.
+const MOST_NAMES: usize = 100_000;
 
 /// The use of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -50,49 +54,6 @@ impl Split {
     }
 }
 
-/// Where samples come from.
-#[derive(Debug, Clone)]
-pub(super) enum Origins {
-    /// Each is a row of the file, counted from 0.
-    Rows(String),
-    /// By record: a file of the list, and a row counted from 1, or 0 for the whole file.
-    Listed { files: Vec<String>, places: Vec<(u32, u32)> },
-}
-
-impl Origins {
-    /// The file, and the row if the file has several.
-    pub(super) fn of(&self, record: u32) -> (&str, Option<u64>) {
-        match self {
-            Self::Rows(file) => (file, Some(u64::from(record))),
-            Self::Listed { files, places } => {
-                let (file, row) = places[record as usize];
-                (&files[file as usize], (row > 0).then_some(u64::from(row)))
-            }
-        }
-    }
-
-    /// Adds those of others behind these.
-    pub(super) fn extend(&mut self, others: Self) {
-        let (Self::Listed { files, places }, Self::Listed { files: more, places: further }) = (self, others) else {
-            return;
-        };
-        let shift = files.len() as u32;
-        files.extend(more);
-        places.extend(further.into_iter().map(|(file, row)| (file + shift, row)));
-    }
-
-    /// The origins of some records, in this order.
-    pub(super) fn select(&self, records: &[u32]) -> Self {
-        let (files, places) = match self {
-            Self::Rows(file) => (vec![file.clone()], records.iter().map(|record| (0, record + 1)).collect()),
-            Self::Listed { files, places } => {
-                (files.clone(), records.iter().map(|record| places[*record as usize]).collect())
-            }
-        };
-        Self::Listed { files, places }
-    }
-}
-
 /// The target of a sample, as it is read.
 #[derive(Debug)]
 pub(super) enum Target<'a> {
@@ -114,7 +75,7 @@ pub(super) struct Collector {
     codes: Vec<u32>,
     values: Vec<f64>,
     files: Vec<String>,
-    places: Vec<(u32, u32)>,
+    places: Places,
 }
 
 /// The parts of a data set.
@@ -143,7 +104,7 @@ impl Collector {
             codes: Vec::new(),
             values: Vec::new(),
             files: Vec::new(),
-            places: Vec::new(),
+            places: Places::default(),
         }
     }
 
@@ -168,16 +129,21 @@ impl Collector {
     }
 
     /// Takes note of the sample that was just written.
-    pub(super) fn sample(&mut self, split: Split, row: u32, target: &Target<'_>) {
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Data`] when there are so many classes that they are none.
+    pub(super) fn sample(&mut self, split: Split, row: u32, target: &Target<'_>) -> Result<()> {
         self.splits.push(split);
         self.places.push((self.files.len().saturating_sub(1) as u32, row));
         match target {
-            Target::Class(name) => {
-                let code = self.names.code(name);
-                self.codes.push(code);
-            }
+            Target::Class(name) => self.codes.push(self.names.code(name)),
             Target::Value(value) => self.values.push(*value),
         }
+        if self.names.len() > MOST_NAMES {
+            let problem = format!("holds more than {MOST_NAMES} classes; up to {MAX_CLASSES} can be told apart");
+            return Err(unusable(self.files.last().map_or("the data", String::as_str), problem));
+        }
+        Ok(())
     }
 
     /// Sorts classes, checks them, and parts the samples. `titles` are other names of the classes, by
@@ -196,56 +162,77 @@ impl Collector {
     ) -> Result<Parts> {
         let model = options.expected_labels();
         let is_whole = options.expected.as_ref().is_some_and(|expected| !expected.needs_target);
-        let [channels, height, width] = self.shape;
-        let is_regression = self.codes.is_empty() && !self.values.is_empty();
-        let origins = Origins::Listed { files: self.files, places: self.places };
+        let Self { writer, kind, shape, levels, splits, names, codes, values, files, places } = self;
+        let origins = Origins::Listed { files, places };
         let mut notes = Vec::new();
-        let (targets, labels) = match model {
-            _ if is_regression => (Targets::Values(self.values), Vec::new()),
-            None => classes(&self.codes, &self.names, &self.splits, Some(Split::Train)),
-            Some([]) => classes(&self.codes, &self.names, &self.splits, None),
-            Some(labels) => (of_model(&self.codes, &self.names, labels, titles), labels.to_vec()),
+        let is_regression = codes.is_empty() && !values.is_empty();
+        let (targets, labels) = if is_regression {
+            (Targets::Values(values), Vec::new())
+        } else {
+            let (class_of, labels) = match model {
+                None => classes(&codes, &names, &splits, Some(Split::Train)),
+                Some([]) => classes(&codes, &names, &splits, None),
+                Some(labels) => (of_model(&names, labels, titles), labels.to_vec()),
+            };
+            let whose = if model.is_some() { "those of the model" } else { "the training samples" };
+            let unknown =
+                |code: u32| (class_of[code as usize] as usize >= labels.len()).then(|| &names.list()[code as usize]);
+            report_unknown(&codes, unknown, whose, &origins, faults)?;
+            let mut codes = codes;
+            codes.iter_mut().for_each(|code| *code = class_of[*code as usize]);
+            (Targets::Classes(codes), labels)
         };
-        let all = Dataset {
-            kind: self.kind,
-            width,
-            height,
-            channels,
-            classes: if is_regression { 1 } else { labels.len() },
-            class_weights: Vec::new(),
-            store: Arc::new(self.writer.finish()?),
-            levels: self.levels,
-            records: (0..self.splits.len() as u32).collect(),
-            targets,
-            origins: Arc::new(origins),
-        };
-        let class_of = |index: usize| self.names.list()[self.codes[index] as usize].as_str();
-        let whose = if model.is_some() { "those of the model" } else { "the training samples" };
-        let places = places(&all, &self.splits, (labels.len(), whose), class_of, faults)?;
-        let [train, validation, test] = places.map(|part| all.select(&part));
-        let is_parted = self.splits.contains(&Split::Test);
+        drop(names);
+        let classes = if is_regression { 1 } else { labels.len() };
+        let is_empty = targets.is_empty();
+        let all = Dataset { levels, ..Dataset::of_store(writer.finish()?, kind, shape, (targets, classes), origins) };
+        let is_parted = splits.contains(&Split::Test);
+        let (train, validation, test) = parted(all, &splits);
+        drop(splits);
         if model.is_none() {
             check_parts(what, [&train, &test], is_parted, &labels, faults)?;
-        } else if all.is_empty() {
+        } else if is_empty {
             return Err(unusable(what, faults.with_first("holds no samples")));
         }
         let (train, test) = match is_parted || is_whole {
             true => (train, test),
-            // What is there is judged as a whole.
-            false => carve(&train, what, &mut notes).or_else(|error| match model {
-                Some(_) => Ok((train.clone(), train.select(&[]))),
-                None => Err(error),
-            })?,
+            false => carved(train, what, model.is_some(), &mut notes)?,
         };
-        if model.is_some() {
-            notes.clear();
-        }
         if train.is_spilled() {
             notes.push("the samples take more than --data-memory and lie in a temporary file".into());
         }
         let labels = if model.is_some() { labels } else { titled(labels, titles) };
         let validation = (!validation.is_empty()).then_some(validation);
         Ok(Parts { train, validation, test, labels, is_parted, notes })
+    }
+}
+
+/// Returns the samples of each split. Those of classes beyond the list are in none.
+fn parted(all: Dataset, splits: &[Split]) -> (Dataset, Dataset, Dataset) {
+    let is_known = |index: usize| all.labels().get(index).is_none_or(|label| (*label as usize) < all.classes);
+    if (0..all.len()).all(|index| splits[index] == Split::Train && is_known(index)) {
+        let none = all.select(&[]);
+        return (all, none.clone(), none);
+    }
+    let part = |wanted| all.select_where(|index| splits[index] == wanted && is_known(index));
+    (part(Split::Train), part(Split::Validation), part(Split::Test))
+}
+
+/// Parts samples in training and test samples. Of those for a model that is there, what is there is judged as a whole where
+/// it cannot be parted.
+fn carved(train: Dataset, what: &str, has_model: bool, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
+    match held_out(&train, what, notes) {
+        Ok(places) => {
+            if has_model {
+                notes.clear();
+            }
+            Ok(train.part(&places))
+        }
+        Err(_) if has_model => {
+            let none = train.select(&[]);
+            Ok((train, none))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -286,41 +273,35 @@ fn title<'t>(name: &str, titles: &'t [String]) -> Option<&'t String> {
     name.parse().ok().and_then(|index: usize| titles.get(index))
 }
 
-/// Returns the classes of the samples in a model's numbering; one that it does not know is beyond its list.
-fn of_model(codes: &[u32], names: &Names, labels: &[String], titles: &[String]) -> Targets {
+/// Returns the class of each name in a model's numbering; of one that it does not know it is beyond its list.
+fn of_model(names: &Names, labels: &[String], titles: &[String]) -> Vec<u32> {
     let class = |name: &String| {
         let place = |name: &String| labels.iter().position(|label| label == name);
         let place = title(name, titles).and_then(place).or_else(|| place(name));
         place.map_or(u32::MAX, |place| place as u32)
     };
-    let classes: Vec<u32> = names.list().iter().map(class).collect();
-    Targets::Classes(codes.iter().map(|code| classes[*code as usize]).collect())
+    names.list().iter().map(class).collect()
 }
 
-/// Returns the places of the samples of each part; those of classes that are not trained on are reported and left out.
-fn places<'n>(
-    all: &Dataset,
-    splits: &[Split],
-    (known, whose): (usize, &str),
-    class_of: impl Fn(usize) -> &'n str,
+/// Reports samples of classes that are not trained on.
+fn report_unknown<'n>(
+    codes: &[u32],
+    unknown: impl Fn(u32) -> Option<&'n String>,
+    whose: &str,
+    origins: &Origins,
     faults: &mut Faults,
-) -> Result<[Vec<usize>; 3]> {
-    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
-    for (index, split) in splits.iter().enumerate() {
-        if all.labels().get(index).is_some_and(|label| *label as usize >= known) {
-            let (file, row) = all.origin(index);
-            let class = crate::ids::quote(class_of(index));
-            faults.report(file, row, format!("class {class} is not among {whose}"))?;
-            continue;
-        }
-        parts[*split as usize].push(index);
+) -> Result<()> {
+    for (index, code) in codes.iter().enumerate() {
+        let Some(class) = unknown(*code) else { continue };
+        let (file, row) = origins.of(index as u32);
+        faults.report(file, row, format!("class {} is not among {whose}", crate::ids::quote(class)))?;
     }
-    Ok(parts)
+    Ok(())
 }
 
-/// The names of the classes in a part, or in all, sorted, and the class of each sample; that of a name which
+/// The names of the classes in a part, or in all, sorted, and the class of each name; that of a name which
 /// only others have is beyond the list.
-fn classes(codes: &[u32], names: &Names, splits: &[Split], part: Option<Split>) -> (Targets, Vec<String>) {
+fn classes(codes: &[u32], names: &Names, splits: &[Split], part: Option<Split>) -> (Vec<u32>, Vec<String>) {
     let mut is_trained = vec![false; names.len()];
     for (code, split) in codes.iter().zip(splits) {
         is_trained[*code as usize] |= part.is_none_or(|part| *split == part);
@@ -333,11 +314,12 @@ fn classes(codes: &[u32], names: &Names, splits: &[Split], part: Option<Split>) 
     for (index, label) in labels.iter().enumerate() {
         class[known.code(label) as usize] = index as u32;
     }
-    (Targets::Classes(codes.iter().map(|code| class[*code as usize]).collect()), labels)
+    (class, labels)
 }
 
-/// Holds a tenth out for the test, every class in proportion; a class keeps at least one sample to learn from.
-fn carve(all: &Dataset, what: &str, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
+/// Returns the places of a tenth to be held out for the test, every class in proportion; a class keeps at least one sample to
+/// learn from.
+fn held_out(all: &Dataset, what: &str, notes: &mut Vec<String>) -> Result<Vec<usize>> {
     let count = ((all.len() as f64 * TEST_PART).round() as usize).max(1);
     if count >= all.len() {
         return Err(unusable(what, "holds one sample; that is too few to train and to test"));
@@ -352,11 +334,10 @@ fn carve(all: &Dataset, what: &str, notes: &mut Vec<String>) -> Result<(Dataset,
         *left -= usize::from(is_spare);
         is_spare
     });
-    let (train, test) = all.part(&drawn);
-    if test.is_empty() {
+    if drawn.is_empty() {
         return Err(unusable(what, "holds one sample of each class; that is too few to train and to test"));
     }
     let every = if all.labels().is_empty() { "" } else { ", every class in proportion" };
-    notes.push(format!("no test part is marked: {} of {} samples are held out for it{every}", test.len(), all.len()));
-    Ok((train, test))
+    notes.push(format!("no test part is marked: {} of {} samples are held out for it{every}", drawn.len(), all.len()));
+    Ok(drawn)
 }

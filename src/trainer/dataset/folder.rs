@@ -61,7 +61,7 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
     let Chosen { size, fit, note } =
         chosen.ok_or_else(|| unusable(pictures[0].path.display(), "is damaged, as are all the other pictures"))?;
     let mut all = Pictures::new(options, size, Fit::Stretch, fit)?;
-    let writer = StoreWriter::new(Element::Pixel, all.shape().iter().product(), options.memory);
+    let writer = StoreWriter::new(Element::Pixel, all.shape().iter().product(), &options.budget());
     let mut collector = Collector::new(writer, SampleKind::Images, all.shape());
     let mut sums = String::new();
     for some in pictures.chunks(AT_ONCE) {
@@ -78,7 +78,7 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
                     sums.push_str(&format!("{sum}  {}\n", name.display()));
                     collector.writer.pixels(&all.counted(pixels))?;
                     collector.file(file);
-                    collector.sample(picture.split, 0, &Target::Class(&picture.class));
+                    collector.sample(picture.split, 0, &Target::Class(&picture.class))?;
                 }
                 Err(problem) => faults.report(&file, None, problem)?,
             }

@@ -5,9 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::collect::{Origins, Parts};
+use super::collect::Parts;
 use super::faults::{Faults, unusable};
 use super::idx::{self, Idx};
+use super::memory::Budget;
+use super::origins::Origins;
 use super::picture::Pictures;
 use super::store::{Element, Store};
 use super::{DataOptions, Dataset, SampleKind, Targets};
@@ -43,7 +45,8 @@ pub(super) fn is_here(folder: &Path) -> bool {
 /// [`crate::error::Error::Data`] naming the file and what is wrong with it.
 pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) -> Result<Read> {
     let expected = checksums(folder)?;
-    let mut reader = Reader { folder, options, expected, sha256: BTreeMap::new(), pictures: None };
+    let budget = options.budget();
+    let mut reader = Reader { folder, options, budget, expected, sha256: BTreeMap::new(), pictures: None };
     let (label_file, mut train) = reader.part(STEMS[0], STEMS[1])?;
     let (test_label_file, mut test) = reader.part(STEMS[2], STEMS[3])?;
     let classes = match &options.expected {
@@ -68,6 +71,7 @@ pub(super) fn read(folder: &Path, options: &DataOptions, faults: &mut Faults) ->
 struct Reader<'a> {
     folder: &'a Path,
     options: &'a DataOptions,
+    budget: Budget,
     expected: BTreeMap<String, String>,
     sha256: BTreeMap<String, String>,
     /// Height and width of the pictures of the first part, and what makes pixels of all.
@@ -99,20 +103,13 @@ impl Reader<'_> {
         let pixels = drawn(&images.data, *size, pictures)?;
         let [channels, height, width] = pictures.shape();
         let record = channels * height * width;
-        let dataset = Dataset {
-            kind: SampleKind::Images,
-            width,
-            height,
-            channels,
-            classes: 0,
-            class_weights: Vec::new(),
-            store: Arc::new(Store::keep(Element::Pixel, record, pixels, self.options.memory)?),
-            levels: pictures.levels().map(Arc::new),
-            records: (0..count as u32).collect(),
-            targets: Targets::Classes(labels.data.into_iter().map(u32::from).collect()),
-            origins: Arc::new(Origins::Rows(image_file)),
-        };
-        Ok((label_file, dataset))
+        let store = Store::keep(Element::Pixel, record, pixels, &self.budget)?;
+        let targets = Targets::Classes(labels.data.into_iter().map(u32::from).collect());
+        let origins = Origins::Rows(image_file);
+        let levels = pictures.levels().map(Arc::new);
+        let shape = [channels, height, width];
+        let all = Dataset::of_store(store, SampleKind::Images, shape, (targets, 0), origins);
+        Ok((label_file, Dataset { levels, ..all }))
     }
 }
 

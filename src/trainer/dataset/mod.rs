@@ -7,15 +7,18 @@ mod collect;
 mod faults;
 mod folder;
 mod idx;
+mod memory;
 mod mnist;
 mod names;
 mod options;
+mod origins;
 mod picture;
 mod sequence;
 mod source;
 mod store;
 mod stratified;
 mod table;
+mod texts;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -29,9 +32,10 @@ pub use sequence::{fitted, refitted};
 pub use source::{DataSource, PartChoice};
 pub use table::{recoded, seen_vocabulary};
 
-use self::collect::Origins;
+use self::origins::{Origins, Places};
 use self::store::{Element, Store, StoreWriter};
 use self::stratified::stratified;
+use self::texts::Texts;
 use crate::error::{Error, Result};
 use crate::transform::LevelTables;
 
@@ -70,12 +74,29 @@ impl Targets {
         }
     }
 
-    fn select(&self, indices: &[usize]) -> Self {
+    fn select(&self, indices: impl Iterator<Item = usize>) -> Self {
         match self {
-            Self::Classes(labels) => Self::Classes(indices.iter().map(|&index| labels[index]).collect()),
-            Self::Values(values) => Self::Values(indices.iter().map(|&index| values[index]).collect()),
+            Self::Classes(labels) => Self::Classes(indices.map(|index| labels[index]).collect()),
+            Self::Values(values) => Self::Values(indices.map(|index| values[index]).collect()),
         }
     }
+
+    /// Keeps those at the places for which `is_kept`.
+    fn retain(&mut self, is_kept: impl Fn(usize) -> bool) {
+        match self {
+            Self::Classes(labels) => retain(labels, is_kept),
+            Self::Values(values) => retain(values, is_kept),
+        }
+    }
+}
+
+/// Keeps the elements at the places for which `is_kept`.
+fn retain<T>(list: &mut Vec<T>, is_kept: impl Fn(usize) -> bool) {
+    let mut place = 0;
+    list.retain(|_| {
+        place += 1;
+        is_kept(place - 1)
+    });
 }
 
 /// The kind of samples.
@@ -87,6 +108,8 @@ pub enum SampleKind {
     Rows,
     /// Sequences of numbers or tokens.
     Sequences,
+    /// Texts for a tokenizer.
+    Texts,
 }
 
 impl SampleKind {
@@ -96,6 +119,7 @@ impl SampleKind {
             Self::Images => "images",
             Self::Rows => "rows",
             Self::Sequences => "sequences",
+            Self::Texts => "texts",
         }
     }
 
@@ -105,6 +129,7 @@ impl SampleKind {
             Self::Images => "pixels",
             Self::Rows => "columns",
             Self::Sequences => "channels",
+            Self::Texts => "texts",
         }
     }
 }
@@ -127,9 +152,13 @@ pub struct Dataset {
     store: Arc<Store>,
     /// The elements of the levels of images; none if the levels are the elements.
     levels: Option<Arc<LevelTables>>,
+    /// The texts whose places the samples are; none of anything but texts.
+    texts: Option<Arc<Texts>>,
+    /// The rule that makes a sample of the elements of a record; none if they are its elements.
+    view: Option<View>,
     /// The record of each sample.
-    records: Vec<u32>,
-    targets: Targets,
+    records: Arc<Vec<u32>>,
+    targets: Arc<Targets>,
     origins: Arc<Origins>,
 }
 
@@ -150,12 +179,37 @@ impl Dataset {
         let [channels, height, width] = shape;
         let record = channels * height * width;
         assert_eq!(pixels.len(), record * labels.len(), "one image for each label");
-        let records = (0..labels.len() as u32).collect();
-        let store = Arc::new(Store::in_memory(Element::Pixel, record, pixels));
-        let (class_weights, targets) = (Vec::new(), Targets::Classes(labels));
-        let origins = Arc::new(Origins::Rows("memory".into()));
-        let (kind, levels) = (SampleKind::Images, None);
-        Self { kind, width, height, channels, classes, class_weights, store, levels, records, targets, origins }
+        let store = Store::in_memory(Element::Pixel, record, pixels);
+        let origins = Origins::Rows("memory".into());
+        Self::of_store(store, SampleKind::Images, shape, (Targets::Classes(labels), classes), origins)
+    }
+
+    /// All records of a store, which have this shape, with a target for each.
+    fn of_store(
+        store: Store,
+        kind: SampleKind,
+        [channels, height, width]: [usize; 3],
+        (targets, classes): (Targets, usize),
+        origins: Origins,
+    ) -> Self {
+        let records = Arc::new((0..targets.len() as u32).collect());
+        let (store, targets, origins) = (Arc::new(store), Arc::new(targets), Arc::new(origins));
+        let (class_weights, levels, texts, view) = (Vec::new(), None, None, None);
+        Self {
+            kind,
+            width,
+            height,
+            channels,
+            classes,
+            class_weights,
+            store,
+            levels,
+            texts,
+            view,
+            records,
+            targets,
+            origins,
+        }
     }
 
     /// Returns the number of samples.
@@ -188,6 +242,12 @@ impl Dataset {
         self.store.is_spilled()
     }
 
+    /// Returns the most bytes that the samples of the data set took at once in memory, and what of them is this part's store.
+    #[cfg(test)]
+    pub(super) fn most_taken(&self) -> (u64, *const ()) {
+        (self.store.budget().most_taken(), Arc::as_ptr(&self.store).cast())
+    }
+
     /// Returns the targets.
     pub fn targets(&self) -> &Targets {
         &self.targets
@@ -195,15 +255,15 @@ impl Dataset {
 
     /// The class of each sample; empty when numbers are to be learned.
     pub fn labels(&self) -> &[u32] {
-        if let Targets::Classes(labels) = &self.targets { labels } else { &[] }
+        if let Targets::Classes(labels) = &*self.targets { labels } else { &[] }
     }
 
     /// The number to be learned of each sample; empty when classes are.
     pub fn values(&self) -> &[f64] {
-        if let Targets::Values(values) = &self.targets { values } else { &[] }
+        if let Targets::Values(values) = &*self.targets { values } else { &[] }
     }
 
-    /// The bytes of one sample: the pixels of an image, 32-bit little-endian floats of anything else.
+    /// The bytes of one sample: the pixels of an image, 32-bit little-endian floats of anything else, as they were read.
     ///
     /// # Errors
     /// [`Error::Io`] when samples lie in a temporary file that cannot be read.
@@ -231,9 +291,15 @@ impl Dataset {
     /// # Panics
     /// As [`Dataset::image`].
     pub fn append(&self, index: usize, to: &mut Vec<f32>) -> Result<()> {
-        match &self.levels {
-            Some(levels) => levels.append(&self.image(index)?, to),
-            None => self.store.append(self.records[index] as usize, to)?,
+        let record = self.records[index] as usize;
+        match (&self.levels, &self.view) {
+            (Some(levels), _) => levels.append(&self.image(index)?, to),
+            (None, Some(View(view))) => {
+                let mut elements = Vec::with_capacity(self.image_len());
+                self.store.append(record, &mut elements)?;
+                view(&elements, to);
+            }
+            (None, None) => self.store.append(record, to)?,
         }
         Ok(())
     }
@@ -258,18 +324,32 @@ impl Dataset {
 
     /// The samples at these places, in this order.
     pub fn select(&self, indices: &[usize]) -> Self {
+        self.chosen(indices.iter().copied())
+    }
+
+    /// The samples at the places for which `is_wanted`, in their order. Of very many samples, no list of places is made.
+    fn select_where(&self, is_wanted: impl Fn(usize) -> bool + Copy) -> Self {
+        let wanted = (0..self.len()).filter(|index| is_wanted(*index));
+        let count = wanted.clone().count();
+        // An iterator that knows its length is collected without room to grow.
+        self.chosen(Counted { places: wanted, left: count })
+    }
+
+    fn chosen(&self, indices: impl Iterator<Item = usize> + Clone) -> Self {
         Self {
             class_weights: self.class_weights.clone(),
             store: self.store.clone(),
             levels: self.levels.clone(),
-            records: indices.iter().map(|&index| self.records[index]).collect(),
-            targets: self.targets.select(indices),
+            texts: self.texts.clone(),
+            view: self.view.clone(),
+            records: Arc::new(indices.clone().map(|index| self.records[index]).collect()),
+            targets: Arc::new(self.targets.select(indices)),
             origins: self.origins.clone(),
             ..*self
         }
     }
 
-    /// The same pictures as another kind of samples: so many numbers each, which are in memory.
+    /// The same pictures or texts as another kind of samples: so many numbers each, which are in memory.
     ///
     /// # Panics
     /// When there is another number of them.
@@ -278,9 +358,9 @@ impl Dataset {
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let store = Arc::new(Store::in_memory(Element::Float, 4 * width, bytes));
         let origins = Arc::new(self.origins.select(&self.records));
-        let records = (0..self.len() as u32).collect();
-        let (kind, levels) = (SampleKind::Rows, None);
-        Self { kind, width, height: 1, channels: 1, store, levels, records, origins, ..self.clone() }
+        let records = Arc::new((0..self.len() as u32).collect());
+        let (kind, levels, texts, view) = (SampleKind::Rows, None, None, None);
+        Self { kind, width, height: 1, channels: 1, store, levels, texts, view, records, origins, ..self.clone() }
     }
 
     /// The same samples with other targets.
@@ -289,58 +369,65 @@ impl Dataset {
     /// When there is another number of them.
     pub fn with_targets(&self, targets: Targets, classes: usize) -> Self {
         assert_eq!(targets.len(), self.len(), "a target for each sample");
-        Self { targets, classes, ..self.clone() }
+        Self { targets: Arc::new(targets), classes, ..self.clone() }
     }
 
-    /// The samples of floats, each made into another of this height and width by `change`, in at most `memory` bytes.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when a temporary file is needed and cannot be used.
+    /// The samples of floats, each made into another of this height and width by `change` whenever it is asked for: they take
+    /// no memory of their own.
     fn changed(
         &self,
         [height, width]: [usize; 2],
-        memory: u64,
-        mut change: impl FnMut(&[f32], &mut Vec<f32>),
-    ) -> Result<Self> {
-        let mut writer = StoreWriter::new(Element::Float, height * width, memory);
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        for index in 0..self.len() {
-            before.clear();
-            after.clear();
-            self.append(index, &mut before)?;
-            change(&before, &mut after);
-            writer.floats(&after)?;
-        }
-        let origins = Arc::new(self.origins.select(&self.records));
-        let records = (0..self.len() as u32).collect();
-        Ok(Self { width, height, store: Arc::new(writer.finish()?), records, origins, ..self.clone() })
+        change: impl Fn(&[f32], &mut Vec<f32>) + Send + Sync + 'static,
+    ) -> Self {
+        let view: View = match self.view.clone() {
+            None => View(Arc::new(change)),
+            Some(View(earlier)) => View(Arc::new(move |before, after| {
+                let mut between = Vec::new();
+                earlier(before, &mut between);
+                change(&between, after);
+            })),
+        };
+        Self { width, height, view: Some(view), ..self.clone() }
     }
 
     /// The samples of several parts of one data set as one, in the order of the data where they lie together.
     ///
     /// # Errors
     /// As [`Dataset::image`], and [`Error::Io`] when a temporary file is needed and cannot be used.
-    fn joined(parts: &[&Self], memory: u64) -> Result<Self> {
+    fn joined(parts: &[&Self]) -> Result<Self> {
         let first = parts[0];
-        let mut targets = first.targets.select(&[]);
+        if let [alone] = parts {
+            return Ok((*alone).clone());
+        }
+        let mut targets = first.targets.select(std::iter::empty());
         parts.iter().for_each(|part| targets.extend(&part.targets));
-        let all =
-            |of: fn(&Self) -> &Vec<u32>| parts.iter().flat_map(|part| of(part).iter().copied()).collect::<Vec<u32>>();
         if parts.iter().all(|part| Arc::ptr_eq(&part.store, &first.store)) {
-            let together = Self { records: all(|part| &part.records), targets, ..first.clone() };
-            let mut order: Vec<usize> = (0..together.len()).collect();
-            order.sort_by_key(|index| together.records[*index]);
-            return Ok(together.select(&order));
+            let all: Vec<u32> = parts.iter().flat_map(|part| part.records.iter().copied()).collect();
+            let mut order: Vec<u32> = (0..all.len() as u32).collect();
+            order.sort_unstable_by_key(|index| all[*index as usize]);
+            let together = Self { records: Arc::new(all), targets: Arc::new(targets), ..first.clone() };
+            return Ok(together.chosen(order.iter().map(|index| *index as usize)));
         }
         let element = if first.is_images() { Element::Pixel } else { Element::Float };
-        let mut writer = StoreWriter::new(element, first.image_len(), memory);
-        let mut origins = Origins::Listed { files: Vec::new(), places: Vec::new() };
+        let mut writer = StoreWriter::new(element, first.image_len(), first.store.budget());
+        let mut origins = Origins::Listed { files: Vec::new(), places: Places::default() };
+        let mut sample = Vec::new();
         for part in parts {
-            (0..part.len()).try_for_each(|index| writer.record(&part.image(index)?))?;
+            for index in 0..part.len() {
+                if first.is_images() {
+                    writer.record(&part.image(index)?)?;
+                } else {
+                    sample.clear();
+                    part.append(index, &mut sample)?;
+                    writer.floats(&sample)?;
+                }
+            }
             origins.extend(part.origins.select(&part.records));
         }
-        let records = (0..targets.len() as u32).collect();
-        Ok(Self { store: Arc::new(writer.finish()?), records, targets, origins: Arc::new(origins), ..first.clone() })
+        let (class_weights, levels, texts) = (first.class_weights.clone(), first.levels.clone(), first.texts.clone());
+        let shape = [first.channels, first.height, first.width];
+        let all = Self::of_store(writer.finish()?, first.kind, shape, (targets, first.classes), origins);
+        Ok(Self { class_weights, levels, texts, ..all })
     }
 
     /// Splits off `count` samples with every class represented in proportion; both parts keep the
@@ -348,20 +435,25 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Config`] when `count` leaves nothing to train on.
-    pub fn split_off(&self, count: usize, seed: u64) -> Result<(Self, Self)> {
+    pub fn split_off(self, count: usize, seed: u64) -> Result<(Self, Self)> {
         if count >= self.len() {
             let problem = format!("{count} of {} samples would leave none to train on", self.len());
             return Err(Error::Config { setting: "validation".into(), problem });
         }
-        Ok(self.part(&self.drawn(count, seed, "split")))
+        let held_out = self.drawn(count, seed, "split");
+        Ok(self.part(&held_out))
     }
 
-    /// Splits off the samples at these places; both parts keep the original order.
-    fn part(&self, held_out: &[usize]) -> (Self, Self) {
+    /// Splits off the samples at these places; both parts keep the original order. What is left lies where all of them lay,
+    /// unless they are used elsewhere.
+    fn part(mut self, held_out: &[usize]) -> (Self, Self) {
         let mut is_held_out = vec![false; self.len()];
         held_out.iter().for_each(|&index| is_held_out[index] = true);
-        let (out, rest): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&index| is_held_out[index]);
-        (self.select(&rest), self.select(&out))
+        let is_held_out = is_held_out.as_slice();
+        let out = self.select_where(|index| is_held_out[index]);
+        retain(Arc::make_mut(&mut self.records), |index| !is_held_out[index]);
+        Arc::make_mut(&mut self.targets).retain(|index| !is_held_out[index]);
+        (self, out)
     }
 
     /// The places of `count` samples, every class in proportion, drawn by the seed; ascending.
@@ -372,10 +464,46 @@ impl Dataset {
     }
 
     fn drawn(&self, count: usize, seed: u64, purpose: &str) -> Vec<usize> {
-        match &self.targets {
-            Targets::Classes(labels) => stratified(labels, self.classes, count, seed, purpose),
-            Targets::Values(values) => stratified(&vec![0; values.len()], 1, count, seed, purpose),
+        match &*self.targets {
+            Targets::Classes(labels) => {
+                let class = |index: usize| labels[index] as usize;
+                stratified((self.len(), class), self.classes, count, seed, purpose)
+            }
+            Targets::Values(_) => stratified((self.len(), |_| 0), 1, count, seed, purpose),
         }
+    }
+}
+
+/// Appends the sample that the elements of a record make.
+type Rule = dyn Fn(&[f32], &mut Vec<f32>) + Send + Sync;
+
+/// The rule that makes a sample of the elements of a record.
+#[derive(Clone)]
+struct View(Arc<Rule>);
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("View")
+    }
+}
+
+/// Places, of which so many are left.
+#[derive(Clone)]
+struct Counted<I> {
+    places: I,
+    left: usize,
+}
+
+impl<I: Iterator<Item = usize>> Iterator for Counted<I> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.saturating_sub(1);
+        self.places.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
     }
 }
 
@@ -384,6 +512,7 @@ mod tests {
     use super::*;
     use crate::trainer::Augment;
     use crate::trainer::batches::BatchPlan;
+    use crate::trainer::dataset::memory::Budget;
     use proptest::prelude::*;
 
     fn dataset(labels: Vec<u32>) -> Dataset {
@@ -411,7 +540,7 @@ mod tests {
             let samples = pixels.len() / 6;
             let labels = (0..samples as u32).map(|sample| sample % 3).collect();
             let memory = Dataset::images(3, 2, pixels[..samples * 6].to_vec(), labels, 3);
-            let store = Store::keep(Element::Pixel, 6, pixels[..samples * 6].to_vec(), 0).unwrap();
+            let store = Store::keep(Element::Pixel, 6, pixels[..samples * 6].to_vec(), &Budget::new(0)).unwrap();
             let spilled = Dataset { store: Arc::new(store), ..memory.clone() };
             prop_assert!(spilled.is_spilled() && !memory.is_spilled());
             let (memory, spilled) = (memory.split_off(samples / 4, seed).unwrap().0, spilled.split_off(samples / 4, seed).unwrap().0);
@@ -429,7 +558,7 @@ mod tests {
         fn a_split_parts_the_data_and_keeps_the_proportions(labels in prop::collection::vec(0u32..3, 2..200), part in 0.0f64..0.9, seed: u64) {
             let all = dataset(labels);
             let count = (all.len() as f64 * part) as usize;
-            let (rest, out) = all.split_off(count, seed).unwrap();
+            let (rest, out) = all.clone().split_off(count, seed).unwrap();
             prop_assert_eq!((rest.len(), out.len()), (all.len() - count, count));
             let pixels = |data: &Dataset| data.inputs(0..data.len()).unwrap();
             let mut joined = [pixels(&rest), pixels(&out)].concat();
@@ -439,7 +568,7 @@ mod tests {
                 let of = |data: &Dataset| data.labels().iter().filter(|label| **label == class).count() as f64;
                 prop_assert!((of(&out) - of(&all) * count as f64 / all.len() as f64).abs() <= 1.0);
             }
-            let again = all.split_off(count, seed).unwrap();
+            let again = all.clone().split_off(count, seed).unwrap();
             prop_assert_eq!((pixels(&again.0), pixels(&again.1)), (pixels(&rest), pixels(&out)));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::memory::Budget;
 use crate::repository::ReadSettings;
 use crate::signature::{ImageTransform, Task, Transform};
 
@@ -13,10 +14,12 @@ pub const DEFAULT_DATA_MEMORY: u64 = 1 << 30;
 pub struct DataOptions {
     /// The settings for reading.
     pub reading: ReadSettings,
-    /// Bytes of samples that may lie in memory.
+    /// Bytes of samples that may lie in memory, those of all parts of the data together.
     pub memory: u64,
     /// The transform of pictures, where it is known before the data are.
     pub image: Option<Arc<ImageTransform>>,
+    /// True if a column of texts is read for a tokenizer, which is known before the data are.
+    pub takes_texts: bool,
     /// The model that the data are for; without one, what they are is found out.
     pub expected: Option<Arc<Expected>>,
 }
@@ -39,6 +42,16 @@ impl DataOptions {
         of_model.or_else(|| self.image.as_deref().cloned())
     }
 
+    /// Returns the memory of one data set.
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(self.memory)
+    }
+
+    /// Returns true if what is read is a column of texts for a tokenizer.
+    pub(super) fn takes_texts(&self) -> bool {
+        self.takes_texts || self.expected.as_ref().is_some_and(|expected| expected.transform.text.is_some())
+    }
+
     /// Returns the classes of the model that the data are for: none of one that tells no classes apart.
     pub(super) fn expected_labels(&self) -> Option<&[String]> {
         self.expected.as_ref().map(|expected| match expected.transform.output.task() {
@@ -50,6 +63,7 @@ impl DataOptions {
 
 impl Default for DataOptions {
     fn default() -> Self {
-        Self { reading: ReadSettings::default(), memory: DEFAULT_DATA_MEMORY, image: None, expected: None }
+        let (reading, memory) = (ReadSettings::default(), DEFAULT_DATA_MEMORY);
+        Self { reading, memory, image: None, takes_texts: false, expected: None }
     }
 }

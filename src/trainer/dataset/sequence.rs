@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Dataset;
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::signature::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN};
+use crate::signature::{FIRST_TOKEN, PADDING, SequenceElements, SequenceTransform, UNKNOWN};
 
 /// Tokens that are told apart if nobody says how many.
 const DEFAULT_VOCABULARY: usize = 10_000;
@@ -47,12 +47,21 @@ pub fn fitted(data: &Dataset, of: &SequenceTransform, vocabulary: Option<usize>)
     Ok(SequenceTransform { steps: longest, elements })
 }
 
-/// Sequences of elements `from` as sequences of elements `to`, in at most `memory` bytes: cut or padded to its steps,
-/// tokens that it does not have unknown.
+/// Returns a transform of the same steps without its vocabulary.
+fn without_tokens(transform: &SequenceTransform) -> SequenceTransform {
+    let elements = match &transform.elements {
+        SequenceElements::Numbers { channels } => SequenceElements::Numbers { channels: *channels },
+        SequenceElements::Tokens { split, .. } => SequenceElements::Tokens { split: *split, vocabulary: Vec::new() },
+    };
+    SequenceTransform { steps: transform.steps, elements }
+}
+
+/// Sequences of elements `from` as sequences of elements `to`: cut or padded to its steps, tokens that it does not have
+/// unknown.
 ///
 /// # Errors
 /// [`Error::Data`] when these are sequences of something else.
-pub fn refitted(data: &Dataset, from: &SequenceTransform, to: &SequenceTransform, memory: u64) -> Result<Dataset> {
+pub fn refitted(data: &Dataset, from: &SequenceTransform, to: &SequenceTransform) -> Result<Dataset> {
     let misfit = |problem: String| Err(Error::Data { file: "the data".into(), problem });
     let codes: Option<Vec<f32>> = match (&from.elements, &to.elements) {
         (SequenceElements::Numbers { channels: given }, SequenceElements::Numbers { channels }) => {
@@ -62,7 +71,7 @@ pub fn refitted(data: &Dataset, from: &SequenceTransform, to: &SequenceTransform
             None
         }
         (SequenceElements::Tokens { split: a, .. }, SequenceElements::Tokens { split: b, .. })
-            if [a, b].contains(&&Some(TokenSplit::Grams)) =>
+            if [a, b].into_iter().flatten().any(|split| split.is_hashed()) =>
         {
             if a != b {
                 return misfit("are split into tokens in another way than the model takes".into());
@@ -83,13 +92,15 @@ pub fn refitted(data: &Dataset, from: &SequenceTransform, to: &SequenceTransform
             return misfit(format!("hold tokens{example}, the model takes numbers"));
         }
     };
-    let mut sequence = Vec::new();
-    data.changed([to.steps, to.channels()], memory, |before, after| {
-        sequence.clear();
+    let (from, to) = (without_tokens(from), without_tokens(to));
+    Ok(data.changed([to.steps, to.channels()], move |before, after| {
+        let sequence = from.unpadded(before);
         match &codes {
-            None => sequence.extend_from_slice(from.unpadded(before)),
-            Some(codes) => sequence.extend(from.unpadded(before).iter().map(|token| codes[*token as usize])),
+            None => to.fit(sequence, after),
+            Some(codes) => {
+                let sequence: Vec<f32> = sequence.iter().map(|token| codes[*token as usize]).collect();
+                to.fit(&sequence, after);
+            }
         }
-        to.fit(&sequence, after);
-    })
+    }))
 }

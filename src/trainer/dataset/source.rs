@@ -62,12 +62,19 @@ pub enum PartChoice {
 }
 
 impl DataSource {
+    /// Takes the samples to learn from, to choose by and to be judged by out, so that nothing but who takes them holds them.
+    pub(in crate::trainer) fn take_parts(&mut self) -> (Dataset, Option<Dataset>, Dataset) {
+        let none = self.train.select(&[]);
+        let train = std::mem::replace(&mut self.train, none.clone());
+        (train, self.validation.take(), std::mem::replace(&mut self.test, none))
+    }
+
     /// Returns the samples that a model is judged by, and what they are: those of the part that is asked for, else the test
     /// part, else what training on the same files held out, else all.
     ///
     /// # Errors
     /// [`Error::Config`] for a part that the data do not have, and as [`Dataset::image`].
-    pub fn judged(&self, asked: Option<PartChoice>, memory: u64) -> Result<(Dataset, &'static str)> {
+    pub fn judged(&self, asked: Option<PartChoice>) -> Result<(Dataset, &'static str)> {
         let holds_out = self.is_parted || self.is_trained_on;
         let choice = asked.unwrap_or(if holds_out { PartChoice::Test } else { PartChoice::All });
         let missing = |part: &str| {
@@ -81,7 +88,7 @@ impl DataSource {
                     .flatten()
                     .filter(|part| !part.is_empty())
                     .collect();
-                (if parts.is_empty() { self.test.clone() } else { Dataset::joined(&parts, memory)? }, "all")
+                (if parts.is_empty() { self.test.clone() } else { Dataset::joined(&parts)? }, "all")
             }
             PartChoice::Train => (self.train.clone(), "training"),
             PartChoice::Validation => match &self.validation {

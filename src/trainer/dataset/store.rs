@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 
+use super::memory::{Budget, Reservation};
 use crate::error::{Error, Result};
 
 /// The type of the elements of a record.
@@ -27,38 +28,53 @@ impl Element {
     }
 }
 
+/// Bytes of records that are kept in one piece: a store that grows copies nothing that it holds.
+const CHUNK: usize = 1 << 22;
+
+/// Bytes that each record takes beside itself: its number, what is to be learned of it, its place in a split and in the order
+/// of an epoch.
+pub(super) const BESIDE: u64 = 16;
+
 /// Records of one size.
 #[derive(Debug)]
 pub(super) struct Store {
     element: Element,
     record: usize,
     place: Place,
+    taken: Reservation,
 }
 
 #[derive(Debug)]
 enum Place {
-    Memory(Vec<u8>),
+    /// The number of records in each chunk but the last one.
+    Memory {
+        chunks: Vec<Vec<u8>>,
+        records: usize,
+    },
     File(File),
 }
 
 impl Store {
     /// Records that are in memory already, of so many bytes each.
     pub(super) fn in_memory(element: Element, record: usize, bytes: Vec<u8>) -> Self {
-        Self { element, record, place: Place::Memory(bytes) }
+        let place = Place::Memory { chunks: vec![bytes], records: usize::MAX };
+        Self { element, record, place, taken: Budget::unlimited().reservation() }
     }
 
-    /// Records that were read as a whole; more than `limit` bytes are moved into a temporary file.
+    /// Records that were read as a whole; what is more than the budget has is moved into a temporary file.
     ///
     /// # Errors
     /// [`Error::Io`] when the temporary file cannot be made or written.
-    pub(super) fn keep(element: Element, elements: usize, bytes: Vec<u8>, limit: u64) -> Result<Self> {
+    pub(super) fn keep(element: Element, elements: usize, bytes: Vec<u8>, budget: &Budget) -> Result<Self> {
         let record = elements * element.bytes();
-        if bytes.len() as u64 <= limit {
-            return Ok(Self::in_memory(element, record, bytes));
+        let count = (bytes.len() / record.max(1)) as u64;
+        let mut taken = budget.reservation();
+        if taken.takes(bytes.len() as u64 + count * BESIDE) {
+            return Ok(Self { taken, ..Self::in_memory(element, record, bytes) });
         }
-        let mut writer = StoreWriter::new(element, elements, limit);
-        writer.write(&bytes)?;
-        writer.finish()
+        let mut file = spilled()?;
+        file.write_all(&bytes).map_err(Error::io("write", SPILLED))?;
+        Ok(Self { element, record, place: Place::File(finished(file)?), taken })
     }
 
     /// Returns true if the records are in a file.
@@ -66,17 +82,24 @@ impl Store {
         matches!(self.place, Place::File(_))
     }
 
+    /// Returns the budget that the records are kept in.
+    pub(super) fn budget(&self) -> &Budget {
+        self.taken.budget()
+    }
+
     /// The bytes of one record.
     ///
     /// # Errors
     /// [`Error::Io`] when the temporary file cannot be read.
     pub(super) fn record(&self, index: usize) -> Result<Cow<'_, [u8]>> {
-        let start = index * self.record;
         match &self.place {
-            Place::Memory(bytes) => Ok(Cow::Borrowed(&bytes[start..][..self.record])),
+            Place::Memory { chunks, records } => {
+                let chunk = &chunks[index / records];
+                Ok(Cow::Borrowed(&chunk[index % records * self.record..][..self.record]))
+            }
             Place::File(file) => {
                 let mut bytes = vec![0; self.record];
-                file.read_exact_at(&mut bytes, start as u64).map_err(Error::io("read", SPILLED))?;
+                file.read_exact_at(&mut bytes, (index * self.record) as u64).map_err(Error::io("read", SPILLED))?;
                 Ok(Cow::Owned(bytes))
             }
         }
@@ -102,20 +125,34 @@ impl Store {
 /// The name of the temporary file, which has none, in error messages.
 const SPILLED: &str = "the temporary file of samples";
 
-/// Collects records, and moves them into a file once they take more than a limit.
+/// Returns a new temporary file.
+fn spilled() -> Result<BufWriter<File>> {
+    let file = tempfile::tempfile().map_err(Error::io("create", SPILLED))?;
+    Ok(BufWriter::with_capacity(1 << 20, file))
+}
+
+/// Writes what is left to be written.
+fn finished(file: BufWriter<File>) -> Result<File> {
+    file.into_inner().map_err(|error| Error::io("write", SPILLED)(error.into_error()))
+}
+
+/// Collects records, and moves them into a file once they take more than the budget has left.
 #[derive(Debug)]
 pub(super) struct StoreWriter {
     element: Element,
     record: usize,
-    limit: u64,
-    memory: Vec<u8>,
+    taken: Reservation,
+    chunks: Vec<Vec<u8>>,
     file: Option<BufWriter<File>>,
+    /// The bytes of the record that is written.
+    bytes: Vec<u8>,
 }
 
 impl StoreWriter {
-    /// No record yet, of so many elements each; `limit` bytes may lie in memory.
-    pub(super) fn new(element: Element, elements: usize, limit: u64) -> Self {
-        Self { element, record: elements * element.bytes(), limit, memory: Vec::new(), file: None }
+    /// No record yet, of so many elements each, which may lie in the memory of a budget.
+    pub(super) fn new(element: Element, elements: usize, budget: &Budget) -> Self {
+        let (record, taken) = (elements * element.bytes(), budget.reservation());
+        Self { element, record, taken, chunks: Vec::new(), file: None, bytes: Vec::new() }
     }
 
     /// Adds a record of pixels.
@@ -142,42 +179,69 @@ impl StoreWriter {
     /// As [`StoreWriter::pixels`].
     pub(super) fn floats(&mut self, floats: &[f32]) -> Result<()> {
         debug_assert_eq!(floats.len() * 4, self.record);
-        for float in floats {
-            self.memory.extend_from_slice(&float.to_le_bytes());
-        }
-        self.spill_if_full()
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        bytes.extend(floats.iter().flat_map(|float| float.to_le_bytes()));
+        let written = self.write(&bytes);
+        self.bytes = bytes;
+        written
     }
 
-    /// Keeps the first `elements` of each record alone, of which there are so many.
+    /// Keeps the first `elements` of each record alone.
     ///
     /// # Errors
     /// As [`StoreWriter::pixels`], and as [`Store::record`].
     pub(super) fn narrow(&mut self, records: usize, elements: usize) -> Result<()> {
-        let record = elements * self.element.bytes();
-        let narrow = Self { element: self.element, record, limit: self.limit, memory: Vec::new(), file: None };
-        let wide = std::mem::replace(self, narrow).finish()?;
-        (0..records).try_for_each(|index| self.write(&wide.record(index)?[..record]))
+        let narrow = Self::new(self.element, elements, self.taken.budget());
+        let (kept, wide) = (elements * self.element.bytes(), self.record);
+        let mut old = std::mem::replace(self, narrow);
+        if old.file.is_some() {
+            let old = old.finish()?;
+            return (0..records).try_for_each(|index| self.write(&old.record(index)?[..kept]));
+        }
+        // Chunk by chunk, each given back before the next is looked at.
+        old.taken.clear();
+        let mut chunks = old.chunks.into_iter();
+        chunks.try_for_each(|chunk| chunk.chunks_exact(wide).try_for_each(|record| self.write(&record[..kept])))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.memory.extend_from_slice(bytes);
-        self.spill_if_full()
-    }
-
-    fn spill_if_full(&mut self) -> Result<()> {
-        let is_full = self.memory.len() as u64 > self.limit;
-        if self.file.is_none() && is_full {
-            let file = tempfile::tempfile().map_err(Error::io("create", SPILLED))?;
-            self.file = Some(BufWriter::with_capacity(1 << 20, file));
+        if self.file.is_none() && !self.taken.takes(bytes.len() as u64 + BESIDE) {
+            self.spill()?;
         }
         if let Some(file) = &mut self.file {
-            file.write_all(&self.memory).map_err(Error::io("write", SPILLED))?;
-            if is_full {
-                self.memory = Vec::new();
-            }
-            self.memory.clear();
+            return file.write_all(bytes).map_err(Error::io("write", SPILLED));
+        }
+        let is_full = |chunk: &Vec<u8>| chunk.len() + bytes.len() > self.chunk();
+        if self.chunks.last().is_none_or(is_full) {
+            self.chunks.push(Vec::new());
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.extend_from_slice(bytes);
         }
         Ok(())
+    }
+
+    /// Moves the records that are there into a file.
+    fn spill(&mut self) -> Result<()> {
+        let mut file = spilled()?;
+        for chunk in self.chunks.drain(..) {
+            file.write_all(&chunk).map_err(Error::io("write", SPILLED))?;
+        }
+        self.chunks = Vec::new();
+        self.taken.clear();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Returns the bytes of a full chunk: those of whole records.
+    fn chunk(&self) -> usize {
+        self.records() * self.record
+    }
+
+    /// Returns the records of a full chunk.
+    fn records(&self) -> usize {
+        (CHUNK / self.record.max(1)).max(1)
     }
 
     /// All records.
@@ -185,18 +249,16 @@ impl StoreWriter {
     /// # Errors
     /// As [`StoreWriter::pixels`].
     pub(super) fn finish(self) -> Result<Store> {
-        let Self { element, record, mut memory, file, .. } = self;
+        let records = self.records();
+        let Self { element, record, taken, mut chunks, file, .. } = self;
         let place = match file {
-            Some(file) => {
-                let file = file.into_inner().map_err(|error| Error::io("write", SPILLED)(error.into_error()))?;
-                Place::File(file)
-            }
+            Some(file) => Place::File(finished(file)?),
             None => {
-                memory.shrink_to_fit();
-                Place::Memory(memory)
+                chunks.iter_mut().rev().take(1).for_each(Vec::shrink_to_fit);
+                Place::Memory { chunks, records }
             }
         };
-        Ok(Store { element, record, place })
+        Ok(Store { element, record, place, taken })
     }
 }
 
@@ -205,17 +267,47 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn records_are_the_same_across_chunks_and_narrowed() {
+        let side = CHUNK / 5;
+        let mut writer = StoreWriter::new(Element::Pixel, side, &Budget::unlimited());
+        (0..12u8).for_each(|index| writer.pixels(&vec![index; side]).unwrap());
+        assert_eq!(writer.chunks.len(), 3);
+        writer.narrow(12, 2).unwrap();
+        let store = writer.finish().unwrap();
+        (0..12u8).for_each(|index| assert_eq!(&*store.record(index.into()).unwrap(), [index; 2]));
+        assert_eq!(store.budget().most_taken(), 12 * (side as u64 + BESIDE));
+    }
+
+    #[test]
+    fn stores_of_one_budget_take_no_more_than_it_has() {
+        let budget = Budget::new(1000);
+        let filled = |records: usize| {
+            let mut writer = StoreWriter::new(Element::Float, 5, &budget);
+            (0..records).for_each(|record| writer.floats(&[record as f32; 5]).unwrap());
+            writer.finish().unwrap()
+        };
+        // A record takes 20 bytes and those beside it.
+        let (first, second) = (filled(20), filled(8));
+        assert!(!first.is_spilled() && second.is_spilled());
+        let kept = Store::keep(Element::Pixel, 10, vec![0; 100], &budget).unwrap();
+        assert!(!kept.is_spilled(), "what was spilled is given back");
+        drop(first);
+        assert!(!filled(20).is_spilled() && filled(28).is_spilled());
+        assert!(budget.most_taken() <= 1000, "{}", budget.most_taken());
+    }
+
     proptest! {
         #[test]
-        fn a_record_is_the_same_wherever_it_lies(floats in prop::collection::vec(prop::array::uniform3(any::<f32>()), 1..40), limit in 0u64..500) {
+        fn a_record_is_the_same_wherever_it_lies(floats in prop::collection::vec(prop::array::uniform3(any::<f32>()), 1..40), limit in 0u64..1000) {
             let written = |limit| {
-                let mut writer = StoreWriter::new(Element::Float, 3, limit);
+                let mut writer = StoreWriter::new(Element::Float, 3, &Budget::new(limit));
                 floats.iter().for_each(|record| writer.floats(record).unwrap());
                 writer.finish().unwrap()
             };
             let (memory, file) = (written(u64::MAX), written(limit));
             prop_assert!(!memory.is_spilled());
-            prop_assert_eq!(file.is_spilled(), floats.len() as u64 * 12 > limit);
+            prop_assert_eq!(file.is_spilled(), floats.len() as u64 * (12 + BESIDE) > limit);
             for index in (0..floats.len()).rev() {
                 prop_assert_eq!(memory.record(index).unwrap(), file.record(index).unwrap());
             }

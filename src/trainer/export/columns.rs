@@ -36,12 +36,15 @@ pub(super) fn is_wide([mean, deviation]: [f64; 2]) -> bool {
 
 impl Writer<'_> {
     /// `[N, columns]` → the numbers that [`LayerSpec::Encode`](crate::layers::LayerSpec::Encode) says, in the
-    /// same order: numbers, what is missing, bent numbers, moments, categories.
+    /// same order: numbers, what is missing, bent numbers, moments, categories, texts.
     pub(super) fn encode(&mut self, columns: &[Encoding], value: &str, output: &str) {
         let (mut numbers, mut means, mut deviations) = (Vec::new(), Vec::new(), Vec::new());
         let (mut told, mut sources, mut categories) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut moments, mut bent) = (Vec::new(), Vec::new());
-        for (index, column) in columns.iter().enumerate() {
+        let (mut moments, mut bent, mut bags) = (Vec::new(), Vec::new(), Vec::new());
+        let mut next = 0;
+        for column in columns {
+            let index = next;
+            next += column.elements();
             match column {
                 Encoding::Standard { mean, deviation, tells_missing, bent: bend } => {
                     bent.extend(bend.map(|bend| (index as i64, bend)));
@@ -57,6 +60,7 @@ impl Writer<'_> {
                     sources.extend(std::iter::repeat_n(index as i64, *count));
                     categories.extend((0..*count).map(|category| category as f32));
                 }
+                Encoding::Bag { grams, tokens, .. } => bags.push((index..index + grams, *tokens)),
             }
         }
         let mut parts = Vec::new();
@@ -64,11 +68,7 @@ impl Writer<'_> {
             parts.push(self.scaled(value, &numbers, [&means, &deviations], output));
         }
         if !told.is_empty() {
-            let [picked, is_missing, tells] = ["told", "told_missing", "tells"].map(|part| format!("{output}.{part}"));
-            self.pick(value, &told, &picked);
-            self.graph.node("IsNaN", &[&picked], &is_missing, Vec::new());
-            self.graph.node("Cast", &[&is_missing], &tells, vec![integer("to", FLOAT)]);
-            parts.push(tells);
+            parts.push(self.told(value, &told, output));
         }
         if !bent.is_empty() {
             let name = format!("{output}.bent");
@@ -81,17 +81,37 @@ impl Writer<'_> {
             parts.push(name);
         }
         if !sources.is_empty() {
-            let [picked, all, is_it, one_hot] =
-                ["texts", "categories", "is_category", "one_hot"].map(|part| format!("{output}.{part}"));
-            self.pick(value, &sources, &picked);
-            self.graph.constant(&all, &[1, categories.len()], &categories);
-            self.graph.node("Equal", &[&picked, &all], &is_it, Vec::new());
-            self.graph.node("Cast", &[&is_it], &one_hot, vec![integer("to", FLOAT)]);
-            parts.push(one_hot);
+            parts.push(self.one_hot(value, &sources, &categories, output));
+        }
+        for (place, (elements, tokens)) in bags.into_iter().enumerate() {
+            let [picked, name] = ["grams", "text"].map(|part| format!("{output}.{part}{place}"));
+            self.pick(value, &elements.map(|element| element as i64).collect::<Vec<_>>(), &picked);
+            self.bag(tokens, &picked, &name);
+            parts.push(name);
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         self.graph.node("Concat", &parts, output, vec![integer("axis", 1)]);
         output.clone_into(&mut self.encoded);
+    }
+
+    /// For each of these columns, 1 where its number is missing.
+    fn told(&mut self, value: &str, places: &[i64], output: &str) -> String {
+        let [picked, is_missing, tells] = ["told", "told_missing", "tells"].map(|part| format!("{output}.{part}"));
+        self.pick(value, places, &picked);
+        self.graph.node("IsNaN", &[&picked], &is_missing, Vec::new());
+        self.graph.node("Cast", &[&is_missing], &tells, vec![integer("to", FLOAT)]);
+        tells
+    }
+
+    /// For each of these columns, 1 where it holds the category of the same place.
+    fn one_hot(&mut self, value: &str, places: &[i64], categories: &[f32], output: &str) -> String {
+        let [picked, all, is_it, one_hot] =
+            ["texts", "categories", "is_category", "one_hot"].map(|part| format!("{output}.{part}"));
+        self.pick(value, places, &picked);
+        self.graph.constant(&all, &[1, categories.len()], categories);
+        self.graph.node("Equal", &[&picked, &all], &is_it, Vec::new());
+        self.graph.node("Cast", &[&is_it], &one_hot, vec![integer("to", FLOAT)]);
+        one_hot
     }
 
     /// Columns of numbers, each by its mean and deviation; a missing number is its mean.
@@ -198,8 +218,8 @@ mod tests {
     /// Returns how far the exported graph is from the trainer in each number that stands for a row, relative to the number
     /// where that is above 1.
     fn differences(columns: Vec<Encoding>, rows: &[f32]) -> Vec<f32> {
-        let input = vec![columns.len()];
-        let shape = vec![rows.len() / columns.len(), columns.len()];
+        let elements = columns.iter().map(Encoding::elements).sum();
+        let (input, shape) = (vec![elements], vec![rows.len() / elements, elements]);
         let network = Network::new(&Architecture { input, layers: vec![LayerSpec::Encode { columns }] }, 1).unwrap();
         let plan = Plan::load(&to_onnx(&network, "columns").unwrap()).unwrap();
         let place = plan.signature().outputs.iter().position(|output| output.name == LOGITS).unwrap();
@@ -216,6 +236,19 @@ mod tests {
         let column = Encoding::Moment { mean: 20_000.0, deviation: 11_547.0, periods: vec![365.2425, 7.0, 1.0] };
         let worst = differences(vec![column], &days).into_iter().fold(0.0, f32::max);
         assert!(worst < 2e-5, "{worst:e}");
+    }
+
+    #[test]
+    fn texts_are_those_of_training_wherever_their_columns_are() {
+        let text = |grams, tokens| Encoding::Bag { grams, tokens, units: 3 };
+        let number = Encoding::Standard { mean: 1.0, deviation: 2.0, tells_missing: true, bent: None };
+        let columns = vec![number.clone(), text(3, 9), Encoding::OneHot { categories: 2 }, text(2, 5), number];
+        let row = [4.0, 0.0, 3.0, 8.0, 1.0, 4.0, 4.0, f32::NAN];
+        let missing = [f32::NAN, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.5];
+        let strange = [0.0, 9.0, f32::NAN, -7.0, f32::NAN, 5.0, 1e30, 1e9];
+        let differences = differences(columns, &[row, missing, strange].concat());
+        assert_eq!(differences.len(), 3 * (4 + 2 + 6));
+        assert!(differences.iter().all(|difference| *difference < 1e-6), "{differences:?}");
     }
 
     proptest! {

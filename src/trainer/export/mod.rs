@@ -3,6 +3,7 @@
 
 mod columns;
 mod graph;
+mod recurrent;
 mod sequences;
 mod shared;
 
@@ -11,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto};
 
 use self::columns::is_wide;
-pub(super) use self::graph::{Graph, float_value, integer};
-use self::graph::{double_value, float, integers, text};
+pub(super) use self::graph::{FLOAT, Graph, float_value, integer, integers};
+use self::graph::{double_value, float, text};
 pub(super) use self::shared::share_tensors;
 use super::kernels::NORM_EPSILON;
 use super::network::{Network, Parameter};
@@ -52,23 +53,33 @@ pub fn to_onnx(network: &Network, name: &str) -> Result<Vec<u8>> {
 pub(super) fn ensemble_to_onnx(networks: &[Network], name: &str) -> Result<Vec<u8>> {
     let network = &networks[0];
     let is_image = network.layers().first().is_none_or(|layer| !layer.spec.is_first());
-    let scale = scale(network);
     let input = if is_image { INPUT } else { FEATURES };
-    let outputs = if scale.is_some() { [STANDARDIZED, VALUE] } else { [LOGITS, PROBABILITIES] };
     let mut graph = Graph::default();
+    let outputs = write_answer(&mut graph, networks, input)?;
+    let inputs = vec![float_value(input, &network.architecture().input)];
+    Ok(encode(graph, name, inputs, outputs))
+}
+
+/// Writes networks, whose outputs are averaged, from the value `input` to the answer of their task, and returns its
+/// outputs: logits and probabilities of classes, or a number as it was trained and in its own unit.
+///
+/// # Errors
+/// As [`crate::layers::Architecture::output`].
+pub(super) fn write_answer(graph: &mut Graph, networks: &[Network], input: &str) -> Result<Vec<ValueInfoProto>> {
+    let network = &networks[0];
+    let scale = scale(network);
+    let outputs = if scale.is_some() { [STANDARDIZED, VALUE] } else { [LOGITS, PROBABILITIES] };
     match networks {
-        [alone] => write_network(&mut graph, alone, input, outputs[0], ""),
-        several => write_mean(&mut graph, several, input, outputs[0]),
+        [alone] => write_network(graph, alone, input, outputs[0], ""),
+        several => write_mean(graph, several, input, outputs[0]),
     }
     match scale {
         Some([mean, deviation]) => graph.destandardize([mean, deviation], STANDARDIZED, VALUE),
         None => graph.node("Softmax", &[LOGITS], PROBABILITIES, vec![integer("axis", 1)]),
     }
-    let output = network.architecture().output()?;
-    let inputs = vec![float_value(input, &network.architecture().input)];
+    let shape = network.architecture().output()?;
     let last = if scale.is_some_and(is_wide) { double_value } else { float_value };
-    let outputs = vec![float_value(outputs[0], &output), last(outputs[1], &output)];
-    Ok(encode(graph, name, inputs, outputs))
+    Ok(vec![float_value(outputs[0], &shape), last(outputs[1], &shape)])
 }
 
 /// Returns mean and deviation of the numbers that the network ends in, if it does.
@@ -130,6 +141,7 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
         value: input.to_owned(),
         encoded: String::new(),
         scale: 1.0,
+        is_blank: network.layers().iter().any(|layer| layer.spec.passes_over_padding()),
         sources: sources(network.layers()),
         values: BTreeMap::new(),
     };
@@ -141,7 +153,7 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
         .collect();
     let mut rest = layers.as_slice();
     while let [(index, layer), after @ ..] = rest {
-        let is_folded = matches!(layer.spec, LayerSpec::Conv2d { .. })
+        let is_folded = matches!(layer.spec, LayerSpec::Conv2d { .. } | LayerSpec::Conv1d { .. })
             && !writer.sources.contains(index)
             && matches!(after, [(_, next), ..] if matches!(next.spec, LayerSpec::BatchNorm));
         rest = if is_folded { &after[1..] } else { after };
@@ -155,6 +167,14 @@ pub(super) fn write_network(graph: &mut Graph, network: &Network, input: &str, o
     }
 }
 
+/// How a convolution passes over maps: numbers of the height and of the width.
+struct Window {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    groups: usize,
+}
+
 /// The graph so far, and what is left to write.
 struct Writer<'a> {
     graph: &'a mut Graph,
@@ -166,6 +186,8 @@ struct Writer<'a> {
     encoded: String,
     /// A factor that the next layer's weights take in.
     scale: f32,
+    /// True if padding is looked up as zeros.
+    is_blank: bool,
     /// The layers whose outputs are added later.
     sources: BTreeSet<usize>,
     /// The names of the outputs of the layers so far.
@@ -191,8 +213,7 @@ fn exported(layers: &[PlannedLayer], mut index: usize) -> usize {
 
 impl<'a> Writer<'a> {
     /// Writes a convolution, with the batch normalisation after it if that is `folded`.
-    fn convolution(&mut self, value: &str, spec: &LayerSpec, folded: bool, output: &str) {
-        let LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } = spec else { return };
+    fn convolution(&mut self, value: &str, window: &Window, (bias, folded): (bool, bool), output: &str) {
         let mut weight = self.scaled_weight();
         let mut bias = bias.then(|| self.parameter().clone());
         if folded {
@@ -205,10 +226,10 @@ impl<'a> Writer<'a> {
             inputs.push(&bias.name);
         }
         let attributes = vec![
-            integers("kernel_shape", &[*kernel; 2]),
-            integers("strides", &[*stride; 2]),
-            integers("pads", &[*padding; 4]),
-            integer("group", *groups as i64),
+            integers("kernel_shape", &window.kernel),
+            integers("strides", &window.stride),
+            integers("pads", &[window.padding, window.padding].concat()),
+            integer("group", window.groups as i64),
         ];
         self.graph.node("Conv", &inputs, output, attributes);
     }
@@ -252,43 +273,67 @@ impl<'a> Writer<'a> {
             }
             LayerSpec::Add { back } => self.add(&value, index.saturating_sub(*back), output),
             LayerSpec::Unflatten { .. } => self.reshape(&value, &layer.output, output),
-            LayerSpec::PixelShuffle { factor } => {
-                let attributes = vec![integer("blocksize", *factor as i64), text("mode", "CRD")];
-                self.graph.node("DepthToSpace", &[&value], output, attributes);
-            }
+            LayerSpec::PixelShuffle { factor } => self.pixel_shuffle(*factor, &value, output),
             LayerSpec::Relu => self.graph.node("Relu", &[&value], output, Vec::new()),
             LayerSpec::Silu => self.silu(&value, output),
             LayerSpec::Dropout { .. } | LayerSpec::Destandardize { .. } => return,
-            LayerSpec::Conv2d { .. } => self.convolution(&value, &layer.spec, folded, output),
+            LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } => {
+                let window =
+                    Window { kernel: [*kernel; 2], stride: [*stride; 2], padding: [*padding; 2], groups: *groups };
+                self.convolution(&value, &window, (*bias, folded), output);
+            }
+            LayerSpec::Conv1d { kernel, stride, padding, bias, .. } => {
+                let window = Window { kernel: [1, *kernel], stride: [1, *stride], padding: [0, *padding], groups: 1 };
+                self.convolution(&value, &window, (*bias, folded), output);
+            }
+            LayerSpec::Series => self.series(&value, output),
             LayerSpec::BatchNorm => self.batch_norm(&value, output),
             LayerSpec::GroupNorm { groups } => self.group_norm(&value, *groups, &layer.input, output),
             LayerSpec::MaxPool { size, stride } | LayerSpec::AveragePool { size, stride } => {
                 let is_max = matches!(layer.spec, LayerSpec::MaxPool { .. });
-                let attributes = vec![integers("kernel_shape", &[*size; 2]), integers("strides", &[*stride; 2])];
-                self.graph.node(if is_max { "MaxPool" } else { "AveragePool" }, &[&value], output, attributes);
+                self.pool(if is_max { "MaxPool" } else { "AveragePool" }, (*size, *stride), &value, output);
             }
             LayerSpec::Rows => self.rows(&value, output),
-            LayerSpec::Lstm { units } | LayerSpec::Gru { units } => {
-                self.recurrent(&value, *units, matches!(layer.spec, LayerSpec::Lstm { .. }), output);
-            }
+            LayerSpec::Lstm { .. } | LayerSpec::Gru { .. } => self.recurrent(layer, &value, output),
             LayerSpec::Encode { columns } => self.encode(columns, &value, output),
             LayerSpec::Recall => self.recall(&value, output),
             LayerSpec::Standardize { mean, deviation } => self.standardize(mean, deviation, &value, output),
             LayerSpec::Embedding { tokens, .. } => self.embed(*tokens, &value, output),
-            LayerSpec::EmbeddingBag { tokens, .. } => self.bag(*tokens, &value, output),
-            LayerSpec::GlobalAveragePool => {
-                let pooled = format!("{output}.maps");
-                self.graph.node("GlobalAveragePool", &[&value], &pooled, Vec::new());
-                self.graph.node("Flatten", &[&pooled], output, vec![integer("axis", 1)]);
-            }
+            LayerSpec::EmbeddingBag { tokens, weighted: false, .. } => self.bag(*tokens, &value, output),
+            LayerSpec::EmbeddingBag { tokens, weighted: true, .. } => self.weighted_bag(*tokens, &value, output),
+            LayerSpec::GlobalAveragePool => self.global_average(&value, output),
         }
         output.clone_into(&mut self.value);
+    }
+
+    fn pool(&mut self, operator: &str, (size, stride): (usize, usize), value: &str, output: &str) {
+        let attributes = vec![integers("kernel_shape", &[size; 2]), integers("strides", &[stride; 2])];
+        self.graph.node(operator, &[value], output, attributes);
+    }
+
+    fn pixel_shuffle(&mut self, factor: usize, value: &str, output: &str) {
+        let attributes = vec![integer("blocksize", factor as i64), text("mode", "CRD")];
+        self.graph.node("DepthToSpace", &[value], output, attributes);
+    }
+
+    fn global_average(&mut self, value: &str, output: &str) {
+        let pooled = format!("{output}.maps");
+        self.graph.node("GlobalAveragePool", &[value], &pooled, Vec::new());
+        self.graph.node("Flatten", &[&pooled], output, vec![integer("axis", 1)]);
     }
 
     /// Adds the output of a layer before; what was checked when the network was made is there.
     fn add(&mut self, value: &str, source: usize, output: &str) {
         let other = self.values.range(..=source).next_back().map_or(value, |(_, name)| name.as_str());
         self.graph.node("Add", &[value, other], output, Vec::new());
+    }
+
+    /// `[N, steps, channels]` → `[N, channels, 1, steps]`.
+    fn series(&mut self, value: &str, output: &str) {
+        let [turned, axes] = ["turned", "axes"].map(|part| format!("{output}.{part}"));
+        self.graph.node("Transpose", &[value], &turned, vec![integers("perm", &[0, 2, 1])]);
+        self.graph.integers_constant(&axes, &[2]);
+        self.graph.node("Unsqueeze", &[&turned, &axes], output, Vec::new());
     }
 
     fn rows(&mut self, value: &str, output: &str) {
@@ -340,56 +385,6 @@ impl<'a> Writer<'a> {
         let shape = format!("{output}.shape");
         self.graph.integers_constant(&shape, &sizes);
         self.graph.node("Reshape", &[value, &shape], output, Vec::new());
-    }
-
-    /// `[N, steps, inputs]` → the last state. The first axis of the parameters is the one direction.
-    fn recurrent(&mut self, value: &str, units: usize, is_lstm: bool, output: &str) {
-        let [mut weight, recurrence, bias] = [self.scaled_weight(), self.parameter().clone(), self.parameter().clone()];
-        let mut bias_values = bias.values.clone();
-        // Of the products with the inputs, then of those with the state, which an LSTM does without.
-        bias_values.resize(2 * weight.shape[0], 0.0);
-        let is_widened = !is_lstm && weight.shape[1] == 1;
-        if is_widened {
-            // tract 0.23.9 cannot run a GRU of one input, so it has a second one, the same without weight.
-            weight.values = weight.values.iter().flat_map(|value| [*value, 0.0]).collect();
-            weight.shape[1] = 2;
-        }
-        self.graph.constant(&weight.name, &[&[1], weight.shape.as_slice()].concat(), &weight.values);
-        self.graph.constant(&recurrence.name, &[&[1], recurrence.shape.as_slice()].concat(), &recurrence.values);
-        self.graph.constant(&bias.name, &[1, bias_values.len()], &bias_values);
-        let [mut by_step, last, axes] = ["steps", "last", "axes"].map(|part| format!("{output}.{part}"));
-        self.graph.node("Transpose", &[value], &by_step, vec![integers("perm", &[1, 0, 2])]);
-        if is_widened {
-            let narrow = std::mem::replace(&mut by_step, format!("{output}.twice"));
-            self.graph.node("Concat", &[&narrow, &narrow], &by_step, vec![integer("axis", 2)]);
-        }
-        let start = self.zero_state(&by_step, weight.shape[1], units);
-        // Between the bias and the first state are the lengths of sequences, which are all alike.
-        let mut inputs = vec![by_step.as_str(), &weight.name, &recurrence.name, &bias.name, "", &start];
-        if is_lstm {
-            inputs.push(&start);
-        }
-        let mut attributes = vec![integer("hidden_size", units as i64)];
-        if !is_lstm {
-            attributes.push(integer("linear_before_reset", 1));
-        }
-        // The outputs of all steps, which are the first output, are not asked for.
-        self.graph.node_of(if is_lstm { "LSTM" } else { "GRU" }, &inputs, &["", &last], attributes);
-        self.graph.integers_constant(&axes, &[0]);
-        self.graph.node("Squeeze", &[&last, &axes], output, Vec::new());
-    }
-
-    /// The state before the first step, `[1, N, units]` of zeros. tract has none of its own for a batch of any
-    /// size, so the zeros take their size from the first step.
-    fn zero_state(&mut self, by_step: &str, inputs: usize, units: usize) -> String {
-        let [first, zeros, from, to, state] =
-            ["first", "zeros", "from", "to", "state"].map(|part| format!("{by_step}.{part}"));
-        self.graph.integers_constant(&from, &[0]);
-        self.graph.integers_constant(&to, &[1]);
-        self.graph.node("Slice", &[by_step, &from, &to, &from], &first, Vec::new());
-        self.graph.constant(&zeros, &[inputs, units], &vec![0.0; inputs * units]);
-        self.graph.node("MatMul", &[&first, &zeros], &state, Vec::new());
-        state
     }
 
     fn constant(&mut self, array: &Parameter) {
@@ -446,11 +441,16 @@ fn next<'a>(list: &mut &'a [Parameter]) -> &'a Parameter {
 /// Whether a layer with weights is next but for layers that a scale passes through: then the scale can
 /// be folded into them, which saves a pass over the input at every inference.
 fn is_before_weights(rest: &[(usize, &PlannedLayer)]) -> bool {
-    let next = rest.iter().find(|(_, layer)| !matches!(layer.spec, LayerSpec::Flatten | LayerSpec::Rows));
+    let next =
+        rest.iter().find(|(_, layer)| !matches!(layer.spec, LayerSpec::Flatten | LayerSpec::Rows | LayerSpec::Series));
     next.is_some_and(|(_, layer)| {
         matches!(
             layer.spec,
-            LayerSpec::Dense { .. } | LayerSpec::Conv2d { .. } | LayerSpec::Lstm { .. } | LayerSpec::Gru { .. }
+            LayerSpec::Dense { .. }
+                | LayerSpec::Conv2d { .. }
+                | LayerSpec::Conv1d { .. }
+                | LayerSpec::Lstm { .. }
+                | LayerSpec::Gru { .. }
         )
     })
 }

@@ -47,7 +47,7 @@ fn networks() -> [Architecture; 3] {
             LayerSpec::Dropout { rate: 0.2 },
             dense(3),
         ]),
-        of(vec![rescale, LayerSpec::Rows, LayerSpec::Lstm { units: 5 }, dense(3)]),
+        of(vec![rescale, LayerSpec::Rows, LayerSpec::lstm(5), dense(3)]),
     ]
 }
 

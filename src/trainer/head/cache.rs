@@ -21,15 +21,22 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Returns the place for these samples by this graph: its name is the SHA-256 of both.
+    /// Returns the place for these samples by a graph and what else features depend on: its name is the SHA-256 of all.
     ///
     /// # Errors
     /// As [`Dataset::inputs`].
-    pub(super) fn of(folder: &Path, onnx: &[u8], data: &Dataset) -> Result<Self> {
+    pub(super) fn of(folder: &Path, [onnx, more]: [&[u8]; 2], data: &Dataset) -> Result<Self> {
         let mut hash = Sha256::new_with_prefix(MAGIC);
         hash.update((onnx.len() as u64).to_le_bytes());
         hash.update(onnx);
-        for range in data.chunks(256) {
+        hash.update(more);
+        for index in 0..data.len() {
+            let Some(text) = data.text(index)? else { break };
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        // Of texts the elements are places in a list of this data set alone.
+        for range in data.chunks(256).filter(|_| !data.is_texts()) {
             for element in data.inputs(range)? {
                 hash.update(element.to_le_bytes());
             }
@@ -73,13 +80,13 @@ mod tests {
     fn features_come_back_for_the_same_samples_and_graph_alone() {
         let folder = tempfile::TempDir::new().unwrap();
         let data = Dataset::images(2, 1, vec![1, 2, 3, 4], vec![0, 1], 2);
-        let place = Place::of(folder.path(), b"graph", &data).unwrap();
+        let place = Place::of(folder.path(), [b"graph", b""], &data).unwrap();
         assert_eq!(place.read(), None);
         place.write(3, &[0.5; 6]).unwrap();
-        assert_eq!(Place::of(folder.path(), b"graph", &data).unwrap().read(), Some((3, vec![0.5; 6])));
-        assert_eq!(Place::of(folder.path(), b"other", &data).unwrap().read(), None);
+        assert_eq!(Place::of(folder.path(), [b"graph", b""], &data).unwrap().read(), Some((3, vec![0.5; 6])));
+        assert_eq!(Place::of(folder.path(), [b"other", b""], &data).unwrap().read(), None);
         let others = Dataset::images(2, 1, vec![1, 2, 3, 5], vec![0, 1], 2);
-        assert_eq!(Place::of(folder.path(), b"graph", &others).unwrap().read(), None);
+        assert_eq!(Place::of(folder.path(), [b"graph", b""], &others).unwrap().read(), None);
         let whole = fs::read(&place.path).unwrap();
         fs::write(&place.path, &whole[..whole.len() - 1]).unwrap();
         assert_eq!(place.read(), None, "a file that breaks off is none");

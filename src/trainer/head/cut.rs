@@ -3,9 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, tensor_proto, type_proto};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
-use crate::trainer::export::{Graph, LOGITS, PROBABILITIES, float_value, integer};
+use super::maps::{FeatureMap, Windows};
+use crate::engine::{keep, untyped, used_by};
+use crate::signature::Pool;
+use crate::trainer::export::{FLOAT, Graph, float_value, integer, integers};
+
+/// The beginning of the names of nodes that are added.
+const OF_HEAD: &str = "head.";
+
+/// The beginning of the names of tensors that are added between a network and its head.
+const OURS: &str = "weir.";
 
 /// The output of a graph that was cut.
 pub(super) const FEATURES: &str = "weir.features";
@@ -15,6 +24,12 @@ const LAST_LAYERS: [&str; 2] = ["Gemm", "MatMul"];
 
 /// Operators whose output that is, where the last layer is a convolution or none.
 const POOLS: [&str; 4] = ["GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Flatten"];
+
+/// Operators that read maps; a mean does where it is one over their sides.
+const READERS: [&str; 5] = ["Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"];
+
+/// What is added to the square of a vector's length, so that one of zeros can be divided by it.
+const LEAST_SQUARE: f32 = 1e-24;
 
 /// The oldest operator set in which what a head is made of means the same as today.
 const OLDEST_OPSET: i64 = 7;
@@ -27,6 +42,17 @@ pub(super) struct Cut {
     pub(super) tensor: String,
     /// How it was found, in words.
     pub(super) why: String,
+}
+
+/// The way from a vector of each token to one of a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pooling<'a> {
+    /// What is taken of the vectors.
+    pub(super) pool: Pool,
+    /// The input that tells tokens (1) from padding (0).
+    pub(super) mask: Option<&'a str>,
+    /// The input that takes the numbers of the tokens.
+    pub(super) ids: &'a str,
 }
 
 impl Cut {
@@ -44,14 +70,16 @@ impl Cut {
             Some(tensor) => (named(graph, tensor)?, "as --at says".to_owned()),
             None => penultimate(graph)?,
         };
-        keep(graph, &tensor);
+        keep(graph, [tensor.as_str()]);
+        let tensor = leave_our_names(graph, tensor);
         graph.output = vec![untyped(&tensor)];
-        let constants: BTreeSet<&str> = graph.initializer.iter().map(|constant| constant.name.as_str()).collect();
-        let inputs = graph.input.iter().filter(|input| !constants.contains(input.name.as_str())).count();
-        if inputs != 1 {
-            return Err(format!("takes {inputs} inputs up to tensor \"{tensor}\"; a backbone takes one picture"));
-        }
         Ok(Self { model, tensor, why })
+    }
+
+    /// Says how the tensor was found.
+    pub(super) fn because(mut self, why: &str) -> Self {
+        why.clone_into(&mut self.why);
+        self
     }
 
     /// Gives the input a shape: any number of samples of this one.
@@ -67,23 +95,88 @@ impl Cut {
         self
     }
 
-    /// Averages maps of features, and names the features.
-    pub(super) fn flattened(mut self, rank: usize) -> Self {
-        let mut added = Graph::default();
-        match rank {
-            4 => {
-                added.node("GlobalAveragePool", &[&self.tensor], "weir.pooled", Vec::new());
-                added.node("Flatten", &["weir.pooled"], FEATURES, vec![integer("axis", 1)]);
+    /// Returns the tensors that convolutions and poolings read, in the order in which they do.
+    pub(super) fn inner(&self) -> Vec<&str> {
+        let nodes = || self.model.graph.iter().flat_map(|graph| &graph.node);
+        let made: BTreeSet<&String> =
+            nodes().filter(|node| node.op_type != "Constant").flat_map(|node| &node.output).collect();
+        let mut found = Vec::new();
+        let reads_maps = |node: &&NodeProto| {
+            is_one_of(node, &READERS)
+                || node.op_type == "ReduceMean"
+                    && self.model.graph.as_ref().is_some_and(|graph| is_mean_of_maps(graph, node))
+        };
+        for input in nodes().filter(reads_maps).filter_map(|node| node.input.first()) {
+            if made.contains(input) && !found.contains(&input.as_str()) {
+                found.push(input.as_str());
             }
-            _ => added.node("Flatten", &[&self.tensor], FEATURES, vec![integer("axis", 1)]),
+        }
+        found
+    }
+
+    /// Makes these tensors the outputs, each by its own name.
+    pub(super) fn giving(mut self, tensors: &[&str]) -> Self {
+        if let Some(graph) = &mut self.model.graph {
+            graph.output = tensors.iter().map(|tensor| untyped(tensor)).collect();
+        }
+        self
+    }
+
+    /// Makes one vector of the tensor, whose maps are averaged, and of `maps`, averaged over the windows of each grid.
+    pub(super) fn flattened(mut self, rank: usize, maps: &[FeatureMap], grids: &[usize]) -> Self {
+        let mut added = Graph::default();
+        let vector = if grids.is_empty() || maps.is_empty() { FEATURES } else { "weir.vector" };
+        let mut tensor = self.tensor.as_str();
+        if rank == 4 {
+            added.node("GlobalAveragePool", &[tensor], "weir.pooled", Vec::new());
+            tensor = "weir.pooled";
+        }
+        added.node("Flatten", &[tensor], vector, vec![integer("axis", 1)]);
+        if vector != FEATURES {
+            let mut parts = vec![vector.to_owned()];
+            for (grid, (index, map)) in
+                grids.iter().flat_map(|grid| maps.iter().enumerate().map(move |map| (grid, map)))
+            {
+                parts.push(windows(&mut added, map, *grid, index));
+            }
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            added.node("Concat", &parts, FEATURES, vec![integer("axis", 1)]);
         }
         self.append(added, vec![untyped(FEATURES)]);
         self
     }
 
-    /// Puts a head behind the features, whose outputs are the logits and probabilities of so many classes.
-    pub(super) fn with_head(mut self, head: Graph, classes: usize) -> Self {
-        let outputs = [LOGITS, PROBABILITIES].map(|name| float_value(name, &[classes])).to_vec();
+    /// Makes one vector of the vectors of a text's tokens, where there are several, of length 1 if asked, and names the
+    /// features.
+    pub(super) fn of_texts(mut self, pooling: Option<Pooling<'_>>, normalise: bool) -> Self {
+        let mut added = Graph::default();
+        added.node("Cast", &[&self.tensor], "weir.vectors", vec![integer("to", FLOAT)]);
+        let mut vector = "weir.vectors";
+        if let Some(pooling) = pooling {
+            pooling.write(&mut added, vector, "weir.pooled");
+            vector = "weir.pooled";
+        }
+        added.node("Flatten", &[vector], if normalise { "weir.vector" } else { FEATURES }, vec![integer("axis", 1)]);
+        if normalise {
+            // A product with itself as a row and a column is the square of the length.
+            added.integers_constant("weir.row", &[0, 1, -1]);
+            added.integers_constant("weir.column", &[0, -1, 1]);
+            added.integers_constant("weir.single", &[0, 1]);
+            added.constant("weir.least", &[1], &[LEAST_SQUARE]);
+            added.node("Reshape", &["weir.vector", "weir.row"], "weir.as_row", Vec::new());
+            added.node("Reshape", &["weir.vector", "weir.column"], "weir.as_column", Vec::new());
+            added.node("MatMul", &["weir.as_row", "weir.as_column"], "weir.product", Vec::new());
+            added.node("Reshape", &["weir.product", "weir.single"], "weir.square", Vec::new());
+            added.node("Add", &["weir.square", "weir.least"], "weir.some_square", Vec::new());
+            added.node("Sqrt", &["weir.some_square"], "weir.length", Vec::new());
+            added.node("Div", &["weir.vector", "weir.length"], FEATURES, Vec::new());
+        }
+        self.append(added, vec![untyped(FEATURES)]);
+        self
+    }
+
+    /// Puts a head behind the features, whose outputs are those of the whole.
+    pub(super) fn with_head(mut self, head: Graph, outputs: Vec<ValueInfoProto>) -> Self {
         self.append(head, outputs);
         self
     }
@@ -99,14 +192,60 @@ impl Cut {
         let of_nodes = added.nodes.iter().flat_map(|node| node.output.iter().cloned());
         let taken: BTreeSet<String> =
             of_nodes.chain(added.constants.iter().map(|constant| constant.name.clone())).collect();
-        let names = taken.into_iter().map(|name| (name.clone(), format!("backbone.{name}"))).collect();
+        let names = others(graph, |name| taken.contains(name));
         rename(graph, &names);
         for mut node in added.nodes {
-            node.name = format!("head.{}", node.name);
+            node.name = format!("{OF_HEAD}{}", node.name);
             graph.node.push(node);
         }
         graph.initializer.extend(added.constants);
         graph.output = outputs;
+    }
+}
+
+/// Writes the means of a map's windows as a vector, and returns its name.
+fn windows(graph: &mut Graph, map: &FeatureMap, grid: usize, index: usize) -> String {
+    let Windows { kernel, strides, .. } = map.windows(grid);
+    let name = format!("weir.windows_{grid}_{index}");
+    let mut tensor = map.tensor.clone();
+    if kernel != [1, 1] {
+        tensor = format!("{name}.map");
+        let attributes = vec![integers("kernel_shape", &kernel), integers("strides", &strides)];
+        graph.node("AveragePool", &[&map.tensor], &tensor, attributes);
+    }
+    graph.node("Flatten", &[&tensor], &name, vec![integer("axis", 1)]);
+    name
+}
+
+impl Pooling<'_> {
+    /// Writes the nodes from vectors `[N, tokens, D]` to one, `[N, 1, D]`. They mean the same in every operator set.
+    fn write(&self, graph: &mut Graph, vectors: &str, pooled: &str) {
+        match self.pool {
+            Pool::First => {
+                graph.integers_constant("weir.first", &[0]);
+                graph.node("Gather", &[vectors, "weir.first"], pooled, vec![integer("axis", 1)]);
+            }
+            Pool::Mean => {
+                match self.mask {
+                    Some(mask) => graph.node("Cast", &[mask], "weir.kept", vec![integer("to", FLOAT)]),
+                    None => {
+                        // No padding is told from tokens, so all count.
+                        graph.constant("weir.none", &[1], &[0.0]);
+                        graph.constant("weir.one", &[1], &[1.0]);
+                        graph.node("Cast", &[self.ids], "weir.ids", vec![integer("to", FLOAT)]);
+                        graph.node("Mul", &["weir.ids", "weir.none"], "weir.zeros", Vec::new());
+                        graph.node("Add", &["weir.zeros", "weir.one"], "weir.kept", Vec::new());
+                    }
+                }
+                graph.integers_constant("weir.tokens_last", &[0, 1, -1]);
+                graph.integers_constant("weir.tokens_first", &[0, -1, 1]);
+                graph.node("Reshape", &["weir.kept", "weir.tokens_last"], "weir.weights", Vec::new());
+                graph.node("Reshape", &["weir.kept", "weir.tokens_first"], "weir.counted", Vec::new());
+                graph.node("MatMul", &["weir.weights", vectors], "weir.sum", Vec::new());
+                graph.node("MatMul", &["weir.weights", "weir.counted"], "weir.count", Vec::new());
+                graph.node("Div", &["weir.sum", "weir.count"], pooled, Vec::new());
+            }
+        }
     }
 }
 
@@ -124,6 +263,26 @@ fn named(graph: &GraphProto, tensor: &str) -> Result<String, String> {
 
 fn is_one_of(node: &NodeProto, kinds: &[&str]) -> bool {
     kinds.contains(&node.op_type.as_str())
+}
+
+/// Returns true if a mean is one over the two sides of maps, as an attribute or a constant input says.
+fn is_mean_of_maps(graph: &GraphProto, node: &NodeProto) -> bool {
+    let said = node.attribute.iter().find(|attribute| attribute.name == "axes").map(|attribute| attribute.ints.clone());
+    let mut axes = said.or_else(|| whole_numbers(graph, node.input.get(1)?)).unwrap_or_default();
+    axes.sort_unstable();
+    axes == [2, 3] || axes == [-2, -1]
+}
+
+/// Returns the numbers of a constant.
+fn whole_numbers(graph: &GraphProto, name: &str) -> Option<Vec<i64>> {
+    let made = |node: &&NodeProto| node.op_type == "Constant" && node.output.iter().any(|output| output == name);
+    let of_node = || graph.node.iter().find(made)?.attribute.iter().find_map(|attribute| attribute.t.as_ref());
+    let constant = graph.initializer.iter().find(|constant| constant.name == name).or_else(of_node)?;
+    if !constant.int64_data.is_empty() {
+        return Some(constant.int64_data.clone());
+    }
+    let (numbers, _) = constant.raw_data.as_chunks::<8>();
+    Some(numbers.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect())
 }
 
 /// Returns the tensor before the last layer, and how it was found.
@@ -164,31 +323,26 @@ fn ancestors<'g>(graph: &'g GraphProto, tensors: impl Iterator<Item = &'g str>) 
     needed
 }
 
-/// Adds the tensors that a node reads, those that the graphs within it read included.
-fn used_by(node: &NodeProto, wanted: &mut BTreeSet<String>) {
-    wanted.extend(node.input.iter().filter(|input| !input.is_empty()).cloned());
-    for attribute in &node.attribute {
-        for graph in attribute.g.iter().chain(&attribute.graphs) {
-            graph.node.iter().for_each(|node| used_by(node, wanted));
-            wanted.extend(graph.output.iter().map(|output| output.name.clone()));
-        }
-    }
+/// Leaves the names of what is added here to it: a network may have been made by this very program.
+fn leave_our_names(graph: &mut GraphProto, tensor: String) -> String {
+    let names = others(graph, |name| name.starts_with(OURS));
+    rename(graph, &names);
+    graph.node.iter_mut().filter(|node| node.name.starts_with(OF_HEAD)).for_each(|node| node.name.clear());
+    names.get(&tensor).cloned().unwrap_or(tensor)
 }
 
-/// Leaves what a tensor is made by.
-fn keep(graph: &mut GraphProto, tensor: &str) {
-    let needed = ancestors(graph, std::iter::once(tensor));
-    let mut wanted = BTreeSet::new();
-    let nodes = std::mem::take(&mut graph.node);
-    for (index, node) in nodes.into_iter().enumerate() {
-        if needed.contains(&index) {
-            used_by(&node, &mut wanted);
-            graph.node.push(node);
+/// Returns other names, which nothing has, for the tensors of a graph that `is_taken`.
+fn others(graph: &GraphProto, is_taken: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+    let of_nodes = graph.node.iter().flat_map(|node| &node.output);
+    let names: BTreeSet<&String> = of_nodes.chain(graph.initializer.iter().map(|constant| &constant.name)).collect();
+    let other = |name: &String| {
+        let mut other = format!("backbone.{name}");
+        while names.contains(&other) || is_taken(&other) {
+            other = format!("backbone.{other}");
         }
-    }
-    graph.initializer.retain(|constant| wanted.contains(&constant.name));
-    graph.input.retain(|input| wanted.contains(&input.name));
-    graph.value_info.clear();
+        other
+    };
+    names.iter().filter(|name| is_taken(name)).map(|name| ((*name).clone(), other(name))).collect()
 }
 
 /// Gives tensors other names, wherever they are read and written.
@@ -208,21 +362,12 @@ fn rename(graph: &mut GraphProto, names: &BTreeMap<String, String>) {
     graph.output.iter_mut().for_each(|output| change(&mut output.name));
 }
 
-/// Returns an output of 32-bit floats of any shape.
-fn untyped(name: &str) -> ValueInfoProto {
-    let tensor = type_proto::Tensor { elem_type: tensor_proto::DataType::Float as i32, shape: None };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
-        ..ValueInfoProto::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tract_onnx::pb::{OperatorSetIdProto, TensorProto};
+    use tract_onnx::pb::{AttributeProto, OperatorSetIdProto, TensorProto};
 
     use super::*;
+    use crate::trainer::export::{LOGITS, PROBABILITIES};
 
     fn model(nodes: &[(&str, &[&str], &str)], constants: &[&str]) -> Vec<u8> {
         let node = |(kind, inputs, output): &(&str, &[&str], &str)| NodeProto {
@@ -280,6 +425,80 @@ mod tests {
     }
 
     #[test]
+    fn maps_are_what_convolutions_and_poolings_read_and_their_windows_join_the_vector() {
+        let nodes: [(&str, &[&str], &str); 6] = [
+            ("Conv", &["x", "w"], "maps"),
+            ("Relu", &["maps"], "active"),
+            ("MaxPool", &["active"], "half"),
+            ("Conv", &["half", "u"], "last"),
+            ("GlobalAveragePool", &["last"], "pooled"),
+            ("Gemm", &["pooled", "v", "b"], "scores"),
+        ];
+        let cut = Cut::new(&model(&nodes, &["w", "u", "v", "b"]), None).unwrap();
+        assert_eq!(cut.inner(), ["active", "half", "last"], "neither the picture nor a weight");
+        let maps = [FeatureMap { tensor: "active".into(), channels: 2, sides: [5, 5] }];
+        let flat = cut.flattened(4, &maps, &[2, 5]);
+        let graph = flat.model.graph.as_ref().unwrap();
+        let kinds: Vec<&str> = graph.node[5..].iter().map(|node| node.op_type.as_str()).collect();
+        let expected = ["GlobalAveragePool", "Flatten", "AveragePool", "Flatten", "Flatten", "Concat"];
+        assert_eq!(kinds, expected, "windows of one place need no pooling");
+        assert_eq!(graph.node[10].input.len(), 3);
+    }
+
+    fn axes_of(axes: &[i64]) -> AttributeProto {
+        AttributeProto { name: "axes".into(), ints: axes.to_vec(), ..AttributeProto::default() }
+    }
+
+    /// A mean over channels or tokens reads no maps.
+    #[test]
+    fn a_mean_reads_maps_where_it_is_one_over_their_sides() {
+        let nodes: [(&str, &[&str], &str); 3] =
+            [("Relu", &["x"], "active"), ("ReduceMean", &["active", "axes"], "pooled"), ("Flatten", &["pooled"], "f")];
+        for (axes, expected) in [(&[2, 3][..], true), (&[-1, -2], true), (&[1], false), (&[1, 2], false), (&[], false)]
+        {
+            let mut model = ModelProto::decode(&*model(&nodes, &["axes"])).unwrap();
+            let change = |graph: &mut GraphProto, is_attribute: bool| match is_attribute {
+                true => graph.node[1].attribute = vec![axes_of(axes)],
+                false => {
+                    graph.initializer[0].raw_data = axes.iter().flat_map(|axis: &i64| axis.to_le_bytes()).collect()
+                }
+            };
+            for is_attribute in [false, true] {
+                change(model.graph.as_mut().unwrap(), is_attribute);
+                let cut = Cut::new(&model.encode_to_vec(), None).unwrap();
+                assert_eq!(cut.inner().contains(&"active"), expected, "{axes:?} {is_attribute}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_with_a_head_of_ours_is_a_backbone_like_any() {
+        let mut head = Graph::default();
+        head.node("Gemm", &[FEATURES, "w", "b"], LOGITS, Vec::new());
+        head.constant("w", &[1], &[0.5]);
+        head.constant("b", &[1], &[0.5]);
+        let mut onnx = network();
+        for _ in 0..3 {
+            let outputs = vec![float_value(LOGITS, &[1])];
+            let cut = Cut::new(&onnx, None).unwrap().with_sample(&[1, 4, 4]).flattened(2, &[], &[]);
+            let mut again = Graph::default();
+            again.nodes.clone_from(&head.nodes);
+            again.constants.clone_from(&head.constants);
+            onnx = cut.with_head(again, outputs).onnx();
+            let graph = ModelProto::decode(onnx.as_slice()).unwrap().graph.unwrap();
+            let mut known: BTreeSet<String> = graph.initializer.iter().map(|constant| constant.name.clone()).collect();
+            known.insert("x".into());
+            for node in &graph.node {
+                assert!(node.input.iter().all(|input| known.contains(input)), "{node:?} comes after what it reads");
+                assert!(
+                    node.output.iter().all(|output| known.insert(output.clone())),
+                    "{node:?} has a name of its own"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_said() {
         let refused = |onnx: &[u8], at| Cut::new(onnx, at).unwrap_err();
         assert!(refused(b"\xff\xff", None).contains("no ONNX file"));
@@ -295,7 +514,8 @@ mod tests {
         head.node("Gemm", &[FEATURES, "w", "b"], LOGITS, Vec::new());
         head.node("Softmax", &[LOGITS], PROBABILITIES, Vec::new());
         head.constant("w", &[1], &[0.5]);
-        let merged = Cut::new(&network(), None).unwrap().with_sample(&[1, 4, 4]).flattened(2).with_head(head, 3);
+        let merged = Cut::new(&network(), None).unwrap().with_sample(&[1, 4, 4]).flattened(2, &[], &[]);
+        let merged = merged.with_head(head, [LOGITS, PROBABILITIES].map(|name| float_value(name, &[3])).to_vec());
         let graph = merged.model.graph.as_ref().unwrap();
         assert_eq!(graph.node[0].input, ["x", "backbone.w"]);
         assert_eq!(graph.node[1].output, ["backbone.logits"]);

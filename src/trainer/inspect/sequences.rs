@@ -99,6 +99,7 @@ pub(super) fn figures(
         missing: seen.missing,
         numbers: Some(seen.numbers()),
         categories: None,
+        grams: None,
         frequent: Vec::new(),
     });
     Ok(SequenceFigures { lengths, channels: channels.collect(), tokens })

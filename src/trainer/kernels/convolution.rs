@@ -5,7 +5,8 @@ use super::gradient::WeightGradient;
 use super::product::{End, Frame, Product, Start, Weights};
 use crate::simd::lanes;
 
-/// The shapes of a convolution. Weights are `[outputs, inputs / groups, kernel, kernel]`.
+/// The shapes of a convolution. Weights are `[outputs, inputs / groups, kernel, kernel]`; kernel, stride and padding are
+/// those of the height and of the width.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Convolution {
     pub(crate) inputs: usize,
@@ -14,10 +15,10 @@ pub(crate) struct Convolution {
     pub(crate) from: [usize; 2],
     /// Height and width coming out.
     pub(crate) to: [usize; 2],
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
     /// Rows and columns of zeros on each side.
-    pub(crate) padding: usize,
+    pub(crate) padding: [usize; 2],
     pub(crate) groups: usize,
 }
 
@@ -54,11 +55,21 @@ impl Convolution {
     }
 
     fn taps(&self) -> usize {
-        self.group_inputs() * self.kernel * self.kernel
+        self.group_inputs() * self.area()
+    }
+
+    fn area(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
     }
 
     fn padded(&self) -> [usize; 2] {
-        self.from.map(|size| size + 2 * self.padding)
+        [0, 1].map(|axis| self.from[axis] + 2 * self.padding[axis])
+    }
+
+    /// Zeros above, below, left and right of the input.
+    fn margins_of_input(&self) -> [usize; 4] {
+        let [height, width] = self.padding;
+        [height, height, width, width]
     }
 
     /// Where each tap of a group's first window lies in the padded input.
@@ -66,8 +77,8 @@ impl Convolution {
         let [height, width] = self.padded();
         let mut window = Vec::with_capacity(self.taps());
         for channel in 0..self.group_inputs() {
-            for y in 0..self.kernel {
-                window.extend((0..self.kernel).map(|x| (channel * height + y) * width + x));
+            for y in 0..self.kernel[0] {
+                window.extend((0..self.kernel[1]).map(|x| (channel * height + y) * width + x));
             }
         }
         window
@@ -75,32 +86,33 @@ impl Convolution {
 
     /// Zeros before and after the gradient of the output, so that every phase stays within.
     fn margins(&self, axis: usize) -> [usize; 2] {
-        let lead = (self.kernel - 1) / self.stride;
-        let last = (self.from[axis] - 1 + self.padding) / self.stride;
+        let lead = (self.kernel[axis] - 1) / self.stride[axis];
+        let last = (self.from[axis] - 1 + self.padding[axis]) / self.stride[axis];
         [lead, (last + 1).saturating_sub(self.to[axis])]
     }
 
     fn phases(&self, axis: usize) -> Vec<Phase> {
         let [lead, _] = self.margins(axis);
+        let [kernel, stride, padding] = [self.kernel, self.stride, self.padding].map(|of| of[axis]);
         let phase = |first_tap: usize| {
             // Pixels at distance `first_tap + stride · j` from the first window's corner.
-            let j = self.padding.saturating_sub(first_tap).div_ceil(self.stride);
-            let first_pixel = first_tap + self.stride * j - self.padding;
+            let j = padding.saturating_sub(first_tap).div_ceil(stride);
+            let first_pixel = first_tap + stride * j - padding;
             Phase {
                 first_tap,
-                taps: self.kernel.saturating_sub(first_tap).div_ceil(self.stride),
+                taps: kernel.saturating_sub(first_tap).div_ceil(stride),
                 first_pixel,
-                pixels: self.from[axis].saturating_sub(first_pixel).div_ceil(self.stride),
+                pixels: self.from[axis].saturating_sub(first_pixel).div_ceil(stride),
                 reads: lead + j,
             }
         };
-        (0..self.stride).map(phase).collect()
+        (0..stride).map(phase).collect()
     }
 
     /// Packs weights; with `backward`, for the gradient of the input too.
     pub(crate) fn pack(&self, weights: &[f32], backward: bool) -> PackedConvolution {
         let (inputs, outputs, taps) = (self.group_inputs(), self.group_outputs(), self.taps());
-        let area = self.kernel * self.kernel;
+        let area = self.area();
         let mut packed = PackedConvolution { forward: Vec::new(), backward: Vec::new() };
         for group in weights.chunks_exact(outputs * taps) {
             packed.forward.push(Weights::pack(outputs, taps, self.to[1], |row, tap| group[row * taps + tap]));
@@ -111,9 +123,9 @@ impl Convolution {
                 let area_of_phase = down.taps * across.taps;
                 let weight = |input: usize, tap: usize| {
                     let (output, tap) = (tap / area_of_phase, tap % area_of_phase);
-                    let y = down.first_tap + tap / across.taps * self.stride;
-                    let x = across.first_tap + tap % across.taps * self.stride;
-                    group[output * taps + input * area + y * self.kernel + x]
+                    let y = down.first_tap + tap / across.taps * self.stride[0];
+                    let x = across.first_tap + tap % across.taps * self.stride[1];
+                    group[output * taps + input * area + y * self.kernel[1] + x]
                 };
                 packed.backward.push(Weights::pack(inputs, outputs * area_of_phase, across.pixels, weight));
             }
@@ -137,13 +149,13 @@ impl Convolution {
     ) {
         let lanes = lanes();
         let [height, width] = self.padded();
-        let input = pad(input, self.from, [self.padding; 4], scratch);
+        let input = pad(input, self.from, self.margins_of_input(), scratch);
         let plane = self.to[0] * self.to[1];
         let frame = Frame {
             lines: self.to[0],
             positions: self.to[1],
-            step: self.stride,
-            line: self.stride * width,
+            step: self.stride[1],
+            line: self.stride[0] * width,
             output_start: 0,
             output_step: 1,
             output_line: self.to[1],
@@ -194,8 +206,8 @@ impl Convolution {
                     step: 1,
                     line: width,
                     output_start: down.first_pixel * self.from[1] + across.first_pixel,
-                    output_step: self.stride,
-                    output_line: self.stride * self.from[1],
+                    output_step: self.stride[1],
+                    output_line: self.stride[0] * self.from[1],
                     output_row: plane,
                 };
                 Product { weights, taps: &taps, frame, start: Start::Zero, end: End::Sum }.run(upper, back);
@@ -207,7 +219,7 @@ impl Convolution {
     pub(crate) fn add_weight_gradient(&self, upper: &[f32], input: &[f32], scratch: &mut Vec<f32>, sums: &mut [f32]) {
         let lanes = lanes();
         let [height, width] = self.padded();
-        let input = pad(input, self.from, [self.padding; 4], scratch);
+        let input = pad(input, self.from, self.margins_of_input(), scratch);
         let window = self.window();
         let (outputs, plane) = (self.group_outputs(), self.to[0] * self.to[1]);
         let work = WeightGradient {
@@ -216,8 +228,8 @@ impl Convolution {
             taps: &window,
             lines: self.to[0],
             positions: self.to[1],
-            step: self.stride,
-            line: self.stride * width,
+            step: self.stride[1],
+            line: self.stride[0] * width,
         };
         let group_input = self.group_inputs() * height * width * lanes;
         let groups = upper.chunks_exact(outputs * plane * lanes).zip(sums.chunks_exact_mut(outputs * window.len()));
@@ -258,14 +270,14 @@ mod tests {
         for (output, input) in (0..c.outputs).flat_map(|o| (0..group_inputs).map(move |i| (o, i))) {
             let channel = output / group_outputs * group_inputs + input;
             for (y, x) in (0..c.to[0]).flat_map(|y| (0..c.to[1]).map(move |x| (y, x))) {
-                for (ky, kx) in (0..c.kernel).flat_map(|ky| (0..c.kernel).map(move |kx| (ky, kx))) {
-                    let (row, column) = (y * c.stride + ky, x * c.stride + kx);
-                    let inside = |at: usize, size: usize| at >= c.padding && at < size + c.padding;
-                    if inside(row, c.from[0]) && inside(column, c.from[1]) {
+                for (ky, kx) in (0..c.kernel[0]).flat_map(|ky| (0..c.kernel[1]).map(move |kx| (ky, kx))) {
+                    let (row, column) = (y * c.stride[0] + ky, x * c.stride[1] + kx);
+                    let inside = |at: usize, axis: usize| at >= c.padding[axis] && at < c.from[axis] + c.padding[axis];
+                    if inside(row, 0) && inside(column, 1) {
                         visit(
                             (output * c.to[0] + y) * c.to[1] + x,
-                            ((output * group_inputs + input) * c.kernel + ky) * c.kernel + kx,
-                            (channel * c.from[0] + row - c.padding) * c.from[1] + column - c.padding,
+                            ((output * group_inputs + input) * c.kernel[0] + ky) * c.kernel[1] + kx,
+                            (channel * c.from[0] + row - c.padding[0]) * c.from[1] + column - c.padding[1],
                         );
                     }
                 }
@@ -287,19 +299,20 @@ mod tests {
         #[test]
         fn any_convolution_follows_the_definition(
             (groups, group_inputs, group_outputs) in (1usize..4, 1usize..5, 1usize..9),
-            from in [1usize..12, 1usize..14], kernel in 1usize..6, stride in 1usize..4, padding in 0usize..3, narrow: bool,
+            from in [1usize..12, 1usize..14], kernel in [1usize..6, 1usize..6],
+            stride in [1usize..4, 1usize..4], padding in [0usize..3, 0usize..3], narrow: bool,
         ) {
             #[cfg(target_arch = "x86_64")]
             crate::simd::NARROW.set(narrow);
             let _ = narrow;
-            prop_assume!(padding < kernel && from.iter().all(|size| size + 2 * padding >= kernel));
-            let to = from.map(|size| (size + 2 * padding - kernel) / stride + 1);
+            prop_assume!([0, 1].iter().all(|&axis| padding[axis] < kernel[axis] && from[axis] + 2 * padding[axis] >= kernel[axis]));
+            let to = [0, 1].map(|axis| (from[axis] + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1);
             let (inputs, outputs) = (groups * group_inputs, groups * group_outputs);
             let c = Convolution { inputs, outputs, from, to, kernel, stride, padding, groups };
             let number = |i: usize| ((i * 7) % 23) as f32 / 23.0 - 0.5;
             let samples = 3;
             let (size_in, size_out) = (inputs * from[0] * from[1], outputs * to[0] * to[1]);
-            let weights: Vec<f32> = (0..outputs * group_inputs * kernel * kernel).map(number).collect();
+            let weights: Vec<f32> = (0..outputs * group_inputs * kernel[0] * kernel[1]).map(number).collect();
             let input: Vec<f32> = (0..samples * size_in).map(number).collect();
             let upper: Vec<f32> = (0..samples * size_out).map(|i| number(i + 5)).collect();
             let (mut output, mut back) = (vec![0.0; samples * size_out], vec![0.0; samples * size_in]);

@@ -9,6 +9,7 @@
 mod bernoulli;
 mod block;
 mod convolution;
+mod directions;
 mod elementwise;
 mod gates;
 mod gradient;
@@ -22,6 +23,7 @@ mod shuffle;
 pub(super) use bernoulli::{bernoulli_back, bernoulli_log_likelihood};
 pub(super) use block::{Block, pack, unpack};
 pub(super) use convolution::{Convolution, PackedConvolution};
+pub(super) use directions::Directions;
 pub(super) use elementwise::{add_plane_sums, mask, relu, relu_back, rescale, silu, silu_back, sum};
 pub(super) use group_norm::GroupNorm;
 pub(super) use norm::{BlockMoments, EPSILON as NORM_EPSILON, Moments, Norm};

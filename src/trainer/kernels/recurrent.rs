@@ -48,6 +48,35 @@ pub(crate) struct RecurrentGradients<'a> {
     pub(crate) bias: &'a mut [f32],
 }
 
+/// The gradient that a layer gets from what is behind it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Upper<'a> {
+    /// That of the state after the last step.
+    Last(&'a [f32]),
+    /// That of the states after all steps, `[units][steps]`, and which steps were not passed over.
+    All { states: &'a [f32], real: Option<&'a [f32]> },
+}
+
+impl Upper<'_> {
+    /// Adds the gradient of the state after a step, and drops what a step that was passed over does not give on.
+    fn join(self, Step { step, steps, .. }: Step, of_state: &mut [f32], of_cells: &mut [f32]) {
+        let Self::All { states, real } = self else { return };
+        let lanes = lanes();
+        for (to, from) in of_state.chunks_exact_mut(lanes).zip(states.chunks_exact(steps * lanes)) {
+            to.iter_mut().zip(&from[step * lanes..]).for_each(|(to, from)| *to += from);
+        }
+        if let Some(real) = real {
+            let real = &real[step * lanes..][..lanes];
+            of_state.chunks_exact_mut(lanes).chain(of_cells.chunks_exact_mut(lanes)).for_each(|to| scale(to, real));
+        }
+    }
+}
+
+/// Multiplies the first numbers of each lane.
+fn scale(numbers: &mut [f32], factors: &[f32]) {
+    numbers.iter_mut().zip(factors).for_each(|(number, factor)| *number *= factor);
+}
+
 impl Recurrent {
     fn gates(&self) -> usize {
         match self.cell {
@@ -63,7 +92,7 @@ impl Recurrent {
 
     /// Numbers that a step leaves for the way back: the gates, and two more for each unit, of which the last
     /// is the state.
-    fn kept(&self) -> usize {
+    pub(super) fn kept(&self) -> usize {
         (self.gates() + 2) * self.units
     }
 
@@ -94,8 +123,20 @@ impl Recurrent {
         scratch: &mut Vec<f32>,
         output: &mut Vec<f32>,
     ) {
+        self.run(packed, input, None, scratch, sized(output, self.kept() * self.steps * lanes()));
+    }
+
+    /// As [`Recurrent::forward`]; `real`, `[steps]`, is 0 where a step is passed over, which leaves a state of zeros, and
+    /// else 1.
+    pub(super) fn run(
+        &self,
+        packed: &PackedRecurrent,
+        input: &[f32],
+        real: Option<&[f32]>,
+        scratch: &mut Vec<f32>,
+        output: &mut [f32],
+    ) {
         let (lanes, steps, rows) = (lanes(), self.steps, self.rows());
-        let output = sized(output, self.kept() * steps * lanes);
         let (gates, memory) = output.split_at_mut(rows * steps * lanes);
         let (memory, state) = memory.split_at_mut(self.units * steps * lanes);
         let taps: Vec<usize> = (0..self.inputs).collect();
@@ -122,10 +163,18 @@ impl Recurrent {
                 Product { weights: &packed.state, taps: &taps, frame: single(1), start, end }.run(state, products);
             }
             let at = Step { step, steps, units: self.units };
-            let (gates, memory, state) = (&mut *gates, &mut *memory, &mut *state);
-            match self.cell {
-                Cell::Lstm => Lstm { gates, cells: memory, state }.forward(at, products),
-                Cell::Gru => Gru { gates, products: memory, state }.forward(at, products, &packed.state_bias),
+            {
+                let (gates, memory, state) = (&mut *gates, &mut *memory, &mut *state);
+                match self.cell {
+                    Cell::Lstm => Lstm { gates, cells: memory, state }.forward(at, products),
+                    Cell::Gru => Gru { gates, products: memory, state }.forward(at, products, &packed.state_bias),
+                }
+            }
+            if let Some(real) = real {
+                let real = &real[step * lanes..][..lanes];
+                for planes in [&mut *memory, &mut *state] {
+                    planes.chunks_exact_mut(steps * lanes).for_each(|plane| scale(&mut plane[step * lanes..], real));
+                }
             }
         }
     }
@@ -145,8 +194,21 @@ impl Recurrent {
     pub(crate) fn backward(
         &self,
         packed: &PackedRecurrent,
-        (input, kept): (&[f32], &[f32]),
+        passed: (&[f32], &[f32]),
         upper: &[f32],
+        scratch: &mut Vec<f32>,
+        back: &mut Vec<f32>,
+        gradients: RecurrentGradients<'_>,
+    ) {
+        self.run_back(packed, passed, Upper::Last(upper), scratch, back, gradients);
+    }
+
+    /// As [`Recurrent::backward`], from the gradient of the last state or of all.
+    pub(super) fn run_back(
+        &self,
+        packed: &PackedRecurrent,
+        (input, kept): (&[f32], &[f32]),
+        upper: Upper<'_>,
         scratch: &mut Vec<f32>,
         back: &mut Vec<f32>,
         gradients: RecurrentGradients<'_>,
@@ -161,11 +223,15 @@ impl Recurrent {
         let (with_state, work) = work.split_at_mut(rows * steps * lanes);
         let (of_state, work) = work.split_at_mut(units * lanes);
         let (of_cells, present) = work.split_at_mut(units * lanes);
-        of_state.copy_from_slice(upper);
+        match upper {
+            Upper::Last(upper) => of_state.copy_from_slice(upper),
+            Upper::All { .. } => of_state.fill(0.0),
+        }
         of_cells.fill(0.0);
         let taps: Vec<usize> = (0..rows).collect();
         for step in (0..steps).rev() {
             let at = Step { step, steps, units };
+            upper.join(at, of_state, of_cells);
             match self.cell {
                 Cell::Lstm => Lstm { gates, cells: memory, state }.backward(at, of_state, of_cells, with_inputs),
                 Cell::Gru => Gru { gates, products: memory, state }.backward(at, of_state, with_inputs, with_state),

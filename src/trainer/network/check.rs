@@ -129,15 +129,19 @@ fn batch_for(network: &Network, rows: usize) -> Batch {
 /// The gradients that central differences, step 2e-3, do not confirm to 1e-3 and 2 %, which is the
 /// differences' own error with 32-bit losses; and how many there are in all.
 fn unconfirmed(architecture: &Architecture, rows: usize, seed: u64) -> (Vec<String>, usize) {
-    let network = Network::new(architecture, seed).unwrap();
-    let pass = pass(&mut network.clone(), batch_for(&network, rows));
+    unconfirmed_of(&Network::new(architecture, seed).unwrap(), rows)
+}
+
+/// The same of a network that is there.
+fn unconfirmed_of(network: &Network, rows: usize) -> (Vec<String>, usize) {
+    let pass = pass(&mut network.clone(), batch_for(network, rows));
     let (mut checked, mut wrong) = (0, Vec::new());
     for (index, gradient) in pass.gradients.iter().enumerate() {
         for (element, analytic) in gradient.iter().enumerate() {
             let moved = |by: f32| {
                 let mut moved = network.clone();
                 moved.parameters[index].values[element] += by;
-                mean_loss(&moved, batch_for(&network, rows))
+                mean_loss(&moved, batch_for(network, rows))
             };
             let numeric = (moved(2e-3) - moved(-2e-3)) / 4e-3;
             checked += 1;
@@ -269,11 +273,91 @@ fn dense_layers_may_be_before_maps_and_not_among_them() {
 #[test]
 fn gradients_of_recurrent_layers_agree_with_finite_differences() {
     // The batch norm before it shows that the gradient of the input is right too.
-    for cell in [LayerSpec::Lstm { units: 6 }, LayerSpec::Gru { units: 6 }] {
+    for cell in [LayerSpec::lstm(6), LayerSpec::gru(6)] {
         for rows in [5, crate::simd::lanes() + 3] {
             let (wrong, _) = unconfirmed(&sequence(cell.clone()), rows, 3);
             assert!(wrong.is_empty(), "{wrong:?}");
         }
+    }
+}
+
+/// A recurrent layer with its settings.
+fn recurrent(is_lstm: bool, units: usize, bidirectional: bool, all_steps: bool) -> LayerSpec {
+    match is_lstm {
+        true => LayerSpec::Lstm { units, bidirectional, all_steps },
+        false => LayerSpec::Gru { units, bidirectional, all_steps },
+    }
+}
+
+#[test]
+fn gradients_of_stacked_and_bidirectional_layers_agree_with_finite_differences() {
+    for is_lstm in [true, false] {
+        for [first_is_both, second_is_both] in [[false, false], [true, false], [true, true], [false, true]] {
+            let mut network = sequence(recurrent(is_lstm, 3, first_is_both, true));
+            network.layers.insert(3, recurrent(!is_lstm, 2, second_is_both, false));
+            for rows in [5, crate::simd::lanes() + 3] {
+                let (wrong, _) = unconfirmed(&network, rows, 3);
+                assert!(wrong.is_empty(), "{wrong:?}");
+            }
+        }
+        // Tokens, whose padding is in front and has no gradient.
+        let layers =
+            [recurrent(is_lstm, 3, true, true), recurrent(is_lstm, 2, true, false), LayerSpec::Dense { units: 3 }];
+        let (wrong, _) = unconfirmed(&of_tokens(&layers), 7, 3);
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}
+
+/// The states that networks of one direction each give for a sequence, forward and from its end.
+fn by_hand(both: &Network, is_lstm: bool, sequence: &[f32]) -> Vec<f32> {
+    let one_way = |direction: usize, sequence: &[f32]| {
+        let architecture = Architecture {
+            input: vec![1, sequence.len() / 2, 2],
+            layers: vec![LayerSpec::Rows, recurrent(is_lstm, 3, false, false)],
+        };
+        let mut network = Network::new(&architecture, 1).unwrap();
+        for (to, from) in network.parameters.iter_mut().zip(&both.parameters[3 * direction..]) {
+            to.values.clone_from(&from.values);
+        }
+        network.logits(sequence).unwrap()
+    };
+    let reversed: Vec<f32> = sequence.chunks_exact(2).rev().flatten().copied().collect();
+    [one_way(0, sequence), one_way(1, &reversed)].concat()
+}
+
+#[test]
+fn both_directions_are_two_layers_on_what_is_not_padding() {
+    for is_lstm in [true, false] {
+        let network = |all_steps| {
+            let layers = vec![LayerSpec::Rows, recurrent(is_lstm, 3, true, all_steps)];
+            let mut network = Network::new(&Architecture { input: vec![1, 6, 2], layers }, 3).unwrap();
+            // Biases of zero would leave the states of a sequence of zeros at zero.
+            for bias in network.parameters.iter_mut().skip(2).step_by(3) {
+                bias.values.iter_mut().zip(1_u8..).for_each(|(value, place)| *value += f32::from(place) / 20.0);
+            }
+            network
+        };
+        let (last, all) = (network(false), network(true));
+        let sequence: Vec<f32> = (0..12).map(|i| ((i * 7919) % 23) as f32 / 11.0 - 1.0).collect();
+        for padding in 0..6 {
+            let mut padded = vec![0.0; 12];
+            padded[2 * padding..].copy_from_slice(&sequence[2 * padding..]);
+            let expected = by_hand(&last, is_lstm, &sequence[2 * padding..]);
+            let near = |found: &[f32], expected: &[f32]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
+            assert!(near(&last.logits(&padded).unwrap(), &expected), "{padding} steps of padding");
+            // Of all steps: nothing where padding is, the same at both ends, and in between what is read up to there.
+            let steps = all.logits(&padded).unwrap();
+            assert!(steps[..6 * padding].iter().all(|state| *state == 0.0));
+            let (first, end) = (&steps[6 * padding..][..6], &steps[30..]);
+            assert!(near(&[&end[..3], &first[3..]].concat(), &expected));
+            for step in padding..6 {
+                let before = by_hand(&all, is_lstm, &sequence[2 * padding..2 * step + 2]);
+                let behind = by_hand(&all, is_lstm, &sequence[2 * step..]);
+                assert!(near(&steps[6 * step..][..6], &[&before[..3], &behind[3..]].concat()), "step {step}");
+            }
+        }
+        let nothing = last.logits(&[0.0; 12]).unwrap();
+        assert!(nothing.iter().any(|state| *state != 0.0), "a sequence of zeros is read");
     }
 }
 
@@ -285,8 +369,8 @@ fn of_tokens(rest: &[LayerSpec]) -> Architecture {
 
 #[test]
 fn gradients_of_an_embedding_agree_with_finite_differences() {
-    let lstm = [LayerSpec::Lstm { units: 6 }, LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Dense { units: 3 }];
-    let dropped = [LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Gru { units: 4 }, LayerSpec::Dense { units: 3 }];
+    let lstm = [LayerSpec::lstm(6), LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Dense { units: 3 }];
+    let dropped = [LayerSpec::Dropout { rate: 0.5 }, LayerSpec::gru(4), LayerSpec::Dense { units: 3 }];
     for layers in [&lstm[..], &dropped, &[LayerSpec::Flatten, LayerSpec::Dense { units: 3 }]] {
         // The numbers of a batch that are no tokens are looked up as the unknown one.
         for rows in [5, crate::simd::lanes() + 3] {
@@ -297,8 +381,27 @@ fn gradients_of_an_embedding_agree_with_finite_differences() {
 }
 
 #[test]
+fn gradients_of_convolutions_along_steps_agree_with_finite_differences() {
+    let conv = |channels, kernel, stride, padding, bias| LayerSpec::Conv1d { channels, kernel, stride, padding, bias };
+    let layers = [
+        LayerSpec::Series,
+        conv(4, 3, 1, 1, false),
+        LayerSpec::GroupNorm { groups: 2 },
+        LayerSpec::Silu,
+        conv(3, 2, 2, 0, true),
+        LayerSpec::GlobalAveragePool,
+        LayerSpec::Dense { units: 3 },
+    ];
+    for rows in [5, crate::simd::lanes() + 3] {
+        let (wrong, checked) = unconfirmed(&of_tokens(&layers), rows, 3);
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(checked, 7 * 3 + 4 * 3 * 3 + 8 + 3 * 4 * 2 + 3 + 4 * 3);
+    }
+}
+
+#[test]
 fn gradients_of_a_bag_of_tokens_agree_with_finite_differences_and_padding_has_none() {
-    let first = LayerSpec::EmbeddingBag { tokens: 9, units: 3 };
+    let first = LayerSpec::EmbeddingBag { tokens: 9, units: 3, weighted: false };
     let layers = vec![first, LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Dense { units: 3 }];
     let network = Architecture { input: vec![5], layers };
     let (wrong, checked) = unconfirmed(&network, 7, 3);
@@ -308,6 +411,69 @@ fn gradients_of_a_bag_of_tokens_agree_with_finite_differences_and_padding_has_no
     let [all, some] = [&[0.0, 0.0, 4.0, 2.0, 4.0], &[4.0, 4.0, 2.0, 0.0, 0.0]].map(|tokens| network.logits(tokens));
     assert!(all.unwrap().iter().zip(some.unwrap()).all(|(a, b)| (a - b).abs() < 1e-6), "in any order");
     assert!(network.logits(&[0.0; 5]).unwrap().iter().all(|logit| logit.is_finite()), "of padding alone");
+}
+
+#[test]
+fn gradients_of_a_weighted_bag_agree_with_finite_differences() {
+    let first = LayerSpec::EmbeddingBag { tokens: 9, units: 3, weighted: true };
+    let layers = vec![first, LayerSpec::Dropout { rate: 0.5 }, LayerSpec::Dense { units: 3 }];
+    let network = Architecture { input: vec![5], layers };
+    let rarities: Vec<f32> = (0..9).map(|token| 1.0 + token as f32 / 4.0).collect();
+    let (wrong, checked) = unconfirmed_of(&weighted(&network, &rarities), 7);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(checked, 27 + 12);
+}
+
+/// A network whose first layer is a bag that weights tokens so.
+fn weighted(architecture: &Architecture, rarities: &[f32]) -> Network {
+    let mut network = Network::new(architecture, 3).unwrap();
+    network.set_rarities(rarities);
+    network
+}
+
+#[test]
+fn a_weighted_bag_is_a_sum_of_rows_over_the_length_of_the_weights() {
+    let first = LayerSpec::EmbeddingBag { tokens: 4, units: 2, weighted: true };
+    let network = Architecture { input: vec![3], layers: vec![first] };
+    let mut network = weighted(&network, &[9.0, 1.0, 3.0, 4.0]);
+    network.parameters[0].values = vec![7.0, 7.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0];
+    let near = |tokens: &[f32], expected: [f32; 2]| {
+        let found = network.logits(tokens).unwrap();
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{tokens:?}: {found:?}");
+    };
+    near(&[0.0, 2.0, 3.0], [3.0 / 5.0, 4.0 / 5.0]);
+    near(&[3.0, 0.0, 2.0], [3.0 / 5.0, 4.0 / 5.0]);
+    near(&[3.0, 3.0, 2.0], [3.0 / 41f32.sqrt(), 8.0 / 41f32.sqrt()]);
+    near(&[0.0, 0.0, 0.0], [0.0, 0.0]);
+    near(&[0.0, 0.0, f32::NAN], [1.0, 0.0]);
+}
+
+#[test]
+fn a_linear_path_is_blended_into_the_answer() {
+    let column = |mean| Encoding::Standard { mean, deviation: 2.0, tells_missing: true, bent: None };
+    let columns = vec![column(0.5), column(-1.0)];
+    let layers = vec![
+        LayerSpec::Encode { columns },
+        LayerSpec::Dense { units: 5 },
+        LayerSpec::Relu,
+        LayerSpec::Recall,
+        LayerSpec::Dense { units: 1 },
+        LayerSpec::Destandardize { mean: 3.0, deviation: 2.0 },
+    ];
+    let mut network = Network::new(&Architecture { input: vec![2], layers }, 3).unwrap();
+    assert_eq!(network.linear_columns(), Some(4));
+    let rows = [2.5, -3.0, f32::NAN, -1.0];
+    let before = network.logits(&rows).unwrap();
+    let mut both = network.clone();
+    network.blend_linear(&[2.0, -1.0, 10.0, 0.25], 0.5, 0.0);
+    let line = network.logits(&rows).unwrap();
+    assert_eq!(line, [2.0 + 1.0 + 0.5, 10.0 + 0.5], "before the last scale");
+    both.blend_linear(&[2.0, -1.0, 10.0, 0.25], 0.5, 0.25);
+    for ((found, before), line) in both.logits(&rows).unwrap().iter().zip(&before).zip(&line) {
+        assert!((found - (0.25 * before + 0.75 * line)).abs() < 1e-5, "{found} {before} {line}");
+    }
+    let classes = Network::new(&small(), 3).unwrap();
+    assert_eq!(classes.linear_columns(), None);
 }
 
 #[test]
@@ -330,8 +496,27 @@ fn gradients_beside_a_linear_path_agree_with_finite_differences() {
 }
 
 #[test]
+fn gradients_of_columns_of_texts_beside_a_linear_path_agree_with_finite_differences() {
+    let number = Encoding::Standard { mean: 0.5, deviation: 2.0, tells_missing: false, bent: None };
+    let text = |grams| Encoding::Bag { grams, tokens: 4, units: 2 };
+    let network = Architecture {
+        input: vec![6],
+        layers: vec![
+            LayerSpec::Encode { columns: vec![text(3), number, text(2)] },
+            LayerSpec::Dense { units: 5 },
+            LayerSpec::Silu,
+            LayerSpec::Recall,
+            LayerSpec::Dense { units: 3 },
+        ],
+    };
+    let (wrong, checked) = unconfirmed(&network, 7, 3);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(checked, 8 + 8 + 5 * (5 + 1) + 3 * (5 + 5 + 1));
+}
+
+#[test]
 fn rows_of_tokens_that_a_batch_does_not_have_are_not_moved() {
-    let network = Network::new(&of_tokens(&[LayerSpec::Gru { units: 4 }, LayerSpec::Dense { units: 3 }]), 3).unwrap();
+    let network = Network::new(&of_tokens(&[LayerSpec::gru(4), LayerSpec::Dense { units: 3 }]), 3).unwrap();
     let batch = Batch { inputs: [6.0, 2.0, 0.0, 0.0, 2.0].repeat(40), labels: vec![1; 40], ..Batch::default() };
     let gradients = pass(&mut network.clone(), batch).gradients;
     let is_moved: Vec<bool> = gradients[0].chunks_exact(3).map(|row| row.iter().any(|number| *number != 0.0)).collect();
@@ -341,7 +526,7 @@ fn rows_of_tokens_that_a_batch_does_not_have_are_not_moved() {
 #[test]
 fn a_standardised_sequence_is_what_its_numbers_say() {
     let standardize = LayerSpec::Standardize { mean: vec![2.0, -1.0], deviation: vec![4.0, 0.5] };
-    let layers = vec![standardize, LayerSpec::Lstm { units: 5 }, LayerSpec::Dense { units: 3 }];
+    let layers = vec![standardize, LayerSpec::lstm(5), LayerSpec::Dense { units: 3 }];
     let standardized = Network::new(&Architecture { input: vec![3, 2], layers }, 3).unwrap();
     let mut plain = standardized.clone();
     plain.layers[0].spec = LayerSpec::Standardize { mean: vec![0.0; 2], deviation: vec![1.0; 2] };
@@ -356,7 +541,7 @@ fn a_standardised_sequence_is_what_its_numbers_say() {
 
 #[test]
 fn gradients_do_not_depend_on_threads() {
-    for architecture in [maps(), of_tokens(&[LayerSpec::Lstm { units: 6 }, LayerSpec::Dense { units: 3 }])] {
+    for architecture in [maps(), of_tokens(&[LayerSpec::lstm(6), LayerSpec::Dense { units: 3 }])] {
         let network = Network::new(&architecture, 3).unwrap();
         let gradients = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

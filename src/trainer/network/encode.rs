@@ -28,6 +28,8 @@ pub(super) fn encoded<'s>(layers: &[PlannedLayer], samples: impl Into<Cow<'s, [f
         | LayerSpec::Unflatten { .. }
         | LayerSpec::PixelShuffle { .. }
         | LayerSpec::Rows
+        | LayerSpec::Series
+        | LayerSpec::Conv1d { .. }
         | LayerSpec::Lstm { .. }
         | LayerSpec::Gru { .. }
         | LayerSpec::Embedding { .. }
@@ -48,12 +50,26 @@ fn standardize<'s>(mean: &[f32], deviation: &[f32], samples: Cow<'s, [f32]>) -> 
     samples.into()
 }
 
-/// Numbers first, then which of them are missing, then the bent ones, then moments, then categories: each in the order of
-/// the columns.
+/// Numbers first, then which of them are missing, then the bent ones, then moments, then categories, then the tokens of
+/// texts, of which the first dense step makes means: each in the order of the columns.
 fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
-    let width: usize = columns.iter().map(Encoding::width).sum();
-    let mut encoded = Vec::with_capacity(samples.len() / columns.len().max(1) * width);
-    for row in samples.chunks_exact(columns.len().max(1)) {
+    let elements: usize = columns.iter().map(Encoding::elements).sum();
+    let width = |column: &Encoding| if column.table().is_some() { column.elements() } else { column.width() };
+    let mut encoded = Vec::with_capacity(samples.len() / elements.max(1) * columns.iter().map(width).sum::<usize>());
+    // The first element of each column; only those of texts have more.
+    let starts: Vec<usize> = columns
+        .iter()
+        .scan(0, |next, column| {
+            let start = *next;
+            *next += column.elements();
+            Some(start)
+        })
+        .collect();
+    let mut firsts = Vec::with_capacity(columns.len());
+    for elements in samples.chunks_exact(elements.max(1)) {
+        firsts.clear();
+        firsts.extend(starts.iter().map(|start| elements[*start]));
+        let row = firsts.as_slice();
         for (element, column) in row.iter().zip(columns) {
             if let Encoding::Standard { mean, deviation, .. } = column {
                 encoded.push(if element.is_nan() { 0.0 } else { (element - mean) / deviation });
@@ -77,6 +93,11 @@ fn encode(columns: &[Encoding], samples: &[f32]) -> Vec<f32> {
         for (element, column) in row.iter().zip(columns) {
             if let Encoding::OneHot { categories } = column {
                 encoded.extend((0..*categories).map(|category| if *element == category as f32 { 1.0 } else { 0.0 }));
+            }
+        }
+        for (start, column) in starts.iter().zip(columns) {
+            if let Encoding::Bag { grams, .. } = column {
+                encoded.extend_from_slice(&elements[*start..][..*grams]);
             }
         }
     }

@@ -3,8 +3,11 @@
 use rand::RngExt;
 
 use super::Parameter;
-use crate::layers::{LayerSpec, PlannedLayer};
+use crate::layers::{Encoding, LayerSpec, PlannedLayer};
 use crate::trainer::random::keyed_rng;
+
+/// The names of a recurrent layer's arrays, by direction.
+const RECURRENT: [[&str; 3]; 2] = [["weight", "recurrence", "bias"], ["weight_back", "recurrence_back", "bias_back"]];
 
 /// The key of one layer's random numbers, and the name that its arrays begin with.
 #[derive(Debug)]
@@ -28,22 +31,23 @@ impl Initial {
                 ]
             }
             LayerSpec::Conv2d { channels, kernel, groups, bias, .. } => {
-                let inputs = layer.input[0] / groups;
-                let reach = inputs * kernel * kernel;
-                let weights = self.uniform(channels * reach, (6.0 / reach as f64).sqrt());
-                let weight = self.array("weight", vec![channels, inputs, kernel, kernel], weights);
-                let bias = bias.then(|| self.array("bias", vec![channels], vec![0.0; channels]));
-                std::iter::once(weight).chain(bias).collect()
+                self.convolution([channels, layer.input[0] / groups, kernel, kernel], bias)
             }
-            LayerSpec::Lstm { units } => {
+            LayerSpec::Conv1d { channels, kernel, bias, .. } => {
+                self.convolution([channels, layer.input[0], 1, kernel], bias)
+            }
+            LayerSpec::Lstm { units, bidirectional, .. } => {
                 let mut bias = vec![0.0; 4 * units];
                 bias[2 * units..3 * units].fill(1.0);
-                self.recurrent(layer.input[1], units, 4 * units, bias)
+                self.recurrent([layer.input[1], units, 4 * units], &bias, bidirectional)
             }
-            LayerSpec::Gru { units } => self.recurrent(layer.input[1], units, 3 * units, vec![0.0; 6 * units]),
-            LayerSpec::Embedding { tokens, units } | LayerSpec::EmbeddingBag { tokens, units } => {
+            LayerSpec::Gru { units, bidirectional, .. } => {
+                self.recurrent([layer.input[1], units, 3 * units], &vec![0.0; 6 * units], bidirectional)
+            }
+            LayerSpec::Embedding { tokens, units } | LayerSpec::EmbeddingBag { tokens, units, .. } => {
                 vec![self.array("weight", vec![tokens, units], self.uniform(tokens * units, 0.05))]
             }
+            LayerSpec::Encode { ref columns } => self.tables(columns),
             LayerSpec::BatchNorm | LayerSpec::GroupNorm { .. } => {
                 self.per_channel(layer, [("scale", 1.0), ("offset", 0.0)])
             }
@@ -59,29 +63,61 @@ impl Initial {
             | LayerSpec::Unflatten { .. }
             | LayerSpec::PixelShuffle { .. }
             | LayerSpec::Rows
-            | LayerSpec::Encode { .. }
+            | LayerSpec::Series
             | LayerSpec::Standardize { .. }
             | LayerSpec::Recall
             | LayerSpec::Destandardize { .. } => Vec::new(),
         }
     }
 
-    /// Returns the statistics that the layer keeps of the data: the running mean and variance of a batch norm.
+    /// Returns the statistics that the layer keeps of the data: the running mean and variance of a batch norm, and how rare
+    /// each token of a weighted bag is.
     pub(super) fn statistics(&self, layer: &PlannedLayer) -> Vec<Parameter> {
+        if let LayerSpec::EmbeddingBag { tokens, weighted: true, .. } = layer.spec {
+            return vec![self.array("rarity", vec![tokens], vec![1.0; tokens])];
+        }
         if layer.spec != LayerSpec::BatchNorm {
             return Vec::new();
         }
         self.per_channel(layer, [("mean", 0.0), ("variance", 1.0)])
     }
 
-    fn recurrent(&self, inputs: usize, units: usize, rows: usize, bias: Vec<f32>) -> Vec<Parameter> {
-        let mut weights = self.uniform(rows * (inputs + units), (units as f64).powf(-0.5));
-        let of_state = weights.split_off(rows * inputs);
-        vec![
-            self.array("weight", vec![rows, inputs], weights),
-            self.array("recurrence", vec![rows, units], of_state),
-            self.array("bias", vec![bias.len()], bias),
-        ]
+    fn convolution(&self, shape: [usize; 4], bias: bool) -> Vec<Parameter> {
+        let [channels, inputs, height, width] = shape;
+        let reach = inputs * height * width;
+        let weights = self.uniform(channels * reach, (6.0 / reach as f64).sqrt());
+        let bias = bias.then(|| self.array("bias", vec![channels], vec![0.0; channels]));
+        std::iter::once(self.array("weight", shape.to_vec(), weights)).chain(bias).collect()
+    }
+
+    /// Returns the tables of columns of texts, drawn one after the other.
+    fn tables(&self, columns: &[Encoding]) -> Vec<Parameter> {
+        let shapes: Vec<[usize; 2]> = columns.iter().filter_map(Encoding::table).collect();
+        let mut values = self.uniform(shapes.iter().map(|[tokens, units]| tokens * units).sum(), 0.05).into_iter();
+        let table = |(place, [tokens, units]): (usize, [usize; 2])| {
+            self.array(
+                &format!("table_{}", place + 1),
+                vec![tokens, units],
+                values.by_ref().take(tokens * units).collect(),
+            )
+        };
+        shapes.into_iter().enumerate().map(table).collect()
+    }
+
+    /// Returns the arrays of a recurrent layer, and after them those of a second one that reads from the end.
+    fn recurrent(&self, [inputs, units, rows]: [usize; 3], bias: &[f32], bidirectional: bool) -> Vec<Parameter> {
+        let names: &[[&str; 3]] = if bidirectional { &RECURRENT } else { &RECURRENT[..1] };
+        let each = rows * (inputs + units);
+        let weights = self.uniform(each * names.len(), (units as f64).powf(-0.5));
+        let arrays = |(weights, [weight, recurrence, of_bias]): (&[f32], &[&str; 3])| {
+            let (of_inputs, of_state) = weights.split_at(rows * inputs);
+            [
+                self.array(weight, vec![rows, inputs], of_inputs.to_vec()),
+                self.array(recurrence, vec![rows, units], of_state.to_vec()),
+                self.array(of_bias, vec![bias.len()], bias.to_vec()),
+            ]
+        };
+        weights.chunks_exact(each.max(1)).zip(names).flat_map(arrays).collect()
     }
 
     fn per_channel(&self, layer: &PlannedLayer, arrays: [(&str, f32); 2]) -> Vec<Parameter> {

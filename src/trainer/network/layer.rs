@@ -2,10 +2,11 @@
 
 use super::Parameter;
 use crate::layers::{LayerSpec, PlannedLayer};
+use crate::simd::lanes;
 use crate::trainer::kernels::{
-    BlockMoments, Cell, Convolution, GroupNorm, Moments, Norm, PackedConvolution, PackedRecurrent, Pooling, Recurrent,
-    RecurrentGradients, Shuffle, add_plane_sums, global_average, global_average_back, relu, relu_back, rescale, silu,
-    silu_back,
+    BlockMoments, Cell, Convolution, Directions, GroupNorm, Moments, Norm, PackedConvolution, PackedRecurrent, Pooling,
+    Recurrent, RecurrentGradients, Shuffle, add_plane_sums, global_average, global_average_back, relu, relu_back,
+    rescale, silu, silu_back,
 };
 
 /// A layer; `weight`, `scale` and the like are the places of its parameters in the network's list.
@@ -58,6 +59,15 @@ pub(super) enum Layer {
         weight: usize,
     },
     LastState(Recurrent),
+    /// The same of several directions, or where the states after all steps are given.
+    Directions {
+        shape: Directions,
+        /// The weights of the inputs, of the state, and the bias of each direction follow each other.
+        weight: usize,
+    },
+    States(Directions),
+    /// Steps of so many channels become maps, a row each.
+    Series([usize; 2]),
     /// Planes in a row are flat as they are, and rows are steps.
     Flatten,
 }
@@ -103,10 +113,15 @@ pub(super) enum Packed {
     Nothing,
     Convolution(PackedConvolution),
     Recurrent(Box<PackedRecurrent>),
+    /// By direction.
+    Directions(Vec<PackedRecurrent>),
 }
 
-/// Returns the number of channels of a shape, and height and width of each.
-fn maps(shape: &[usize]) -> (usize, [usize; 2]) {
+/// The number of channels, and height and width of each.
+type Maps = (usize, [usize; 2]);
+
+/// Returns the maps of a shape.
+fn maps(shape: &[usize]) -> Maps {
     match *shape {
         [channels, height, width] => (channels, [height, width]),
         _ => (shape.iter().product(), [1, 1]),
@@ -119,6 +134,17 @@ fn source(layer: &LayerSpec, at: usize) -> Result<Option<usize>, (usize, String)
     let source = (at + 1).checked_sub(*back);
     let problem = || format!("adds the output of a layer {back} layers back, which is not on feature maps");
     source.map(Some).ok_or_else(|| (at, problem()))
+}
+
+/// Makes the rows of a block of numbers its columns.
+fn turned(input: &[f32], [rows, columns]: [usize; 2], output: &mut Vec<f32>) {
+    let lanes = lanes();
+    output.clear();
+    for column in 0..columns {
+        for row in 0..rows {
+            output.extend_from_slice(&input[(row * columns + column) * lanes..][..lanes]);
+        }
+    }
 }
 
 impl Layer {
@@ -137,7 +163,7 @@ impl Layer {
         for (at, layer) in planned.iter().enumerate() {
             places.push(layers.len());
             let is_added_later = sources.contains(&Some(at));
-            let ((inputs, from), (outputs, to)) = (maps(&layer.input), maps(&layer.output));
+            let sides @ ((inputs, from), (_, to)) = (maps(&layer.input), maps(&layer.output));
             let next = match layer.spec {
                 LayerSpec::Rescale { scale } => Self::Rescale(scale),
                 LayerSpec::Relu if !is_added_later && layers.last_mut().is_some_and(Self::absorb_relu) => continue,
@@ -147,12 +173,13 @@ impl Layer {
                     dropouts += 1;
                     Self::Dropout { index: dropouts - 1 }
                 }
-                LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } => Self::Convolution {
-                    shape: Convolution { inputs, outputs, from, to, kernel, stride, padding, groups },
-                    weight: parameters,
-                    bias: bias.then_some(parameters + 1),
-                    relu: false,
-                },
+                LayerSpec::Conv2d { kernel, stride, padding, groups, bias, .. } => {
+                    Self::convolution(sides, [[kernel; 2], [stride; 2], [padding; 2]], groups, (parameters, bias))
+                }
+                LayerSpec::Conv1d { kernel, stride, padding, bias, .. } => {
+                    Self::convolution(sides, [[1, kernel], [1, stride], [0, padding]], 1, (parameters, bias))
+                }
+                LayerSpec::Series => Self::Series([layer.input[0], layer.input[1]]),
                 LayerSpec::BatchNorm => {
                     norms += 1;
                     let shape = Norm { channels: inputs, pixels: from[0] * from[1] };
@@ -175,20 +202,49 @@ impl Layer {
                 LayerSpec::Dense { .. } | LayerSpec::Encode { .. } | LayerSpec::Destandardize { .. } => Self::Flatten,
                 LayerSpec::Recall | LayerSpec::EmbeddingBag { .. } => Self::Flatten,
                 LayerSpec::Standardize { .. } | LayerSpec::Embedding { .. } => Self::Flatten,
-                LayerSpec::Lstm { units } => Self::recurrent(layer, Cell::Lstm, units, parameters),
-                LayerSpec::Gru { units } => Self::recurrent(layer, Cell::Gru, units, parameters),
+                LayerSpec::Lstm { .. } | LayerSpec::Gru { .. } => Self::recurrent(layer, parameters),
             };
             parameters += next.parameters();
-            let last_state = if let Self::Recurrent { shape, .. } = &next { Some(shape.clone()) } else { None };
+            let given = next.giver();
             layers.push(next);
-            layers.extend(last_state.map(Self::LastState));
+            layers.extend(given);
         }
         Ok(layers)
     }
 
-    fn recurrent(layer: &PlannedLayer, cell: Cell, units: usize, weight: usize) -> Self {
+    /// A convolution from some maps to others, by kernel, stride and padding, whose parameters begin at a place.
+    fn convolution(
+        ((inputs, from), (outputs, to)): (Maps, Maps),
+        [kernel, stride, padding]: [[usize; 2]; 3],
+        groups: usize,
+        (weight, has_bias): (usize, bool),
+    ) -> Self {
+        let shape = Convolution { inputs, outputs, from, to, kernel, stride, padding, groups };
+        Self::Convolution { shape, weight, bias: has_bias.then_some(weight + 1), relu: false }
+    }
+
+    /// An LSTM or a GRU, whose parameters begin at a place.
+    fn recurrent(layer: &PlannedLayer, weight: usize) -> Self {
+        let (LayerSpec::Lstm { units, bidirectional: is_both, all_steps }
+        | LayerSpec::Gru { units, bidirectional: is_both, all_steps }) = layer.spec
+        else {
+            return Self::Flatten;
+        };
+        let cell = if matches!(layer.spec, LayerSpec::Lstm { .. }) { Cell::Lstm } else { Cell::Gru };
         let shape = Recurrent { cell, steps: layer.input[0], inputs: layer.input[1], units };
-        Self::Recurrent { shape, weight }
+        match is_both || all_steps {
+            true => Self::Directions { shape: Directions { shape, is_both, all_steps }, weight },
+            false => Self::Recurrent { shape, weight },
+        }
+    }
+
+    /// Returns the layer that gives the states of this one, if it is a recurrent one.
+    fn giver(&self) -> Option<Self> {
+        if let Self::Directions { shape, .. } = self {
+            return Some(Self::States(shape.clone()));
+        }
+        let Self::Recurrent { shape, .. } = self else { return None };
+        Some(Self::LastState(shape.clone()))
     }
 
     /// Makes the Relu behind a layer part of it; false if the layer cannot do that, or has one.
@@ -200,7 +256,7 @@ impl Layer {
             | Self::Add { relu, .. } => !std::mem::replace(relu, true),
             Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => false,
             Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) | Self::Recurrent { .. } => false,
-            Self::LastState(_) | Self::Flatten => false,
+            Self::LastState(_) | Self::Directions { .. } | Self::States(_) | Self::Series(_) | Self::Flatten => false,
         }
     }
 
@@ -210,9 +266,10 @@ impl Layer {
             Self::Convolution { bias, .. } => 1 + usize::from(bias.is_some()),
             Self::Norm { .. } | Self::GroupNorm { .. } => 2,
             Self::Recurrent { .. } => 3,
+            Self::Directions { shape, .. } => 3 * shape.count(),
             Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => 0,
             Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) | Self::Add { .. } => 0,
-            Self::LastState(_) | Self::Flatten => 0,
+            Self::LastState(_) | Self::States(_) | Self::Series(_) | Self::Flatten => 0,
         }
     }
 
@@ -226,9 +283,17 @@ impl Layer {
                 let [inputs, state, bias] = [0, 1, 2].map(|at| parameters[weight + at].values.as_slice());
                 Packed::Recurrent(Box::new(shape.pack(inputs, state, bias, backward)))
             }
+            Self::Directions { shape, weight } => {
+                let pack = |direction: usize| {
+                    let of = |at: usize| parameters[weight + 3 * direction + at].values.as_slice();
+                    shape.shape.pack(of(0), of(1), of(2), backward)
+                };
+                Packed::Directions((0..shape.count()).map(pack).collect())
+            }
             Self::Rescale(_) | Self::Relu | Self::Silu | Self::Dropout { .. } | Self::MaxPool(_) => Packed::Nothing,
             Self::AveragePool(_) | Self::GlobalAverage { .. } | Self::Shuffle(_) | Self::Add { .. } => Packed::Nothing,
             Self::Norm { .. } | Self::GroupNorm { .. } | Self::LastState(_) | Self::Flatten => Packed::Nothing,
+            Self::Series(_) | Self::States(_) => Packed::Nothing,
         }
     }
 
@@ -248,6 +313,11 @@ impl Layer {
             }
             (Self::Recurrent { shape, .. }, Packed::Recurrent(packed)) => shape.forward(packed, input, scratch, output),
             (Self::LastState(shape), _) => shape.last_state(input, output),
+            (Self::Directions { shape, .. }, Packed::Directions(packed)) => {
+                shape.forward(packed, input, scratch, output);
+            }
+            (Self::States(shape), _) => shape.states(input, output),
+            (Self::Series([steps, channels]), _) => turned(input, [*steps, *channels], output),
             (Self::Rescale(factor), _) => rescale(input, *factor, output),
             (Self::Relu, _) => relu(input, output),
             (Self::Silu, _) => silu(input, output),
@@ -263,8 +333,10 @@ impl Layer {
             (Self::Norm { .. } | Self::Dropout { .. } | Self::Add { .. } | Self::Flatten, _) => {
                 input.clone_into(output)
             }
-            (Self::Convolution { .. }, Packed::Nothing | Packed::Recurrent(_))
-            | (Self::Recurrent { .. }, Packed::Nothing | Packed::Convolution(_)) => input.clone_into(output),
+            // Each layer has its own parameters packed.
+            (Self::Convolution { .. } | Self::Recurrent { .. } | Self::Directions { .. }, _) => {
+                input.clone_into(output)
+            }
         }
     }
 
@@ -314,6 +386,14 @@ impl Layer {
                     return;
                 }
             }
+            (Self::Directions { shape, weight }, Packed::Directions(packed)) => {
+                let gradients = &mut gradients[*weight..weight + 3 * shape.count()];
+                shape.backward(packed, (input, output), upper, scratch, back, gradients);
+                if !further {
+                    return;
+                }
+            }
+            (Self::States(shape), _) => shape.states_back(input, upper, back),
             (Self::Rescale(factor), _) => rescale(upper, *factor, back),
             (Self::Relu, _) => return relu_back(output, upper),
             (Self::Silu, _) => return silu_back(input, upper),
@@ -328,11 +408,11 @@ impl Layer {
             (Self::AveragePool(pooling), _) => pooling.average_back(upper, back),
             (Self::GlobalAverage { pixels }, _) => global_average_back(upper, *pixels, back),
             (Self::Shuffle(shuffle), _) => shuffle.backward(upper, back),
+            (Self::Series([steps, channels]), _) => turned(upper, [*channels, *steps], back),
             (Self::Add { relu: true, .. }, _) => return relu_back(output, upper),
             (Self::LastState(_) | Self::Norm { .. } | Self::Dropout { .. } | Self::Flatten, _)
             | (Self::Add { relu: false, .. }, _)
-            | (Self::Convolution { .. }, Packed::Nothing | Packed::Recurrent(_))
-            | (Self::Recurrent { .. }, Packed::Nothing | Packed::Convolution(_)) => return,
+            | (Self::Convolution { .. } | Self::Recurrent { .. } | Self::Directions { .. }, _) => return,
         }
         std::mem::swap(upper, back);
     }

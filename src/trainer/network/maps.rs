@@ -146,6 +146,9 @@ impl Maps {
                     | Layer::Shuffle(_)
                     | Layer::Recurrent { .. }
                     | Layer::LastState(_)
+                    | Layer::Directions { .. }
+                    | Layer::States(_)
+                    | Layer::Series(_)
                     | Layer::Flatten => {
                         layer.forward(parameters, packed, &block.values, &mut scratch, &mut output);
                     }

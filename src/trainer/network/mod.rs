@@ -10,11 +10,13 @@ mod initial;
 mod layer;
 mod maps;
 
-use self::dense::DenseInput;
+use std::borrow::Cow;
+
+use self::dense::{Arrays, DenseInput};
 use self::initial::Initial;
 use self::maps::{Maps, Tape};
 use crate::error::Result;
-use crate::layers::{Architecture, LayerSpec, PlannedLayer};
+use crate::layers::{Architecture, Encoding, LayerSpec, PlannedLayer};
 
 /// One trainable array.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +133,55 @@ impl Network {
         self.parameters.iter_mut().chain(&mut self.statistics)
     }
 
+    /// Returns the tokens whose rarities the network weights them by, if its first layer is a weighted bag.
+    pub(super) fn weighted_tokens(&self) -> Option<usize> {
+        let LayerSpec::EmbeddingBag { tokens, weighted: true, .. } = self.layers.first()?.spec else { return None };
+        Some(tokens)
+    }
+
+    /// Sets how rare each token is in the data, of a network that begins with a weighted bag.
+    pub(super) fn set_rarities(&mut self, rarities: &[f32]) {
+        if self.weighted_tokens() == Some(rarities.len())
+            && let Some(array) = self.statistics.first_mut()
+        {
+            array.values.copy_from_slice(rarities);
+        }
+    }
+
+    /// Returns the number of columns of the linear path from a table without texts to its only number, if it has one.
+    pub(super) fn linear_columns(&self) -> Option<usize> {
+        let LayerSpec::Encode { columns } = &self.layers.first()?.spec else { return None };
+        let mut rest =
+            self.layers.iter().rev().skip_while(|layer| matches!(layer.spec, LayerSpec::Destandardize { .. }));
+        let is_linear =
+            matches!(rest.next()?.spec, LayerSpec::Dense { units: 1 }) && rest.next()?.spec == LayerSpec::Recall;
+        let has_texts = columns.iter().any(|column| column.table().is_some());
+        (is_linear && !has_texts).then(|| columns.iter().map(Encoding::width).sum())
+    }
+
+    /// Returns samples of raw input as the first layer behind an encoding takes them.
+    pub(super) fn encoded<'s>(&self, samples: &'s [f32]) -> Cow<'s, [f32]> {
+        encode::encoded(&self.layers, samples)
+    }
+
+    /// Makes the output a mean of itself, which has this share, and of a linear function of the columns; of a network that
+    /// [has such a path](Self::linear_columns).
+    pub(super) fn blend_linear(&mut self, weights: &[f64], bias: f64, share: f64) {
+        if self.linear_columns() != Some(weights.len()) {
+            return;
+        }
+        if let [.., last, of_bias] = self.parameters.as_mut_slice() {
+            last.values
+                .iter_mut()
+                .chain(&mut of_bias.values)
+                .for_each(|value| *value = (f64::from(*value) * share) as f32);
+            let start = last.values.len() - weights.len();
+            let path = last.values[start..].iter_mut().chain(&mut of_bias.values);
+            let line = weights.iter().chain([&bias]);
+            path.zip(line).for_each(|(value, weight)| *value += (weight * (1.0 - share)) as f32);
+        }
+    }
+
     /// Elements per sample and rate of each dropout layer.
     pub(super) fn dropout(&self) -> Vec<(usize, f32)> {
         let rate = |layer: &PlannedLayer| {
@@ -157,10 +208,11 @@ impl Network {
         let Some(maps) = &self.maps else {
             let values = samples.into_owned();
             let input = DenseInput { values, rows, masks: Vec::new() };
-            return dense::evaluate(&self.layers, &self.parameters, input);
+            let arrays = Arrays { parameters: &self.parameters, statistics: &self.statistics };
+            return dense::evaluate(&self.layers, arrays, input);
         };
         let dense = |layers: &[PlannedLayer], parameters: &[Parameter], values: Vec<f32>| {
-            dense::evaluate(layers, parameters, DenseInput { values, rows, masks: Vec::new() })
+            dense::evaluate(layers, Arrays::trained(parameters), DenseInput { values, rows, masks: Vec::new() })
         };
         let (covered, of_maps) = (maps.covered.clone(), maps.parameters.clone());
         let taken = match maps.has_front() {
@@ -189,7 +241,8 @@ impl Network {
         let values = encode::encoded(&self.layers, values).into_owned();
         let Some(maps) = &self.maps else {
             let input = DenseInput { values, rows, masks };
-            let pass = dense::pass(&self.layers, &self.parameters, input, wants_input_gradient, loss)?;
+            let arrays = Arrays { parameters: &self.parameters, statistics: &self.statistics };
+            let pass = dense::pass(&self.layers, arrays, input, wants_input_gradient, loss)?;
             return Ok(Gradients { parameters: pass.gradients, input: pass.input_gradient });
         };
         let dropouts = |layers: &[PlannedLayer]| {
@@ -206,7 +259,7 @@ impl Network {
         let on_maps = |values: &[f32]| -> Result<Option<Vec<f32>>> {
             let values = maps.forward((of_maps, &packed), values, &maps_masks, tape);
             let input = DenseInput { values, rows, masks: behind_masks };
-            let dense = dense::pass(&layers[maps.covered.end..], behind, input, true, loss)?;
+            let dense = dense::pass(&layers[maps.covered.end..], Arrays::trained(behind), input, true, loss)?;
             let upper = dense.input_gradient.unwrap_or_default();
             let backward = maps.backward((of_maps, &packed), &upper, tape);
             gradients.extend(backward.parameters.into_iter().chain(dense.gradients));
@@ -215,7 +268,7 @@ impl Network {
         let (mut all, input) = if maps.has_front() {
             let input = DenseInput { values, rows, masks };
             let front = &layers[..maps.covered.start];
-            let pass = dense::pass(front, of_front, input, wants_input_gradient, |outputs| {
+            let pass = dense::pass(front, Arrays::trained(of_front), input, wants_input_gradient, |outputs| {
                 on_maps(outputs)?.into_iter().for_each(|gradient| outputs.copy_from_slice(&gradient));
                 Ok(())
             })?;

@@ -3,6 +3,17 @@
 //! What is resolved has every key, so that it gives the same run whatever the preset comes to be.
 
 mod reading;
+/// Has texts split into grams, as they were where a run does not say how: `terms` came later.
+fn take_grams(table: &mut toml::Table) {
+    let reading = table.entry("reading").or_insert_with(|| Value::Table(toml::Table::new()));
+    let Some(reading) = reading.as_table_mut() else { return };
+    let says_how =
+        |reading: &toml::Table| reading.get("tokens").and_then(Value::as_str).is_some_and(|how| !how.is_empty());
+    if !says_how(reading) {
+        reading.insert("tokens".into(), "grams".into());
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -13,12 +24,13 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::fit::FitSettings;
-use super::head::BackboneChoice;
+use super::head::{BackboneChoice, Pool, Solver};
 use super::optimizer::Optimizer;
-use super::presets::{Preset, preset};
+use super::presets::{Learns, Preset, preset};
 use super::request::{TaskOptions, TrainRequest};
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::schedule::Schedule;
+use super::weights::ClassWeights;
 use crate::error::{Error, Result};
 use crate::layers::LayerSpec;
 
@@ -58,6 +70,12 @@ struct Recipe {
     /// The tensor of its features; empty for the penultimate one.
     #[serde(default)]
     backbone_at: String,
+    /// Windows into which its maps are averaged as features: auto, none, or so many on a side.
+    #[serde(default = "auto")]
+    pool: String,
+    /// The way in which the head's weights are found: auto, ridge or steps.
+    #[serde(default = "auto")]
+    solver: String,
     /// The folder in which features are kept.
     #[serde(default = "features")]
     feature_cache: PathBuf,
@@ -70,6 +88,11 @@ struct Recipe {
 /// Returns the folder in which features are kept unless settings say another.
 fn features() -> PathBuf {
     FEATURES.into()
+}
+
+/// Returns the word by which the program chooses.
+fn auto() -> String {
+    "auto".into()
 }
 
 /// One setting, as something besides the preset gives it.
@@ -128,6 +151,7 @@ pub fn read_settings(path: &Path) -> Result<Table> {
 /// [`Error::Config`] naming the setting, and for one that there is not, those there are.
 pub fn resolve(preset: &'static Preset, file: Option<(&Path, Table)>, overrides: &[Override]) -> Result<TrainRequest> {
     let mut table = TrainRequest::of_preset(preset).to_table()?;
+    let own = table.clone();
     let groups = Kinds::all()?;
     let mut given = Vec::new();
     if let Some((path, mut file)) = file {
@@ -160,7 +184,58 @@ pub fn resolve(preset: &'static Preset, file: Option<(&Path, Table)>, overrides:
             set(&mut table, &groups, given)?;
         }
     }
-    TrainRequest::of_table(table)
+    let mut request = TrainRequest::of_table(table)?;
+    if let Some(backbone) = &mut request.task.backbone
+        && let Some(setting) = of_steps(&own, &given, of_file)?
+    {
+        decide(backbone, setting)?;
+    }
+    Ok(request)
+}
+
+/// Returns the first setting of steps that somebody gave. A file that says a solver has every setting, as the program writes
+/// them: of those only the ones count that are not the preset's `own`.
+fn of_steps<'g>(own: &Table, given: &'g [Override], of_file: usize) -> Result<Option<&'g Override>> {
+    let preset = own.get("preset").and_then(Value::as_str).unwrap_or_default();
+    let names = Table::try_from(TrainRequest::of_preset(self::preset(preset)?).fit).map_err(unwritable)?;
+    let mut leaves_of_preset = Vec::new();
+    leaves("", "", own, &mut leaves_of_preset);
+    let is_own =
+        |given: &Override| leaves_of_preset.iter().any(|own| own.key == given.key && is_same(&own.value, &given.value));
+    let is_whole = given[..of_file].iter().any(|given| given.key == "solver");
+    let is_of_steps = |key: &str| {
+        let name = key.split('.').next().unwrap_or(key);
+        name != "seed" && names.contains_key(name)
+    };
+    let counts = |(index, given): &(usize, &Override)| {
+        is_of_steps(&given.key) && !(*index < of_file && is_whole && is_own(given))
+    };
+    Ok(given.iter().enumerate().find(counts).map(|(_, given)| given))
+}
+
+/// Returns true if two values are the same; numbers as a network has them, of 32 bits.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Float(one), Value::Float(other)) => *one as f32 == *other as f32,
+        _ => one == other,
+    }
+}
+
+/// Decides for steps, of which there is a setting, unless a solver was said.
+fn decide(backbone: &mut BackboneChoice, Override { origin, key, .. }: &Override) -> Result<()> {
+    match backbone.solver {
+        Solver::Steps => Ok(()),
+        Solver::Auto => {
+            backbone.solver = Solver::Steps;
+            backbone.decided_by = Some(key.clone());
+            Ok(())
+        }
+        Solver::Ridge => {
+            let problem =
+                format!("{key} is a setting of steps, of which the solver ridge takes none; leave one of them out");
+            Err(Error::Config { setting: origin.clone(), problem })
+        }
+    }
 }
 
 impl Kinds {
@@ -244,6 +319,9 @@ fn refuse_unknown(table: &Table, groups: &[Kinds], given: &[Override]) -> Result
     }
 }
 
+/// The setting that is a word or a number.
+const WORD_OR_NUMBER: &str = "pool";
+
 /// Puts a value where the table has one of its type.
 fn set(table: &mut Table, groups: &[Kinds], Override { origin, key, value }: &Override) -> Result<()> {
     let refuse = |problem: String| Err(Error::Config { setting: origin.clone(), problem });
@@ -257,6 +335,7 @@ fn set(table: &mut Table, groups: &[Kinds], Override { origin, key, value }: &Ov
     let fits = match (&place[name], value) {
         (Value::Integer(_), Value::Integer(number)) => *number >= 0,
         (Value::Float(_), Value::Integer(_)) => true,
+        (Value::String(_), Value::Integer(_)) => name == WORD_OR_NUMBER,
         (there, value) => there.same_type(value),
     };
     if !fits {
@@ -271,6 +350,7 @@ fn set(table: &mut Table, groups: &[Kinds], Override { origin, key, value }: &Ov
     }
     let value = match (&place[name], value) {
         (Value::Float(_), Value::Integer(number)) => Value::Float(*number as f64),
+        (Value::String(_), Value::Integer(number)) => Value::String(number.to_string()),
         _ => value.clone(),
     };
     place.insert(name.to_owned(), value);
@@ -342,6 +422,14 @@ impl TrainRequest {
         let name = table.get("preset").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
         // What an older Weir did not write was off then, whatever the preset says today.
         table.entry("min_epoch_steps").or_insert(Value::Integer(0));
+        if !table.contains_key("prefer_linear") {
+            table.insert("prefer_linear".into(), Value::Boolean(false));
+            if preset(&name)?.learns == Learns::Texts {
+                take_grams(&mut table);
+            }
+        }
+        table.entry("pool").or_insert("none".into());
+        table.entry("solver").or_insert("steps".into());
         resolve(preset(&name)?, Some((&path, table)), &[])
     }
 
@@ -358,6 +446,8 @@ impl TrainRequest {
             layers: self.task.layers.clone(),
             backbone: self.task.backbone.as_ref().map_or_else(PathBuf::new, |backbone| backbone.path.clone()),
             backbone_at: self.task.backbone.as_ref().and_then(|backbone| backbone.at.clone()).unwrap_or_default(),
+            pool: self.task.backbone.as_ref().map_or_else(auto, |backbone| backbone.pool.to_string()),
+            solver: self.task.backbone.as_ref().map_or_else(auto, |backbone| backbone.solver.to_string()),
             feature_cache: self.task.backbone.as_ref().map_or_else(features, |backbone| backbone.cache.clone()),
             reading: reading::Reading::of(&self.task.data),
             models: self.models.clone().unwrap_or_else(|| MODELS.into()),
@@ -376,10 +466,13 @@ impl TrainRequest {
             setting: "settings".into(),
             problem: error.to_string(),
         })?;
-        let class_weights = recipe
-            .class_weights
-            .parse()
-            .map_err(|problem| Error::Config { setting: "class_weights".into(), problem })?;
+        let refuse = |setting: &str| {
+            let setting = setting.to_owned();
+            move |problem| Error::Config { setting, problem }
+        };
+        let class_weights = recipe.class_weights.parse::<ClassWeights>().map_err(refuse("class_weights"))?;
+        let pool = recipe.pool.parse::<Pool>().map_err(refuse("pool"))?;
+        let solver = recipe.solver.parse::<Solver>().map_err(refuse("solver"))?;
         let task = TaskOptions {
             model: if recipe.model.is_empty() { None } else { Some(recipe.model.parse()?) },
             caps_validation: recipe.validation_cap,
@@ -390,6 +483,9 @@ impl TrainRequest {
             backbone: (!recipe.backbone.as_os_str().is_empty()).then(|| BackboneChoice {
                 path: recipe.backbone.clone(),
                 at: Some(recipe.backbone_at.clone()).filter(|at| !at.is_empty()),
+                pool,
+                solver,
+                decided_by: None,
                 cache: recipe.feature_cache.clone(),
             }),
         };

@@ -32,6 +32,9 @@ pub(super) struct Reading {
     /// The character between cells.
     #[serde(default)]
     separator: String,
+    /// The mark around cells.
+    #[serde(default)]
+    quote: String,
     /// A point or a comma.
     #[serde(default)]
     decimal: String,
@@ -47,6 +50,9 @@ pub(super) struct Reading {
     /// Columns that are learned from although they seem to count the rows, with commas between.
     #[serde(default)]
     keep: String,
+    /// Columns that are learned from as texts, with commas between.
+    #[serde(default)]
+    texts: String,
     /// Columns that are left out, with commas between.
     ignore: String,
     /// Height and width that pictures are brought to, as 28x28.
@@ -76,11 +82,13 @@ impl Reading {
             colour,
             image_fit,
             separator,
+            quote,
             decimal,
             header,
             encoding,
             missing,
             keep,
+            texts,
             ignore,
             sequence,
             steps,
@@ -94,11 +102,13 @@ impl Reading {
             colour: word(colour),
             image_fit: image_fit.map_or_else(String::new, word),
             separator: character(separator),
+            quote: character(quote),
             decimal: character(decimal),
             header: header.map_or("", |header| if header { "yes" } else { "no" }).to_owned(),
             encoding: encoding.clone().unwrap_or_default(),
             missing: missing.join(","),
             keep: keep.join(","),
+            texts: texts.join(","),
             sequence: sequence.clone().unwrap_or_default(),
             steps: steps.unwrap_or(0),
             vocabulary: vocabulary.unwrap_or(0),
@@ -137,11 +147,13 @@ impl Reading {
             colour: choice("reading.colour", &self.colour)?.unwrap_or_default(),
             image_fit: choice("reading.image_fit", &self.image_fit)?,
             separator: character("reading.separator", &self.separator)?,
+            quote: character("reading.quote", &self.quote)?,
             decimal: character("reading.decimal", &self.decimal)?,
             header: yes_or_no("reading.header", &self.header)?,
             encoding: said(&self.encoding),
             missing: list(&self.missing),
             keep: list(&self.keep),
+            texts: list(&self.texts),
             ignore: list(&self.ignore),
             sequence: said(&self.sequence),
             steps: number(self.steps),
@@ -199,11 +211,13 @@ mod tests {
             colour: ColourChoice::Grey,
             image_fit: Some(FitChoice::Letterbox),
             separator: Some('\t'),
+            quote: Some('\''),
             decimal: Some(','),
             header: Some(false),
             encoding: Some("windows-1252".into()),
             missing: vec!["-9".into(), "n.a.".into()],
             keep: vec!["row".into()],
+            texts: vec!["title".into()],
             ignore: vec!["id".into(), "name".into()],
             sequence: Some("text".into()),
             steps: Some(64),

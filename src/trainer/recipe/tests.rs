@@ -106,3 +106,63 @@ fn settings_of_the_first_weir_are_read_as_they_were_meant() {
     assert_eq!((regime.schedule, regime.augment), (Schedule::Cosine { warmup: 0.2 }, Augment::NONE));
     assert!(regime.keep_best && request.tensorboard);
 }
+
+/// Who gives a setting of steps gets them, be it the preset's own value; a file as the program writes it gives none.
+#[test]
+fn a_setting_of_steps_that_was_given_decides_how_a_head_is_found() {
+    let solver = |file: &str, settings: &[&str]| {
+        let backbone = resolved("head", file, &[&["backbone=x.onnx"], settings].concat())?.task.backbone.unwrap();
+        Ok::<_, Error>((backbone.solver, backbone.decided_by))
+    };
+    let own = preset("head").unwrap().epochs;
+    let by = |setting: &str| (Solver::Steps, Some(setting.to_owned()));
+    assert_eq!(solver("", &["seed=3", "train_samples=7"]).unwrap(), (Solver::Auto, None));
+    assert_eq!(solver("", &[&format!("epochs={own}")]).unwrap(), by("epochs"));
+    assert_eq!(solver("", &["optimizer.learning_rate=0.5"]).unwrap(), by("optimizer.learning_rate"));
+    assert_eq!(solver("[schedule]\nkind = \"cosine\"", &[]).unwrap(), by("schedule.kind"));
+    assert_eq!(solver("", &["solver=steps", "epochs=3"]).unwrap(), (Solver::Steps, None));
+    for wrong in [&["solver=ridge", "epochs=3"][..], &["mixup=0.2", "solver=ridge"]] {
+        let refused = solver("", wrong).unwrap_err().to_string();
+        assert!(refused.contains("--set") && refused.contains("ridge takes none"), "{refused}");
+    }
+    let written = resolved("head", "", &["backbone=x.onnx"]).unwrap().to_toml().unwrap();
+    assert_eq!(solver(&written, &[]).unwrap(), (Solver::Auto, None));
+    assert_eq!(solver(&written, &["epochs=3"]).unwrap(), by("epochs"));
+    assert_eq!(solver(&written, &["solver=ridge"]).unwrap(), (Solver::Ridge, None));
+    let stepped = resolved("head", "", &["backbone=x.onnx", "epochs=3"]).unwrap().to_toml().unwrap();
+    assert_eq!(solver(&stepped, &[]).unwrap(), (Solver::Steps, None), "the decision is written");
+}
+
+#[test]
+fn a_search_and_a_range_test_take_steps_and_refuse_what_takes_none() {
+    let request = |solver: &str| resolved("head", "", &["backbone=x.onnx", &format!("solver={solver}")]).unwrap();
+    assert_eq!(request("auto").in_steps().unwrap().task.backbone.unwrap().solver, Solver::Steps);
+    assert!(request("ridge").in_steps().unwrap_err().to_string().contains("takes no steps"));
+    assert!(resolved("dense", "", &[]).unwrap().in_steps().is_ok());
+}
+
+#[test]
+fn an_interrupted_run_of_an_older_weir_goes_on_in_steps_and_without_windows() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let written = resolved("head", "", &["backbone=x.onnx"]).unwrap().to_toml().unwrap();
+    let old: Vec<&str> =
+        written.lines().filter(|line| !line.starts_with("pool =") && !line.starts_with("solver =")).collect();
+    assert_eq!(old.len() + 2, written.lines().count());
+    let run = RunDir::create(folder.path(), "head", None).unwrap();
+    run.write(ARGUMENTS_FILE, &old.join("\n")).unwrap();
+    let backbone = TrainRequest::of_run(&run).unwrap().task.backbone.unwrap();
+    assert_eq!((backbone.pool, backbone.solver), (Pool::None, Solver::Steps));
+}
+
+#[test]
+fn texts_of_older_runs_are_split_into_grams() {
+    let how = |said: &str| {
+        let mut table: toml::Table = said.parse().unwrap();
+        take_grams(&mut table);
+        table["reading"]["tokens"].as_str().unwrap().to_owned()
+    };
+    for silent in ["", "[reading]\n", "[reading]\ntokens = \"\"\n"] {
+        assert_eq!(how(silent), "grams", "{silent:?}");
+    }
+    assert_eq!(how("[reading]\ntokens = \"words\"\n"), "words");
+}

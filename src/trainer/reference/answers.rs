@@ -24,6 +24,13 @@ pub(super) struct Answer {
     truth: Option<(usize, f64)>,
 }
 
+impl Answer {
+    /// Returns the energy of the logits, if the graph gives them.
+    pub(super) fn energy(&self) -> Option<f64> {
+        self.certainty.energy
+    }
+}
+
 /// Returns the answers of a graph, whose distribution and logits are at these places among its outputs.
 ///
 /// # Errors
@@ -121,7 +128,8 @@ mod tests {
         let data = |pixels, labels| Dataset::images(2, 1, pixels, labels, 2);
         let validation = data(vec![0, 0, 10, 30, 255, 255], vec![0, 1, 1]);
         let nothing = data(vec![], vec![]);
-        let plain = Transform { image: None, columns: Vec::new(), sequence: None, output: OutputTransform::Raw };
+        let plain =
+            Transform { image: None, columns: Vec::new(), sequence: None, text: None, output: OutputTransform::Raw };
         let mut reference = of_inputs(&ReferenceData::held_out(&validation, &nothing), &plain).unwrap();
         let answer = |index: usize| {
             let lead = index as f32 / 100.0;

@@ -21,6 +21,10 @@ pub(in crate::trainer) fn of_inputs(data: &ReferenceData, transform: &Transform)
     let (watched, mut parts) = (InputParts::of(transform), Vec::<Vec<f64>>::new());
     for part in &data.parts {
         for index in 0..part.len() {
+            if part.is_texts() {
+                // Of the numbers of tokens none means anything; a server keeps nothing of them either.
+                break;
+            }
             elements.clear();
             part.append(index, &mut elements)?;
             if let Some(moments) = Moments::of(&elements) {
@@ -58,6 +62,7 @@ pub(in crate::trainer) fn of_inputs(data: &ReferenceData, transform: &Transform)
         unknown_tokens: tokens.get(1).map(histogram),
         sets: Vec::new(),
         abstentions: Vec::new(),
+        guard: None,
     })
 }
 
@@ -65,7 +70,7 @@ pub(in crate::trainer) fn of_inputs(data: &ReferenceData, transform: &Transform)
 fn column_reference(column: &Column, values: &[f64]) -> ColumnReference {
     let name = column.name.clone();
     match &column.kind {
-        ColumnKind::Number | ColumnKind::Shifted { .. } | ColumnKind::Moment { .. } => {
+        ColumnKind::Number | ColumnKind::Shifted { .. } | ColumnKind::Moment { .. } | ColumnKind::Text { .. } => {
             let Histogram { edges, mut counts } = Histogram::by_quantiles(values.iter().copied(), BINS);
             counts.push(values.iter().filter(|value| !value.is_finite()).count() as u64);
             ColumnReference { name, edges: Some(edges), counts }
@@ -103,7 +108,7 @@ mod tests {
     }
 
     fn plain() -> Transform {
-        Transform { image: None, columns: Vec::new(), sequence: None, output: OutputTransform::Raw }
+        Transform { image: None, columns: Vec::new(), sequence: None, text: None, output: OutputTransform::Raw }
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! it was not trained on.
 
 mod answers;
+mod guard;
 mod inputs;
 
 use std::path::Path;
 
+pub use self::guard::Guard;
 pub(super) use self::inputs::of_inputs;
 use super::dataset::{DataSource, Dataset};
 use super::evaluate::each_number;
@@ -23,6 +25,9 @@ const BINS: usize = 20;
 /// of it stays: with 1,000 samples a test at 5 % finds a change that is none in over 11 % of windows for one model in
 /// twenty, with 5,000 in 8 %.
 pub const REFERENCE_SAMPLES: usize = 5000;
+
+/// Samples of a reference that is made with a version, at most: more would take memory and change no bin by a hundredth.
+const MOST_SAMPLES: usize = 100_000;
 
 /// The seed by which test samples are drawn to fill a reference up.
 pub const REFERENCE_SEED: u64 = 0;
@@ -44,7 +49,11 @@ impl ReferenceData {
         let drawn = || test.select(&test.sample(missing, REFERENCE_SEED));
         match (validation.is_empty(), missing) {
             (true, _) => Self { source: "test".into(), parts: vec![drawn()] },
-            (false, 0) => Self { source: "validation".into(), parts: vec![validation.clone()] },
+            (false, 0) => {
+                let drawn = || validation.select(&validation.sample(MOST_SAMPLES, REFERENCE_SEED));
+                let part = if validation.len() > MOST_SAMPLES { drawn() } else { validation.clone() };
+                Self { source: "validation".into(), parts: vec![part] }
+            }
             (false, _) => Self { source: "validation and test".into(), parts: vec![validation.clone(), drawn()] },
         }
     }
@@ -64,11 +73,18 @@ pub enum Taken {
 }
 
 /// Makes the reference of a published version from the test part of data, or from all of them. What its output means
-/// is said by its manifest, or for a bare file by the `model.toml` of its model.
+/// is said by its manifest, or for a bare file by the `model.toml` of its model. With a guard the reference knows its
+/// scores.
 ///
 /// # Errors
-/// [`Error::Repository`] when the version cannot be used, [`Error::Data`] when the data do not fit it or are empty.
-pub fn reference_of(folder: &Path, data: &DataSource, taken: Taken) -> Result<DriftReference> {
+/// [`Error::Repository`] when the version or its guard cannot be used, [`Error::Data`] when the data do not fit them or are
+/// empty.
+pub fn reference_of(
+    folder: &Path,
+    data: &DataSource,
+    taken: Taken,
+    guard: Option<Guard<'_>>,
+) -> Result<DriftReference> {
     let files = VersionFiles::read(folder, u64::MAX - 1)?;
     let transform = declared(folder, files.manifest.as_ref())?;
     let held_out = match taken {
@@ -82,22 +98,28 @@ pub fn reference_of(folder: &Path, data: &DataSource, taken: Taken) -> Result<Dr
         }
     };
     let plan = Plan::load(&files.onnx)?;
-    match &transform.output {
+    let mut reference = match &transform.output {
         OutputTransform::Labels { .. }
         | OutputTransform::Reconstruction { .. }
         | OutputTransform::Detections(_)
         | OutputTransform::Segmentation(_)
         | OutputTransform::Embedding(_)
         | OutputTransform::Image(_)
+        | OutputTransform::Spans(_)
+        | OutputTransform::Score(_)
         | OutputTransform::Raw => of_inputs(&held_out, &transform),
         OutputTransform::Classification { .. } | OutputTransform::Regression { .. } => {
             of_graph(&plan, &transform, &held_out)
         }
+    }?;
+    if let Some(guard) = guard {
+        guard::add(&mut reference, guard, (&plan, &transform), &held_out)?;
     }
+    Ok(reference)
 }
 
 /// Returns the transform of a version, which may be declared beside it; without any, only inputs are known.
-fn declared(folder: &Path, manifest: Option<&Manifest>) -> Result<Transform> {
+pub(super) fn declared(folder: &Path, manifest: Option<&Manifest>) -> Result<Transform> {
     if let Some(manifest) = manifest {
         return Ok(manifest.transform.clone());
     }
@@ -107,6 +129,7 @@ fn declared(folder: &Path, manifest: Option<&Manifest>) -> Result<Transform> {
         image: None,
         columns: Vec::new(),
         sequence: None,
+        text: None,
         output: OutputTransform::Raw,
     }))
 }
@@ -148,6 +171,8 @@ pub(super) fn of_graph(plan: &Plan, transform: &Transform, data: &ReferenceData)
         | OutputTransform::Segmentation(_)
         | OutputTransform::Embedding(_)
         | OutputTransform::Image(_)
+        | OutputTransform::Spans(_)
+        | OutputTransform::Score(_)
         | OutputTransform::Raw => {}
     }
     Ok(reference)
@@ -166,7 +191,7 @@ mod tests {
     }
 
     fn plain() -> Transform {
-        Transform { image: None, columns: Vec::new(), sequence: None, output: OutputTransform::Raw }
+        Transform { image: None, columns: Vec::new(), sequence: None, text: None, output: OutputTransform::Raw }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::presets::Family;
 use super::progress::{EpochReport, Score};
 use super::request::TrainRequest;
 use super::run_dir::RunDir;
+use super::sequential::rarities;
 use crate::engine::Plan;
 use crate::error::Result;
 use crate::ids::ModelName;
@@ -128,10 +129,10 @@ impl Model {
     /// Makes what is fitted to these data, as it is before the first step.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::error::Error::Config) when the preset's layers do not fit them.
+    /// [`Error::Config`](crate::error::Error::Config) when the preset's layers do not fit them, and as [`Dataset::image`].
     pub(super) fn new(request: &TrainRequest, data: &PreparedData) -> Result<Self> {
         let (architecture, seed, members) = (&data.architecture, request.fit.seed, request.task.ensemble);
-        Ok(match (request.preset.family, data.task) {
+        let mut model = match (request.preset.family, data.task) {
             (Family::Autoencoder { decoder }, _) => {
                 let decoder = decoder(data.train.height, data.train.width);
                 Self::Reconstruction(Box::new(Autoencoder::new(architecture, &decoder, seed)?))
@@ -142,7 +143,12 @@ impl Model {
             (Family::Network, Task::Classification | Task::Reconstruction | Task::Raw) => {
                 Self::Classification(Box::new(Classifier::ensemble(architecture, seed, members)?))
             }
-        })
+        };
+        if let Some(tokens) = model.networks().first().and_then(|network| network.weighted_tokens()) {
+            let rarities = rarities(&data.train, tokens)?;
+            model.networks_mut().into_iter().for_each(|network| network.set_rarities(&rarities));
+        }
+        Ok(model)
     }
 }
 

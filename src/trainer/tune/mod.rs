@@ -111,6 +111,9 @@ impl TunePlan {
         }
         let mut keys: Vec<&str> = dimensions.iter().map(|dimension| dimension.key.as_str()).collect();
         keys.sort_unstable();
+        if keys.contains(&"solver") {
+            return refuse("--search", "a head is trained in steps here; its solver cannot be searched".into());
+        }
         match keys.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(twice) => refuse("--search", format!("{} is searched twice", twice[0])),
             None => Ok(dimensions),
@@ -125,7 +128,7 @@ impl TunePlan {
 /// [`Error::Interrupted`] when the watcher said stop; every trial that is over is kept.
 pub fn tune(request: &TrainRequest, plan: &TunePlan, run: &RunDir, watch: &mut dyn TuneWatch) -> Result<Tuned> {
     let header = Header {
-        settings: request.to_toml()?,
+        settings: request.in_steps()?.to_toml()?,
         search: plan.search.clone(),
         trials: plan.trials,
         sampler: plan.sampler,
@@ -164,7 +167,7 @@ impl Search<'_> {
     fn new(header: Header, run: &RunDir) -> Result<Search<'_>> {
         let base: Table = toml::from_str(&header.settings)
             .map_err(|error| Error::internal("the settings could not be read", error))?;
-        let request = request(&base, &[])?;
+        let request = request(&base, &[])?.in_steps()?;
         if request.validation == 0 {
             let problem = "trials are judged on validation samples; --validation is 0".into();
             return Err(Error::Config { setting: "validation".into(), problem });

@@ -21,18 +21,26 @@ const RESTART_INTERVAL: u8 = 0xdd;
 const BASELINE: u8 = 0xc0;
 const PROGRESSIVE: u8 = 0xc2;
 
+/// The scans that a file may have. Each passes over all of the picture; programs write up to a dozen.
+const MOST_SCANS: usize = 100;
+
 /// Returns the file as its decoder wants it, which is with an end marker. A file without one is completed if all its
 /// blocks of pixels are there, in at most `max_pixels` pixels.
 ///
 /// # Errors
 /// [`Error::UnsupportedMedia`] for kinds of JPEG that nothing here decodes, [`Error::InvalidInput`] for a file that
-/// breaks off.
+/// breaks off and for one of more than [`MOST_SCANS`].
 pub(super) fn whole(file: &[u8], max_pixels: u64) -> Result<Cow<'_, [u8]>> {
     let mut markers = Markers::of(file);
-    let mut has_frame = false;
+    let (mut has_frame, mut scans) = (false, 0);
     while let Some((marker, segment)) = markers.next() {
         if marker == EOI {
             return Ok(Cow::Borrowed(file));
+        }
+        scans += usize::from(marker == START_OF_SCAN);
+        if scans > MOST_SCANS {
+            let problem = format!("the JPEG file has more than {MOST_SCANS} scans; save it anew");
+            return Err(Error::InvalidInput(problem));
         }
         if is_frame(marker) && !has_frame {
             has_frame = true;
@@ -141,6 +149,20 @@ mod tests {
         let at = FILES[2].windows(2).position(|pair| pair == [0xff, 0xd1]).unwrap();
         let without = [&FILES[2][..at], &FILES[2][at + 2..FILES[2].len() - 2]].concat();
         assert!(whole(&without, 1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_file_of_many_scans_is_refused() {
+        let file = FILES[0];
+        let scans: Vec<usize> = (0..file.len()).filter(|at| file[*at..].starts_with(&[0xff, START_OF_SCAN])).collect();
+        let many = |count: usize| {
+            let [before, again, after] = [&file[..scans[1]], &file[scans[1]..scans[2]], &file[scans[2]..]];
+            [before, &again.repeat(count), after].concat()
+        };
+        let others = scans.len() - 1;
+        assert!(whole(&many(MOST_SCANS - others), 1 << 20).is_ok());
+        let refused = whole(&many(MOST_SCANS - others + 1), 1 << 20).unwrap_err().to_string();
+        assert!(refused.contains("more than 100 scans"), "{refused}");
     }
 
     #[test]

@@ -64,12 +64,38 @@ impl Embedder {
         &self.said
     }
 
+    /// Returns true if the vector is made of vectors of tokens.
+    pub fn is_of_tokens(&self) -> bool {
+        matches!(self.kind, Kind::Tokens(_))
+    }
+
     /// Returns the vector of a sample.
     ///
     /// # Errors
     /// [`Fault`] for NaN and infinities, and for an output that is not as said.
     pub fn embed(&self, outputs: &[SampleOutput<'_>]) -> Result<Vec<f32>, Fault> {
+        self.embed_output(outputs[self.output])
+    }
+
+    /// Returns the vector of a sample, of whose vectors of tokens only those count that are kept; all do if `kept` is
+    /// empty.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed`]; also [`Fault::Misfit`] when another number of tokens is told, or none of them is kept.
+    pub fn embed_kept(&self, outputs: &[SampleOutput<'_>], kept: &[bool]) -> Result<Vec<f32>, Fault> {
         let output = outputs[self.output];
+        if !self.is_of_tokens() || kept.is_empty() || kept.iter().all(|is_kept| *is_kept) {
+            return self.embed_output(output);
+        }
+        let dims = output.dims::<2>().filter(|[tokens, _]| *tokens == kept.len() && kept.contains(&true));
+        let misfit = || Fault::Misfit(format!("{} tokens have the vectors {:?}", kept.len(), output.shape));
+        let [_, length] = dims.ok_or_else(misfit)?;
+        let tokens = output.rows(length).zip(kept).filter(|(_, is_kept)| **is_kept);
+        let data: Vec<f32> = tokens.flat_map(|(vector, _)| vector).copied().collect();
+        self.embed_output(SampleOutput { shape: &[data.len() / length.max(1), length], data: &data })
+    }
+
+    fn embed_output(&self, output: SampleOutput<'_>) -> Result<Vec<f32>, Fault> {
         let misfit = || Fault::Misfit(format!("the embedding has the shape {:?}", output.shape));
         let mut vector = match self.kind {
             Kind::Vector => output.data.to_vec(),
@@ -148,6 +174,21 @@ mod tests {
         assert_eq!(embedded(&scaled, &[2], &[3.0, 4.0]).unwrap(), [0.6, 0.8]);
         assert_eq!(embedded(&scaled, &[2], &[0.0, 0.0]).unwrap(), [0.0, 0.0]);
         assert_eq!(embedded(&scaled, &[2], &[0.0, f32::INFINITY]), Err(Fault::NotFinite));
+    }
+
+    #[test]
+    fn padding_is_no_part_of_an_embedding() {
+        let mean = EmbeddingAnswer { pool: Some(Pool::Mean), ..EmbeddingAnswer::default() };
+        let first = EmbeddingAnswer { pool: Some(Pool::First), ..EmbeddingAnswer::default() };
+        let data = [9.0, 9.0, 1.0, 2.0, 3.0, 6.0, 9.0, 9.0];
+        let outputs = [SampleOutput { shape: &[3], data: &[1.0; 3] }, SampleOutput { shape: &[4, 2], data: &data }];
+        let embedded = |answer, kept: &[bool]| resolved(&[1, 4, 2], answer).unwrap().embed_kept(&outputs, kept);
+        let kept = [false, true, true, false];
+        assert_eq!(embedded(&mean, &kept).unwrap(), [2.0, 4.0]);
+        assert_eq!(embedded(&first, &kept).unwrap(), [1.0, 2.0], "the first token, not the padding before it");
+        assert_eq!(embedded(&mean, &[]).unwrap(), [5.5, 6.5]);
+        assert!(matches!(embedded(&mean, &[false; 4]), Err(Fault::Misfit(_))));
+        assert!(matches!(embedded(&mean, &[true, false]), Err(Fault::Misfit(_))));
     }
 
     #[test]

@@ -169,6 +169,7 @@ async fn a_server_with_keys_shows_the_page_and_hides_the_models() {
         expires: None,
         per_second: None,
         burst: None,
+        concurrency: None,
     };
     let file = folder.path().join("keys.toml");
     std::fs::write(&file, with_key("", &key).unwrap()).unwrap();

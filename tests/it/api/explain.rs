@@ -3,9 +3,10 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::fixtures::{bare_model, constant, node, onnx, png_of_test_image, slow};
-use crate::support::{Answer, TestApp, bundled_models};
+use crate::support::{Answer, TestApp, bundled_models, copy_folder, shipped_models};
 
 async fn explain(app: &TestApp, query: &str, index: usize) -> Answer {
     app.post(&format!("/models/mnist-mlp/explain?{query}"), "image/png", png_of_test_image(index)).await
@@ -148,4 +149,74 @@ async fn an_explanation_keeps_to_its_time_and_fills_no_cache() {
     late.assert_problem(504);
     assert_eq!(explain(&app, "samples=50&score=false", 0).await.status, 200);
     assert_eq!(app.metric("weir_cache_bytes{model=\"mnist-mlp\",version=\"1\"}"), 0.0);
+}
+
+/// A server with the bundled network that ends in a global average pool, and the one that does not.
+async fn with_maps() -> TestApp {
+    let models = TempDir::new().unwrap();
+    for name in ["mnist-cnn", "mnist-mlp"] {
+        copy_folder(&shipped_models().join(name).join("1"), &models.path().join(name).join("1"));
+    }
+    TestApp::with_temp(models, |options| options.default_model = Some("mnist-mlp".parse().unwrap())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn class_activation_maps_add_up_to_the_logit() {
+    let app = with_maps().await;
+    let ask = async |query: &str, index: usize| {
+        let path = format!("/models/mnist-cnn/explain?method=cam&{query}");
+        let answer = app.post(&path, "image/png", png_of_test_image(index)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    for index in 0..3 {
+        let explained = ask("score=false", index).await;
+        assert_eq!((&explained["shape"], &explained["unit"]), (&json!([2, 2]), &json!("cells")), "{explained}");
+        let credits = numbers(&explained["attributions"]);
+        let number = |name: &str| explained[name].as_f64().unwrap();
+        let error = (credits.iter().sum::<f64>() + number("bias") - number("logit")).abs();
+        assert!(error < 1e-4 && (error - number("completeness_error")).abs() < 1e-9, "{explained}");
+        assert!(number("logit") > 1.0 && explained["evaluations"] == 4, "{explained}");
+    }
+    // The logits of all classes, by their maps, make the confidences that the model gives.
+    let mut logits = Vec::new();
+    for class in 0..10 {
+        logits.push(ask(&format!("score=false&class={class}"), 0).await["logit"].as_f64().unwrap());
+    }
+    let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
+    let predicted = app.post("/models/mnist-cnn/predict?top_k=10", "image/png", png_of_test_image(0)).await.json();
+    for scored in predicted["predictions"][0]["top_k"].as_array().unwrap() {
+        let class = scored["class"].as_u64().unwrap() as usize;
+        let confidence = scored["confidence"].as_f64().unwrap();
+        assert!((logits[class].exp() / total - confidence).abs() < 1e-4, "{class}: {logits:?} {scored}");
+    }
+    let finer = ask("cells=14&class=7", 0).await;
+    let credits = numbers(&finer["attributions"]);
+    assert_eq!(credits.len(), 196);
+    assert!((credits.iter().sum::<f64>() + finer["bias"].as_f64().unwrap() - logits[7]).abs() < 1e-4, "{finer}");
+    assert!(finer["score"]["deletion"].is_number(), "it is tried as the others are: {finer}");
+    let quarter = credits[0];
+    assert!((0..7).all(|column| (credits[column] - quarter).abs() < 1e-12), "a place of the maps is even: {finer}");
+    let series = "weir_inference_requests_total{model=\"mnist-cnn/class-maps\",outcome=\"explanation\",version=\"1\"}";
+    assert_eq!(app.metric(series), 14.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_activation_map_is_drawn_and_refused_where_there_is_none() {
+    let app = with_maps().await;
+    let request = Request::post("/models/mnist-cnn/explain?method=cam&score=false").header("accept", "image/png");
+    let drawn = app.send(request.body(Body::from(png_of_test_image(0))).unwrap()).await;
+    assert_eq!((drawn.status.as_u16(), &drawn.body[..4]), (200, &b"\x89PNG"[..]), "{}", drawn.text());
+    for _ in 0..2 {
+        let problem = explain(&app, "method=cam", 0).await.assert_problem(422);
+        assert!(problem.contains("no linear map of a global average pool"), "{problem}");
+        assert!(problem.contains("take method=occlusion"), "{problem}");
+    }
+    // The file is read again for the maps: another one would have other maps.
+    let replaced = with_maps().await;
+    std::fs::write(replaced.models().join("mnist-cnn/1/model.onnx"), weighted()).unwrap();
+    let path = "/models/mnist-cnn/explain?method=cam";
+    let problem = replaced.post(path, "image/png", png_of_test_image(0)).await.assert_problem(409);
+    assert!(problem.contains("has changed since it was loaded"), "{problem}");
+    app.assert_unharmed().await;
 }

@@ -48,6 +48,7 @@ impl Guarded {
                 expires: None,
                 per_second: None,
                 burst: None,
+                concurrency: None,
             };
             text = with_key(&text, &key).unwrap();
             secrets.push((name, secret.text));

@@ -2,6 +2,7 @@
 
 mod callers;
 mod clients;
+mod compare;
 mod console;
 mod explain;
 pub(crate) mod grpc;
@@ -17,11 +18,14 @@ mod openapi;
 mod photos;
 mod pictures;
 mod predict;
+mod runs;
 mod statuses;
 mod tensors;
+mod texts;
 mod tfs_errors;
 mod tfs_models;
 mod tfs_predict;
 mod tls;
+mod tokens;
 mod torchserve;
 mod vision;

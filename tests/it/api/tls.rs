@@ -248,6 +248,49 @@ async fn clients_show_certificates_where_they_must() {
 }
 
 #[tokio::test]
+async fn a_revoked_certificate_is_refused_from_the_next_connection_on() {
+    let (good, bad) = (0, 1);
+    let server = Secured::start(|options, folder| {
+        options.tls_client_ca = Some(folder.join("clients.pem"));
+        options.tls_client_auth = Some(ClientAuth::Optional);
+        options.tls_client_crl = Some(folder.join("crl.pem"));
+        // Read before there is an authority to make one of its own.
+        put(&folder.join("crl.pem"), &Authority::new("elsewhere").revoked(&[], 2090));
+    })
+    .await;
+    let clients = [server.clients.client(SHOP, 2090), server.clients.client(SHOP, 2090)];
+    let livez = get("/livez");
+    let is_taken = async |who: usize| server.send(Some(&clients[who]), &livez).await.is_ok();
+    let list = |text: &str| put(&server.folder.path().join("crl.pem"), text);
+    let becomes = async |who: usize, taken: bool| {
+        let patience = std::time::Instant::now() + PATIENCE;
+        while is_taken(who).await != taken {
+            assert!(std::time::Instant::now() < patience, "the list is never read");
+        }
+    };
+    assert!(!is_taken(good).await && !is_taken(bad).await, "nothing is known of an authority without a list");
+    assert!(server.send(None, &livez).await.is_ok(), "who shows none is not asked");
+    list(&server.clients.revoked(&[], 2090));
+    becomes(good, true).await;
+    assert!(is_taken(bad).await);
+    let mut open = connect(server.app.addr, server.authority.trusting(&[], Some(&clients[bad]))).await.unwrap();
+    assert!(ask(&mut open, &livez).await.is_ok());
+    // Out of date, and used all the same.
+    list(&server.clients.revoked(&[&clients[bad]], 2021));
+    becomes(bad, false).await;
+    assert!(is_taken(good).await);
+    assert!(ask(&mut open, &livez).await.is_ok(), "a connection keeps what it began with");
+    let failures = server.app.metric(RELOADS_FAILED);
+    list("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
+    until("a bad list is counted", || server.app.metric(RELOADS_FAILED) > failures).await;
+    assert!(is_taken(good).await && !is_taken(bad).await, "the lists stay as they were");
+    let made_up = Authority::new("clients").revoked(&[&clients[bad]], 2090);
+    list(&made_up);
+    becomes(good, false).await;
+    assert!(!is_taken(bad).await, "a list that the authority did not sign lets nobody in");
+}
+
+#[tokio::test]
 async fn a_certificate_has_the_scopes_of_the_key_that_names_it() {
     let secret = Secret::new();
     let server = Secured::start(|options, folder| {

@@ -61,9 +61,13 @@ fn help_teaches_and_usage_errors_exit_2() {
         &["tune"],
         &["evaluate"],
         &["calibrate"],
+        &["explain"],
         &["models"],
         &["feedback"],
+        &["watch"],
         &["healthcheck"],
+        &["sign"],
+        &["licenses"],
         &["openapi"],
         &["bench", "http"],
         &["bench", "engine"],
@@ -150,7 +154,8 @@ fn training_prints_a_summary_and_lines_and_json_for_machines() {
     assert!(text(&again.stderr).contains("never overwritten"));
     let quiet = output(&[&base[..], &["--quiet", "--no-publish"]].concat());
     assert!(quiet.status.success() && quiet.stderr.is_empty() && quiet.stdout.is_empty());
-    let evaluated = output(&["evaluate", "mnist-mlp", "--models", &models, "--data", &data]);
+    let evaluated = output(&["evaluate", "mnist-mlp", "--models", &models, "--data", &data, "--importance", "2"]);
+    assert!(text(&evaluated.stderr).contains("--importance is left out"), "{}", text(&evaluated.stderr));
     assert!(
         text(&evaluated.stdout).contains("to the last sample"),
         "{}{}",
@@ -283,6 +288,45 @@ fn models_are_listed_and_changed_from_the_command_line() {
 }
 
 #[test]
+fn a_server_is_watched_and_its_answers_are_explained_from_the_command_line() {
+    let folder = TempDir::new().unwrap();
+    let models = folder.path().join("models");
+    crate::support::copy_folder(&bundled_models().join("mnist-mlp/1"), &models.join("mnist-mlp/1"));
+    let (_server, address) = Server::serving(&models, &folder.path().join("state"));
+    let server = format!("http://{address}");
+    let watched = output(&["watch", &server, "--every", "0.05", "--looks", "2", "--json"]);
+    assert!(watched.status.success(), "{}", text(&watched.stderr));
+    let looks: Vec<serde_json::Value> =
+        text(&watched.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(looks.len(), 2);
+    let row = &looks[1]["rows"][0];
+    assert_eq!((&row["model"], &row["version"]), (&"mnist-mlp".into(), &1.into()), "{row}");
+    let piped = text(&output(&["watch", &server, "--every", "0.05", "--looks", "1"]).stdout);
+    assert!(piped.contains(" mnist-mlp@1 ") && !piped.contains('\x1b'), "{piped}");
+    let other = text(&output(&["watch", &server, "--model", "other", "--every", "0.05", "--looks", "1"]).stdout);
+    assert_eq!(other, "");
+    assert_eq!(output(&["watch", "http://127.0.0.1:1", "--looks", "1"]).status.code(), Some(2));
+
+    let seven = concat!(env!("CARGO_MANIFEST_DIR"), "/data/seven.png");
+    let picture = folder.path().join("why.png").display().to_string();
+    let explain = ["explain", "mnist-mlp", seven, "--server", &server];
+    let told = output(&[&explain[..], &["--out", &picture]].concat());
+    assert!(told.status.success(), "{}", text(&told.stderr));
+    let words = text(&told.stdout);
+    assert!(words.starts_with("mnist-mlp version 1: \"7\" 0.9") && words.contains("+100"), "{words}");
+    assert!(words.ends_with('\n') && words.contains("of random orders"), "{words}");
+    assert!(std::fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
+    let json: serde_json::Value = serde_json::from_slice(
+        &output(&[&explain[..], &["--method", "rise", "--class", "1", "--json"]].concat()).stdout,
+    )
+    .unwrap();
+    assert_eq!((&json["method"], &json["label"]), (&"rise".into(), &"1".into()));
+    let refused = output(&[&explain[..], &["--class", "ten"]].concat());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("ten"), "{}", text(&refused.stderr));
+}
+
+#[test]
 fn a_port_in_use_is_one_clear_line_and_exit_2() {
     let (_server, address, _state) = Server::start();
     let models = bundled_models().display().to_string();
@@ -357,4 +401,56 @@ fn a_server_without_a_repository_ends_before_it_says_that_it_listens() {
     let ended = output(&["serve", "--models", &missing, "--http", "127.0.0.1:0", "--grpc", "off"]);
     let said = text(&ended.stderr) + &text(&ended.stdout);
     assert!(!ended.status.success() && said.contains("no-such-repository") && !said.contains("listening"), "{said}");
+}
+
+#[test]
+fn a_version_is_signed_and_checked_from_the_command_line() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let models = at("models");
+    crate::support::copy_folder(&bundled_models(), std::path::Path::new(&models));
+    let (key, public) = (at("release.key"), at("release.key.pub"));
+    let made = output(&["sign", "--new-key", &key, "--name", "release"]);
+    let line = text(&std::fs::read(&public).unwrap()).lines().last().unwrap().to_owned();
+    assert!(made.status.success() && text(&made.stdout).contains(&line), "{}", text(&made.stderr));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "the secret key is its owner's alone");
+    let again = output(&["sign", "--new-key", &key]);
+    assert!(!again.status.success(), "a key never takes the place of another");
+    let sign = |target: &str, what: &str, file: &str| output(&["sign", target, what, file, "--models", &models]);
+    let unsigned = sign("mnist-mlp", "--check", &public);
+    assert!(
+        unsigned.status.code() == Some(1) && text(&unsigned.stderr).contains("not signed"),
+        "{}",
+        text(&unsigned.stderr)
+    );
+    let signed = sign("mnist-mlp", "--key", &key);
+    assert!(text(&signed.stdout).starts_with("signed ") && signed.status.success(), "{}", text(&signed.stderr));
+    let checked = sign("mnist-mlp@1", "--check", &public);
+    assert!(text(&checked.stdout).contains("(release)"), "{}", text(&checked.stderr));
+    for (target, hint, code) in
+        [("mnist-mlp@9", "no version 9", 2), ("nobody", "no model is called", 2), ("a/b", "model", 2)]
+    {
+        let refused = sign(target, "--key", &key);
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(code) && said.contains(hint), "{target}: {said}");
+    }
+    let wrong = sign("mnist-mlp", "--key", &public);
+    assert!(wrong.status.code() == Some(2) && text(&wrong.stderr).contains("--new-key"), "{}", text(&wrong.stderr));
+    std::fs::write(format!("{models}/mnist-mlp/1/probe.jsonl"), "").unwrap();
+    let altered = sign("mnist-mlp", "--check", &public);
+    assert!(!altered.status.success() && text(&altered.stderr).contains("probe.jsonl"), "{}", text(&altered.stderr));
+}
+
+#[test]
+fn licences_are_printed_where_the_image_has_them_and_else_the_way_to_them() {
+    let none = output(&["licenses"]);
+    let said = text(&none.stderr);
+    assert!(!none.status.success() && said.contains("The image has it"), "{said}");
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("THIRD-PARTY.txt"), "ring-0.17: ISC\n").unwrap();
+    std::fs::write(folder.path().join("sbom.cdx.json"), "{}").unwrap();
+    let folder = folder.path().display().to_string();
+    let of = |more: &[&str]| text(&output(&[&["licenses", "--folder", &folder], more].concat()).stdout);
+    assert_eq!((of(&[]), of(&["--sbom"])), ("ring-0.17: ISC\n".into(), "{}".into()));
 }

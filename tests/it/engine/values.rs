@@ -1,6 +1,7 @@
 //! Values of requests that end the process inside ONNX Runtime, or ask it for more memory than one tensor may take: each is
 //! refused in words before anything is computed, and the session goes on.
 
+use prost::Message as _;
 use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto};
 use weir::engine::{Bounds, EngineKind, Engines, Plan};
 use weir::error::Kind;
@@ -11,6 +12,7 @@ use super::shapes::{FLOAT, INT64, int, with};
 use crate::fixtures::{Edge, constant, graph, model, node};
 
 const INT32: i32 = 6;
+const STRING: i32 = 8;
 const BOOL: i32 = 9;
 
 /// The most bytes of a tensor in these tests.
@@ -281,6 +283,73 @@ fn a_loop_that_joins_texts_is_refused() {
     let Some(library) = onnxruntime() else { return };
     let error = Engines::new(Some(library)).load(EngineKind::OnnxRuntime, onnx).unwrap_err().to_string();
     assert!(error.contains("loop") && error.contains("StringConcat"), "{error}");
+}
+
+/// A function of a model, of which tract's reader knows nothing.
+#[derive(prost::Message)]
+struct Function {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, repeated, tag = "4")]
+    input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    output: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    node: Vec<NodeProto>,
+    #[prost(string, tag = "10")]
+    domain: String,
+}
+
+/// A model of nothing but functions; a file of two models is both.
+#[derive(prost::Message)]
+struct Functions {
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<Function>,
+}
+
+/// The body of a loop that joins a text with itself, by a node of this operator and domain.
+fn joining_round(op: &str, domain: &str) -> AttributeProto {
+    let edges: [Edge<'_>; 3] = [("i", INT64, Some(&[])), ("c", BOOL, Some(&[])), ("v", STRING, Some(&["1"]))];
+    let join = NodeProto { domain: domain.into(), ..node(op, &["v", "v"], "v2") };
+    let nodes = vec![node("Identity", &["c"], "c2"), join];
+    body(graph(&edges, &[("c2", BOOL, Some(&[])), ("v2", STRING, Some(&["1"]))], nodes, Vec::new()))
+}
+
+#[test]
+fn a_loop_that_joins_texts_is_refused_however_deep_it_is() {
+    let Some(library) = onnxruntime() else { return };
+    let inputs: [Edge<'_>; 3] = [("n", INT64, Some(&[])), ("c", BOOL, Some(&[])), ("x", STRING, Some(&["1"]))];
+    let inner = |op: &str, domain: &str| with(node("Loop", &["n", "", "x"], "z"), &[joining_round(op, domain)]);
+    let named = |name: &str, of: AttributeProto| AttributeProto { name: name.into(), ..of };
+    let branch = |nodes: Vec<NodeProto>| body(graph(&[], &[("z", STRING, Some(&["1"]))], nodes, Vec::new()));
+    let edges: [Edge<'_>; 3] = [("i", INT64, Some(&[])), ("c1", BOOL, Some(&[])), ("v1", STRING, Some(&["1"]))];
+    let outputs: [Edge<'_>; 2] = [("c3", BOOL, Some(&[])), ("z", STRING, Some(&["1"]))];
+    let nodes = vec![node("Identity", &["c1"], "c3"), inner("StringConcat", "")];
+    let in_a_loop = with(node("Loop", &["n", "", "x"], "y"), &[body(graph(&edges, &outputs, nodes, Vec::new()))]);
+    let in_a_branch = with(
+        node("If", &["c"], "y"),
+        &[
+            named("then_branch", branch(vec![inner("StringConcat", "")])),
+            named("else_branch", branch(vec![node("Identity", &["x"], "z")])),
+        ],
+    );
+    let model = |nodes| model(&inputs, &[("y", STRING, Some(&["1"]))], nodes, Vec::new(), 20);
+    let function = |name: &str, op: &str, domain: &str| Function {
+        name: name.into(),
+        input: vec!["a".into(), "b".into()],
+        output: vec!["j".into()],
+        node: vec![NodeProto { domain: domain.into(), ..node(op, &["a", "b"], "j") }],
+        domain: "ours".into(),
+    };
+    let call = NodeProto { output: vec!["y".into()], ..inner("Twice", "ours") };
+    let functions =
+        Functions { functions: vec![function("Twice", "Once", "ours"), function("Once", "StringConcat", "")] };
+    let calling = [model(vec![call]), functions.encode_to_vec()].concat();
+    for onnx in [model(vec![in_a_loop]), model(vec![in_a_branch]), calling] {
+        let engines = Engines::new(Some(library.clone()));
+        let error = engines.load(EngineKind::OnnxRuntime, &onnx).unwrap_err().to_string();
+        assert!(error.contains("Loop") && error.contains("StringConcat"), "{error}");
+    }
 }
 
 #[test]

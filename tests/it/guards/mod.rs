@@ -4,6 +4,7 @@ mod deployment;
 mod functions;
 mod layer_kinds;
 mod layers;
+mod sbom;
 mod source;
 mod unsafe_code;
 mod words;

@@ -117,6 +117,19 @@ async fn wrong_answers_raise_an_alarm_that_is_acknowledged_kept_and_cleared() {
     let known = app.post_json(&path, &json!({"who": " ann ", "why": "the labels are a test"})).await.json();
     assert_eq!((&known["state"], &known["acknowledged"]["who"]), (&json!("acknowledged"), &json!("ann")));
     assert_eq!(ear.find(|heard| heard.kind == "alarm").await.data["turn"], "acknowledged");
+    let late = app.post_json("/alarms/nobody/acknowledge", &json!({"who": "bob", "why": "x"})).await;
+    late.assert_problem(404);
+    let trail = app.get("/audit").await.json();
+    let entry = &trail["entries"][1];
+    assert_eq!(
+        (&entry["action"], &entry["model"], &entry["outcome"]),
+        (&json!("acknowledge"), &json!("mnist-mlp"), &json!("done"))
+    );
+    let said = json!({"id": raised.data["id"], "kind": "accuracy", "who": "ann", "why": "the labels are a test"});
+    assert_eq!(entry["alarm"], said);
+    assert_eq!(entry["by"], "this process", "who asked, whatever they call themselves");
+    let refused = &trail["entries"][0];
+    assert_eq!((&refused["alarm"]["who"], refused["outcome"].as_str() == Some("done")), (&json!("bob"), false));
     assert_eq!(app.metric("weir_alarms{kind=\"accuracy\",state=\"acknowledged\"}"), 1.0);
     app.stop(StopReason::Interrupt).await;
     assert!(ear.next().await.is_none(), "the stream ends with the server");

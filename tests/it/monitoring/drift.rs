@@ -13,7 +13,7 @@ use weir::repository::{DriftReference, publish_reference};
 use weir::serving::Servable;
 use weir::trainer::{REFERENCE_SAMPLES, REFERENCE_SEED, Taken, reference_of};
 
-use crate::fixtures::{bare_model, half_plus_two, mnist, pixels, png};
+use crate::fixtures::{bare_model, half_plus_two, letters, mnist, pixels, png};
 use crate::support::{TestApp, copy_folder, shipped_models, until};
 
 const SIDE: usize = 28;
@@ -24,7 +24,7 @@ fn reference(model: &'static str) -> &'static DriftReference {
     static LSTM: OnceLock<DriftReference> = OnceLock::new();
     let make = || {
         let folder = shipped_models().join(model).join("1");
-        reference_of(&folder, mnist(), Taken::Test(Some(REFERENCE_SAMPLES))).unwrap()
+        reference_of(&folder, mnist(), Taken::Test(Some(REFERENCE_SAMPLES)), None).unwrap()
     };
     if model == "mnist-mlp" { MLP.get_or_init(make) } else { LSTM.get_or_init(make) }
 }
@@ -133,9 +133,10 @@ fn stream<'r>(report: &'r Value, name: &str) -> &'r Value {
     streams.iter().find(|stream| stream["stream"] == name).unwrap_or_else(|| panic!("{name}: {report}"))
 }
 
+/// Twenty windows to learn from, and fifty more.
 async fn unchanged_digits_alarm_nobody(model: &'static str) {
     let app = start(model, 20).await;
-    let pictures: Vec<Vec<u8>> = unseen(15_000).into_iter().map(digit).collect();
+    let pictures: Vec<Vec<u8>> = unseen((20 + 50) * 500).into_iter().map(digit).collect();
     for report in send(&app, model, &pictures).await {
         assert_eq!(report["state"], "quiet", "{report}");
         assert!(report["anomaly_share"].as_f64().unwrap() < 0.05, "{report}");
@@ -155,13 +156,17 @@ async fn unchanged_digits_do_not_alarm_the_recurrent_network() {
     unchanged_digits_alarm_nobody("mnist-lstm").await;
 }
 
-/// Two windows of unchanged digits to learn from, then five hundred changed ones.
+/// Five hundred digits that are changed, after unchanged ones.
 async fn changed(change: impl Fn(&[u8]) -> Vec<u8>) -> (TestApp, Value) {
+    after_digits(unseen(2000)[1500..].iter().map(|index| change(&digit(*index))).collect()).await
+}
+
+/// Two windows of unchanged digits to learn from and one more, then these five hundred pictures.
+async fn after_digits(pictures: Vec<Vec<u8>>) -> (TestApp, Value) {
+    assert_eq!(pictures.len(), 500);
     let app = start("mnist-mlp", 2).await;
-    let digits = unseen(2000);
-    let quiet: Vec<Vec<u8>> = digits[..1500].iter().map(|index| digit(*index)).collect();
+    let quiet: Vec<Vec<u8>> = unseen(1500).into_iter().map(digit).collect();
     assert!(send(&app, "mnist-mlp", &quiet).await.iter().all(|report| report["state"] == "quiet"));
-    let pictures: Vec<Vec<u8>> = digits[1500..].iter().map(|index| change(&digit(*index))).collect();
     let report = send(&app, "mnist-mlp", &pictures).await.pop().unwrap();
     (app, report)
 }
@@ -202,6 +207,15 @@ async fn inverted_digits_are_found_though_the_model_never_sees_them() {
     assert_eq!(stream(&report, "inverted")["state"], "info", "no harm is done: {report}");
     assert_eq!(report["estimate"]["valid"], true, "{report}");
     assert_eq!(stream(&report, "margin")["state"], "quiet", "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_found_by_their_energies() {
+    let (_app, report) = after_digits(letters().into_iter().cycle().take(500).collect()).await;
+    let energy = stream(&report, "energy");
+    assert!(["warning", "critical"].contains(&energy["state"].as_str().unwrap()), "{report}");
+    assert!(energy["evidence"].as_f64().unwrap() >= 1.0 && energy["moved"] == true, "{report}");
+    assert!(report["anomaly_share"].as_f64().unwrap() > 0.05, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,6 +314,14 @@ fn a_reference_that_contradicts_itself_is_refused_by_name() {
     let read = |folder: &Path| weir::repository::VersionFiles::read(folder, 1 << 30);
     let problem = read(&version).unwrap_err().to_string();
     assert!(problem.contains("reference.json") && problem.contains("input_mean"), "{problem}");
+    // Ranks of nothing, and of more samples than there are.
+    for rank in [0, u64::MAX] {
+        let mut broken = reference("mnist-mlp").clone();
+        broken.unusual.as_mut().unwrap().ranks[0] = rank;
+        publish_reference(&version, &broken).unwrap();
+        let problem = read(&version).unwrap_err().to_string();
+        assert!(problem.contains("ranks of energies"), "{problem}");
+    }
     publish_reference(&version, reference("mnist-mlp")).unwrap();
     let (found, written) = (read(&version).unwrap().reference.unwrap(), reference("mnist-mlp"));
     assert_eq!((found.samples, &found.predictions, &found.source), (5000, &written.predictions, &written.source));

@@ -1,15 +1,18 @@
 //! Labels that clients send, and the figures that follow from them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use axum::body::Body;
 use axum::http::Request;
+use parquet::basic::Compression;
 use serde_json::{Value, json};
 use weir::stats::Evaluator;
 
 use crate::fixtures::{bare_model, half_plus_two, mnist, pixels, png};
 use crate::monitoring::{Database, databases};
 use crate::support::{Answer, TestApp, bundled_models, until};
+use crate::trainer::data_parquet::{Cells, write as write_parquet};
 
 async fn post(app: &TestApp, path: &str, media: &str, body: impl Into<Body>) -> Answer {
     app.send(Request::post(path).header("content-type", media).body(body.into()).unwrap()).await
@@ -30,11 +33,16 @@ struct Asked {
     id: String,
     label: usize,
     probabilities: Vec<f32>,
+    /// The set of classes of the level 0.9, and whether the answer had better be withheld at a rate of errors of 0.001.
+    set: Vec<usize>,
+    abstained: bool,
 }
 
 async fn ask(app: &TestApp, index: usize) -> Asked {
     let test = &mnist().test;
-    let answer = post(app, "/predict?top_k=10", "image/png", png(28, 28, pixels(test, index))).await;
+    let answer =
+        post(app, "/predict?top_k=10&set_level=0.9&error_rate=0.001", "image/png", png(28, 28, pixels(test, index)))
+            .await;
     assert_eq!(answer.status, 200);
     let mut probabilities = vec![0.0; 10];
     let prediction = &answer.json()["predictions"][0];
@@ -42,7 +50,10 @@ async fn ask(app: &TestApp, index: usize) -> Asked {
         probabilities[scored["class"].as_u64().unwrap() as usize] = scored["confidence"].as_f64().unwrap() as f32;
     }
     let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
-    Asked { id, label: test.labels()[index] as usize, probabilities }
+    let set =
+        prediction["set"].as_array().unwrap().iter().map(|class| class.as_str().unwrap().parse().unwrap()).collect();
+    let abstained = prediction["abstained"].as_bool().unwrap();
+    Asked { id, label: test.labels()[index] as usize, probabilities, set, abstained }
 }
 
 /// Figures as a client reads them, whose parser may miss the last digit that was written.
@@ -60,7 +71,32 @@ fn shuffled<T>(mut things: Vec<T>) -> Vec<T> {
     things
 }
 
-const DIGITS: usize = 1000;
+/// Returns a share and the ends of its interval, as a client reads them.
+fn share(part: usize, whole: usize) -> [Value; 3] {
+    let interval = weir::stats::wilson(part as u64, whole as u64);
+    [as_read(&(part as f64 / whole as f64)), as_read(&interval.low), as_read(&interval.high)]
+}
+
+/// What clients were told of sets and of answers to be withheld is what the live figures are of.
+fn assert_promises(live: &Value, asked: &[Asked]) {
+    let (sets, abstentions) = (live["sets"].as_array().unwrap(), live["abstentions"].as_array().unwrap());
+    let levels: Vec<f64> = sets.iter().map(|set| set["level"].as_f64().unwrap()).collect();
+    let rates: Vec<f64> = abstentions.iter().map(|one| one["error_rate"].as_f64().unwrap()).collect();
+    assert_eq!((levels, rates), (vec![0.9, 0.95, 0.99], vec![0.001, 0.005, 0.01]));
+    let (set, covered) = (&sets[0], asked.iter().filter(|asked| asked.set.contains(&asked.label)).count());
+    assert_eq!((&set["answers"], &set["judged"]), (&json!(asked.len()), &json!(asked.len())));
+    assert_eq!(set["covered"], json!(covered));
+    let mean_size = asked.iter().map(|asked| asked.set.len()).sum::<usize>() as f64 / asked.len() as f64;
+    assert_eq!(set["mean_size"], as_read(&mean_size));
+    assert_eq!([&set["coverage"], &set["low"], &set["high"]].map(Clone::clone), share(covered, asked.len()));
+    let one = &abstentions[0];
+    let given: Vec<&Asked> = asked.iter().filter(|asked| !asked.abstained).collect();
+    let correct = given.iter().filter(|asked| weir::stats::argmax(&asked.probabilities) == asked.label).count();
+    assert_eq!((&one["abstained"], &one["judged"]), (&json!(asked.len() - given.len()), &json!(given.len())));
+    assert!(given.len() < asked.len() && one["correct"] == json!(correct), "{one}");
+    assert_eq!([&one["accuracy"], &one["low"], &one["high"]].map(Clone::clone), share(correct, given.len()));
+}
+
 const CLIENTS: usize = 8;
 
 /// All labels, of which one in twenty comes twice and one in fifty is wrong at first.
@@ -124,14 +160,14 @@ async fn send_all(apps: &[TestApp], pieces: &[Value]) -> BTreeMap<String, u64> {
 
 /// The live figures of many labels, sent by many clients in any order, twice, or wrong at first, are those of an
 /// evaluation of the same answers to the last digit; taking all back leaves nothing.
-async fn live_figures_are_the_offline_figures(database: &Database, servers: usize) {
+async fn live_figures_are_the_offline_figures(database: &Database, servers: usize, digits: usize) {
     let mut apps = Vec::new();
     for _ in 0..servers {
         apps.push(TestApp::with(&bundled_models(), |options| options.database = database.url()).await);
     }
     let mut asked = Vec::new();
-    for start in (0..DIGITS).step_by(CLIENTS) {
-        let batch = (start..DIGITS.min(start + CLIENTS)).map(|index| ask(&apps[index % servers], index));
+    for start in (0..digits).step_by(CLIENTS) {
+        let batch = (start..digits.min(start + CLIENTS)).map(|index| ask(&apps[index % servers], index));
         asked.extend(futures_util::future::join_all(batch).await);
     }
     if servers > 1 {
@@ -141,47 +177,107 @@ async fn live_figures_are_the_offline_figures(database: &Database, servers: usiz
         }
     }
     let counts = send_all(&apps, &labels(&asked)).await;
-    assert_eq!(counts["duplicate"], 50, "{counts:?}");
-    assert_eq!(counts["joined"] + counts.get("superseded").unwrap_or(&0), 1020, "{counts:?}");
+    let (all, twice, corrected) = (digits as u64, digits as u64 / 20, digits as u64 / 50);
+    assert_eq!(counts["duplicate"], twice, "{counts:?}");
+    assert_eq!(counts["joined"] + counts.get("superseded").unwrap_or(&0), all + corrected, "{counts:?}");
     let mut evaluator = Evaluator::new(10);
     asked.iter().for_each(|asked| evaluator.add(asked.label, &asked.probabilities));
     let offline = evaluator.finish();
-    for window in ["", "?window=24h", "?window=1000", "?source=user"] {
+    for window in ["", "?window=24h", &format!("?window={digits}"), "?source=user"] {
         let live = quality(&apps[servers - 1], "mnist-mlp", window).await["versions"][0].clone();
-        assert_eq!((live["version"].as_u64(), live["samples"].as_u64()), (Some(1), Some(1000)), "{window}");
+        assert_eq!((live["version"].as_u64(), live["samples"].as_u64()), (Some(1), Some(all)), "{window}");
         assert_eq!(live["accuracy"]["value"], as_read(&offline.summary.accuracy));
         assert_eq!(live["loss"]["value"], as_read(&offline.summary.loss));
         assert_eq!(live["confusion"], as_read(&offline.confusion));
         assert_eq!(live["classes"], as_read(&offline.classes));
         let error = &live["accuracy"]["expected_calibration_error"];
         assert_eq!(*error, as_read(&offline.expected_calibration_error));
+        assert_promises(&live, &asked);
     }
+    let covered = asked.iter().filter(|asked| asked.set.contains(&asked.label)).count() as f64 / digits as f64;
     for app in &apps {
         let series = "weir_model_accuracy{model=\"mnist-mlp\",source=\"feedback\",version=\"1\"}";
         until("the gauge follows", || app.maybe_metric(series) == Some(offline.summary.accuracy)).await;
         let series = series.replace("accuracy", "loss");
         until("that of the loss too", || app.maybe_metric(&series) == Some(offline.summary.loss)).await;
+        let series = "weir_conformal_coverage{level=\"0.9\",model=\"mnist-mlp\",version=\"1\"}";
+        until("that of the coverage too", || app.maybe_metric(series) == Some(covered)).await;
     }
     let back: Vec<Value> = asked.iter().map(|asked| json!({"request_id": asked.id, "retract": true})).collect();
-    assert_eq!(send_all(&apps, &shuffled(back)).await["retracted"], 1000);
+    assert_eq!(send_all(&apps, &shuffled(back)).await["retracted"], all);
     let live = quality(&apps[0], "mnist-mlp", "").await["versions"][0].clone();
     assert_eq!((live["samples"].as_u64(), &live["accuracy"], &live["loss"]), (Some(0), &Value::Null, &Value::Null));
     if let Some(confusion) = live.get("confusion") {
         panic!("nothing is left: {confusion}");
     }
+    let set = &live["sets"][0];
+    assert_eq!((&set["answers"], &set["judged"], set.get("coverage")), (&json!(all), &json!(0), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_figures_of_one_server_are_exact() {
     for database in databases() {
-        live_figures_are_the_offline_figures(&database, 1).await;
+        live_figures_are_the_offline_figures(&database, 1, 1000).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_figures_of_two_servers_on_one_database_are_exact() {
     for database in databases().into_iter().filter(|database| database.url().is_some()) {
-        live_figures_are_the_offline_figures(&database, 2).await;
+        live_figures_are_the_offline_figures(&database, 2, 1000).await;
+    }
+}
+
+/// The same of all test digits.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes two minutes; .ci/run runs it"]
+async fn the_figures_of_many_digits_are_exact() {
+    for database in databases() {
+        let servers = if database.url().is_some() { 2 } else { 1 };
+        live_figures_are_the_offline_figures(&database, servers, 10_000).await;
+    }
+}
+
+/// Of a share of requests the samples are kept and can be labelled; all are counted, and a receipt stands for any.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_of_predictions_is_kept_and_all_are_counted() {
+    for database in databases() {
+        let app = TestApp::with(&bundled_models(), |options| {
+            options.database = database.url();
+            options.keep_predictions_share = Some(0.5);
+        })
+        .await;
+        let share = weir::store::KeptShare::new(0.5);
+        let (mut kept, mut joined) = (0, 0);
+        for index in 0..40 {
+            let request = Request::post("/predict").header("content-type", "image/png").header("x-weir-receipt", "1");
+            let request = match index % 2 {
+                0 => request,
+                _ => request.header("x-request-id", format!("order-{index}")),
+            };
+            let answer = app.send(request.body(png(28, 28, pixels(&mnist().test, index)).into()).unwrap()).await;
+            let id = answer.headers["x-request-id"].to_str().unwrap();
+            let is_kept = share.keeps(id);
+            kept += u32::from(is_kept);
+            let said = say(&app, &json!({"request_id": id, "label": mnist().test.labels()[index]})).await;
+            match is_kept {
+                true => assert_eq!(said.json()["state"], "joined", "{}", said.text()),
+                false => {
+                    let problem = said.assert_problem(410);
+                    assert!(problem.contains("--keep-predictions-share") && problem.contains("receipt"), "{problem}");
+                    let receipt = answer.headers["x-weir-receipt"].to_str().unwrap();
+                    let said = say(&app, &json!({"receipt": receipt, "label": mnist().test.labels()[index]})).await;
+                    assert_eq!(said.json()["state"], "joined", "{}", said.text());
+                }
+            }
+            joined += 1;
+        }
+        assert!((5..35).contains(&kept), "{kept} of 40");
+        let live = quality(&app, "mnist-mlp", "").await["versions"][0].clone();
+        assert_eq!((&live["answered"], &live["samples"]), (&json!(40), &json!(joined)));
+        assert_eq!(live["sets"][0]["answers"], 40);
+        let records = |outcome| app.metric(&format!("weir_prediction_log_records_total{{outcome=\"{outcome}\"}}"));
+        assert_eq!((records("written"), records("sampled_out")), (f64::from(kept), 40.0 - f64::from(kept)));
     }
 }
 
@@ -220,6 +316,20 @@ async fn each_way_in_which_feedback_fails_says_why_on(database: &Database) {
         assert!(detail.contains(hint), "{body}: {detail}");
     }
     assert_eq!(post(&app, "/feedback", "application/json", "{").await.status, 400);
+    for (body, hint) in [
+        (format!("{{\"request_id\": \"{id}\", \"label\": 7, \"label\": 3}}"), "duplicate field"),
+        (format!("{{\"request_id\": \"{id}\", \"item\": -1, \"label\": 3}}"), "a whole number from 0"),
+        ("7".into(), "expected an object with request_id"),
+        (String::new(), "expected an object with request_id"),
+        ("[{}".into(), ""),
+        ("[] 7".into(), "the end"),
+    ] {
+        let detail = post(&app, "/feedback", "application/json", body.clone()).await.assert_problem(400);
+        assert!(detail.contains(hint), "{body}: {detail}");
+    }
+    let answer = post(&app, "/feedback", "application/json", format!("[[], 7, {right}, {{\"a\": 1}}]")).await.json();
+    assert_eq!((&answer["duplicate"], &answer["rejected"]), (&json!(1), &json!(3)), "{answer}");
+    assert!(answer["errors"][0]["detail"].as_str().unwrap().contains("expected an object"), "{answer}");
     let many: Vec<Value> = vec![right.clone(); 1001];
     assert_eq!(say(&app, &json!(many)).await.status, 413);
     let lines = format!("{right}\n\nnonsense\n{}\n", json!({"request_id": id, "label": "x"}));
@@ -349,7 +459,7 @@ async fn labels_come_from_files() {
     let line = json!({"request_id": second.id, "label": second.label});
     std::fs::write(&jsonl, format!("{line}\n\n{line}\n")).unwrap();
     let server = format!("http://{}", app.addr);
-    let import = |file: &std::path::Path| {
+    let import = |file: &Path| {
         let args = ["feedback", "import", file.to_str().unwrap(), "--server", &server].map(str::to_owned);
         tokio::task::spawn_blocking(move || crate::cli::output(&args.each_ref().map(String::as_str)))
     };
@@ -363,4 +473,41 @@ async fn labels_come_from_files() {
     assert!(whole.status.success());
     let wrong = import(&folder.path().join("labels.txt")).await.unwrap();
     assert_eq!(wrong.status.code(), Some(3));
+    labels_come_from_parquet_files(&app, folder.path(), &import).await;
+}
+
+/// Columns as other programs write them: whole numbers with a missing one among them as real numbers.
+async fn labels_come_from_parquet_files<F>(app: &TestApp, folder: &Path, import: &impl Fn(&Path) -> F)
+where
+    F: Future<Output = Result<std::process::Output, tokio::task::JoinError>>,
+{
+    let (asked, other) = (ask(app, 2).await, ask(app, 3).await);
+    let path = folder.join("labels.parquet");
+    let ids = [asked.id.clone(), asked.id.clone(), other.id.clone()].map(String::into_bytes);
+    let columns = [
+        Cells::Bytes(ids.to_vec()),
+        Cells::Number(vec![asked.label as f64, f64::NAN, 11.0]),
+        Cells::Number(vec![f64::NAN, 1.0, f64::NAN]),
+        Cells::Bytes(["user", "gold", "user"].map(|source| source.as_bytes().to_vec()).to_vec()),
+        Cells::Whole(vec![0, 0, 0]),
+        Cells::Whole(vec![1_700_000_000_123_456_789; 3]),
+    ];
+    let schema = "message labels { required binary request_id (STRING); required double label; required double correct;
+                  required binary source; required int64 item; required int64 labelled_at (TIMESTAMP(NANOS,true)); }";
+    write_parquet(&path, Compression::SNAPPY, schema, &columns, "{}");
+    let taken = import(&path).await.unwrap();
+    let said = crate::cli::text(&taken.stderr);
+    assert_eq!(taken.status.code(), Some(1), "{said}");
+    assert!(said.contains("labels.parquet:3: ") && said.contains("11"), "{said}");
+    assert_eq!(crate::cli::text(&taken.stdout), "3 labels: 2 joined, 1 rejected\n");
+    std::fs::write(&path, "PAR1 and no more").unwrap();
+    let damaged = import(&path).await.unwrap();
+    assert!(crate::cli::text(&damaged.stderr).contains("no whole Parquet file"));
+    assert_eq!(damaged.status.code(), Some(3));
+    let columns = [Cells::Number(vec![1.0]), Cells::Lists(vec![vec![1.0, 2.0]])];
+    let schema = "message labels { required double label; required group request_id (LIST) { repeated group list {
+                  optional double element; } } }";
+    write_parquet(&path, Compression::UNCOMPRESSED, schema, &columns, "{}");
+    let said = import(&path).await.unwrap();
+    assert!(crate::cli::text(&said.stderr).contains("row 1: request_id has several values"), "{said:?}");
 }

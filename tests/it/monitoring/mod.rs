@@ -1,13 +1,15 @@
 //! What the server observes of its predictions, keeps, and is told about them.
 
 mod alarms;
+mod capture;
 mod drift;
 mod durability;
 mod feedback;
+mod guard;
 mod predictions;
 mod receipts;
 mod records;
-mod sinks;
+pub(crate) mod sinks;
 mod traces;
 
 /// A database for tests.

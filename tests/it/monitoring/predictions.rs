@@ -61,7 +61,7 @@ async fn a_prediction_is_shown_and_erased_with_its_figures_on(database: &Databas
     let before = live(&app, "mnist-mlp").await;
     assert_eq!(before["samples"], 2);
     let gone = erase(&app, &path).await;
-    assert_eq!(gone.json(), json!({"requests": 1, "samples": 1, "labels": 2}), "{}", gone.text());
+    assert_eq!(gone.json(), json!({"requests": 1, "samples": 1, "labels": 2, "inputs": 0}), "{}", gone.text());
     let after = live(&app, "mnist-mlp").await;
     assert_eq!((&after["samples"], &after["loss"]["scored"]), (&json!(1), &json!(1)));
     assert_eq!(after["answered"], 2, "that something was asked is no secret");
@@ -110,7 +110,7 @@ async fn every_protocols_prediction_can_be_erased_on(database: &Database) {
         assert_eq!(samples, if media == "image/png" { 1 } else { 2 }, "{path}: {shown}");
         assert_eq!(say(&app, &json!({"request_id": id, "label": 0})).await.status, 200, "{path}");
         let gone = erase(&app, &format!("/predictions/{id}")).await.json();
-        assert_eq!(gone, json!({"requests": 1, "samples": samples, "labels": 1}), "{path}");
+        assert_eq!(gone, json!({"requests": 1, "samples": samples, "labels": 1, "inputs": 0}), "{path}");
         assert_eq!(app.get(&format!("/predictions/{id}")).await.status, 410, "{path}");
     }
     assert_eq!(live(&app, "mnist-mlp").await["samples"], 0);
@@ -145,12 +145,12 @@ async fn an_identifier_of_the_callers_own_means_the_newest_and_erases_all_on(dat
     let shown = app.get("/predictions/twice?model=half").await.json();
     assert_eq!((&shown["items"][0]["model"], &shown["items"][0]["labels"]), (&json!("half"), &json!([])));
     let gone = erase(&app, "/predictions/twice?model=half").await.json();
-    assert_eq!(gone, json!({"requests": 2, "samples": 2, "labels": 0}));
+    assert_eq!(gone, json!({"requests": 2, "samples": 2, "labels": 0, "inputs": 0}));
     assert_eq!(app.get("/predictions/twice").await.json()["items"][0]["model"], "other");
     // Labels that wait go as well.
     assert_eq!(say(&app, &json!({"request_id": "never", "correct": true})).await.status, 202);
     let gone = erase(&app, "/predictions/never").await.json();
-    assert_eq!(gone, json!({"requests": 0, "samples": 0, "labels": 1}));
+    assert_eq!(gone, json!({"requests": 0, "samples": 0, "labels": 1, "inputs": 0}));
     assert_eq!(app.metric("weir_feedback_held"), 0.0);
     assert_eq!(erase(&app, "/predictions/twice").await.json()["samples"], 1);
     app.get("/predictions/twice").await.assert_problem(410);

@@ -26,7 +26,7 @@ impl Consumer for Keeper {
 impl Keeper {
     fn install(app: &TestApp) -> (Self, Monitor) {
         let keeper = Self::default();
-        let monitor = Monitor::start(vec![Box::new(keeper.clone())], None).unwrap();
+        let monitor = Monitor::start(vec![Box::new(keeper.clone())], None, None).unwrap();
         app.state.predictor().observe(monitor.observer()).unwrap();
         (keeper, monitor)
     }
@@ -143,7 +143,7 @@ impl Consumer for Broken {
 async fn a_consumer_that_fails_harms_no_other() {
     let app = TestApp::with_temp(bare_model("m", &panics_on_seven()), |options| options.monitoring = Some(false)).await;
     let keeper = Keeper::default();
-    let monitor = Monitor::start(vec![Box::new(Broken), Box::new(keeper.clone())], None).unwrap();
+    let monitor = Monitor::start(vec![Box::new(Broken), Box::new(keeper.clone())], None, None).unwrap();
     app.state.predictor().observe(monitor.observer()).unwrap();
     for value in [1.0, 7.0, 2.0] {
         post(&app, "/predict", None, json!({"instances": [[value]]}).to_string()).await;

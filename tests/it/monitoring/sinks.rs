@@ -9,12 +9,16 @@ use axum::body::Bytes;
 use axum::extract::State;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use weir::api::Shutdown;
 use weir::app::StopReason;
 use weir::config::ServeOptions;
 
+use crate::certificates::{Authority, Issued, put};
 use crate::fixtures::{mnist, pixels, png, png_of_test_image};
 use crate::support::{TestApp, bundled_models, until};
 
@@ -34,6 +38,12 @@ struct Received {
 
 impl Receiver {
     pub(super) async fn start(answers: &[u16]) -> Self {
+        Self::start_with(answers, None).await
+    }
+
+    /// Starts one that speaks TLS, if it has a certificate.
+    async fn start_with(answers: &[u16], certificate: Option<&Issued>) -> Self {
+        let tls = certificate.map(|certificate| TlsAcceptor::from(Arc::new(certificate.server())));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let received = Received { answers: answers.iter().rev().copied().collect(), requests: Vec::new() };
@@ -44,7 +54,7 @@ impl Receiver {
             StatusCode::from_u16(received.answers.pop().unwrap_or(200)).unwrap()
         };
         let router = Router::new().fallback(take).with_state(receiver.clone());
-        tokio::spawn(async move { axum_serve(listener, router).await });
+        tokio::spawn(async move { axum_serve(listener, router, tls).await });
         receiver
     }
 
@@ -52,18 +62,29 @@ impl Receiver {
         format!("http://{}/hook?token=1", self.address)
     }
 
+    fn secured_url(&self) -> String {
+        self.url().replace("http://", "https://")
+    }
+
     pub(super) fn requests(&self) -> Vec<(HeaderMap, Bytes)> {
         self.inner.lock().unwrap().requests.clone()
     }
 }
 
-async fn axum_serve(listener: TcpListener, router: Router) {
+pub(crate) async fn axum_serve(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
         let service = hyper_util::service::TowerToHyperService::new(router.clone());
+        let tls = tls.clone();
         tokio::spawn(async move {
-            let io = hyper_util::rt::TokioIo::new(stream);
-            drop(hyper::server::conn::http1::Builder::new().serve_connection(io, service).await);
+            let http = hyper::server::conn::http1::Builder::new();
+            match tls {
+                None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+                Some(tls) => {
+                    let Ok(stream) = tls.accept(stream).await else { return };
+                    drop(http.serve_connection(TokioIo::new(stream), service).await);
+                }
+            }
         });
     }
 }
@@ -130,6 +151,54 @@ async fn a_refused_alarm_is_not_tried_again_and_a_receiver_that_hangs_holds_noth
     app.assert_unharmed().await;
     assert_eq!(app.stop(StopReason::Interrupt).await, Shutdown::Clean);
     drop(held);
+}
+
+/// A receiver behind TLS gets alarms and predictions if an authority that is named vouches for its name and its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_behind_https_must_be_vouched_for() {
+    let (folder, authority) = (TempDir::new().unwrap(), Authority::new("sinks"));
+    let ca = folder.path().join("ca.pem");
+    put(&ca, &authority.pem());
+    let good = Receiver::start_with(&[503], Some(&authority.server(2090))).await;
+    let app = TestApp::with(&bundled_models(), |options| {
+        with_webhook(good.secured_url())(options);
+        options.prediction_sink = Some(good.secured_url());
+        options.sink_ca = Some(ca.clone());
+    })
+    .await;
+    raise_an_alarm(&app).await;
+    until("alarm and predictions are there", || {
+        count(&app, "webhook", "sent") == 1.0 && count(&app, "predictions", "sent") == 6.0
+    })
+    .await;
+    assert!(good.requests().iter().any(|(headers, _)| headers.contains_key("x-weir-signature")));
+
+    let expired = Receiver::start_with(&[], Some(&authority.server(2020))).await;
+    let stranger = Receiver::start_with(&[], Some(&Authority::new("other").server(2090))).await;
+    let elsewhere = Receiver::start_with(&[], Some(&authority.server_elsewhere())).await;
+    let plain = Receiver::start(&[]).await;
+    for receiver in [expired, stranger, elsewhere, plain] {
+        let url = receiver.secured_url();
+        let app = TestApp::with(&bundled_models(), |options| {
+            options.prediction_sink = Some(url);
+            options.sink_ca = Some(ca.clone());
+        })
+        .await;
+        assert_eq!(app.post("/predict", "image/png", png_of_test_image(0)).await.status, 200);
+        until("given up", || count(&app, "predictions", "failed") == 1.0).await;
+        assert!(receiver.requests().is_empty(), "nothing is said to who is not trusted");
+        app.assert_unharmed().await;
+    }
+}
+
+/// The address is the operator's choice: a receiver that sends elsewhere is not followed.
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_are_not_followed() {
+    let receiver = Receiver::start(&[307]).await;
+    let app = TestApp::with(&bundled_models(), with_webhook(receiver.url())).await;
+    raise_an_alarm(&app).await;
+    until("refused", || count(&app, "webhook", "failed") == 1.0).await;
+    assert_eq!(receiver.requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

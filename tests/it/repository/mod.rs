@@ -4,5 +4,7 @@ mod external;
 mod links;
 mod mutations;
 mod places;
+mod signed;
+mod state_files;
 mod triton_repository;
 mod versions;

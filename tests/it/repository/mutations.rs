@@ -1,4 +1,4 @@
-//! Bundled models and settings, mutated: the server serves on, and whatever ends has a reason in words.
+//! Bundled models, their settings and their labels, mutated: the server serves on, and whatever ends has a reason in words.
 //!
 //! Each mutant follows from its number alone. The suite tries a few; `WEIR_MUTANTS=3000` tries as many.
 
@@ -20,6 +20,9 @@ use crate::support::{TestApp, copy_folder, shipped_models};
 
 /// The mutants of the suite, and those that are loaded into one server.
 const FEW: usize = 60;
+/// What is mutated, by the number of the mutant.
+const KINDS: [&str; 6] = ["bytes", "graph", "manifest", "config", "settings", "labels"];
+const LABELS: &str = "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n";
 const AT_ONCE: usize = 150;
 
 const CONFIG: &str = r#"
@@ -228,15 +231,16 @@ fn mutate_text(text: &str, rng: &mut ChaCha8Rng) -> Vec<u8> {
 fn write_mutant(root: &Path, number: usize) -> String {
     let rng = &mut ChaCha8Rng::seed_from_u64(number as u64);
     // The settings are those of a classifier.
-    let sources = if number % 5 < 3 { 4 } else { 3 };
+    let kind = KINDS[number % KINDS.len()];
+    let sources = if ["bytes", "graph", "manifest"].contains(&kind) { 4 } else { 3 };
     let source = *pick(rng, &["mnist-mlp", "mnist-cnn", "mnist-lstm", "mnist-vae"][..sources]);
     let (bundled, model) = (shipped_models().join(source).join("1"), format!("mutant-{number}"));
     let (folder, version) = (root.join(&model), root.join(&model).join("1"));
     let read = |file: &str| fs::read(bundled.join(file)).unwrap();
-    match number % 5 {
-        0 | 1 => {
+    match kind {
+        "bytes" | "graph" => {
             let mut onnx = read("model.onnx");
-            if number.is_multiple_of(5) {
+            if kind == "bytes" {
                 mutate_bytes(&mut onnx, rng);
             } else {
                 let mut graph = ModelProto::decode(onnx.as_slice()).unwrap();
@@ -246,7 +250,7 @@ fn write_mutant(root: &Path, number: usize) -> String {
             fs::create_dir_all(&version).unwrap();
             fs::write(version.join("model.onnx"), onnx).unwrap();
         }
-        2 => {
+        "manifest" => {
             copy_folder(&bundled, &version);
             let mut bytes = read("manifest.json");
             if rng.random_range(0..3) == 0 {
@@ -258,12 +262,14 @@ fn write_mutant(root: &Path, number: usize) -> String {
             }
             fs::write(version.join("manifest.json"), bytes).unwrap();
         }
-        settings => {
+        _ => {
             fs::create_dir_all(&version).unwrap();
             fs::write(version.join("model.onnx"), read("model.onnx")).unwrap();
-            fs::write(folder.join("labels.txt"), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n").unwrap();
-            let (file, text) = if settings == 3 { ("config.pbtxt", CONFIG) } else { ("model.toml", SETTINGS) };
-            fs::write(folder.join(file), mutate_text(&text.replace("MODEL", &model), rng)).unwrap();
+            let labels = if kind == "labels" { mutate_text(LABELS, rng) } else { LABELS.into() };
+            fs::write(folder.join("labels.txt"), labels).unwrap();
+            let (file, text) = if kind == "settings" { ("model.toml", SETTINGS) } else { ("config.pbtxt", CONFIG) };
+            let text = text.replace("MODEL", &model);
+            fs::write(folder.join(file), if kind == "labels" { text.into() } else { mutate_text(&text, rng) }).unwrap();
         }
     }
     model
@@ -312,8 +318,8 @@ async fn whatever_ends_has_a_reason_in_words() {
         for model in mutants {
             let (state, reason) = app.version_state(&model, 1).unwrap();
             let reason = reason.unwrap_or_default();
-            let kind = &model["mutant-".len()..];
-            let kind = ["bytes", "graph", "manifest", "config", "settings"][kind.parse::<usize>().unwrap() % 5];
+            let number: usize = model["mutant-".len()..].parse().unwrap();
+            let kind = KINDS[number % KINDS.len()];
             *fates.entry(format!("{kind} {state:?}")).or_default() += 1;
             if count > FEW {
                 eprintln!("{model} {kind} {state:?} {reason}");

@@ -11,7 +11,7 @@ use weir::engine::{EngineKind, Engines};
 use weir::serving::State;
 use weir::tensor::Tensor;
 
-use crate::api::grpc::{ask, floats, inference};
+use crate::api::grpc::{ask, floats, inference, tfs};
 use crate::engine::onnxruntime;
 use crate::fixtures::{Edge, add_bare_model, constant, half_plus_two, model, nan_on_minus_one, node, onnx};
 use crate::support::TestApp;
@@ -254,7 +254,7 @@ fn numbers(tag: usize, rows: usize) -> Vec<f32> {
     (0..rows * 2).map(|index| ((tag * 31 + index * 17) % 101) as f32 / 16.0 - 2.03).collect()
 }
 
-/// Asks in one of six ways, by turns; returns the numbers of the only output.
+/// Asks in one of seven ways, by turns; returns the numbers of the only output.
 async fn answer(app: &TestApp, way: usize, name: &str, numbers: &[f32]) -> Vec<f32> {
     let rows: Vec<&[f32]> = numbers.chunks(2).collect();
     let count = rows.len();
@@ -263,7 +263,7 @@ async fn answer(app: &TestApp, way: usize, name: &str, numbers: &[f32]) -> Vec<f
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.json()
     };
-    let found = match way % 6 {
+    let found = match way % 7 {
         0 => {
             let input = json!({"name": "x", "datatype": "FP32", "shape": [count, 2], "data": numbers});
             posted(format!("/v2/models/{name}/infer"), json!({"inputs": [input]})).await["outputs"][0]["data"].clone()
@@ -272,6 +272,12 @@ async fn answer(app: &TestApp, way: usize, name: &str, numbers: &[f32]) -> Vec<f
         2 => posted(format!("/v1/models/{name}:predict"), json!({"inputs": {"x": rows}})).await["outputs"].clone(),
         3 => posted(format!("/models/{name}/predict"), json!({"instances": rows})).await["predictions"].clone(),
         4 => posted(format!("/models/{name}/predict"), json!({"inputs": {"x": rows}})).await["predictions"].clone(),
+        5 => {
+            let mut tensor = tfs::tensor(tfs::FLOAT, &[count as i64, 2]);
+            tensor.float_val = numbers.to_vec();
+            let answer = tfs::predictions(app).predict(tfs::predict(name, "x", tensor)).await.unwrap().into_inner();
+            return answer.outputs["y"].float_val.clone();
+        }
         _ => {
             let request = ask(name, "x", &[count as i64, 2], numbers);
             let answer = inference(app).model_infer(request).await.unwrap().into_inner();
@@ -329,12 +335,12 @@ async fn all_alone(app: &Arc<TestApp>, engine: EngineKind, name: &'static str, f
                     let expected = session.run(&[input]).unwrap();
                     let found = answer(&app, client + step, name, &numbers).await;
                     let expected = expected[0].floats().unwrap();
-                    assert_eq!(found.len(), expected.len(), "{name}, {count} rows, way {}", (client + step) % 6);
+                    assert_eq!(found.len(), expected.len(), "{name}, {count} rows, way {}", (client + step) % 7);
                     let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * b.abs().max(1.0);
                     assert!(
                         found.iter().zip(expected).all(is_near),
                         "{name}, {count} rows, way {}",
-                        (client + step) % 6
+                        (client + step) % 7
                     );
                 }
             })

@@ -1,5 +1,6 @@
 //! Scheduling, loading, swapping and stopping, seen from outside.
 
+mod aliases;
 mod batching;
 mod check;
 mod independence;

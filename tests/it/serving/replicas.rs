@@ -72,7 +72,7 @@ async fn no_model_is_said_to_be_missing_before_the_first_look() {
     assert_eq!(client.model_metadata(none()).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(health.check(service()).await.unwrap_err().code(), Code::NotFound);
     let alias: AliasName = "stable".parse().unwrap();
-    let promoted = app.state().manager().promote("none".parse().unwrap(), alias, Version(1), None).await;
+    let promoted = app.state().manager().promote("none".parse().unwrap(), alias, Version(1), None, false).await;
     assert_eq!(promoted.unwrap_err().kind(), weir::error::Kind::NotFound);
 }
 

@@ -264,7 +264,7 @@ async fn servers_that_share_a_repository_agree_and_a_damaged_file_changes_nothin
     let other = TestApp::with(&root, |_| {}).await;
     let app = TestApp::with_temp(models, |_| {}).await;
     app.done("promote", json!({"alias": "stable", "version": 1})).await;
-    assert_eq!(other.answering("/predict").await.0, 2);
+    // The other server's watch may have told it already.
     other.refresh().await;
     assert_eq!(other.answering("/predict").await.0, 1);
     let stale = json!({"alias": "stable", "version": 2, "expected": 2});

@@ -17,14 +17,15 @@ use weir::trainer::{DataOptions, DataSource, inspect};
 use crate::fixtures::{mnist, pixels, png};
 
 /// A column of a file to write.
-enum Cells {
+pub(crate) enum Cells {
     Whole(Vec<i64>),
     Number(Vec<f64>),
     Bytes(Vec<Vec<u8>>),
     Lists(Vec<Vec<f64>>),
 }
 
-fn write(path: &Path, compression: Compression, schema: &str, columns: &[Cells], features: &str) {
+/// Writes a file with these columns; `features` is what Hugging Face says of them.
+pub(crate) fn write(path: &Path, compression: Compression, schema: &str, columns: &[Cells], features: &str) {
     let properties = WriterProperties::builder()
         .set_compression(compression)
         .set_key_value_metadata(Some(vec![KeyValue::new("huggingface".to_owned(), features.to_owned())]))
@@ -165,4 +166,13 @@ fn decimals_are_numbers_and_bytes_that_are_text_are_categories() {
     let found = look("binary_text.parquet");
     let frequent: Vec<&str> = found.columns[0].frequent.iter().map(|(text, _)| text.as_str()).collect();
     assert_eq!((found.columns.len(), frequent), (2, vec!["green", "red"]));
+}
+
+#[test]
+fn a_file_on_which_the_library_panics_is_refused_by_row() {
+    // Found by fuzzing: the dictionary of a column has no values where its header says there are some.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tables/damaged.parquet");
+    let refused = inspect(&path, &DataOptions::default(), 1);
+    let Err(Error::Data { problem, .. }) = refused else { panic!("{refused:?}") };
+    assert!(problem.starts_with("row 1: cannot be read: its parts contradict one another"), "{problem}");
 }

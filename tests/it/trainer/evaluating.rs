@@ -5,7 +5,9 @@ use std::fs;
 
 use serde_json::Value;
 use weir::repository::ReadSettings;
-use weir::trainer::{DataOptions, PartChoice, TaskOptions, TaskReport, evaluate_version, read_for};
+use weir::trainer::{
+    Compared, DataOptions, PartChoice, TaskOptions, TaskReport, evaluate_version, permutation_importance, read_for,
+};
 
 use super::data::Workshop;
 use crate::cli::{output, text};
@@ -56,7 +58,7 @@ fn every_row_of_other_data_is_scored_whatever_is_missing_in_them() {
     for (name, csv, rows) in cases {
         shop.write(name, csv);
         let data = read_for(&folder, &shop.path(name), DataOptions::default()).unwrap();
-        let (judged, _) = data.judged(None, 1 << 30).unwrap();
+        let (judged, _) = data.judged(None).unwrap();
         assert_eq!(judged.len(), rows, "{name}");
         let evaluated = evaluate_version(&folder, 1 << 30, &judged).unwrap().predictions.evaluate();
         assert!(evaluated.summary.accuracy > 0.7, "{name}: {:?}", evaluated.summary);
@@ -66,9 +68,60 @@ fn every_row_of_other_data_is_scored_whatever_is_missing_in_them() {
     }
     // The files that it was trained on: only what was held out is new to it.
     let data = read_for(&folder, &shop.path("train.csv"), DataOptions::default()).unwrap();
-    assert_eq!(data.judged(None, 1 << 30).unwrap().0.len(), 40);
-    assert_eq!(data.judged(Some(PartChoice::All), 1 << 30).unwrap().0.len(), 400);
-    assert!(data.judged(Some(PartChoice::Validation), 1 << 30).is_err());
+    assert_eq!(data.judged(None).unwrap().0.len(), 40);
+    assert_eq!(data.judged(Some(PartChoice::All)).unwrap().0.len(), 400);
+    assert!(data.judged(Some(PartChoice::Validation)).is_err());
+}
+
+#[test]
+fn the_column_that_decides_is_the_important_one() {
+    let (shop, folder) = trained();
+    shop.write("new.csv", people(400..700, "", true));
+    let read =
+        |folder: &std::path::Path, name: &str| read_for(folder, &shop.path(name), DataOptions::default()).unwrap();
+    let data = read(&folder, "new.csv");
+    let judged = data.judged(None).unwrap().0;
+    let importance = |repeats| permutation_importance(&folder, 1 << 30, (&judged, &data.columns), repeats);
+    let found = importance(5).unwrap();
+    assert_eq!((found.figure, found.samples, found.columns.len()), (Compared::Accuracy, 300, 4));
+    let [first, rest @ ..] = found.columns.as_slice() else { panic!("{found:?}") };
+    assert!(first.column == "age" && first.mean > 0.2 && first.deviation < 0.1, "{found:?}");
+    assert!(rest.iter().all(|column| column.mean < 0.1), "{found:?}");
+    assert_eq!(found, importance(5).unwrap(), "the shuffles are drawn by a seed");
+    assert!(importance(0).is_err());
+
+    let path = |name: &str| shop.path(name).display().to_string();
+    let (models, data, report) = (path("models"), path("new.csv"), path("report"));
+    let evaluate = |more: &[&str]| {
+        let shown = output(&[&["evaluate", "mine", "--models", &models, "--data", &data], more].concat());
+        assert!(shown.status.success(), "{}", text(&shown.stderr));
+        text(&shown.stdout)
+    };
+    let json: Value = serde_json::from_str(&evaluate(&["--json", "--importance", "2"])).unwrap();
+    assert_eq!(
+        (&json["importance"]["repeats"], &json["importance"]["columns"][0]["column"]),
+        (&2.into(), &"age".into())
+    );
+    assert!(evaluate(&["--report", &report]).contains("fall of the accuracy"));
+    let page = || fs::read_to_string(shop.path("report/report.html")).unwrap();
+    assert!(page().contains("Importance of the columns"));
+    assert!(!evaluate(&["--report", &report, "--importance", "none"]).contains("shuffled"));
+    assert!(!page().contains("Importance of the columns"));
+}
+
+#[test]
+fn of_numbers_the_importance_is_what_the_error_rises_by() {
+    let shop = Workshop::of("dense");
+    let row = |index: usize| format!("{},{},{}.5\n", index % 50, index * 37 % 41, 1000 + index % 50 * 3);
+    shop.write("numbers.csv", (0..400).fold("size,noise,price\n".to_owned(), |csv, index| csv + &row(index)));
+    let folder = shop.train("numbers.csv", 10, TaskOptions::default()).unwrap().published.unwrap().1;
+    let data = read_for(&folder, &shop.path("numbers.csv"), DataOptions::default()).unwrap();
+    let judged = data.judged(Some(PartChoice::All)).unwrap().0;
+    let found = permutation_importance(&folder, 1 << 30, (&judged, &data.columns), 3).unwrap();
+    assert_eq!((found.figure, found.columns[0].column.as_str()), (Compared::RootMeanSquaredError, "size"));
+    // Two that are drawn from 0, 3, …, 147 are 61 apart in the root of the mean square.
+    assert!((found.columns[0].mean + found.baseline - 61.2).abs() < 10.0, "{found:?}");
+    assert!(found.columns[1].mean.abs() < 6.0 && found.columns[1].column == "noise", "{found:?}");
 }
 
 #[test]
@@ -78,7 +131,7 @@ fn one_file_of_the_folder_that_was_trained_on_is_scored_whole() {
     let test = shop.write("people/test.csv", people(200..300, "", true));
     let folder = shop.train("people", 1, TaskOptions::default()).unwrap().published.unwrap().1;
     let data = read_for(&folder, &test, DataOptions::default()).unwrap();
-    assert_eq!(data.judged(None, 1 << 30).unwrap().0.len(), 100);
+    assert_eq!(data.judged(None).unwrap().0.len(), 100);
 }
 
 #[test]
@@ -106,7 +159,7 @@ fn answers_for_a_file_are_what_an_evaluation_counts() {
     let without: String = csv.lines().fold(String::new(), |all, line| all + line.rsplit_once(',').unwrap().0 + "\n");
     shop.write("new.csv", without);
     let data = read_for(&folder, &shop.path("labelled.csv"), DataOptions::default()).unwrap();
-    let evaluated = evaluate_version(&folder, 1 << 30, &data.judged(None, 1 << 30).unwrap().0).unwrap();
+    let evaluated = evaluate_version(&folder, 1 << 30, &data.judged(None).unwrap().0).unwrap();
     let path = |name: &str| shop.path(name).display().to_string();
     for out in ["answers.csv", "answers.jsonl", "answers.parquet"] {
         let args = [

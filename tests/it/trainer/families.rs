@@ -72,7 +72,7 @@ fn odd() -> Architecture {
 /// A network after a few steps, so that no parameter and no statistic is what it was at first.
 fn trained(architecture: &Architecture, settings: &FitSettings, data: &DataSource) -> Network {
     let mut state = FitState::new(Classifier::new(architecture, 3).unwrap(), settings);
-    let (train, validation) = data.train.split_off(50, 0).unwrap();
+    let (train, validation) = data.train.clone().split_off(50, 0).unwrap();
     fit(&mut state, &train, &validation, settings, &mut Steps(6)).unwrap();
     state.model.network().clone()
 }
@@ -113,7 +113,7 @@ fn every_family_is_served_as_it_was_trained_in_both_engines() {
             settings(preset),
         )
     });
-    let cells = [LayerSpec::Gru { units: 20 }, LayerSpec::Lstm { units: 7 }].map(|cell| Architecture {
+    let cells = [LayerSpec::gru(20), LayerSpec::lstm(7)].map(|cell| Architecture {
         input: vec![1, 28, 28],
         layers: vec![
             LayerSpec::Rescale { scale: 1.0 / 255.0 },

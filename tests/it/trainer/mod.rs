@@ -3,7 +3,7 @@
 mod autoencoder;
 mod custom_network;
 mod data;
-mod data_parquet;
+pub(crate) mod data_parquet;
 mod dates;
 mod evaluating;
 mod evaluation;
@@ -15,6 +15,8 @@ mod resuming;
 mod sequence_data;
 mod sequences;
 mod tables;
+mod text_columns;
+mod text_heads;
 mod texts;
 mod training;
 mod tuning;

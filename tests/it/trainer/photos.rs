@@ -14,7 +14,7 @@ use weir::trainer::{
 use weir::transform::{ImageLimits, PolarityChoice, append_image, decode_picture};
 
 use super::data::Workshop;
-use crate::fixtures::{mnist, small_data};
+use crate::fixtures::{image_file, mnist, small_data};
 use crate::support::TestApp;
 
 const LIMITS: ImageLimits = ImageLimits { max_pixels: 1 << 22 };
@@ -150,6 +150,68 @@ fn training_and_serving_make_the_same_tensor_of_every_format() {
         let served = served(&std::fs::read(folders.join(&name)).unwrap(), &image);
         assert_eq!(source.train.inputs(index..index + 1).unwrap(), served, "{name}");
     }
+}
+
+/// Files of every kind of pixels: what is turned, clear, of four colours, of a palette, of 16 bits, or moves.
+fn other_kinds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut noise = noise(99);
+    let clear =
+        image::RgbaImage::from_fn(21, 17, |x, y| image::Rgba([noise(), noise(), (x * 12) as u8, (y * 15) as u8]));
+    let deep = image::ImageBuffer::from_fn(19, 23, |_, _| {
+        image::Rgb([noise(), noise(), noise()].map(|v| u16::from(v) * 255 + 7))
+    });
+    let written = |picture: DynamicImage, format| {
+        let mut file = Cursor::new(Vec::new());
+        picture.write_to(&mut file, format).unwrap();
+        file.into_inner()
+    };
+    let (clear, deep) = (DynamicImage::ImageRgba8(clear), DynamicImage::ImageRgb16(deep));
+    let mut kinds = vec![
+        ("clear.png", written(clear.clone(), ImageFormat::Png)),
+        ("clear.webp", written(clear.clone(), ImageFormat::WebP)),
+        ("clear.tiff", written(clear.clone(), ImageFormat::Tiff)),
+        ("clear.gif", written(clear.clone(), ImageFormat::Gif)),
+        ("grey-clear.png", written(DynamicImage::ImageLumaA8(clear.to_luma_alpha8()), ImageFormat::Png)),
+        ("deep.png", written(deep.clone(), ImageFormat::Png)),
+        ("deep.tiff", written(deep.clone(), ImageFormat::Tiff)),
+        ("grey-deep.png", written(DynamicImage::ImageLuma16(deep.to_luma16()), ImageFormat::Png)),
+    ];
+    let named =
+        ["cmyk.jpg", "ycck.jpg", "progressive.jpg", "subsampled.jpg", "no-eoi.jpg", "animated.webp", "turned.webp"];
+    kinds
+        .extend(named.into_iter().chain(["alpha.webp", "seven.gif", "seven.bmp"]).map(|name| (name, image_file(name))));
+    for orientation in 1..=8 {
+        let plain = file(&tinted(true, [24, 16], orientation.into()), ImageFormat::Jpeg);
+        let exif =
+            [b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0, 0]];
+        let exif = exif.concat();
+        let segment = [&[0xff, 0xe1][..], &(exif.len() as u16 + 2).to_be_bytes(), &exif].concat();
+        let name =
+            ["", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg", "6.jpg", "7.jpg", "8.jpg"][usize::from(orientation)];
+        kinds.push((name, [&plain[..2], &segment, &plain[2..]].concat()));
+    }
+    kinds
+}
+
+#[test]
+fn training_and_serving_make_the_same_tensor_of_every_kind_of_pixels() {
+    let shop = Workshop::of("cnn");
+    for (place, (name, file)) in other_kinds().into_iter().enumerate() {
+        shop.write(&format!("kinds/{}/{name}", ["a", "b"][place % 2]), file);
+    }
+    for colour in [ColourChoice::Rgb, ColourChoice::Grey] {
+        for fit in [FitChoice::Crop, FitChoice::Letterbox, FitChoice::Stretch] {
+            let options = with(|reading| {
+                reading.transform = PictureChoice::Photo;
+                (reading.colour, reading.image_fit, reading.image_size) = (colour, Some(fit), Some([20, 24]));
+            });
+            let source = DataSource::read(&shop.path("kinds"), &options.data).unwrap();
+            assert_eq!(source.train.len() + source.test.len(), other_kinds().len());
+            same_tensors(&source);
+        }
+    }
+    let options = with(|reading| reading.transform = PictureChoice::Drawing);
+    same_tensors(&DataSource::read(&shop.path("kinds"), &options.data).unwrap());
 }
 
 /// What serving makes of a file.

@@ -109,7 +109,7 @@ fn presets_that_cannot_take_the_data_say_which_can() {
             other => panic!("{other}"),
         }
     };
-    assert!(refused("dense", "waves.jsonl").contains("weir train lstm and weir train gru"));
+    assert!(refused("dense", "waves.jsonl").contains("weir train lstm, gru and conv1d do"));
     assert!(
         refused("mnist-cnn", "waves.jsonl").contains("mnist-cnn takes no sequences"),
         "and not that it moves images"

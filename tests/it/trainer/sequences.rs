@@ -148,6 +148,24 @@ async fn sequences_of_numbers_are_trained_served_and_evaluated_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn convolutions_along_sequences_are_trained_and_served_alike() {
+    let shop = Workshop::of("conv1d");
+    shop.write("waves.jsonl", waves(320));
+    let outcome = shop.train("waves.jsonl", 6, TaskOptions::default()).unwrap();
+    let (_, folder) = outcome.published.unwrap();
+    let TaskReport::Classification(report) = outcome.report else { panic!("classes are learned") };
+    assert!(report.full.evaluation.summary.accuracy > 0.9, "{:?}", report.full.evaluation.summary);
+    let data = read_for(&folder, &shop.path("waves.jsonl"), DataOptions::default()).unwrap();
+    let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
+    let rows = (0..data.test.len()).map(|index| data.test.origin(index).1.unwrap() as usize - 1);
+    let app = TestApp::with(&shop.path("models"), |_| {}).await;
+    let answers = served(&app, &json!(rows.map(|row| wave(row).0).collect::<Vec<_>>()), 2).await;
+    for ((_, expected), got) in evaluated.predictions.iter().zip(&answers) {
+        assert!(expected.iter().zip(got).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{expected:?} {got:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn text_is_trained_from_a_table_and_served_as_it_was_split() {
     let shop = Workshop::of("gru");
     shop.write("answers.csv", answers(400));
@@ -271,12 +289,22 @@ fn networks_of_sequences_are_exported_as_they_are_in_both_engines() {
     let engines = Engines::new(onnxruntime());
     let tokens = LayerSpec::Embedding { tokens: 11, units: 6 };
     let numbers = LayerSpec::Standardize { mean: vec![3.0, -1.0], deviation: vec![2.0, 5.0] };
-    let cells = [LayerSpec::Lstm { units: 9 }, LayerSpec::Gru { units: 8 }];
+    let lstm = |units, bidirectional, all_steps| LayerSpec::Lstm { units, bidirectional, all_steps };
+    let gru = |units, bidirectional, all_steps| LayerSpec::Gru { units, bidirectional, all_steps };
+    let cells = [
+        vec![LayerSpec::lstm(9)],
+        vec![LayerSpec::gru(8)],
+        vec![lstm(5, true, false)],
+        vec![gru(5, true, false)],
+        vec![lstm(4, true, true), gru(5, true, false)],
+        vec![gru(4, false, true), lstm(5, false, true), LayerSpec::gru(3)],
+    ];
     let number = LayerSpec::Standardize { mean: vec![3.0], deviation: vec![2.0] };
     let token = LayerSpec::Embedding { tokens: 11, units: 1 };
     for (front, input) in [(tokens, vec![13]), (numbers, vec![13, 2]), (number, vec![13, 1]), (token, vec![13])] {
         for cell in &cells {
-            let layers = vec![front.clone(), cell.clone(), LayerSpec::Relu, LayerSpec::Dense { units: 3 }];
+            let behind = [LayerSpec::Relu, LayerSpec::Dense { units: 3 }];
+            let layers = std::iter::once(&front).chain(cell).chain(&behind).cloned().collect();
             let network = Network::new(&Architecture { input: input.clone(), layers }, 5).unwrap();
             let onnx = to_onnx(&network, "sequences").unwrap();
             let mut kinds = vec![EngineKind::Tract];
@@ -287,8 +315,15 @@ fn networks_of_sequences_are_exported_as_they_are_in_both_engines() {
                 let mut session = plan.session().unwrap();
                 for size in [1, 7, 64] {
                     // Among the numbers some that are missing, and some that are no tokens.
-                    let element = |at: usize| if drawn(at, 9) == 0 { f32::NAN } else { drawn(at, 14) as f32 - 1.0 };
-                    let elements: Vec<f32> = (0..size * input.iter().product::<usize>()).map(element).collect();
+                    let each = input.iter().product::<usize>();
+                    let padding = if input.len() == 1 { 0.0 } else { f32::NAN };
+                    let element = |at: usize| match drawn(at, 9) {
+                        // Some are padded in front, the seventh all over.
+                        _ if at % each < at / each % 7 * (each / 6) => padding,
+                        0 => f32::NAN,
+                        _ => drawn(at, 14) as f32 - 1.0,
+                    };
+                    let elements: Vec<f32> = (0..size * each).map(element).collect();
                     let shape = std::iter::once(size).chain(input.iter().copied()).collect();
                     let served = session.run(&[Tensor::new(shape, elements.clone()).unwrap()]).unwrap();
                     let trained = network.logits(&elements).unwrap();
@@ -299,5 +334,43 @@ fn networks_of_sequences_are_exported_as_they_are_in_both_engines() {
                 }
             }
         }
+    }
+}
+
+/// Sequences of 30 to 60 letters, of which the first alone tells the class.
+fn recalls(count: usize) -> String {
+    let letters = ["a", "b", "c", "d", "e", "f"];
+    let line = |index: usize| {
+        let sequence: Vec<&str> =
+            (0..30 + drawn(index, 31)).map(|step| letters[drawn(index * 101 + step * 7, 6)]).collect();
+        let label = if ["a", "b", "c"].contains(&sequence[0]) { "early" } else { "late" };
+        json!({"sequence": sequence, "label": label}).to_string() + "\n"
+    };
+    (0..count).map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_first_is_recalled_by_a_layer_that_reads_from_the_end() {
+    let shop = Workshop::of("gru");
+    shop.write("recalls.jsonl", recalls(400));
+    let both = LayerSpec::Gru { units: 12, bidirectional: true, all_steps: true };
+    let layers = vec![LayerSpec::Rows, both, LayerSpec::Lstm { units: 8, bidirectional: true, all_steps: false }];
+    let mut request = shop.request("recalls.jsonl", 4, TaskOptions { layers, ..TaskOptions::default() });
+    request.fit.optimizer = weir::trainer::Optimizer::adam(1e-2);
+    let run = RunDir::create(&shop.path("runs"), "gru", None).unwrap();
+    let outcome = train(&request, &run, false, &mut |_, _| {}, &mut Quiet).unwrap();
+    let TaskReport::Classification(report) = &outcome.report else { panic!("classes are learned") };
+    assert!(report.full.evaluation.summary.accuracy > 0.95, "{:?}", report.full.evaluation.summary);
+    let (_, folder) = outcome.published.unwrap();
+    let data = read_for(&folder, &shop.path("recalls.jsonl"), DataOptions::default()).unwrap();
+    let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
+    let lines = recalls(400);
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows = (0..data.test.len()).map(|index| data.test.origin(index).1.unwrap() as usize - 1);
+    let sequences: Vec<_> = rows.map(|row| lines[row]["sequence"].clone()).collect();
+    let app = TestApp::with(&shop.path("models"), |_| {}).await;
+    let answers = served(&app, &json!(sequences), 2).await;
+    for ((_, expected), got) in evaluated.predictions.iter().zip(&answers) {
+        assert!(expected.iter().zip(got).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{expected:?} {got:?}");
     }
 }

@@ -143,6 +143,38 @@ fn auto_publishes_the_best_of_the_presets_that_fit_or_says_that_there_is_none() 
     assert_eq!(auto(&shop, "one.csv", &[]).status.code(), Some(3));
 }
 
+#[test]
+fn a_small_table_of_noise_around_a_line_is_told_by_the_line_unless_the_network_is_asked_for() {
+    let shop = Workshop::of("dense");
+    let row = |index: usize| {
+        let number = |factor: usize| (index * factor % 997) as f64 / 250.0 - 2.0;
+        let [a, b, noise] = [379, 733, 613].map(number);
+        format!("{a},{b},{}\n", 2.0 * a - b + 1.5 * noise)
+    };
+    shop.write("noise.csv", format!("a,b,target\n{}", (0..200).map(row).collect::<String>()));
+    let outcome = shop.train("noise.csv", 5, TaskOptions::default()).unwrap();
+    let ended = outcome.ended.unwrap();
+    assert!(ended.contains("the linear path alone") && ended.contains("prefer_linear=false"), "{ended}");
+    let TaskReport::Regression(report) = &outcome.report else { panic!("numbers") };
+    assert!(report.evaluation.r_squared.unwrap() > 0.4, "{:?}", report.evaluation);
+    let of_version = manifest(&shop, 1);
+    assert_eq!(of_version.training.unwrap().ended, Some(ended));
+
+    let run = RunDir::create(&shop.path("runs"), "dense", None).unwrap();
+    let mut request = shop.request("noise.csv", 5, TaskOptions::default());
+    request.fit.regime.prefer_linear = false;
+    let asked = train(&request, &run, false, &mut |_, _| {}, &mut Quiet).unwrap();
+    assert_eq!(asked.ended, None);
+
+    let bend = |index: usize| {
+        let x = (index * 379 % 997) as f64 / 250.0 - 2.0;
+        format!("{x},{},{}\n", index % 7, x * x)
+    };
+    shop.write("bend.csv", format!("x,other,target\n{}", (0..400).map(bend).collect::<String>()));
+    let outcome = shop.train("bend.csv", 40, TaskOptions::default()).unwrap();
+    assert_eq!(outcome.ended, None, "a line does not tell that");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_far_from_zero_is_learned_and_answered_in_64_bits() {
     let shop = Workshop::of("dense");

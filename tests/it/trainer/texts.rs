@@ -43,10 +43,14 @@ async fn texts_are_trained_as_n_grams_and_served_alike() {
     assert!(report.full.evaluation.summary.accuracy > 0.95, "{:?}", report.full.evaluation.summary);
     let manifest = manifest(&folder);
     let elements = &manifest.transform.sequence.as_ref().unwrap().elements;
-    let expected = SequenceElements::Tokens { split: Some(TokenSplit::Grams), vocabulary: Vec::new() };
+    let expected = SequenceElements::Tokens { split: Some(TokenSplit::Terms), vocabulary: Vec::new() };
     assert_eq!(*elements, expected, "nothing of the texts is in the manifest");
     let layers = manifest.architecture.unwrap().layers;
-    assert!(matches!(layers[0], LayerSpec::EmbeddingBag { tokens: 65_538, units: 16 }), "{:?}", layers[0]);
+    assert!(
+        matches!(layers[0], LayerSpec::EmbeddingBag { tokens: 65_538, units: 16, weighted: true }),
+        "{:?}",
+        layers[0]
+    );
 
     let data = read_for(&folder, &shop.path("opinions.csv"), DataOptions::default()).unwrap();
     let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
@@ -66,6 +70,36 @@ async fn texts_are_trained_as_n_grams_and_served_alike() {
     assert_eq!(forms["predictions"][0]["confidence"], forms["predictions"][1]["confidence"]);
     assert!(ask(json!(["fine", "\n"])).await.assert_problem(400).contains("instance 1: it has no tokens"));
     assert!(ask(json!([[3.0, 1.5]])).await.assert_problem(400).contains("expected a token's number"));
+}
+
+/// Texts as versions before read them: every word, pair and run of characters as often as it is there, and their mean.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_grams_are_trained_and_served_as_before() {
+    let shop = Workshop::of("text");
+    shop.write("opinions.csv", opinions(120));
+    let mut task = TaskOptions::default();
+    task.data.reading.tokens = Some(TokenSplit::Grams);
+    let (_, folder) = shop.train("opinions.csv", 2, task).unwrap().published.unwrap();
+    let written = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let json: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(json["transform"]["sequence"]["split"], "grams");
+    assert!(json["architecture"]["layers"][0].get("weighted").is_none(), "as it was written before");
+    let layers = manifest(&folder).architecture.unwrap().layers;
+    assert!(matches!(layers[0], LayerSpec::EmbeddingBag { weighted: false, .. }), "{:?}", layers[0]);
+
+    let data = read_for(&folder, &shop.path("opinions.csv"), DataOptions::default()).unwrap();
+    let evaluated = evaluate_version(&folder, 1 << 30, &data.test).unwrap();
+    let rows = (0..data.test.len()).map(|index| data.test.origin(index).1.unwrap() as usize - 1);
+    let texts: Vec<String> = rows.map(|row| opinion(row).0).collect();
+    let app = TestApp::with(&shop.path("models"), |_| {}).await;
+    let body = json!({"instances": texts}).to_string();
+    let answers = app.post("/models/mine/predict", JSON, body).await.json();
+    let answers = answers["predictions"].as_array().unwrap();
+    assert_eq!(answers.len(), evaluated.predictions.iter().count());
+    for ((_, expected), got) in evaluated.predictions.iter().zip(answers) {
+        let best = expected.iter().copied().fold(0.0, f32::max);
+        assert!((got["confidence"].as_f64().unwrap() - f64::from(best)).abs() < 1e-5, "{expected:?} {got}");
+    }
 }
 
 #[test]

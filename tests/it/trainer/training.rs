@@ -121,6 +121,7 @@ fn a_version_is_published_with_everything_that_belongs_to_it() {
         "report.md",
         "report.html",
         "card.md",
+        "published.json",
     ] {
         assert!(outcome.run.join(file).metadata().unwrap().len() > 20, "{file}");
     }

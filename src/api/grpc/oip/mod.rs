@@ -32,6 +32,7 @@ use crate::api::oip;
 use crate::api::state::ApiState;
 use crate::error::Kind;
 use crate::ids::RequestId;
+use crate::keys::Scope;
 use crate::serving::{Protocol, RequestContext};
 
 /// The service.
@@ -55,7 +56,7 @@ async fn infer(
 ) -> Result<ModelInferResponse, Status> {
     let held = hold(state, &message)?;
     let begun = Instant::now();
-    call.caller().may_ask(&message.model_name)?;
+    call.caller().may_ask(&message.model_name, Scope::Predict)?;
     let servable = oip::resolve(state, &message.model_name, &message.model_version)?;
     let request = request::parse(message, call.deadline())?;
     if request.uses_shared_memory() {
@@ -86,7 +87,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
         let (call, ModelReadyRequest { name, version }) = Call::split(request);
-        call.caller().may_ask(&name)?;
+        call.caller().may_ask(&name, Scope::Read)?;
         let ready = match oip::resolve(&self.0, &name, &version) {
             Ok(_) => true,
             // As Triton has it, a model that is not there is one that is not ready.
@@ -107,7 +108,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
         let (call, ModelMetadataRequest { name, version }) = Call::split(request);
-        call.caller().may_ask(&name)?;
+        call.caller().may_ask(&name, Scope::Read)?;
         Ok(Response::new(response::metadata(oip::model_metadata(&self.0, &name, &version)?)))
     }
 
@@ -126,7 +127,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
         let (call, ModelConfigRequest { name, version }) = Call::split(request);
-        call.caller().may_ask(&name)?;
+        call.caller().may_ask(&name, Scope::Read)?;
         let config = config::config(oip::model_config(&self.0, &name, &version)?);
         Ok(Response::new(ModelConfigResponse { config: Some(config) }))
     }

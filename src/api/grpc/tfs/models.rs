@@ -20,6 +20,7 @@ use crate::api::state::ApiState;
 use crate::api::tfs::version_statuses;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version, quote};
+use crate::keys::Scope;
 use crate::serving::State;
 
 /// Models that one configuration may name.
@@ -61,7 +62,8 @@ impl Models {
         }
         for Listed { name, aliases } in &listed {
             for (alias, version) in aliases {
-                let outcome = manager.promote(name.clone(), alias.clone(), *version, None).await;
+                // The protocol has no words to allow changes; the log says what they are.
+                let outcome = manager.promote(name.clone(), alias.clone(), *version, None, true).await;
                 recorded(state.audit(), change("promote", name, Some(*version), Some(alias.clone())), outcome).await?;
             }
         }
@@ -81,7 +83,7 @@ impl ModelService for Models {
     async fn get_model_status(&self, request: Request<GetModelStatusRequest>) -> Answer<GetModelStatusResponse> {
         let (call, message) = Call::split(request);
         let spec = model_spec(message.model_spec)?;
-        call.caller().may_ask(&spec.name)?;
+        call.caller().may_ask(&spec.name, Scope::Read)?;
         let statuses = version_statuses(&self.0.predictor().catalog(), &spec)?;
         let status = |status: crate::api::tfs::VersionStatus| ModelVersionStatus {
             version: i64::try_from(status.version).unwrap_or(i64::MAX),

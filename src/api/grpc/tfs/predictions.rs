@@ -20,14 +20,17 @@ use crate::api::grpc::pb::tensorflow::serving::{
     MultiInferenceResponse, PredictRequest, PredictResponse, Regression, RegressionRequest, RegressionResponse,
     RegressionResult, SignatureDefMap, inference_result,
 };
+use crate::api::oip::{SentTexts, is_texts, strings};
 use crate::api::state::ApiState;
+use crate::api::text_answer::tensor_of;
 use crate::api::tfs::{
-    SERVING_DEFAULT, TensorInfo, check_inputs, classes, classification_output, examples_into_input, regression_output,
-    regressions, signature_def,
+    SERVING_DEFAULT, TensorInfo, check_inputs, classes, classification_output, examples_into_input,
+    examples_into_texts, regression_output, regressions, signature_def,
 };
 use crate::error::{Error, Result};
 use crate::ids::quote;
-use crate::serving::{Inference, Input as ModelInput, Options, Protocol, RequestHints, Servable};
+use crate::keys::Scope;
+use crate::serving::{Inference, Input as ModelInput, Options, Protocol, RequestContext, RequestHints, Servable};
 use crate::signature::DType;
 use crate::tensor::Tensor;
 
@@ -40,10 +43,10 @@ pub(in crate::api::grpc) struct Predictions(ApiState);
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 
-/// Returns the version that a call asks for, if the caller may ask it.
-fn resolve(state: &ApiState, call: &Call, spec: Option<tf::serving::ModelSpec>) -> Result<Arc<Servable>> {
+/// Returns the version that a call asks for, if the caller may ask it with this scope.
+fn resolve(state: &ApiState, call: &Call, spec: Option<tf::serving::ModelSpec>, scope: Scope) -> Result<Arc<Servable>> {
     let spec = model_spec(spec)?;
-    call.caller().may_ask(&spec.name)?;
+    call.caller().may_ask(&spec.name, scope)?;
     spec.resolve(state.predictor())
 }
 
@@ -52,16 +55,25 @@ impl Predictions {
         Self(state)
     }
 
-    async fn run(&self, call: &Call, servable: &Arc<Servable>, input: ModelInput) -> Result<Inference> {
+    fn context(call: &Call) -> RequestContext {
         let timeout = call.deadline().map(|deadline| deadline.left());
         let hints = RequestHints { timeout, ..RequestHints::default() };
-        let context = call.context(Protocol::TfServingGrpc).with_hints(hints);
+        call.context(Protocol::TfServingGrpc).with_hints(hints)
+    }
+
+    async fn run(&self, call: &Call, servable: &Arc<Servable>, input: ModelInput) -> Result<Inference> {
+        let context = Self::context(call);
         self.0.predictor().infer(&context, servable, input, Options::default()).await
     }
 
     /// The input of a model that is asked with examples.
     fn examples(servable: &Servable, input: Option<Input>) -> Result<ModelInput> {
         let (examples, context) = examples(input)?;
+        if servable.expects_texts()
+            && let Some(texts) = examples_into_texts(&examples, &context)?
+        {
+            return Ok(texts);
+        }
         examples_into_input(&servable.named_inputs(), servable.image_transform().is_some(), &examples, &context)
     }
 }
@@ -71,9 +83,16 @@ impl PredictionService for Predictions {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let (call, message) = Call::split(request);
         let held = hold(&self.0, &message)?;
-        let servable = resolve(&self.0, &call, message.model_spec)?;
-        let wanted = wanted(&servable, &message.output_filter)?;
+        let servable = resolve(&self.0, &call, message.model_spec, Scope::Predict)?;
         let input = predict_input(&servable, message.inputs, self.0.settings().max_body_bytes)?;
+        if let Some(name) = servable.told_as().filter(|name| is_told(name, &input, &message.output_filter)) {
+            let context = Self::context(&call);
+            let predicted = self.0.predictor().predict(&context, servable.clone(), input, Options::default()).await?;
+            drop(held);
+            let outputs = [(name.to_owned(), tensor::write(&tensor_of(&predicted.predictions)?))].into();
+            return Ok(Response::new(PredictResponse { model_spec: answered_by(&servable), outputs }));
+        }
+        let wanted = wanted(&servable, &message.output_filter)?;
         let inference = self.run(&call, &servable, input).await?;
         drop(held);
         let encoding = Instant::now();
@@ -88,7 +107,7 @@ impl PredictionService for Predictions {
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
         let (call, message) = Call::split(request);
         let _held = hold(&self.0, &message)?;
-        let servable = resolve(&self.0, &call, message.model_spec)?;
+        let servable = resolve(&self.0, &call, message.model_spec, Scope::Predict)?;
         classification_output(&servable)?;
         let input = Self::examples(&servable, message.input)?;
         let inference = self.run(&call, &servable, input).await?;
@@ -99,7 +118,7 @@ impl PredictionService for Predictions {
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
         let (call, message) = Call::split(request);
         let _held = hold(&self.0, &message)?;
-        let servable = resolve(&self.0, &call, message.model_spec)?;
+        let servable = resolve(&self.0, &call, message.model_spec, Scope::Predict)?;
         regression_output(servable.signature())?;
         let input = Self::examples(&servable, message.input)?;
         let inference = self.run(&call, &servable, input).await?;
@@ -123,7 +142,7 @@ impl PredictionService for Predictions {
                 "All ModelSpecs in a MultiInferenceRequest must access the same model.",
             ));
         }
-        call.caller().may_ask(&spec.name)?;
+        call.caller().may_ask(&spec.name, Scope::Predict)?;
         let servable = spec.resolve(self.0.predictor())?;
         for (_, method) in &tasks {
             match method.as_str() {
@@ -159,7 +178,7 @@ impl PredictionService for Predictions {
             let other = quote(other);
             return Err(Status::invalid_argument(format!("Metadata field {other} is not supported")));
         }
-        let servable = resolve(&self.0, &call, message.model_spec)?;
+        let servable = resolve(&self.0, &call, message.model_spec, Scope::Read)?;
         let ours = signature_def(servable.signature());
         let tensors = |tensors: BTreeMap<String, TensorInfo>| {
             tensors.into_iter().map(|(name, info)| (name, tensor_info(info))).collect()
@@ -193,6 +212,9 @@ fn predict_input(
     max_bytes: usize,
 ) -> Result<ModelInput> {
     let names = servable.named_inputs();
+    if let Some(texts) = texts_of(servable, &inputs, max_bytes)? {
+        return Ok(texts);
+    }
     check_inputs(&names, inputs.keys().map(String::as_str))?;
     let takes_images = servable.image_transform().is_some();
     let mut tensors: Vec<Option<Tensor>> = names.specs().iter().map(|_| None).collect();
@@ -227,6 +249,37 @@ fn predict_input(
         Some(images) => names.images_alone(images, &tensors),
         None => names.arranged(tensors).map(ModelInput::Tensors),
     }
+}
+
+/// Returns true if the one answer to texts is asked for, by its name or by none.
+fn is_told(name: &str, input: &ModelInput, filter: &[String]) -> bool {
+    matches!(input, ModelInput::Texts(_)) && filter.iter().all(|wanted| wanted == name)
+}
+
+/// Returns the texts of a request, if it brings nothing else.
+fn texts_of(
+    servable: &Servable,
+    inputs: &BTreeMap<String, tf::TensorProto>,
+    max_bytes: usize,
+) -> Result<Option<ModelInput>> {
+    let is_text = |(name, message): (&String, &tf::TensorProto)| {
+        let is_string = message.dtype == crate::api::tfs::DataType::of(DType::String).number;
+        is_string && is_texts(servable, name, DType::String)
+    };
+    if inputs.is_empty() || !inputs.iter().all(is_text) {
+        return Ok(None);
+    }
+    let mut texts = SentTexts::default();
+    for (name, message) in inputs {
+        let at_input = |error: Error| match error {
+            Error::InvalidInput(problem) => Error::InvalidInput(format!("input {}: {problem}", quote(name))),
+            other => other,
+        };
+        if let Content::Strings(shape, elements) = tensor::read(message.clone(), max_bytes).map_err(at_input)? {
+            texts.add(name, strings(&shape, &elements).map_err(at_input)?)?;
+        }
+    }
+    texts.into_input()
 }
 
 fn number_name(dtype: DType) -> &'static str {

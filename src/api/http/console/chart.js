@@ -9,10 +9,13 @@ const BELOW = 22;
 const ABOVE = 8;
 const TICKS = 2;
 
-/// Lines over time. `set` shows other values: a list of instants in seconds, and for each line a list of as many values.
+/// Lines over time, or over what `place` names. `set` shows other values: a list of instants in seconds, or of places, and
+/// for each line a list of as many values. The height begins at zero, or `fitted` at the lowest value.
 export class Lines {
-  constructor({ title, format, lines }) {
+  constructor({ title, format, lines, place = null, fitted = false }) {
     this.format = format;
+    this.place = place;
+    this.fitted = fitted;
     this.lines = lines;
     this.at = [];
     this.values = lines.map(() => []);
@@ -22,7 +25,8 @@ export class Lines {
     const entry = ({ name, tone }, index) => h("li", {}, h("span", { class: `key ${tone}`, "aria-hidden": "true" }), `${name} `, this.shown[index]);
     const heading = h("h3", { id: freshId() }, title);
     this.title = title;
-    this.element = h("figure", { class: "chart" }, h("figcaption", {}, heading, h("ul", { class: "legend" }, lines.map(entry))), this.drawing);
+    this.where = h("small");
+    this.element = h("figure", { class: "chart" }, h("figcaption", {}, h("div", {}, heading, this.where), h("ul", { class: "legend" }, lines.map(entry))), this.drawing);
     this.observer = new ResizeObserver(([{ contentRect }]) => this.resize(contentRect.width));
     this.observer.observe(this.drawing);
     this.drawing.addEventListener("pointermove", (event) => this.point(event));
@@ -53,19 +57,28 @@ export class Lines {
   draw() {
     if (!this.width) return;
     const { at, values, width, drawing } = this;
-    const most = tidy(Math.max(...values.flat().filter(Number.isFinite), 0));
+    const [least, most] = this.range();
     const [from, to] = [at[0] ?? 0, at.at(-1) ?? 1];
     const x = (time) => LEFT + ((time - from) / Math.max(to - from, 1)) * (width - LEFT - 8);
-    const y = (value) => HEIGHT - BELOW - (value / most) * (HEIGHT - BELOW - ABOVE);
+    const y = (value) => HEIGHT - BELOW - ((value - least) / (most - least)) * (HEIGHT - BELOW - ABOVE);
     const chosen = this.chosen(x);
     drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     drawing.replaceChildren(
-      ...this.grid(most, y),
+      ...this.grid(least, most, y),
       ...this.time(x, from, to),
       ...this.lines.map(({ tone }, index) => svg("path", { class: `line ${tone}`, d: path(at, values[index], x, y) })),
       ...(chosen === null ? [] : [svg("line", { class: "cursor", x1: x(at[chosen]), x2: x(at[chosen]), y1: ABOVE, y2: HEIGHT - BELOW })]),
     );
-    this.tell(chosen ?? at.length - 1);
+    this.tell(chosen);
+  }
+
+  /// Returns the lowest and the highest value of the scale.
+  range() {
+    const known = this.values.flat().filter(Number.isFinite);
+    if (!this.fitted || !known.length) return [0, tidy(known.reduce((most, value) => Math.max(most, value), 0))];
+    const [low, high] = known.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+    const room = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
+    return [low - room < 0 && low >= 0 ? 0 : low - room, high + room];
   }
 
   /// Returns the place of the instant that is pointed at, if one is.
@@ -75,8 +88,8 @@ export class Lines {
     return this.at.reduce((best, _, index) => (distance(index) < distance(best) ? index : best), 0);
   }
 
-  grid(most, y) {
-    return Array.from({ length: TICKS + 1 }, (_, index) => (most * index) / TICKS).flatMap((value) => [
+  grid(least, most, y) {
+    return Array.from({ length: TICKS + 1 }, (_, index) => least + ((most - least) * index) / TICKS).flatMap((value) => [
       svg("line", { class: "rule", x1: LEFT, x2: this.width, y1: y(value), y2: y(value) }),
       svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, this.format(value)),
     ]);
@@ -84,14 +97,19 @@ export class Lines {
 
   time(x, from, to) {
     const ago = (seconds) => (seconds < 1 ? "now" : seconds < 90 ? `${Math.round(seconds)} s ago` : `${Math.round(seconds / 60)} min ago`);
-    const label = (time, anchor) => svg("text", { x: x(time), y: HEIGHT - 4, "text-anchor": anchor }, ago(to - time));
-    return to - from < 2 ? [] : [label(from, "start"), label(to, "end")];
+    const label = (time, anchor) => svg("text", { x: x(time), y: HEIGHT - 4, "text-anchor": anchor }, this.place ? this.place(time) : ago(to - time));
+    if (to - from < (this.place ? 1 : 2)) return [];
+    return [label(from, "start"), label(to, "end")];
   }
 
-  tell(index) {
-    const texts = this.values.map((values) => this.format(values[index]));
+  tell(chosen) {
+    // A line that ends before the others is told by its last value.
+    const last = (values) => (this.place ? values.findLast(Number.isFinite) : values[this.at.length - 1]);
+    const texts = this.values.map((values) => this.format(chosen === null ? last(values) : values[chosen]));
     texts.forEach((text, line) => (this.shown[line].textContent = text));
-    this.drawing.setAttribute("aria-label", `${this.title}: ${this.lines.map(({ name }, line) => `${name} ${texts[line]}`).join(", ")}`);
+    const where = this.place && this.at.length ? `, ${this.place(this.at[chosen ?? this.at.length - 1])}` : "";
+    this.where.textContent = chosen === null ? "" : where.slice(2);
+    this.drawing.setAttribute("aria-label", `${this.title}${where}: ${this.lines.map(({ name }, line) => `${name} ${texts[line]}`).join(", ")}`);
   }
 }
 
@@ -108,7 +126,8 @@ function path(at, values, x, y) {
   let isOpen = false;
   values.forEach((value, index) => {
     const isKnown = Number.isFinite(value);
-    if (isKnown) drawn += `${isOpen ? "L" : "M"}${x(at[index]).toFixed(1)} ${y(value).toFixed(1)}`;
+    // A way of no length is a dot, which is all that is seen of a single value.
+    if (isKnown) drawn += `${isOpen ? "L" : "M"}${x(at[index]).toFixed(1)} ${y(value).toFixed(1)}${isOpen ? "" : "h0"}`;
     isOpen = isKnown;
   });
   return drawn;

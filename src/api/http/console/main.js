@@ -8,6 +8,7 @@ const VIEWS = {
   try: ["Try", async () => (await import("./try.js")).Try],
   watch: ["Watch", async () => (await import("./watch.js")).Watch],
   models: ["Models", async () => (await import("./models.js")).Models],
+  runs: ["Runs", async () => (await import("./runs.js")).Runs],
 };
 const THEMES = { auto: "as the system", light: "light", dark: "dark" };
 const STORED_THEME = "weir-theme";

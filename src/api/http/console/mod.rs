@@ -87,7 +87,7 @@ const FIRST_SCRIPTS: &[(&str, &str)] = scripts!(
 
 /// The modules that are loaded when another view is chosen.
 const MORE_SCRIPTS: &[(&str, &str)] =
-    scripts!("chart.js", "models.js", "prometheus.js", "quality.js", "traffic.js", "watch.js");
+    scripts!("chart.js", "models.js", "prometheus.js", "quality.js", "runs.js", "traffic.js", "watch.js");
 
 static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     let style = format!("{}{}", switchable_variables(), include_str!("console.css"));

@@ -80,8 +80,10 @@ export class Models {
   promote(version) {
     const { name, aliases } = this.model;
     const alias = h("input", { type: "text", value: "stable", required: true, autocomplete: "off" });
-    const body = () => ({ alias: alias.value.trim(), version, expected: aliases[alias.value.trim()] ?? 0 });
-    this.confirm(`Promote ${name} ${version}?`, "The alias points to this version from then on. The alias stable answers requests that name no version. No request is lost.", "Promote", `/models/${name}/promote`, body, field("Alias", alias));
+    const changed = h("input", { type: "checkbox" });
+    const body = () => ({ alias: alias.value.trim(), version, expected: aliases[alias.value.trim()] ?? 0, allow_changes: changed.checked });
+    const more = h("div", {}, field("Alias", alias), h("p", {}, h("label", {}, changed, " Also if callers find other inputs, outputs or labels")));
+    this.confirm(`Promote ${name} ${version}?`, "The alias points to this version from then on. The alias stable answers requests that name no version. No request is lost.", "Promote", `/models/${name}/promote`, body, more);
   }
 
   aliases() {
@@ -121,10 +123,23 @@ export class Models {
     const text = ({ name, version }) => `${name} ${version.version}`;
     const chosen = this.pair(served);
     const place = h("div");
-    const show = () => put(place, compared(served[chosen.left], served[chosen.right], text));
+    const show = () => put(place, compared(served[chosen.left], served[chosen.right], text), this.disagreement(served[chosen.left], served[chosen.right]));
     const pick = (side) => choice(served.map((each, index) => [index, text(each)]), chosen[side], (index) => ((chosen[side] = Number(index)), show()));
     show();
     return card("Compare", h("div", { class: "row gap" }, field("This", pick("left")), field("with that", pick("right"))), place);
+  }
+
+  /// Two versions of a model can be asked about the same samples.
+  disagreement(left, right) {
+    if (left.name !== right.name || left.version === right.version) return null;
+    const [one, other] = [left.version.version, right.version.version];
+    const place = h("div", { role: "status" });
+    const ask = button("Ask both about the probe set", async () => {
+      ask.disabled = true;
+      await settle(place, post(`/models/${encodeURIComponent(left.name)}/versions/${one}/compare?with=${other}`, {}).then((found) => disagreed(found, one, other)));
+      ask.disabled = false;
+    });
+    return h("div", { class: "disagreement" }, ask, place);
   }
 
   /// Returns the places of the version that answers, and of what is most worth comparing it with.
@@ -192,6 +207,24 @@ function compared(left, right, text) {
     return [name, cell(one, other), cell(other, one)];
   };
   return table("Comparison", ["Figure", text(left), text(right)], FIGURES.map(row).filter(Boolean));
+}
+
+/// Returns what two versions disagree on.
+function disagreed({ samples, disagreements, share: part, interval, right, mean_difference: mean, largest_difference: largest, differences = [] }, one, other) {
+  const verdict = right && (right.p_value < 0.05 ? "chance is an unlikely reason" : "chance explains it well");
+  const pairs = [
+    ["Disagree", `${count(disagreements)} of ${count(samples)}: ${percent(part, 1)} (95 %: ${percent(interval[0], 1)} to ${percent(interval[1], 1)})`],
+    ["Both right", right && count(right.both)],
+    [`Only ${one} right`, right && count(right.only_this)],
+    [`Only ${other} right`, right && count(right.only_other)],
+    ["Neither right", right && count(right.neither)],
+    ["Difference", right && `p = ${short(right.p_value)}: ${verdict}`],
+    ["Mean distance", mean === undefined ? undefined : short(mean)],
+    ["Largest distance", largest === undefined ? undefined : short(largest)],
+  ];
+  const rows = differences.map(({ sample, truth, this: ours, other: theirs }) => [sample, truth ?? "", cut(ours, 40), cut(theirs, 40)]);
+  const list = rows.length ? h("details", {}, h("summary", {}, rows.length < disagreements ? `The first ${rows.length}` : `All ${rows.length}`), table("Samples that they disagree on", ["Sample", "Truth", `Version ${one}`, `Version ${other}`], rows)) : null;
+  return [facts(pairs), list];
 }
 
 function trail(entries) {

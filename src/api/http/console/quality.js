@@ -20,6 +20,7 @@ export class Quality {
   constructor() {
     this.figures = h("div");
     this.confusion = h("div");
+    this.promises = h("div");
     this.drift = h("div");
     this.series = null;
     this.told = null;
@@ -37,7 +38,11 @@ export class Quality {
 
   /// Asks again for what labels say.
   refreshLabels() {
-    if (this.model) settle(this.confusion, get(`${this.path}/quality`).then((live) => this.confusions(live)));
+    if (this.model) {
+      const asked = get(`${this.path}/quality`);
+      settle(this.confusion, asked.then((live) => this.confusions(live)));
+      settle(this.promises, asked.then(({ versions }) => promises(versions)));
+    }
   }
 
   /// Asks again for what is drifting.
@@ -112,6 +117,18 @@ export class Quality {
     };
     return Promise.all(served.map(one));
   }
+}
+
+/// Returns what was promised of answers beside what labels say.
+function promises(versions) {
+  const interval = (value, low, high) => (value === undefined ? "no labels yet" : h("span", { class: "nowrap" }, whisker({ value, low, high }, 0.5), ` ${percent(value, 2)} (${percent(low)} – ${percent(high)})`));
+  const sets = versions.flatMap(({ version, sets = [] }) => sets.map((set) => [version, percent(set.level), interval(set.coverage, set.low, set.high), short(set.mean_size), `${count(set.judged)} of ${count(set.answers)}`]));
+  const answers = versions.flatMap(({ version, abstentions = [] }) => abstentions.map((one) => [version, percent(one.error_rate), percent(one.abstention_rate), interval(one.accuracy, one.low, one.high), `${count(one.judged)} of ${count(one.answers)}`]));
+  if (!sets.length && !answers.length) return h("p", { class: "soft" }, "Nothing to show: no version with a reference has answered yet.");
+  return [
+    sets.length ? table("Sets of classes", ["Version", "Stated coverage", "Sets with the right class", "Mean size", "Labelled"], sets) : "",
+    answers.length ? table("Answers to be withheld", ["Version", "Stated errors", "Withheld", "Accuracy of the others", "Labelled"], answers) : "",
+  ];
 }
 
 /// Returns the size of a change, of which thousandths mean nothing.

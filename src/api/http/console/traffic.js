@@ -88,7 +88,7 @@ export class Traffic {
   }
 }
 
-const FINE = new Set(["success", "probe", "cancelled"]);
+const FINE = new Set(["success", "probe", "explanation", "guard", "cancelled"]);
 
 /// Returns the figures of one step, and the quantiles of the window that ends with it.
 function point(begin, before, after, scope) {

@@ -51,8 +51,8 @@ export class Watch {
     this.happened = h("ol", { class: "events", tabindex: "0", "aria-label": "Events" }, h("li", { class: "soft" }, "Nothing yet. Changes of versions, labels, drift and alarms appear here."));
     this.live = h("span", { role: "status" }, chip("connecting", "soft"));
     this.trouble = h("div");
-    const { figures, confusion, drift } = this.quality;
-    const ofModel = this.model ? [card("Quality", figures), h("div", { class: "two even" }, card("Drift", drift), card("Confusion", confusion))] : card("Quality and drift", h("p", { class: "soft" }, "Choose a model to see them."));
+    const { figures, promises, confusion, drift } = this.quality;
+    const ofModel = this.model ? [card("Quality", figures), card("Sets and abstentions", promises), h("div", { class: "two even" }, card("Drift", drift), card("Confusion", confusion))] : card("Quality and drift", h("p", { class: "soft" }, "Choose a model to see them."));
     put(this.element, this.head(), card("Alarms", this.alarms), card("Traffic", this.trouble, this.traffic.element), ofModel, card("What happened", this.happened));
   }
 

@@ -28,18 +28,22 @@ pub(super) fn predictions(signature: &Signature, outputs: &[Tensor], layout: Lay
     }
 }
 
-/// The answers of a vision model, in the place that `:predict` has for them.
+/// The answers of a vision or text model, in the place that `:predict` has for them.
 #[derive(Serialize)]
 struct Seen<'a> {
     predictions: &'a [Prediction],
+    /// The places of texts that were cut.
+    #[serde(skip_serializing_if = "<[usize]>::is_empty")]
+    truncated: &'a [usize],
 }
 
-/// Writes the answers of a vision model to pictures, which are the same in every protocol that carries JSON.
+/// Writes the answers of a vision or text model to pictures or texts, which are the same in every protocol that carries JSON.
 ///
 /// # Errors
 /// [`Error::Internal`] when they cannot be written.
-pub(super) fn seen(predictions: &[Prediction]) -> Result<Vec<u8>> {
-    serde_json::to_vec(&Seen { predictions }).map_err(|error| Error::internal("the answer could not be written", error))
+pub(super) fn seen(predictions: &[Prediction], truncated: &[usize]) -> Result<Vec<u8>> {
+    let written = serde_json::to_vec(&Seen { predictions, truncated });
+    written.map_err(|error| Error::internal("the answer could not be written", error))
 }
 
 /// The answers of `:explain`.

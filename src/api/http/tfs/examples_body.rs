@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::predict_body::read_signature_name;
-use crate::api::json::{BASE64_KEY, Cursor, base64_object, parse_error};
-use crate::api::tfs::{Example, Feature, check_signature_name, examples_into_input};
+use crate::api::json::{BASE64_KEY, Cursor, PAIR_KEY, TEXT_KEY, base64_object, parse_error};
+use crate::api::tfs::{Example, Feature, check_signature_name, examples_into_input, examples_into_texts};
 use crate::error::{Error, Result};
 use crate::ids::printable;
 use crate::serving::{Input, NamedInputs};
@@ -14,6 +14,7 @@ use crate::serving::{Input, NamedInputs};
 pub(super) struct Expected<'a> {
     pub(super) names: &'a NamedInputs<'a>,
     pub(super) takes_images: bool,
+    pub(super) takes_texts: bool,
     /// More examples are refused while they are read: an empty one is two bytes in JSON and far more in memory.
     pub(super) max_examples: usize,
 }
@@ -31,7 +32,13 @@ pub(super) fn read(body: &[u8], expected: Expected<'_>) -> Result<Input> {
     if examples.is_empty() {
         return Err(Error::InvalidInput("'examples' value is an empty array".into()));
     }
-    examples_into_input(expected.names, expected.takes_images, &examples, &context.unwrap_or_default())
+    let context = context.unwrap_or_default();
+    if expected.takes_texts
+        && let Some(texts) = examples_into_texts(&examples, &context)?
+    {
+        return Ok(texts);
+    }
+    examples_into_input(expected.names, expected.takes_images, &examples, &context)
 }
 
 #[derive(Default)]
@@ -50,7 +57,7 @@ fn read_fields(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Fields
                 fields.signature_name = Some(read_signature_name(cursor)?);
             }
             "context" if fields.context.is_none() => {
-                fields.context = Some(read_example(cursor, expected.names)?);
+                fields.context = Some(read_example(cursor, expected)?);
             }
             "examples" if fields.examples.is_none() => fields.examples = Some(read_examples(cursor, expected)?),
             "signature_name" | "context" | "examples" => {
@@ -64,7 +71,7 @@ fn read_fields(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Fields
 }
 
 fn read_examples(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Vec<Example>> {
-    let Expected { names, max_examples, .. } = expected;
+    let max_examples = expected.max_examples;
     let mut examples = Vec::new();
     cursor.begins_with(b'[', "'examples' value to be an list/array")?;
     cursor.list(|cursor| {
@@ -73,17 +80,18 @@ fn read_examples(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Vec<
                 cursor.fault(format_args!("there are more than {max_examples} examples, the limit of one request"))
             );
         }
-        read_example(cursor, names).map(|example| examples.push(example))
+        read_example(cursor, expected).map(|example| examples.push(example))
     })?;
     Ok(examples)
 }
 
-/// Reads the features that the model has inputs for.
-fn read_example(cursor: &mut Cursor<'_>, names: &NamedInputs<'_>) -> Result<Example> {
+/// Reads the features that the model has inputs for, and texts for a model that takes such.
+fn read_example(cursor: &mut Cursor<'_>, expected: Expected<'_>) -> Result<Example> {
     let mut example = Example::new();
     cursor.begins_with(b'{', "Example must be JSON object")?;
     cursor.object(|cursor, name| {
-        if names.position(name).is_none() {
+        let is_text = expected.takes_texts && (name == TEXT_KEY || name == PAIR_KEY);
+        if expected.names.position(name).is_none() && !is_text {
             return cursor.skip();
         }
         let feature = read_feature(cursor)?;

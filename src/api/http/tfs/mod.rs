@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use self::examples_body::Expected;
 use self::path::{Verb, Wish};
+use self::predict_body::Takes;
 use super::explain::explain_each;
 use super::operations;
 use super::predict_input::header_hints;
@@ -103,12 +104,13 @@ async fn ask(state: &ApiState, verb: Verb, spec: &ModelSpec, request: Request) -
         Verb::Explain => return explain(state, servable, request).await,
     };
     let Question { context, input, layout, held } = read_question(state, asked, &servable, request).await?;
-    let is_seen = servable.answer_text().is_some() && matches!(input, Input::Images(_));
+    let is_seen = servable.answer_text().is_some() && matches!(input, Input::Images(_) | Input::Texts(_));
     if let (true, Asked::Predict, Layout::Rows) = (is_seen, asked, layout) {
-        // Of a picture, what was found in it: the graph's own tensors tell it in pixels that only its input has.
+        // Of a picture, what was found in it: the graph's own tensors tell it in pixels that only its input has. Of a text,
+        // its spans or its one vector: the tensors are those of tokens that the client does not know.
         let predicted = state.predictor().predict(&context, servable, input, Options::default()).await?;
         drop(held);
-        return off_reactor(usize::MAX, move || answer::seen(&predicted.predictions)).await;
+        return off_reactor(usize::MAX, move || answer::seen(&predicted.predictions, &predicted.truncated)).await;
     }
     let inference = state.predictor().infer(&context, &servable, input, Options::default()).await?;
     drop(held);
@@ -161,9 +163,15 @@ fn read_body_of(asked: Asked, servable: &Servable, max_examples: usize, body: &[
     }
     let (names, takes_images) = (servable.named_inputs(), servable.image_transform().is_some());
     match asked {
-        Asked::Predict => predict_body::read(body, &names, takes_images),
+        Asked::Predict => {
+            let texts = servable.expects_texts().then_some(max_examples);
+            predict_body::read(body, &names, Takes { images: takes_images, texts })
+        }
         Asked::Classify(..) | Asked::Regress(_) => {
-            let input = examples_body::read(body, Expected { names: &names, takes_images, max_examples })?;
+            let input = examples_body::read(
+                body,
+                Expected { names: &names, takes_images, takes_texts: servable.expects_texts(), max_examples },
+            )?;
             Ok((input, Layout::Rows))
         }
     }

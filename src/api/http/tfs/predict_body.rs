@@ -1,22 +1,25 @@
 //! The body of `:predict`: rows (`instances`) or columns (`inputs`).
 
-use crate::api::json::{Accepts, Cursor, Inputs, Instances, Layout, parse_error};
+use crate::api::json::{
+    Accepts, Cursor, Inputs, Instances, Layout, PAIR_KEY, TEXT_KEY, is_list_of_texts, parse_error, read_text_columns,
+    read_texts,
+};
 use crate::api::tfs::check_signature_name;
 use crate::error::{Error, Result};
 use crate::serving::{Input, NamedInputs};
+use crate::transform::text::Text;
 
 /// Reads a body for a model.
 ///
 /// # Errors
 /// [`Error::Malformed`] and [`Error::InvalidInput`], in the words of TensorFlow Serving where it has some.
-pub(super) fn read(body: &[u8], names: &NamedInputs<'_>, takes_images: bool) -> Result<(Input, Layout)> {
-    let accepts = Accepts { base64: true, files: takes_images, ..Accepts::default() };
+pub(super) fn read(body: &[u8], names: &NamedInputs<'_>, takes: Takes) -> Result<(Input, Layout)> {
     let Fields { signature_name, instances, inputs } =
-        read_fields(&mut Cursor::with_words(body), names, accepts).map_err(parse_error)?;
+        read_fields(&mut Cursor::with_words(body), names, takes).map_err(parse_error)?;
     check_signature_name(signature_name.as_deref().unwrap_or_default())?;
     match (instances, inputs) {
-        (Some(rows), None) => Ok((rows.into_input(Instances::Rows)?, Layout::Rows)),
-        (None, Some(columns)) => Ok((columns.into_input(Instances::Rows)?, Layout::Columns)),
+        (Some(rows), None) => Ok((rows.into_input()?, Layout::Rows)),
+        (None, Some(columns)) => Ok((columns.into_input()?, Layout::Columns)),
         (None, None) => Err(Error::InvalidInput("Missing 'inputs' or 'instances' key".into())),
         (Some(_), Some(_)) => Err(Error::InvalidInput(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist".into(),
@@ -24,14 +27,39 @@ pub(super) fn read(body: &[u8], names: &NamedInputs<'_>, takes_images: bool) -> 
     }
 }
 
+/// The inputs that a model takes beside tensors.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Takes {
+    /// Encoded images.
+    pub(super) images: bool,
+    /// Texts, at most so many.
+    pub(super) texts: Option<usize>,
+}
+
+/// The samples of a body.
+enum Samples<'a> {
+    Inputs(Inputs<'a>),
+    Texts(Vec<Text>),
+}
+
+impl Samples<'_> {
+    fn into_input(self) -> Result<Input> {
+        match self {
+            Self::Inputs(inputs) => inputs.into_input(Instances::Rows),
+            Self::Texts(texts) => Ok(Input::Texts(texts)),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Fields<'a> {
     signature_name: Option<String>,
-    instances: Option<Inputs<'a>>,
-    inputs: Option<Inputs<'a>>,
+    instances: Option<Samples<'a>>,
+    inputs: Option<Samples<'a>>,
 }
 
-fn read_fields<'a>(cursor: &mut Cursor<'_>, names: &NamedInputs<'a>, accepts: Accepts) -> Result<Fields<'a>> {
+fn read_fields<'a>(cursor: &mut Cursor<'_>, names: &NamedInputs<'a>, takes: Takes) -> Result<Fields<'a>> {
+    let accepts = Accepts { base64: true, files: takes.images, ..Accepts::default() };
     let mut fields = Fields::default();
     cursor.begins_with(b'{', "an object with 'instances' or 'inputs'")?;
     cursor.object(|cursor, key| {
@@ -40,12 +68,27 @@ fn read_fields<'a>(cursor: &mut Cursor<'_>, names: &NamedInputs<'a>, accepts: Ac
                 fields.signature_name = Some(read_signature_name(cursor)?);
             }
             "instances" if fields.instances.is_none() => {
-                fields.instances = Some(read_instances(cursor, Inputs::new(names.clone(), accepts, Layout::Rows))?);
+                fields.instances = Some(match takes.texts.filter(|_| is_list_of_texts(cursor)) {
+                    Some(most) => Samples::Texts(texts(cursor, most)?),
+                    None => {
+                        let rows = Inputs::new(names.clone(), accepts, Layout::Rows);
+                        Samples::Inputs(read_instances(cursor, rows)?)
+                    }
+                });
             }
             "inputs" if fields.inputs.is_none() => {
-                let mut columns = Inputs::new(names.clone(), accepts, Layout::Columns);
-                columns.read(cursor)?;
-                fields.inputs = Some(columns);
+                let is_text_key = |key: &str| (key == TEXT_KEY || key == PAIR_KEY) && names.position(key).is_none();
+                let names_a_text =
+                    cursor.peek() == Some(b'{') && cursor.first_key().is_some_and(|key| is_text_key(&key));
+                fields.inputs = Some(match takes.texts {
+                    Some(most) if names_a_text => Samples::Texts(read_text_columns(cursor, most)?),
+                    Some(most) if is_list_of_texts(cursor) => Samples::Texts(texts(cursor, most)?),
+                    Some(_) | None => {
+                        let mut columns = Inputs::new(names.clone(), accepts, Layout::Columns);
+                        columns.read(cursor)?;
+                        Samples::Inputs(columns)
+                    }
+                });
             }
             "signature_name" | "instances" | "inputs" => {
                 return Err(cursor.fault(format_args!("the key '{key}' is given twice")));
@@ -55,6 +98,17 @@ fn read_fields<'a>(cursor: &mut Cursor<'_>, names: &NamedInputs<'a>, accepts: Ac
         Ok(())
     })?;
     cursor.end().map(|()| fields)
+}
+
+/// Reads a list of texts.
+fn texts(cursor: &mut Cursor<'_>, most: usize) -> Result<Vec<Text>> {
+    let texts = read_texts(cursor, most)?;
+    match texts.count {
+        count if count > most => {
+            Err(cursor.fault(format_args!("there are {count} texts, and a request may bring {most}")))
+        }
+        _ => Ok(texts.kept),
+    }
 }
 
 fn read_instances<'a>(cursor: &mut Cursor<'_>, mut rows: Inputs<'a>) -> Result<Inputs<'a>> {
@@ -79,7 +133,7 @@ mod tests {
         let spec = TensorSpec { name: "x".into(), dtype: DType::Float32, shape: vec![Dim::Symbol("N".into())] };
         let signature = Signature { inputs: vec![spec], outputs: vec![] };
         let names = NamedInputs::new(&signature, 1, &[]);
-        let reads = |json: &str, takes_images| read(json.as_bytes(), &names, takes_images);
+        let reads = |json: &str, images| read(json.as_bytes(), &names, Takes { images, texts: None });
         for good in [
             r#"{"instances":[NaN, Infinity, -Infinity, 1e-50, 3.4028235e38]}"#,
             r#"{"inputs":[1, 2], "unknown": [{"a": NaN}, null]}"#,

@@ -5,15 +5,19 @@ use http::{HeaderMap, header};
 
 use crate::api::body::{Buffered, read_body_for};
 use crate::api::http::form::part_named;
-use crate::api::http::predict_input::{first_visible, header_hints, raw_input};
-use crate::api::json::{Accepts, Cursor, Inputs, Layout, Nested, column, parse_error};
+use crate::api::http::predict_input::{first_visible, header_hints, plain_text, raw_input};
+use crate::api::json::{
+    Accepts, Cursor, Inputs, Layout, Nested, column, is_list_of_texts, is_text, parse_error, read_text, read_texts,
+};
 use crate::api::offload::off_reactor;
 use crate::api::state::ApiState;
 use crate::error::{Error, Result};
+use crate::ids::quote;
 use crate::serving::{Input, NamedInputs, RequestContext, RequestHints, Servable};
 use crate::signature::Batching;
 use crate::tensor::Tensor;
 use crate::transform::media_type;
+use crate::transform::text::Text;
 
 /// The names under which TorchServe's handlers look for the input.
 const NAMES: [&str; 2] = ["data", "body"];
@@ -51,9 +55,16 @@ pub(super) async fn read_question(
     }
     let (input, is_one) = match kind(&parts.headers, &data, servable) {
         Kind::Image => (Input::Images(vec![data]), true),
+        Kind::Text => (Input::Texts(vec![plain_text(&data)?]), true),
         Kind::Json => {
-            let servable = servable.clone();
-            let read = move || read_json(&data, &servable.named_inputs(), servable.image_transform().is_some());
+            let (servable, most) = (servable.clone(), servable.sample_limit(state.settings().max_samples));
+            let read = move || {
+                let names = servable.named_inputs();
+                match read_texts_of(&data, &servable, most).map_err(parse_error)? {
+                    Some((texts, is_one)) => Ok((Input::Texts(texts), is_one)),
+                    None => read_json(&data, &names, servable.image_transform().is_some()),
+                }
+            };
             off_reactor(body.bytes.len(), read).await?
         }
         Kind::Raw => {
@@ -67,6 +78,7 @@ pub(super) async fn read_question(
 
 enum Kind {
     Image,
+    Text,
     Json,
     Raw,
 }
@@ -77,6 +89,8 @@ fn kind(headers: &HeaderMap, data: &[u8], servable: &Servable) -> Kind {
     let is_raw = declares(headers, "application/octet-stream");
     let is_json = declares(headers, "application/json") || matches!(first_visible(data), Some(b'{' | b'[' | b'"'));
     match servable.image_transform() {
+        _ if servable.expects_texts() && declares(headers, "text/plain") => Kind::Text,
+        _ if servable.texts().is_some() && !is_raw && !is_json => Kind::Text,
         _ if is_image => Kind::Image,
         _ if is_json && !is_raw => Kind::Json,
         // A file of another kind is refused by its first bytes.
@@ -92,6 +106,56 @@ fn declares(headers: &HeaderMap, media: &str) -> bool {
 
 fn is_form(headers: &HeaderMap) -> bool {
     declares(headers, "multipart/form-data")
+}
+
+/// Reads one text or a list of texts, as they are or under the names that TorchServe's handlers know; returns true for
+/// one. `None` if the model takes no texts, or the body holds tensors.
+fn read_texts_of(body: &[u8], servable: &Servable, most: usize) -> Result<Option<(Vec<Text>, bool)>> {
+    if !servable.expects_texts() {
+        return Ok(None);
+    }
+    let mut cursor = Cursor::with_words(body);
+    cursor.peek();
+    if cursor.first_key().is_some_and(|name| NAMES.contains(&name.as_ref())) {
+        let (mut texts, mut is_first) = (None, true);
+        cursor.object(|cursor, key| {
+            if std::mem::replace(&mut is_first, false) {
+                texts = texts_at(cursor, most)?;
+                if texts.is_some() {
+                    return Ok(());
+                }
+            }
+            if texts.is_some() {
+                let key = quote(key);
+                return Err(cursor.fault(format_args!(
+                    "there is no key {key} beside a text; a pair is sent as {{\"text\": …, \"pair\": …}}"
+                )));
+            }
+            cursor.skip()
+        })?;
+        cursor.end()?;
+        return Ok(texts);
+    }
+    let texts = texts_at(&mut cursor, most)?;
+    if texts.is_some() {
+        cursor.end()?;
+    }
+    Ok(texts)
+}
+
+/// Reads one text or a list of them, if that is what comes.
+fn texts_at(cursor: &mut Cursor<'_>, most: usize) -> Result<Option<(Vec<Text>, bool)>> {
+    if is_list_of_texts(cursor) {
+        let texts = read_texts(cursor, most)?;
+        if texts.count > most {
+            return Err(cursor.fault(format_args!("there are {} texts, and a request may bring {most}", texts.count)));
+        }
+        return Ok(Some((texts.kept, false)));
+    }
+    if is_text(cursor) {
+        return Ok(Some((vec![read_text(cursor)?], true)));
+    }
+    Ok(None)
 }
 
 /// Reads one sample or a list of samples; returns true for one.

@@ -59,12 +59,16 @@ fn rewrite_graph(graph: &mut GraphProto, opset: i64, bounds: Bounds, mut sizes: 
         }
         refuse::check(&node, &known)?;
         sizes.note(&node);
+        let mut builder = Builder::new(&node, opset);
+        if numerics::extreme_of_nothing(&node, &known, &mut builder) {
+            written.append(&mut builder.finish());
+            continue;
+        }
         if let Some(demand) = demands::before(&mut node, &known, bounds) {
             known.alias(&demand.output[0], &demand.input[0]);
             sizes.note(&demand);
             written.push(demand);
         }
-        let mut builder = Builder::new(&node, opset);
         let is_compared = node.op_type == "Equal" && sizes.equal(&node, &mut builder);
         if is_compared || is_replaced(&mut node, &known, opset, &mut builder)? {
             written.append(&mut builder.finish());

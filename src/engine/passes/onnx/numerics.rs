@@ -103,6 +103,31 @@ pub(super) fn log_sum_exp(node: &NodeProto, to: &mut Builder) -> bool {
     true
 }
 
+/// `ReduceMax` and `ReduceMin` of a value that the file says is empty: the identity of the operator, which the sum of
+/// nothing is added to for the sake of its shape. tract gives the largest or the least number instead of an infinite one.
+pub(super) fn extreme_of_nothing(node: &NodeProto, known: &Known, to: &mut Builder) -> bool {
+    let identity = match node.op_type.as_str() {
+        "ReduceMax" => f32::NEG_INFINITY,
+        "ReduceMin" => f32::INFINITY,
+        _ => return false,
+    };
+    let Some((value, result)) = ends(node) else { return false };
+    if !known.dims(value).is_some_and(|dims| dims.contains(&Some(0))) {
+        return false;
+    }
+    let keep = integer("keepdims", integer_of(node, "keepdims", 1));
+    let sum = match (input(node, 1), attribute(node, "axes")) {
+        (Some(axes), _) => {
+            let as_is = integer("noop_with_empty_axes", integer_of(node, "noop_with_empty_axes", 0));
+            to.op("ReduceSum", &[value, axes], vec![keep, as_is])
+        }
+        (None, axes) => to.reduce("ReduceSum", value, axes.map_or(&[][..], |axes| &axes.ints), keep.i == 1),
+    };
+    let identity = to.number_like(identity, value);
+    to.op_to("Add", &[&sum, &identity], Vec::new(), result);
+    true
+}
+
 /// `OneHot`: where the place along the new axis is the index. An index outside has no place; tract knows no such index and
 /// cuts others to 32 bits. Returns false if the file does not say how many dimensions follow the new axis.
 pub(super) fn one_hot(node: &NodeProto, known: &Known, to: &mut Builder) -> bool {
@@ -257,6 +282,32 @@ mod tests {
                 let outputs = run(model, vec![tract_onnx::prelude::tensor1(&values)]);
                 assert_eq!(outputs[0].rank(), usize::try_from(keep).unwrap());
                 assert_close(&floats(&outputs[0]), &[expected]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_extreme_of_nothing_is_the_identity() {
+        let axes = |opset: i64| AttributeProto {
+            name: if opset < 18 { "axes" } else { "other" }.into(),
+            r#type: AttributeType::Ints.into(),
+            ints: vec![1],
+            ..AttributeProto::default()
+        };
+        for (opset, given) in [(11, &["x"][..]), (13, &["x"]), (18, &["x", "axes"])] {
+            for (op, identity) in [("ReduceMax", f32::NEG_INFINITY), ("ReduceMin", f32::INFINITY)] {
+                let node = node(op, given, &["y"], vec![axes(opset), integer("keepdims", 0)]);
+                let one = TensorProto {
+                    name: "axes".into(),
+                    dims: vec![1],
+                    data_type: 7,
+                    int64_data: vec![1],
+                    ..TensorProto::default()
+                };
+                let model = model(opset, node, vec![value("x", &[2, 0, 3])], vec![one]);
+                let nothing = tract_onnx::prelude::Tensor::from_shape::<f32>(&[2, 0, 3], &[]).unwrap();
+                let outputs = run(model, vec![nothing]);
+                assert_eq!((outputs[0].shape(), floats(&outputs[0])), (&[2, 3][..], vec![identity; 6]), "{op} {opset}");
             }
         }
     }

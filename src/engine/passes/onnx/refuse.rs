@@ -6,6 +6,10 @@ use super::build::{attribute, input, integer_of, text_of};
 use super::known::Known;
 use super::{demands, whole};
 
+/// The numbers in onnx.proto of integers of 8 bits.
+const UINT8: i32 = 2;
+const INT8: i32 = 3;
+
 /// Domains whose operators tract knows. It looks at the names of operators alone.
 const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
 
@@ -44,10 +48,13 @@ pub(super) fn check(node: &NodeProto, known: &Known) -> Result<(), Refusal> {
     let unsupported = match node.op_type.as_str() {
         "Attention" if given("left_window_size") || given("right_window_size") || given("window_size") => "windows",
         "Attention" if has_past && integer_of(node, "is_causal", 0) != 0 => "causal attention with past keys",
+        "BatchNormalization" if integer_of(node, "training_mode", 0) != 0 => "training_mode = 1",
+        "Dropout" if drops(node, known) => "training_mode = true",
         "SpaceToDepth" if text_of(node, "mode", "DCR") != "DCR" => "mode = \"CRD\"",
         "GridSample" if is_cubic(node) && text_of(node, "padding_mode", "zeros") == "border" => {
             "bicubic interpolation at a border"
         }
+        "QuantizeLinear" if quantizes_otherwise(node, known) => "quantizing to other integers than those of 8 bits",
         "MaxPool" | "AveragePool" | "LpPool" if has_windows_of_padding(node) => "a padding as large as the window",
         "ConvTranspose" if attribute(node, "output_shape").is_some_and(|shape| !shape.ints.is_empty()) => {
             return check_output_shape(node, known);
@@ -55,6 +62,23 @@ pub(super) fn check(node: &NodeProto, known: &Known) -> Result<(), Refusal> {
         _ => return Ok(()),
     };
     Err(refused(node, unsupported))
+}
+
+/// Returns true if the file says that a `Dropout` drops elements.
+fn drops(node: &NodeProto, known: &Known) -> bool {
+    let scalar = |at: usize| input(node, at).and_then(|value| known.scalar(value));
+    scalar(2) == Some(1.0) && (input(node, 1).is_none() || scalar(1).is_some_and(|ratio| ratio != 0.0))
+}
+
+/// Returns true if the file says that a `QuantizeLinear` gives other elements than tract does: it quantizes to the type
+/// of the zero point if that has 8 bits, and to `uint8` where there is none.
+fn quantizes_otherwise(node: &NodeProto, known: &Known) -> bool {
+    let kind = input(node, 2).map(|zero| known.element_type(zero));
+    let asked = i32::try_from(integer_of(node, "output_dtype", 0)).unwrap_or_default();
+    match kind {
+        Some(kind) => kind.is_some_and(|kind| ![UINT8, INT8].contains(&kind)),
+        None => ![0, UINT8].contains(&asked),
+    }
 }
 
 /// Returns true if a window may lie in the padding alone. ONNX Runtime takes no such graph.
@@ -91,6 +115,8 @@ fn check_output_shape(node: &NodeProto, known: &Known) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use tract_onnx::pb::TensorProto;
+
     use super::super::build::{integer, integers_attribute, text};
     use super::super::check::{model, node, refusal, value, weights};
 
@@ -101,6 +127,7 @@ mod tests {
             ("Attention", &["q", "k", "v"][..], vec![integer("left_window_size", 2)], "windows"),
             ("Attention", past, vec![integer("is_causal", 1)], "past keys"),
             ("SpaceToDepth", &["x"], vec![text("mode", "CRD")], "CRD"),
+            ("BatchNormalization", &["x", "s", "b", "m", "v"], vec![integer("training_mode", 1)], "training_mode"),
             (
                 "MaxPool",
                 &["x"],
@@ -122,6 +149,47 @@ mod tests {
             let mut node = node(op, &["x"], &["y"], Vec::new());
             node.domain = domain.into();
             assert_eq!(!refusal(model(17, node, Vec::new(), Vec::new())).is_empty(), is_refused, "{domain} {op}");
+        }
+    }
+
+    #[test]
+    fn a_dropout_that_drops_is_refused() {
+        let said = |ratio: f32, training: u8| {
+            let training =
+                TensorProto { name: "t".into(), data_type: 9, raw_data: vec![training], ..TensorProto::default() };
+            let node = node("Dropout", &["x", "r", "t"], &["y"], Vec::new());
+            refusal(model(17, node, vec![value("x", &[-1, 2])], vec![weights("r", &[], vec![ratio]), training]))
+        };
+        assert!(said(0.5, 1).contains("node \"y\" (Dropout)") && said(0.5, 1).contains("training_mode"));
+        assert_eq!((said(0.5, 0), said(0.0, 1)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn quantizing_to_a_type_that_tract_does_not_give_is_refused() {
+        let said = |zero: Option<i32>, attributes| {
+            let inputs: &[&str] = if zero.is_some() { &["x", "s", "z"] } else { &["x", "s"] };
+            let zero = zero.map(|kind| TensorProto {
+                name: "z".into(),
+                data_type: kind,
+                raw_data: vec![0; 2],
+                ..TensorProto::default()
+            });
+            let held = [weights("s", &[], vec![0.5])].into_iter().chain(zero).collect();
+            refusal(model(21, node("QuantizeLinear", inputs, &["y"], attributes), vec![value("x", &[2, 3])], held))
+        };
+        for (zero, asked, is_refused) in [
+            (Some(2), None, false),
+            (Some(3), None, false),
+            (Some(4), None, true),
+            (Some(5), None, true),
+            (Some(17), None, true),
+            (None, None, false),
+            (None, Some(2), false),
+            (None, Some(3), true),
+            (None, Some(5), true),
+        ] {
+            let said = said(zero, asked.map(|kind| integer("output_dtype", kind)).into_iter().collect());
+            assert_eq!(said.contains("node \"y\" (QuantizeLinear)"), is_refused, "{zero:?} {asked:?}: {said}");
         }
     }
 

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::Pointed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
 use crate::repository::Overrides;
 
@@ -18,6 +18,8 @@ pub(super) enum Command {
         alias: AliasName,
         version: Version,
         expected: Option<Version>,
+        /// Also if callers would find it changed.
+        allow_changes: bool,
         reply: oneshot::Sender<Result<Pointed>>,
     },
     Rollback {
@@ -56,7 +58,23 @@ pub(super) enum Waiter {
     Unload { model: ModelName, versions: Vec<Version>, reply: oneshot::Sender<Result<Vec<Version>>> },
 }
 
+/// Returns the error of a command that a fault of the manager has ended.
+pub(super) fn given_up() -> Error {
+    Error::NotReady {
+        reason: "the manager of versions failed and begins anew; look at GET /models, then try again".into(),
+    }
+}
+
 impl Waiter {
+    /// Tells the caller that a fault has ended its wait.
+    pub(super) fn give_up(self) {
+        // A caller who has left needs no answer.
+        match self {
+            Self::Refresh { reply, .. } => drop(reply.send(Err(given_up()))),
+            Self::Load { reply, .. } | Self::Unload { reply, .. } => drop(reply.send(Err(given_up()))),
+        }
+    }
+
     /// Returns the model whose folder it wants looked at.
     pub(super) fn model(&self) -> Option<&ModelName> {
         match self {

@@ -7,10 +7,11 @@ use super::Pointed;
 use super::commands::{Command, Waiter};
 use super::owner::Owner;
 use super::record::{Model, Record};
-use crate::config::Control;
+use crate::config::{AliasFallback, Control};
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
 use crate::repository::Aliases;
+use crate::serving::lifecycle::contract;
 
 impl Owner {
     pub(super) fn take_command(&mut self, command: Command) {
@@ -20,8 +21,8 @@ impl Owner {
                 let asked = self.source.ask();
                 self.waiters.push(Waiter::Refresh { asked, reply });
             }
-            Command::Promote { model, alias, version, expected, reply } => {
-                drop(reply.send(self.promote(&model, &alias, version, expected)));
+            Command::Promote { model, alias, version, expected, allow_changes, reply } => {
+                drop(reply.send(self.promote(&model, &alias, version, expected, allow_changes)));
             }
             Command::Rollback { model, alias, reply } => drop(reply.send(self.rollback(&model, &alias))),
             Command::Load { model, version, overrides, reply } => match self.check_control() {
@@ -64,11 +65,20 @@ impl Owner {
         alias: &AliasName,
         version: Version,
         expected: Option<Version>,
+        allow_changes: bool,
     ) -> Result<Pointed> {
         let model = self.find(name)?;
         check_promotable(name, model, version)?;
+        let changes = changes(model, alias, version);
+        if !changes.is_empty() && !allow_changes {
+            return Err(Error::Conflict(format!(
+                "callers of \"{alias}\" would find version {version} changed: {}; if they know, say \"allow_changes\": true \
+                 (weir models promote --allow-changes)",
+                changes.join("; ")
+            )));
+        }
         let (aliases, previous) = self.change(name, alias, |aliases| aliases.point(alias, version, expected))?;
-        self.pointed(name, alias, aliases, previous)
+        self.pointed(name, alias, (aliases, previous), changes)
     }
 
     fn rollback(&mut self, name: &ModelName, alias: &AliasName) -> Result<Pointed> {
@@ -86,7 +96,9 @@ impl Owner {
             })
         };
         let (aliases, previous) = self.change(name, alias, change)?;
-        self.pointed(name, alias, aliases, previous)
+        let now = aliases.aliases.get(alias).map(|alias| alias.version);
+        let changes = now.map(|now| changes(model, alias, now)).unwrap_or_default();
+        self.pointed(name, alias, (aliases, previous), changes)
     }
 
     /// Changes the aliases on disk; also returns where this one pointed before.
@@ -109,8 +121,8 @@ impl Owner {
         &mut self,
         name: &ModelName,
         alias: &AliasName,
-        aliases: Aliases,
-        previous: Option<Version>,
+        (aliases, previous): (Aliases, Option<Version>),
+        changes: Vec<String>,
     ) -> Result<Pointed> {
         let generation = aliases.generation;
         let version = aliases.aliases.get(alias).map(|alias| alias.version);
@@ -123,7 +135,11 @@ impl Owner {
         // The step that follows every event publishes before it answers others; this caller is answered now.
         self.publish();
         tracing::info!(model = name.as_str(), alias = alias.as_str(), version = version.0, "alias points");
-        Ok(Pointed { version, previous, generation })
+        if !changes.is_empty() {
+            let changes = changes.join("; ");
+            tracing::warn!(model = name.as_str(), alias = alias.as_str(), changes, "callers find the version changed");
+        }
+        Ok(Pointed { version, previous, generation, changes })
     }
 
     /// Lets the next decision unload versions, and returns which.
@@ -264,6 +280,17 @@ fn want(name: &ModelName, model: &mut Model, version: Option<Version>) -> Result
     Ok(())
 }
 
+/// Returns what the callers of an alias would find changed in a version; nothing while the alias points to none that
+/// serves.
+fn changes(model: &Model, alias: &AliasName, version: Version) -> Vec<String> {
+    let servable = |version: Version| Some(&model.versions.get(&version)?.serving.as_ref()?.0);
+    let before = model.aliases.aliases.get(alias).and_then(|alias| servable(alias.version));
+    match (before, servable(version)) {
+        (Some(before), Some(after)) => contract::changes(before, after),
+        _ => Vec::new(),
+    }
+}
+
 /// Checks that an alias may point to a version: it serves, and will go on serving.
 fn check_promotable(name: &ModelName, model: &Model, version: Version) -> Result<()> {
     let record = model.versions.get(&version);
@@ -273,7 +300,8 @@ fn check_promotable(name: &ModelName, model: &Model, version: Version) -> Result
         (Some(_), Some(_)) => Ok(()),
         (Some(_), None) => conflict("its files are gone"),
         (None, _) => {
-            let reason = model.entry().versions.get(&version).and_then(|entry| entry.reason.clone());
+            let entry = model.entry(AliasFallback::None);
+            let reason = entry.versions.get(&version).and_then(|entry| entry.reason.clone());
             conflict(reason.as_deref().unwrap_or("it is being loaded"))
         }
     }

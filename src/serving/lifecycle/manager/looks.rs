@@ -12,7 +12,11 @@ use crate::repository::{Look, Looked};
 
 impl Owner {
     pub(super) fn take_look(&mut self, looked: Looked) {
-        let Looked { look, origin, began, asked } = looked;
+        let Looked { look, trust, origin, began, asked } = looked;
+        if let Some(trust) = trust {
+            let records = self.models.values_mut().flat_map(|model| model.versions.values_mut());
+            records.for_each(|record| record.drop_untrusted(&trust));
+        }
         let first = !self.looked;
         self.answered = self.answered.max(asked);
         let serves = self.serves();

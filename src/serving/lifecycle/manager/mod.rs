@@ -6,9 +6,11 @@ mod commands;
 mod control;
 mod looks;
 mod owner;
+mod pulse;
 mod record;
 mod worker;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,11 +20,12 @@ use tokio::sync::oneshot;
 
 use self::commands::Command;
 use self::owner::{Event, Owner};
+use self::pulse::Pulse;
 use crate::config::LifecycleConfig;
 use crate::error::{Error, Result};
 use crate::ids::{AliasName, ModelName, Version};
 use crate::metrics::Metrics;
-use crate::repository::{Overrides, Storage};
+use crate::repository::{Overrides, Storage, TrustFile};
 use crate::serving::lifecycle::graphs::LoadSettings;
 use crate::serving::predictor::Predictor;
 
@@ -39,6 +42,8 @@ pub struct ManagerParts {
     pub config: LifecycleConfig,
     /// The repository.
     pub storage: Storage,
+    /// The keys that must vouch for versions, if signatures are looked at.
+    pub trust: Option<TrustFile>,
     /// The model for requests that name none.
     pub default_model: Option<ModelName>,
     /// The settings and shared parts of loading.
@@ -58,6 +63,8 @@ pub struct Pointed {
     pub previous: Option<Version>,
     /// The number of changes to the model's aliases so far.
     pub generation: u64,
+    /// The changes that callers of the alias find, in words.
+    pub changes: Vec<String>,
 }
 
 /// The handle to the manager; closes it on drop.
@@ -67,6 +74,8 @@ pub struct Manager {
     /// The parts of the threads, until these are started.
     parts: Mutex<Option<(ManagerParts, Receiver<Event>)>>,
     running: Mutex<Option<Running>>,
+    pulse: Arc<Pulse>,
+    is_closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -80,7 +89,13 @@ impl Manager {
     /// Makes a manager that has not begun; commands wait until it does.
     pub fn new(parts: ManagerParts) -> Self {
         let (events, inbox) = bounded(EVENTS);
-        Self { events, parts: Mutex::new(Some((parts, inbox))), running: Mutex::default() }
+        Self {
+            events,
+            parts: Mutex::new(Some((parts, inbox))),
+            running: Mutex::default(),
+            pulse: Arc::new(Pulse::new()),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Begins: looks at the repository and loads. A second call does nothing.
@@ -94,7 +109,7 @@ impl Manager {
             parts.storage.check()?;
         }
         let Some((parts, inbox)) = parts.take() else { return Ok(()) };
-        let owner = Owner::start(parts, self.events.clone())?;
+        let owner = Owner::start(parts, self.events.clone(), self.pulse.clone())?;
         let (end, ended) = bounded(0);
         let run = move || {
             owner.run(&inbox);
@@ -119,15 +134,17 @@ impl Manager {
     ///
     /// # Errors
     /// [`Error::ModelNotFound`], [`Error::VersionNotFound`], [`Error::Conflict`] when the version is
-    /// not available or the alias does not point to `expected` (`Version(0)`: must not exist yet).
+    /// not available, the alias does not point to `expected` (`Version(0)`: must not exist yet), or its callers would
+    /// find other inputs, outputs or labels and `allow_changes` is not set.
     pub async fn promote(
         &self,
         model: ModelName,
         alias: AliasName,
         version: Version,
         expected: Option<Version>,
+        allow_changes: bool,
     ) -> Result<Pointed> {
-        self.ask(|reply| Command::Promote { model, alias, version, expected, reply }).await
+        self.ask(|reply| Command::Promote { model, alias, version, expected, allow_changes, reply }).await
     }
 
     /// Points an alias back to where it pointed before.
@@ -174,11 +191,28 @@ impl Manager {
             TrySendError::Full(_) => Error::Overloaded { what: "too many commands wait", retry_after_seconds: 1 },
             TrySendError::Disconnected(_) => Error::ShuttingDown,
         })?;
-        answer.await.unwrap_or(Err(Error::ShuttingDown))
+        let given_up = || match self.is_closed.load(Ordering::Relaxed) {
+            true => Error::ShuttingDown,
+            false => commands::given_up(),
+        };
+        answer.await.unwrap_or_else(|_| Err(given_up()))
+    }
+
+    /// Returns how long the manager's thread has been at work on one event: far below a second, unless a file system or a
+    /// fault holds it up. Predictions do not wait for it; changes of versions do.
+    pub fn busy(&self) -> Duration {
+        self.pulse.busy()
+    }
+
+    /// Makes the owner panic.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.events.send(Event::Fault).unwrap();
     }
 
     /// Ends all threads. A load that takes longer than a few seconds is left to itself.
     pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
         drop(self.parts.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(running) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let deadline = Instant::now() + PATIENCE;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,18 +11,22 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::ManagerParts;
 use super::commands::{Command, Waiter};
+use super::pulse::Pulse;
 use super::record::{InFlight, Model, Record};
 use super::worker::{Done, Job, Workers};
 use crate::config::{Control, LifecycleConfig};
 use crate::error::Result;
 use crate::ids::{ModelName, Version};
-use crate::metrics::{LoadOutcome, Metrics};
+use crate::metrics::{LoadOutcome, Metrics, ThreadName};
 use crate::repository::{AliasStore, Looked, Problem, Source};
 use crate::serving::catalog::Catalog;
 use crate::serving::lifecycle::policy::{self, Action, Failure};
 use crate::serving::lifecycle::tuner::Tuner;
 use crate::serving::predictor::Predictor;
 use crate::serving::servable::Servable;
+
+/// The longest wait for an event after a turn that failed.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The time between two looks whether the last request of a version out of service is answered.
 const DRAIN_CHECK: Duration = Duration::from_millis(2);
@@ -33,6 +38,9 @@ pub(super) enum Event {
     Loaded(Done),
     Command(Command),
     Stop,
+    /// A fault of ours.
+    #[cfg(test)]
+    Fault,
 }
 
 #[derive(Debug)]
@@ -62,11 +70,16 @@ pub(super) struct Owner {
     look_at: Option<Instant>,
     /// Set if something changed since the last catalog.
     dirty: bool,
+    /// The turns that ended in a panic, since the last that did not.
+    faults: u32,
+    pulse: Arc<Pulse>,
+    /// The aliases whose version cannot serve, with the reasons.
+    broken: BTreeMap<String, String>,
 }
 
 impl Owner {
-    pub(super) fn start(parts: ManagerParts, events: Sender<Event>) -> Result<Self> {
-        let ManagerParts { config, storage, default_model, load, metrics, predictor } = parts;
+    pub(super) fn start(parts: ManagerParts, events: Sender<Event>, pulse: Arc<Pulse>) -> Result<Self> {
+        let ManagerParts { config, storage, trust, default_model, load, metrics, predictor } = parts;
         let store = AliasStore::new(&storage, &config.state_dir);
         let tuner = load.tuner.clone();
         let loaded = events.clone();
@@ -74,7 +87,7 @@ impl Owner {
         let workers = Workers::start(config.load_threads.max(config.start_threads), &load, &metrics, &deliver)?;
         let interval = (config.control == Control::Poll).then_some(config.poll_interval);
         let deliver = move |looked| events.send(Event::Looked(looked)).is_ok();
-        let source = Source::start(storage, store.clone(), interval, deliver)?;
+        let source = Source::start(storage, store.clone(), trust, interval, deliver)?;
         Ok(Self {
             config,
             store,
@@ -95,24 +108,29 @@ impl Owner {
             refused: false,
             look_at: None,
             dirty: true,
+            faults: 0,
+            pulse,
+            broken: BTreeMap::new(),
         })
     }
 
     pub(super) fn run(mut self, inbox: &Receiver<Event>) {
         loop {
             let event = match self.next_wake() {
+                // After a fault, what is due waits a moment: it may be what failed.
+                _ if self.faults > 0 => inbox.recv_timeout(FAULT_PAUSE).ok(),
                 Some(at) => inbox.recv_deadline(at).ok(),
                 None => inbox.recv().ok(),
             };
-            self.dirty |= event.is_some();
-            match event {
-                Some(Event::Looked(looked)) => self.take_look(looked),
-                Some(Event::Loaded(done)) => self.take_load(done),
-                Some(Event::Command(command)) => self.take_command(command),
-                Some(Event::Stop) => break,
-                None => {}
+            if matches!(event, Some(Event::Stop)) {
+                break;
             }
-            self.step();
+            self.pulse.begin();
+            match catch_unwind(AssertUnwindSafe(|| self.turn(event))) {
+                Ok(()) => self.faults = 0,
+                Err(_) => self.recover(),
+            }
+            self.pulse.end();
         }
         for record in self.models.values_mut().flat_map(|model| model.versions.values_mut()) {
             if let Some(flight) = &record.loading {
@@ -135,6 +153,42 @@ impl Owner {
             self.workers.close();
             drop(closed);
         });
+    }
+
+    /// Takes an event in, and does all that follows from it.
+    fn turn(&mut self, event: Option<Event>) {
+        self.dirty |= event.is_some();
+        match event {
+            Some(Event::Looked(looked)) => self.take_look(looked),
+            Some(Event::Loaded(done)) => self.take_load(done),
+            Some(Event::Command(command)) => self.take_command(command),
+            Some(Event::Stop) | None => {}
+            #[cfg(test)]
+            Some(Event::Fault) => panic!("a fault"),
+        }
+        self.step();
+    }
+
+    /// Goes on after a panic, which has been logged: what serves and what was asked for stays, what was under way is
+    /// given up and begun anew, and the repository is looked at again.
+    fn recover(&mut self) {
+        self.faults = self.faults.saturating_add(1);
+        self.metrics.lifecycle.count_fault(ThreadName::Manager);
+        tracing::error!(
+            faults = self.faults,
+            "the manager of versions failed; what serves goes on, and it begins anew"
+        );
+        for waiter in std::mem::take(&mut self.waiters) {
+            waiter.give_up();
+        }
+        for record in self.models.values_mut().flat_map(|model| model.versions.values_mut()) {
+            if let Some(flight) = record.loading.take() {
+                flight.cancelled.store(true, Ordering::Relaxed);
+            }
+            record.failure = None;
+        }
+        self.dirty = true;
+        self.source.again();
     }
 
     /// Decides, executes, publishes and answers, until nothing more follows.
@@ -237,12 +291,12 @@ impl Owner {
         dispatched
     }
 
-    fn take_load(&mut self, Done { found, outcome }: Done) {
+    fn take_load(&mut self, Done { found, cancelled, outcome }: Done) {
         self.workers.free += 1;
         let (name, version) = (&found.folder.name, found.folder.version);
         let record = self.models.get_mut(name).and_then(|model| model.versions.get_mut(&version));
         let Some(record) = record else { return };
-        let Some(flight) = record.loading.take() else { return };
+        let Some(flight) = record.loading.take_if(|flight| Arc::ptr_eq(&flight.cancelled, &cancelled)) else { return };
         let fingerprint = flight.fingerprint;
         let (model, number) = (name.as_str(), version.0);
         let outcome = match outcome {
@@ -275,13 +329,13 @@ impl Owner {
         self.metrics.lifecycle.count_load(model, outcome);
     }
 
-    pub(super) fn publish(&self) {
+    pub(super) fn publish(&mut self) {
         // Of several, the first by name, so that every look comes to the same.
         let says_so = self.models.iter().find(|(_, model)| model.is_default() && !model.versions.is_empty());
         let mut catalog = Catalog::new(self.default_model.clone().or_else(|| says_so.map(|(name, _)| name.clone())));
         let is_shown = |model: &Model| !model.versions.is_empty() || model.without().is_some();
         for (name, model) in self.models.iter().filter(|(_, model)| is_shown(model)) {
-            let entry = model.entry();
+            let entry = model.entry(self.config.alias_fallback);
             for (version, entry) in &entry.versions {
                 self.metrics.lifecycle.set_state(name.as_str(), version.0, entry.state.number());
             }
@@ -295,6 +349,12 @@ impl Owner {
         }
         if self.settled {
             catalog.settle();
+            let broken: BTreeMap<String, String> = catalog.broken_aliases().collect();
+            for (alias, problem) in broken.iter().filter(|(alias, _)| !self.broken.contains_key(*alias)) {
+                tracing::error!(alias, problem, "an alias points to a version that cannot serve");
+            }
+            self.metrics.lifecycle.set_broken_aliases(broken.len());
+            self.broken = broken;
         }
         self.predictor.publish(catalog);
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::config::VersionPolicy;
+use crate::config::{AliasFallback, VersionPolicy};
 use crate::error::Error;
 use crate::ids::Version;
-use crate::repository::{Aliases, Fingerprint, Found, FoundModel, ModelSettings, Origin, Overrides};
+use crate::repository::{Aliases, Fingerprint, Found, FoundModel, ModelSettings, Origin, Overrides, Trust};
 use crate::serving::catalog::{ModelEntry, State, VersionEntry};
 use crate::serving::lifecycle::policy::{self, Demand, Failed, Failure, Loading, Standing, VersionView};
 use crate::serving::servable::Servable;
@@ -94,6 +94,12 @@ impl Record {
         let attempts = earlier.map_or(0, |failure| failure.attempts).saturating_add(1);
         let again = policy::pause(Failure::of(error), attempts).map(|pause| now + pause);
         self.failure = Some(LoadFailure { fingerprint, attempts, again, reason: error.without_path() });
+    }
+
+    /// Takes a version out of service if the key that vouched for it is no longer trusted, whatever became of its files.
+    pub(super) fn drop_untrusted(&mut self, trust: &Trust) {
+        let untrusted = self.serving.take_if(|(servable, _)| !trust.admits(servable.signed.as_ref()));
+        self.draining.extend(untrusted.map(|(servable, _)| servable));
     }
 
     /// Returns the failure to load the files as they are.
@@ -292,12 +298,12 @@ impl Model {
     }
 
     /// Returns the model as requests see it.
-    pub(super) fn entry(&self) -> ModelEntry {
+    pub(super) fn entry(&self, fallback: AliasFallback) -> ModelEntry {
         let versions = self.versions.iter().map(|(version, record)| (*version, self.version_entry(*version, record)));
         let without = self.without().cloned();
         let problems: Vec<String> = without.into_iter().chain(self.problem()).chain(self.warnings()).collect();
         let problem = (!problems.is_empty()).then(|| problems.join("; "));
-        ModelEntry::new(versions.collect(), self.aliases.clone(), problem)
+        ModelEntry::new(versions.collect(), self.aliases.clone(), problem, fallback)
     }
 
     fn version_entry(&self, version: Version, record: &Record) -> VersionEntry {
@@ -310,7 +316,7 @@ impl Model {
     /// Returns the stage of a version's life, and the reason for it.
     fn state(&self, version: Version, record: &Record) -> (State, Option<String>) {
         let failure = record.present_failure();
-        if record.serving.is_some() {
+        if let Some((servable, _)) = &record.serving {
             let note = match (&record.found, failure) {
                 (None, _) => Some("its files are gone; it serves on".to_owned()),
                 (_, Some(failure)) if !record.is_current() => Some(format!(
@@ -318,7 +324,7 @@ impl Model {
                     failure.reason
                 )),
                 _ if !record.aspired => Some("no longer wanted; it serves until another version does".to_owned()),
-                _ => None,
+                (Some(found), _) => found.folder.trust.as_ref().and_then(|trust| trust.mark(servable.signed.as_ref())),
             };
             return (State::Available, note);
         }

@@ -25,6 +25,8 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) found: Found,
+    /// That of the job, by which it is known.
+    pub(super) cancelled: Arc<AtomicBool>,
     /// `None` if it was no longer wanted.
     pub(super) outcome: Option<Result<Box<Servable>>>,
 }
@@ -84,17 +86,17 @@ impl Workers {
     }
 }
 
-fn work(jobs: &Receiver<Job>, deliver: impl Fn(Done) -> bool, settings: &LoadSettings, metrics: &Metrics) {
+fn work(jobs: &Receiver<Job>, deliver: impl Fn(Done) -> bool, settings: &LoadSettings, metrics: &Arc<Metrics>) {
     for Job { found, cancelled } in jobs {
         let outcome = (!cancelled.load(Ordering::Relaxed)).then(|| load_unchanged(&found, settings, metrics));
-        if !deliver(Done { found, outcome }) {
+        if !deliver(Done { found, cancelled, outcome }) {
             return;
         }
     }
 }
 
 /// Loads what the last look saw. Files that changed since then may have been read half old, half new.
-fn load_unchanged(found: &Found, settings: &LoadSettings, metrics: &Metrics) -> Result<Box<Servable>> {
+fn load_unchanged(found: &Found, settings: &LoadSettings, metrics: &Arc<Metrics>) -> Result<Box<Servable>> {
     let work = || load(&found.folder, settings, metrics);
     let servable = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Error::Repository { what: "the version".into(), problem: "loading it panicked".into() })

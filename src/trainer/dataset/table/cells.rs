@@ -23,12 +23,14 @@ const DASHES: [&str; 7] = ["-", "--", "---", "–", "—", ".", "−"];
 
 /// Returns true if a text says that there is no value.
 fn is_missing(text: &str) -> bool {
-    let Some(first) = text.as_bytes().first() else { return true };
-    match first {
-        b'0'..=b'9' | b'-' if text.len() < 4 => false,
-        b'#' | b'-' | b'1' | b'<' | b'N' | b'n' | b'?' => text.len() <= LONGEST_MISSING && MISSING.contains(&text),
-        _ => false,
-    }
+    let may_be = match text.as_bytes() {
+        [] => return true,
+        // Numbers, of which there are many, are known by a byte or two.
+        [b'1', _, mark, ..] | [b'-', b'1', _, mark, ..] => *mark == b'#',
+        [b'-', next, ..] => next.eq_ignore_ascii_case(&b'n'),
+        [first, ..] => matches!(first, b'#' | b'<' | b'N' | b'n' | b'?'),
+    };
+    may_be && text.len() <= LONGEST_MISSING && MISSING.contains(&text)
 }
 
 /// Returns true for a sign that stands for a missing number, and may be a text.
@@ -58,7 +60,9 @@ pub(super) enum Cell<'a> {
 impl<'a> Cell<'a> {
     /// A cell of a text file; `missing` are further words for a missing value.
     pub(super) fn of_text(text: &'a str, missing: &[String]) -> Self {
-        let text = text.trim();
+        let is_bare = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+        let ends = [text.as_bytes().first(), text.as_bytes().last()];
+        let text = if ends.into_iter().all(is_bare) { text } else { text.trim() };
         if is_missing(text) || missing.iter().any(|word| word == text) { Self::Missing } else { Self::Text(text) }
     }
 

@@ -1,14 +1,11 @@
 //! Values separated by commas, semicolons, tabs or bars (RFC 4180 but for the separator), with or without a header.
 
-use std::cell::Cell as Counter;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-
-use csv::{ByteRecord, ReaderBuilder};
 
 use super::cells::{Cell, TakeRow};
-use super::dialect::{Dialect, Said, separator_name};
+use super::dialect::{Dialect, Said, quoting, separator_name};
+use super::records::{Place, Record, each_record};
 use super::text::{open, unpacked_name};
 use crate::error::{Error, Result};
 use crate::repository::ReadSettings;
@@ -28,6 +25,7 @@ pub(super) struct CsvFile {
     /// Notes on what was found out.
     pub(super) notes: Vec<String>,
     separator: u8,
+    quote: u8,
     /// Records before the first row of data.
     before: usize,
     encoding: Option<String>,
@@ -42,17 +40,24 @@ impl CsvFile {
     /// can be.
     pub(super) fn open(path: &Path, settings: &ReadSettings) -> Result<Self> {
         let broken = |problem: String| unusable(path.display(), problem);
-        let separator = settings.separator.map(|separator| {
-            u8::try_from(separator)
-                .ok()
-                .filter(|separator| separator.is_ascii() && !b"\"\r\n".contains(separator))
-                .ok_or_else(|| {
-                    let problem = format!("must be an ASCII character but a quote or a line end, got {separator:?}");
-                    Error::Config { setting: "separator".into(), problem }
-                })
-        });
-        let separator = separator.transpose()?;
-        let said = Said { separator, header: settings.header, is_tsv: unpacked_name(path).ends_with(".tsv") };
+        let sign = |setting: &str, sign: Option<char>, other: Option<char>| {
+            let is_possible = |sign: &char| sign.is_ascii() && !"\r\n".contains(*sign) && Some(*sign) != other;
+            let refuse = |sign| Error::Config {
+                setting: setting.into(),
+                problem: format!(
+                    "must be an ASCII character that is no line end and not what parts or quotes cells, got {sign:?}"
+                ),
+            };
+            sign.map(|sign| Some(sign).filter(is_possible).map(|sign| sign as u8).ok_or_else(|| refuse(sign)))
+                .transpose()
+        };
+        let said = Said {
+            separator: sign("separator", settings.separator, settings.quote.or(Some('"')))?,
+            quote: sign("quote", settings.quote, settings.separator)?,
+            header: settings.header,
+            is_tsv: unpacked_name(path).ends_with(".tsv"),
+            missing: &settings.missing,
+        };
         let mut head = Vec::new();
         let mut text = open(path, settings.encoding.as_deref())?;
         text.by_ref().take(HEAD).read_to_end(&mut head).map_err(|error| broken(error.to_string()))?;
@@ -67,6 +72,7 @@ impl CsvFile {
             columns,
             notes: found.notes,
             separator: found.separator,
+            quote: found.quote,
             before: found.before + usize::from(found.has_header),
             encoding: settings.encoding.clone(),
             missing: settings.missing.clone(),
@@ -79,56 +85,43 @@ impl CsvFile {
     /// What `take` and `faults` return, and [`Error::Data`] when the file cannot be read on, or a quote is never closed.
     pub(super) fn each(&self, faults: &mut Faults, take: &mut TakeRow<'_>) -> Result<()> {
         let file = self.path.display().to_string();
-        let quotes = Rc::new(Counter::new(0));
-        let text = Counted { inner: open(&self.path, self.encoding.as_deref())?, quotes: quotes.clone() };
-        let mut reader = ReaderBuilder::new()
-            .delimiter(self.separator)
-            .has_headers(false)
-            .flexible(true)
-            .buffer_capacity(1 << 18)
-            .from_reader(text);
-        let mut record = ByteRecord::new();
         // The place of the last record: byte, line, row.
         let (mut last, mut row, mut before, mut checks) = ((0, 1, 0), 0u32, self.before, 0);
-        loop {
-            let start = reader.position().clone();
-            if !reader.read_byte_record(&mut record).map_err(|error| unusable(&file, reason(&error)))? {
-                let spans = reader.position().line() > last.1 + 1;
-                if quotes.get() % 2 == 1 || spans {
-                    self.refuse_open_quote(last)?;
-                }
-                return Ok(());
-            }
+        let text = || open(&self.path, self.encoding.as_deref());
+        let end = each_record((self.separator, self.quote), text, |record| {
             if before > 0 {
                 before -= 1;
-                continue;
+                return Ok(());
             }
             row += 1;
-            let place = record.position().unwrap_or(&start);
-            last = (place.byte(), place.line(), row);
+            let Place { byte, line, end_byte, end_line } = record.place;
+            last = (byte, line, row);
+            let lines = end_line.saturating_sub(line);
             if record.len() != self.columns.len() {
-                let lines = reader.position().line().saturating_sub(last.1);
-                faults.report(&file, Some(u64::from(row)), self.misfit(&record, lines))?;
-                continue;
+                return faults.report(&file, Some(u64::from(row)), self.misfit(record, lines));
             }
-            if self.may_swallow(&record, reader.position().line() - last.1) && checks < MOST_CHECKS {
+            if self.may_swallow(record, lines) && checks < MOST_CHECKS {
                 checks += 1;
-                let end = reader.position().byte();
-                self.report_swallowed(&file, last, end, faults)?;
+                self.report_swallowed(&file, last, end_byte, faults)?;
             }
-            let cell = |field| match std::str::from_utf8(field) {
-                Ok(text) => Cell::of_text(text, &self.missing),
-                Err(_) => Cell::Broken("bytes that are not UTF-8; --encoding says what they are, as latin1"),
+            let cell = |text: Option<_>| match text {
+                Some(text) => Cell::of_text(text, &self.missing),
+                None => Cell::Broken("bytes that are not UTF-8; --encoding says what they are, as latin1"),
             };
-            let cells: Vec<Cell<'_>> = record.iter().map(cell).collect();
-            take(row, &cells, faults)?;
+            let cells: Vec<Cell<'_>> = record.texts().map(cell).collect();
+            take(row, &cells, faults)
+        })?;
+        let end = end.map_err(|error| unusable(&file, reason(&error)))?;
+        if end.quotes % 2 == 1 || end.line > last.1 + 1 {
+            self.refuse_open_quote(last)?;
         }
+        Ok(())
     }
 
     /// Returns true if a record has a field of several lines with a quote in it, as one has that is not closed where it
     /// should be.
-    fn may_swallow(&self, record: &ByteRecord, lines: u64) -> bool {
-        lines > 1 && record.iter().any(|field| field.contains(&b'\n') && field.contains(&b'"'))
+    fn may_swallow(&self, record: &Record<'_>, lines: u64) -> bool {
+        lines > 1 && record.fields().any(|field| field.contains(&b'\n') && field.contains(&self.quote))
     }
 
     /// Reports a record in whose field a quote is closed before the field ends: rows may be inside it.
@@ -142,7 +135,7 @@ impl CsvFile {
         let broken = |error: io::Error| unusable(file, error);
         let mut text = open(&self.path, self.encoding.as_deref())?;
         io::copy(&mut text.by_ref().take(begin), &mut io::sink()).map_err(broken)?;
-        let (_, is_misquoted) = quoting(text.take(end - begin), self.separator).map_err(broken)?;
+        let (_, is_misquoted) = quoting(text.take(end - begin), self.separator, self.quote).map_err(broken)?;
         if is_misquoted {
             let problem = format!(
                 "a quote that is opened in line {line} or below ends lines later and inside a field; rows may be swallowed"
@@ -153,7 +146,7 @@ impl CsvFile {
     }
 
     /// Returns what is wrong with a row of another length than the header.
-    fn misfit(&self, record: &ByteRecord, lines: u64) -> String {
+    fn misfit(&self, record: &Record<'_>, lines: u64) -> String {
         let mut problem = format!("has {} fields, the header {}", record.len(), self.columns.len());
         if lines > 1 {
             problem.push_str(&format!("; it goes over {lines} lines, so a quote may be open"));
@@ -171,7 +164,7 @@ impl CsvFile {
         let broken = |error: io::Error| unusable(self.path.display(), error);
         let mut text = open(&self.path, self.encoding.as_deref())?;
         io::copy(&mut text.by_ref().take(byte), &mut io::sink()).map_err(broken)?;
-        let (is_left_open, _) = quoting(text, self.separator).map_err(broken)?;
+        let (is_left_open, _) = quoting(text, self.separator, self.quote).map_err(broken)?;
         if is_left_open {
             let problem = format!("row {row}: a quote is opened in line {line} or below and never closed");
             return Err(unusable(self.path.display(), problem));
@@ -207,55 +200,6 @@ fn reason(error: &csv::Error) -> String {
     }
 }
 
-/// Returns true if a text ends inside a quoted field, and true if a quoted field goes on behind its closing quote, as the
-/// reader of records takes quotes: one inside a field that does not begin with it is text.
-fn quoting(text: impl Read, separator: u8) -> io::Result<(bool, bool)> {
-    enum Place {
-        Begin,
-        Plain,
-        Quoted,
-        Closed,
-    }
-    let (mut place, mut goes_on) = (Place::Begin, false);
-    for byte in io::BufReader::new(text).bytes() {
-        let byte = byte?;
-        let is_end = byte == separator || byte == b'\n' || byte == b'\r';
-        place = match place {
-            Place::Quoted if byte == b'"' => Place::Closed,
-            Place::Quoted => Place::Quoted,
-            Place::Closed if byte == b'"' => Place::Quoted,
-            Place::Begin if byte == b'"' => Place::Quoted,
-            _ if is_end => Place::Begin,
-            Place::Closed => {
-                goes_on = true;
-                Place::Plain
-            }
-            _ => Place::Plain,
-        };
-    }
-    Ok((matches!(place, Place::Quoted), goes_on))
-}
-
-/// Counts the quotes that pass.
-struct Counted<R> {
-    inner: R,
-    quotes: Rc<Counter<u64>>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(to)?;
-        let quotes: usize = to[..read].chunks(255).map(quotes_in).sum();
-        self.quotes.set(self.quotes.get() + quotes as u64);
-        Ok(read)
-    }
-}
-
-/// Returns the number of quotes in at most 255 bytes; a count that fits a byte is one for vectors.
-fn quotes_in(bytes: &[u8]) -> usize {
-    usize::from(bytes.iter().fold(0u8, |count, byte| count + u8::from(*byte == b'"')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,9 +216,10 @@ mod tests {
             ("\"a\nb\",c", false),
             ("\"a\nb\",\"", true),
         ] {
-            assert_eq!(quoting(text.as_bytes(), b',').unwrap().0, is_open, "{text}");
+            assert_eq!(quoting(text.as_bytes(), b',', b'"').unwrap().0, is_open, "{text}");
         }
-        assert!(quoting(&b"\"a\nb,\"c\"\n"[..], b',').unwrap().1 && !quoting(&b"\"a\"\"\n\",c"[..], b',').unwrap().1);
-        assert_eq!(quotes_in(&[b'"'; 255]), 255);
+        let goes_on = |text: &str| quoting(text.as_bytes(), b',', b'"').unwrap().1;
+        assert!(goes_on("\"a\nb,\"c\"\n") && !goes_on("\"a\"\"\n\",c"));
+        assert!(quoting(&b"a,'b"[..], b',', b'\'').unwrap().0);
     }
 }

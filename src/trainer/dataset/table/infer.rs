@@ -52,10 +52,11 @@ pub(super) fn schema(files: &[TableFile], options: &DataOptions) -> Result<Schem
     let (settings, columns) = (&options.reading, files[0].table.columns());
     let expected = options.expected.as_deref();
     let mut notes = files[0].table.notes().to_vec();
-    for name in settings.ignore.iter().chain(&settings.keep).filter(|_| expected.is_none()) {
-        place(columns, "ignore or keep", name)?;
+    for name in settings.ignore.iter().chain(&settings.keep).chain(&settings.texts).filter(|_| expected.is_none()) {
+        place(columns, "ignore, keep or texts", name)?;
     }
-    let sequence = sequences::column(columns, settings, !matches!(files[0].table, Table::Csv(_)))?;
+    let may_guess = !matches!(files[0].table, Table::Csv(_));
+    let sequence = sequences::column(columns, settings, [may_guess, options.takes_texts()])?;
     let named = named_pictures(files);
     let target = match &settings.target {
         Some(name) if expected.is_some_and(|expected| !expected.needs_target) => {
@@ -65,7 +66,7 @@ pub(super) fn schema(files: &[TableFile], options: &DataOptions) -> Result<Schem
         None if expected.is_some_and(|expected| !expected.needs_target) => None,
         None => Some(likely_target(columns, [sequence, named.as_ref().map(|(column, _)| *column)], &mut notes)),
     };
-    let mut seen_sequences = sequence.map(|column| SeenSequences::new(column, settings));
+    let mut seen_sequences = sequence.map(|column| SeenSequences::new(column, settings, options.takes_texts()));
     let seen = columns.iter().map(|_| Seen::default()).collect();
     let image = options.image.clone();
     let mut look = Look { columns, settings, seen, features: Vec::new(), named, sizes: Vec::new(), notes, image };
@@ -137,7 +138,7 @@ impl Look<'_> {
             Layout::Columns(kept) if kept.len() == 1 => format!(" from column {}", self.columns[kept[0].column]),
             Layout::Columns(kept) => format!(" from {} columns", kept.len()),
             Layout::Pixels { .. } | Layout::Pictures { .. } => " from pictures".into(),
-            Layout::Sequences(_) => " from sequences".into(),
+            Layout::Sequences(sequences) => format!(" from {}", sequences.plural()),
         };
         self.notes.push(format!("learning {name}{from}: {how}"));
         if let Learned::Numbers(style) = learned {

@@ -51,6 +51,8 @@ pub(super) enum Reads {
     Moments(DateOrder, i32),
     /// They are texts, each of which has a number.
     Categories,
+    /// They are texts, which are learned from by so many n-grams.
+    Texts(usize),
 }
 
 impl Look<'_> {
@@ -84,6 +86,7 @@ impl Look<'_> {
                 }
                 ColumnKind::Moment { order, origin } => Reads::Moments(order, origin),
                 ColumnKind::Category { .. } => Reads::Categories,
+                ColumnKind::Text { grams } => Reads::Texts(grams),
             };
             if matches!(reads, Reads::Numbers(_) | Reads::Shifted(..))
                 && seen.numbers == 0
@@ -210,6 +213,10 @@ impl Look<'_> {
                 }
                 Reads::Moments(order, _) => self.notes.push(seen.moment_note(name, *order)),
                 Reads::Categories => self.notes.extend(seen.mixture(name)),
+                Reads::Texts(_) => self.notes.push(format!(
+                    "column {name} holds texts; what is learned from are their words and parts of words; --ignore {name} leaves it \
+                     out, --sequence {name} learns from it alone"
+                )),
             }
         }
         Some(Layout::Columns(kept))
@@ -220,16 +227,28 @@ impl Look<'_> {
         let (name, seen) = (&self.columns[column], &self.seen[column]);
         let style = seen.style(self.settings.decimal);
         let moments = seen.order().filter(|_| style.is_none());
+        let is_said = self.settings.texts.contains(name);
         let problem = if seen.lists > 0 {
             format!("it holds lists; --sequence {name} learns from them")
         } else if seen.binaries > 0 {
             "it holds bytes that are no pictures and no text".into()
         } else if seen.numbers + seen.texts == 0 {
             "it has no values".into()
-        } else if style.is_none() && moments.is_none() && seen.names.len() > MAX_CATEGORIES {
-            format!("it has more than {MAX_CATEGORIES} different texts; --sequence {name} learns from them alone")
+        } else if !is_said
+            && style.is_none()
+            && moments.is_none()
+            && seen.names.len() > MAX_CATEGORIES
+            && !seen.familiar.is_telling()
+        {
+            format!(
+                "it has more than {MAX_CATEGORIES} different texts, of which few have words in common; --texts {name} learns from \
+                 their parts all the same"
+            )
         } else {
+            let is_text = is_said || seen.names.len() > MAX_CATEGORIES;
             let reads = match (style, moments) {
+                _ if is_said => Reads::Texts(seen.grams()),
+                (None, None) if is_text => Reads::Texts(seen.grams()),
                 (Some(style), _) => match seen.origin(style) {
                     Some(origin) => Reads::Shifted(style, origin),
                     None => Reads::Numbers(style),

@@ -2,11 +2,12 @@
 //! holds sequences.
 //!
 //! They are read twice: once to find out what the columns are, and once to keep the samples. Neither
-//! pass holds more than a row.
+//! pass holds more than a few rows.
 
 mod cells;
 mod csv;
 mod dialect;
+mod familiar;
 mod files;
 mod infer;
 mod jsonl;
@@ -16,6 +17,7 @@ mod numbers;
 mod parquet;
 mod read;
 mod recode;
+mod records;
 mod seen;
 mod sequences;
 mod steps;

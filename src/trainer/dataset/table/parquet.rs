@@ -13,6 +13,7 @@ use parquet::schema::types::Type;
 use super::cells::{Cell, TakeRow};
 use crate::error::Result;
 use crate::repository::ReadSettings;
+use crate::telemetry::contain;
 use crate::trainer::dataset::faults::{Faults, unusable};
 use crate::transform::{Parsed, SequenceBuilder, media_type};
 
@@ -61,13 +62,14 @@ impl ParquetFile {
     /// What `take` returns, and [`crate::error::Error::Data`] when the file cannot be read on.
     pub(super) fn each(&self, faults: &mut Faults, take: &mut TakeRow<'_>) -> Result<()> {
         let reader = reader(&self.path)?;
-        let damaged = |row: u32, error| unusable(self.path.display(), format!("row {row}: cannot be read: {error}"));
-        let rows = reader.get_row_iter(None).map_err(|error| damaged(1, error))?;
+        let damaged = |row: u32, said| unusable(self.path.display(), format!("row {row}: cannot be read: {said}"));
+        let mut rows = whole(|| reader.get_row_iter(None)).map_err(|said| damaged(1, said))?;
         let kinds = reader.metadata().file_metadata().schema().get_fields().to_vec();
         let mut number = 0;
-        for row in rows {
+        loop {
             number += 1;
-            let row: Row = row.map_err(|error| damaged(number, error))?;
+            let row: Option<Row> = whole(|| rows.next().transpose()).map_err(|said| damaged(number, said))?;
+            let Some(row) = row else { break };
             let mut cells = Vec::with_capacity(self.columns.len());
             for ((_, field), kind) in row.get_column_iter().zip(&kinds) {
                 add(field, kind, &self.missing, &mut cells);
@@ -80,8 +82,14 @@ impl ParquetFile {
 
 fn reader(path: &Path) -> Result<SerializedFileReader<File>> {
     let file = File::open(path).map_err(|error| unusable(path.display(), error))?;
-    SerializedFileReader::new(file)
-        .map_err(|error| unusable(path.display(), format!("is no whole Parquet file: {error}")))
+    whole(|| SerializedFileReader::new(file))
+        .map_err(|said| unusable(path.display(), format!("is no whole Parquet file: {said}")))
+}
+
+/// Reads a part of a file, and says in words why it cannot be read: the library panics on some damaged files.
+fn whole<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> std::result::Result<T, String> {
+    let read = contain(read).map_err(|_| "its parts contradict one another; is it damaged?".to_owned())?;
+    read.map_err(|error| error.to_string())
 }
 
 /// Returns true for a struct that is a table of its own, and no picture of Hugging Face.

@@ -9,14 +9,13 @@ use self::rows::Reader;
 use super::files::open;
 use super::infer::{Schema, schema};
 use super::layout::{Kept, Layout, Reads};
-use super::seen::MAX_CATEGORIES;
 use super::sequences::SequenceReader;
 use crate::error::Result;
 use crate::repository::{DataFormat, sha256_hex, sha256_of_file};
 use crate::signature::{Column, ColumnKind, ImageTransform, SequenceTransform};
 use crate::trainer::dataset::DataOptions;
 use crate::trainer::dataset::collect::Parts;
-use crate::trainer::dataset::faults::{Faults, unusable};
+use crate::trainer::dataset::faults::Faults;
 use crate::trainer::dataset::names::Names;
 use crate::trainer::dataset::picture::{Pictures, SeenPictures};
 
@@ -67,18 +66,6 @@ pub(in crate::trainer::dataset) fn read(
     }
     let mut notes = reader.notes();
     let Reader { mut collector, names, sequences, mut pictures, sums, .. } = reader;
-    if let Layout::Columns(kept) = &schema.layout
-        && options.expected.is_none()
-        && let Some((kept, names)) = kept.iter().zip(&names).find(|(_, names)| names.len() > MAX_CATEGORIES)
-    {
-        // Texts were counted in the first pass, the numbers among them were not.
-        let problem = format!(
-            "column {} holds texts and numbers, {} different ones; --ignore leaves it out",
-            columns[kept.column],
-            names.len()
-        );
-        return Err(unusable(path.display(), problem));
-    }
     let target = schema.target.map(|(target, _)| columns[target].clone());
     let titles = target.as_ref().map(|target| files[0].table.class_names(target)).unwrap_or_default();
     pictures.as_mut().map(|pictures| pictures.settle(&mut collector)).transpose()?;
@@ -106,6 +93,7 @@ fn columns_of(schema: &Schema, columns: &[String], names: &[Names], options: &Da
         Reads::Shifted(_, origin) => ColumnKind::Shifted { origin },
         Reads::Moments(order, origin) => ColumnKind::Moment { order, origin },
         Reads::Categories => ColumnKind::Category { values: names.list().to_vec() },
+        Reads::Texts(grams) => ColumnKind::Text { grams },
     };
     let column =
         |(kept, names): (&Kept, &Names)| Column { name: columns[kept.column].clone(), kind: kind(kept.reads, names) };

@@ -1,17 +1,21 @@
 //! What is seen of a column in the first of two passes.
 
 use super::cells::{Cell, is_dash};
+use super::familiar::Familiar;
 use super::numbers::{Marks, Style, written};
 use crate::signature::DateOrder;
 use crate::trainer::dataset::names::Names;
 use crate::trainer::dataset::picture;
-use crate::transform::days;
+use crate::transform::{days, grams};
 
 /// A column of which this part of the cells is numbers is one of numbers; the others are faults.
 const MOSTLY: f64 = 0.9;
 
-/// Columns with more different texts are left out.
+/// Columns with more different texts are learned from by their words, or left out.
 pub(super) const MAX_CATEGORIES: usize = 256;
+
+/// The n-grams of a text that are learned from, at most: those of some forty words.
+const MOST_GRAMS: usize = 256;
 
 /// Rows from which on a column that counts them is taken for their index.
 const COUNTED_ROWS: u64 = 20;
@@ -63,6 +67,10 @@ pub(super) struct Seen {
     pub(super) names: Names,
     /// An example of a text.
     example: Option<String>,
+    /// The longest text.
+    longest: String,
+    /// Whether texts have words in common, once there are too many for categories.
+    pub(super) familiar: Familiar,
 }
 
 impl Default for Seen {
@@ -89,6 +97,8 @@ impl Default for Seen {
             has_begun: false,
             names: Names::default(),
             example: None,
+            longest: String::new(),
+            familiar: Familiar::default(),
         }
     }
 }
@@ -121,6 +131,11 @@ impl Seen {
             Cell::Broken(_) => return,
         }
         let number = cell.number();
+        if let Cell::Text(text) = cell
+            && text.len() > self.longest.len()
+        {
+            (**text).clone_into(&mut self.longest);
+        }
         match (number, cell) {
             (Some(number), _) => self.number(number),
             (None, Cell::Text(text)) if is_dash(text) => {
@@ -136,7 +151,17 @@ impl Seen {
             && let Some(text) = cell.text()
         {
             self.names.code(&text);
+            if self.names.len() > MAX_CATEGORIES {
+                self.familiar.begin(self.names.list());
+            }
         }
+    }
+
+    /// Returns how many n-grams of each text are learned from.
+    pub(super) fn grams(&self) -> usize {
+        let mut count = 0;
+        grams(&self.longest, |_| count += 1);
+        count.clamp(1, MOST_GRAMS)
     }
 
     fn number(&mut self, number: f64) {
@@ -159,6 +184,9 @@ impl Seen {
         self.texts += 1;
         if self.example.is_none() {
             self.example = Some(text.to_owned());
+        }
+        if self.names.len() > MAX_CATEGORIES {
+            self.familiar.add(text);
         }
         self.count(f64::NAN);
         if text.starts_with(|first: char| first.is_ascii_digit()) {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::repository::ReadSettings;
 use crate::signature::{FIRST_TOKEN, SequenceElements, SequenceTransform, TokenSplit};
 use crate::trainer::dataset::names::{Names, listed};
-use crate::transform::{Sequence, grams, is_spaceless, split};
+use crate::transform::{Sequence, hashed, is_spaceless, split};
 
 /// The name that a column of sequences has where nobody says which it is.
 const COLUMN: &str = "sequence";
@@ -20,8 +20,8 @@ const TEXT_COLUMNS: [&str; 12] = [
 /// Steps that are kept if nobody says how many.
 const DEFAULT_STEPS: usize = 256;
 
-/// The same of the n-grams of a text, of which a word has a dozen.
-const DEFAULT_GRAMS: usize = 1024;
+/// The same of the parts of a text that are hashed, of which a word has half a dozen.
+const DEFAULT_HASHED: usize = 1024;
 
 /// No more than so many are kept: what a recurrent layer has to remember for the way back grows with them.
 const MOST_STEPS: usize = 8192;
@@ -30,11 +30,15 @@ const MOST_STEPS: usize = 8192;
 const MOST_TOKENS: usize = crate::layers::MOST_TOKENS - FIRST_TOKEN;
 
 /// The place of the column that holds sequences, if one does: the one that was named, or where `may_guess` the one
-/// that is called so.
+/// that is called so. What takes texts gets a column that is called as texts are.
 ///
 /// # Errors
 /// [`Error::Config`] for a column that is not there, or that is to be learned or left out.
-pub(super) fn column(columns: &[String], settings: &ReadSettings, may_guess: bool) -> Result<Option<usize>> {
+pub(super) fn column(
+    columns: &[String],
+    settings: &ReadSettings,
+    [may_guess, takes_texts]: [bool; 2],
+) -> Result<Option<usize>> {
     let refuse = |problem: String| Err(Error::Config { setting: "sequence".into(), problem });
     if settings.steps.is_some_and(|steps| !(1..=MOST_STEPS).contains(&steps)) {
         let problem = format!("must be from 1 to {MOST_STEPS}");
@@ -46,7 +50,7 @@ pub(super) fn column(columns: &[String], settings: &ReadSettings, may_guess: boo
     }
     let Some(name) = &settings.sequence else {
         let is_free = |name: &String| settings.target.as_ref() != Some(name) && !settings.ignore.contains(name);
-        if settings.tokens == Some(TokenSplit::Grams) {
+        if takes_texts || settings.tokens.is_some_and(TokenSplit::is_hashed) {
             let called = |text: &str| columns.iter().position(|name| name.eq_ignore_ascii_case(text) && is_free(name));
             let there = listed(columns);
             return TEXT_COLUMNS.into_iter().find_map(called).map_or_else(
@@ -79,10 +83,26 @@ pub(in crate::trainer::dataset) struct SequenceLayout {
     pub(super) steps: usize,
 }
 
+impl SequenceLayout {
+    /// Returns the sequences in a word.
+    pub(super) fn plural(&self) -> &'static str {
+        match self.kind {
+            StepKind::Numbers { .. } | StepKind::Tokens { .. } => "sequences",
+            StepKind::Texts => "texts",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StepKind {
-    Numbers { channels: usize },
-    Tokens { split: Option<TokenSplit> },
+    Numbers {
+        channels: usize,
+    },
+    Tokens {
+        split: Option<TokenSplit>,
+    },
+    /// The whole text is one, for a tokenizer.
+    Texts,
 }
 
 impl StepKind {
@@ -91,7 +111,7 @@ impl StepKind {
         match self {
             Self::Numbers { channels } => Sequence::Numbers { channels, elements: Vec::new() }.words(),
             Self::Tokens { split: None } => Sequence::Tokens(Vec::new()).words(),
-            Self::Tokens { split: Some(_) } => Sequence::Text(String::new()).words(),
+            Self::Tokens { split: Some(_) } | Self::Texts => Sequence::Text(String::new()).words(),
         }
     }
 }
@@ -102,10 +122,12 @@ pub(super) struct SeenSequences {
     column: usize,
     /// The way to split texts, if somebody says it.
     said: Option<TokenSplit>,
+    /// True if texts stay whole, for a tokenizer.
+    is_whole: bool,
     most: usize,
     kind: Option<StepKind>,
     count: u64,
-    /// The steps of the longest, and how many are cut: of texts in words, in characters, and in n-grams.
+    /// The steps of the longest, and how many are cut: of texts in words, in characters, and hashed.
     longest: [usize; 3],
     cut: [u64; 3],
     /// Characters of scripts that put no spaces between words, and all visible characters.
@@ -115,12 +137,12 @@ pub(super) struct SeenSequences {
 }
 
 impl SeenSequences {
-    pub(super) fn new(column: usize, settings: &ReadSettings) -> Self {
-        let is_of_grams = settings.tokens == Some(TokenSplit::Grams);
-        let most = settings.steps.unwrap_or(if is_of_grams { DEFAULT_GRAMS } else { DEFAULT_STEPS });
+    pub(super) fn new(column: usize, settings: &ReadSettings, is_whole: bool) -> Self {
+        let is_hashed = settings.tokens.is_some_and(TokenSplit::is_hashed);
+        let most = settings.steps.unwrap_or(if is_hashed { DEFAULT_HASHED } else { DEFAULT_STEPS });
         let (longest, cut, characters) = ([0; 3], [0; 3], [0; 2]);
         let spans = Vec::new();
-        Self { column, said: settings.tokens, most, kind: None, count: 0, longest, cut, characters, spans }
+        Self { column, said: settings.tokens, is_whole, most, kind: None, count: 0, longest, cut, characters, spans }
     }
 
     /// Looks at the sequence of a row.
@@ -155,16 +177,18 @@ impl SeenSequences {
     }
 
     fn look(&self, cell: &Cell<'_>) -> Option<(StepKind, [usize; 3])> {
+        if self.is_whole {
+            return cell.text().map(|_| (StepKind::Texts, [1; 3]));
+        }
         Some(match cell {
             Cell::Text(text) => {
-                let [words, characters] = [TokenSplit::Words, TokenSplit::Characters].map(|how| {
-                    let mut steps = 0;
-                    split(text, how, |_| steps += 1);
-                    steps
-                });
-                let mut steps = [words, characters, 0];
-                if self.said == Some(TokenSplit::Grams) {
-                    grams(text, |_| steps[2] += 1);
+                let mut steps = [0; 3];
+                match self.said.filter(|said| said.is_hashed()) {
+                    Some(how) => hashed(text, how, |_| steps[2] += 1),
+                    None => {
+                        split(text, TokenSplit::Words, |_| steps[0] += 1);
+                        split(text, TokenSplit::Characters, |_| steps[1] += 1);
+                    }
                 }
                 (StepKind::Tokens { split: Some(TokenSplit::Words) }, steps)
             }
@@ -189,7 +213,7 @@ impl SeenSequences {
             place = match split {
                 TokenSplit::Words => 0,
                 TokenSplit::Characters => 1,
-                TokenSplit::Grams => 2,
+                TokenSplit::Grams | TokenSplit::Terms => 2,
             };
             if is_spaceless && self.said.is_none() {
                 notes.push(
@@ -239,6 +263,7 @@ impl SequenceReader {
         let elements = match layout.kind {
             StepKind::Numbers { channels } => SequenceElements::Numbers { channels },
             StepKind::Tokens { split } => SequenceElements::Tokens { split, vocabulary: Vec::new() },
+            StepKind::Texts => SequenceElements::Tokens { split: None, vocabulary: Vec::new() },
         };
         let transform = SequenceTransform { steps: layout.steps, elements };
         Self { kind: layout.kind, transform, tokens: Names::default() }
@@ -260,12 +285,16 @@ impl SequenceReader {
         let tokens = &mut self.tokens;
         let mut add = |token: &str| ids.push((FIRST_TOKEN + tokens.code(token) as usize) as f32);
         match (self.kind, cell) {
+            (StepKind::Texts, cell) => match cell.text() {
+                Some(text) => add(&text),
+                None => return refuse(),
+            },
             (_, Cell::List(list)) if list.is_err() => {
                 let problem = list.as_ref().as_ref().err().map_or("", String::as_str);
                 return Err(format!("column {name}: {problem}"));
             }
-            (StepKind::Tokens { split: Some(TokenSplit::Grams) }, Cell::Text(text)) => {
-                grams(text, |bucket| ids.push((FIRST_TOKEN + bucket) as f32));
+            (StepKind::Tokens { split: Some(how) }, Cell::Text(text)) if how.is_hashed() => {
+                hashed(text, how, |bucket| ids.push((FIRST_TOKEN + bucket) as f32));
             }
             (StepKind::Tokens { split: Some(how) }, Cell::Text(text)) => split(text, how, &mut add),
             (kind, Cell::List(list)) => match (kind, list.as_ref()) {
@@ -319,7 +348,7 @@ mod tests {
     }
 
     fn layout(cells: &[Cell<'_>], settings: &ReadSettings) -> Option<SequenceLayout> {
-        let mut seen = SeenSequences::new(0, settings);
+        let mut seen = SeenSequences::new(0, settings, false);
         cells.iter().for_each(|cell| seen.add(cell));
         seen.layout(&mut Vec::new())
     }
@@ -343,7 +372,7 @@ mod tests {
 
     #[test]
     fn channels_far_from_zero_are_told_of() {
-        let mut seen = SeenSequences::new(0, &ReadSettings::default());
+        let mut seen = SeenSequences::new(0, &ReadSettings::default(), false);
         seen.add(&numbers(3, vec![0.5, 1.7e9, 3.0, f32::NAN, 1.7e9, 3.0]));
         seen.add(&numbers(3, vec![2.5, 1.7e9 + 128.0, 3.0]));
         let mut notes = Vec::new();
@@ -359,7 +388,7 @@ mod tests {
         let split = |text: &str, tokens| {
             let settings = ReadSettings { tokens, ..ReadSettings::default() };
             let mut notes = Vec::new();
-            let mut seen = SeenSequences::new(0, &settings);
+            let mut seen = SeenSequences::new(0, &settings, false);
             seen.add(&Cell::Text(text));
             let layout = seen.layout(&mut notes).unwrap();
             (layout.kind, layout.steps, notes.len())
@@ -373,7 +402,9 @@ mod tests {
     #[test]
     fn columns_that_cannot_be_are_refused() {
         let names = ["sequence", "label"].map(str::to_owned);
-        let found = |settings: ReadSettings, guess| column(&names, &settings, guess).map_err(|error| error.to_string());
+        let found = |settings: ReadSettings, guess| {
+            column(&names, &settings, [guess, false]).map_err(|error| error.to_string())
+        };
         let named = |name: &str| ReadSettings { sequence: Some(name.into()), ..ReadSettings::default() };
         assert_eq!(found(ReadSettings::default(), true), Ok(Some(0)));
         assert_eq!(found(ReadSettings::default(), false), Ok(None));
@@ -393,8 +424,8 @@ mod tests {
     proptest! {
         /// What is trained on is what the server makes of the same text, token by token.
         #[test]
-        fn a_text_is_read_as_it_will_be_served(texts in prop::collection::vec("[a-cA-C' .,é]{1,30}", 1..8), steps in 1usize..9, by_character: bool) {
-            let tokens = if by_character { TokenSplit::Characters } else { TokenSplit::Words };
+        fn a_text_is_read_as_it_will_be_served(texts in prop::collection::vec("[a-cA-C' .,é]{1,30}", 1..8), steps in 1usize..9, rule in 0usize..4) {
+            let tokens = [TokenSplit::Characters, TokenSplit::Words, TokenSplit::Grams, TokenSplit::Terms][rule];
             let settings = ReadSettings { steps: Some(steps), tokens: Some(tokens), ..ReadSettings::default() };
             let cells: Vec<Cell<'_>> = texts.iter().map(|text| Cell::Text(text)).collect();
             let Some(layout) = layout(&cells, &settings) else { return Ok(()) };

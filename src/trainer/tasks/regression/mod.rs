@@ -47,6 +47,14 @@ impl Regressor {
         &self.members.networks()[0]
     }
 
+    /// Returns the numbers for samples of raw input, before the last scale.
+    ///
+    /// # Errors
+    /// As [`Network::logits`].
+    pub(in crate::trainer) fn numbers(&self, samples: &[f32]) -> Result<Vec<f32>> {
+        self.members.logits(samples)
+    }
+
     pub(super) fn release(&self, run: &Finished<'_>) -> Result<TaskRelease> {
         release::release(self, run)
     }

@@ -9,6 +9,7 @@ use crate::report::{
 };
 use crate::stats::RegressionEvaluation;
 use crate::trainer::curves::training;
+use crate::trainer::permutation::PermutationImportance;
 use crate::trainer::progress::EpochReport;
 
 /// Predictions that a report lists: those that are furthest off.
@@ -31,12 +32,45 @@ pub struct RegressionReport {
     pub evaluation: RegressionEvaluation,
     /// The predictions that are furthest off, the worst first.
     pub worst: Vec<ShownError>,
+    /// The importance of each column of a table, if it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<PermutationImportance>,
     /// The epochs of the training run, if the report belongs to one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<EpochReport>,
-    /// Truth and prediction of every sample.
+    /// The content of the charts.
     #[serde(skip)]
-    pairs: Vec<[f64; 2]>,
+    drawn: Drawn,
+}
+
+/// The content of the charts of all truths and predictions.
+#[derive(Debug)]
+struct Drawn {
+    /// The least and the greatest of both.
+    bounds: [f64; 2],
+    /// Some of the pairs.
+    points: Vec<[f64; 2]>,
+    /// The least and the greatest error.
+    errors: [f64; 2],
+    /// The samples by their error, from the least to the greatest.
+    counts: [u32; BARS],
+}
+
+impl Drawn {
+    fn new(truths: &[f64], predictions: &[f64]) -> Self {
+        let pairs = truths.iter().zip(predictions);
+        let (least, greatest) = span(truths.iter().chain(predictions).copied(), 0.0);
+        let error = |(truth, predicted): (&f64, &f64)| predicted - truth;
+        let (low, high) = span(pairs.clone().map(error), 0.0);
+        let mut counts = [0u32; BARS];
+        for error in pairs.clone().map(error) {
+            let bar = ((error - low) / (high - low) * BARS as f64) as usize;
+            counts[bar.min(BARS - 1)] += 1;
+        }
+        let every = pairs.len().div_ceil(POINTS).max(1);
+        let points = pairs.step_by(every).map(|(truth, predicted)| [*truth, *predicted]).collect();
+        Self { bounds: [least, greatest], points, errors: [low, high], counts }
+    }
 }
 
 /// A prediction that is far off.
@@ -53,18 +87,22 @@ pub struct ShownError {
 impl RegressionReport {
     /// Evaluates predictions, one for each truth.
     pub fn new(subject: Subject, truths: &[f64], predictions: &[f64]) -> Self {
-        let pairs: Vec<[f64; 2]> =
-            truths.iter().zip(predictions).map(|(truth, predicted)| [*truth, *predicted]).collect();
-        let shown = |(index, [truth, predicted]): (usize, &[f64; 2])| ShownError {
-            index,
-            truth: *truth,
-            predicted: *predicted,
-        };
-        let mut worst: Vec<ShownError> = pairs.iter().enumerate().map(shown).collect();
         let error = |shown: &ShownError| (shown.predicted - shown.truth).abs();
-        worst.sort_by(|a, b| error(b).total_cmp(&error(a)).then(a.index.cmp(&b.index)));
-        worst.truncate(WORST);
-        Self { subject, evaluation: figures(truths, predictions), worst, history: Vec::new(), pairs }
+        let keep = |worst: &mut Vec<ShownError>| {
+            worst.sort_by(|a, b| error(b).total_cmp(&error(a)).then(a.index.cmp(&b.index)));
+            worst.truncate(WORST);
+        };
+        let mut worst: Vec<ShownError> = Vec::new();
+        for (index, (truth, predicted)) in truths.iter().zip(predictions).enumerate() {
+            worst.push(ShownError { index, truth: *truth, predicted: *predicted });
+            // Of very many predictions, few are held.
+            if worst.len() > 100 * WORST {
+                keep(&mut worst);
+            }
+        }
+        keep(&mut worst);
+        let (evaluation, drawn) = (figures(truths, predictions), Drawn::new(truths, predictions));
+        Self { subject, evaluation, worst, importance: None, history: Vec::new(), drawn }
     }
 
     /// Returns the figures as (name, value).
@@ -82,24 +120,18 @@ impl RegressionReport {
 
     /// Draws each prediction over its truth; on the line they would be right.
     fn scatter(&self) -> String {
-        let (low, high) = span(self.pairs.iter().flatten().copied(), 0.0);
+        let [low, high] = self.drawn.bounds;
         let axis = |name: &str| Axis::linear(name, low, high);
         let mut chart = Chart::new(axis("truth"), axis("prediction"));
         chart.line(Color::Soft, Stroke::Guide, "prediction = truth", [[low, low], [high, high]]);
-        let every = self.pairs.len().div_ceil(POINTS).max(1);
-        chart.dots(Color::Blue, 2.5, self.pairs.iter().step_by(every).copied());
+        chart.dots(Color::Blue, 2.5, self.drawn.points.iter().copied());
         chart.finish("predictions over the truth").embedded()
     }
 
     /// Draws the distribution of the errors.
     fn errors(&self) -> String {
-        let errors: Vec<f64> = self.pairs.iter().map(|[truth, predicted]| predicted - truth).collect();
-        let (low, high) = span(errors.iter().copied(), 0.0);
-        let mut counts = [0u32; BARS];
-        for error in &errors {
-            let bar = ((error - low) / (high - low) * BARS as f64) as usize;
-            counts[bar.min(BARS - 1)] += 1;
-        }
+        let Drawn { errors: [low, high], counts, .. } = &self.drawn;
+        let (low, high) = (*low, *high);
         let most = f64::from(counts.iter().copied().max().unwrap_or(1).max(1));
         let x = Axis::linear("prediction − truth", low, high);
         let mut chart = Chart::new(x, Axis::from_zero("samples", most));
@@ -117,8 +149,10 @@ impl Document for RegressionReport {
         let figures: String = self.figures().iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
         let row = |shown: &ShownError| format!("| {} |\n", shown.cells().join(" | "));
         let rows: String = self.worst.iter().take(10).map(row).collect();
+        let importance = self.importance.as_ref().map(|importance| format!("\n{}", importance.markdown()));
+        let importance = importance.unwrap_or_default();
         format!(
-            "# {}\n\n| figure | value |\n| --- | ---: |\n{figures}\n| furthest off: sample | truth | prediction | error |\n| ---: | ---: | ---: | ---: |\n{rows}",
+            "# {}\n\n| figure | value |\n| --- | ---: |\n{figures}\n| furthest off: sample | truth | prediction | error |\n| ---: | ---: | ---: | ---: |\n{rows}{importance}",
             self.subject.title(self.evaluation.samples)
         )
     }
@@ -136,6 +170,7 @@ impl Document for RegressionReport {
         let sections = [
             headline((&value, name), "", &tiles),
             section("Predictions", "", &charts),
+            self.importance.as_ref().map(PermutationImportance::section).unwrap_or_default(),
             section("Furthest off", "", &table),
             training(&self.history),
         ];

@@ -19,10 +19,10 @@ use super::{calls, le_bytes};
 use crate::fixtures::{add_bare_model, bare_model, half_plus_two, mnist, png_of_test_image};
 use crate::support::TestApp;
 
-pub(in crate::api) const FLOAT: i32 = 1;
+pub(crate) const FLOAT: i32 = 1;
 const STRING: i32 = 7;
 
-pub(in crate::api) fn predictions(app: &TestApp) -> PredictionServiceClient<weir::api::grpc::Services> {
+pub(crate) fn predictions(app: &TestApp) -> PredictionServiceClient<weir::api::grpc::Services> {
     PredictionServiceClient::new(app.services.clone())
 }
 
@@ -30,13 +30,13 @@ fn spec(name: &str) -> Option<ModelSpec> {
     Some(ModelSpec { name: name.into(), ..ModelSpec::default() })
 }
 
-pub(in crate::api) fn tensor(dtype: i32, dims: &[i64]) -> TensorProto {
+pub(crate) fn tensor(dtype: i32, dims: &[i64]) -> TensorProto {
     let dim = dims.iter().map(|size| Dim { size: *size, name: String::new() }).collect();
     let tensor_shape = Some(TensorShapeProto { dim, unknown_rank: false });
     TensorProto { dtype, tensor_shape, ..TensorProto::default() }
 }
 
-pub(in crate::api) fn predict(model: &str, input: &str, tensor: TensorProto) -> PredictRequest {
+pub(crate) fn predict(model: &str, input: &str, tensor: TensorProto) -> PredictRequest {
     PredictRequest { model_spec: spec(model), inputs: [(input.to_owned(), tensor)].into(), output_filter: vec![] }
 }
 

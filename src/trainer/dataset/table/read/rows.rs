@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::error::Result;
 use crate::repository::{FitChoice, sha256_hex};
-use crate::signature::{DateOrder, Fit};
+use crate::signature::{DateOrder, Fit, PADDING};
 use crate::trainer::dataset::collect::{Collector, Split, Target};
 use crate::trainer::dataset::names::Names;
 use crate::trainer::dataset::picture::Pictures;
@@ -12,9 +12,10 @@ use crate::trainer::dataset::store::{Element, StoreWriter};
 use crate::trainer::dataset::table::cells::{Cell, is_dash};
 use crate::trainer::dataset::table::infer::{Learned, Schema};
 use crate::trainer::dataset::table::layout::{Kept, Layout, Reads};
+use crate::trainer::dataset::table::seen::MAX_CATEGORIES;
 use crate::trainer::dataset::table::sequences::SequenceReader;
 use crate::trainer::dataset::{DataOptions, SampleKind};
-use crate::transform::days;
+use crate::transform::{days, text_elements};
 
 /// A result, or what is wrong with a row.
 type Made<T> = std::result::Result<T, String>;
@@ -53,7 +54,10 @@ impl<'a> Reader<'a> {
     pub(super) fn new(schema: &'a Schema, columns: &'a [String], options: &DataOptions) -> Result<Self> {
         let (mut pictures, mut sequences) = (None, None);
         let (kind, shape) = match &schema.layout {
-            Layout::Columns(kept) => (SampleKind::Rows, [1, 1, kept.len()]),
+            Layout::Columns(kept) => {
+                let width = |kept: &Kept| if let Reads::Texts(grams) = kept.reads { grams } else { 1 };
+                (SampleKind::Rows, [1, 1, kept.iter().map(width).sum()])
+            }
             Layout::Pixels { size, .. } => {
                 let made = Pictures::new(options, *size, Fit::CentreOfMass, FitChoice::Stretch)?;
                 (SampleKind::Images, pictures.insert(made).shape())
@@ -78,7 +82,7 @@ impl<'a> Reader<'a> {
             }
             known = Some(names.iter().map(|names| (names.len(), 0)).collect());
         }
-        let writer = StoreWriter::new(element, shape.iter().product(), options.memory);
+        let writer = StoreWriter::new(element, shape.iter().product(), &options.budget());
         Ok(Self {
             schema,
             columns,
@@ -110,8 +114,8 @@ impl<'a> Reader<'a> {
             Layout::Pixels { .. } | Layout::Pictures { .. } => self.collector.writer.pixels(&self.pixels)?,
         }
         match &target {
-            TargetCell::Name(name) => self.collector.sample(split, row, &Target::Class(name)),
-            TargetCell::Value(value) => self.collector.sample(split, row, &Target::Value(*value)),
+            TargetCell::Name(name) => self.collector.sample(split, row, &Target::Class(name))?,
+            TargetCell::Value(value) => self.collector.sample(split, row, &Target::Value(*value))?,
         }
         Ok(Ok(()))
     }
@@ -182,6 +186,10 @@ impl<'a> Reader<'a> {
                             (day - f64::from(origin)) as f32
                         }
                         Reads::Categories => self.category(place, kept.column, cells)?,
+                        Reads::Texts(grams) => {
+                            self.text(kept.column, cells, grams)?;
+                            continue;
+                        }
                     };
                     self.floats.push(element);
                 }
@@ -228,13 +236,34 @@ impl<'a> Reader<'a> {
             return Ok(-1.0);
         }
         let text = cells[column].text().ok_or_else(|| self.refuse(column, cells, "text"))?;
-        let Some(known) = &mut self.known else { return Ok(self.names[place].code(&text) as f32) };
         let found = self.names[place].place(&text);
+        let Some(known) = &mut self.known else {
+            return match found {
+                Some(code) => Ok(code as f32),
+                // Texts were counted in the first pass, the numbers among them were not.
+                None if self.names[place].len() >= MAX_CATEGORIES => Err(format!(
+                    "column {} holds texts and numbers, more than {MAX_CATEGORIES} different ones; --ignore leaves it out",
+                    self.columns[column]
+                )),
+                None => Ok(self.names[place].code(&text) as f32),
+            };
+        };
         if found.is_none() {
             known[place].1 += 1;
             self.unknown[place].get_or_insert_with(|| text.clone().into_owned());
         }
         Ok(found.map_or(-1.0, |code| code as f32))
+    }
+
+    /// Appends the n-grams of a text.
+    fn text(&mut self, column: usize, cells: &[Cell<'_>], grams: usize) -> Made<()> {
+        let start = self.floats.len();
+        self.floats.resize(start + grams, PADDING as f32);
+        if cells[column] != Cell::Missing {
+            let text = cells[column].text().ok_or_else(|| self.refuse(column, cells, "text"))?;
+            text_elements(&text, &mut self.floats[start..]);
+        }
+        Ok(())
     }
 
     fn pixels(&mut self, columns: &[usize], cells: &[Cell<'_>]) -> Made<()> {

@@ -5,6 +5,7 @@ use super::{ClassificationReport, charts, gallery};
 use crate::report::{columns, escape, headline, heat_map, percent, section};
 use crate::stats::{ClassScores, ReliabilityBin, Scores};
 use crate::trainer::curves::training;
+use crate::trainer::permutation::PermutationImportance;
 
 const STYLE: &str = include_str!("classification.css");
 const DEFINITIONS: &str = include_str!("definitions.html");
@@ -20,6 +21,7 @@ pub(super) fn page(report: &ClassificationReport) -> String {
         classes(report),
         thresholds(report),
         calibration(report),
+        report.importance.as_ref().map(PermutationImportance::section).unwrap_or_default(),
         mistakes(report),
         training(&report.history),
         format!("<section>{DEFINITIONS}</section>"),

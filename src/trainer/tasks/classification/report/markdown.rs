@@ -47,6 +47,9 @@ fn write_report(text: &mut String, report: &ClassificationReport) -> std::fmt::R
         let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
         writeln!(text, "| {name} | {} |", counts.join(" | "))?;
     }
+    if let Some(importance) = &report.importance {
+        write!(text, "\n{}", importance.markdown())?;
+    }
     Ok(())
 }
 

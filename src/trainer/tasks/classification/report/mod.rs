@@ -14,6 +14,7 @@ use crate::report::{Document, Subject};
 use crate::stats::{FullEvaluation, Mistake, Predictions};
 use crate::trainer::dataset::Dataset;
 use crate::trainer::images::png;
+use crate::trainer::permutation::PermutationImportance;
 use crate::trainer::progress::EpochReport;
 
 pub use words::{confusions, label};
@@ -32,6 +33,9 @@ pub struct ClassificationReport {
     /// The figures.
     #[serde(flatten)]
     pub full: FullEvaluation,
+    /// The importance of each column of a table, if it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<PermutationImportance>,
     /// The worst mistakes.
     pub mistakes: Vec<ShownMistake>,
     /// The epochs of the training run, if the report belongs to one.
@@ -76,6 +80,7 @@ impl ClassificationReport {
             labels: (0..predictions.classes()).map(|class| label(labels, class)).collect(),
             full: predictions.evaluate_fully(),
             mistakes: predictions.worst(WORST).iter().map(shown).collect::<Result<_>>()?,
+            importance: None,
             history: Vec::new(),
         })
     }

@@ -1,0 +1,134 @@
+//! The files that a run keeps line by line, read while it may still write them. What is no whole line of the expected
+//! kind is passed over.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::folder::{Budget, Folder};
+use crate::trainer::progress::Score;
+use crate::trainer::tune::{Objective, Outcome};
+
+/// The longest file of lines that is read.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// The figures of an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EpochFigures {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// The loss on the training data.
+    pub loss: Option<f64>,
+    /// The accuracy on the training data, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// The loss on the validation data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    /// The accuracy on the validation data, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
+    /// The learning rate of the last step.
+    pub learning_rate: Option<f64>,
+    /// Samples per second.
+    pub samples_per_second: Option<f64>,
+    /// The wall time of the epoch in seconds, validation included.
+    pub seconds: Option<f64>,
+}
+
+/// An epoch as `metrics.jsonl` has it.
+#[derive(Debug, Deserialize)]
+struct EpochLine {
+    epoch: usize,
+    loss: Option<f64>,
+    accuracy: Option<f64>,
+    validation: Option<Score>,
+    learning_rate: Option<f64>,
+    images_per_second: Option<f64>,
+    duration_seconds: Option<f64>,
+}
+
+impl From<EpochLine> for EpochFigures {
+    fn from(line: EpochLine) -> Self {
+        Self {
+            epoch: line.epoch,
+            loss: line.loss,
+            accuracy: line.accuracy,
+            validation_loss: line.validation.map(|score| score.loss),
+            validation_accuracy: line.validation.and_then(|score| score.accuracy),
+            learning_rate: line.learning_rate,
+            samples_per_second: line.images_per_second,
+            seconds: line.duration_seconds,
+        }
+    }
+}
+
+/// A trial of a search that is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrialFigures {
+    /// Its number in its search, from 1.
+    pub trial: usize,
+    /// The preset, on a leaderboard of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// The settings that were searched, by name.
+    #[schema(value_type = Object)]
+    pub settings: Map<String, Value>,
+    /// The outcome: `finished`, `stopped` (not among the best at a rung) or `failed`.
+    #[schema(value_type = String)]
+    pub outcome: Outcome,
+    /// The figure by which trials are compared: the loss, or one minus the accuracy.
+    pub objective: Option<f64>,
+    /// The epoch that it is of.
+    pub epoch: Option<usize>,
+    /// The figures on the validation data.
+    #[schema(value_type = Option<Object>)]
+    pub validation: Option<Score>,
+    /// Epochs trained.
+    #[serde(default)]
+    pub epochs: usize,
+    /// The wall time in seconds.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The plan of a search, the first line of its journal.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Plan {
+    pub(super) search: Vec<String>,
+    pub(super) trials: usize,
+    pub(super) objective: Objective,
+}
+
+/// The leaderboard of `weir train auto`.
+#[derive(Debug, Deserialize)]
+struct Leaderboard {
+    leaderboard: Vec<TrialFigures>,
+}
+
+/// Returns the epochs of a run so far.
+pub(super) fn epochs(run: &Folder, budget: &mut Budget) -> Vec<EpochFigures> {
+    let text = run.text("metrics.jsonl", MOST_BYTES, budget).unwrap_or_default();
+    lines::<EpochLine>(&text).map(EpochFigures::from).collect()
+}
+
+/// Returns the plan of a search and its trials so far, if the run is a search.
+pub(super) fn search(run: &Folder, budget: &mut Budget) -> Option<(Plan, Vec<TrialFigures>)> {
+    let text = run.text("journal.jsonl", MOST_BYTES, budget)?;
+    let (first, rest) = text.split_once('\n')?;
+    Some((serde_json::from_str(first).ok()?, lines(rest).collect()))
+}
+
+/// Returns the leaderboard of a run, if it has one, the best trial first.
+pub(super) fn leaderboard(run: &Folder, budget: &mut Budget) -> Option<Vec<TrialFigures>> {
+    let text = run.text(super::LEADERBOARD_FILE, MOST_BYTES, budget)?;
+    Some(serde_json::from_str::<Leaderboard>(&text).ok()?.leaderboard)
+}
+
+fn lines<T: DeserializeOwned>(text: &str) -> impl Iterator<Item = T> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok())
+}
