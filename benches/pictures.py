@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 """Measures decoding and preparing a JPEG of 1920 × 1080 for a network of 224 × 224, beside Pillow and NumPy.
 
-usage: taskset -c 0 pictures.py WEIR_BINARY [ROUNDS]     (needs Pillow, NumPy, ONNX and requests from PyPI)
+usage: taskset -c 0 pictures.py WEIR_BINARY [--rounds N] [--json FILE]     (needs Pillow, NumPy, ONNX and requests)
 
-The server's time is the stage `decode` of its own answers, for a graph that does next to nothing; Pillow's is that of
-torchvision's `Resize(256)`, `CenterCrop(224)`, `ToTensor` and `Normalize` on a PIL image, in this process. Both take
-turns, so that a busy machine meets both alike. `taskset` gives both the same core.
+Weir's time is the processor's for a whole request, HTTP included, whose graph does next to nothing; the stage `decode` of
+its answers is shown, too. Pillow's is the processor's for
+torchvision's `Resize(256)`, `CenterCrop(224)`, `ToTensor` and `Normalize` on a PIL image, in this process: once from the
+whole picture, once from the one that libjpeg-turbo decodes at a quarter of its size (`draft`), whose pixels are others. All
+take turns in every round, so that a busy machine meets all alike. `taskset` gives them one core.
+
+Decoding alone is measured by a model that takes the nearest pixels, where next to nothing is left to do after it. Time of
+the processor is what "per core" means, and on a busy machine hardly more than on a quiet one.
 """
 
+import argparse
 import io
 import pathlib
-import statistics
 import sys
 import time
 
@@ -19,62 +24,138 @@ import requests
 from onnx import TensorProto, helper
 from PIL import Image
 
+from report import TARGET_HEADER, Series, Target, describe, machine, table, write_json
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "conformance"))
 from served import Weir  # noqa: E402
 
+SIZE = (1920, 1080)
+SIDE, SHORTEST = 224, 256
 MEAN = numpy.float32([0.485, 0.456, 0.406])[:, None, None]
 STD = numpy.float32([0.229, 0.224, 0.225])[:, None, None]
+SETTINGS = {
+    "means": '[image]\npreset = "imagenet"\n',
+    "nearest": '[image]\npreset = "imagenet"\ninterpolation = "nearest"\nantialias = false\n',
+}
 
 
 def means():
+    """A graph that gives the mean of each channel."""
     edge = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])  # noqa: E731
     node = helper.make_node("GlobalAveragePool", ["x"], ["y"])
-    graph = helper.make_graph([node], "means", [edge("x", [3, 224, 224])], [edge("y", [3, 1, 1])])
+    graph = helper.make_graph([node], "means", [edge("x", [3, SIDE, SIDE])], [edge("y", [3, 1, 1])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 8
     return model.SerializeToString()
 
 
-def photo():
-    random = numpy.random.RandomState(1)
-    coarse = Image.fromarray(random.randint(0, 256, (27, 48, 3)).astype(numpy.uint8))
-    array = numpy.asarray(coarse.resize((1920, 1080), Image.Resampling.BICUBIC)).astype(int)
+def photo(size=SIZE, seed=1):
+    """A JPEG of soft colours and noise, about as large as a photo of a camera at this quality."""
+    random = numpy.random.RandomState(seed)
+    width, height = size
+    coarse = Image.fromarray(random.randint(0, 256, (height // 40, width // 40, 3)).astype(numpy.uint8))
+    array = numpy.asarray(coarse.resize(size, Image.Resampling.BICUBIC)).astype(int)
     array = numpy.clip(array + random.randint(-12, 13, array.shape), 0, 255).astype(numpy.uint8)
     file = io.BytesIO()
     Image.fromarray(array).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 
-def pillow(file):
-    start = time.perf_counter()
-    image = Image.open(io.BytesIO(file)).convert("RGB")
-    width, height = image.size
-    size = (256, int(256 * height / width)) if width <= height else (int(256 * width / height), 256)
-    image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = round((image.width - 224) / 2), round((image.height - 224) / 2)
-    array = numpy.asarray(image.crop((left, top, left + 224, top + 224))).transpose(2, 0, 1).astype(numpy.float32)
+def resized_to(width, height):
+    """The size of a picture whose shorter side is met, as torchvision rounds it."""
+    return (SHORTEST, SHORTEST * height // width) if width <= height else (SHORTEST * width // height, SHORTEST)
+
+
+def prepare(image):
+    """The tensor of a decoded picture, and the milliseconds of scaling and of NumPy's part."""
+    begun = time.thread_time()
+    image = image.resize(resized_to(*image.size), Image.Resampling.BILINEAR)
+    scaled = time.thread_time()
+    left, top = round((image.width - SIDE) / 2), round((image.height - SIDE) / 2)
+    array = numpy.asarray(image.crop((left, top, left + SIDE, top + SIDE))).transpose(2, 0, 1).astype(numpy.float32)
     tensor = numpy.ascontiguousarray((array / 255 - MEAN) / STD)
-    return (time.perf_counter() - start) * 1e3, tensor.mean(axis=(1, 2))
+    return tensor, (scaled - begun) * 1e3, (time.thread_time() - scaled) * 1e3
+
+
+def pillow(file, is_draft=False):
+    """The means of the tensor, and milliseconds: in all, and of decoding, scaling and NumPy's part."""
+    begun = time.thread_time()
+    image = Image.open(io.BytesIO(file))
+    if is_draft:
+        image.draft("RGB", resized_to(*image.size))
+    image = image.convert("RGB")
+    decoded = (time.thread_time() - begun) * 1e3
+    tensor, scaled, made = prepare(image)
+    return tensor.mean(axis=(1, 2)), (decoded + scaled + made, decoded, scaled, made)
+
+
+class Weirs:
+    def __init__(self, binary):
+        self.server = Weir(binary, models={name: means() for name in SETTINGS}, settings=SETTINGS)
+        self.session = requests.Session()
+
+    def spent(self):
+        """Milliseconds of processor time of all threads so far."""
+        threads = pathlib.Path(f"/proc/{self.server.process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
+
+    def ask(self, model, file):
+        """The means of the tensor, the milliseconds that the processor took, and those that decoding and preparing did."""
+        before = self.spent()
+        answer = self.session.post(f"{self.server.base}/models/{model}/predict", data=file).json()
+        return answer["predictions"][0]["outputs"]["y"], (self.spent() - before, answer["timings_ms"]["decode"])
+
+
+def measure(binary, rounds):
+    weir, file = Weirs(binary), photo()
+    times = {name: [] for name in ("weir", "weir, nearest", "pillow", "draft")}
+    try:
+        for turn in range(rounds + 2):
+            found, took = weir.ask("means", file)
+            _, of_nearest = weir.ask("nearest", file)
+            expected, of_pillow = pillow(file)
+            _, of_draft = pillow(file, is_draft=True)
+            if not numpy.allclose(numpy.ravel(found), expected, atol=0.02):
+                raise SystemExit(f"another picture: {found}, {expected}")
+            # The first turns find memory that nobody has touched yet.
+            if turn >= 2:
+                for name, value in zip(times, (took, of_nearest, of_pillow, of_draft)):
+                    times[name].append(value)
+    finally:
+        weir.server.stop()
+    return len(file), times
+
+
+def series(times, name, part=0):
+    return Series([values[part] for values in times[name]])
 
 
 def main():
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 40
-    weir = Weir(sys.argv[1], models={"means": means()}, settings={"means": '[image]\npreset = "imagenet"\n'})
-    file, session = photo(), requests.Session()
-    ours, theirs = [], []
-    try:
-        for _ in range(rounds):
-            answer = session.post(f"{weir.base}/models/means/predict", data=file).json()
-            ours.append(answer["timings_ms"]["decode"])
-            took, expected = pillow(file)
-            theirs.append(took)
-            found = answer["predictions"][0]["outputs"]["y"]
-            if not numpy.allclose(found, expected, atol=0.02):
-                raise SystemExit(f"another picture: {found}, {expected}")
-    finally:
-        weir.stop()
-    ratio = statistics.median(their / our for our, their in zip(ours, theirs))
-    print(f"weir {statistics.median(ours):.1f} ms, Pillow and NumPy {statistics.median(theirs):.1f} ms: {ratio:.2f} times as fast")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weir")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    facts = machine()
+    size, times = measure(options.weir, options.rounds)
+    print(f"{describe(facts)}\n1920 × 1080 JPEG of {size / 1e3:.0f} kB to 224 × 224, {options.rounds} rounds, ms, median (min–max)\n")
+    weir, nearest = series(times, "weir"), series(times, "weir, nearest")
+    rest = Series([whole - part for whole, part in zip(weir.values, nearest.values)])
+    rows = [["Weir", weir.text(2), nearest.text(2), rest.text(2), "–"]]
+    stage = f"the stage decode of Weir's answers: {series(times, 'weir', 1).text(2)}"
+    for name, label in (("pillow", "Pillow and NumPy"), ("draft", "Pillow (draft) and NumPy")):
+        rows.append([label, *(series(times, name, part).text(2) for part in range(4))])
+    table("Processor time", ["", "all", "decoding", "scaling", "NumPy"], rows, options.markdown)
+    print(f"{stage}\n")
+    targets = [
+        Target("Pillow and NumPy / Weir", series(times, "pillow").over(weir), ">=", 3),
+        Target("Weir / Pillow (draft) and NumPy", weir.over(series(times, "draft")), "<=", 1.3),
+    ]
+    table("Targets", TARGET_HEADER, [target.row() for target in targets], options.markdown)
+    if options.json:
+        document = {"benchmark": "pictures", "machine": facts, "bytes": size, "times_ms": times, "targets": [target.json() for target in targets]}
+        write_json(options.json, document)
 
 
 if __name__ == "__main__":
