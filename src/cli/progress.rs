@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Error;
-use crate::trainer::{EpochReport, Network, PreparedData, StepReport};
+use crate::trainer::{EpochReport, Network, PreparedData, Regime, StepReport};
 
 /// Plain output says something at least this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ impl TrainingProgress {
     }
 
     /// Shows the network before the first step: layers, shapes, parameters, multiply-adds.
-    pub(super) fn summary(&self, networks: &[&Network], data: &PreparedData) {
+    pub(super) fn summary(&self, networks: &[&Network], data: &PreparedData, regime: &Regime) {
         data.source.notes.iter().for_each(|note| self.say(note));
         let mut parameters = 0;
         let mut multiply_adds = 0;
@@ -81,6 +81,13 @@ impl TrainingProgress {
         let what = data.train.kind.plural();
         let [training, validation] = [&data.train, &data.validation].map(|part| grouped(part.len()));
         self.say(&format!("training on {training} {what}, {validation} held out for validation"));
+        if regime.has_too_few(data.validation.len()) {
+            self.say(&format!(
+                "{validation} samples are too few to choose an epoch by: the last one is taken, unless keep_best_from, which \
+                 is {}, is set to less",
+                regime.keep_best_from
+            ));
+        }
         if parameters > LARGE && parameters > LARGE_FOR_A_SAMPLE * data.train.len() {
             let smaller = if data.train.is_images() { "; --image-size HxW makes pictures smaller" } else { "" };
             self.say(&format!(

@@ -129,7 +129,8 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
             }
             if args.dry_run {
                 let progress = TrainingProgress::new(request.fit.epochs, args.quiet);
-                let epochs = rehearse(&request, &mut |networks, data| progress.summary(networks, data))?;
+                let epochs =
+                    rehearse(&request, &mut |networks, data| progress.summary(networks, data, &request.fit.regime))?;
                 progress.say(&format!("{epochs} epochs would be trained; settings and data are valid"));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -155,7 +156,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<ExitCode> {
         &request,
         &run_dir,
         args.resume.is_some(),
-        &mut |networks, data| summary.summary(networks, data),
+        &mut |networks, data| summary.summary(networks, data, &request.fit.regime),
         &mut watch,
     )?;
     conclude(&outcome, &watch.progress, args.json)?;

@@ -100,9 +100,13 @@ impl Preset {
 
 const PLAIN: Regime = Regime::PLAIN;
 
+/// Validation samples from which the best epoch is chosen by them.
+const CHOOSING: usize = 30;
+
 /// For networks that are to be as good as they can be: digits are drawn at a slant, a bit aside, or small.
 const CAREFUL: Regime = Regime {
     keep_best: true,
+    keep_best_from: CHOOSING,
     schedule: Schedule::Cosine { warmup: 0.2 },
     augment: Augment::moves(10.0, 2.0, 0.1),
     ..PLAIN
@@ -111,6 +115,7 @@ const CAREFUL: Regime = Regime {
 /// For photos: what they show is as likely the other way round, a bit aside, or partly hidden.
 const PHOTOS: Regime = Regime {
     keep_best: true,
+    keep_best_from: CHOOSING,
     schedule: Schedule::Cosine { warmup: 0.2 },
     label_smoothing: 0.05,
     augment: Augment { flip_probability: 0.5, ..Augment::moves(0.0, 1.0, 0.0) },
@@ -119,8 +124,13 @@ const PHOTOS: Regime = Regime {
 
 /// For data of any size: an epoch is a hundred steps at least, and the epoch with the lowest loss on the validation data
 /// is taken.
-const DENSE: Regime =
-    Regime { min_epoch_steps: 100, keep_best: true, schedule: Schedule::Cosine { warmup: 0.1 }, ..PLAIN };
+const DENSE: Regime = Regime {
+    min_epoch_steps: 100,
+    keep_best: true,
+    keep_best_from: CHOOSING,
+    schedule: Schedule::Cosine { warmup: 0.1 },
+    ..PLAIN
+};
 
 /// The same for tables, of which small ones may be better told by a line.
 const TABLES: Regime = Regime { prefer_linear: true, ..DENSE };
@@ -144,6 +154,7 @@ const RECURRENT: Preset = Preset {
     regime: Regime {
         min_epoch_steps: 50,
         keep_best: true,
+        keep_best_from: CHOOSING,
         clip_norm: 1.0,
         schedule: Schedule::Cosine { warmup: 0.1 },
         ..PLAIN

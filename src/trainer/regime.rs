@@ -18,6 +18,9 @@ pub struct Regime {
     /// Whether the epoch with the lowest loss on the validation data is taken rather than the last one. The
     /// accuracy says less: a few thousand samples move it by steps as large as what is to be told apart.
     pub keep_best: bool,
+    /// The fewest validation samples that `keep_best` chooses by: with fewer the last epoch is taken, as a single sample that
+    /// is told wrong with confidence outweighs all others there.
+    pub keep_best_from: usize,
     /// Whether numbers of a table of at most 2,000 rows are told by the linear path alone, solved at once, where the network
     /// is not better than that on the validation data by a standard error, and by a mean of both where not by two.
     pub prefer_linear: bool,
@@ -68,7 +71,15 @@ impl std::fmt::Display for Regime {
         if self.ema_decay > 0.0 {
             write!(f, ", weights averaged with decay {}", self.ema_decay)?;
         }
-        if self.keeps_best() { write!(f, ", epoch chosen on validation") } else { Ok(()) }
+        match self {
+            Self { patience: 1.., .. } | Self { keep_best: true, keep_best_from: ..2, .. } => {
+                write!(f, ", epoch chosen on validation")
+            }
+            Self { keep_best: true, keep_best_from, .. } => {
+                write!(f, ", epoch chosen on validation from {keep_best_from} samples on")
+            }
+            Self { keep_best: false, .. } => Ok(()),
+        }
     }
 }
 
@@ -77,6 +88,7 @@ impl Regime {
     pub const PLAIN: Self = Self {
         min_epoch_steps: 0,
         keep_best: false,
+        keep_best_from: 0,
         prefer_linear: false,
         patience: 0,
         min_delta: 0.0,
@@ -91,9 +103,14 @@ impl Regime {
         augment: Augment::NONE,
     };
 
-    /// Returns true if the best epoch's weights are kept and taken at the end.
-    pub(super) fn keeps_best(&self) -> bool {
-        self.keep_best || self.patience > 0
+    /// Returns true if the best epoch's weights by so many validation samples are kept and taken at the end.
+    pub(super) fn keeps_best(&self, validation: usize) -> bool {
+        self.patience > 0 || self.keep_best && !self.has_too_few(validation)
+    }
+
+    /// Returns true if the best epoch is wanted, and so many validation samples are too few to choose it by.
+    pub fn has_too_few(&self, validation: usize) -> bool {
+        self.patience == 0 && self.keep_best && validation < self.keep_best_from
     }
 
     /// Returns true if epochs with these losses on the validation data say that more will not help.
@@ -147,7 +164,7 @@ mod tests {
         assert!(stops(&[1.0, 0.95, 0.91]));
         assert!(!stops(&[1.0, 0.95, 0.85, 0.84]));
         assert!(!Regime::PLAIN.has_waited_enough([1.0; 50].into_iter()));
-        assert!(Regime { patience: 1, ..Regime::PLAIN }.keeps_best());
+        assert!(Regime { patience: 1, ..Regime::PLAIN }.keeps_best(0));
     }
 
     #[test]

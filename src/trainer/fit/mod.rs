@@ -94,7 +94,7 @@ pub fn fit<M: Learner>(
             let (loss, epoch) = (report.judged_loss(), report.epoch);
             return Err(Error::Diverged { loss, epoch, batch: last_batch });
         }
-        if regime.keeps_best() {
+        if regime.keeps_best(validation.len()) {
             state.keep_best();
         }
         state.swap_average();

@@ -198,6 +198,21 @@ fn training_ends_when_patience_does_with_the_best_weights() {
 }
 
 #[test]
+fn an_epoch_is_chosen_by_enough_validation_samples_only() {
+    let (train, validation) = data(66).split_off(18, 0).unwrap();
+    for (keep_best_from, chooses) in [(18, true), (19, false)] {
+        let regime = Regime { keep_best: true, keep_best_from, ..Regime::PLAIN };
+        let settings = FitSettings { epochs: 60, ..settings(Optimizer::adam(0.1), regime) };
+        let mut state = begin(&networks()[0], &settings);
+        assert!(fit(&mut state, &train, &validation, &settings, &mut Steps(usize::MAX)).unwrap());
+        let best = state.best_epoch();
+        assert_eq!(best.is_some(), chooses, "18 samples, {keep_best_from} wanted");
+        let taken = state.history()[best.unwrap_or(60) - 1].validation.unwrap();
+        assert_eq!(state.model.validate(&validation).unwrap(), taken);
+    }
+}
+
+#[test]
 fn training_ends_when_time_does_after_the_step_under_way() {
     let regime = Regime { time_seconds: 1e-9, ..Regime::PLAIN };
     let settings = settings(Optimizer::adam(0.01), regime);

@@ -258,7 +258,7 @@ impl Search<'_> {
             trial.epochs = state.history().len();
             let out = race.out;
             let finished = finished?;
-            let judged = if request.fit.regime.keeps_best() { state.best_epoch() } else { Some(trial.epochs) };
+            let judged = state.best_epoch().or(Some(trial.epochs));
             // What was stopped early is judged by the best it came to.
             let judged = if finished { judged } else { race.best_epoch() };
             if let Some(report) = judged.and_then(|epoch| state.history().get(epoch - 1)) {

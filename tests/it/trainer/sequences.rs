@@ -374,3 +374,30 @@ async fn what_stands_first_is_recalled_by_a_layer_that_reads_from_the_end() {
         assert!(expected.iter().zip(got).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5), "{expected:?} {got:?}");
     }
 }
+
+/// Series of 150 numbers around zero, of which the first three alone tell the class.
+fn long_series(count: usize) -> String {
+    let line = |index: usize| {
+        let label = ["down", "up"][index % 2];
+        let shift = |step| if step < 3 { [-1.0, 1.0][index % 2] } else { 0.0 };
+        let noise = |step: usize| drawn(index * 1009 + step * 31, 1000) as f64 / 1000.0 - 0.5;
+        let sequence: Vec<f64> = (0..150).map(|step| shift(step) + noise(step)).collect();
+        json!({"sequence": sequence, "label": label}).to_string() + "\n"
+    };
+    (0..count).map(line).collect()
+}
+
+/// A GRU that begins by forgetting half of its state at each step is at chance here.
+#[test]
+fn a_gru_learns_what_stood_at_the_beginning_of_a_long_series() {
+    let shop = Workshop::of("gru");
+    shop.write("long.jsonl", long_series(120));
+    let layers = vec![LayerSpec::Rows, LayerSpec::gru(16)];
+    let mut request = shop.request("long.jsonl", 12, TaskOptions { layers, ..TaskOptions::default() });
+    request.fit.optimizer = weir::trainer::Optimizer::adam(1e-2);
+    request.fit.regime = request.preset.regime;
+    let run = RunDir::create(&shop.path("runs"), "gru", None).unwrap();
+    let outcome = train(&request, &run, false, &mut |_, _| {}, &mut Quiet).unwrap();
+    let TaskReport::Classification(report) = &outcome.report else { panic!("classes are learned") };
+    assert!(report.full.evaluation.summary.accuracy > 0.9, "{:?}", report.full.evaluation.summary);
+}
