@@ -135,7 +135,7 @@ impl App {
             events: overseen.events.clone(),
             tracer: outlets.tracer,
             keys: keys(&config, &metrics)?,
-            runs: config.runs.clone().map(Runs::new),
+            runs: config.runs.clone().map(Runs::open).transpose()?,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
         Ok(Self {
