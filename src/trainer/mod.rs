@@ -70,7 +70,7 @@ pub use permutation::{ColumnImportance, Compared, IMPORTANCE_REPEATS, Permutatio
 pub use prepared::PreparedData;
 pub use presets::{Family, Learns, PRESETS, Preset, Sizes, preset};
 pub use progress::{EpochReport, Score, Snapshot, StepReport, Watch};
-pub use recipe::{Override, read_settings, resolve};
+pub use recipe::{Override, new_settings, read_settings, resolve};
 pub use reference::{Guard, REFERENCE_SAMPLES, REFERENCE_SEED, ReferenceData, Taken, reference_of};
 pub use regime::Regime;
 pub use request::{TaskOptions, TrainRequest};
