@@ -51,8 +51,8 @@ pub use answers::{Answer, Answerer};
 pub use augment::Augment;
 pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
 pub use dataset::{
-    DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Expected, Fault, Faults, PartChoice, SampleKind, Split,
-    Targets,
+    DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Expected, Fault, FaultKind, Faults, PartChoice, SampleKind,
+    Split, Targets,
 };
 pub use evaluate::{read_for, read_unlabelled, task_of};
 pub use export::to_onnx;
