@@ -116,7 +116,7 @@ impl App {
         let manager = Arc::new(Manager::new(ManagerParts {
             config: config.lifecycle.clone(),
             storage: serving.models.as_path().into(),
-            trust: trust(&config)?,
+            trust: trust(&config, &metrics)?,
             default_model: serving.default_model.clone(),
             load,
             metrics: metrics.clone(),
@@ -135,7 +135,7 @@ impl App {
             events: overseen.events.clone(),
             tracer: outlets.tracer,
             keys: keys(&config, &metrics)?,
-            runs: config.runs.clone().map(Runs::new),
+            runs: config.runs.clone().map(Runs::open).transpose()?,
         };
         let state = ApiState::new(parts, &config.http, config.serving.max_samples);
         Ok(Self {
@@ -411,9 +411,10 @@ fn metrics(config: &ServeConfig) -> Result<Arc<Metrics>> {
 }
 
 /// Reads the file of the keys that must have signed the versions, if there is one.
-fn trust(config: &ServeConfig) -> Result<Option<TrustFile>> {
+fn trust(config: &ServeConfig, metrics: &Metrics) -> Result<Option<TrustFile>> {
     let trust = config.lifecycle.trust.as_ref();
-    trust.map(|trust| TrustFile::open(&trust.keys, trust.unsigned)).transpose()
+    let failures = &metrics.trusted_key_failures;
+    trust.map(|trust| TrustFile::open(&trust.keys, trust.unsigned, failures.clone())).transpose()
 }
 
 /// Reads the keys that callers need, if they do.

@@ -11,7 +11,7 @@ use super::progress::grouped;
 use super::reading::ReadingArgs;
 use crate::error::{Error, Result};
 use crate::report::resolved;
-use crate::trainer::{ColumnFigures, Duplicate, Figures, Inspection, Part, PictureFigures, Split, inspect};
+use crate::trainer::{ColumnFigures, Duplicate, FaultKind, Figures, Inspection, Part, PictureFigures, Split, inspect};
 
 /// Exit code of an inspection that found unusable data.
 const UNUSABLE: u8 = 3;
@@ -49,7 +49,7 @@ struct InspectArgs {
     path: PathBuf,
     #[command(flatten)]
     reading: ReadingArgs,
-    /// Faults of single files and rows that are listed; all are counted
+    /// Faults of single files and rows that --json lists one by one; all are counted, and told by their kinds
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_faults: usize,
     /// Draw some pictures of each class into this PNG file, a class in a row
@@ -256,16 +256,36 @@ fn faults(found: &Inspection, paint: Paint) -> String {
         return format!("{:<12} {}\n", "faults", paint.green("none"));
     }
     let mut text = format!("{:<12} {}\n", "faults", paint.red(&grouped(found.fault_count as usize)));
-    for fault in &found.faults {
-        let row = fault.row.map_or_else(String::new, |row| format!(" row {row}"));
-        text.push_str(&format!("{:<12} {}{row}: {}\n", "", fault.file, fault.problem));
+    for kind in &found.fault_kinds {
+        text.push_str(&format!("{:<12} {}: {}\n", "", places(kind), kind.problem));
     }
-    let listed = found.faults.len() as u64;
-    if listed < found.fault_count {
-        let more = format!("and {} more; --max-faults lists them", found.fault_count - listed);
+    let told: u64 = found.fault_kinds.iter().map(|kind| kind.count).sum();
+    if told < found.fault_count {
+        let more =
+            format!("and {} of other kinds; --json lists them, as many as --max-faults says", found.fault_count - told);
         text.push_str(&format!("{:<12} {}\n", "", paint.dim(&more)));
     }
     text
+}
+
+/// Returns the first places of a kind of faults, and how many there are in all.
+fn places(kind: &FaultKind) -> String {
+    let of_file = |places: &[(String, Option<u64>)]| {
+        let rows: Vec<String> = places.iter().filter_map(|(_, row)| row.map(|row| row.to_string())).collect();
+        let file = &places[0].0;
+        match rows.len() {
+            0 => file.clone(),
+            1 => format!("{file} row {}", rows[0]),
+            _ => format!("{file} rows {}", rows.join(", ")),
+        }
+    };
+    let shown: Vec<String> = kind.places.chunk_by(|a, b| a.0 == b.0).map(of_file).collect();
+    let shown = shown.join(", ");
+    match kind.count {
+        1 => shown,
+        count if count as usize > kind.places.len() => format!("{shown}, … ({} in all)", grouped(count as usize)),
+        count => format!("{shown} ({count} in all)"),
+    }
 }
 
 fn figures(figures: &Figures) -> String {
@@ -287,6 +307,18 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_of_faults_is_one_line() {
+        let told = |count, all: &[(&str, Option<u64>)]| {
+            let all = all.iter().map(|(file, row)| ((*file).to_owned(), *row)).collect();
+            places(&FaultKind { problem: "bad".into(), count, places: all })
+        };
+        let some = [("a.csv", Some(3)), ("a.csv", Some(7)), ("b.png", None)];
+        assert_eq!(told(1, &some[..1]), "a.csv row 3");
+        assert_eq!(told(3, &some), "a.csv rows 3, 7, b.png (3 in all)");
+        assert_eq!(told(1503, &some), format!("a.csv rows 3, 7, b.png, … ({} in all)", grouped(1503)));
+    }
 
     #[test]
     fn numbers_have_four_digits() {

@@ -1,14 +1,16 @@
 //! Arguments that `weir train`, `weir lr-find` and `weir tune` share: a preset and changes to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use clap::Args;
 use toml::{Table, Value};
 
+use super::progress::note;
 use super::reading::ReadingArgs;
 use crate::bench::parse_span;
 use crate::error::{Error, Result};
-use crate::trainer::{Override, Schedule, TrainRequest, preset, read_settings, resolve};
+use crate::trainer::{Override, Schedule, TrainRequest, new_settings, preset, read_settings, resolve};
 
 /// Arguments for the data and the run directories.
 #[derive(Debug, Args)]
@@ -156,8 +158,11 @@ impl RecipeArgs {
         overrides.extend(place.data.as_ref().map(|data| path_setting("data", data)).transpose()?);
         overrides.extend(place.reading.settings());
         overrides.extend(further);
-        let request = resolve(preset, file, &overrides)?;
+        let request = resolve(preset, file.clone(), &overrides)?;
         request.validate()?;
+        if let Some((path, table)) = &file {
+            tell_new(path, &new_settings(&request, table, &overrides)?);
+        }
         Ok(request)
     }
 
@@ -206,6 +211,20 @@ impl RecipeArgs {
             add("--augment", "augment", Some(Value::Table(amounts)));
         }
         Ok(flags)
+    }
+}
+
+/// Says once which settings of today an older Weir did not write into a file.
+fn tell_new(path: &Path, new: &[String]) {
+    static TOLD: Once = Once::new();
+    if !new.is_empty() {
+        let shown = path.display();
+        let what = format!(
+            "{shown} was written by an older Weir, which did not have these settings; they are as they are today: {}; --set changes \
+             one",
+            new.join(", ")
+        );
+        TOLD.call_once(|| note(&what));
     }
 }
 

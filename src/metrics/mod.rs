@@ -77,6 +77,8 @@ pub struct Metrics {
     pub key_failures: IntCounter,
     /// Public keys of issuers of tokens that could not be had.
     pub jwks_failures: IntCounter,
+    /// States of the file of the keys that sign versions that could not be used.
+    pub trusted_key_failures: IntCounter,
     open_to_network: IntGaugeVec,
     dropped_lines: IntCounter,
     shown_dropped_lines: Mutex<u64>,
@@ -106,6 +108,7 @@ impl Metrics {
         let reload_failures = reload_failures(&registry)?;
         let key_failures = of_file(&reload_failures, "keys")?;
         let jwks_failures = of_file(&reload_failures, "jwks")?;
+        let trusted_key_failures = of_file(&reload_failures, "trusted_keys")?;
         let tls = TlsFamilies::register(&registry, of_file(&reload_failures, "tls")?)?;
         let help = "1 if callers on other machines may do this without a key.";
         let open_to_network =
@@ -127,6 +130,7 @@ impl Metrics {
             sinks,
             key_failures,
             jwks_failures,
+            trusted_key_failures,
             open_to_network,
             dropped_lines,
             shown_dropped_lines: Mutex::default(),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use prometheus::IntCounter;
+
 use super::digest::sha256_hex;
 use super::manifest::MANIFEST_FILE;
 use super::names::REFERENCE_FILE;
@@ -66,19 +68,20 @@ pub struct TrustFile {
     seen: Option<Mark>,
     current: Arc<Trust>,
     has_failed: bool,
+    failures: IntCounter,
 }
 
 impl TrustFile {
-    /// Reads the file.
+    /// Reads the file. `failures` counts later states of it that cannot be used.
     ///
     /// # Errors
     /// [`Error::Config`] when it cannot be used.
-    pub fn open(path: &Path, unsigned: Unsigned) -> Result<Self> {
+    pub fn open(path: &Path, unsigned: Unsigned, failures: IntCounter) -> Result<Self> {
         let seen = mark(path);
         let keys = TrustedKeys::read(path)?;
         tracing::info!(keys = keys.len(), ?unsigned, "versions are asked for the signatures of trusted keys");
         let current = Arc::new(Trust { keys, unsigned });
-        Ok(Self { path: path.to_owned(), seen, current, has_failed: false })
+        Ok(Self { path: path.to_owned(), seen, current, has_failed: false, failures })
     }
 
     /// Returns the keys of the file, read again if it is another one now. One that cannot be read leaves them as they were.
@@ -98,6 +101,7 @@ impl TrustFile {
             Err(error) => {
                 self.has_failed = true;
                 if is_new {
+                    self.failures.inc();
                     tracing::error!(%error, "the file of trusted keys cannot be used; the keys stay as they were");
                 }
             }

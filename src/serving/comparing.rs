@@ -1,18 +1,24 @@
 //! Two versions of a model asked the same: on how many samples of a probe set do they disagree?
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
 use utoipa::ToSchema;
 
 use super::context::{Caller, Deadline, RequestContext};
 use super::predictor::Predictor;
 use super::servable::{Input, Options, Prediction, Servable};
+use crate::config::cores;
 use crate::error::{Error, Result};
+use crate::ids::ModelName;
 use crate::repository::Truth;
 use crate::stats::{mcnemar, wilson};
+use crate::tensor::Tensor;
 
 /// The differences that are told one by one.
 const MOST_TOLD: usize = 20;
@@ -21,8 +27,22 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The runs of a comparison go behind the requests of others.
 const PRIORITY: u8 = 9;
 
-/// One comparison at a time: it is as many requests as there are samples, twice.
-static TURN: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
+/// The most samples of a request.
+const CHUNK: usize = 32;
+
+/// One comparison for each core at a time: each is as many samples as a probe set has, twice. More wait.
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cores()));
+
+/// The turns of the models that are compared now: the comparisons of one model go one after the other.
+static TURNS: LazyLock<Mutex<HashMap<ModelName, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+
+/// Returns the turn of a model.
+fn turn_of(model: &ModelName) -> Arc<Semaphore> {
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    // What nobody holds or waits for is made anew.
+    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    turns.entry(model.clone()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+}
 
 /// The agreement of two versions on the probe set of one of them.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -101,8 +121,13 @@ impl Predictor {
     ) -> Result<Agreement> {
         let limit = Deadline { at: Instant::now() + LIMIT, limit: LIMIT };
         let deadline = limit.or_earlier(context.deadline);
-        let _turn =
-            tokio::time::timeout_at(deadline.at.into(), TURN.acquire()).await.map_err(|_| deadline.exceeded())?;
+        let ended = |closed: AcquireError| Error::internal("comparisons have ended", closed);
+        let entered = async {
+            let turn = turn_of(&this.name).acquire_owned().await?;
+            Ok::<_, AcquireError>((turn, PLACES.acquire().await?))
+        };
+        let entered = tokio::time::timeout_at(deadline.at.into(), entered).await.map_err(|_| deadline.exceeded())?;
+        let _entered = entered.map_err(ended)?;
         let context = RequestContext { deadline: Some(deadline), ..RequestContext::internal(Caller::Probe, PRIORITY) };
         let owner = [this, other].into_iter().find(|servable| !servable.probe.samples.is_empty()).ok_or_else(|| {
             Error::InvalidInput(format!(
@@ -111,29 +136,92 @@ impl Predictor {
             ))
         })?;
         let mut tally = Tally::new(owner);
-        for (sample, (input, truth)) in owner.probe.samples.iter().enumerate() {
+        let samples = &owner.probe.samples;
+        let most = [this, other].map(|servable| self.most_together(servable, CHUNK)).into_iter().min().unwrap_or(1);
+        for chunk in chunks(samples, most) {
             if Instant::now() >= deadline.at {
                 return Err(deadline.exceeded());
             }
-            let ours = self.compared(&context, this, input).await?;
-            let theirs = self.compared(&context, other, input).await?;
-            tally.add(sample, *truth, ours, theirs)?;
+            let input = joined(&samples[chunk.clone()])?;
+            let ours = self.compared(&context, this, input.clone(), chunk.len());
+            let theirs = self.compared(&context, other, input, chunk.len());
+            let (ours, theirs) = try_join(ours, theirs).await?;
+            for (sample, (ours, theirs)) in chunk.zip(ours.into_iter().zip(theirs)) {
+                tally.add(sample, samples[sample].1, ours, theirs)?;
+            }
             tokio::task::yield_now().await;
         }
         Ok(tally.agreement())
     }
 
-    async fn compared(&self, context: &RequestContext, servable: &Arc<Servable>, input: &Input) -> Result<Compared> {
-        let asked = self.predict(context, servable.clone(), input.clone(), Options::default()).await?;
-        match asked.predictions.first() {
-            Some(Prediction::Classified { classification, .. }) => {
-                Ok(Compared::Label(classification.best.label.clone()))
-            }
-            Some(Prediction::Number { value }) => Ok(Compared::Number(value.to_f64())),
-            Some(Prediction::Reconstructed { score, .. }) => Ok(Compared::Number(*score)),
-            _ => Err(Error::InvalidInput("only classes, numbers and scores are compared".into())),
+    /// Returns the answers of a version for so many samples.
+    async fn compared(
+        &self,
+        context: &RequestContext,
+        servable: &Arc<Servable>,
+        input: Input,
+        samples: usize,
+    ) -> Result<Vec<Compared>> {
+        let asked = self.predict(context, servable.clone(), input, Options::default()).await?;
+        let compared = |prediction: &Prediction| match prediction {
+            Prediction::Classified { classification, .. } => Some(Compared::Label(classification.best.label.clone())),
+            Prediction::Number { value } => Some(Compared::Number(value.to_f64())),
+            Prediction::Reconstructed { score, .. } => Some(Compared::Number(*score)),
+            _ => None,
+        };
+        let answers: Option<Vec<Compared>> = asked.predictions.iter().map(compared).collect();
+        answers
+            .filter(|answers| answers.len() == samples)
+            .ok_or_else(|| Error::InvalidInput("only classes, numbers and scores are compared".into()))
+    }
+}
+
+/// Returns ranges of samples that go into one request, at most so many.
+fn chunks(samples: &[(Input, Truth)], most: usize) -> Vec<Range<usize>> {
+    let mut chunks: Vec<Range<usize>> = Vec::new();
+    for (place, (input, _)) in samples.iter().enumerate() {
+        match chunks.last_mut().filter(|chunk| chunk.len() < most && fits(&samples[chunk.start].0, input)) {
+            Some(chunk) => chunk.end = place + 1,
+            None => chunks.push(place..place + 1),
         }
     }
+    chunks
+}
+
+/// Returns true if two inputs of one sample each can be one of two.
+fn fits(one: &Input, other: &Input) -> bool {
+    let is_alike = |(a, b): (&Tensor, &Tensor)| {
+        a.dtype() == b.dtype() && !a.shape().is_empty() && a.shape().get(1..) == b.shape().get(1..)
+    };
+    match (one, other) {
+        (Input::Images(_), Input::Images(_)) | (Input::Texts(_), Input::Texts(_)) => true,
+        (Input::Tensors(a), Input::Tensors(b)) => a.len() == b.len() && a.iter().zip(b).all(is_alike),
+        _ => false,
+    }
+}
+
+/// Returns samples that fit each other as one input.
+fn joined(samples: &[(Input, Truth)]) -> Result<Input> {
+    let (mut images, mut texts, mut tensors) = (Vec::new(), Vec::new(), Vec::new());
+    for (input, _) in samples {
+        match input {
+            Input::Images(own) => images.extend_from_slice(own),
+            Input::Texts(own) => texts.extend_from_slice(own),
+            Input::Tensors(own) => tensors.push(own),
+        }
+    }
+    if !images.is_empty() {
+        return Ok(Input::Images(images));
+    }
+    if !texts.is_empty() {
+        return Ok(Input::Texts(texts));
+    }
+    if let [only] = tensors.as_slice() {
+        return Ok(Input::Tensors((*only).clone()));
+    }
+    let inputs = tensors.first().map_or(0, |first| first.len());
+    let one = |place: usize| Tensor::concat_rows(tensors.iter().map(|own| &own[place]));
+    (0..inputs).map(one).collect::<Result<_>>().map(Input::Tensors)
 }
 
 /// The comparison so far.
@@ -218,5 +306,41 @@ impl<'s> Tally<'s> {
             largest_difference: numbers.then_some(self.largest),
             differences: self.differences,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(shape: &[usize]) -> (Input, Truth) {
+        let elements = vec![1.0f32; shape.iter().product()];
+        (Input::Tensors(vec![Tensor::new(shape.to_vec(), elements).unwrap()]), Truth::Unknown)
+    }
+
+    #[test]
+    fn samples_that_fit_each_other_go_together() {
+        let samples = [rows(&[1, 4]), rows(&[1, 4]), rows(&[1, 4]), rows(&[1, 5]), rows(&[1, 4]), rows(&[])];
+        assert_eq!(chunks(&samples, 2), [0..2, 2..3, 3..4, 4..5, 5..6]);
+        assert_eq!(chunks(&samples, 9), [0..3, 3..4, 4..5, 5..6]);
+        assert_eq!(chunks(&samples, 1).len(), 6);
+        assert!(chunks(&[], 9).is_empty());
+        let Input::Tensors(tensors) = joined(&samples[..3]).unwrap() else { panic!("tensors") };
+        assert_eq!((tensors.len(), tensors[0].shape()), (1, &[3, 4][..]));
+        let images = [b"a", b"b"].map(|file| (Input::Images(vec![file.to_vec().into()]), Truth::Unknown));
+        assert!(matches!(joined(&images).unwrap(), Input::Images(both) if both.len() == 2));
+        assert!(!fits(&images[0].0, &samples[0].0));
+    }
+
+    #[test]
+    fn different_models_are_compared_side_by_side_and_one_model_in_turn() {
+        let [one, other] = ["comparing-one", "comparing-other"].map(|name| name.parse::<ModelName>().unwrap());
+        let held = turn_of(&one).try_acquire_owned().unwrap();
+        assert!(turn_of(&one).try_acquire_owned().is_err(), "the same model waits");
+        let beside = turn_of(&other).try_acquire_owned().unwrap();
+        drop(held);
+        assert!(turn_of(&one).try_acquire_owned().is_ok());
+        assert!(turn_of(&other).try_acquire_owned().is_err());
+        drop(beside);
     }
 }

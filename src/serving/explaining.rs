@@ -211,6 +211,9 @@ impl Predictor {
     ) -> Result<Explanation> {
         let limit = Deadline { at: Instant::now() + LIMIT, limit: LIMIT };
         let deadline = limit.or_earlier(context.deadline);
+        if wanted.method == Method::Cam {
+            activation::prepare(&servable, deadline).await?;
+        }
         let _turn =
             tokio::time::timeout_at(deadline.at.into(), TURNS.acquire()).await.map_err(|_| deadline.exceeded())?;
         let context = RequestContext {
@@ -223,7 +226,7 @@ impl Predictor {
         let (shape, sample) = decoded(&servable, input, wanted.polarity).await?;
         let activation = match wanted.method {
             Method::Cam => {
-                let seen = Activation::of(self, &context, deadline, &servable, (&shape, &sample)).await?;
+                let seen = Activation::of(self, &context, &servable, (&shape, &sample)).await?;
                 Some(Arc::new(seen))
             }
             Method::Occlusion | Method::Rise | Method::Shap => None,
@@ -312,9 +315,7 @@ impl Question<'_> {
 
     /// Returns the answers for masked samples, in order.
     async fn answers(&self, masks: &[Mask]) -> Result<Vec<f64>> {
-        let limit = if self.servable.batching() == Batching::Any { CHUNK } else { 1 };
-        let most = self.servable.model.largest_request().unwrap_or(limit);
-        let chunks = masks.chunks(limit.min(most).max(1));
+        let chunks = masks.chunks(self.predictor.most_together(&self.servable, CHUNK));
         // Named, since the compiler does not see by itself that these may move between threads.
         let chunks: Vec<BoxFuture<'_, Result<Vec<f64>>>> = chunks.map(|masks| self.answer(masks).boxed()).collect();
         let chunks = futures_util::stream::iter(chunks).buffered(self.servable.compute_threads().max(1));

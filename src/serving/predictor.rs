@@ -15,7 +15,7 @@ use super::tap::{Finished, Observer, Tap};
 use crate::error::{Error, Kind, Result};
 use crate::ids::ModelRef;
 use crate::metrics::{GaugeGuard, Outcome, Stage, Stages};
-use crate::signature::ImageTransform;
+use crate::signature::{Batching, ImageTransform};
 use crate::tensor::Tensor;
 use crate::transform::text::Text;
 use crate::transform::{PolarityChoice, pixels_at_most};
@@ -250,6 +250,23 @@ impl Predictor {
         Ok(answered.outputs)
     }
 
+    /// Returns the number of samples, at most `wanted`, that a request of the server's own may bring to a version: one where
+    /// the samples of a request do not run independently, and no more than are answered well within the time of a request.
+    pub(super) fn most_together(&self, servable: &Servable, wanted: usize) -> usize {
+        if servable.batching() != Batching::Any || !servable.model.shares_runs() {
+            return 1;
+        }
+        let most = servable.model.largest_request().unwrap_or(wanted);
+        let cost = servable.tuning().costs.first().map(|cost| cost.microseconds / cost.batch.max(1) as f64);
+        let in_time = cost.map_or(wanted, |cost| most_in_time(self.limit(&servable.model), cost));
+        wanted.min(most).min(in_time).min(self.settings.max_samples).max(1)
+    }
+
+    /// Returns the time that a request to a runner may take.
+    fn limit(&self, runner: &Runner) -> Duration {
+        runner.scheduling().timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout))
+    }
+
     /// Runs a request; counts and shows how that ended if it failed.
     async fn compute<'a>(&'a self, asked: Asked<'a>, input: Input, polarity: PolarityChoice) -> Result<Computed<'a>> {
         let samples = input.samples(asked.runner);
@@ -280,7 +297,7 @@ impl Predictor {
     /// Returns the terms of a request that began at this moment.
     pub(super) fn terms(&self, asked: Asked<'_>, submitted: Instant) -> Terms {
         let Asked { context, runner, .. } = asked;
-        let limit = runner.scheduling().timeout.map_or(self.settings.timeout, |own| own.min(self.settings.timeout));
+        let limit = self.limit(runner);
         let deadline = Deadline { at: submitted + limit, limit }.or_earlier(context.deadline);
         let keeps_inputs = self.tap.is_open() || asked.servable.identity.guard_model.is_some();
         let counted = context.caller.is_client();
@@ -332,6 +349,11 @@ impl Predictor {
             Ok(answer) => answer,
         }
     }
+}
+
+/// Returns the samples, each of so many microseconds, that take an eighth of a limit together.
+fn most_in_time(limit: Duration, microseconds: f64) -> usize {
+    (limit.as_secs_f64() * 1e6 / 8.0 / microseconds.max(1.0)) as usize
 }
 
 /// A request that has run, and of which an answer is to be made. Dropping it counts it as cancelled.
@@ -496,5 +518,19 @@ fn outcome_of(error: &Error) -> Outcome {
         | Kind::Forbidden
         | Kind::Unsupported => Outcome::InvalidInput,
         Kind::StorageFull | Kind::Internal => Outcome::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_the_servers_own_are_no_longer_than_is_answered_in_time() {
+        let limit = Duration::from_secs(10);
+        for (microseconds, most) in [(0.0, 1_250_000), (5.0, 250_000), (100_000.0, 12), (2e6, 0), (f64::NAN, 1_250_000)]
+        {
+            assert_eq!(most_in_time(limit, microseconds), most, "{microseconds}");
+        }
     }
 }

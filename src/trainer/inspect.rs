@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::pictures::PictureFigures;
 pub use self::sequences::{Lengths, SequenceFigures, TokenFigures};
-use super::dataset::{DataOptions, DataSource, Dataset, Fault, Faults, SampleKind, Split, Targets};
+use super::dataset::{DataOptions, DataSource, Dataset, Fault, FaultKind, Faults, SampleKind, Split, Targets};
 use super::tabular::Moments;
 use crate::error::Result;
 use crate::repository::{DataFormat, PictureChoice};
@@ -61,6 +61,8 @@ pub struct Inspection {
     pub duplicates: Duplicates,
     /// The faults of single files and rows, as many as were asked for.
     pub faults: Vec<Fault>,
+    /// The kinds of faults, with how many there are of each and where the first ones are.
+    pub fault_kinds: Vec<FaultKind>,
     /// The total number of faults.
     pub fault_count: u64,
     /// Notes on decisions that were made while reading.
@@ -195,6 +197,7 @@ pub fn inspect(path: &Path, options: &DataOptions, cap: usize) -> Result<Inspect
         labels: source.labels,
         fault_count: faults.count(),
         faults: faults.list().to_vec(),
+        fault_kinds: faults.kinds().to_vec(),
         notes: source.notes,
     })
 }

@@ -51,8 +51,8 @@ pub use answers::{Answer, Answerer};
 pub use augment::Augment;
 pub use calibrate::{CalibrateOutcome, Calibrated, calibrate};
 pub use dataset::{
-    DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Expected, Fault, Faults, PartChoice, SampleKind, Split,
-    Targets,
+    DEFAULT_DATA_MEMORY, DataOptions, DataSource, Dataset, Expected, Fault, FaultKind, Faults, PartChoice, SampleKind,
+    Split, Targets,
 };
 pub use evaluate::{read_for, read_unlabelled, task_of};
 pub use export::to_onnx;
@@ -70,7 +70,7 @@ pub use permutation::{ColumnImportance, Compared, IMPORTANCE_REPEATS, Permutatio
 pub use prepared::PreparedData;
 pub use presets::{Family, Learns, PRESETS, Preset, Sizes, preset};
 pub use progress::{EpochReport, Score, Snapshot, StepReport, Watch};
-pub use recipe::{Override, read_settings, resolve};
+pub use recipe::{Override, new_settings, read_settings, resolve};
 pub use reference::{Guard, REFERENCE_SAMPLES, REFERENCE_SEED, ReferenceData, Taken, reference_of};
 pub use regime::Regime;
 pub use request::{TaskOptions, TrainRequest};

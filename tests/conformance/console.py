@@ -92,8 +92,8 @@ def models_of(binary, folder):
 
 
 class RunsFolder:
-    """Runs as the trainer keeps them: two trainings, of which the second goes on while this lives, and a search. Whatever
-    a run directory may say, it says in a hostile way."""
+    """Runs as the trainer keeps them: two trainings, of which the second goes on while this lives, a very long one, and a
+    search. Whatever a run directory may say, it says in a hostile way."""
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -107,6 +107,9 @@ class RunsFolder:
         self.train(self.second, 1, 1.2)
         self.held = os.open(self.second, os.O_RDONLY)
         fcntl.flock(self.held, fcntl.LOCK_EX)
+        long = self.add("long/1")
+        line = json.loads((first / "metrics.jsonl").read_text().splitlines()[0])
+        (long / "metrics.jsonl").write_text("".join(json.dumps({**line, "epoch": number}) + "\n" for number in range(1, 30001)))
         search = self.add("dense/1")
         header = {"settings": "", "search": [f"{HOSTILE[0]}=[1,2]"], "trials": 4, "sampler": "tpe", "objective": "loss", "halving": 0, "first_rung": 1}
         trials = [self.trial(1, "finished", 0.5), self.trial(2, "failed", None), self.trial(3, "finished", 0.3)]
@@ -479,6 +482,11 @@ class Run:
             self.trained.end()
             expect(row).to_contain_text("finished")
             self.check("runs: an end is seen", True)
+            console.go("runs/long%2F1/mnist-mlp%2F1")
+            console.shows("th epoch is shown, with the first and the last")
+            console.shows("of those read")
+            lines = page.locator(".chart").first.locator("path").evaluate_all("paths => paths.map(path => path.getAttribute('d').split('M').length - 1)")
+            self.check("runs: a long run is drawn without gaps, and what is left out is said", lines == [1, 1], lines)
             console.go("runs/none%2F9")
             console.shows("There is no run none/9.")
         with self.console("a report") as (console, page):

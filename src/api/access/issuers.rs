@@ -290,20 +290,40 @@ impl Remote {
         Ok(Self { asked: tokio::sync::Mutex::new(asked), due: Mutex::new(Due::at_once(Instant::now())) })
     }
 
-    /// Fetches the public keys, after the document that says where they are, if there is one.
+    /// Fetches the public keys, after the document that says where they are, if there is one. What is fetched and the
+    /// authorities of a new address are read away from the threads of the network.
     async fn fetch(&self, issuer: &Issuer) -> std::result::Result<KeySet, String> {
         let mut asked = self.asked.lock().await;
         if let Some(discovery) = &mut asked.discovery {
-            let url =
-                issuer.discovered(&document(discovery).await.map_err(|problem| format!("discovery: {problem}"))?)?;
-            if asked.keys.as_ref().is_none_or(|(known, _)| *known != url) {
-                let client = Client::new(destination(issuer, &url).map_err(|error| error.to_string())?);
-                asked.keys = Some((url, client));
+            let found = document(discovery).await.map_err(|problem| format!("discovery: {problem}"))?;
+            let known = asked.keys.as_ref().map(|(url, _)| url.clone());
+            let issuer = issuer.clone();
+            let moved = move || {
+                let url = issuer.discovered(&found)?;
+                if known.as_ref() == Some(&url) {
+                    return Ok(None);
+                }
+                let destination = destination(&issuer, &url).map_err(|error| error.to_string())?;
+                Ok(Some((url, Client::new(destination))))
+            };
+            if let Some(moved) = off_network(moved).await? {
+                asked.keys = Some(moved);
             }
         }
         let (_, client) = asked.keys.as_mut().ok_or("the URL of the keys is not known")?;
-        KeySet::parse(&document(client).await?)
+        let document = document(client).await?;
+        off_network(move || KeySet::parse(&document)).await
     }
+}
+
+/// Does work on a thread that may block: a file on a network may take its time, and so may a long document.
+async fn off_network<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, String> + Send + 'static,
+) -> std::result::Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| {
+        Err("reading what was fetched failed by a fault of Weir, which the log tells more of".into())
+    })
 }
 
 async fn document(client: &mut Client) -> std::result::Result<Bytes, String> {
@@ -449,5 +469,51 @@ mod tests {
         assert!(issuers.remembered(&digest, now).is_some());
         issuers.all.load()[0].take(KeySet::parse(fixtures["jwks"].to_string().as_bytes()).unwrap());
         assert!(issuers.remembered(&digest, now).is_none(), "the public keys were read again");
+    }
+
+    /// Answers each connection with a document, by its path, from a thread.
+    fn serve(documents: Vec<(&'static str, String)>, listener: std::net::TcpListener) {
+        use std::io::{Read as _, Write as _};
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let mut request = vec![0; 4096];
+                let read = stream.read(&mut request).unwrap_or(0);
+                let text = String::from_utf8_lossy(&request[..read]).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or_default();
+                let body = documents.iter().find(|(at, _)| *at == path).map_or("", |(_, body)| body.as_str());
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                // A client that left needs no answer.
+                drop(stream.write_all((head + body).as_bytes()));
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_fetched_is_read_away_from_the_threads_of_the_network() {
+        let fixtures: serde_json::Value = serde_json::from_str(include_str!("../../keys/token_fixtures.json")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let discovery = serde_json::json!({"issuer": base, "jwks_uri": format!("{base}/jwks")}).to_string();
+        serve(
+            vec![("/.well-known/openid-configuration", discovery), ("/jwks", fixtures["jwks"].to_string())],
+            listener,
+        );
+        let text = format!(
+            "[[issuer]]\nname = \"corp\"\nissuer = \"{base}\"\naudience = [\"weir\"]\n[[issuer.rule]]\nscopes = [\"read\"]"
+        );
+        let entries = crate::keys::parse(&text, std::path::Path::new("")).unwrap().issuers;
+        let failures = IntCounter::new("failures", "Failures.").unwrap();
+        let issuers = Issuers::open(&entries, failures.clone()).unwrap();
+        // Of this runtime only the threads that may block are threads of their own.
+        let begun = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = begun.clone();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().on_thread_start(move || _ = count.fetch_add(1, Ordering::SeqCst));
+        let runtime = runtime.build().unwrap();
+        runtime.block_on(issuers.refresh(Instant::now()));
+        assert_eq!(failures.get(), 0);
+        assert!(issuers.all.load()[0].public.keys.load().is_some());
+        assert!(begun.load(Ordering::SeqCst) > 0);
     }
 }

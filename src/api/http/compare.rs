@@ -28,7 +28,7 @@ pub(super) struct CompareQuery {
 /// Compare two versions of a model on a probe set
 ///
 /// Both are asked about the probe set of the first, or else of the second, behind the requests of others: how often they
-/// disagree, and who is right. Only one comparison runs at a time.
+/// disagree, and who is right. Comparisons of one model go one after the other, and no more at a time than there are cores.
 #[utoipa::path(
     post, path = "/models/{model}/versions/{version}/compare", tag = "models",
     params(

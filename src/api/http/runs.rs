@@ -44,7 +44,7 @@ pub(super) struct RunsQuery {
 #[utoipa::path(
     get, path = "/runs", tag = "training", params(RunsQuery),
     responses(
-        (status = 200, description = "The runs, what trains now first; none with folder null if this server shows none", body = RunList),
+        (status = 200, description = "The runs, what trains now first; none with folder null if this server shows none, and with a problem while the folder cannot be read", body = RunList),
         (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not allowed to this caller by the setting --admin", body = Problem, content_type = "application/problem+json"),
     )
@@ -63,9 +63,9 @@ pub(super) async fn list(
         return Err(Error::Malformed(format!("\"limit\" must be from 1 to {MOST_RUNS}, got {limit}")).into());
     }
     let Some(runs) = state.runs().cloned() else {
-        return Ok(Json(RunList { folder: None, runs: Vec::new(), left_out: 0 }));
+        return Ok(Json(RunList::default()));
     };
-    Ok(Json(off_reactor(usize::MAX, move || runs.list(limit)).await?))
+    Ok(Json(off_reactor(usize::MAX, move || Ok(runs.list(limit))).await?))
 }
 
 /// A training run with its curves

@@ -66,7 +66,7 @@ pub fn load(found: &FoundVersion, settings: &LoadSettings, metrics: &Arc<Metrics
         model,
         transforms,
         generator,
-        class_maps: class_maps(found, settings, metrics, &onnx_sha256),
+        class_maps: Arc::new(class_maps(found, settings, metrics, &onnx_sha256)),
         probe,
         triton: found.settings.triton.clone(),
     };

@@ -2,7 +2,9 @@
 //! before the pool beside the logits.
 
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Semaphore;
 
 use crate::engine::LinearHead;
 use crate::error::{Error, Result};
@@ -19,10 +21,13 @@ type Made = std::result::Result<Mapper, String>;
 /// Makes the mapper for the scores in an output of the graph.
 type Make = Box<dyn Fn(&str) -> Result<Made> + Send + Sync>;
 
-/// The class-activation maps of a version, whose graph is loaded at the first request for one.
+/// The class-activation maps of a version, whose graph is loaded for the first request for one.
 pub(crate) struct ClassMaps {
     made: OnceLock<Made>,
-    turn: Mutex<()>,
+    /// The number of loads that failed, and the last reason.
+    failed: Mutex<(u64, String)>,
+    /// Whoever loads the graph holds this meanwhile.
+    pub(crate) turn: Arc<Semaphore>,
     make: Make,
 }
 
@@ -34,26 +39,47 @@ impl fmt::Debug for ClassMaps {
 
 impl ClassMaps {
     pub(crate) fn new(make: Make) -> Self {
-        Self { made: OnceLock::new(), turn: Mutex::new(()), make }
+        Self { made: OnceLock::new(), failed: Mutex::default(), turn: Arc::new(Semaphore::new(1)), make }
     }
 
-    /// Returns the mapper, and loads its graph if this is the first request for it: others wait meanwhile.
+    /// Returns true if the graph is loaded, or there is none.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.made.get().is_some()
+    }
+
+    /// Loads the graph: to be called by the holder of the turn alone, on a thread that may block.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] with the reason why the network has no exact map; those of loading, which are forgotten.
-    pub(crate) fn mapper(&self, scores: &str) -> Result<&Mapper> {
-        if self.made.get().is_none() {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.made.get().is_none() {
-                let made = (self.make)(scores)?;
-                // The turn is ours, so that nothing is there.
+    /// Those of loading. They are forgotten: the next request loads again.
+    pub(crate) fn load(&self, scores: &str) -> Result<()> {
+        match (self.make)(scores) {
+            Ok(made) => {
+                // The turn is the caller's, so that nothing is there.
                 drop(self.made.set(made));
+                Ok(())
+            }
+            Err(error) => {
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                *failed = (failed.0 + 1, error.without_path());
+                Err(error)
             }
         }
+    }
+
+    /// Returns the number of loads that failed so far, and the reason of the last one.
+    pub(crate) fn failures(&self) -> (u64, String) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the mapper, which must have been loaded.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] with the reason why the network has no exact map.
+    pub(crate) fn mapper(&self) -> Result<&Mapper> {
         match self.made.get() {
             Some(Ok(mapper)) => Ok(mapper),
             Some(Err(why)) => Err(Error::InvalidInput(why.clone())),
-            None => Err(Error::InvalidInput("its maps could not be loaded".into())),
+            None => Err(Error::InvalidInput("its maps are not loaded".into())),
         }
     }
 

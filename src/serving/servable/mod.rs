@@ -67,7 +67,7 @@ pub struct Servable {
     pub(crate) model: Runner,
     pub(crate) transforms: Transforms,
     pub(crate) generator: Option<Generator>,
-    pub(crate) class_maps: ClassMaps,
+    pub(crate) class_maps: Arc<ClassMaps>,
     pub(crate) probe: ProbeSet,
     /// The model's `config.pbtxt`, if it has one.
     pub(crate) triton: Option<Arc<TritonModel>>,
@@ -247,12 +247,11 @@ impl Servable {
         }
     }
 
-    /// Returns what gives the maps behind the answers, and loads it if this is the first time: that takes as long as a load
-    /// of the version.
+    /// Returns the name of the output of the graph whose scores have class-activation maps.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] with the reason why there are none.
-    pub(crate) fn mapper(&self) -> Result<&Mapper> {
+    /// [`Error::InvalidInput`] for answers that are neither classes nor numbers.
+    pub(crate) fn mapped_output(&self) -> Result<String> {
         let output = match self.transforms.answering() {
             Answering::Value(output) => Some(*output),
             _ => self.scored_output().map(|(output, _)| output),
@@ -262,7 +261,7 @@ impl Servable {
         })?;
         let (runtime, output) = (self.model.runtime(), self.model.graph_output(output));
         let scores = runtime.plan().signature().outputs.get(output).map(|spec| spec.name.clone());
-        self.class_maps.mapper(&scores.unwrap_or_default())
+        Ok(scores.unwrap_or_default())
     }
 
     /// Returns how the outputs of a vision or text model are read, and what of that was guessed, in words; `None` of a

@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use collect::Split;
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, FaultKind, Faults};
 pub use options::{DEFAULT_DATA_MEMORY, DataOptions, Expected};
 pub use picture::SeenPictures;
 pub use sequence::{fitted, refitted};

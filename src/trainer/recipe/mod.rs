@@ -3,17 +3,6 @@
 //! What is resolved has every key, so that it gives the same run whatever the preset comes to be.
 
 mod reading;
-/// Has texts split into grams, as they were where a run does not say how: `terms` came later.
-fn take_grams(table: &mut toml::Table) {
-    let reading = table.entry("reading").or_insert_with(|| Value::Table(toml::Table::new()));
-    let Some(reading) = reading.as_table_mut() else { return };
-    let says_how =
-        |reading: &toml::Table| reading.get("tokens").and_then(Value::as_str).is_some_and(|how| !how.is_empty());
-    if !says_how(reading) {
-        reading.insert("tokens".into(), "grams".into());
-    }
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +28,11 @@ const MODELS: &str = "models";
 
 /// Where features are kept if nothing says otherwise.
 const FEATURES: &str = "runs/.features";
+
+/// The setting that came with the terms of texts.
+const PREFER_LINEAR: &str = "prefer_linear";
+/// The way in which texts are split.
+const TOKENS: &str = "reading.tokens";
 
 /// The settings as they are written. Numbers of 0 mean off.
 #[derive(Debug, Serialize, Deserialize)]
@@ -191,6 +185,94 @@ pub fn resolve(preset: &'static Preset, file: Option<(&Path, Table)>, overrides:
         decide(backbone, setting)?;
     }
     Ok(request)
+}
+
+/// The settings that a file has which the program wrote: the first ones that every version wrote.
+const WRITTEN: [&str; 9] = [
+    "preset",
+    "data",
+    "validation",
+    "validation_cap",
+    "train_samples",
+    "class_weights",
+    "models",
+    "publish",
+    "tensorboard",
+];
+
+/// The settings of a head alone.
+const OF_HEADS: [&str; 4] = ["pool", "solver", "feature_cache", "backbone_at"];
+
+/// Returns the settings that an older Weir did not know when it wrote a file, as `key = value` of today; none for a file that
+/// names some settings alone. Those that say nothing, or that `overrides` gives, are left out.
+///
+/// # Errors
+/// [`Error::Internal`] when the settings cannot be written as TOML.
+pub fn new_settings(request: &TrainRequest, file: &Table, overrides: &[Override]) -> Result<Vec<String>> {
+    if !WRITTEN.iter().all(|key| file.contains_key(*key)) {
+        return Ok(Vec::new());
+    }
+    let (mut written, mut today) = (Vec::new(), Vec::new());
+    leaves("", "", file, &mut written);
+    leaves("", "", &request.to_table()?, &mut today);
+    let is_given =
+        |key: &str| overrides.iter().any(|given| given.key == key || key.starts_with(&format!("{}.", given.key)));
+    let is_new = |setting: &&Override| {
+        let key = setting.key.as_str();
+        let is_idle = OF_HEADS.contains(&key) && request.task.backbone.is_none();
+        !written.iter().any(|written| written.key == key) && !is_given(key) && !is_idle && says_something(setting)
+    };
+    let mut new: Vec<String> =
+        today.iter().filter(is_new).map(|Override { key, value, .. }| format!("{key} = {value}")).collect();
+    // It was there, and what it stands for where it says nothing is another thing since then.
+    let says_how = today.iter().any(|setting| setting.key == TOKENS && says_something(setting));
+    if request.preset.learns == Learns::Texts && !file.contains_key(PREFER_LINEAR) && !says_how {
+        new.push(format!("{TOKENS} = \"terms\", which was \"grams\""));
+    }
+    Ok(new)
+}
+
+/// Returns true unless a setting is off, or what it has always been.
+fn says_something(Override { key, value, .. }: &Override) -> bool {
+    match value {
+        Value::String(word) => !word.is_empty(),
+        Value::Integer(1) => key != "ensemble",
+        Value::Integer(number) => *number != 0,
+        Value::Float(number) => *number != 0.0,
+        Value::Boolean(is_on) => *is_on,
+        Value::Array(list) => !list.is_empty(),
+        Value::Datetime(_) | Value::Table(_) => true,
+    }
+}
+
+/// Has texts split into grams, as they were where a run does not say how: `terms` came later.
+fn take_grams(table: &mut toml::Table) {
+    let reading = table.entry("reading").or_insert_with(|| Value::Table(toml::Table::new()));
+    let Some(reading) = reading.as_table_mut() else { return };
+    let says_how =
+        |reading: &toml::Table| reading.get("tokens").and_then(Value::as_str).is_some_and(|how| !how.is_empty());
+    if !says_how(reading) {
+        reading.insert("tokens".into(), "grams".into());
+    }
+}
+
+/// Returns the settings of a run or search that was begun, with those that an older Weir did not write as they were then,
+/// whatever the preset says today.
+///
+/// # Errors
+/// [`Error::Config`] when there is no such preset.
+pub(super) fn as_they_were(mut table: Table) -> Result<Table> {
+    table.entry("min_epoch_steps").or_insert(Value::Integer(0));
+    if !table.contains_key(PREFER_LINEAR) {
+        table.insert(PREFER_LINEAR.into(), Value::Boolean(false));
+        let name = table.get("preset").and_then(Value::as_str).unwrap_or_default();
+        if preset(name)?.learns == Learns::Texts {
+            take_grams(&mut table);
+        }
+    }
+    table.entry("pool").or_insert("none".into());
+    table.entry("solver").or_insert("steps".into());
+    Ok(table)
 }
 
 /// Returns the first setting of steps that somebody gave. A file that says a solver has every setting, as the program writes
@@ -418,18 +500,8 @@ impl TrainRequest {
     /// [`Error::Config`] when the directory or its arguments cannot be used.
     pub fn of_run(run: &RunDir) -> Result<Self> {
         let path = run.path().join(ARGUMENTS_FILE);
-        let mut table = read_settings(&path)?;
+        let table = as_they_were(read_settings(&path)?)?;
         let name = table.get("preset").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        // What an older Weir did not write was off then, whatever the preset says today.
-        table.entry("min_epoch_steps").or_insert(Value::Integer(0));
-        if !table.contains_key("prefer_linear") {
-            table.insert("prefer_linear".into(), Value::Boolean(false));
-            if preset(&name)?.learns == Learns::Texts {
-                take_grams(&mut table);
-            }
-        }
-        table.entry("pool").or_insert("none".into());
-        table.entry("solver").or_insert("steps".into());
         resolve(preset(&name)?, Some((&path, table)), &[])
     }
 

@@ -166,3 +166,46 @@ fn texts_of_older_runs_are_split_into_grams() {
     }
     assert_eq!(how("[reading]\ntokens = \"words\"\n"), "words");
 }
+
+#[test]
+fn what_was_begun_by_an_older_weir_goes_on_as_it_was() {
+    for name in ["dense", "text", "mnist-cnn", "head"] {
+        let written: Table = toml::from_str(&resolved(name, "", &[]).unwrap().to_toml().unwrap()).unwrap();
+        assert_eq!(as_they_were(written.clone()).unwrap(), written, "{name}: today's stay");
+        let mut older = written;
+        older.retain(|key, _| !["prefer_linear", "min_epoch_steps", "pool", "solver"].contains(&key));
+        let older = as_they_were(older).unwrap();
+        assert_eq!((&older["prefer_linear"], &older["solver"]), (&false.into(), &"steps".into()), "{name}");
+        let tokens = older["reading"]["tokens"].as_str().unwrap();
+        assert_eq!(tokens, if name == "text" { "grams" } else { "" });
+    }
+}
+
+#[test]
+fn a_file_of_an_older_weir_is_known_by_the_settings_that_it_lacks() {
+    let new = |name: &str, file: &str, settings: &[&str]| {
+        let (table, overrides): (Table, _) = (toml::from_str(file).unwrap(), sets(settings));
+        let file = Some((Path::new("run.toml"), table.clone()));
+        let request = resolve(preset(name).unwrap(), file, &overrides).unwrap();
+        new_settings(&request, &table, &overrides).unwrap()
+    };
+    let older = |name: &str| {
+        let written = resolved(name, "", &[]).unwrap().to_toml().unwrap();
+        assert!(new(name, &written, &[]).is_empty(), "{name}: today's");
+        let is_old = |line: &&str| {
+            !["prefer_linear", "min_epoch_steps", "solver", "picture", "ensemble"]
+                .iter()
+                .any(|new| line.starts_with(new))
+        };
+        written.lines().filter(is_old).map(|line| line.to_owned() + "\n").collect::<String>()
+    };
+    let steps = resolved("dense", "", &[]).unwrap().fit.regime.min_epoch_steps;
+    let told = [format!("min_epoch_steps = {steps}"), "prefer_linear = true".into()];
+    assert_eq!(new("dense", &older("dense"), &[]), told, "those that say nothing are as they were");
+    assert_eq!(new("dense", &older("dense"), &["prefer_linear=false"]), told[..1], "who says it knows it");
+    let of_texts = new("text", &older("text"), &[]);
+    assert!(of_texts.iter().any(|new| new == "reading.tokens = \"terms\", which was \"grams\""), "{of_texts:?}");
+    let said = new("text", &older("text"), &["reading.tokens=grams"]);
+    assert!(!said.iter().any(|new| new.starts_with("reading.tokens")), "{said:?}");
+    assert!(new("dense", "epochs = 3\n[optimizer]\nlearning_rate = 0.1", &[]).is_empty(), "a file of some settings");
+}

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::folder::{Budget, Folder};
+use super::folder::{Budget, Folder, Lines};
 use crate::trainer::progress::Score;
 use crate::trainer::tune::{Objective, Outcome};
 
-/// The longest file of lines that is read.
-const MOST_BYTES: u64 = 4 << 20;
+/// The bytes that are read of a file of lines: of a longer one, pieces from all over it.
+pub(super) const MOST_BYTES: u64 = 4 << 20;
 
 /// The figures of an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -110,17 +110,28 @@ struct Leaderboard {
     leaderboard: Vec<TrialFigures>,
 }
 
-/// Returns the epochs of a run so far.
-pub(super) fn epochs(run: &Folder, budget: &mut Budget) -> Vec<EpochFigures> {
-    let text = run.text("metrics.jsonl", MOST_BYTES, budget).unwrap_or_default();
-    lines::<EpochLine>(&text).map(EpochFigures::from).collect()
+/// What was read of a file of lines, and whether lines of it were left out.
+#[derive(Debug)]
+pub(super) struct Kept<T> {
+    pub(super) lines: Vec<T>,
+    pub(super) is_thinned: bool,
 }
 
-/// Returns the plan of a search and its trials so far, if the run is a search.
-pub(super) fn search(run: &Folder, budget: &mut Budget) -> Option<(Plan, Vec<TrialFigures>)> {
-    let text = run.text("journal.jsonl", MOST_BYTES, budget)?;
-    let (first, rest) = text.split_once('\n')?;
-    Some((serde_json::from_str(first).ok()?, lines(rest).collect()))
+/// Returns the epochs of a run so far; of very many, some from all over the run with the first and the last.
+pub(super) fn epochs(run: &Folder, budget: &mut Budget) -> Kept<EpochFigures> {
+    let Lines { pieces, is_thinned } = run.lines("metrics.jsonl", MOST_BYTES, budget).unwrap_or_default();
+    let lines = pieces.iter().flat_map(|piece| lines::<EpochLine>(piece)).map(EpochFigures::from).collect();
+    Kept { lines, is_thinned }
+}
+
+/// Returns the plan of a search and its trials so far, if the run is a search; of very many trials, some from all over the
+/// search.
+pub(super) fn search(run: &Folder, budget: &mut Budget) -> Option<(Plan, Kept<TrialFigures>)> {
+    let Lines { pieces, is_thinned } = run.lines("journal.jsonl", MOST_BYTES, budget)?;
+    let (first, rest) = pieces.first()?.split_once('\n')?;
+    let plan = serde_json::from_str(first).ok()?;
+    let rest = std::iter::once(rest).chain(pieces[1..].iter().map(String::as_str));
+    Some((plan, Kept { lines: rest.flat_map(lines).collect(), is_thinned }))
 }
 
 /// Returns the leaderboard of a run, if it has one, the best trial first.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::folder::{Budget, Folder};
-use super::journal::{self, EpochFigures, TrialFigures};
+use super::journal::{self, EpochFigures, Kept, TrialFigures};
 use super::{LEADERBOARD_FILE, REPORT_FILE};
 use crate::trainer::run_dir::{ARGUMENTS_FILE, PUBLISHED_FILE};
 use crate::trainer::tune::{Objective, Outcome};
@@ -97,6 +97,9 @@ pub struct RunSummary {
     /// The best figures so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<BestFigures>,
+    /// True if the file of its epochs or trials has more than 4 MiB: lines from all over it were read, the first and the
+    /// last among them, and `best` is the best of those.
+    pub thinned: bool,
     /// The version that it was published as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedAs>,
@@ -108,9 +111,11 @@ pub struct RunSummary {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) summary: RunSummary,
+    /// The epochs that were read.
     pub(super) epochs: Vec<EpochFigures>,
     pub(super) search: Vec<String>,
     pub(super) objective: Option<Objective>,
+    /// The trials that were read.
     pub(super) trials: Vec<TrialFigures>,
 }
 
@@ -121,8 +126,15 @@ pub(super) fn is_run(folder: &Folder) -> bool {
 
 /// Reads a run.
 pub(super) fn read(name: &str, run: &Folder, budget: &mut Budget) -> Found {
-    let epochs = journal::epochs(run, budget);
-    let (plan, trials) = journal::search(run, budget).map_or((None, Vec::new()), |(plan, trials)| (Some(plan), trials));
+    let Kept { lines: epochs, is_thinned } = journal::epochs(run, budget);
+    let (plan, trials, are_trials_thinned) = match journal::search(run, budget) {
+        Some((plan, Kept { lines, is_thinned })) => (Some(plan), lines, is_thinned),
+        None => (None, Vec::new(), false),
+    };
+    // Where lines were left out, the numbers on those that are there count.
+    let epoch_count = if is_thinned { epochs.last().map_or(0, |last| last.epoch) } else { epochs.len() };
+    let last_trial = trials.iter().map(|trial| trial.trial).max();
+    let trial_count = if are_trials_thinned { last_trial.unwrap_or(0) } else { trials.len() };
     let kind = match () {
         () if plan.is_some() => RunKind::Tune,
         () if run.has(LEADERBOARD_FILE) => RunKind::Auto,
@@ -130,13 +142,13 @@ pub(super) fn read(name: &str, run: &Folder, budget: &mut Budget) -> Found {
         () => RunKind::Train,
     };
     let is_finished = match (&plan, kind) {
-        (Some(plan), _) => trials.len() >= plan.trials,
+        (Some(plan), _) => trial_count >= plan.trials,
         (None, RunKind::LrFind) => true,
         (None, _) => run.has(CARD_FILE),
     };
     let settings = settings(run, budget);
     let best = match &plan {
-        Some(_) => best_trial(&trials),
+        Some(_) => best_trial(&trials).map(best_of_trial),
         None => best_epoch(&epochs),
     };
     let summary = RunSummary {
@@ -148,11 +160,12 @@ pub(super) fn read(name: &str, run: &Folder, budget: &mut Budget) -> Found {
             () => RunState::Stopped,
         },
         started: started(run, budget),
-        epochs: epochs.len(),
+        epochs: epoch_count,
         planned_epochs: settings.get("epochs").and_then(Value::as_u64).filter(|_| kind != RunKind::LrFind),
-        trials: plan.as_ref().map(|_| trials.len()),
-        planned_trials: plan.as_ref().map(|plan| plan.trials.max(trials.len())),
+        trials: plan.as_ref().map(|_| trial_count),
+        planned_trials: plan.as_ref().map(|plan| plan.trials.max(trial_count)),
         best,
+        thinned: is_thinned || are_trials_thinned,
         published: run.text(PUBLISHED_FILE, MOST_BYTES, budget).and_then(|text| serde_json::from_str(&text).ok()),
         has_report: run.has(REPORT_FILE),
     };
@@ -201,14 +214,19 @@ fn best_epoch(epochs: &[EpochFigures]) -> Option<BestFigures> {
     Some(BestFigures { epoch: Some(epoch.epoch), trial: None, loss: Some(loss), accuracy, validated })
 }
 
-fn best_trial(trials: &[TrialFigures]) -> Option<BestFigures> {
+/// Returns the best of the trials that came to their end.
+pub(super) fn best_trial(trials: &[TrialFigures]) -> Option<&TrialFigures> {
     let known = trials.iter().filter(|trial| trial.outcome == Outcome::Finished);
-    let (trial, _) = known.filter_map(|trial| Some((trial, trial.objective?))).min_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some(BestFigures {
+    let known = known.filter_map(|trial| Some((trial, trial.objective?)));
+    known.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(trial, _)| trial)
+}
+
+fn best_of_trial(trial: &TrialFigures) -> BestFigures {
+    BestFigures {
         epoch: trial.epoch,
         trial: Some(trial.trial),
         loss: trial.validation.map(|score| score.loss),
         accuracy: trial.validation.and_then(|score| score.accuracy),
         validated: true,
-    })
+    }
 }

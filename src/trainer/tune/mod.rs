@@ -20,7 +20,7 @@ use super::fit::{FitState, fit};
 use super::presets::preset;
 use super::progress::{EpochReport, Score, StepReport, Watch};
 use super::random::keyed_rng;
-use super::recipe::{Override, resolve};
+use super::recipe::{Override, as_they_were, resolve};
 use super::request::TrainRequest;
 use super::run_dir::{ARGUMENTS_FILE, RunDir};
 use super::tasks::Model;
@@ -167,6 +167,8 @@ impl Search<'_> {
     fn new(header: Header, run: &RunDir) -> Result<Search<'_>> {
         let base: Table = toml::from_str(&header.settings)
             .map_err(|error| Error::internal("the settings could not be read", error))?;
+        // Trials of an older Weir are compared with those to come.
+        let base = as_they_were(base)?;
         let request = request(&base, &[])?.in_steps()?;
         if request.validation == 0 {
             let problem = "trials are judged on validation samples; --validation is 0".into();

@@ -49,6 +49,9 @@ async fn versions_disagree_where_their_labels_do() {
     assert!(found["interval"][0].as_f64().unwrap() < found["share"].as_f64().unwrap());
     let successes = app.metric("weir_inference_requests_total{model=\"mnist-mlp\",outcome=\"success\",version=\"2\"}");
     assert_eq!(successes, 0.0, "clients asked nothing");
+    // Twice for the first comparison, and once for each version for the second.
+    let asked = app.metric("weir_inference_requests_total{model=\"mnist-mlp\",outcome=\"probe\",version=\"1\"}");
+    assert!(asked >= 3.0 && asked * 8.0 < samples as f64 * 3.0, "many samples in a request: {asked} for {samples}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 use tempfile::TempDir;
+use weir::app::App;
+use weir::config::ServeOptions;
 use weir::keys::{Scope, Secret, Table, with_key};
 use weir::trainer::RunDir;
 
@@ -44,13 +46,14 @@ async fn ask(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
 #[tokio::test]
 async fn without_a_folder_there_are_no_runs_and_that_is_said() {
     let app = TestApp::start().await;
-    assert_eq!(app.get("/runs").await.json(), json!({"folder": null, "runs": [], "left_out": 0}));
+    assert_eq!(app.get("/runs").await.json(), json!({"folder": null, "runs": [], "left_out": 0, "incomplete": false}));
     for path in ["/runs/mnist-mlp/1", "/runs/mnist-mlp/1/report"] {
         let problem = app.get(path).await.assert_problem(404);
         assert!(problem.contains("start it with --runs DIR"), "{problem}");
     }
     let none = showing(Path::new("/nowhere/at/all")).await;
-    assert_eq!(none.get("/runs").await.json(), json!({"folder": "/nowhere/at/all", "runs": [], "left_out": 0}));
+    let nothing = json!({"folder": "/nowhere/at/all", "runs": [], "left_out": 0, "incomplete": false});
+    assert_eq!(none.get("/runs").await.json(), nothing);
 }
 
 #[tokio::test]
@@ -96,6 +99,34 @@ async fn a_run_is_shown_while_it_trains_and_afterwards() {
     drop(made(root.path(), "mnist-cnn", &[("args.toml", ARGUMENTS), ("metrics.jsonl", &long)]));
     let packed = ask(&app, "/runs/mnist-cnn/1", &[("accept-encoding", "gzip")]).await;
     assert_eq!(packed.headers["content-encoding"], "gzip");
+}
+
+#[tokio::test]
+async fn a_file_is_no_folder_of_runs_at_the_start_or_later() {
+    let root = TempDir::new().unwrap();
+    let folder = root.path().join("runs");
+    drop(made(&folder, "own", &[("args.toml", ARGUMENTS)]));
+    let app = showing(&folder).await;
+    assert_eq!(app.get("/runs/own/1").await.status, 200);
+    fs::rename(&folder, root.path().join("moved")).unwrap();
+    assert_eq!(app.get("/runs").await.json()["runs"], json!([]));
+    app.get("/runs/own/1").await.assert_problem(404);
+    fs::write(&folder, "").unwrap();
+    let listed = app.get("/runs").await;
+    assert_eq!(listed.status, 200, "{}", listed.text());
+    assert!(listed.json()["problem"].as_str().unwrap().contains("cannot be read"), "{}", listed.text());
+    for path in ["/runs/own/1", "/runs/own/1/report"] {
+        let problem = app.get(path).await.assert_problem(404);
+        assert!(problem.contains("cannot be read"), "{problem}");
+    }
+    let options = ServeOptions {
+        models: Some(bundled_models()),
+        state_dir: Some(root.path().join("state")),
+        runs: Some(folder),
+        ..ServeOptions::default()
+    };
+    let refused = App::new(options.resolve().unwrap()).err().unwrap().to_string();
+    assert!(refused.starts_with("setting runs: ") && refused.contains("expected the folder"), "{refused}");
 }
 
 #[tokio::test]

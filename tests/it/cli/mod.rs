@@ -50,6 +50,25 @@ fn a_graph_is_described_as_a_model_toml_with_reasons() {
 }
 
 #[test]
+fn settings_that_an_older_file_lacks_are_named() {
+    let folder = TempDir::new().unwrap();
+    let today = text(&output(&["train", "dense", "--print-config"]).stdout);
+    let older: Vec<&str> = today.lines().filter(|line| !line.starts_with("prefer_linear")).collect();
+    let file = folder.path().join("args.toml");
+    let said = |settings: &[&str], content: &str| {
+        std::fs::write(&file, content).unwrap();
+        let printed = output(&[&["train", "--print-config", "--config", file.to_str().unwrap()], settings].concat());
+        assert!(printed.status.success(), "{}", text(&printed.stderr));
+        text(&printed.stderr)
+    };
+    let note = said(&[], &older.join("\n"));
+    assert!(note.contains("older Weir") && note.contains("as they are today: prefer_linear = true"), "{note}");
+    assert_eq!(note.lines().count(), 1, "{note}");
+    assert_eq!(said(&["--set", "prefer_linear=true"], &older.join("\n")), "");
+    assert_eq!(said(&[], &today), "");
+}
+
+#[test]
 fn help_teaches_and_usage_errors_exit_2() {
     let help = output(&["--help"]);
     assert!(help.status.success());

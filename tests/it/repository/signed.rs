@@ -161,10 +161,14 @@ async fn a_signed_version_serves_and_a_key_that_is_withdrawn_takes_it_out_of_ser
         }
         version(&app, "mnist-mlp").await
     };
+    let failures = || app.metric("weir_reload_failures_total{what=\"trusted_keys\"}");
+    assert_eq!(failures(), 0.0);
     fs::write(keys.file(), "no key").unwrap();
     assert_eq!(looked().await["state"], "AVAILABLE", "a slip of the pen takes nothing out of service");
+    assert_eq!(failures(), 1.0, "a state is counted once, however often it is looked at");
     fs::write(keys.file(), "").unwrap();
     assert_eq!(looked().await["state"], "AVAILABLE", "a file that is about to be written takes nothing out of service");
+    assert_eq!(failures(), 2.0);
     keys.trust(&keys.stranger, "another");
     let shown = looked().await;
     assert_eq!(shown["state"], "END", "{shown}");

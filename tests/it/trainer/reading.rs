@@ -290,6 +290,21 @@ fn folders_inside_classes_count_and_what_systems_leave_does_not() {
 }
 
 #[test]
+fn faults_of_a_kind_are_told_together() {
+    let shop = Workshop::of("dense");
+    let row = |index: usize| {
+        let code = if index.is_multiple_of(2) { format!("t{index}") } else { index.to_string() };
+        format!("{code},{},{}\n", index % 50, index % 2)
+    };
+    shop.write("codes.csv", format!("code,age,label\n{}", (0..400).map(row).collect::<String>()));
+    let found = looked(&shop, "codes.csv", ReadSettings::default()).unwrap();
+    let kind = &found.fault_kinds[0];
+    assert_eq!((found.fault_kinds.len(), kind.count, kind.places.len()), (1, found.fault_count, 5), "{kind:?}");
+    assert!(kind.count > 100 && kind.problem.contains("texts and numbers"), "{kind:?}");
+    assert_eq!(found.faults.len(), 10, "as many as were asked for");
+}
+
+#[test]
 fn a_table_of_picture_files_beside_them_is_a_set_of_pictures() {
     let shop = Workshop::of("dense");
     let mut csv = "file,label\n".to_owned();

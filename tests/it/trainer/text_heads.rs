@@ -190,7 +190,7 @@ fn what_a_head_on_texts_cannot_do_is_refused_with_what_to_do() {
     assert!(no_texts.contains("--sequence NAME"), "{no_texts}");
     shop.write("empty.csv", format!("text,label\n{},x\nnull,y\n", "water,x\nAnna,y\n".repeat(20)));
     let empty = refused("empty.csv", on(&shop, hidden(), None)).to_string();
-    assert!(empty.contains("row 41") && empty.contains("must be a text, as the first one is, got nothing"), "{empty}");
+    assert!(empty.contains("row 41") && empty.contains("column text must be a text, got no value"), "{empty}");
     let mut asking = on(&shop, hidden(), None);
     asking.data.reading.steps = Some(9);
     assert!(refused("topics.csv", asking).to_string().contains("the tokenizer's"));

@@ -112,4 +112,9 @@ fn what_holds_no_texts_is_refused_with_what_to_do() {
     shop.write("waves.jsonl", lines.collect::<String>());
     let refused = shop.train("waves.jsonl", 1, TaskOptions::default()).unwrap_err().to_string();
     assert!(refused.contains("weir train lstm"), "{refused}");
+    // The first text is the one that is not there.
+    shop.write("empty.csv", format!("text,label\n,likes\n{}", "a fine day,likes\na bad day,hates\n".repeat(20)));
+    let refused = shop.train("empty.csv", 1, TaskOptions::default()).unwrap_err().to_string();
+    assert!(refused.contains("row 1: column text must be a text, got no value: the cell is empty"), "{refused}");
+    assert!(!refused.contains("as the first one is"), "{refused}");
 }

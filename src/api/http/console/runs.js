@@ -47,9 +47,9 @@ export class Runs {
       put(this.element, h("h1", {}, "Runs"), failedCard("Runs", error));
       return;
     }
-    const { folder, runs } = this.list;
+    const { folder, runs, problem } = this.list;
     if (folder === null || !runs.length) {
-      put(this.element, this.head(), this.empty(folder));
+      put(this.element, this.head(), this.empty(folder, problem));
       return;
     }
     const known = (name) => runs.some((run) => run.name === name);
@@ -77,7 +77,8 @@ export class Runs {
     return h("header", { class: "view-head" }, h("div", {}, h("h1", {}, "Runs"), h("p", { class: "soft" }, "Trainings and searches, the latest first. ", this.live)));
   }
 
-  empty(folder) {
+  empty(folder, problem) {
+    if (problem) return card("No runs", h("p", { role: "alert" }, chip("unreadable", "bad"), " ", h("code", {}, folder), `: ${cut(problem, 300)}`));
     const said = folder === null ? ["This server shows no runs. Start it with ", h("code", {}, "weir serve --runs runs"), ", the folder that ", h("code", {}, "weir train"), " keeps them in."] : ["There are no runs in ", h("code", {}, folder), " yet. ", h("code", {}, "weir train"), " begins one."];
     return card("No runs", h("p", {}, said));
   }
@@ -97,7 +98,8 @@ export class Runs {
       const before = JSON.stringify(this.list);
       const trained = new Set(this.running());
       this.list = await get("/runs");
-      put(this.places.trouble);
+      const { folder, problem } = this.list;
+      put(this.places.trouble, problem ? h("p", { role: "alert" }, chip("unreadable", "bad"), " ", h("code", {}, folder), `: ${cut(problem, 300)}`) : null);
       if (JSON.stringify(this.list) !== before) this.fillTable();
       // What has just ended has its last epoch to show.
       await this.load(this.chosen.filter((name) => trained.has(name) || this.running().includes(name)));
@@ -143,18 +145,19 @@ export class Runs {
   }
 
   fillTable() {
-    const { runs, left_out: older } = this.list;
+    const { runs, left_out: older, incomplete } = this.list;
     const columns = ["Run", "Kind", "State", "Begun", "Progress", "Best loss", "Best accuracy", "Published as", "Report"];
     const focused = document.activeElement?.id;
-    put(this.places.table, table("Runs", columns, runs.map((run) => this.row(run))), older ? h("p", { class: "soft" }, `${count(older)} older ones are not listed.`) : null);
+    put(this.places.table, table("Runs", columns, runs.map((run) => this.row(run))), older ? h("p", { class: "soft" }, `${count(older)} older ones are not listed.`) : null, incomplete ? h("p", { role: "status" }, chip("incomplete", "warning"), " The folder has more than 100,000 entries, and the others were not looked at: newer runs may be missing here. Move old ones elsewhere.") : null);
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
 
-  row({ name, kind, state, started, best, published, has_report: hasReport, ...progress }) {
+  row({ name, kind, state, started, best, thinned, published, has_report: hasReport, ...progress }) {
     const pick = h("input", { type: "checkbox", id: `pick-${name}`, checked: this.chosen.includes(name), on: { change: (event) => this.choose(name, event.target) } });
     const validated = best?.validated === false ? h("small", {}, "training data") : null;
+    const some = best && thinned ? h("small", { title: "The file is too long to be read whole." }, "of those read") : null;
     const version = published && h("a", { href: `#/models/${encodeURIComponent(published.model)}` }, `${cut(published.model, 40)} ${published.version}`);
-    return [h("div", { class: "pick" }, pick, h("label", { for: pick.id }, cut(name, 80))), KINDS[kind] ?? kind, chip(state, STATES[state] ?? "soft"), started ? moment(started) : "", done(progress), [best ? short(best.loss) : "", validated], best?.accuracy === undefined ? "" : share(best.accuracy), version ?? "", hasReport ? this.report(name) : ""];
+    return [h("div", { class: "pick" }, pick, h("label", { for: pick.id }, cut(name, 80))), KINDS[kind] ?? kind, chip(state, STATES[state] ?? "soft"), started ? moment(started) : "", done(progress), [best ? short(best.loss) : "", validated, some], best?.accuracy === undefined ? "" : share(best.accuracy), version ?? "", hasReport ? this.report(name) : ""];
   }
 
   /// Returns the way to a report. A link shows no key, so with one the page is saved instead.
@@ -199,7 +202,8 @@ export class Runs {
     this.charts = [...this.curves, ...this.searches].map(({ chart }) => chart);
     this.drawn = shape(runs);
     const nothing = h("p", { class: "soft" }, runs.length ? "No epoch is over yet." : "Choose runs in the table to see their curves.");
-    put(this.places.curves, this.curves.length ? h("div", { class: "charts" }, this.curves.map(({ chart }) => chart.element)) : nothing);
+    this.thinned = h("div");
+    put(this.places.curves, this.curves.length ? [h("div", { class: "charts" }, this.curves.map(({ chart }) => chart.element)), this.thinned] : nothing);
     put(this.places.trials, this.searches.map(({ element }) => element));
     put(this.places.settings, settings(runs));
     this.fill();
@@ -212,18 +216,29 @@ export class Runs {
     if (shape(runs) !== this.drawn) return this.build();
     const at = [...new Set(runs.flatMap(({ curves }) => curves.map(({ epoch }) => epoch)))].sort((a, b) => a - b);
     for (const { chart, read } of this.curves) {
-      const values = ({ curves }) => {
-        const known = new Map(curves.map((epoch) => [epoch.epoch, read(epoch)]));
-        return at.map((epoch) => known.get(epoch));
-      };
-      chart.set(at, runs.filter(({ curves }) => curves.length).map(values));
+      chart.set(at, runs.filter(({ curves }) => curves.length).map(({ curves }) => between(curves, at, read)));
     }
+    const thin = runs.filter(({ every }) => every > 1);
+    put(this.thinned, thin.map(({ name, every, thinned }) => h("p", { class: "soft" }, `Of ${cut(name, 80)}, ${thinned ? "about " : ""}every ${count(every)}th epoch is shown, with the first and the last.`)));
     this.searches.forEach((search) => search.fill(this.details.get(search.name)));
   }
 
   shown() {
     return this.chosen.map((name) => this.details.get(name)).filter(Boolean);
   }
+}
+
+/// Returns the figures of a curve at these epochs: between two that it has, those of the straight line.
+function between(curves, at, read) {
+  let next = 0;
+  return at.map((epoch) => {
+    while (next < curves.length && curves[next].epoch < epoch) next += 1;
+    const [before, after] = [curves[next - 1], curves[next]];
+    if (after?.epoch === epoch) return read(after);
+    const ends = [before, after].map((each) => each && read(each));
+    if (!ends.every(Number.isFinite)) return undefined;
+    return ends[0] + ((ends[1] - ends[0]) * (epoch - before.epoch)) / (after.epoch - before.epoch);
+  });
 }
 
 /// Returns what decides which charts there are.
@@ -249,11 +264,11 @@ class Search {
     this.element = card(this.isBoard ? `Auto ${name}` : `Search ${name}`, searched, this.isBoard ? null : this.chart.element, this.place);
   }
 
-  fill({ trials, name }) {
+  fill({ trials, trials_left_out: others, name }) {
     let best = Infinity;
     const figures = trials.map(({ outcome, objective }) => [objective, outcome === "finished" && objective !== null ? (best = Math.min(best, objective)) : best]);
     const finite = (value) => (Number.isFinite(value) ? value : undefined);
-    this.chart.set(trials.map((_, index) => index + 1), [0, 1].map((line) => figures.map((pair) => finite(pair[line]))));
+    this.chart.set(trials.map(({ trial }, index) => (this.isBoard ? index + 1 : trial)), [0, 1].map((line) => figures.map((pair) => finite(pair[line]))));
     const keys = [...new Set(trials.flatMap(({ settings: own }) => Object.keys(own)))];
     const rank = ({ outcome, objective }) => [outcome === "finished" ? 0 : 1, objective ?? Infinity];
     const order = [...trials].sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1] || 0);
@@ -264,7 +279,7 @@ class Search {
       return [first, [chip(outcome, marks[outcome] ?? "soft"), problem && h("small", {}, cut(problem, 300))], validation ? short(validation.loss) : "", validation?.accuracy === undefined ? "" : share(validation.accuracy), count(epochs), seconds(time), ...keys.map((key) => told(own[key]))];
     };
     const kept = this.place.firstChild?.scrollLeft ?? 0;
-    put(this.place, table(`${this.isBoard ? "Leaderboard" : "Trials"} of ${name}`, ["Trial", "Outcome", "Loss", "Accuracy", "Epochs", "Time", ...keys], order.map(row)));
+    put(this.place, table(`${this.isBoard ? "Leaderboard" : "Trials"} of ${name}`, ["Trial", "Outcome", "Loss", "Accuracy", "Epochs", "Time", ...keys], order.map(row)), others ? h("p", { class: "soft" }, this.isBoard ? `${count(others)} worse ones are not shown.` : `${count(others)} earlier ones are not shown.`) : null);
     this.place.firstChild.scrollLeft = kept;
   }
 }

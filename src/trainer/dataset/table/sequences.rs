@@ -74,6 +74,9 @@ pub(super) fn column(
     Ok(Some(place))
 }
 
+/// What a cell without a value may be.
+const NO_VALUE: &str = "the cell is empty, null or a word such as NA";
+
 /// The form of the sequences of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::trainer::dataset) struct SequenceLayout {
@@ -279,8 +282,14 @@ impl SequenceReader {
     /// # Errors
     /// The fault.
     pub(super) fn read(&mut self, name: &str, cell: &Cell<'_>, to: &mut Vec<f32>) -> std::result::Result<(), String> {
-        let refuse =
-            || Err(format!("column {name} must be {}, as the first one is, got {}", self.kind.words(), cell.words()));
+        let refuse = || {
+            let words = self.kind.words();
+            Err(match cell {
+                // Of those that are there it may be the first.
+                Cell::Missing => format!("column {name} must be {words}, got no value: {NO_VALUE}"),
+                _ => format!("column {name} must be {words}, as the first one is, got {}", cell.words()),
+            })
+        };
         let mut ids = Vec::new();
         let tokens = &mut self.tokens;
         let mut add = |token: &str| ids.push((FIRST_TOKEN + tokens.code(token) as usize) as f32);
@@ -363,7 +372,10 @@ mod tests {
         let mut read = |cell: &Cell<'_>| reader.read("x", cell, &mut Vec::new());
         assert_eq!(read(&cells[1]), Ok(()));
         let expected = "column x must be a list of lists of 2 numbers, as the first one is, got ";
-        assert_eq!(read(&cells[0]), Err(format!("{expected}nothing")));
+        assert_eq!(
+            read(&cells[0]),
+            Err(format!("column x must be a list of lists of 2 numbers, got no value: {NO_VALUE}"))
+        );
         assert_eq!(read(&cells[2]), Err(format!("{expected}\"a b c d e\"")));
         assert_eq!(read(&cells[3]), Err(format!("{expected}a list of numbers")));
         assert!(read(&numbers(2, vec![f32::NAN; 4])).unwrap_err().contains("all of it is missing"));
