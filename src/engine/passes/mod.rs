@@ -4,10 +4,9 @@
 //! lose numbers, and [`speed_up`] what we compute faster.
 //!
 //! tract computes a convolution as one matrix product, for which it first copies columns out of the whole
-//! batch; it pools one number at a time; and each Relu is one more pass over memory. Between tract's
+//! batch; it pools one number at a time; and each Relu or Relu6 is one more pass over memory. Between tract's
 //! clean-up of a graph and its choice of kernels, these passes therefore replace convolutions,
-//! max-poolings and their neighbours (float32, two spatial dimensions, one group) by operations of our
-//! own. Such an operation takes one sample at a time, computes blocks of output channels in registers, and
+//! max-poolings and their neighbours (float32, two spatial dimensions) by operations of our own. Such an operation takes one sample at a time, computes blocks of output channels in registers, and
 //! applies bias, activation and pooling while the numbers are in the cache. A sample of a batch then costs
 //! no more than a sample alone.
 //!
@@ -18,13 +17,16 @@
 mod check;
 mod conv_block;
 mod conv_rows;
+mod cost;
 mod each_sample;
 mod epilogue;
 mod exact;
 mod fuse;
+mod grouped;
 mod image;
 mod max_pool;
 mod onnx;
+mod planes;
 mod pointwise;
 mod prefix;
 

@@ -1,10 +1,10 @@
-//! A convolution with a kernel of one pixel, fused with its Relu and the addition of other feature maps.
+//! A convolution with a kernel of one pixel, fused with its activation and the addition of other feature maps.
 //! It is vectorised over pixels, which are neighbours in the input and in the output.
 
 use pulp::{Simd, WithSimd};
 use tract_onnx::tract_hir::internal::*;
 
-use super::epilogue::Epilogue;
+use super::epilogue::{Activation, Epilogue};
 use crate::simd::{dispatch, lanes, registers};
 
 /// Returns the vectors of pixels and the output channels of the largest tile whose sums, pixels and one
@@ -18,7 +18,9 @@ const fn tile_size(registers: usize) -> (usize, usize) {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pointwise {
     outputs: usize,
-    /// For each block of outputs and each input, the weights of the outputs of the block.
+    /// The parts of the channels that are convolved apart.
+    groups: usize,
+    /// For each block of outputs of a group and each input of it, the weights of the outputs of the block.
     weights: Arc<Tensor>,
     pub(super) epilogue: Epilogue,
     /// True if a second input, which has the shape of the output, is added.
@@ -26,17 +28,20 @@ pub(super) struct Pointwise {
 }
 
 impl Pointwise {
-    /// Creates the operation with the weights `weight(output, input)` and no bias.
-    pub(super) fn new(outputs: usize, inputs: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
+    /// Creates the operation with the weights `weight(output, input)` and no bias. `inputs` are those of one of the
+    /// `groups`, which share the outputs evenly.
+    pub(super) fn new(groups: usize, (outputs, inputs): (usize, usize), weight: impl Fn(usize, usize) -> f32) -> Self {
         let (_, width) = tile_size(registers());
-        let mut packed = Vec::with_capacity(outputs.next_multiple_of(width) * inputs);
-        for first in (0..outputs).step_by(width) {
+        let each = outputs / groups;
+        let mut packed = Vec::with_capacity(groups * each.next_multiple_of(width) * inputs);
+        for (group, first) in (0..groups).flat_map(|group| (0..each).step_by(width).map(move |first| (group, first))) {
             for input in 0..inputs {
-                packed.extend((first..first + width).map(|o| if o < outputs { weight(o, input) } else { 0.0 }));
+                let block = first..first + width;
+                packed.extend(block.map(|o| if o < each { weight(group * each + o, input) } else { 0.0 }));
             }
         }
-        let epilogue = Epilogue::new(&vec![0.0; outputs], width);
-        Self { outputs, weights: Arc::new(tensor1(&packed)), epilogue, adds: false }
+        let epilogue = Epilogue::new(&vec![0.0; outputs], 1);
+        Self { outputs, groups, weights: Arc::new(tensor1(&packed)), epilogue, adds: false }
     }
 
     pub(super) fn with(self, epilogue: Epilogue) -> Self {
@@ -68,6 +73,11 @@ impl TypedOp for Pointwise {
         Ok(tvec!(f32::fact(shape)))
     }
 
+    fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        let products = inputs[0].shape.volume() * self.outputs / self.groups;
+        Ok(tvec!((Cost::FMA(f32::datum_type()), products)))
+    }
+
     as_op!();
 }
 
@@ -83,27 +93,27 @@ impl EvalOp for Pointwise {
         let pixels: usize = shape[2..].iter().product();
         if output.len() > 0 && channels > 0 {
             ensure!(pixels >= lanes(), "fewer pixels than a vector holds");
+            ensure!(channels % self.groups == 0, "the channels cannot be shared by the groups");
+            let each = self.outputs / self.groups;
             let maps = input.try_as_plain_ram()?;
             let added = match inputs.get(1) {
                 Some(added) if self.adds => Some(added.try_as_plain_ram()?),
                 _ => None,
             };
             let mut added = match &added {
-                Some(added) => Some(added.as_slice::<f32>()?.chunks_exact(self.outputs * pixels)),
+                Some(added) => Some(added.as_slice::<f32>()?.chunks_exact(each * pixels)),
                 None => None,
             };
+            let weights = self.weights.try_as_plain_ram()?;
+            let weights = weights.as_slice::<f32>()?;
+            let bias = self.epilogue.bias()?;
+            let groups = weights.chunks_exact(weights.len() / self.groups).zip(bias.as_slice()?.chunks_exact(each));
             let mut results = output.try_as_plain_ram_mut()?;
-            let results = results.as_slice_mut::<f32>()?.chunks_exact_mut(self.outputs * pixels);
-            for (input, output) in maps.as_slice::<f32>()?.chunks_exact(channels * pixels).zip(results) {
-                dispatch(Image {
-                    weights: self.weights.try_as_plain_ram()?.as_slice()?,
-                    bias: self.epilogue.bias()?.as_slice()?,
-                    relu: self.epilogue.relu,
-                    added: added.as_mut().and_then(Iterator::next),
-                    input,
-                    output,
-                    pixels,
-                });
+            let results = results.as_slice_mut::<f32>()?.chunks_exact_mut(each * pixels);
+            let maps = maps.as_slice::<f32>()?.chunks_exact(channels / self.groups * pixels);
+            for ((input, output), (weights, bias)) in maps.zip(results).zip(groups.cycle()) {
+                let added = added.as_mut().and_then(Iterator::next);
+                dispatch(Image { weights, bias, activation: self.epilogue.activation, added, input, output, pixels });
             }
         }
         Ok(tvec!(output.into_tvalue()))
@@ -113,7 +123,7 @@ impl EvalOp for Pointwise {
 struct Image<'a> {
     weights: &'a [f32],
     bias: &'a [f32],
-    relu: bool,
+    activation: Option<Activation>,
     added: Option<&'a [f32]>,
     input: &'a [f32],
     output: &'a mut [f32],
@@ -133,7 +143,7 @@ impl WithSimd for Image<'_> {
         while done < self.pixels {
             // A rest that is narrower than its vectors overlaps the pixels that are done.
             let left = (self.pixels - done).div_ceil(S::F32_LANES);
-            let vectors = left.min(widest).min(self.pixels / S::F32_LANES);
+            let vectors = left.div_ceil(left.div_ceil(widest)).min(self.pixels / S::F32_LANES);
             let count = vectors * S::F32_LANES;
             if count == 0 {
                 return;
@@ -144,14 +154,14 @@ impl WithSimd for Image<'_> {
             for (plane, to) in planes.zip(strip.chunks_exact_mut(count)) {
                 to.copy_from_slice(&plane[first..first + count]);
             }
-            let blocks = self.weights.chunks_exact(inputs * width).zip(self.bias.chunks_exact(width));
+            let blocks = self.weights.chunks_exact(inputs * width).zip(self.bias.chunks(width));
             let mut added = self.added.map(|added| added.chunks(self.pixels * width));
             for ((weights, bias), output) in blocks.zip(self.output.chunks_mut(self.pixels * width)) {
                 let added = added.as_mut().and_then(Iterator::next);
                 let tile = Tile {
                     weights,
                     bias,
-                    relu: self.relu,
+                    activation: self.activation,
                     added,
                     strip: &strip[..inputs * count],
                     output,
@@ -175,7 +185,7 @@ impl WithSimd for Image<'_> {
 struct Tile<'a> {
     weights: &'a [f32],
     bias: &'a [f32],
-    relu: bool,
+    activation: Option<Activation>,
     added: Option<&'a [f32]>,
     strip: &'a [f32],
     output: &'a mut [f32],
@@ -200,10 +210,8 @@ impl<const V: usize, const C: usize> WithSimd for SizedTile<'_, V, C> {
                     *sum = simd.add_f32s(*sum, added);
                 }
             }
-            if tile.relu {
-                for sum in sums.iter_mut() {
-                    *sum = simd.max_f32s(*sum, simd.splat_f32s(0.0));
-                }
+            if let Some(activation) = tile.activation {
+                activation.apply(simd, sums);
             }
             let plane = S::as_mut_simd_f32s(&mut plane[tile.first..]).0;
             plane[..V].copy_from_slice(sums);
@@ -215,7 +223,7 @@ impl<const V: usize, const C: usize> SizedTile<'_, V, C> {
     /// Returns the sums by value, so that they stay in registers until they are complete.
     #[inline(always)]
     fn products<S: Simd>(simd: S, tile: &Tile<'_>) -> [[S::f32s; V]; C] {
-        let bias = tile.bias.first_chunk::<C>().copied().unwrap_or([0.0; C]);
+        let bias: [f32; C] = std::array::from_fn(|output| tile.bias.get(output).copied().unwrap_or_default());
         let mut sums = bias.map(|bias| [simd.splat_f32s(bias); V]);
         let strip = S::as_simd_f32s(tile.strip).0.as_chunks::<V>().0;
         for (pixels, weights) in strip.iter().zip(tile.weights.as_chunks::<C>().0) {
