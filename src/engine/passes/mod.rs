@@ -26,12 +26,15 @@ mod grouped;
 mod image;
 mod max_pool;
 mod onnx;
+mod peak;
 mod planes;
 mod pointwise;
 mod prefix;
 
+pub(super) use each_sample::EachSampleState;
 pub(super) use onnx::{arguments, reader, rewrite as rewrite_file};
-use tract_onnx::prelude::{TractResult, TypedModel};
+pub(super) use peak::peak;
+use tract_onnx::prelude::{TractResult, TypedModel, TypedOp};
 
 /// Replaces the operations that are not exact. The graph need not be decluttered.
 pub(super) fn mend(mut model: TypedModel) -> TractResult<TypedModel> {
@@ -45,4 +48,13 @@ pub(super) fn speed_up(mut model: TypedModel) -> TractResult<TypedModel> {
     fuse::rewrite(&mut model)?;
     prefix::rewrite(&mut model)?;
     Ok(model)
+}
+
+/// Returns true if an operation is one of those that [`speed_up`] puts in place of tract's.
+pub(super) fn is_fast(op: &dyn TypedOp) -> bool {
+    op.is::<conv_block::ConvBlock>()
+        || op.is::<grouped::Grouped>()
+        || op.is::<pointwise::Pointwise>()
+        || op.is::<max_pool::FastMaxPool>()
+        || op.is::<each_sample::EachSample>()
 }
