@@ -66,7 +66,7 @@ fn within<S: Simd>(simd: S, value: S::f32s, low: f32, high: f32) -> S::f32s {
 fn sigmoid<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
     const ABOVE: [f32; 7] =
         [-4.433_153_4e-18, 1.169_974_4e-14, -1.875_289_6e-11, 4.257_889_5e-8, 4.811_817_6e-5, 0.008_163_842, 0.25];
-    const BELOW: [f32; 4] = [3.922_935_7e-6, 0.001_524_872_4, 0.115_988_67, 1.0];
+    const BELOW: [f32; 4] = [3.922_936e-6, 0.001_524_872_4, 0.115_988_67, 1.0];
     let value = within(simd, value, -SIGMOID_BOUND, SIGMOID_BOUND);
     let square = simd.mul_f32s(value, value);
     let above = simd.mul_f32s(polynomial(simd, square, ABOVE), value);
@@ -143,6 +143,13 @@ impl Epilogue {
             _ => return None,
         };
         Some(Self { activation: Some(clip), ..self.clone() })
+    }
+
+    /// Returns this epilogue with its bias times the factors of the channels.
+    pub(super) fn times(&self, factors: &[f32]) -> TractResult<Self> {
+        let mut bias = self.bias()?.as_slice::<f32>()?.to_vec();
+        bias.iter_mut().zip(factors).for_each(|(bias, factor)| *bias *= factor);
+        Ok(Self { bias: Arc::new(tensor1(&bias)), ..self.clone() })
     }
 
     fn plus(&self, konst: &Tensor) -> TractResult<Option<Self>> {

@@ -1,15 +1,17 @@
-//! Finds the convolutions and max-poolings that our operations cover, and fuses the operations after them.
+//! Finds the convolutions and poolings that our operations cover, and fuses the operations after them.
 
 use tract_onnx::tract_core::model::Rewriter;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math::{Add, Mul};
-use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
 
+use super::average;
 use super::conv_block::ConvBlock;
 use super::epilogue::Epilogue;
+use super::expand::Expand;
+use super::graph::{by_channel, floats, is_covered, is_float_maps, only_reader, output_channels};
 use super::grouped::Grouped;
 use super::max_pool::FastMaxPool;
 use super::pointwise::Pointwise;
@@ -22,33 +24,17 @@ pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
     if lanes() > 1 {
         Rewriter::default()
             .with_rule_for("convolution", convolution)
+            .with_rule_for("average", average::rewrite)
             .with_rule_for("after-convolution", after_convolution)
             .with_rule_for("after-grouped", after_grouped)
             .with_rule_for("pointwise", pointwise)
             .with_rule_for("after-pointwise", after_pointwise)
             .rewrite(&(), model)?;
     }
+    // When both have their activations.
+    Rewriter::default().with_rule_for("expand", expand).rewrite(&(), model)?;
     // Only the poolings that are not part of a convolution by now.
     Rewriter::default().with_rule_for("max-pool", max_pool).rewrite(&(), model)
-}
-
-fn is_covered(spec: &PoolSpec, input: &TypedFact) -> bool {
-    spec.data_format == DataFormat::NCHW && spec.rank() == 2 && is_float_maps(input)
-}
-
-fn is_float_maps(input: &TypedFact) -> bool {
-    input.datum_type == f32::datum_type() && input.shape.iter().skip(1).all(|dim| dim.to_usize().is_ok())
-}
-
-/// Returns the constant of an outlet if it consists of plain 32-bit floats.
-fn floats(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
-    let konst = model.outlet_fact(outlet)?.konst.clone();
-    Ok(konst.filter(|konst| konst.datum_type() == f32::datum_type() && konst.is_plain()))
-}
-
-/// Returns the only node that reads the result of a node, if there is exactly one.
-fn only_reader<'a>(model: &'a TypedModel, node: &TypedNode) -> TractResult<Option<&'a TypedNode>> {
-    Ok(if model.outputs.contains(&node.id.into()) { None } else { model.single_succ(node.id)? })
 }
 
 fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv) -> Rewritten {
@@ -58,7 +44,7 @@ fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv)
         && op.q_params.is_none()
         && op.kernel_fmt == KernelFormat::OIHW;
     let channels = op.output_channels();
-    let is_even = op.group > 0 && channels % op.group == 0 && op.input_channels() % op.group == 0;
+    let is_even = op.group > 0 && channels.is_multiple_of(op.group) && op.input_channels().is_multiple_of(op.group);
     if !is_ours || !is_even || channels == 0 || weights.len() == 0 {
         return Ok(None);
     }
@@ -160,24 +146,14 @@ fn pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &EinSum)
     TypedModelPatch::replace_single_op(model, node, &[input], block).map(Some)
 }
 
-/// Returns the axis of the weights that becomes the output channels. `None` unless the product sums over
-/// the channels of the maps and keeps all their other axes in place.
-fn output_channels(axes: &AxesMapping, rank: usize) -> TractResult<Option<usize>> {
-    let channels = axes.axis((InOut::Out(0), 1))?;
-    let (&[], &[outputs]) = (&channels.inputs[0][..], &channels.inputs[1][..]) else { return Ok(None) };
-    let summed = axes.axis((InOut::In(0), 1))?;
-    let mut fits = summed.outputs[0].is_empty() && summed.inputs[1][..] == [1 - outputs];
-    for place in (0..rank).filter(|place| *place != 1) {
-        let axis = axes.axis((InOut::Out(0), place))?;
-        fits &= axis.inputs[0][..] == [place] && axis.inputs[1].is_empty();
-    }
-    Ok(fits.then_some(outputs))
-}
-
 fn after_pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Pointwise) -> Rewritten {
     let Some(next) = only_reader(model, node)? else { return Ok(None) };
     if let Some(epilogue) = op.epilogue.with(model, next)? {
         return TypedModelPatch::fuse_with_next(model, node, op.clone().with(epilogue)).map(Some);
+    }
+    let factors = by_channel::<Mul>(model, next, op.outputs)?;
+    if let Some(factors) = factors.filter(|_| !op.adds && op.epilogue.activation.is_none()) {
+        return TypedModelPatch::fuse_with_next(model, node, op.clone().times(&factors)?).map(Some);
     }
     let is_sum = next.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Add>());
     let Some(other) = next.inputs.iter().find(|input| input.node != node.id) else { return Ok(None) };
@@ -190,6 +166,16 @@ fn after_pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &P
     let sum = patch.wire_node(&node.name, op.clone().adding(), &inputs)?;
     patch.shunt_outside(model, next.id.into(), sum[0])?;
     Ok(Some(patch))
+}
+
+fn expand(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Pointwise) -> Rewritten {
+    let Some(next) = only_reader(model, node)? else { return Ok(None) };
+    let Some(depthwise) = next.op_as::<Grouped>() else { return Ok(None) };
+    let sizes = node.outputs[0].fact.shape.iter().skip(1).map(|dim| dim.to_usize().ok());
+    match Expand::new(op, depthwise, sizes.product::<Option<usize>>().unwrap_or(0)) {
+        Some(expand) => TypedModelPatch::fuse_with_next(model, node, expand).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Returns the window of a max-pooling that our operations cover.

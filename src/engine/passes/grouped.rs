@@ -12,15 +12,15 @@ use super::planes::Planes;
 use crate::simd::{dispatch, registers};
 
 /// The vectors of the widest tile.
-const WIDEST: usize = 8;
+pub(super) const WIDEST: usize = 8;
 
 /// The operation. It covers f32, NCHW and two spatial dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grouped {
-    conv: PoolSpec,
+    pub(super) conv: PoolSpec,
     groups: usize,
     /// For each group, each block of its outputs and each tap of each input, the weights of the outputs of the block.
-    weights: Arc<Tensor>,
+    pub(super) weights: Arc<Tensor>,
     pub(super) epilogue: Epilogue,
 }
 
@@ -39,6 +39,11 @@ impl Grouped {
             }
         }
         Self { conv, groups, weights: Arc::new(tensor1(&packed)), epilogue: Epilogue::new(bias, 1) }
+    }
+
+    /// Returns true if every channel is convolved alone, to one channel.
+    pub(super) fn is_depthwise(&self) -> bool {
+        self.groups == self.conv.input_channels && self.groups == self.conv.output_channels
     }
 
     pub(super) fn with(self, epilogue: Epilogue) -> Self {
@@ -179,21 +184,21 @@ impl WithSimd for Maps<'_> {
 }
 
 /// The outputs of one block of channels.
-struct Block<'a> {
-    weights: &'a [f32],
-    bias: &'a [f32],
-    activation: Option<Activation>,
-    taps: &'a [usize],
-    input: &'a [f32],
-    /// A row of sums for each channel.
-    sums: &'a mut [f32],
-    row: usize,
+pub(super) struct Block<'a> {
+    pub(super) weights: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) activation: Option<Activation>,
+    pub(super) taps: &'a [usize],
+    pub(super) input: &'a [f32],
+    /// A row of sums for each channel, with `WIDEST` vectors to spare.
+    pub(super) sums: &'a mut [f32],
+    pub(super) row: usize,
 }
 
 impl Block<'_> {
     /// Computes the first `places` of every row, and perhaps some more.
     #[inline(always)]
-    fn compute<S: Simd>(mut self, simd: S, places: usize) {
+    pub(super) fn compute<S: Simd>(mut self, simd: S, places: usize) {
         match self.bias.len() {
             1 => self.with_channels::<S, 1>(simd, places, 8),
             2 => self.with_channels::<S, 2>(simd, places, if S::REGISTER_COUNT >= 32 { 8 } else { 4 }),

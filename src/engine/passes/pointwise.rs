@@ -9,7 +9,7 @@ use crate::simd::{dispatch, lanes, registers};
 
 /// Returns the vectors of pixels and the output channels of the largest tile whose sums, pixels and one
 /// weight fit into the registers.
-const fn tile_size(registers: usize) -> (usize, usize) {
+pub(super) const fn tile_size(registers: usize) -> (usize, usize) {
     if registers >= 32 { (3, 8) } else { (2, 6) }
 }
 
@@ -17,11 +17,11 @@ const fn tile_size(registers: usize) -> (usize, usize) {
 /// has lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pointwise {
-    outputs: usize,
+    pub(super) outputs: usize,
     /// The parts of the channels that are convolved apart.
-    groups: usize,
+    pub(super) groups: usize,
     /// For each block of outputs of a group and each input of it, the weights of the outputs of the block.
-    weights: Arc<Tensor>,
+    pub(super) weights: Arc<Tensor>,
     pub(super) epilogue: Epilogue,
     /// True if a second input, which has the shape of the output, is added.
     pub(super) adds: bool,
@@ -46,6 +46,23 @@ impl Pointwise {
 
     pub(super) fn with(self, epilogue: Epilogue) -> Self {
         Self { epilogue, ..self }
+    }
+
+    /// Multiplies the outputs before the activation by the factors of their channels.
+    pub(super) fn times(self, factors: &[f32]) -> TractResult<Self> {
+        let (_, width) = tile_size(registers());
+        let each = self.outputs / self.groups;
+        let mut weights = self.weights.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+        let group = weights.len() / self.groups;
+        let inputs = group / each.next_multiple_of(width);
+        for (group, factors) in weights.chunks_exact_mut(group.max(1)).zip(factors.chunks_exact(each.max(1))) {
+            for (block, factors) in group.chunks_exact_mut(width * inputs).zip(factors.chunks(width)) {
+                for input in block.chunks_exact_mut(width) {
+                    input.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
+                }
+            }
+        }
+        Ok(Self { weights: Arc::new(tensor1(&weights)), epilogue: self.epilogue.times(factors)?, ..self })
     }
 
     /// Adds a second input.
@@ -93,7 +110,7 @@ impl EvalOp for Pointwise {
         let pixels: usize = shape[2..].iter().product();
         if output.len() > 0 && channels > 0 {
             ensure!(pixels >= lanes(), "fewer pixels than a vector holds");
-            ensure!(channels % self.groups == 0, "the channels cannot be shared by the groups");
+            ensure!(channels.is_multiple_of(self.groups), "the channels cannot be shared by the groups");
             let each = self.outputs / self.groups;
             let maps = input.try_as_plain_ram()?;
             let added = match inputs.get(1) {
@@ -139,17 +156,8 @@ impl WithSimd for Image<'_> {
         let inputs = self.input.len() / self.pixels;
         // The pixels of all planes side by side: the planes themselves are too far apart to be read for each block.
         let mut strip = vec![0.0; inputs * widest * S::F32_LANES];
-        let mut done = 0;
-        while done < self.pixels {
-            // A rest that is narrower than its vectors overlaps the pixels that are done.
-            let left = (self.pixels - done).div_ceil(S::F32_LANES);
-            let vectors = left.div_ceil(left.div_ceil(widest)).min(self.pixels / S::F32_LANES);
+        for (first, vectors) in strips(self.pixels, S::F32_LANES, widest) {
             let count = vectors * S::F32_LANES;
-            if count == 0 {
-                return;
-            }
-            let first = done.min(self.pixels - count);
-            done = first + count;
             let planes = self.input.chunks_exact(self.pixels);
             for (plane, to) in planes.zip(strip.chunks_exact_mut(count)) {
                 to.copy_from_slice(&plane[first..first + count]);
@@ -168,29 +176,54 @@ impl WithSimd for Image<'_> {
                     pixels: self.pixels,
                     first,
                 };
-                match (vectors, width) {
-                    (1, 8) => simd.vectorize(SizedTile::<1, 8>(tile)),
-                    (2, 8) => simd.vectorize(SizedTile::<2, 8>(tile)),
-                    (3, 8) => simd.vectorize(SizedTile::<3, 8>(tile)),
-                    (1, 6) => simd.vectorize(SizedTile::<1, 6>(tile)),
-                    (2, 6) => simd.vectorize(SizedTile::<2, 6>(tile)),
-                    _ => {}
-                }
+                tile.compute(simd, vectors, width);
             }
         }
     }
 }
 
+/// Cuts pixels into strips of at most `widest` vectors; returns the first pixel and the vectors of each. There are at
+/// least as many pixels as a vector has lanes. A rest that is narrower than its vectors overlaps the strip before.
+#[inline(always)]
+pub(super) fn strips(pixels: usize, lanes: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let left = (pixels - done).div_ceil(lanes);
+        if left == 0 || pixels < lanes {
+            return None;
+        }
+        let vectors = left.div_ceil(left.div_ceil(widest)).min(pixels / lanes);
+        let first = done.min(pixels - vectors * lanes);
+        done = first + vectors * lanes;
+        Some((first, vectors))
+    })
+}
+
 /// Some pixels of some output channels. `output` and `added` begin at the first of these channels.
-struct Tile<'a> {
-    weights: &'a [f32],
-    bias: &'a [f32],
-    activation: Option<Activation>,
-    added: Option<&'a [f32]>,
-    strip: &'a [f32],
-    output: &'a mut [f32],
-    pixels: usize,
-    first: usize,
+pub(super) struct Tile<'a> {
+    pub(super) weights: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) activation: Option<Activation>,
+    pub(super) added: Option<&'a [f32]>,
+    pub(super) strip: &'a [f32],
+    pub(super) output: &'a mut [f32],
+    pub(super) pixels: usize,
+    pub(super) first: usize,
+}
+
+impl Tile<'_> {
+    /// Computes the tile of `vectors` of pixels and `width` channels, which are the sizes that [`tile_size`] allows.
+    #[inline(always)]
+    pub(super) fn compute<S: Simd>(self, simd: S, vectors: usize, width: usize) {
+        match (vectors, width) {
+            (1, 8) => simd.vectorize(SizedTile::<1, 8>(self)),
+            (2, 8) => simd.vectorize(SizedTile::<2, 8>(self)),
+            (3, 8) => simd.vectorize(SizedTile::<3, 8>(self)),
+            (1, 6) => simd.vectorize(SizedTile::<1, 6>(self)),
+            (2, 6) => simd.vectorize(SizedTile::<2, 6>(self)),
+            _ => {}
+        }
+    }
 }
 
 /// A tile of `V` vectors of pixels and `C` channels.

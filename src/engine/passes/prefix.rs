@@ -18,6 +18,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::conv_block::ConvBlock;
 use super::each_sample::EachSample;
+use super::expand::Expand;
 use super::grouped::Grouped;
 use super::max_pool::FastMaxPool;
 use super::pointwise::Pointwise;
@@ -34,7 +35,8 @@ pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         let fact = &node.outputs[0].fact;
         let size: Option<usize> = fact.shape.iter().skip(1).map(|dim| dim.to_usize().ok()).product();
         let is_slow_in_batches = node.op_is::<Conv>() || node.op_is::<Deconv>() || node.op_is::<EinSum>();
-        let is_ours = node.op_is::<ConvBlock>() || node.op_is::<Pointwise>() || node.op_is::<Grouped>();
+        let is_ours =
+            node.op_is::<ConvBlock>() || node.op_is::<Pointwise>() || node.op_is::<Grouped>() || node.op_is::<Expand>();
         pays |= is_slow_in_batches || is_ours && size.is_some_and(|size| size > LARGE_MAP);
     }
     if !pays {
@@ -114,6 +116,7 @@ fn keeps_samples_apart(model: &TypedModel, node: &TypedNode, batch: &Symbol) -> 
         || op.is::<ConvBlock>()
         || op.is::<Pointwise>()
         || op.is::<Grouped>()
+        || op.is::<Expand>()
         || op.is::<FastMaxPool>()
         || op.is::<TypedBinOp>()
         || op.is::<ElementWiseOp>()
