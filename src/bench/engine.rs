@@ -12,9 +12,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::latencies::Latencies;
 use super::plan::{Live, MAX_THREADS};
+use super::profile::StepProfile;
 use super::report::EngineStep;
 use super::stop::Stop;
-use crate::engine::{EngineKind, Engines, Plan, Session, zeros};
+use crate::engine::{EngineKind, Engines, NodeTimes, Plan, Session, peak_flops, zeros};
 use crate::error::{Error, Result};
 use crate::ids::Version;
 use crate::repository::{FoundVersion, Graph, MODEL_FILE, Marks, ModelSettings, VersionFiles};
@@ -44,6 +45,8 @@ pub struct EnginePlan {
     pub warmup: Duration,
     /// Measured time.
     pub duration: Duration,
+    /// Set to take the time of each node, which only the built-in engine tells, on one thread.
+    pub profile: bool,
 }
 
 impl EngineModel {
@@ -161,26 +164,28 @@ fn newest(folder: &Path, asked: &Path) -> Result<PathBuf> {
 pub fn run_engine(model: &EngineModel, plan: &EnginePlan, stop: &Stop, live: &Arc<Live>) -> Result<EngineStep> {
     validate(model, plan)?;
     let inputs = model.inputs_of(plan.batch)?;
+    let peak = plan.profile.then(peak_flops).transpose()?;
     let start = Instant::now() + plan.warmup;
     let end = start + plan.duration;
-    let (latencies, span) = thread::scope(|scope| {
+    let (latencies, span, times) = thread::scope(|scope| {
         let spawn = |index: usize| {
             let inputs = inputs.as_slice();
-            let work = move || run_thread(model.plan.session()?, inputs, (start, end), stop, live);
+            let work = move || run_thread(model.plan.session()?, inputs, (start, end), stop, live, plan.profile);
             thread::Builder::new()
                 .name(format!("bench-{index}"))
                 .spawn_scoped(scope, work)
                 .map_err(|error| Error::internal("a thread could not be started", error))
         };
         let running = (0..plan.threads).map(spawn).collect::<Result<Vec<_>>>()?;
-        let (mut sum, mut span) = (Latencies::new()?, None::<(Instant, Instant)>);
+        let (mut sum, mut span, mut of_nodes) = (Latencies::new()?, None::<(Instant, Instant)>, None);
         for thread in running {
-            let (latencies, (begun, ended)) =
+            let (latencies, (begun, ended), times) =
                 thread.join().map_err(|_| Error::internal("a thread failed", "it panicked"))??;
             sum.merge(&latencies)?;
+            of_nodes = times;
             span = Some(span.map_or((begun, ended), |(first, last)| (first.min(begun), last.max(ended))));
         }
-        Ok::<_, Error>((sum, span))
+        Ok::<_, Error>((sum, span, of_nodes))
     })?;
     let seconds = span.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
     let runs = latencies.len();
@@ -196,6 +201,7 @@ pub fn run_engine(model: &EngineModel, plan: &EnginePlan, stop: &Stop, live: &Ar
         latency_ms: latencies.percentiles(),
         latency_curve: latencies.curve(),
         slo: None,
+        profile: peak.zip(times).map(|(peak, times)| StepProfile::of(times.profile(), peak)),
         latencies,
     })
 }
@@ -210,24 +216,32 @@ fn validate(model: &EngineModel, plan: &EnginePlan) -> Result<()> {
     if !(1..=MAX_THREADS).contains(&plan.threads) {
         return Err(refuse("--threads", &format!("expected 1 to {MAX_THREADS}, got {}", plan.threads)));
     }
+    if plan.profile && plan.threads != 1 {
+        return Err(refuse("--threads", &format!("a profile is that of one thread, got {}", plan.threads)));
+    }
     Ok(())
 }
 
 /// Runs the model until `end`, and at least once. Runs that begin before `start` are warm-up. Returns the latencies,
-/// the begin of the first measured run and the end of the last one.
+/// the begin of the first measured run and the end of the last one, and the times of the nodes if they are asked for.
 fn run_thread(
     mut session: Session,
     inputs: &[Tensor],
     (start, end): (Instant, Instant),
     stop: &Stop,
     live: &Live,
-) -> Result<(Latencies, (Instant, Instant))> {
+    profile: bool,
+) -> Result<(Latencies, (Instant, Instant), Option<NodeTimes>)> {
     let mut latencies = Latencies::new()?;
+    let mut times = profile.then(NodeTimes::default);
     let mut now = Instant::now();
     let mut first = None;
     while (now < end || latencies.is_empty()) && !stop.is_asked() {
         let begun = now;
-        session.run(inputs)?;
+        match &mut times {
+            Some(times) if begun >= start => session.run_timed(inputs, times)?,
+            _ => session.run(inputs)?,
+        };
         now = Instant::now();
         live.count(true);
         if begun >= start {
@@ -235,7 +249,7 @@ fn run_thread(
             latencies.record(now - begun);
         }
     }
-    Ok((latencies, (first.unwrap_or(now), now)))
+    Ok((latencies, (first.unwrap_or(now), now), times))
 }
 
 fn refuse(setting: &str, problem: &str) -> Error {

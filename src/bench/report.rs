@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::connection::Failure;
 use super::latencies::{CurvePoint, Latencies, Percentiles};
 use super::plan::Load;
+use super::profile::StepProfile;
 use super::slo::{Slo, Verdict};
 use super::tally::Tally;
 use crate::error::Result;
@@ -169,6 +170,9 @@ pub struct EngineStep {
     pub latency_curve: Vec<CurvePoint>,
     /// The verdict on the service level.
     pub slo: Option<Verdict>,
+    /// The time by node and by operation, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<StepProfile>,
     /// All times.
     #[serde(skip)]
     pub latencies: Latencies,

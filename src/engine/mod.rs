@@ -24,6 +24,7 @@ mod measure;
 mod ml;
 mod onnxruntime;
 mod passes;
+mod profile;
 mod remedies;
 mod seen;
 mod surgery;
@@ -45,13 +46,23 @@ pub use external::refuse_external_data;
 pub use facts::{declared_signature, graph_facts};
 pub use independence::Independence;
 pub use measure::{measure, zeros};
+pub use profile::{Kernel, NodeTime, Profile};
 pub use remedies::remedy;
 pub use surgery::{keep, untyped, used_by};
+pub use tract::NodeTimes;
 pub use trial::Trial;
 
 use crate::error::{Error, Result};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
+
+/// Measures the floating point operations per second that a small matrix product reaches on this thread.
+///
+/// # Errors
+/// [`Error::Internal`] when the product fails.
+pub fn peak_flops() -> Result<f64> {
+    passes::peak().map_err(|error| Error::internal("the peak could not be measured", format!("{error:#}")))
+}
 
 /// A graph execution engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -266,6 +277,20 @@ impl Session {
     /// session is unknown, so the session must be dropped.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         self.run_under(&Brake::default(), inputs)
+    }
+
+    /// Runs the graph as [`Session::run`] does, and adds the time of each node to `times`.
+    ///
+    /// # Errors
+    /// As [`Session::run`]; [`crate::error::Error::Config`] when it is not a session of the built-in engine.
+    pub fn run_timed(&mut self, inputs: &[Tensor], times: &mut NodeTimes) -> Result<Vec<Tensor>> {
+        match self {
+            Self::Tract(session) => session.run_timed(inputs, times),
+            Self::OnnxRuntime(_) => Err(Error::Config {
+                setting: "--profile".into(),
+                problem: "only the built-in engine (--engine tract) tells the time of each node".into(),
+            }),
+        }
     }
 
     /// Runs the graph as [`Session::run`] does, unless or until the brake is pulled.

@@ -10,6 +10,7 @@ use clap::Args;
 use super::super::engine::EngineName;
 use super::super::paint::Paint;
 use super::live::{Bar, Expected};
+use super::profile::profile_table;
 use super::table::{engine_heading, engine_row};
 use super::{Output, OutputArgs, exit_code, limits, stop_on_signal};
 use crate::bench::{
@@ -29,6 +30,7 @@ use crate::error::{Error, Result};
   weir bench engine models/mnist-mlp
   weir bench engine models/mnist-mlp/1 --batch 1,32 --threads 2
   weir bench engine some.onnx --batch 1,2,4,8,16,32,64 --slo 'p99<=10ms' --svg batches.svg
+  weir bench engine some.onnx --profile                which operation takes the time?
 
 Keys of --json (they are only added to):
   schema, kind, weir_version, warmup_seconds, slo, slo_met, interrupted
@@ -36,7 +38,10 @@ Keys of --json (they are only added to):
   steps[]  batch, threads, seconds, runs, samples, runs_per_second, samples_per_second
     latency_ms     min, mean, p50, p90, p95, p99, p99.9, max
     latency_curve  quantile, ms
-    slo            met, terms[]: term, measured, unit, met")]
+    slo            met, terms[]: term, measured, unit, met
+    profile        runs, run_ms, outside_ms, peak_gflops
+      kinds[]      kind, kernel, nodes, ms, share, gflops, peak_share
+      nodes[]      node, kind, kernel, shape, ms, share, gflops, peak_share")]
 pub(super) struct EngineArgs {
     /// An .onnx file, models/<name> (its newest version) or models/<name>/<version>
     model: PathBuf,
@@ -58,6 +63,11 @@ pub(super) struct EngineArgs {
     /// Warm-up before each step, which is not measured
     #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = parse_span)]
     warmup: Duration,
+    /// Take the time of every node: by operation, with its share of the peak that a small matrix product reaches here,
+    /// and whether a fast kernel computes it (weir, packed) or none (generic). Built-in engine, one thread, batch 1
+    /// unless --batch is given
+    #[arg(long)]
+    profile: bool,
     /// Service level for a run of a batch, such as p99<=10ms; the exit code is 6 if no batch meets it
     #[arg(long, value_name = "TERMS")]
     slo: Option<Slo>,
@@ -68,13 +78,23 @@ pub(super) struct EngineArgs {
     output: OutputArgs,
 }
 
-pub(super) fn run(args: &EngineArgs) -> Result<ExitCode> {
+/// Refuses arguments that cannot be meant, before anything is loaded.
+fn check(args: &EngineArgs) -> Result<()> {
+    let refuse = |setting: &str, problem: String| Err(Error::Config { setting: setting.into(), problem });
     for (setting, span) in [("--duration", args.duration), ("--warmup", args.warmup)] {
         if span > MAX_DURATION {
-            let problem = format!("expected at most {MAX_DURATION:?}, got {span:?}");
-            return Err(Error::Config { setting: setting.into(), problem });
+            return refuse(setting, format!("expected at most {MAX_DURATION:?}, got {span:?}"));
         }
     }
+    if args.profile && args.engine != EngineName::Tract {
+        let problem = "only the built-in engine (--engine tract) tells the time of each node";
+        return refuse("--profile", problem.into());
+    }
+    Ok(())
+}
+
+pub(super) fn run(args: &EngineArgs) -> Result<ExitCode> {
+    check(args)?;
     let engine = args.engine.prepare();
     let model = EngineModel::load(&args.model, &args.models, engine, &Engines::new(args.onnxruntime.clone()))?;
     let output = Output::open(&args.output)?;
@@ -82,6 +102,7 @@ pub(super) fn run(args: &EngineArgs) -> Result<ExitCode> {
     let stop = stop_on_signal()?;
     let batches = match (&args.batch[..], model.fixed_batch()) {
         ([], Some(fixed)) => vec![fixed],
+        ([], None) if args.profile => vec![1],
         ([], None) => vec![1, 2, 4, 8, 16, 32],
         (given, _) => given.to_vec(),
     };
@@ -89,7 +110,8 @@ pub(super) fn run(args: &EngineArgs) -> Result<ExitCode> {
     output.say(&format!("{}\n{how}\n\n{}", model.path().display(), engine_heading()))?;
     let mut steps: Vec<EngineStep> = Vec::new();
     for batch in batches {
-        let plan = EnginePlan { batch, threads: args.threads, warmup: args.warmup, duration: args.duration };
+        let EngineArgs { threads, warmup, duration, profile, .. } = *args;
+        let plan = EnginePlan { batch, threads, warmup, duration, profile };
         let live = Arc::new(Live::default());
         let expected = Expected {
             name: format!("batch {batch}"),
@@ -102,6 +124,9 @@ pub(super) fn run(args: &EngineArgs) -> Result<ExitCode> {
         drop(bar);
         step.slo = args.slo.as_ref().map(|slo| slo.judge(&step.latencies, 0));
         output.say(&engine_row(&step, paint))?;
+        if let Some(of_nodes) = &step.profile {
+            output.say(&profile_table(of_nodes, paint))?;
+        }
         steps.push(step);
         if stop.is_asked() {
             break;

@@ -4,6 +4,7 @@ mod engine;
 mod http;
 mod http_args;
 mod live;
+mod profile;
 mod table;
 
 use std::fs::File;

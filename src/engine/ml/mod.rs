@@ -17,6 +17,7 @@ mod svm;
 mod trees;
 
 use tract_onnx::model::OnnxOpRegister;
+use tract_onnx::prelude::TypedOp;
 
 /// Makes a reader of ONNX build these operators.
 pub(super) fn register(operators: &mut OnnxOpRegister) {
@@ -35,4 +36,9 @@ pub(super) fn register(operators: &mut OnnxOpRegister) {
     operators.insert("TreeEnsemble", trees::ensemble);
     operators.insert("TreeEnsembleClassifier", trees::classifier);
     operators.insert("TreeEnsembleRegressor", trees::regressor);
+}
+
+/// Returns true if an operation is one of these operators.
+pub(super) fn is_operator(op: &dyn TypedOp) -> bool {
+    op.is::<operator::OperatorNode>()
 }

@@ -95,7 +95,7 @@ pub(super) fn node(operator: impl Operator) -> (Box<dyn InferenceOp>, Vec<String
 }
 
 #[derive(Debug, Clone)]
-struct OperatorNode(Arc<dyn Operator>);
+pub(super) struct OperatorNode(Arc<dyn Operator>);
 
 impl PartialEq for OperatorNode {
     fn eq(&self, other: &Self) -> bool {

@@ -62,6 +62,11 @@ impl Chain {
         self.then(math::max(), &[zero])
     }
 
+    pub(super) fn at_most(mut self, high: f32) -> Self {
+        let high = self.constant(tensor4(&[[[[high]]]]));
+        self.then(math::min(), &[high])
+    }
+
     pub(super) fn scaled(mut self, by: f32) -> Self {
         let by = self.constant(tensor4(&[[[[by]]]]));
         self.then(math::mul(), &[by])

@@ -1,4 +1,4 @@
-//! A convolution, its Relu and the max-pooling after it as one operation. It works image by image and
+//! A convolution, its activation and the max-pooling after it as one operation. It works image by image and
 //! row by row, so that each step reads the output of the previous one from the nearest cache.
 
 use pulp::{Simd, WithSimd};
@@ -6,7 +6,8 @@ use tract_onnx::tract_core::ops::cnn::PoolSpec;
 use tract_onnx::tract_hir::internal::*;
 
 use super::conv_rows::{Row, VECTORS};
-use super::epilogue::Epilogue;
+use super::cost;
+use super::epilogue::{Activation, Epilogue};
 use super::image::Image;
 use super::max_pool::Windows;
 use crate::simd::{dispatch, lanes};
@@ -62,6 +63,10 @@ impl TypedOp for ConvBlock {
         Ok(tvec!(f32::fact(self.output_shape(&inputs[0].shape)?)))
     }
 
+    fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        cost::convolution(&self.conv, 1, &inputs[0].shape)
+    }
+
     as_op!();
 }
 
@@ -84,7 +89,7 @@ impl EvalOp for ConvBlock {
             image: &image,
             convolved,
             windows: self.pool.as_ref().map(|pool| Windows::of(pool, convolved)),
-            relu: self.epilogue.relu,
+            activation: self.epilogue.activation,
             channels: shape[1],
             rows: shape[2],
             columns: shape[3],
@@ -102,7 +107,7 @@ struct Images<'a> {
     /// Height and width after the convolution, before the pooling.
     convolved: [usize; 2],
     windows: Option<[Windows; 2]>,
-    relu: bool,
+    activation: Option<Activation>,
     channels: usize,
     rows: usize,
     columns: usize,
@@ -134,7 +139,7 @@ impl WithSimd for Images<'_> {
                 let convolve = |row: usize, output: &mut [f32]| {
                     let input = &input[self.image.row(row)..];
                     let pixels = self.convolved[1];
-                    Row { weights, bias, taps: &self.image.taps, input, output, pixels, relu: self.relu }
+                    Row { weights, bias, taps: &self.image.taps, input, output, pixels, activation: self.activation }
                         .compute(simd, width / S::F32_LANES);
                 };
                 let mut next = 0;

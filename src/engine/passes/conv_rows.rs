@@ -3,6 +3,8 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::epilogue::Activation;
+
 /// The vectors of output channels in one tile.
 pub(super) const VECTORS: usize = 2;
 /// The pixels of the widest tile.
@@ -21,7 +23,7 @@ pub(super) struct Row<'a> {
     /// Pixels, each with the channels of the block side by side.
     pub(super) output: &'a mut [f32],
     pub(super) pixels: usize,
-    pub(super) relu: bool,
+    pub(super) activation: Option<Activation>,
 }
 
 impl Row<'_> {
@@ -63,7 +65,6 @@ impl<const C: usize, const P: usize> WithSimd for Tiles<'_, C, P> {
         let weights = S::as_simd_f32s(row.weights).0.as_chunks::<C>().0;
         let Some(bias) = S::as_simd_f32s(row.bias).0.first_chunk::<C>() else { return };
         let output = S::as_mut_simd_f32s(row.output).0.as_chunks_mut::<C>().0;
-        let zero = simd.splat_f32s(0.0);
         for tile in 0..row.pixels.div_ceil(P) {
             // The last tile overlaps the previous one instead of being narrower.
             let first = (tile * P).min(row.pixels - P);
@@ -78,10 +79,8 @@ impl<const C: usize, const P: usize> WithSimd for Tiles<'_, C, P> {
                     }
                 }
             }
-            if row.relu {
-                for sum in sums.as_flattened_mut() {
-                    *sum = simd.max_f32s(*sum, zero);
-                }
+            if let Some(activation) = row.activation {
+                activation.apply(simd, sums.as_flattened_mut());
             }
             output[first..first + P].copy_from_slice(&sums);
         }

@@ -59,19 +59,24 @@ impl EvalOp for EachSample {
 }
 
 #[derive(Debug, Clone)]
-struct EachSampleState(TypedSimpleState);
+pub(in crate::engine) struct EachSampleState(TypedSimpleState);
 
-impl OpState for EachSampleState {
-    fn eval(&mut self, _ctx: &EvalContext, _op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+impl EachSampleState {
+    /// Runs every sample of the inputs by `run`, which runs the plan.
+    pub(in crate::engine) fn run(
+        &mut self,
+        inputs: TVec<TValue>,
+        mut run: impl FnMut(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
+    ) -> TractResult<TVec<TValue>> {
         let samples = inputs.first().map_or(0, |input| input.shape()[0]);
         ensure!(inputs.iter().all(|input| input.shape()[0] == samples), "the inputs differ in their batch");
         if samples == 1 {
-            return self.0.run(inputs);
+            return run(&mut self.0, inputs);
         }
         let mut results: TVec<Tensor> = tvec!();
         for sample in 0..samples {
             let one = inputs.iter().map(|input| Ok(input.slice(0, sample, sample + 1)?.into_tvalue()));
-            let outputs = self.0.run(one.collect::<TractResult<_>>()?)?;
+            let outputs = run(&mut self.0, one.collect::<TractResult<_>>()?)?;
             for (slot, output) in outputs.iter().enumerate() {
                 if sample == 0 {
                     let mut shape = output.shape().to_vec();
@@ -82,6 +87,12 @@ impl OpState for EachSampleState {
             }
         }
         Ok(results.into_iter().map(IntoTValue::into_tvalue).collect())
+    }
+}
+
+impl OpState for EachSampleState {
+    fn eval(&mut self, _ctx: &EvalContext, _op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        self.run(inputs, TypedSimpleState::run)
     }
 
     fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {

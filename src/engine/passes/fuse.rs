@@ -1,14 +1,18 @@
-//! Finds the convolutions and max-poolings that our operations cover, and fuses the operations after them.
+//! Finds the convolutions and poolings that our operations cover, and fuses the operations after them.
 
 use tract_onnx::tract_core::model::Rewriter;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math::{Add, Mul};
-use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
 
+use super::average;
 use super::conv_block::ConvBlock;
+use super::epilogue::Epilogue;
+use super::expand::Expand;
+use super::graph::{by_channel, floats, is_covered, is_float_maps, only_reader, output_channels};
+use super::grouped::Grouped;
 use super::max_pool::FastMaxPool;
 use super::pointwise::Pointwise;
 use crate::simd::lanes;
@@ -20,43 +24,28 @@ pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
     if lanes() > 1 {
         Rewriter::default()
             .with_rule_for("convolution", convolution)
+            .with_rule_for("average", average::rewrite)
             .with_rule_for("after-convolution", after_convolution)
+            .with_rule_for("after-grouped", after_grouped)
             .with_rule_for("pointwise", pointwise)
             .with_rule_for("after-pointwise", after_pointwise)
             .rewrite(&(), model)?;
     }
+    // When both have their activations.
+    Rewriter::default().with_rule_for("expand", expand).rewrite(&(), model)?;
     // Only the poolings that are not part of a convolution by now.
     Rewriter::default().with_rule_for("max-pool", max_pool).rewrite(&(), model)
-}
-
-fn is_covered(spec: &PoolSpec, input: &TypedFact) -> bool {
-    spec.data_format == DataFormat::NCHW && spec.rank() == 2 && is_float_maps(input)
-}
-
-fn is_float_maps(input: &TypedFact) -> bool {
-    input.datum_type == f32::datum_type() && input.shape.iter().skip(1).all(|dim| dim.to_usize().is_ok())
-}
-
-/// Returns the constant of an outlet if it consists of plain 32-bit floats.
-fn floats(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
-    let konst = model.outlet_fact(outlet)?.konst.clone();
-    Ok(konst.filter(|konst| konst.datum_type() == f32::datum_type() && konst.is_plain()))
-}
-
-/// Returns the only node that reads the result of a node, if there is exactly one.
-fn only_reader<'a>(model: &'a TypedModel, node: &TypedNode) -> TractResult<Option<&'a TypedNode>> {
-    Ok(if model.outputs.contains(&node.id.into()) { None } else { model.single_succ(node.id)? })
 }
 
 fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv) -> Rewritten {
     let &[input, weights, bias] = &node.inputs[..] else { return Ok(None) };
     let (Some(weights), Some(bias)) = (floats(model, weights)?, floats(model, bias)?) else { return Ok(None) };
     let is_ours = is_covered(&op.pool_spec, model.outlet_fact(input)?)
-        && op.group == 1
         && op.q_params.is_none()
         && op.kernel_fmt == KernelFormat::OIHW;
     let channels = op.output_channels();
-    if !is_ours || channels == 0 || weights.len() == 0 {
+    let is_even = op.group > 0 && channels.is_multiple_of(op.group) && op.input_channels().is_multiple_of(op.group);
+    if !is_ours || !is_even || channels == 0 || weights.len() == 0 {
         return Ok(None);
     }
     let bias = match bias.try_as_plain_ram()?.as_slice::<f32>()? {
@@ -72,8 +61,37 @@ fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv)
         }
         None => input,
     };
-    let block = ConvBlock::new(op.pool_spec.clone(), &weights, &bias);
-    TypedModelPatch::replace_single_op(model, node, &[input], block).map(Some)
+    let inputs = [input];
+    if op.group == 1 {
+        let block = ConvBlock::new(op.pool_spec.clone(), &weights, &bias);
+        return TypedModelPatch::replace_single_op(model, node, &inputs, block).map(Some);
+    }
+    if is_pointwise(op, &model.outlet_fact(input)?.shape) {
+        let width = op.input_channels() / op.group;
+        let block = Pointwise::new(op.group, (channels, width), |output, input| weights[output * width + input]);
+        let block = block.with(Epilogue::new(&bias, 1));
+        return TypedModelPatch::replace_single_op(model, node, &inputs, block).map(Some);
+    }
+    let block = Grouped::new(op.pool_spec.clone(), op.group, &weights, &bias);
+    TypedModelPatch::replace_single_op(model, node, &inputs, block).map(Some)
+}
+
+/// Returns true for a kernel of one pixel that passes over every pixel of an image with enough of them.
+fn is_pointwise(op: &Conv, input: &[TDim]) -> bool {
+    let sizes: Vec<usize> = input.iter().skip(2).filter_map(|dim| dim.to_usize().ok()).collect();
+    let spec = &op.pool_spec;
+    let is_one = |sizes: &[usize]| sizes.iter().all(|size| *size == 1);
+    let pads = spec.computed_padding(&sizes);
+    is_one(&spec.kernel_shape)
+        && is_one(&spec.strides())
+        && pads.iter().all(|pad| pad.pad_before == 0 && pad.pad_after == 0)
+        && sizes.iter().product::<usize>() >= lanes()
+}
+
+fn after_grouped(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Grouped) -> Rewritten {
+    let Some(next) = only_reader(model, node)? else { return Ok(None) };
+    let Some(epilogue) = op.epilogue.with(model, next)? else { return Ok(None) };
+    TypedModelPatch::fuse_with_next(model, node, op.clone().with(epilogue)).map(Some)
 }
 
 /// Returns the other factor and the scalar if an outlet is a product with a scalar constant that only one
@@ -122,24 +140,10 @@ fn pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &EinSum)
     let (outputs, inputs) = (weights.shape()[outputs_axis], weights.shape()[1 - outputs_axis]);
     let values = weights.try_as_plain_ram()?;
     let values = values.as_slice::<f32>()?;
-    let block = Pointwise::new(outputs, inputs, |output, input| {
+    let block = Pointwise::new(1, (outputs, inputs), |output, input| {
         values[if outputs_axis == 0 { output * inputs + input } else { input * outputs + output }]
     });
     TypedModelPatch::replace_single_op(model, node, &[input], block).map(Some)
-}
-
-/// Returns the axis of the weights that becomes the output channels. `None` unless the product sums over
-/// the channels of the maps and keeps all their other axes in place.
-fn output_channels(axes: &AxesMapping, rank: usize) -> TractResult<Option<usize>> {
-    let channels = axes.axis((InOut::Out(0), 1))?;
-    let (&[], &[outputs]) = (&channels.inputs[0][..], &channels.inputs[1][..]) else { return Ok(None) };
-    let summed = axes.axis((InOut::In(0), 1))?;
-    let mut fits = summed.outputs[0].is_empty() && summed.inputs[1][..] == [1 - outputs];
-    for place in (0..rank).filter(|place| *place != 1) {
-        let axis = axes.axis((InOut::Out(0), place))?;
-        fits &= axis.inputs[0][..] == [place] && axis.inputs[1].is_empty();
-    }
-    Ok(fits.then_some(outputs))
 }
 
 fn after_pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Pointwise) -> Rewritten {
@@ -147,10 +151,14 @@ fn after_pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &P
     if let Some(epilogue) = op.epilogue.with(model, next)? {
         return TypedModelPatch::fuse_with_next(model, node, op.clone().with(epilogue)).map(Some);
     }
+    let factors = by_channel::<Mul>(model, next, op.outputs)?;
+    if let Some(factors) = factors.filter(|_| !op.adds && op.epilogue.activation.is_none()) {
+        return TypedModelPatch::fuse_with_next(model, node, op.clone().times(&factors)?).map(Some);
+    }
     let is_sum = next.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Add>());
     let Some(other) = next.inputs.iter().find(|input| input.node != node.id) else { return Ok(None) };
     let same = model.outlet_fact(*other)?.shape == node.outputs[0].fact.shape;
-    if !is_sum || !same || op.adds || op.epilogue.relu {
+    if !is_sum || !same || op.adds || op.epilogue.activation.is_some() {
         return Ok(None);
     }
     let mut patch = TypedModelPatch::default();
@@ -158,6 +166,16 @@ fn after_pointwise(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &P
     let sum = patch.wire_node(&node.name, op.clone().adding(), &inputs)?;
     patch.shunt_outside(model, next.id.into(), sum[0])?;
     Ok(Some(patch))
+}
+
+fn expand(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Pointwise) -> Rewritten {
+    let Some(next) = only_reader(model, node)? else { return Ok(None) };
+    let Some(depthwise) = next.op_as::<Grouped>() else { return Ok(None) };
+    let sizes = node.outputs[0].fact.shape.iter().skip(1).map(|dim| dim.to_usize().ok());
+    match Expand::new(op, depthwise, sizes.product::<Option<usize>>().unwrap_or(0)) {
+        Some(expand) => TypedModelPatch::fuse_with_next(model, node, expand).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Returns the window of a max-pooling that our operations cover.
@@ -243,10 +261,25 @@ mod tests {
     }
 
     #[test]
-    fn grouped_convolutions_stay_with_tract() {
-        let chain = Chain::new(&[4, 9, 9]).convolved(convolution(4, 8), 2).relu().max_pooled(valid(8, 3, 2));
+    fn bounds_are_fused_in_their_order() {
+        let layer = || Chain::new(&[3, 12, 12]).convolved(convolution(3, 8), 1);
+        let left = |chain: Chain| {
+            let rewritten = assert_same(&chain.finish());
+            (count(&rewritten, "Max"), count(&rewritten, "Min"))
+        };
+        let expected = |fused, tract| if lanes() > 1 { fused } else { tract };
+        assert_eq!(left(layer().relu().at_most(6.0)), expected((0, 0), (1, 1)));
+        // An upper bound below the lower one, and one that has none before it, stay with tract.
+        assert_eq!(left(layer().relu().at_most(-1.0)), expected((0, 1), (1, 1)));
+        assert_eq!(left(layer().at_most(0.5).relu()), (1, 1));
+    }
+
+    #[test]
+    fn a_pointwise_convolution_by_groups_becomes_one_operation() {
+        let spec = PoolSpec { output_channels: 30, ..valid(12, 1, 1) };
+        let chain = Chain::new(&[12, 7, 9]).convolved(spec, 3).relu();
         let rewritten = assert_same(&chain.finish());
-        assert_eq!(count(&rewritten, "ConvBlock"), 0);
+        assert_eq!(count(&rewritten, "Pointwise"), usize::from(lanes() > 1));
     }
 
     #[test]

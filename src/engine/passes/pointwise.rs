@@ -1,15 +1,15 @@
-//! A convolution with a kernel of one pixel, fused with its Relu and the addition of other feature maps.
+//! A convolution with a kernel of one pixel, fused with its activation and the addition of other feature maps.
 //! It is vectorised over pixels, which are neighbours in the input and in the output.
 
 use pulp::{Simd, WithSimd};
 use tract_onnx::tract_hir::internal::*;
 
-use super::epilogue::Epilogue;
+use super::epilogue::{Activation, Epilogue};
 use crate::simd::{dispatch, lanes, registers};
 
 /// Returns the vectors of pixels and the output channels of the largest tile whose sums, pixels and one
 /// weight fit into the registers.
-const fn tile_size(registers: usize) -> (usize, usize) {
+pub(super) const fn tile_size(registers: usize) -> (usize, usize) {
     if registers >= 32 { (3, 8) } else { (2, 6) }
 }
 
@@ -17,30 +17,52 @@ const fn tile_size(registers: usize) -> (usize, usize) {
 /// has lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pointwise {
-    outputs: usize,
-    /// For each block of outputs and each input, the weights of the outputs of the block.
-    weights: Arc<Tensor>,
+    pub(super) outputs: usize,
+    /// The parts of the channels that are convolved apart.
+    pub(super) groups: usize,
+    /// For each block of outputs of a group and each input of it, the weights of the outputs of the block.
+    pub(super) weights: Arc<Tensor>,
     pub(super) epilogue: Epilogue,
     /// True if a second input, which has the shape of the output, is added.
     pub(super) adds: bool,
 }
 
 impl Pointwise {
-    /// Creates the operation with the weights `weight(output, input)` and no bias.
-    pub(super) fn new(outputs: usize, inputs: usize, weight: impl Fn(usize, usize) -> f32) -> Self {
+    /// Creates the operation with the weights `weight(output, input)` and no bias. `inputs` are those of one of the
+    /// `groups`, which share the outputs evenly.
+    pub(super) fn new(groups: usize, (outputs, inputs): (usize, usize), weight: impl Fn(usize, usize) -> f32) -> Self {
         let (_, width) = tile_size(registers());
-        let mut packed = Vec::with_capacity(outputs.next_multiple_of(width) * inputs);
-        for first in (0..outputs).step_by(width) {
+        let each = outputs / groups;
+        let mut packed = Vec::with_capacity(groups * each.next_multiple_of(width) * inputs);
+        for (group, first) in (0..groups).flat_map(|group| (0..each).step_by(width).map(move |first| (group, first))) {
             for input in 0..inputs {
-                packed.extend((first..first + width).map(|o| if o < outputs { weight(o, input) } else { 0.0 }));
+                let block = first..first + width;
+                packed.extend(block.map(|o| if o < each { weight(group * each + o, input) } else { 0.0 }));
             }
         }
-        let epilogue = Epilogue::new(&vec![0.0; outputs], width);
-        Self { outputs, weights: Arc::new(tensor1(&packed)), epilogue, adds: false }
+        let epilogue = Epilogue::new(&vec![0.0; outputs], 1);
+        Self { outputs, groups, weights: Arc::new(tensor1(&packed)), epilogue, adds: false }
     }
 
     pub(super) fn with(self, epilogue: Epilogue) -> Self {
         Self { epilogue, ..self }
+    }
+
+    /// Multiplies the outputs before the activation by the factors of their channels.
+    pub(super) fn times(self, factors: &[f32]) -> TractResult<Self> {
+        let (_, width) = tile_size(registers());
+        let each = self.outputs / self.groups;
+        let mut weights = self.weights.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+        let group = weights.len() / self.groups;
+        let inputs = group / each.next_multiple_of(width);
+        for (group, factors) in weights.chunks_exact_mut(group.max(1)).zip(factors.chunks_exact(each.max(1))) {
+            for (block, factors) in group.chunks_exact_mut(width * inputs).zip(factors.chunks(width)) {
+                for input in block.chunks_exact_mut(width) {
+                    input.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
+                }
+            }
+        }
+        Ok(Self { weights: Arc::new(tensor1(&weights)), epilogue: self.epilogue.times(factors)?, ..self })
     }
 
     /// Adds a second input.
@@ -68,6 +90,11 @@ impl TypedOp for Pointwise {
         Ok(tvec!(f32::fact(shape)))
     }
 
+    fn cost(&self, inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        let products = inputs[0].shape.volume() * self.outputs / self.groups;
+        Ok(tvec!((Cost::FMA(f32::datum_type()), products)))
+    }
+
     as_op!();
 }
 
@@ -83,27 +110,27 @@ impl EvalOp for Pointwise {
         let pixels: usize = shape[2..].iter().product();
         if output.len() > 0 && channels > 0 {
             ensure!(pixels >= lanes(), "fewer pixels than a vector holds");
+            ensure!(channels.is_multiple_of(self.groups), "the channels cannot be shared by the groups");
+            let each = self.outputs / self.groups;
             let maps = input.try_as_plain_ram()?;
             let added = match inputs.get(1) {
                 Some(added) if self.adds => Some(added.try_as_plain_ram()?),
                 _ => None,
             };
             let mut added = match &added {
-                Some(added) => Some(added.as_slice::<f32>()?.chunks_exact(self.outputs * pixels)),
+                Some(added) => Some(added.as_slice::<f32>()?.chunks_exact(each * pixels)),
                 None => None,
             };
+            let weights = self.weights.try_as_plain_ram()?;
+            let weights = weights.as_slice::<f32>()?;
+            let bias = self.epilogue.bias()?;
+            let groups = weights.chunks_exact(weights.len() / self.groups).zip(bias.as_slice()?.chunks_exact(each));
             let mut results = output.try_as_plain_ram_mut()?;
-            let results = results.as_slice_mut::<f32>()?.chunks_exact_mut(self.outputs * pixels);
-            for (input, output) in maps.as_slice::<f32>()?.chunks_exact(channels * pixels).zip(results) {
-                dispatch(Image {
-                    weights: self.weights.try_as_plain_ram()?.as_slice()?,
-                    bias: self.epilogue.bias()?.as_slice()?,
-                    relu: self.epilogue.relu,
-                    added: added.as_mut().and_then(Iterator::next),
-                    input,
-                    output,
-                    pixels,
-                });
+            let results = results.as_slice_mut::<f32>()?.chunks_exact_mut(each * pixels);
+            let maps = maps.as_slice::<f32>()?.chunks_exact(channels / self.groups * pixels);
+            for ((input, output), (weights, bias)) in maps.zip(results).zip(groups.cycle()) {
+                let added = added.as_mut().and_then(Iterator::next);
+                dispatch(Image { weights, bias, activation: self.epilogue.activation, added, input, output, pixels });
             }
         }
         Ok(tvec!(output.into_tvalue()))
@@ -113,7 +140,7 @@ impl EvalOp for Pointwise {
 struct Image<'a> {
     weights: &'a [f32],
     bias: &'a [f32],
-    relu: bool,
+    activation: Option<Activation>,
     added: Option<&'a [f32]>,
     input: &'a [f32],
     output: &'a mut [f32],
@@ -129,58 +156,74 @@ impl WithSimd for Image<'_> {
         let inputs = self.input.len() / self.pixels;
         // The pixels of all planes side by side: the planes themselves are too far apart to be read for each block.
         let mut strip = vec![0.0; inputs * widest * S::F32_LANES];
-        let mut done = 0;
-        while done < self.pixels {
-            // A rest that is narrower than its vectors overlaps the pixels that are done.
-            let left = (self.pixels - done).div_ceil(S::F32_LANES);
-            let vectors = left.min(widest).min(self.pixels / S::F32_LANES);
+        for (first, vectors) in strips(self.pixels, S::F32_LANES, widest) {
             let count = vectors * S::F32_LANES;
-            if count == 0 {
-                return;
-            }
-            let first = done.min(self.pixels - count);
-            done = first + count;
             let planes = self.input.chunks_exact(self.pixels);
             for (plane, to) in planes.zip(strip.chunks_exact_mut(count)) {
                 to.copy_from_slice(&plane[first..first + count]);
             }
-            let blocks = self.weights.chunks_exact(inputs * width).zip(self.bias.chunks_exact(width));
+            let blocks = self.weights.chunks_exact(inputs * width).zip(self.bias.chunks(width));
             let mut added = self.added.map(|added| added.chunks(self.pixels * width));
             for ((weights, bias), output) in blocks.zip(self.output.chunks_mut(self.pixels * width)) {
                 let added = added.as_mut().and_then(Iterator::next);
                 let tile = Tile {
                     weights,
                     bias,
-                    relu: self.relu,
+                    activation: self.activation,
                     added,
                     strip: &strip[..inputs * count],
                     output,
                     pixels: self.pixels,
                     first,
                 };
-                match (vectors, width) {
-                    (1, 8) => simd.vectorize(SizedTile::<1, 8>(tile)),
-                    (2, 8) => simd.vectorize(SizedTile::<2, 8>(tile)),
-                    (3, 8) => simd.vectorize(SizedTile::<3, 8>(tile)),
-                    (1, 6) => simd.vectorize(SizedTile::<1, 6>(tile)),
-                    (2, 6) => simd.vectorize(SizedTile::<2, 6>(tile)),
-                    _ => {}
-                }
+                tile.compute(simd, vectors, width);
             }
         }
     }
 }
 
+/// Cuts pixels into strips of at most `widest` vectors; returns the first pixel and the vectors of each. There are at
+/// least as many pixels as a vector has lanes. A rest that is narrower than its vectors overlaps the strip before.
+#[inline(always)]
+pub(super) fn strips(pixels: usize, lanes: usize, widest: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let left = (pixels - done).div_ceil(lanes);
+        if left == 0 || pixels < lanes {
+            return None;
+        }
+        let vectors = left.div_ceil(left.div_ceil(widest)).min(pixels / lanes);
+        let first = done.min(pixels - vectors * lanes);
+        done = first + vectors * lanes;
+        Some((first, vectors))
+    })
+}
+
 /// Some pixels of some output channels. `output` and `added` begin at the first of these channels.
-struct Tile<'a> {
-    weights: &'a [f32],
-    bias: &'a [f32],
-    relu: bool,
-    added: Option<&'a [f32]>,
-    strip: &'a [f32],
-    output: &'a mut [f32],
-    pixels: usize,
-    first: usize,
+pub(super) struct Tile<'a> {
+    pub(super) weights: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) activation: Option<Activation>,
+    pub(super) added: Option<&'a [f32]>,
+    pub(super) strip: &'a [f32],
+    pub(super) output: &'a mut [f32],
+    pub(super) pixels: usize,
+    pub(super) first: usize,
+}
+
+impl Tile<'_> {
+    /// Computes the tile of `vectors` of pixels and `width` channels, which are the sizes that [`tile_size`] allows.
+    #[inline(always)]
+    pub(super) fn compute<S: Simd>(self, simd: S, vectors: usize, width: usize) {
+        match (vectors, width) {
+            (1, 8) => simd.vectorize(SizedTile::<1, 8>(self)),
+            (2, 8) => simd.vectorize(SizedTile::<2, 8>(self)),
+            (3, 8) => simd.vectorize(SizedTile::<3, 8>(self)),
+            (1, 6) => simd.vectorize(SizedTile::<1, 6>(self)),
+            (2, 6) => simd.vectorize(SizedTile::<2, 6>(self)),
+            _ => {}
+        }
+    }
 }
 
 /// A tile of `V` vectors of pixels and `C` channels.
@@ -200,10 +243,8 @@ impl<const V: usize, const C: usize> WithSimd for SizedTile<'_, V, C> {
                     *sum = simd.add_f32s(*sum, added);
                 }
             }
-            if tile.relu {
-                for sum in sums.iter_mut() {
-                    *sum = simd.max_f32s(*sum, simd.splat_f32s(0.0));
-                }
+            if let Some(activation) = tile.activation {
+                activation.apply(simd, sums);
             }
             let plane = S::as_mut_simd_f32s(&mut plane[tile.first..]).0;
             plane[..V].copy_from_slice(sums);
@@ -215,7 +256,7 @@ impl<const V: usize, const C: usize> SizedTile<'_, V, C> {
     /// Returns the sums by value, so that they stay in registers until they are complete.
     #[inline(always)]
     fn products<S: Simd>(simd: S, tile: &Tile<'_>) -> [[S::f32s; V]; C] {
-        let bias = tile.bias.first_chunk::<C>().copied().unwrap_or([0.0; C]);
+        let bias: [f32; C] = std::array::from_fn(|output| tile.bias.get(output).copied().unwrap_or_default());
         let mut sums = bias.map(|bias| [simd.splat_f32s(bias); V]);
         let strip = S::as_simd_f32s(tile.strip).0.as_chunks::<V>().0;
         for (pixels, weights) in strip.iter().zip(tile.weights.as_chunks::<C>().0) {

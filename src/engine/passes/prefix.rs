@@ -18,6 +18,8 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::conv_block::ConvBlock;
 use super::each_sample::EachSample;
+use super::expand::Expand;
+use super::grouped::Grouped;
 use super::max_pool::FastMaxPool;
 use super::pointwise::Pointwise;
 
@@ -33,9 +35,9 @@ pub(super) fn rewrite(model: &mut TypedModel) -> TractResult<()> {
         let fact = &node.outputs[0].fact;
         let size: Option<usize> = fact.shape.iter().skip(1).map(|dim| dim.to_usize().ok()).product();
         let is_slow_in_batches = node.op_is::<Conv>() || node.op_is::<Deconv>() || node.op_is::<EinSum>();
-        let is_large =
-            (node.op_is::<ConvBlock>() || node.op_is::<Pointwise>()) && size.is_some_and(|size| size > LARGE_MAP);
-        pays |= is_slow_in_batches || is_large;
+        let is_ours =
+            node.op_is::<ConvBlock>() || node.op_is::<Pointwise>() || node.op_is::<Grouped>() || node.op_is::<Expand>();
+        pays |= is_slow_in_batches || is_ours && size.is_some_and(|size| size > LARGE_MAP);
     }
     if !pays {
         return Ok(());
@@ -113,6 +115,8 @@ fn keeps_samples_apart(model: &TypedModel, node: &TypedNode, batch: &Symbol) -> 
     Ok(op.is::<TypedSource>()
         || op.is::<ConvBlock>()
         || op.is::<Pointwise>()
+        || op.is::<Grouped>()
+        || op.is::<Expand>()
         || op.is::<FastMaxPool>()
         || op.is::<TypedBinOp>()
         || op.is::<ElementWiseOp>()
@@ -146,7 +150,7 @@ fn is_first(model: &TypedModel, node: &TypedNode, batch: &Symbol) -> bool {
 mod tests {
     use tract_onnx::tract_core::ops::cnn::{PaddingSpec, PoolSpec};
     use tract_onnx::tract_core::ops::math;
-    use tract_onnx::tract_core::ops::nn::{Reducer, SoftmaxKind};
+    use tract_onnx::tract_core::ops::nn::{DataFormat, Reducer, SoftmaxKind};
 
     use super::super::check::{Chain, assert_same, count, window};
     use super::*;
@@ -155,14 +159,15 @@ mod tests {
         PoolSpec { output_channels: outputs, ..window(inputs, [kernel; 2], [1, 1], PaddingSpec::SameUpper) }
     }
 
-    /// A depthwise convolution, which tract does for one sample only.
-    fn depthwise() -> Chain {
-        Chain::new(&[4, 6, 6]).convolved(convolution(4, 4, 3), 4).relu()
+    /// A convolution of channels last, which stays with tract.
+    fn channels_last() -> Chain {
+        let spec = PoolSpec { data_format: DataFormat::NHWC, ..convolution(6, 6, 3) };
+        Chain::new(&[4, 6, 6]).convolved(spec, 1).relu()
     }
 
     #[test]
     fn the_front_ends_before_the_dense_layer() {
-        let mut chain = depthwise().convolved(convolution(4, 6, 1), 1);
+        let mut chain = channels_last().convolved(convolution(4, 6, 1), 1);
         chain = chain.then(AxisOp::Reshape(1, tvec![6.to_dim(), 6.to_dim(), 6.to_dim()], tvec![216.to_dim()]), &[]);
         let weights = chain.random(&[216, 5]);
         let weights = chain.constant(weights);
@@ -174,7 +179,7 @@ mod tests {
 
     #[test]
     fn several_values_may_leave_the_front() {
-        let mut chain = depthwise();
+        let mut chain = channels_last();
         let first = chain.last;
         let input = chain.model.inputs[0];
         chain = chain.convolved(convolution(4, 4, 3), 2).then(math::add(), &[input]);
@@ -189,8 +194,11 @@ mod tests {
     fn what_mixes_samples_stays_outside() {
         let softmax = Softmax { axes: tvec![0], quant_output_dt: None, kind: SoftmaxKind::default() };
         let sum = Reduce { axes: tvec![0], reducer: Reducer::Sum };
-        let mixed =
-            [depthwise().then(softmax, &[]), depthwise().then(sum, &[]), depthwise().then(AxisOp::Move(0, 1), &[])];
+        let mixed = [
+            channels_last().then(softmax, &[]),
+            channels_last().then(sum, &[]),
+            channels_last().then(AxisOp::Move(0, 1), &[]),
+        ];
         for (chain, name) in mixed.into_iter().zip(["Softmax", "Reduce<Sum>", "MoveAxis"]) {
             let rewritten = assert_same(&chain.finish());
             assert_eq!((count(&rewritten, "EachSample"), count(&rewritten, name)), (1, 1), "{name}");

@@ -12,6 +12,7 @@ use tract_onnx::prelude::*;
 
 use super::limits::Limits;
 use super::source::{Source, except};
+use super::times::NodeTimes;
 use super::worker::{Base, BaseSession, Worker, optimise};
 use crate::engine::contain::{contain, unusable};
 use crate::engine::{ShapePlanCounts, faults};
@@ -274,11 +275,16 @@ pub(super) struct ShapeSession {
 }
 
 impl ShapeSession {
-    /// Runs inputs of these shapes.
+    /// Runs inputs of these shapes, and takes the times of the nodes if there is a place for them.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when the graph does not take such inputs, [`Error::Internal`].
-    pub(super) fn run(&mut self, inputs: TVec<TValue>, shapes: &[&[usize]]) -> Result<TVec<TValue>> {
+    pub(super) fn run(
+        &mut self,
+        inputs: TVec<TValue>,
+        shapes: &[&[usize]],
+        mut times: Option<&mut NodeTimes>,
+    ) -> Result<TVec<TValue>> {
         let any_batch = self.plans.any_batch.load(Ordering::Relaxed);
         let place = self.place(&inputs, shapes, any_batch);
         let known = self.held[place].known.clone();
@@ -291,7 +297,7 @@ impl ShapeSession {
                 held.within_base = samples;
             }
             let begun = Instant::now();
-            match base.run(inputs.clone(), shapes) {
+            match base.run(inputs.clone(), shapes, times.as_deref_mut()) {
                 Ok(outputs) => {
                     known.by_base.ran(begun.elapsed(), samples);
                     self.plans.consider(&known);
@@ -303,11 +309,11 @@ impl ShapeSession {
             }
         }
         self.prepare(place, shapes, samples)?;
-        let outputs = match self.run_planned(place, inputs.clone(), samples) {
+        let outputs = match self.run_planned(place, inputs.clone(), samples, times.as_deref_mut()) {
             Err(_) if any_batch => {
                 let place = self.place(&inputs, shapes, false);
                 self.prepare(place, shapes, samples)?;
-                let outputs = self.run_planned(place, inputs, samples);
+                let outputs = self.run_planned(place, inputs, samples, times);
                 if outputs.is_ok() {
                     self.plans.any_batch.store(false, Ordering::Relaxed);
                 }
@@ -340,7 +346,13 @@ impl ShapeSession {
         Ok(())
     }
 
-    fn run_planned(&mut self, place: usize, inputs: TVec<TValue>, samples: usize) -> Result<TVec<TValue>> {
+    fn run_planned(
+        &mut self,
+        place: usize,
+        inputs: TVec<TValue>,
+        samples: usize,
+        times: Option<&mut NodeTimes>,
+    ) -> Result<TVec<TValue>> {
         let Self { plans, held, .. } = self;
         let Held { known, worker, .. } = &mut held[place];
         let refuse = |said: &str| {
@@ -352,7 +364,7 @@ impl ShapeSession {
             None => worker.insert(Worker::new(plan.clone()).map_err(|error| faults::running(&format!("{error:#}")))?),
         };
         let begun = Instant::now();
-        let outputs = worker.run(except(&known.values, inputs)).map_err(|said| faults::running(&said))?;
+        let outputs = worker.run(except(&known.values, inputs), times).map_err(|said| faults::running(&said))?;
         known.by_plan.ran(begun.elapsed(), samples);
         Ok(outputs)
     }

@@ -8,6 +8,7 @@ mod convert;
 mod limits;
 mod shapes;
 mod source;
+mod times;
 mod worker;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tract_onnx::prelude::*;
 use self::by_shape::{ShapePlans, ShapeSession};
 use self::limits::Limits;
 use self::source::{Inner, Source};
+pub use self::times::NodeTimes;
 use self::worker::{Base, BaseSession};
 use super::contain::{contain, loading, running, unusable};
 use super::dims::Nameless;
@@ -244,10 +246,15 @@ enum Memory {
 
 impl TractSession {
     pub(super) fn run(&mut self, inputs: &[WeirTensor]) -> Result<Vec<WeirTensor>> {
-        running(|| self.execute(inputs))
+        running(|| self.execute(inputs, None))
     }
 
-    fn execute(&mut self, inputs: &[WeirTensor]) -> Result<Vec<WeirTensor>> {
+    /// Runs the graph and adds the time of each node to `times`.
+    pub(super) fn run_timed(&mut self, inputs: &[WeirTensor], times: &mut NodeTimes) -> Result<Vec<WeirTensor>> {
+        running(|| self.execute(inputs, Some(times)))
+    }
+
+    fn execute(&mut self, inputs: &[WeirTensor], times: Option<&mut NodeTimes>) -> Result<Vec<WeirTensor>> {
         let failed = |error: TractError| faults::running(&format!("{error:#}"));
         let shapes: TVec<&[usize]> = inputs.iter().map(WeirTensor::shape).collect();
         let inputs = inputs.iter().map(|input| convert::to_tract(input).map(IntoTValue::into_tvalue));
@@ -259,9 +266,9 @@ impl TractSession {
                     limits.check(&shapes).map_err(Error::InvalidInput)?;
                     *samples = has;
                 }
-                session.run(inputs, &shapes).map_err(|said| faults::running(&said))?
+                session.run(inputs, &shapes, times).map_err(|said| faults::running(&said))?
             }
-            Memory::ByShape(plans) => plans.run(inputs, &shapes)?,
+            Memory::ByShape(plans) => plans.run(inputs, &shapes, times)?,
         };
         outputs.iter().map(|output| convert::from_tract(output)).collect::<TractResult<_>>().map_err(failed)
     }

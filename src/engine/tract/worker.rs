@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tract_onnx::prelude::*;
 
+use super::times::NodeTimes;
 use crate::engine::contain::contain;
 use crate::engine::passes;
 
@@ -36,17 +37,21 @@ impl Worker {
         Ok(Self { plan, state, remembers })
     }
 
-    /// Runs the plan. After a failure the memory is a fresh one.
+    /// Runs the plan, and takes the times of its nodes if there is a place for them. After a failure the memory is a
+    /// fresh one.
     ///
     /// # Errors
     /// What tract or its panic said.
-    pub(super) fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>, String> {
+    pub(super) fn run(&mut self, inputs: TVec<TValue>, times: Option<&mut NodeTimes>) -> Result<TVec<TValue>, String> {
         let said = |error: TractError| format!("{error:#}");
         let outputs = contain(|| {
             if self.remembers {
                 self.state = self.plan.spawn()?;
             }
-            self.state.run(inputs)
+            match times {
+                Some(times) => times.run(&self.plan, &mut self.state, inputs),
+                None => self.state.run(inputs),
+            }
         });
         let outputs = outputs.and_then(|outputs| outputs.map_err(said));
         if outputs.is_err() {
@@ -91,11 +96,16 @@ impl BaseSession {
     ///
     /// # Errors
     /// As [`Worker::run`].
-    pub(super) fn run(&mut self, inputs: TVec<TValue>, shapes: &[&[usize]]) -> Result<TVec<TValue>, String> {
+    pub(super) fn run(
+        &mut self,
+        inputs: TVec<TValue>,
+        shapes: &[&[usize]],
+        times: Option<&mut NodeTimes>,
+    ) -> Result<TVec<TValue>, String> {
         let is_single = shapes.iter().all(|shape| shape.first() == Some(&1));
         match &mut self.single {
-            Some(single) if is_single => single.run(inputs),
-            _ => self.any_batch.run(inputs),
+            Some(single) if is_single => single.run(inputs, times),
+            _ => self.any_batch.run(inputs, times),
         }
     }
 }

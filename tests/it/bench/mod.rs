@@ -299,6 +299,7 @@ async fn what_cannot_be_meant_is_exit_2() {
         (&["http", "--arrivals", "poisson"], "--rate"),
         (&["http", "-H", "nonsense"], "name: value"),
         (&["engine", "no-such-model"], "not a model"),
+        (&["engine", "no-such-model", "--profile", "--engine", "onnxruntime"], "only the built-in engine"),
     ] {
         let refused = bench(args).await;
         let said = text(&refused.stderr);
@@ -354,6 +355,30 @@ async fn the_engine_alone_is_measured_batch_by_batch() {
     let models = bundled.display().to_string();
     let by_name = ["engine", "mnist-mlp", "--models", &models, "--batch", "1", "--slo", "p99<=0.001us"];
     report(6, &[&by_name[..], &short].concat()).await;
+}
+
+#[tokio::test]
+async fn a_profile_tells_the_time_by_node_and_by_operation() {
+    let path = bundled_models().join("mnist-mlp").display().to_string();
+    let args = ["engine", &path, "--profile", "--duration", "50ms", "--warmup", "1ms"];
+    let (report, said) = report(0, &args).await;
+    assert_eq!((report["steps"].as_array().unwrap().len(), &report["steps"][0]["batch"]), (1, &1.into()));
+    let profile = &report["steps"][0]["profile"];
+    let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or_else(|| panic!("{key}: {value}"));
+    let rows = |key: &str| profile[key].as_array().unwrap().clone();
+    for key in ["kinds", "nodes"] {
+        let inside: f64 = rows(key).iter().map(|row| number(row, "ms")).sum();
+        let whole = number(profile, "run_ms");
+        assert!((inside + number(profile, "outside_ms") - whole).abs() < 1e-3 * whole, "{key}: {profile}");
+    }
+    let product = rows("nodes").into_iter().find(|row| !row["gflops"].is_null()).unwrap();
+    assert!(number(&product, "gflops") > 0.0 && number(&product, "peak_share") > 0.0, "{product}");
+    assert_eq!((&product["shape"][0], &product["kernel"]), (&1.into(), &"packed".into()), "{product}");
+    for expected in ["of peak", "no fast kernel (generic)", product["node"].as_str().unwrap()] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    let refused = bench(&[&args[..], &["--threads", "2"]].concat()).await;
+    assert_eq!((refused.status.code(), text(&refused.stderr).contains("--threads")), (Some(2), true));
 }
 
 #[tokio::test]
