@@ -373,7 +373,7 @@ async fn a_profile_tells_the_time_by_node_and_by_operation() {
     }
     let product = rows("nodes").into_iter().find(|row| !row["gflops"].is_null()).unwrap();
     assert!(number(&product, "gflops") > 0.0 && number(&product, "peak_share") > 0.0, "{product}");
-    assert_eq!((&product["shape"][0], &product["kernel"]), (&1.into(), &"packed".into()), "{product}");
+    assert!(product["kernel"] == "packed" && !product["shape"].as_array().unwrap().is_empty(), "{product}");
     for expected in ["of peak", "no fast kernel (generic)", product["node"].as_str().unwrap()] {
         assert!(said.contains(expected), "{expected} in {said}");
     }
