@@ -18,9 +18,13 @@ use weir::api::grpc::pb::inference::InferTensorContents;
 use weir::external::External;
 use weir::keys::{KeySet, Token};
 use weir::repository::{AliasStore, Files, Manifest, ModelSettings, Storage};
+use weir::signature::ImageTransform;
 use weir::signing::{Place, Statement, TrustedKeys};
+use weir::tensor::Data;
 use weir::trainer::{DataOptions, DataSource};
-use weir::transform::{ImageLimits, decode_picture, effort, foreign_kind, pixels_at_most, size};
+use weir::transform::{
+    ImageLimits, PolarityChoice, append_image, decode_picture, effort, foreign_kind, pixels_at_most, size,
+};
 
 use crate::api::grpc::{ask, le_bytes};
 use crate::fixtures::{add_bare_model, half_plus_two, png_of_test_image, small_data};
@@ -86,15 +90,19 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
 
 fn images() -> Target {
     let limits = ImageLimits { max_pixels: 1 << 18 };
+    let scaled = json!({"width": 3, "height": 2, "decode": "scaled"});
+    let scaled: ImageTransform = serde_json::from_value(scaled).unwrap();
     let seeds =
         [files("tests/fixtures/images", ""), files("tests/fixtures/pillow", ".png"), vec![png_of_test_image(0)]];
     Target::new("images", seeds.concat(), move |input| {
         let kind = foreign_kind(input);
         let (few, effort, size) = (pixels_at_most(input, 100), effort(input, limits), size(input, limits));
         let picture = decode_picture(input, limits, [255; 3]);
+        let mut elements = Data::Float32(Vec::new());
+        let is_scaled = append_image(input, &scaled, limits, PolarityChoice::Auto, &mut elements).is_ok();
         Ok(match picture {
-            Ok(_) => format!("decoded; {few} {}", effort > 0),
-            Err(error) => format!("{error} {kind:?} {}", size.is_ok()),
+            Ok(_) => format!("decoded; {few} {} {is_scaled}", effort > 0),
+            Err(error) => format!("{error} {kind:?} {} {is_scaled}", size.is_ok()),
         })
     })
     .with(&[

@@ -27,7 +27,8 @@ pub use columns::{Column, ColumnKind, DateOrder, MOST_WATCHED_COLUMNS, places, r
 pub use facts::{GraphFacts, Step};
 pub use guess::{Guess, Line};
 pub use image::{
-    Colour, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit, PictureTransform, Polarity,
+    Colour, Decoding, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit, PictureTransform,
+    Polarity,
 };
 pub use sequence::{
     COLUMN_BUCKETS, FIRST_TOKEN, GRAM_BUCKETS, PADDING, SequenceElements, SequenceTransform, TokenSplit, UNKNOWN,

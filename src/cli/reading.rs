@@ -8,7 +8,7 @@ use crate::repository::{
     ColourChoice, DataFormat, FitChoice, PictureChoice, PixelColumns, ReadSettings, TaskChoice, parse_character,
     parse_size,
 };
-use crate::signature::TokenSplit;
+use crate::signature::{Decoding, TokenSplit};
 use crate::trainer::{DEFAULT_DATA_MEMORY, DataOptions, Override};
 
 /// Arguments about the data; those not given are inferred from the data.
@@ -25,7 +25,7 @@ pub(super) struct ReadingArgs {
     task: Option<TaskChoice>,
     /// Transform of pictures, in training as in serving: drawing exchanges black and white where a picture seems dark on
     /// bright; as-is makes grey pixels of any; photo keeps colours [default: drawing for the presets called mnist-…, photo
-    /// for cnn and cnn-tiny and where --colour or --image-fit is given, as-is for all others]
+    /// for cnn and cnn-tiny and where --colour, --image-fit or --image-decode is given, as-is for all others]
     #[arg(long, value_name = "TRANSFORM", help_heading = "Data")]
     transform: Option<PictureChoice>,
     /// Colours of photos [default: auto]
@@ -34,6 +34,9 @@ pub(super) struct ReadingArgs {
     /// How photos are brought to one size [default: stretch where all have the same aspect ratio, else crop]
     #[arg(long, value_name = "FIT", help_heading = "Data")]
     image_fit: Option<FitChoice>,
+    /// The size at which photos in JPEG are decoded, in training as in serving [default: full]
+    #[arg(long, value_name = "SIZE", help_heading = "Data")]
+    image_decode: Option<Decoding>,
     /// Character between the cells of a CSV file: one character, or tab [default: , ; tab or |, whichever fits]
     #[arg(long, value_name = "CHARACTER", value_parser = separator, help_heading = "Data")]
     separator: Option<char>,
@@ -106,6 +109,7 @@ impl ReadingArgs {
             transform: self.transform.unwrap_or_default(),
             colour: self.colour.unwrap_or_default(),
             image_fit: self.image_fit,
+            image_decode: self.image_decode.unwrap_or_default(),
             separator: self.separator,
             quote: self.quote,
             decimal: self.decimal,
@@ -137,6 +141,7 @@ impl ReadingArgs {
         add("--transform", "transform", self.transform.map(|transform| word(&transform)));
         add("--colour", "colour", self.colour.as_ref().and_then(name));
         add("--image-fit", "image_fit", self.image_fit.as_ref().and_then(name));
+        add("--image-decode", "image_decode", self.image_decode.as_ref().and_then(name));
         add("--separator", "separator", self.separator.map(|mark| Value::String(mark.into())));
         add("--quote", "quote", self.quote.map(|mark| Value::String(mark.into())));
         add("--decimal", "decimal", self.decimal.map(|mark| Value::String(mark.into())));

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::signature::TokenSplit;
+use crate::signature::{Decoding, TokenSplit};
 
 /// The format of the files of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
@@ -153,6 +153,9 @@ pub struct ReadSettings {
     /// The rule by which photos are brought to one size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_fit: Option<FitChoice>,
+    /// The size at which photos in JPEG are decoded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub image_decode: Decoding,
     /// The character between the cells of a text file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,

@@ -21,8 +21,19 @@ pub struct Line {
     pub text: String,
     /// The reason, in words.
     pub why: String,
-    /// True if the line holds only once somebody has made a file.
-    pub is_later: bool,
+    /// Whether it holds as it is.
+    pub standing: Standing,
+}
+
+/// Whether a line of `model.toml` holds as it is; one that does not is written as a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Holds,
+    /// It does once somebody has made a file.
+    NeedsFile,
+    /// It is another choice than the default.
+    Choice,
 }
 
 /// The numbers that a graph takes for pixels.
@@ -67,25 +78,26 @@ impl Guess {
             }
             text.push_str(&format!("# {}\n", line.why));
             if !line.text.is_empty() {
-                text.push_str(&format!("{}{}\n", if line.is_later { "# " } else { "" }, line.text));
+                text.push_str(&format!("{}{}\n", if line.standing == Standing::Holds { "" } else { "# " }, line.text));
             }
         }
         text.trim_start().to_owned()
     }
 
     /// Returns the lines without their reasons, each with its table in front; one that needs a file first is a comment, so that
-    /// all of them together hold as they are.
+    /// all of them together hold as they are. Other choices are left out.
     pub fn short(&self) -> Vec<String> {
         let line = |line: &Line| match line.table {
-            _ if line.is_later => format!("# {} (once there is such a file)", line.text),
+            _ if line.standing == Standing::NeedsFile => format!("# {} (once there is such a file)", line.text),
             "" => line.text.clone(),
             table => format!("{table}.{}", line.text),
         };
-        self.lines.iter().filter(|line| !line.text.is_empty()).map(line).collect()
+        let is_needed = |line: &&Line| !line.text.is_empty() && line.standing != Standing::Choice;
+        self.lines.iter().filter(is_needed).map(line).collect()
     }
 
     fn add(&mut self, table: &'static str, text: impl Into<String>, why: impl Into<String>) {
-        self.lines.push(Line { table, text: text.into(), why: why.into(), is_later: false });
+        self.lines.push(Line { table, text: text.into(), why: why.into(), standing: Standing::Holds });
     }
 
     fn labels(&mut self, graph: &Signature, facts: &GraphFacts) {
@@ -99,7 +111,7 @@ impl Guess {
                 why: format!(
                     "{classes} classes, and the graph names none: a file beside this one, one name a line, in order"
                 ),
-                is_later: true,
+                standing: Standing::NeedsFile,
             }),
             (0, None) => {}
             (names, _) => self.add("", "", format!("{names} class names are in the graph's metadata, and are used")),
@@ -154,10 +166,23 @@ impl Guess {
                 "nothing in the graph says how pixels are scaled; this is what most PyTorch networks take: check it";
             self.add(TABLE, "preset = \"imagenet\"", why);
         }
+        self.decoding(TABLE);
         if picture.width.is_none() || picture.height.is_none() {
             let [height, width] = facts.text("imgsz").and_then(sides).unwrap_or([default_side; 2]);
             self.add(TABLE, format!("width = {width}"), "the graph leaves the size open");
             self.add(TABLE, format!("height = {height}"), "the same");
+        }
+    }
+
+    /// Adds the other choice of decoding, which drawings do not have.
+    fn decoding(&mut self, table: &'static str) {
+        if !self.lines.iter().any(|line| line.text == "preset = \"mnist\"") {
+            self.lines.push(Line {
+                table,
+                text: "decode = \"scaled\"".into(),
+                why: "large JPEG files are decoded faster at a part of their size, as Pillow's draft does".into(),
+                standing: Standing::Choice,
+            });
         }
     }
 
@@ -318,6 +343,7 @@ mod tests {
         let expected = "# labels_file = \"labels.txt\" (once there is such a file); image.preset = \"imagenet\"; answer.kind = \"classes\"";
         assert_eq!(short(&classes, &GraphFacts::default()), expected);
         let guess = Guess::of(&classes, &GraphFacts::default()).unwrap();
+        assert!(guess.toml().contains("\n# decode = \"scaled\"\n"), "{}", guess.toml());
         for text in [guess.toml(), guess.short().join("\n")] {
             let tables: Tables = toml::from_str(&text).unwrap();
             assert!(tables.image.unwrap().resolve(Some(&classes.inputs[0])).is_ok());

@@ -3,6 +3,7 @@
 //! [`super::ImageSpec`] is what somebody writes, with the rest left out; [`ImageTransform`] is what holds, with everything
 //! in it. A manifest holds the latter, and is read by the same code.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -78,6 +79,8 @@ pub struct PictureTransform {
     pub interpolation: Interpolation,
     /// True if the kernel is widened when a picture shrinks.
     pub antialias: bool,
+    /// The size at which JPEG files are decoded.
+    pub decode: Decoding,
     /// The colour behind transparent parts: red, green, blue.
     pub background: [u8; 3],
     /// The factor of each pixel.
@@ -157,6 +160,17 @@ pub enum Interpolation {
     Bicubic,
     /// Lanczos' windowed sinc of three lobes.
     Lanczos,
+}
+
+/// The size at which a JPEG file is decoded. Files of other formats have one size alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoding {
+    /// The full size, as Pillow decodes
+    #[default]
+    Full,
+    /// A half, a quarter or an eighth, the least that the input does not exceed, as Pillow's draft: faster
+    Scaled,
 }
 
 impl ImageTransform {

@@ -65,6 +65,7 @@ impl ImageSpec {
             padding: self.padding.or(rule.padding),
             interpolation: self.interpolation.or(below.interpolation),
             antialias: self.antialias.or(if self.interpolation.is_some() { None } else { below.antialias }),
+            decode: self.decode.or(below.decode),
             background: self.background.or(below.background),
             scale: self.scale.or(below.scale),
             mean: self.mean.or(below.mean),
@@ -82,6 +83,7 @@ impl ImageSpec {
             ("padding", self.padding.is_some()),
             ("interpolation", self.interpolation.is_some()),
             ("antialias", self.antialias.is_some()),
+            ("decode", self.decode.is_some()),
             ("background", self.background.is_some()),
             ("scale", self.scale.is_some()),
             ("mean", self.mean.is_some()),
@@ -131,6 +133,7 @@ impl ImageSpec {
             fit: self.fit([width, height])?,
             interpolation,
             antialias: self.antialias.unwrap_or(interpolation != Interpolation::Nearest),
+            decode: self.decode.unwrap_or_default(),
             background: self.background.unwrap_or([255; 3]),
             scale: self.scale.unwrap_or(1.0),
             mean: numbers(self.mean, "mean", 0.0, channels)?,
@@ -285,6 +288,7 @@ mod tests {
             "preset = \"clip\"",
             "preset = \"yolo\"",
             "shortest_side = 256\ninterpolation = \"lanczos\"\nantialias = false",
+            "preset = \"clip\"\ndecode = \"scaled\"",
         ] {
             let written = ImageTransform::Picture(picture(text, &["N", "3", "224", "224"]));
             let json = serde_json::to_string(&written).unwrap();
@@ -309,6 +313,7 @@ mod tests {
             ("scale = 0.0", square, "other than 0"),
             ("dtype = \"uint8\"\nscale = 0.5", square, "takes pixels as they are"),
             ("dtype = \"int64\"", square, "float32, float16 or uint8"),
+            ("polarity = \"light_on_dark\"\ndecode = \"full\"", &["N", "28", "28"], "decode is a setting of pictures"),
             ("polarity = \"light_on_dark\"\nmean = 0.5", &["N", "28", "28"], "mean is a setting of pictures"),
         ] {
             let problem = of(text, dims);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::DType;
-use super::image::{Colour, Interpolation, Layout, Polarity};
+use super::image::{Colour, Decoding, Interpolation, Layout, Polarity};
 
 /// The table `[image]` of `model.toml`, and the image transform of a manifest. What is left out comes from the preset,
 /// then from the graph, then from the defaults.
@@ -37,6 +37,8 @@ pub struct ImageSpec {
     pub interpolation: Option<Interpolation>,
     /// True if the kernel is widened when a picture shrinks.
     pub antialias: Option<bool>,
+    /// The size at which JPEG files are decoded.
+    pub decode: Option<Decoding>,
     /// The colour behind transparent parts.
     pub background: Option<[u8; 3]>,
     /// The factor of each pixel.

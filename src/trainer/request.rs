@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
 use crate::repository::{ColourChoice, PictureChoice};
-use crate::signature::TokenSplit;
+use crate::signature::{Decoding, TokenSplit};
 
 /// The settings of a training run.
 #[derive(Debug, Clone)]
@@ -100,7 +100,9 @@ impl TrainRequest {
         let mut options = self.task.data.clone();
         let reading = &mut options.reading;
         if reading.transform == PictureChoice::Auto {
-            let asks_for_photos = reading.colour != ColourChoice::Auto || reading.image_fit.is_some();
+            let asks_for_photos = reading.colour != ColourChoice::Auto
+                || reading.image_fit.is_some()
+                || reading.image_decode != Decoding::Full;
             reading.transform = match self.preset.learns {
                 Learns::Photos => PictureChoice::Photo,
                 Learns::Drawings => PictureChoice::Drawing,
@@ -152,6 +154,7 @@ impl TrainRequest {
         reading.transform != PictureChoice::Auto
             || reading.colour != ColourChoice::Auto
             || reading.image_fit.is_some()
+            || reading.image_decode != Decoding::Full
             || reading.image_size.is_some()
     }
 
@@ -183,8 +186,8 @@ impl TrainRequest {
                 return refuse("layers", "are those of a network of its own; a head is one dense layer".into());
             }
             (true, Some(_)) if self.asks_for_pictures() => {
-                let problem = "how pictures are read is what the backbone takes; leave out --transform, --colour, --image-fit and \
-                               --image-size";
+                let problem = "how pictures are read is what the backbone takes; leave out --transform, --colour, --image-fit, \
+                               --image-decode and --image-size";
                 return refuse("backbone", problem.into());
             }
             (true, Some(_)) | (false, None) => {}

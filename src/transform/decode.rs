@@ -85,15 +85,7 @@ pub fn decode_picture(file: &[u8], limits: ImageLimits, background: [u8; 3]) -> 
 pub fn size(file: &[u8], limits: ImageLimits) -> Result<(u32, u32)> {
     let mut opened = Opened::open(file, limits)?;
     let (width, height) = opened.decoder.dimensions();
-    Ok(match opened.orientation() {
-        Orientation::NoTransforms
-        | Orientation::Rotate180
-        | Orientation::FlipHorizontal
-        | Orientation::FlipVertical => (width, height),
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-            (height, width)
-        }
-    })
+    Ok(if exchanges_sides(opened.orientation()) { (height, width) } else { (width, height) })
 }
 
 /// A file whose header was read.
@@ -145,10 +137,7 @@ impl<'a> Opened<'a> {
             },
         };
         let (width, height) = decoder.dimensions();
-        if pixels_of((width, height)) > max_pixels {
-            let got = format!("{width} × {height} pixels");
-            return Err(Error::TooLarge { what: "the image", limit: max_pixels, got });
-        }
+        check_pixels((width, height), max_pixels)?;
         if width == 0 || height == 0 {
             return Err(Error::InvalidInput(format!(
                 "the {} file has no pixels, or too many on a side",
@@ -211,21 +200,48 @@ fn tiff<F: AsRef<[u8]>>(file: F, max_pixels: u64) -> std::result::Result<TiffDec
     Ok(decoder)
 }
 
+/// Refuses a picture of too many pixels.
+pub(super) fn check_pixels((width, height): (u32, u32), max_pixels: u64) -> Result<()> {
+    if pixels_of((width, height)) > max_pixels {
+        let got = format!("{width} × {height} pixels");
+        return Err(Error::TooLarge { what: "the image", limit: max_pixels, got });
+    }
+    Ok(())
+}
+
+/// Returns true if width and height of an upright picture are height and width of the file's.
+pub(super) fn exchanges_sides(orientation: Orientation) -> bool {
+    match orientation {
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => false,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            true
+        }
+    }
+}
+
 fn pixels_of((width, height): (u32, u32)) -> u64 {
     u64::from(width) * u64::from(height)
 }
 
+/// Returns the error about a file of which something is missing or wrong.
+pub(super) fn damaged_file(format: Format) -> Error {
+    Error::InvalidInput(format!("the {} file is damaged and cannot be decoded", format.name()))
+}
+
 fn damaged(error: &ImageError, format: Format, max_pixels: u64) -> Error {
-    let name = format.name();
     match error {
         ImageError::Limits(_) => Error::TooLarge {
             what: "the image",
             limit: max_pixels,
             got: "a file that needs more memory to decode than so many pixels".into(),
         },
-        ImageError::Unsupported(_) => {
-            Error::UnsupportedMedia(format!("the {name} file uses a feature of its format that is not supported"))
-        }
-        _ => Error::InvalidInput(format!("the {name} file is damaged and cannot be decoded")),
+        ImageError::Unsupported(_) => Error::UnsupportedMedia(format!(
+            "the {} file uses a feature of its format that is not supported",
+            format.name()
+        )),
+        _ => damaged_file(format),
     }
 }

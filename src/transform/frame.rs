@@ -100,13 +100,13 @@ fn padded_ratio(picture: [u32; 2], input: [u32; 2]) -> f64 {
 }
 
 /// Brings a picture to the size and the channels of a model, and says where it lies there. A grey one stays so for a
-/// model of colours.
+/// model of colours. `size` is that of the picture that was sent, upright: it may have been decoded at a part of it.
 ///
 /// # Errors
 /// As [`Placement::of`].
-pub(super) fn frame(picture: Raster, transform: &PictureTransform) -> Result<(Raster, Geometry)> {
-    if picture.width.max(picture.height) > MAX_PICTURE_SIDE {
-        let (width, height) = (picture.width, picture.height);
+pub(super) fn frame(picture: Raster, size: [u32; 2], transform: &PictureTransform) -> Result<(Raster, Geometry)> {
+    let [width, height] = size;
+    if width.max(height) > MAX_PICTURE_SIDE {
         return Err(Error::InvalidInput(format!(
             "the image has {width} × {height} pixels; a side may have {MAX_PICTURE_SIDE}"
         )));
@@ -114,7 +114,6 @@ pub(super) fn frame(picture: Raster, transform: &PictureTransform) -> Result<(Ra
     let is_grey = transform.colour == Colour::Grey;
     let picture = if is_grey { picture.into_grey() } else { picture };
     let input = [transform.width, transform.height];
-    let size = [picture.width, picture.height];
     let placement = Placement::of(size, transform)?;
     let (window, corner) = placement.shown(input);
     let is_whole = [u64::from(picture.width), u64::from(picture.height)] == placement.resized

@@ -10,12 +10,13 @@ use utoipa::ToSchema;
 
 use super::background::Background;
 use super::centre;
-use super::decode::{ImageLimits, decode, decode_picture};
+use super::decode::{ImageLimits, decode};
 use super::elements;
 use super::frame::frame;
 use super::geometry::Geometry;
 use super::luma::{Crop, Luma};
 use super::raster::Raster;
+use super::scaled::decode_for;
 use crate::error::{Error, Result};
 use crate::signature::{DrawingTransform, Fit, ImageTransform, PictureTransform, Polarity};
 use crate::tensor::Data;
@@ -76,7 +77,8 @@ pub fn append_image(
             Ok(ImageFacts { inverted: Some(prepared.inverted), geometry })
         }
         ImageTransform::Picture(transform) => {
-            let (picture, geometry) = frame(decode_picture(file, limits, transform.background)?, transform)?;
+            let (picture, size) = decode_for(file, limits, transform)?;
+            let (picture, geometry) = frame(picture, size, transform)?;
             elements::append(&picture, transform, to)?;
             Ok(ImageFacts { inverted: None, geometry: Some(geometry) })
         }
@@ -91,9 +93,9 @@ pub fn append_image(
 ///
 /// [`LevelTables`]: super::LevelTables
 pub fn append_levels(file: &[u8], transform: &PictureTransform, limits: ImageLimits, to: &mut Vec<u8>) -> Result<bool> {
-    let picture = decode_picture(file, limits, transform.background)?;
+    let (picture, size) = decode_for(file, limits, transform)?;
     let has_colour = picture.has_colour();
-    let (picture, _) = frame(picture, transform)?;
+    let (picture, _) = frame(picture, size, transform)?;
     elements::append_levels(&picture, transform, to);
     Ok(has_colour)
 }
@@ -104,7 +106,7 @@ pub fn append_levels(file: &[u8], transform: &PictureTransform, limits: ImageLim
 /// As [`append_image`].
 pub fn append_grey_levels(picture: Luma, transform: &PictureTransform, to: &mut Vec<u8>) -> Result<()> {
     let Luma { width, height, pixels } = picture;
-    let (picture, _) = frame(Raster { width, height, channels: 1, pixels }, transform)?;
+    let (picture, _) = frame(Raster { width, height, channels: 1, pixels }, [width, height], transform)?;
     elements::append_levels(&picture, transform, to);
     Ok(())
 }

@@ -8,6 +8,8 @@ mod background;
 mod centre;
 mod container;
 mod decode;
+#[cfg(test)]
+mod draft_tests;
 mod elements;
 mod encoder;
 mod foreign;
@@ -26,6 +28,7 @@ mod picture;
 mod pillow_tests;
 mod raster;
 mod resample;
+mod scaled;
 mod sequence;
 mod small_png;
 mod terms;

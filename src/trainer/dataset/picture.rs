@@ -8,7 +8,8 @@ use super::options::DataOptions;
 use crate::error::{Error, Result};
 use crate::repository::{ColourChoice, FitChoice, PictureChoice, ReadSettings};
 use crate::signature::{
-    Colour, DType, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit, PictureTransform, Polarity,
+    Colour, DType, Decoding, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit,
+    PictureTransform, Polarity,
 };
 use crate::transform::{
     ImageLimits, LevelTables, Luma, PolarityChoice, append_grey_levels, append_levels, decode, prepare, size as size_of,
@@ -175,12 +176,16 @@ impl Pictures {
             (Some(ImageTransform::Picture(picture)), _) => {
                 ImageTransform::Picture(PictureTransform { width, height, ..picture })
             }
-            (None, PictureChoice::Photo) => ImageTransform::Picture(photo([height, width], fit, reading.colour)),
+            (None, PictureChoice::Photo) => ImageTransform::Picture(photo([height, width], fit, reading)),
             (None, PictureChoice::Drawing) => drawing(Polarity::LightOnDark, drawn),
             (None, PictureChoice::AsIs | PictureChoice::Auto) => drawing(Polarity::AsIs, Fit::Stretch),
         };
         if !is_known && transform.drawing().is_some() {
-            let asked = [("colour", reading.colour == ColourChoice::Rgb), ("image-fit", reading.image_fit.is_some())];
+            let asked = [
+                ("colour", reading.colour == ColourChoice::Rgb),
+                ("image-fit", reading.image_fit.is_some()),
+                ("image-decode", reading.image_decode == Decoding::Scaled),
+            ];
             if let Some((setting, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
                 let problem = "is for photos, and these pictures are read in grey; add --transform photo".into();
                 return Err(Error::Config { setting: setting.into(), problem });
@@ -329,8 +334,8 @@ impl Pictures {
 }
 
 /// Returns the transform of photos. Pixels stay 0 to 255, as scaling is the network's first layer.
-fn photo([height, width]: [u32; 2], fit: FitChoice, colour: ColourChoice) -> PictureTransform {
-    let colour = if colour == ColourChoice::Grey { Colour::Grey } else { Colour::Rgb };
+fn photo([height, width]: [u32; 2], fit: FitChoice, reading: &ReadSettings) -> PictureTransform {
+    let colour = if reading.colour == ColourChoice::Grey { Colour::Grey } else { Colour::Rgb };
     PictureTransform {
         width,
         height,
@@ -344,6 +349,7 @@ fn photo([height, width]: [u32; 2], fit: FitChoice, colour: ColourChoice) -> Pic
         },
         interpolation: Interpolation::Bilinear,
         antialias: true,
+        decode: reading.image_decode,
         background: [255; 3],
         scale: 1.0,
         mean: vec![0.0; colour.channels()],
@@ -407,9 +413,16 @@ mod tests {
 
     #[test]
     fn colours_are_not_asked_of_drawings() {
-        for (colour, image_fit) in [(ColourChoice::Rgb, None), (ColourChoice::Auto, Some(FitChoice::Crop))] {
+        let asked = |change: fn(&mut ReadSettings)| {
             let mut options = DataOptions::default();
-            (options.reading.colour, options.reading.image_fit) = (colour, image_fit);
+            change(&mut options.reading);
+            options
+        };
+        for options in [
+            asked(|reading| reading.colour = ColourChoice::Rgb),
+            asked(|reading| reading.image_fit = Some(FitChoice::Crop)),
+            asked(|reading| reading.image_decode = Decoding::Scaled),
+        ] {
             let refused = Pictures::new(&options, [8, 8], Fit::Stretch, FitChoice::Stretch).unwrap_err().to_string();
             assert!(refused.contains("--transform photo"), "{refused}");
         }

@@ -29,6 +29,9 @@ pub(super) struct Reading {
     /// Stretch, crop or letterbox.
     #[serde(default)]
     image_fit: String,
+    /// Full or scaled.
+    #[serde(default)]
+    image_decode: String,
     /// The character between cells.
     #[serde(default)]
     separator: String,
@@ -81,6 +84,7 @@ impl Reading {
             transform,
             colour,
             image_fit,
+            image_decode,
             separator,
             quote,
             decimal,
@@ -101,6 +105,7 @@ impl Reading {
             transform: word(transform),
             colour: word(colour),
             image_fit: image_fit.map_or_else(String::new, word),
+            image_decode: word(image_decode),
             separator: character(separator),
             quote: character(quote),
             decimal: character(decimal),
@@ -146,6 +151,7 @@ impl Reading {
             transform: choice("reading.transform", &self.transform)?.unwrap_or_default(),
             colour: choice("reading.colour", &self.colour)?.unwrap_or_default(),
             image_fit: choice("reading.image_fit", &self.image_fit)?,
+            image_decode: choice("reading.image_decode", &self.image_decode)?.unwrap_or_default(),
             separator: character("reading.separator", &self.separator)?,
             quote: character("reading.quote", &self.quote)?,
             decimal: character("reading.decimal", &self.decimal)?,
@@ -197,7 +203,7 @@ fn read<T: for<'de> Deserialize<'de>>(setting: &str, word: &str) -> Result<T> {
 mod tests {
     use super::*;
     use crate::repository::{ColourChoice, DataFormat, FitChoice, PictureChoice, PixelColumns, TaskChoice};
-    use crate::signature::TokenSplit;
+    use crate::signature::{Decoding, TokenSplit};
 
     #[test]
     fn options_come_back_from_their_words() {
@@ -210,6 +216,7 @@ mod tests {
             transform: PictureChoice::Drawing,
             colour: ColourChoice::Grey,
             image_fit: Some(FitChoice::Letterbox),
+            image_decode: Decoding::Scaled,
             separator: Some('\t'),
             quote: Some('\''),
             decimal: Some(','),

@@ -4,8 +4,8 @@
 #[derive(Clone)]
 pub(super) struct Code {
     /// The number of codes of each length, from 1 to 16.
-    lengths: [u8; 16],
-    symbols: Vec<u8>,
+    pub(super) lengths: [u8; 16],
+    pub(super) symbols: Vec<u8>,
 }
 
 impl Code {

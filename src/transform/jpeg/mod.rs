@@ -5,9 +5,12 @@
 //! available decoder notices.
 
 mod huffman;
+pub(super) mod scaled;
 mod scans;
 
 use std::borrow::Cow;
+
+use memchr::memchr;
 
 use super::container::{Format, truncated};
 use crate::error::{Error, Result};
@@ -91,7 +94,7 @@ impl<'a> Markers<'a> {
     /// end of the file.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
         loop {
-            self.at += self.file.get(self.at..)?.iter().position(|byte| *byte == 0xff)?;
+            self.at += memchr(0xff, self.file.get(self.at..)?)?;
             match *self.file.get(self.at + 1)? {
                 0xff => self.at += 1,
                 // Stuffed bytes and restart markers belong to the entropy-coded data around them.

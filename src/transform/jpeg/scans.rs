@@ -35,15 +35,15 @@ pub(super) fn are_complete(file: &[u8], max_pixels: u64) -> bool {
 
 /// The codes in use, by their numbers.
 #[derive(Default)]
-struct Codes {
+pub(super) struct Codes {
     /// For the coefficients of frequency 0.
-    dc: [Option<Code>; 4],
+    pub(super) dc: [Option<Code>; 4],
     /// For the others.
-    ac: [Option<Code>; 4],
+    pub(super) ac: [Option<Code>; 4],
 }
 
 impl Codes {
-    fn read(&mut self, mut segment: &[u8]) -> Option<()> {
+    pub(super) fn read(&mut self, mut segment: &[u8]) -> Option<()> {
         while let Some((selector, rest)) = segment.split_first() {
             let (code, rest) = Code::read(rest)?;
             let kind = if selector >> 4 == 0 { &mut self.dc } else { &mut self.ac };
@@ -55,18 +55,18 @@ impl Codes {
 }
 
 /// What the header of a scan says.
-struct Scan {
+pub(super) struct Scan {
     /// The identifiers of the components with the numbers of their codes for frequency 0 and for the others.
-    components: Vec<(u8, usize, usize)>,
-    first: usize,
-    last: usize,
-    is_refinement: bool,
+    pub(super) components: Vec<(u8, usize, usize)>,
+    pub(super) first: usize,
+    pub(super) last: usize,
+    pub(super) is_refinement: bool,
     /// The bits of the coefficients that later scans will give.
-    missing: u8,
+    pub(super) missing: u8,
 }
 
 impl Scan {
-    fn read(segment: &[u8], is_progressive: bool) -> Option<Self> {
+    pub(super) fn read(segment: &[u8], is_progressive: bool) -> Option<Self> {
         let (count, rest) = segment.split_first()?;
         let (pairs, rest) = rest.split_at_checked(usize::from(*count) * 2)?;
         let stated = *rest.first_chunk()?;

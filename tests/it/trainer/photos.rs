@@ -6,7 +6,7 @@ use std::io::Cursor;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use weir::repository::{ColourChoice, FitChoice, PictureChoice, ReadSettings, VersionFiles};
-use weir::signature::{Colour, ImageTransform};
+use weir::signature::{Colour, Decoding, ImageTransform};
 use weir::tensor::Data;
 use weir::trainer::{
     Augment, DataOptions, DataSource, Regime, TaskOptions, TaskReport, evaluate_version, preset, read_for,
@@ -149,6 +149,31 @@ fn training_and_serving_make_the_same_tensor_of_every_format() {
         let name = listed.lines().nth(row).unwrap().split(',').next().unwrap().to_owned();
         let served = served(&std::fs::read(folders.join(&name)).unwrap(), &image);
         assert_eq!(source.train.inputs(index..index + 1).unwrap(), served, "{name}");
+    }
+}
+
+#[test]
+fn training_and_serving_decode_at_the_same_part_of_the_size() {
+    let shop = Workshop::of("cnn");
+    for index in 0..8 {
+        let size = [[97, 131], [200, 64], [64, 64], [150, 150]][index % 4];
+        let name = format!("photos/{}/{index}.jpg", ["a", "b"][index % 2]);
+        shop.write(&name, file(&tinted(index % 2 == 0, size, index), ImageFormat::Jpeg));
+    }
+    for (colour, fit) in [(ColourChoice::Rgb, FitChoice::Crop), (ColourChoice::Grey, FitChoice::Letterbox)] {
+        let read = |image_decode| {
+            let options = with(|reading| {
+                (reading.colour, reading.image_fit, reading.image_size) = (colour, Some(fit), Some([12, 15]));
+                (reading.transform, reading.image_decode) = (PictureChoice::Photo, image_decode);
+            });
+            DataSource::read(&shop.path("photos"), &options.data).unwrap()
+        };
+        let (full, scaled) = (read(Decoding::Full), read(Decoding::Scaled));
+        same_tensors(&scaled);
+        let inputs = |source: &DataSource| source.train.inputs(0..source.train.len()).unwrap();
+        assert_ne!(inputs(&full), inputs(&scaled), "the setting is heeded");
+        let image = serde_json::to_value(scaled.image.as_ref().unwrap()).unwrap();
+        assert_eq!(image["decode"], "scaled", "the manifest says it");
     }
 }
 
