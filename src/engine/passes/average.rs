@@ -4,9 +4,13 @@ use tract_onnx::tract_core::ops::cnn::{PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_hir::internal::*;
 
-use super::graph::is_covered;
+use super::graph::{is_covered, plane};
 use super::grouped::Grouped;
+use super::planes::Planes;
 use crate::simd::lanes;
+
+/// The most weights of a pooling, one for each tap of each channel; beyond it tract takes less memory, as it has no weights.
+const MAX_WEIGHTS: usize = 1 << 20;
 
 /// Replaces a pooling over windows. Where windows reach into the padding, the sums may need different factors; they are
 /// those that tract's operation has for an image of ones.
@@ -23,23 +27,27 @@ pub(super) fn rewrite(
     }
     let input = sizes(&fact.shape[1..])?;
     let &[channels, height, width] = &input[..] else { return Ok(None) };
+    let taps = op.pool_spec.kernel_shape.iter().try_fold(1, |taps: usize, size| taps.checked_mul(*size));
+    let weights = taps.and_then(|taps| taps.checked_mul(channels)).filter(|weights| *weights <= MAX_WEIGHTS);
+    let (Some(weights), Some(output)) = (weights, plane(&node.outputs[0].fact.shape)) else { return Ok(None) };
+    if !Planes::covers(&op.pool_spec, [height, width], output) {
+        return Ok(None);
+    }
     let Some(factors) = factors(op, [height, width])? else { return Ok(None) };
     let spec = PoolSpec { input_channels: channels, output_channels: channels, ..op.pool_spec.clone() };
     let first = factors[0];
     let is_uniform = factors.iter().all(|factor| *factor == first);
-    let taps: usize = spec.kernel_shape.iter().product();
-    let weights = vec![if is_uniform { first } else { 1.0 }; channels * taps];
+    let weights = vec![if is_uniform { first } else { 1.0 }; weights];
     let sums = Grouped::new(spec, channels, &weights, &vec![0.0; channels]);
     let mut patch = TypedModelPatch::default();
     let input = patch.taps(model, &node.inputs)?;
-    let mut output = patch.wire_node(&node.name, sums, &input)?;
+    let mut result = patch.wire_node(&node.name, sums, &input)?;
     if !is_uniform {
-        let shape = sizes(&node.outputs[0].fact.shape[2..])?;
-        let factors = Tensor::from_shape(&[1, 1, shape[0], shape[1]], &factors)?;
+        let factors = Tensor::from_shape(&[1, 1, output[0], output[1]], &factors)?;
         let factors = patch.add_const(format!("{}.factors", node.name), factors)?;
-        output = patch.wire_node(format!("{}.mean", node.name), math::mul(), &[output[0], factors])?;
+        result = patch.wire_node(format!("{}.mean", node.name), math::mul(), &[result[0], factors])?;
     }
-    patch.shunt_outside(model, node.id.into(), output[0])?;
+    patch.shunt_outside(model, node.id.into(), result[0])?;
     Ok(Some(patch))
 }
 
@@ -92,6 +100,22 @@ mod tests {
             let rewritten = assert_same(&Chain::new(&[channels, size[0], size[1]]).then(pool, &[]).finish());
             prop_assert_eq!(count(&rewritten, "GroupedConv"), usize::from(lanes() > 1));
         }
+    }
+
+    #[test]
+    fn what_would_take_too_much_memory_stays_with_tract() {
+        for (step, is_ours) in [(1_000_000_000_000, false), (2, true)] {
+            let pool_spec = window(8, [1; 2], [1, step], PaddingSpec::Valid);
+            let pool = SumPool { pool_spec, count_include_pad: false, normalize: true };
+            let rewritten = assert_same(&Chain::new(&[8, 32, 8]).then(pool, &[]).finish());
+            assert_eq!(count(&rewritten, "GroupedConv"), usize::from(is_ours && lanes() > 1), "{rewritten}");
+        }
+        // Its results are not compared, tract would take long for them.
+        let padding = PaddingSpec::Explicit(tvec![249, 249], tvec![250, 250]);
+        let pool_spec = window(8, [500; 2], [1; 2], padding);
+        let pool = SumPool { pool_spec, count_include_pad: false, normalize: true };
+        let rewritten = super::super::speed_up(Chain::new(&[8, 32, 8]).then(pool, &[]).finish()).unwrap();
+        assert_eq!(count(&rewritten, "GroupedConv"), 0, "{rewritten}");
     }
 
     #[test]

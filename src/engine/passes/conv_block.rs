@@ -85,6 +85,7 @@ impl EvalOp for ConvBlock {
         let convolved = [conv[2], conv[3]];
         ensure!(convolved[0] > 0 && convolved[1] > 0, "the kernel is larger than the image");
         let image = Image::new(&self.conv, [channels, height, width], convolved);
+        let image = image.context("the stride, dilation or padding is too large for the image")?;
         dispatch(Images {
             image: &image,
             convolved,
@@ -126,7 +127,7 @@ impl WithSimd for Images<'_> {
         let wide = VECTORS * S::F32_LANES;
         let mut buffer = self.image.buffer();
         // A ring of the rows that one window needs: row r is at r modulo the height of a window.
-        let ring = self.windows.map_or(1, |[down, _]| down.kernel);
+        let ring = self.windows.map_or(1, |[down, _]| down.kernel.min(self.convolved[0]));
         let mut convolved = vec![0.0; ring * self.convolved[1] * wide];
         let mut pooled = vec![0.0; self.columns * wide];
         for (input, output) in self.inputs.zip(self.outputs.chunks_exact_mut(self.channels * plane)) {

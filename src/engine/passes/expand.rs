@@ -68,8 +68,9 @@ impl EvalOp for Expand {
         let mut output = Tensor::zero::<f32>(&shape)?;
         if input.len() > 0 && output.len() > 0 {
             ensure!(height * width >= lanes(), "fewer pixels than a vector holds");
+            let planes = Planes::new(&self.depthwise.conv, [height, width], [shape[2], shape[3]]);
             dispatch(Images {
-                planes: &Planes::new(&self.depthwise.conv, [height, width], [shape[2], shape[3]]),
+                planes: &planes.context("the stride, dilation or padding is too large for the image")?,
                 wide: &self.wide,
                 weights: self.wide.weights.try_as_plain_ram()?.as_slice()?,
                 bias: self.wide.epilogue.bias()?.as_slice()?,

@@ -11,9 +11,11 @@ use super::average;
 use super::conv_block::ConvBlock;
 use super::epilogue::Epilogue;
 use super::expand::Expand;
-use super::graph::{by_channel, floats, is_covered, is_float_maps, only_reader, output_channels};
+use super::graph::{by_channel, floats, is_covered, is_float_maps, only_reader, output_channels, plane};
 use super::grouped::Grouped;
+use super::image::Image;
 use super::max_pool::FastMaxPool;
+use super::planes::Planes;
 use super::pointwise::Pointwise;
 use crate::simd::lanes;
 
@@ -45,7 +47,7 @@ fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv)
         && op.kernel_fmt == KernelFormat::OIHW;
     let channels = op.output_channels();
     let is_even = op.group > 0 && channels.is_multiple_of(op.group) && op.input_channels().is_multiple_of(op.group);
-    if !is_ours || !is_even || channels == 0 || weights.len() == 0 {
+    if !is_ours || !is_even || channels == 0 || weights.len() == 0 || !has_layout(model, node, op)? {
         return Ok(None);
     }
     let bias = match bias.try_as_plain_ram()?.as_slice::<f32>()? {
@@ -74,6 +76,18 @@ fn convolution(_: &(), model: &TypedModel, node: &TypedNode, _: &str, op: &Conv)
     }
     let block = Grouped::new(op.pool_spec.clone(), op.group, &weights, &bias);
     TypedModelPatch::replace_single_op(model, node, &inputs, block).map(Some)
+}
+
+/// Returns true if the kernel for a covered convolution can lay out the feature maps without much more memory than they
+/// have. Their height and width are known here, only the batch may be open.
+fn has_layout(model: &TypedModel, node: &TypedNode, op: &Conv) -> TractResult<bool> {
+    let (input, output) = (&model.outlet_fact(node.inputs[0])?.shape, &node.outputs[0].fact.shape);
+    let (Some(size), Some(output)) = (plane(input), plane(output)) else { return Ok(false) };
+    Ok(if op.group == 1 {
+        Image::covers(&op.pool_spec, [op.input_channels(), size[0], size[1]], output)
+    } else {
+        Planes::covers(&op.pool_spec, size, output)
+    })
 }
 
 /// Returns true for a kernel of one pixel that passes over every pixel of an image with enough of them.
@@ -280,6 +294,33 @@ mod tests {
         let chain = Chain::new(&[12, 7, 9]).convolved(spec, 3).relu();
         let rewritten = assert_same(&chain.finish());
         assert_eq!(count(&rewritten, "Pointwise"), usize::from(lanes() > 1));
+    }
+
+    #[test]
+    fn what_would_take_too_much_memory_stays_with_tract() {
+        let stride = |step| window(2, [3; 2], [step; 2], PaddingSpec::Valid);
+        let dilation = |step| PoolSpec {
+            dilations: Some(tvec![step; 2]),
+            ..window(2, [3; 2], [1; 2], PaddingSpec::Explicit(tvec![step; 2], tvec![step; 2]))
+        };
+        for (huge, usual) in [(stride(1_000_000), stride(2)), (dilation(100_000), dilation(3))] {
+            for (group, ours) in [(1, "ConvBlock"), (2, "GroupedConv")] {
+                let model = Chain::new(&[2, 8, 8]).convolved(huge.clone(), group).finish();
+                // Without groups tract itself may write all padding, so that one is not run.
+                let left = if group == 1 { super::super::speed_up(model).unwrap() } else { assert_same(&model) };
+                assert_eq!((count(&left, "Conv"), count(&left, ours)), (1, 0), "{left}");
+                let left = assert_same(&Chain::new(&[2, 8, 8]).convolved(usual.clone(), group).finish());
+                assert_eq!(count(&left, ours), usize::from(lanes() > 1), "{left}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pooling_much_larger_than_its_image_needs_no_more_rows() {
+        let padding = PaddingSpec::Explicit(tvec![9_999, 0], tvec![9_999, 0]);
+        let pool = window(4, [10_000, 1], [5_000, 1], padding);
+        let chain = Chain::new(&[2, 8, 8]).convolved(PoolSpec { output_channels: 4, ..valid(2, 3, 1) }, 1);
+        assert_same(&chain.max_pooled(pool).finish());
     }
 
     #[test]

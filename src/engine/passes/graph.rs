@@ -15,6 +15,12 @@ pub(super) fn is_float_maps(input: &TypedFact) -> bool {
     input.datum_type == f32::datum_type() && input.shape.iter().skip(1).all(|dim| dim.to_usize().is_ok())
 }
 
+/// Returns the height and width of feature maps `[batch, channels, height, width]` if they are known.
+pub(super) fn plane(shape: &[TDim]) -> Option<[usize; 2]> {
+    let [_, _, height, width] = shape else { return None };
+    Some([height.to_usize().ok()?, width.to_usize().ok()?])
+}
+
 /// Returns the constant of an outlet if it consists of plain 32-bit floats.
 pub(super) fn floats(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
     let konst = model.outlet_fact(outlet)?.konst.clone();

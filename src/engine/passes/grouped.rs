@@ -114,6 +114,7 @@ impl EvalOp for Grouped {
             return Ok(tvec!(output.into_tvalue()));
         }
         let planes = Planes::new(&self.conv, [height, width], [shape[2], shape[3]]);
+        let planes = planes.context("the stride, dilation or padding is too large for the image")?;
         let input = input.as_ref().map(|input| input.try_as_plain_ram()).transpose()?;
         let group = channels / self.groups * height * width;
         let inputs = match &input {

@@ -2,6 +2,8 @@
 
 use tract_onnx::tract_core::ops::cnn::PoolSpec;
 
+use super::planes::{is_moderate, reach};
+
 /// Channel planes in which one tap finds the pixels for neighbouring outputs side by side. This is the
 /// image itself if it already has that layout, otherwise a copy with the padding and, for a stride, with
 /// the columns of each phase side by side.
@@ -22,18 +24,32 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// Returns true if there is a layout, or no need of one because there are no pixels.
+    pub(super) fn covers(conv: &PoolSpec, input: [usize; 3], output: [usize; 2]) -> bool {
+        input.contains(&0) || output.contains(&0) || Self::new(conv, input, output).is_some()
+    }
+
     /// Plans the layout of images of `[channels, height, width]` that are convolved to `[height, width]`.
-    /// Neither may be empty.
-    pub(super) fn new(conv: &PoolSpec, input: [usize; 3], output: [usize; 2]) -> Self {
+    /// Neither may be empty. `None` if it would take much more memory than the images.
+    pub(super) fn new(conv: &PoolSpec, input: [usize; 3], output: [usize; 2]) -> Option<Self> {
         let [channels, height, width] = input;
         let pads = conv.computed_padding(&[height, width]);
         let (top, left) = (pads[0].pad_before, pads[1].pad_before);
         let stride = [conv.stride(0), conv.stride(1)];
-        let reach =
-            |axis: usize| (output[axis] - 1) * stride[axis] + (conv.kernel_shape[axis] - 1) * conv.dilation(axis) + 1;
-        let (rows, columns) = (reach(0), reach(1));
+        let length = |axis: usize| {
+            let last = (output[axis] - 1).checked_mul(stride[axis])?;
+            last.checked_add(reach(conv, axis)?)?.checked_add(1)
+        };
+        let (rows, columns) = (length(0)?, length(1)?);
         let is_copied = top > 0 || left > 0 || stride[1] > 1 || rows > height || columns > width;
         let (rows, phase) = if is_copied { (rows, columns.div_ceil(stride[1])) } else { (height, width) };
+        if is_copied {
+            let places = phase.checked_mul(stride[1]).and_then(|row| row.checked_mul(rows));
+            let is_number = places.is_some_and(|places| places.checked_mul(channels).is_some());
+            if !is_number || !is_moderate(places, [height, width], output) {
+                return None;
+            }
+        }
         let mut image = Self { channels, height, width, top, left, stride, rows, phase, is_copied, taps: Vec::new() };
         for channel in 0..channels {
             for y in 0..conv.kernel_shape[0] {
@@ -42,7 +58,7 @@ impl Image {
                 image.taps.extend(columns.map(|x| row + x % stride[1] * phase + x / stride[1]));
             }
         }
-        image
+        Some(image)
     }
 
     fn row_len(&self) -> usize {

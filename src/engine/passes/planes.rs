@@ -18,21 +18,48 @@ pub(super) struct Planes {
     pub(super) taps: Vec<usize>,
 }
 
+/// The places that any channel may have in a layout, however small its image is.
+const SMALL: usize = 1 << 12;
+
+/// Returns true if the places of a channel in a layout are in proportion to its pixels before and after the convolution.
+/// They are not for a huge stride, dilation or padding, of which a copy would take all memory; `None` is too large a
+/// number.
+pub(super) fn is_moderate(places: Option<usize>, size: [usize; 2], output: [usize; 2]) -> bool {
+    let area = |[height, width]: [usize; 2]| height.saturating_mul(width);
+    let most = area(size).saturating_add(area(output)).saturating_mul(4).saturating_add(SMALL);
+    places.is_some_and(|places| places <= most)
+}
+
+/// Returns the distance of the first tap of an axis from the last.
+pub(super) fn reach(conv: &PoolSpec, axis: usize) -> Option<usize> {
+    conv.kernel_shape[axis].checked_sub(1)?.checked_mul(conv.dilation(axis))
+}
+
 impl Planes {
-    /// Plans the layout of planes of `size` that are convolved to `output`. Neither may be empty.
-    pub(super) fn new(conv: &PoolSpec, size: [usize; 2], output: [usize; 2]) -> Self {
+    /// Returns true if there is a layout, or no need of one because there are no pixels.
+    pub(super) fn covers(conv: &PoolSpec, size: [usize; 2], output: [usize; 2]) -> bool {
+        size.contains(&0) || output.contains(&0) || Self::new(conv, size, output).is_some()
+    }
+
+    /// Plans the layout of planes of `size` that are convolved to `output`. Neither may be empty. `None` if it would take
+    /// much more memory than the planes.
+    pub(super) fn new(conv: &PoolSpec, size: [usize; 2], output: [usize; 2]) -> Option<Self> {
+        let stride = [0, 1].map(|axis| conv.stride(axis));
+        let phase = |axis: usize| output[axis].checked_add(reach(conv, axis)?.checked_div(stride[axis])?);
+        let phase = [phase(0)?, phase(1)?];
+        let places = [phase[1], stride[0], stride[1]].into_iter().try_fold(phase[0], usize::checked_mul);
+        if !is_moderate(places, size, output) {
+            return None;
+        }
         let pads = conv.computed_padding(&size);
         let before = [0, 1].map(|axis| pads[axis].pad_before);
-        let stride = [0, 1].map(|axis| conv.stride(axis));
-        let reach = |axis: usize| (conv.kernel_shape[axis] - 1) * conv.dilation(axis);
-        let phase = [0, 1].map(|axis| output[axis] + reach(axis) / stride[axis]);
         let mut planes = Self { size, stride, before, output, phase, taps: Vec::new() };
         for y in (0..conv.kernel_shape[0]).map(|y| y * conv.dilation(0)) {
             for x in (0..conv.kernel_shape[1]).map(|x| x * conv.dilation(1)) {
                 planes.taps.push(planes.place(y, x));
             }
         }
-        planes
+        Some(planes)
     }
 
     /// Returns the index of a pixel, counted from the padding.

@@ -50,6 +50,9 @@ impl Pointwise {
 
     /// Multiplies the outputs before the activation by the factors of their channels.
     pub(super) fn times(self, factors: &[f32]) -> TractResult<Self> {
+        if self.outputs == 0 {
+            return Ok(self);
+        }
         let (_, width) = tile_size(registers());
         let each = self.outputs / self.groups;
         let mut weights = self.weights.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
@@ -305,6 +308,12 @@ mod tests {
             }
             assert_same(&chain.finish());
         }
+    }
+
+    #[test]
+    fn no_outputs_are_multiplied() {
+        let none = Pointwise::new(1, (0, 3), |_, _| 1.0);
+        assert_eq!(none.clone().times(&[]).unwrap(), none);
     }
 
     #[test]

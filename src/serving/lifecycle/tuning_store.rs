@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::check::REVISION;
 use crate::config::cores;
 use crate::engine::EngineKind;
 use crate::files;
@@ -25,7 +26,7 @@ pub struct TuningStore {
 impl TuningStore {
     /// Measurements in `folder`, which is made when there is something to keep.
     pub fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder, machine: machine() }
+        Self { folder, machine: machine(REVISION) }
     }
 
     /// The costs of a model file in an engine on this kind of machine, if they are known.
@@ -85,18 +86,29 @@ impl TuningStore {
     }
 }
 
-/// A short name for this kind of machine: the processor, the cores, and the Weir that measures.
-fn machine() -> String {
+/// A short name for this kind of machine: the processor, the cores, and the Weir that measures, with this revision of its
+/// kernels.
+fn machine(revision: u32) -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown");
     let cores = cores();
-    let kind = format!("{model} {cores} {} {}", std::env::consts::ARCH, env!("CARGO_PKG_VERSION"));
+    let kind = format!("{model} {cores} {} {} {revision}", std::env::consts::ARCH, env!("CARGO_PKG_VERSION"));
     sha256_hex(kind.as_bytes())[..12].to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn measurements_of_other_kernels_are_forgotten() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = TuningStore::new(Some(folder.path().to_owned()));
+        let other = TuningStore { machine: machine(REVISION - 1), ..store.clone() };
+        other.remember("abc", EngineKind::Tract, &[BatchCost { batch: 1, microseconds: 6.5, elements: 4 }]);
+        assert!(other.recall("abc", EngineKind::Tract).is_some());
+        assert_eq!(store.recall("abc", EngineKind::Tract), None);
+    }
 
     #[test]
     fn measurements_survive_and_damage_is_measured_again() {
