@@ -109,7 +109,7 @@ impl ReadingArgs {
             transform: self.transform.unwrap_or_default(),
             colour: self.colour.unwrap_or_default(),
             image_fit: self.image_fit,
-            image_decode: self.image_decode.unwrap_or_default(),
+            image_decode: self.image_decode,
             separator: self.separator,
             quote: self.quote,
             decimal: self.decimal,

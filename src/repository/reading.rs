@@ -154,8 +154,8 @@ pub struct ReadSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_fit: Option<FitChoice>,
     /// The size at which photos in JPEG are decoded.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub image_decode: Decoding,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_decode: Option<Decoding>,
     /// The character between the cells of a text file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::layers::LayerSpec;
 use crate::repository::{ColourChoice, PictureChoice};
-use crate::signature::{Decoding, TokenSplit};
+use crate::signature::TokenSplit;
 
 /// The settings of a training run.
 #[derive(Debug, Clone)]
@@ -100,9 +100,8 @@ impl TrainRequest {
         let mut options = self.task.data.clone();
         let reading = &mut options.reading;
         if reading.transform == PictureChoice::Auto {
-            let asks_for_photos = reading.colour != ColourChoice::Auto
-                || reading.image_fit.is_some()
-                || reading.image_decode != Decoding::Full;
+            let asks_for_photos =
+                reading.colour != ColourChoice::Auto || reading.image_fit.is_some() || reading.image_decode.is_some();
             reading.transform = match self.preset.learns {
                 Learns::Photos => PictureChoice::Photo,
                 Learns::Drawings => PictureChoice::Drawing,
@@ -154,7 +153,7 @@ impl TrainRequest {
         reading.transform != PictureChoice::Auto
             || reading.colour != ColourChoice::Auto
             || reading.image_fit.is_some()
-            || reading.image_decode != Decoding::Full
+            || reading.image_decode.is_some()
             || reading.image_size.is_some()
     }
 

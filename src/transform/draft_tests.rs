@@ -3,13 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
+use image::metadata::Orientation;
 use image::{ExtendedColorType, ImageEncoder};
 use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::decode::{ImageLimits, decode_picture};
 use super::image::{ImageFacts, PolarityChoice, append_image};
-use super::jpeg::scaled::{Refusal, Scale, decode};
+use super::jpeg::scaled::{Head, Refusal, Scale, decode};
 use super::raster::Raster;
 use crate::error::{Error, Result};
 use crate::signature::ImageSpec;
@@ -149,6 +150,87 @@ fn a_file_that_breaks_off_is_refused_also_where_it_was_closed_again() {
             }
             assert!(matches!(prepared(&file[..at], &spec("scaled"), LIMITS), Err(Error::InvalidInput(_))));
         }
+    }
+}
+
+#[test]
+fn a_single_scan_that_breaks_off_is_refused_and_not_decoded_in_full() {
+    let mut files = 0;
+    for line in lines() {
+        let file = bytes(&line.file);
+        let starts: Vec<usize> = (0..file.len()).filter(|at| file[*at..].starts_with(&[0xff, 0xda])).collect();
+        let is_baseline = file.windows(2).any(|pair| pair == [0xff, 0xc0]);
+        let ([start], true) = (starts.as_slice(), is_baseline) else { continue };
+        files += 1;
+        // Behind the header of the scan.
+        for at in (start + 16..file.len() - 40).step_by(11) {
+            let closed = [&file[..at], &[0xff, 0xd9]].concat();
+            let refused = prepared(&closed, &spec("scaled"), LIMITS);
+            assert!(matches!(refused, Err(Error::InvalidInput(_))), "{} at {at}: {refused:?}", line.name);
+        }
+    }
+    assert!(files > 3, "{files}");
+}
+
+#[test]
+fn what_follows_the_end_of_the_image_is_not_read() {
+    for line in lines() {
+        let file = bytes(&line.file);
+        let start = file.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+        let scans = file[start..file.len() - 2].repeat(200);
+        let tails: [&[u8]; 4] = [&scans, &file, b"\xff\xc4\0\x05abc", b"\xff\xda\0\x03\0"];
+        for (index, tail) in tails.into_iter().enumerate() {
+            let longer = [&file, tail].concat();
+            for (_, scale) in SCALES {
+                assert_eq!(decode(&longer, scale), decode(&file, scale), "{} and {index}", line.name);
+            }
+            let [found, expected] = [&longer, &file].map(|file| prepared(file, &spec("scaled"), LIMITS).unwrap());
+            assert_eq!(found, expected, "{} and {index}", line.name);
+        }
+    }
+}
+
+/// Returns a file without its segments of a marker, up to its first scan.
+fn without(file: &[u8], marker: u8) -> Vec<u8> {
+    let (mut kept, mut at) = (file[..2].to_vec(), 2);
+    while file[at + 1] != 0xda {
+        let end = at + 2 + usize::from(u16::from_be_bytes([file[at + 2], file[at + 3]]));
+        if file[at + 1] != marker {
+            kept.extend(&file[at..end]);
+        }
+        at = end;
+    }
+    kept.extend(&file[at..]);
+    kept
+}
+
+#[test]
+fn a_file_without_huffman_tables_is_left_to_the_decoder_of_the_full_size() {
+    let file = bytes(&lines()[0].file);
+    assert_eq!(without(&file, 0), file);
+    let bare = without(&file, 0xc4);
+    assert_ne!(bare, file);
+    assert_eq!(decode(&bare, Scale::Half), Err(Refusal::Unscalable));
+    let [scaled, full] = ["scaled", "full"].map(|decode| prepared(&bare, &spec(decode), LIMITS));
+    assert_eq!(scaled.map_err(|error| error.to_string()), full.map_err(|error| error.to_string()));
+}
+
+#[test]
+fn the_last_of_several_orientations_holds_at_any_size() {
+    let exif = |orientation: u8| {
+        let entry = [b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0, 0]];
+        let segment = [b"Exif\0\0", entry.concat().as_slice()].concat();
+        [&[0xff, 0xe1], &(segment.len() as u16 + 2).to_be_bytes()[..], &segment].concat()
+    };
+    let file = without(&bytes(&lines()[0].file), 0xe1);
+    for (first, last, is_turned) in [(1, 6, true), (6, 1, false), (3, 8, true)] {
+        let both = [&file[..2], &exif(first), &exif(last), &file[2..]].concat();
+        let alone = [&file[..2], &exif(last), &file[2..]].concat();
+        let [found, expected] = [&both, &alone].map(|file| prepared(file, &spec("scaled"), LIMITS).unwrap());
+        assert_eq!(found, expected, "{first} {last}");
+        assert_eq!(found.1, prepared(&both, &spec("full"), LIMITS).unwrap().1, "{first} {last}");
+        let turned = Head::read(&both).unwrap().orientation != Orientation::NoTransforms;
+        assert_eq!(turned, is_turned, "{first} {last}");
     }
 }
 

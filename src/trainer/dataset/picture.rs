@@ -8,8 +8,7 @@ use super::options::DataOptions;
 use crate::error::{Error, Result};
 use crate::repository::{ColourChoice, FitChoice, PictureChoice, ReadSettings};
 use crate::signature::{
-    Colour, DType, Decoding, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit,
-    PictureTransform, Polarity,
+    Colour, DType, DrawingTransform, Fit, ImageTransform, Interpolation, Layout, PictureFit, PictureTransform, Polarity,
 };
 use crate::transform::{
     ImageLimits, LevelTables, Luma, PolarityChoice, append_grey_levels, append_levels, decode, prepare, size as size_of,
@@ -184,7 +183,7 @@ impl Pictures {
             let asked = [
                 ("colour", reading.colour == ColourChoice::Rgb),
                 ("image-fit", reading.image_fit.is_some()),
-                ("image-decode", reading.image_decode == Decoding::Scaled),
+                ("image-decode", reading.image_decode.is_some()),
             ];
             if let Some((setting, _)) = asked.into_iter().find(|(_, is_asked)| *is_asked) {
                 let problem = "is for photos, and these pictures are read in grey; add --transform photo".into();
@@ -349,7 +348,7 @@ fn photo([height, width]: [u32; 2], fit: FitChoice, reading: &ReadSettings) -> P
         },
         interpolation: Interpolation::Bilinear,
         antialias: true,
-        decode: reading.image_decode,
+        decode: reading.image_decode.unwrap_or_default(),
         background: [255; 3],
         scale: 1.0,
         mean: vec![0.0; colour.channels()],
@@ -372,6 +371,7 @@ fn commonest(sizes: impl Iterator<Item = (u32, u32)>) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::Decoding;
 
     #[test]
     fn the_commonest_size_is_taken_and_the_smaller_of_equals() {
@@ -421,7 +421,7 @@ mod tests {
         for options in [
             asked(|reading| reading.colour = ColourChoice::Rgb),
             asked(|reading| reading.image_fit = Some(FitChoice::Crop)),
-            asked(|reading| reading.image_decode = Decoding::Scaled),
+            asked(|reading| reading.image_decode = Some(Decoding::Full)),
         ] {
             let refused = Pictures::new(&options, [8, 8], Fit::Stretch, FitChoice::Stretch).unwrap_err().to_string();
             assert!(refused.contains("--transform photo"), "{refused}");

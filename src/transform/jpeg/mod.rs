@@ -90,8 +90,8 @@ impl<'a> Markers<'a> {
         Self { file, at: 2 }
     }
 
-    /// Returns the next marker that is none of entropy-coded data, and its segment without its length; `None` at the
-    /// end of the file.
+    /// Returns the next marker that is none of entropy-coded data, and its segment without its length; `None` behind the
+    /// end of the image, whatever follows there, and at the end of the file.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
         loop {
             self.at += memchr(0xff, self.file.get(self.at..)?)?;
@@ -100,7 +100,7 @@ impl<'a> Markers<'a> {
                 // Stuffed bytes and restart markers belong to the entropy-coded data around them.
                 0x00 | 0x01 | 0xd0..=0xd8 => self.at += 2,
                 EOI => {
-                    self.at += 2;
+                    self.at = self.file.len();
                     return Some((EOI, &[]));
                 }
                 marker => {

@@ -164,7 +164,7 @@ fn training_and_serving_decode_at_the_same_part_of_the_size() {
         let read = |image_decode| {
             let options = with(|reading| {
                 (reading.colour, reading.image_fit, reading.image_size) = (colour, Some(fit), Some([12, 15]));
-                (reading.transform, reading.image_decode) = (PictureChoice::Photo, image_decode);
+                (reading.transform, reading.image_decode) = (PictureChoice::Photo, Some(image_decode));
             });
             DataSource::read(&shop.path("photos"), &options.data).unwrap()
         };

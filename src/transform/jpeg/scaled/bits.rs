@@ -38,10 +38,11 @@ impl<'a> Coded<'a> {
         self.plain.clear();
         let mut rest = self.file.get(self.at..).unwrap_or_default();
         while let Some(end) = memchr(0xff, rest) {
-            // A byte of 0xff is followed by a stuffed 0, or else starts a marker.
-            let is_stuffed = rest.get(end + 1) == Some(&0);
+            // Bytes of 0xff, of which more than one are the same as one, are followed by a stuffed 0, or else start a marker.
+            let fill = rest[end..].iter().take_while(|byte| **byte == 0xff).count();
+            let is_stuffed = rest.get(end + fill) == Some(&0);
             self.plain.extend_from_slice(&rest[..end + usize::from(is_stuffed)]);
-            rest = &rest[if is_stuffed { end + 2 } else { end }..];
+            rest = &rest[if is_stuffed { end + fill + 1 } else { end }..];
             if !is_stuffed {
                 break;
             }
@@ -269,10 +270,11 @@ fn pairs(symbols: &[u16; ENTRIES]) -> Box<[Pair; ENTRIES]> {
     pairs
 }
 
-/// Returns the step of a symbol: its zeros and the coefficient behind them.
+/// Returns the step of a symbol of a sequential frame: its zeros and the coefficient behind them. A symbol without a value
+/// ends the block unless it stands for 16 zeros, as libjpeg has it.
 #[inline(always)]
 fn step(symbol: u8) -> u32 {
-    if symbol == 0 { END_OF_BLOCK } else { u32::from(symbol >> 4) + 1 }
+    if symbol & 15 == 0 && symbol != 0xf0 { END_OF_BLOCK } else { u32::from(symbol >> 4) + 1 }
 }
 
 /// Returns the number that these bits stand for (T.81, annex F.2.2.1): half of them are negative.
@@ -281,4 +283,40 @@ pub(super) fn extended(bits: u32, size: u32) -> i16 {
     let is_negative = size > 0 && bits >> (size - 1) == 0;
     let number = if is_negative { bits as i32 - (1 << size) + 1 } else { bits as i32 };
     number as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_before_a_stuffed_zero_are_one_byte() {
+        let file = [1, 0xff, 0, 2, 0xff, 0xff, 0xff, 0, 3, 0xff, 0xff, 0xd0, 4, 0xff, 0xd9];
+        let mut coded = Coded::at(&file, 0);
+        let mut bits = coded.interval();
+        assert_eq!([(); 5].map(|()| bits.number(8)), [1, 0xff, 2, 0xff, 3]);
+        assert!(!bits.is_overrun());
+        bits.number(1);
+        assert!(bits.is_overrun());
+        assert_eq!((coded.place(), coded.restart()), (9, Some(())));
+        assert_eq!(coded.interval().number(8), 4);
+        assert_eq!((coded.place(), coded.restart()), (13, None));
+    }
+
+    #[test]
+    fn a_symbol_without_a_value_ends_the_block_unless_it_is_of_16_zeros() {
+        // Codes 00, 01, 10 and 11, alone and as the first of two.
+        let mut lengths = [0; 16];
+        lengths[1] = 4;
+        let table = Table::of(&Code { lengths, symbols: vec![0x00, 0x10, 0xe0, 0xf0] }).unwrap();
+        for (byte, expected) in
+            [(0u8, END_OF_BLOCK), (0b0100_0000, END_OF_BLOCK), (0b1000_0000, END_OF_BLOCK), (0b1100_0000, 16)]
+        {
+            let file = [byte, 0];
+            let mut coded = Coded::at(&file, 0);
+            let mut bits = coded.interval();
+            assert_eq!(table.pair(&mut bits).first().step, expected, "{byte}");
+            assert_eq!(table.coefficient(&mut bits).map(|found| (found.step, found.value)), Some((expected, 0)));
+        }
+    }
 }

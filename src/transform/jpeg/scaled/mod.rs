@@ -71,14 +71,17 @@ impl Head {
         let (mut size, mut orientation) = (None, None);
         let mut markers = Markers::of(file);
         while let Some((marker, segment)) = markers.next().filter(|(marker, _)| *marker != START_OF_SCAN) {
-            if marker == EXIF && orientation.is_none() {
-                orientation = segment.strip_prefix(b"Exif\0\0").map(Orientation::from_exif_chunk);
+            if marker == EXIF
+                && let Some(exif) = segment.strip_prefix(b"Exif\0\0").filter(|exif| !exif.is_empty())
+            {
+                // The last of several holds, as for the decoder of the full size.
+                orientation = Orientation::from_exif_chunk(exif);
             } else if is_frame(marker) && size.is_none() {
                 let [_, height @ .., third, fourth] = *segment.first_chunk::<5>()?;
                 size = Some([[third, fourth], height].map(|side| u16::from_be_bytes(side).into()));
             }
         }
-        Some(Self { size: size?, orientation: orientation.flatten().unwrap_or(Orientation::NoTransforms) })
+        Some(Self { size: size?, orientation: orientation.unwrap_or(Orientation::NoTransforms) })
     }
 }
 
@@ -86,7 +89,7 @@ impl Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transform) enum Refusal {
     /// Files of this kind are decoded at their full size only: those of four colours, of rare subsamplings, and those that
-    /// lack scans.
+    /// lack scans or Huffman tables.
     Unscalable,
     /// Something is missing or wrong.
     Damaged,
@@ -103,7 +106,7 @@ pub(in crate::transform) fn decode(file: &[u8], scale: Scale) -> Result<Raster, 
     while let Some((marker, segment)) = markers.next() {
         if marker == START_OF_SCAN {
             let mut coded = Coded::at(file, markers.at);
-            decoder.scan(segment, &mut coded).ok_or(Refusal::Damaged)?;
+            decoder.scan(segment, &mut coded)?;
             markers.at = coded.place();
         } else if is_frame(marker) {
             decoder.frame(marker, segment)?;
@@ -171,12 +174,12 @@ impl Decoder {
         Some(())
     }
 
-    fn scan(&mut self, segment: &[u8], coded: &mut Coded<'_>) -> Option<()> {
-        let frame = self.frame.as_mut()?;
-        let scan = Scan::read(segment, frame.is_progressive)?;
+    fn scan(&mut self, segment: &[u8], coded: &mut Coded<'_>) -> Result<(), Refusal> {
+        let frame = self.frame.as_mut().ok_or(Refusal::Damaged)?;
+        let scan = Scan::read(segment, frame.is_progressive).ok_or(Refusal::Damaged)?;
         for component in &mut frame.components {
             if !component.has_begun && scan.components.iter().any(|(id, ..)| *id == component.id) {
-                component.factors = (*self.tables.get(component.table)?)?;
+                component.factors = self.tables.get(component.table).copied().flatten().ok_or(Refusal::Damaged)?;
                 component.has_begun = true;
             }
         }

@@ -1,9 +1,11 @@
 //! Decodes the scans of sequential and of progressive frames (T.81, annexes F and G).
 
+use super::Refusal;
 use super::bits::{Bits, Coded, END_OF_BLOCK, Table, extended};
 use super::cosine::Block;
 use super::frame::{Component, Frame, ORDER, Pending};
 use crate::simd::vectorized;
+use crate::transform::jpeg::huffman::Code;
 use crate::transform::jpeg::scans::{Codes, Scan};
 
 /// A component in a scan.
@@ -16,26 +18,58 @@ struct Member {
     previous: i16,
 }
 
-/// Decodes a scan; `None` if it is damaged. An interval is the number of units between restarts, 0 for no restart.
+/// Decodes a scan. An interval is the number of units between restarts, 0 for no restart.
+///
+/// # Errors
+/// [`Refusal`].
 pub(super) fn decode(
     frame: &mut Frame,
     scan: &Scan,
     codes: &Codes,
     interval: usize,
     coded: &mut Coded<'_>,
-) -> Option<()> {
-    let mut members = Vec::with_capacity(scan.components.len());
-    for (id, dc, ac) in &scan.components {
-        let component = frame.components.iter().position(|component| component.id == *id)?;
-        let has_dc = scan.first == 0 && !scan.is_refinement;
-        let dc = if has_dc { Some(Table::of(codes.dc.get(*dc)?.as_ref()?)?) } else { None };
-        let ac = if scan.last > 0 { Some(Table::of(codes.ac.get(*ac)?.as_ref()?)?) } else { None };
-        members.push(Member { component, dc, ac, previous: 0 });
+) -> Result<(), Refusal> {
+    let mut members = members(frame, scan, codes)?;
+    units(frame, scan, &mut members, interval, coded).ok_or(Refusal::Damaged)?;
+    for member in members {
+        let component = &mut frame.components[member.component];
+        if !frame.is_progressive {
+            vectorized(
+                #[inline(always)]
+                || component.flush(),
+            );
+        }
+        component.missing[scan.first..=scan.last].fill(scan.missing);
     }
+    Ok(())
+}
+
+/// Returns the components of a scan with their codes.
+///
+/// # Errors
+/// [`Refusal::Unscalable`] where a code is not in the file, as in the pictures of some cameras, which mean those of T.81,
+/// annex K; [`Refusal::Damaged`] otherwise.
+fn members(frame: &Frame, scan: &Scan, codes: &Codes) -> Result<Vec<Member>, Refusal> {
+    let table = |kind: &[Option<Code>; 4], number: usize| {
+        let code = kind.get(number).ok_or(Refusal::Damaged)?.as_ref().ok_or(Refusal::Unscalable)?;
+        Table::of(code).map(Some).ok_or(Refusal::Damaged)
+    };
+    let has_dc = scan.first == 0 && !scan.is_refinement;
+    let member = |(id, dc, ac): &(u8, usize, usize)| {
+        let component = frame.components.iter().position(|component| component.id == *id).ok_or(Refusal::Damaged)?;
+        let dc = if has_dc { table(&codes.dc, *dc)? } else { None };
+        let ac = if scan.last > 0 { table(&codes.ac, *ac)? } else { None };
+        Ok(Member { component, dc, ac, previous: 0 })
+    };
+    scan.components.iter().map(member).collect()
+}
+
+/// Reads the units of a scan; `None` if something is missing or wrong.
+fn units(frame: &mut Frame, scan: &Scan, members: &mut [Member], interval: usize, coded: &mut Coded<'_>) -> Option<()> {
     if frame.is_progressive && scan.last > 0 && (members.len() > 1 || scan.first == 0) {
         return None;
     }
-    let [across, down] = match members.as_slice() {
+    let [across, down] = match &*members {
         [only] => frame.components[only.component].alone,
         _ => frame.units,
     };
@@ -50,13 +84,10 @@ pub(super) fn decode(
         vectorized(
             #[inline(always)]
             || match frame.is_progressive {
-                false => sequential(frame, &mut members, across, range.clone(), &mut bits),
-                true => progressive(frame, scan, &mut members, across, range.clone(), &mut bits),
+                false => sequential(frame, members, across, range.clone(), &mut bits),
+                true => progressive(frame, scan, members, across, range.clone(), &mut bits),
             },
         )?;
-    }
-    for member in members {
-        frame.components[member.component].missing[scan.first..=scan.last].fill(scan.missing);
     }
     Some(())
 }
@@ -105,9 +136,6 @@ fn sequential(
         if bits.is_overrun() {
             return None;
         }
-    }
-    for member in members {
-        frame.components.get_mut(member.component)?.flush();
     }
     Some(())
 }
