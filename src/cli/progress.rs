@@ -81,7 +81,7 @@ impl TrainingProgress {
         let what = data.train.kind.plural();
         let [training, validation] = [&data.train, &data.validation].map(|part| grouped(part.len()));
         self.say(&format!("training on {training} {what}, {validation} held out for validation"));
-        if regime.has_too_few(data.validation.len()) {
+        if !data.is_solved() && regime.has_too_few(data.validation.len()) {
             self.say(&format!(
                 "{validation} samples are too few to choose an epoch by: the last one is taken, unless keep_best_from, which \
                  is {}, is set to less",

@@ -52,6 +52,11 @@ impl PreparedData {
         Transform { image: self.source.image.clone(), columns, sequence, text, output }
     }
 
+    /// Returns true if the head was solved at once, so that no epochs are trained.
+    pub fn is_solved(&self) -> bool {
+        self.solved.is_some()
+    }
+
     /// Reads the data of a request and makes the network for them.
     ///
     /// # Errors

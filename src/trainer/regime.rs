@@ -108,9 +108,9 @@ impl Regime {
         self.patience > 0 || self.keep_best && !self.has_too_few(validation)
     }
 
-    /// Returns true if the best epoch is wanted, and so many validation samples are too few to choose it by.
+    /// Returns true if the best epoch is wanted, and so many validation samples are there but too few to choose it by.
     pub fn has_too_few(&self, validation: usize) -> bool {
-        self.patience == 0 && self.keep_best && validation < self.keep_best_from
+        self.patience == 0 && self.keep_best && (1..self.keep_best_from).contains(&validation)
     }
 
     /// Returns true if epochs with these losses on the validation data say that more will not help.

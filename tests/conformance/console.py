@@ -483,7 +483,7 @@ class Run:
             expect(row).to_contain_text("finished")
             self.check("runs: an end is seen", True)
             console.go("runs/long%2F1/mnist-mlp%2F1")
-            console.shows("th epoch is shown, with the first and the last")
+            console.shows("is shown, with the first and the last")
             console.shows("of those read")
             lines = page.locator(".chart").first.locator("path").evaluate_all("paths => paths.map(path => path.getAttribute('d').split('M').length - 1)")
             self.check("runs: a long run is drawn without gaps, and what is left out is said", lines == [1, 1], lines)

@@ -263,6 +263,7 @@ fn take_grams(table: &mut toml::Table) {
 /// [`Error::Config`] when there is no such preset.
 pub(super) fn as_they_were(mut table: Table) -> Result<Table> {
     table.entry("min_epoch_steps").or_insert(Value::Integer(0));
+    table.entry("keep_best_from").or_insert(Value::Integer(0));
     if !table.contains_key(PREFER_LINEAR) {
         table.insert(PREFER_LINEAR.into(), Value::Boolean(false));
         let name = table.get("preset").and_then(Value::as_str).unwrap_or_default();

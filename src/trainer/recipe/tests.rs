@@ -173,8 +173,9 @@ fn what_was_begun_by_an_older_weir_goes_on_as_it_was() {
         let written: Table = toml::from_str(&resolved(name, "", &[]).unwrap().to_toml().unwrap()).unwrap();
         assert_eq!(as_they_were(written.clone()).unwrap(), written, "{name}: today's stay");
         let mut older = written;
-        older.retain(|key, _| !["prefer_linear", "min_epoch_steps", "pool", "solver"].contains(&key));
+        older.retain(|key, _| !["prefer_linear", "min_epoch_steps", "keep_best_from", "pool", "solver"].contains(&key));
         let older = as_they_were(older).unwrap();
+        assert_eq!((&older["keep_best_from"], &older["min_epoch_steps"]), (&0.into(), &0.into()), "{name}");
         assert_eq!((&older["prefer_linear"], &older["solver"]), (&false.into(), &"steps".into()), "{name}");
         let tokens = older["reading"]["tokens"].as_str().unwrap();
         assert_eq!(tokens, if name == "text" { "grams" } else { "" });

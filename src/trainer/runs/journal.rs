@@ -10,6 +10,12 @@ use super::folder::{Budget, Folder, Lines};
 use crate::trainer::progress::Score;
 use crate::trainer::tune::{Objective, Outcome};
 
+/// The journal of a search: a line of its settings, and one for each trial.
+const JOURNAL: &str = "journal.jsonl";
+
+/// The bytes that the first line of a journal may have.
+const MOST_PLAN_BYTES: u64 = 64 << 10;
+
 /// The bytes that are read of a file of lines: of a longer one, pieces from all over it.
 pub(super) const MOST_BYTES: u64 = 4 << 20;
 
@@ -127,11 +133,10 @@ pub(super) fn epochs(run: &Folder, budget: &mut Budget) -> Kept<EpochFigures> {
 /// Returns the plan of a search and its trials so far, if the run is a search; of very many trials, some from all over the
 /// search.
 pub(super) fn search(run: &Folder, budget: &mut Budget) -> Option<(Plan, Kept<TrialFigures>)> {
-    let Lines { pieces, is_thinned } = run.lines("journal.jsonl", MOST_BYTES, budget)?;
-    let (first, rest) = pieces.first()?.split_once('\n')?;
-    let plan = serde_json::from_str(first).ok()?;
-    let rest = std::iter::once(rest).chain(pieces[1..].iter().map(String::as_str));
-    Some((plan, Kept { lines: rest.flat_map(lines).collect(), is_thinned }))
+    // The first line holds all settings, which may be longer than a piece.
+    let plan = serde_json::from_str(run.text(JOURNAL, MOST_PLAN_BYTES, budget)?.lines().next()?).ok()?;
+    let Lines { pieces, is_thinned } = run.lines(JOURNAL, MOST_BYTES, budget)?;
+    Some((plan, Kept { lines: pieces.iter().flat_map(|piece| lines(piece)).collect(), is_thinned }))
 }
 
 /// Returns the leaderboard of a run, if it has one, the best trial first.

@@ -380,7 +380,7 @@ fn long_series(count: usize) -> String {
     let line = |index: usize| {
         let label = ["down", "up"][index % 2];
         let shift = |step| if step < 3 { [-1.0, 1.0][index % 2] } else { 0.0 };
-        let noise = |step: usize| drawn(index * 1009 + step * 31, 1000) as f64 / 1000.0 - 0.5;
+        let noise = |step: usize| drawn(index * 1009 + step * 31, 1000) as f64 / 2000.0 - 0.25;
         let sequence: Vec<f64> = (0..150).map(|step| shift(step) + noise(step)).collect();
         json!({"sequence": sequence, "label": label}).to_string() + "\n"
     };
@@ -391,11 +391,13 @@ fn long_series(count: usize) -> String {
 #[test]
 fn a_gru_learns_what_stood_at_the_beginning_of_a_long_series() {
     let shop = Workshop::of("gru");
-    shop.write("long.jsonl", long_series(120));
-    let layers = vec![LayerSpec::Rows, LayerSpec::gru(16)];
-    let mut request = shop.request("long.jsonl", 12, TaskOptions { layers, ..TaskOptions::default() });
-    request.fit.optimizer = weir::trainer::Optimizer::adam(1e-2);
+    shop.write("long.jsonl", long_series(80));
+    let mut request = shop.request("long.jsonl", 20, TaskOptions::default());
+    request.fit.seed = 0;
+    request.fit.batch_size = 32;
+    request.fit.optimizer = request.preset.optimizer();
     request.fit.regime = request.preset.regime;
+    request.validation = 7;
     let run = RunDir::create(&shop.path("runs"), "gru", None).unwrap();
     let outcome = train(&request, &run, false, &mut |_, _| {}, &mut Quiet).unwrap();
     let TaskReport::Classification(report) = &outcome.report else { panic!("classes are learned") };

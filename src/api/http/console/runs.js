@@ -219,7 +219,7 @@ export class Runs {
       chart.set(at, runs.filter(({ curves }) => curves.length).map(({ curves }) => between(curves, at, read)));
     }
     const thin = runs.filter(({ every }) => every > 1);
-    put(this.thinned, thin.map(({ name, every, thinned }) => h("p", { class: "soft" }, `Of ${cut(name, 80)}, ${thinned ? "about " : ""}every ${count(every)}th epoch is shown, with the first and the last.`)));
+    put(this.thinned, thin.map(({ name, every, thinned }) => h("p", { class: "soft" }, `Of ${cut(name, 80)}, ${thinned ? "about " : ""}one epoch in ${count(every)} is shown, with the first and the last.`)));
     this.searches.forEach((search) => search.fill(this.details.get(search.name)));
   }
 
