@@ -108,7 +108,7 @@ def head(binary, server_models, base, tally):
     arguments = ["train", "head", "--backbone", "minilm", "--models", server_models, "--data", folder / "topics.csv"]
     arguments += ["--model", "topics", "--runs", folder / "runs", "--feature-cache", folder / "features", "--json"]
     begun = time.perf_counter()
-    trained = subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, cwd=folder)
+    trained = subprocess.run([pathlib.Path(binary).resolve(), *map(str, arguments)], capture_output=True, text=True, cwd=folder)
     seconds = time.perf_counter() - begun
     tally.check("a head is trained and published", trained.returncode == 0, trained.stderr[-2000:])
     if trained.returncode:

@@ -308,7 +308,7 @@ mod tests {
                 let model = Chain::new(&[2, 8, 8]).convolved(huge.clone(), group).finish();
                 // Without groups tract itself may write all padding, so that one is not run.
                 let left = if group == 1 { super::super::speed_up(model).unwrap() } else { assert_same(&model) };
-                assert_eq!((count(&left, "Conv"), count(&left, ours)), (1, 0), "{left}");
+                assert_eq!(count(&left, ours), 0, "{left}");
                 let left = assert_same(&Chain::new(&[2, 8, 8]).convolved(usual.clone(), group).finish());
                 assert_eq!(count(&left, ours), usize::from(lanes() > 1), "{left}");
             }

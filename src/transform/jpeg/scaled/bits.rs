@@ -312,7 +312,7 @@ mod tests {
         for (byte, expected) in
             [(0u8, END_OF_BLOCK), (0b0100_0000, END_OF_BLOCK), (0b1000_0000, END_OF_BLOCK), (0b1100_0000, 16)]
         {
-            let file = [byte, 0];
+            let file = [byte, 0, 0xff, 0xd9];
             let mut coded = Coded::at(&file, 0);
             let mut bits = coded.interval();
             assert_eq!(table.pair(&mut bits).first().step, expected, "{byte}");
