@@ -531,10 +531,15 @@ mod tests {
     #[tokio::test]
     async fn a_fault_of_the_manager_costs_nothing_but_what_was_under_way() {
         let state = tempfile::TempDir::new().unwrap();
-        let models = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
+        let bundled = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/mnist-mlp/1");
         let (name, alias): (ModelName, AliasName) = ("mnist-mlp".parse().unwrap(), "stable".parse().unwrap());
-        std::fs::create_dir_all(state.path().join("models")).unwrap();
-        std::os::unix::fs::symlink(models.join("mnist-mlp"), state.path().join("models/mnist-mlp")).unwrap();
+        // One version, whatever was published beside it.
+        let version = state.path().join("models/mnist-mlp/1");
+        std::fs::create_dir_all(&version).unwrap();
+        for file in std::fs::read_dir(bundled).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), version.join(file.file_name())).unwrap();
+        }
         let options = ServeOptions {
             models: Some(state.path().join("models")),
             state_dir: Some(state.path().join("state")),
